@@ -1,0 +1,97 @@
+//! Access levels and visibility (rest-api.md 4.1).
+
+use serde::Serialize;
+
+/// What a member may do. The number is the wire's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AccessLevel {
+    Minimal = 5,
+    Guest = 10,
+    Planner = 15,
+    Reporter = 20,
+    Developer = 30,
+    Maintainer = 40,
+    Owner = 50,
+}
+
+impl AccessLevel {
+    pub const ALL: [Self; 7] =
+        [Self::Minimal, Self::Guest, Self::Planner, Self::Reporter, Self::Developer, Self::Maintainer, Self::Owner];
+
+    pub fn from_number(number: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| *level as i64 == number)
+    }
+}
+
+impl Serialize for AccessLevel {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(*self as i64)
+    }
+}
+
+/// Who may see a project or group: its members, everybody signed in who is not external, everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Visibility {
+    Private = 0,
+    Internal = 10,
+    Public = 20,
+}
+
+impl Visibility {
+    pub const ALL: [Self; 3] = [Self::Private, Self::Internal, Self::Public];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::Internal => "internal",
+            Self::Public => "public",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|visibility| visibility.as_str() == text)
+    }
+
+    pub fn from_number(number: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|visibility| *visibility as i64 == number)
+    }
+}
+
+impl Serialize for Visibility {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Through whose eyes lists and look-ups are filtered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Viewer {
+    Nobody,
+    /// Signed in; `external` users do not see what is internal.
+    User {
+        id: crate::id::UserId,
+        external: bool,
+    },
+    /// Sees everything.
+    Administrator {
+        id: crate::id::UserId,
+    },
+}
+
+impl Viewer {
+    pub fn user_id(self) -> Option<crate::id::UserId> {
+        match self {
+            Self::Nobody => None,
+            Self::User { id, .. } | Self::Administrator { id } => Some(id),
+        }
+    }
+
+    /// The least visibility that opens something to this viewer without any membership.
+    pub fn least_visible(self) -> Visibility {
+        match self {
+            Self::Nobody | Self::User { external: true, .. } => Visibility::Public,
+            Self::User { external: false, .. } => Visibility::Internal,
+            Self::Administrator { .. } => Visibility::Private,
+        }
+    }
+}

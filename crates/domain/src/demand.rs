@@ -1,0 +1,83 @@
+//! What a route asks of its caller. A route cannot be declared without one.
+
+use crate::denial::Denial;
+use crate::scope::{Scope, Scopes};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    pub anonymous: bool,
+    pub administrator: bool,
+    /// Scopes that open this route besides `api`, and `read_api` on a read.
+    pub scopes: &'static [Extra],
+    /// Every scope opens it (`/personal_access_tokens/self`).
+    pub any_scope: bool,
+    pub judged: Judged,
+    /// A token that was rotated away may come this far, to be given its successor again (rotation.md section 3).
+    pub rotates: bool,
+}
+
+impl Demand {
+    pub const PLAIN: Self = Self {
+        anonymous: false,
+        administrator: false,
+        scopes: &[],
+        any_scope: false,
+        judged: Judged::BeforeParameters,
+        rotates: false,
+    };
+
+    /// Whether a token with these scopes opens the route (authentication.md 3.2). The refusal lists every scope
+    /// registered for the route, conditions or not (2.3).
+    pub fn accepts(&self, held: &Scopes, read: bool) -> Result<(), Denial> {
+        if self.any_scope || held.contains(Scope::Api) || (read && held.contains(Scope::ReadApi)) {
+            return Ok(());
+        }
+        if self.scopes.iter().any(|extra| (read || !extra.reads_only) && held.contains(extra.scope)) {
+            return Ok(());
+        }
+        let registered = self.scopes.iter().map(|extra| extra.scope);
+        Err(Denial::Scope(registered.chain([Scope::Api, Scope::ReadApi]).collect()))
+    }
+}
+
+/// A scope that a class of endpoints adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extra {
+    pub scope: Scope,
+    pub reads_only: bool,
+}
+
+impl Extra {
+    pub const fn reads(scope: Scope) -> Self {
+        Self { scope, reads_only: true }
+    }
+
+    pub const fn any(scope: Scope) -> Self {
+        Self { scope, reads_only: false }
+    }
+}
+
+/// Whether a bad credential or a bad parameter is reported first (authentication.md section 0, stages 7 to 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    BeforeParameters,
+    AfterParameters,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_open_what_the_specification_says() {
+        const USERS: Demand = Demand { scopes: &[Extra::reads(Scope::ReadUser)], ..Demand::PLAIN };
+        let held = |scope| Scopes::from([scope]);
+        assert_eq!(USERS.accepts(&held(Scope::Api), false), Ok(()));
+        assert_eq!(USERS.accepts(&held(Scope::ReadApi), true), Ok(()));
+        assert_eq!(USERS.accepts(&held(Scope::ReadUser), true), Ok(()));
+        let list = Err(Denial::Scope(vec![Scope::ReadUser, Scope::Api, Scope::ReadApi]));
+        assert_eq!(USERS.accepts(&held(Scope::ReadUser), false), list);
+        assert_eq!(USERS.accepts(&held(Scope::ReadApi), false), list);
+        assert_eq!(USERS.accepts(&held(Scope::Sudo), true), list);
+    }
+}

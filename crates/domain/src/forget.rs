@@ -1,0 +1,73 @@
+//! What became untrue: the word between the store and the ledger, and the kind of an entry of the invalidation
+//! log (`docs/protocols/revocation.md` section 3).
+
+use crate::id::{FamilyId, UserId};
+use crate::secret::Digest;
+
+/// "Forget what you know of this", never what is true now: truth is in the tables alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forget {
+    Token(Digest),
+    Session(Digest),
+    Owner(UserId),
+    Family(FamilyId),
+    /// A digest that was remembered as unknown may exist now.
+    Unknown(Digest),
+    All,
+    Nothing,
+}
+
+impl Forget {
+    /// `kind` and `key` of the log.
+    pub fn entry(&self) -> (&'static str, Vec<u8>) {
+        match self {
+            Self::Token(digest) => ("token", digest.0.to_vec()),
+            Self::Session(digest) => ("session", digest.0.to_vec()),
+            Self::Owner(id) => ("owner", id.0.to_be_bytes().to_vec()),
+            Self::Family(id) => ("family", id.0.to_be_bytes().to_vec()),
+            Self::Unknown(digest) => ("unknown", digest.0.to_vec()),
+            Self::All => ("all", Vec::new()),
+            Self::Nothing => ("nothing", Vec::new()),
+        }
+    }
+
+    /// From the log. What this program does not know counts as `all` (revocation.md F4).
+    pub fn from_entry(kind: &str, key: &[u8]) -> Self {
+        let digest = Digest::from_slice(key);
+        let number = key.try_into().ok().map(i64::from_be_bytes);
+        match (kind, digest, number) {
+            ("token", Some(digest), _) => Self::Token(digest),
+            ("session", Some(digest), _) => Self::Session(digest),
+            ("unknown", Some(digest), _) => Self::Unknown(digest),
+            ("owner", _, Some(id)) => Self::Owner(UserId(id)),
+            ("family", _, Some(id)) => Self::Family(FamilyId(id)),
+            ("nothing", ..) => Self::Nothing,
+            _ => Self::All,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_says_what_was_written_and_the_unknown_counts_as_all() {
+        let digest = Digest([7; 32]);
+        let words = [
+            Forget::Token(digest),
+            Forget::Session(digest),
+            Forget::Owner(UserId(3)),
+            Forget::Family(FamilyId(4)),
+            Forget::Unknown(digest),
+            Forget::All,
+            Forget::Nothing,
+        ];
+        for word in words {
+            let (kind, key) = word.entry();
+            assert_eq!(Forget::from_entry(kind, &key), word);
+        }
+        assert_eq!(Forget::from_entry("application", &[0; 8]), Forget::All);
+        assert_eq!(Forget::from_entry("token", &[0; 3]), Forget::All);
+    }
+}

@@ -1,0 +1,27 @@
+//! Numbers of rows. A number is never used twice, after deletion neither (T26).
+
+use serde::Serialize;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        pub struct $name(pub i64);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )+};
+}
+
+ids! {
+    UserId,
+    ProjectId,
+    /// Of a personal namespace or a group; a group's id is this number.
+    NamespaceId,
+    PersonalAccessTokenId,
+    /// Of what grew from one sign-in, grant or token creation (`docs/protocols/rotation.md` section 2).
+    FamilyId,
+}

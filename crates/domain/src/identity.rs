@@ -1,0 +1,155 @@
+//! Who it is, by what means and within what limits. A conclusion; there is no HTTP and no SQL in it.
+
+use std::sync::Arc;
+
+use crate::access::Viewer;
+use crate::demand::Demand;
+use crate::denial::Denial;
+use crate::lookup::{Credential, Record, SessionRecord, TokenRecord};
+use crate::scope::Scopes;
+use crate::time::Timestamp;
+use crate::token::{self, Standing};
+use crate::user::{AccountRules, User};
+
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub user: Arc<User>,
+    pub via: Via,
+    /// The account whose token it really was, if `user` was assumed by sudo.
+    pub sudo_by: Option<Arc<User>>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Via {
+    PersonalAccessToken(Arc<TokenRecord>),
+    Session(Arc<SessionRecord>),
+}
+
+impl Identity {
+    /// The order of these lines is the order of the specification: expired, revoked, account
+    /// (authentication.md 0.1). Scopes come after sudo and are the demand's affair.
+    pub fn establish(record: Record, demand: &Demand, rules: Rules, now: Timestamp) -> Result<Self, Denial> {
+        let Record { credential, owner } = record;
+        let via = match credential {
+            Credential::PersonalAccessToken(token) => {
+                token_stands(&token, demand, rules, now)?;
+                Via::PersonalAccessToken(token)
+            }
+            Credential::Session(session) => Via::Session(session),
+        };
+        owner.may_use_api(now, rules.accounts).map_err(Denial::Account)?;
+        Ok(Self { user: owner, via, sudo_by: None })
+    }
+
+    /// The scopes of the token; a session has all rights of its user.
+    pub fn scopes(&self) -> Option<&Scopes> {
+        match &self.via {
+            Via::PersonalAccessToken(token) => Some(&token.scopes),
+            Via::Session(_) => None,
+        }
+    }
+
+    pub fn viewer(&self) -> Viewer {
+        if self.user.administrator {
+            Viewer::Administrator { id: self.user.id }
+        } else {
+            Viewer::User { id: self.user.id, external: self.user.external }
+        }
+    }
+
+    pub fn administrator(self) -> Result<Administrator, Denial> {
+        if self.user.administrator { Ok(Administrator(self)) } else { Err(Denial::NotAdministrator) }
+    }
+}
+
+/// Proof that the caller is an administrator; made by [`Identity::administrator`] alone.
+#[derive(Clone, Debug)]
+pub struct Administrator(Identity);
+
+impl Administrator {
+    pub fn identity(&self) -> &Identity {
+        &self.0
+    }
+}
+
+/// Settings that decide about credentials.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub accounts: AccountRules,
+    /// `compat.rotation = "gitlab"`.
+    pub gitlab_rotation: bool,
+}
+
+fn token_stands(token: &TokenRecord, demand: &Demand, rules: Rules, now: Timestamp) -> Result<(), Denial> {
+    // The window of a repeat counts from the rotation, not from the old token's own end (rotation.md rule 11).
+    let repeats = demand.rotates && !rules.gitlab_rotation && token.standing == Standing::Rotated;
+    if repeats {
+        return Ok(());
+    }
+    if token::expired(token.expires_at, now) {
+        return Err(Denial::Expired);
+    }
+    match token.standing {
+        Standing::Live { .. } => Ok(()),
+        Standing::Rotated if demand.rotates && rules.gitlab_rotation => Err(Denial::Reused(token.family)),
+        Standing::Rotated | Standing::Ended => Err(Denial::Revoked),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::denial::AccountFault;
+    use crate::id::{FamilyId, PersonalAccessTokenId};
+    use crate::scope::Scope;
+    use crate::secret::Digest;
+    use crate::time::Date;
+    use crate::user::{AccountState, tests::ada};
+
+    const ACCOUNTS: AccountRules = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
+    const ROTATE: Demand = Demand { rotates: true, ..Demand::PLAIN };
+
+    fn judge(standing: Standing, expires: i32, state: AccountState, demand: &Demand, gitlab: bool) -> Option<Denial> {
+        let token = TokenRecord {
+            id: PersonalAccessTokenId(1),
+            family: FamilyId(2),
+            digest: Digest([0; 32]),
+            scopes: Scopes::from([Scope::Api]),
+            impersonation: false,
+            expires_at: Some(Date(expires)),
+            last_used_at: None,
+            standing,
+        };
+        let mut owner = ada();
+        owner.state = state;
+        let record = Record { credential: Credential::PersonalAccessToken(Arc::new(token)), owner: Arc::new(owner) };
+        let rules = Rules { accounts: ACCOUNTS, gitlab_rotation: gitlab };
+        Identity::establish(record, demand, rules, Date(100).start()).err()
+    }
+
+    #[test]
+    fn expired_comes_before_revoked_and_both_before_the_account() {
+        use AccountState::{Active, Blocked};
+        let live = Standing::Live { used: true };
+        let plain = &Demand::PLAIN;
+        assert_eq!(judge(live, 101, Active, plain, false), None);
+        assert_eq!(judge(live, 100, Blocked, plain, false), Some(Denial::Expired));
+        assert_eq!(judge(Standing::Ended, 100, Active, plain, false), Some(Denial::Expired));
+        assert_eq!(judge(Standing::Ended, 101, Blocked, plain, false), Some(Denial::Revoked));
+        assert_eq!(judge(live, 101, Blocked, plain, false), Some(Denial::Account(AccountFault::Blocked)));
+    }
+
+    #[test]
+    fn a_rotated_token_is_admitted_where_it_can_be_given_its_successor_again() {
+        use AccountState::{Active, Blocked};
+        assert_eq!(judge(Standing::Rotated, 101, Active, &Demand::PLAIN, false), Some(Denial::Revoked));
+        assert_eq!(judge(Standing::Rotated, 100, Active, &ROTATE, false), None);
+        assert_eq!(
+            judge(Standing::Rotated, 101, Blocked, &ROTATE, false),
+            Some(Denial::Account(AccountFault::Blocked))
+        );
+        assert_eq!(judge(Standing::Ended, 101, Active, &ROTATE, false), Some(Denial::Revoked));
+        assert_eq!(judge(Standing::Rotated, 101, Active, &ROTATE, true), Some(Denial::Reused(FamilyId(2))));
+        assert_eq!(judge(Standing::Rotated, 101, Active, &Demand::PLAIN, true), Some(Denial::Revoked));
+    }
+}

@@ -1,0 +1,77 @@
+//! The one seam between recognising a caller and keeping things.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::id::{FamilyId, PersonalAccessTokenId, UserId};
+use crate::scope::Scopes;
+use crate::secret::Digest;
+use crate::time::{Date, Timestamp};
+use crate::token::Standing;
+use crate::user::User;
+
+/// What the authenticator needs from whoever keeps credentials. Object-safe, so that a database and another
+/// Tollhouse look the same to it; boxed only on a miss.
+pub trait Lookup: Send + Sync {
+    /// The credential with this digest, and its owner.
+    fn find(&self, key: Key) -> Answer<'_, Option<Record>>;
+
+    /// A user for sudo, by number or by name without regard to case.
+    fn user<'a>(&'a self, name: UserName<'a>) -> Answer<'a, Option<User>>;
+
+    /// Notes that the head of a family was used (rotation.md rule 7), before the request is judged. `false`: it
+    /// is no longer the head, or the family has ended; look again.
+    fn first_use(&self, family: FamilyId, head: PersonalAccessTokenId, now: Timestamp) -> Answer<'_, bool>;
+}
+
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send + 'a>>;
+
+/// The database cannot be asked now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unavailable;
+
+/// Where to look: tokens of every kind share one space of digests, sessions have their own, so that neither
+/// opens the other's door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    Token(Digest),
+    Session(Digest),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserName<'a> {
+    Id(UserId),
+    Name(&'a str),
+}
+
+/// A credential and the account it belongs to.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub credential: Credential,
+    pub owner: Arc<User>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Credential {
+    PersonalAccessToken(Arc<TokenRecord>),
+    Session(Arc<SessionRecord>),
+}
+
+#[derive(Clone, Debug)]
+pub struct TokenRecord {
+    pub id: PersonalAccessTokenId,
+    pub family: FamilyId,
+    pub digest: Digest,
+    pub scopes: Scopes,
+    pub impersonation: bool,
+    pub expires_at: Option<Date>,
+    pub last_used_at: Option<Timestamp>,
+    pub standing: Standing,
+}
+
+#[derive(Clone, Debug)]
+pub struct SessionRecord {
+    pub digest: Digest,
+    pub expires_at: Timestamp,
+    pub extended_at: Timestamp,
+}

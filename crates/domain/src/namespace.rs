@@ -1,0 +1,115 @@
+//! Personal namespaces and groups: what projects stand in.
+
+use serde::Serialize;
+
+use crate::access::Visibility;
+use crate::id::{NamespaceId, UserId};
+use crate::time::Timestamp;
+
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    pub id: NamespaceId,
+    pub kind: NamespaceKind,
+    pub parent_id: Option<NamespaceId>,
+    pub owner_id: Option<UserId>,
+    pub name: String,
+    pub path: String,
+    pub full_path: String,
+    /// Names from the root down, joined by ` / `.
+    pub full_name: String,
+    pub description: String,
+    pub visibility: Visibility,
+    pub created_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NamespaceKind {
+    User,
+    Group,
+}
+
+impl NamespaceKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Group => "group",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "user" => Some(Self::User),
+            "group" => Some(Self::Group),
+            _ => None,
+        }
+    }
+}
+
+/// Whether this may be one segment of a URL path: a user name, a group or a project (T26: ASCII alone).
+pub fn valid_path(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let edge = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    !bytes.is_empty()
+        && bytes.len() <= 255
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        && bytes.first().is_some_and(edge)
+        && !path.ends_with(['.', '-'])
+        && ![".git", ".atom"].iter().any(|end| path.to_ascii_lowercase().ends_with(end))
+}
+
+/// Words that stand first in paths of ours, so that no user or group may take them (T26).
+pub fn reserved(path: &str) -> bool {
+    const RESERVED: &[&str] = &[
+        "-",
+        "admin",
+        "api",
+        "assets",
+        "dashboard",
+        "explore",
+        "favicon.ico",
+        "files",
+        "ghost",
+        "groups",
+        "health_check",
+        "help",
+        "import",
+        "jwt",
+        "login",
+        "new",
+        "oauth",
+        "profile",
+        "projects",
+        "public",
+        "robots.txt",
+        "s",
+        "search",
+        "sitemap",
+        "sitemap.xml",
+        "system",
+        "snippets",
+        "tollhouse",
+        "unsubscribes",
+        "uploads",
+        "user",
+        "users",
+        "v2",
+    ];
+    RESERVED.contains(&path.to_ascii_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_confuse_a_path_are_refused() {
+        for good in ["ada", "a", "A.b-c_d", "_x", "9"] {
+            assert!(valid_path(good), "{good}");
+        }
+        for bad in ["", ".a", "-a", "a.", "a-", "a/b", "a b", "\u{e9}", "a.git", "a\0", &"a".repeat(256)] {
+            assert!(!valid_path(bad), "{bad}");
+        }
+        assert!(reserved("API") && reserved("users") && !reserved("ada"));
+    }
+}

@@ -1,0 +1,141 @@
+//! What happens to a token that is presented for rotation: the rule of `docs/protocols/rotation.md` section 2, as
+//! one pure function. A lost answer must not lock an honest client out, and a thief must not stay unseen.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// The presented token, as its row and its family's say.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented {
+    pub place: Place,
+    pub family_ended: bool,
+    /// Whether the family's head has been used.
+    pub head_used: bool,
+    /// When it got its present successor.
+    pub rotated_at: Option<Timestamp>,
+    /// When that successor was last handed out.
+    pub handed_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Head,
+    /// The head succeeded it.
+    PredecessorOfHead,
+    /// Anything else in the family: a still older one, or a successor that was replaced.
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Rule 2: a successor is made.
+    New,
+    /// Rule 3: the same successor again.
+    Same,
+    /// Rule 5: nobody has shown to hold the successor, so it dies and the presenter gets a fresh one.
+    Replace,
+    /// Rule 4: nothing is replaced and nothing dies before then.
+    Wait {
+        until: Timestamp,
+    },
+    Refuse,
+    /// Rule 6: the family ends.
+    Theft,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub window: Duration,
+    pub settle: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { window: Duration::from_secs(120), settle: Duration::from_secs(120) }
+    }
+}
+
+pub fn decide(presented: Presented, settings: Settings, now: Timestamp) -> Outcome {
+    if presented.family_ended {
+        return Outcome::Refuse;
+    }
+    let (rotated_at, handed_at) = match (presented.place, presented.rotated_at, presented.handed_at) {
+        (Place::Head, ..) => return Outcome::New,
+        // A successor that was replaced has never been rotated itself.
+        (_, Some(rotated_at), Some(handed_at)) => (rotated_at, handed_at),
+        _ => return Outcome::Theft,
+    };
+    let window_ends = rotated_at + settings.window;
+    let settled = handed_at + settings.settle;
+    let within_window = now < window_ends;
+    match presented.place {
+        Place::PredecessorOfHead if within_window => Outcome::Same,
+        Place::Other if within_window => Outcome::Wait { until: window_ends.max(settled) },
+        _ if now < settled => Outcome::Wait { until: settled },
+        Place::PredecessorOfHead if !presented.head_used => Outcome::Replace,
+        _ => Outcome::Theft,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: i64 = 1_000_000;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp(T + seconds * 1000)
+    }
+
+    fn outcome(place: Place, handed: i64, head_used: bool, now: i64) -> Outcome {
+        let presented =
+            Presented { place, family_ended: false, head_used, rotated_at: Some(at(0)), handed_at: Some(at(handed)) };
+        decide(presented, Settings::default(), at(now))
+    }
+
+    #[test]
+    fn every_row_of_the_table_at_each_bound_and_a_second_either_side() {
+        use Outcome::{New, Refuse, Replace, Same, Theft, Wait};
+        use Place::{Head, Other, PredecessorOfHead};
+        for used in [false, true] {
+            assert_eq!(outcome(Head, 0, used, 10_000), New);
+            for now in [0, 1, 119] {
+                assert_eq!(outcome(PredecessorOfHead, 0, used, now), Same, "used or not");
+                assert_eq!(outcome(Other, 0, used, now), Wait { until: at(120) });
+            }
+            let late = if used { Theft } else { Replace };
+            assert_eq!(outcome(PredecessorOfHead, 0, used, 120), late);
+            assert_eq!(outcome(PredecessorOfHead, 0, used, 121), late);
+            // A repeat at 119 s lengthens the settling, not the window.
+            assert_eq!(outcome(PredecessorOfHead, 119, used, 120), Wait { until: at(239) });
+            assert_eq!(outcome(PredecessorOfHead, 119, used, 238), Wait { until: at(239) });
+            assert_eq!(outcome(PredecessorOfHead, 119, used, 239), late);
+            assert_eq!(outcome(PredecessorOfHead, 119, used, 240), late);
+            assert_eq!(outcome(Other, 0, used, 120), Theft);
+            assert_eq!(outcome(Other, 119, used, 200), Wait { until: at(239) });
+            assert_eq!(outcome(Other, 119, used, 239), Theft);
+        }
+        let replaced =
+            Presented { place: Other, family_ended: false, head_used: false, rotated_at: None, handed_at: None };
+        assert_eq!(decide(replaced, Settings::default(), at(0)), Theft);
+        for place in [Head, PredecessorOfHead, Other] {
+            let ended = Presented { place, family_ended: true, ..replaced };
+            assert_eq!(decide(ended, Settings::default(), at(0)), Refuse);
+        }
+    }
+
+    #[test]
+    fn without_a_window_nothing_is_repeated_and_nobody_is_locked_out() {
+        let settings = Settings { window: Duration::ZERO, ..Settings::default() };
+        let presented = Presented {
+            place: Place::PredecessorOfHead,
+            family_ended: false,
+            head_used: false,
+            rotated_at: Some(at(0)),
+            handed_at: Some(at(0)),
+        };
+        assert_eq!(decide(presented, settings, at(0)), Outcome::Wait { until: at(120) });
+        assert_eq!(decide(presented, settings, at(120)), Outcome::Replace);
+    }
+}

@@ -1,0 +1,204 @@
+//! Secrets: the form that is shown once, and the form that is kept.
+
+use std::fmt;
+
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use hkdf::Hkdf;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::id::UserId;
+
+/// A secret that may be shown once. It has no way into a log, an error or a query.
+#[derive(Clone)]
+pub struct Plaintext(Zeroizing<String>);
+
+impl Plaintext {
+    pub fn new(secret: String) -> Self {
+        Self(Zeroizing::new(secret))
+    }
+
+    /// A new personal access token in the routable form (authentication.md 5.3), from 16 bytes of chance.
+    pub fn personal_access_token(prefix: &str, owner: UserId) -> Self {
+        Self::routable(prefix, &random::<16>(), owner)
+    }
+
+    /// The successor's secret, derived so that a repeat gets the same answer and the row alone gives nothing
+    /// (`docs/protocols/rotation.md` section 4).
+    pub fn successor(prefix: &str, presented: &[u8], salt: &[u8; 32], owner: UserId) -> Self {
+        Self::routable(prefix, &derive::<16>(presented, salt, "access-token"), owner)
+    }
+
+    fn routable(prefix: &str, chance: &[u8; 16], owner: UserId) -> Self {
+        let text = format!("o:1\nu:{}", base36(owner.0 as u64, 1));
+        let mut payload = Zeroizing::new(chance.to_vec());
+        payload.extend_from_slice(text.as_bytes());
+        payload.push(text.len() as u8);
+        let payload = Zeroizing::new(BASE64URL_NOPAD.encode(&payload));
+        let mut token = format!("{prefix}{}.01.{}", *payload, base36(payload.len() as u64, 2));
+        let checksum = crc32fast::hash(token.as_bytes());
+        token.push_str(&base36(u64::from(checksum), 7));
+        Self::new(token)
+    }
+
+    /// A new session id: 32 lower-case hexadecimal digits (authentication.md 6.1).
+    pub fn session() -> Self {
+        Self::new(HEXLOWER.encode(&random::<16>()))
+    }
+
+    /// A password for an account that nobody chose one for.
+    pub fn password() -> Self {
+        Self::new(BASE64URL_NOPAD.encode(&random::<18>()))
+    }
+
+    /// The secret in clear. Every caller is a place where it is shown, compared or hashed.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for Plaintext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Plaintext(***)")
+    }
+}
+
+/// SHA-256 of a secret: what is kept, and what look-ups go by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    pub fn of(secret: &[u8]) -> Self {
+        Self(Sha256::digest(secret).into())
+    }
+
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({}..)", HEXLOWER.encode(&self.0[..3]))
+    }
+}
+
+/// The secret behind the CSRF tokens of one session. It is derived from the session id, so the form for
+/// signing in costs no row (T13), and a stolen database holds none of them.
+pub struct CsrfSecret([u8; 32]);
+
+impl CsrfSecret {
+    pub fn of_session(session_id: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"tollhouse/csrf/v1\0");
+        hash.update(session_id);
+        Self(hash.finalize().into())
+    }
+
+    /// A token for one page: base64 of a one-time pad and the secret under that pad (authentication.md 6.4).
+    pub fn mask(&self) -> String {
+        let pad = random::<32>();
+        let mut token = [0; 64];
+        for i in 0..32 {
+            token[i] = pad[i];
+            token[32 + i] = pad[i] ^ self.0[i];
+        }
+        data_encoding::BASE64URL_NOPAD.encode(&token)
+    }
+
+    /// Whether this token was made for this session: the masked form or the raw secret, in either base64.
+    pub fn accepts(&self, token: &[u8]) -> bool {
+        let trimmed = token.iter().position(|b| *b == b'=').map_or(token, |end| &token[..end]);
+        let standard: Vec<u8> = trimmed
+            .iter()
+            .map(|b| match b {
+                b'-' => b'+',
+                b'_' => b'/',
+                other => *other,
+            })
+            .collect();
+        let Ok(bytes) = data_encoding::BASE64_NOPAD.decode(&standard) else {
+            return false;
+        };
+        let secret: [u8; 32] = match bytes.len() {
+            32 => bytes.try_into().unwrap_or_default(),
+            64 => std::array::from_fn(|i| bytes[i] ^ bytes[32 + i]),
+            _ => return false,
+        };
+        self.0.ct_eq(&secret).into()
+    }
+}
+
+/// Bytes of chance from the operating system. A machine that has none cannot make secrets, so this panics.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
+fn derive<const N: usize>(old: &[u8], salt: &[u8; 32], purpose: &str) -> [u8; N] {
+    let mut out = [0; N];
+    let info = format!("tollhouse/rotation/v1/{purpose}");
+    Hkdf::<Sha256>::new(Some(salt), old)
+        .expand(info.as_bytes(), &mut out)
+        .expect("an output far shorter than the limit of HKDF");
+    out
+}
+
+fn base36(mut number: u64, least: usize) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut digits = Vec::new();
+    while number > 0 || digits.len() < least {
+        digits.push(DIGITS[(number % 36) as usize] as char);
+        number /= 36;
+    }
+    digits.iter().rev().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_routable_form_gives_the_known_answer() {
+        let chance: [u8; 16] = std::array::from_fn(|i| i as u8);
+        let token = Plaintext::routable("glpat-", &chance, UserId(1));
+        assert_eq!(token.reveal(), "glpat-AAECAwQFBgcICQoLDA0OD286MQp1OjEH.01.0w0fn2m3b");
+    }
+
+    #[test]
+    fn the_successor_gives_the_known_answer() {
+        let salt: [u8; 32] = std::array::from_fn(|i| i as u8);
+        let token = Plaintext::successor("glpat-", b"glpat-abcdefghijklmnopqrst", &salt, UserId(1));
+        assert_eq!(token.reveal(), "glpat-ChEv__KK3o2APMzb_c5ZBG86MQp1OjEH.01.0w1eg2mht");
+        let refresh = format!("{:0>64}", 1);
+        let known = "a90d1f299488764b239a4552d4c98ba954466e8a49f90687d663cb3a5fb6ae2b";
+        assert_eq!(HEXLOWER.encode(&derive::<32>(refresh.as_bytes(), &salt, "oauth-access")), known);
+    }
+
+    #[test]
+    fn a_csrf_token_counts_for_its_session_alone_in_every_accepted_form() {
+        let mine = CsrfSecret::of_session(b"0123456789abcdef0123456789abcdef");
+        let other = CsrfSecret::of_session(b"f123456789abcdef0123456789abcdef");
+        let token = mine.mask();
+        assert_ne!(token, mine.mask(), "masked afresh for each page");
+        assert!(mine.accepts(token.as_bytes()));
+        assert!(!other.accepts(token.as_bytes()));
+        let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).expect("base64");
+        assert!(mine.accepts(data_encoding::BASE64.encode(&bytes).as_bytes()));
+        assert!(mine.accepts(data_encoding::BASE64.encode(&mine.0).as_bytes()));
+        for bad in ["", "=", "x", "AAAA", &token[..40], "\u{e9}"] {
+            assert!(!mine.accepts(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_has_no_way_into_a_log() {
+        assert_eq!(format!("{:?}", Plaintext::new("glpat-x".into())), "Plaintext(***)");
+    }
+}

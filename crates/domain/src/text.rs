@@ -1,0 +1,40 @@
+//! Text that people sent, made safe for a log, the audit trail or a terminal (T30).
+
+use std::fmt::Write;
+
+/// At most 256 bytes, with controls and bidirectional marks escaped, so that nobody can write a second log line
+/// or turn the first one around.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(LONGEST));
+    for c in text.chars() {
+        let before = out.len();
+        if c.is_control() || is_bidi(c) {
+            let _ = write!(out, "\\u{{{:x}}}", c as u32);
+        } else {
+            out.push(c);
+        }
+        if out.len() > LONGEST {
+            out.truncate(before);
+            break;
+        }
+    }
+    out
+}
+
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+const LONGEST: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t30_what_people_send_is_escaped_and_cut() {
+        assert_eq!(printable("a\nb\u{202e}c\u{1b}[31m"), "a\\u{a}b\\u{202e}c\\u{1b}[31m");
+        assert_eq!(printable("Ünïcode ok"), "Ünïcode ok");
+        assert!(printable(&"é".repeat(300)).len() <= 256);
+    }
+}

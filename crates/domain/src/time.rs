@@ -1,0 +1,156 @@
+//! Instants and days, and the only place that asks the system what time it is.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// Milliseconds since 1970-01-01T00:00:00Z. That is what the database holds and the finest the wire shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The UTC day this instant falls on.
+    pub fn date(self) -> Date {
+        Date(self.0.div_euclid(MILLIS_PER_DAY) as i32)
+    }
+
+    /// ISO 8601 in UTC with milliseconds, `2026-01-31T10:20:30.123Z` (rest-api.md 1.2).
+    pub fn iso(self) -> String {
+        let Ok(instant) = jiff::Timestamp::from_millisecond(self.0) else {
+            return String::new();
+        };
+        let civil = jiff::tz::TimeZone::UTC.to_datetime(instant);
+        format!(
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            civil.year(),
+            civil.month(),
+            civil.day(),
+            civil.hour(),
+            civil.minute(),
+            civil.second(),
+            civil.millisecond()
+        )
+    }
+
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(span.as_millis() as i64))
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+    fn sub(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(span.as_millis() as i64))
+    }
+}
+
+/// A day in UTC, counted from 1970-01-01. Tokens end on days (authentication.md 5.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Date(pub i32);
+
+impl Date {
+    /// Reads `2026-01-31`; also the day of a full ISO 8601 date-time, which clients send where a date is asked.
+    pub fn parse(text: &str) -> Option<Self> {
+        let day = match text.split_once(['T', ' ']) {
+            Some((day, rest)) if rest.len() >= 4 => day,
+            Some(_) => return None,
+            None => text,
+        };
+        if day.len() != 10 {
+            return None;
+        }
+        let civil: jiff::civil::Date = day.parse().ok()?;
+        let since = civil.since(EPOCH).ok()?;
+        Some(Self(since.get_days()))
+    }
+
+    /// The first instant of the day.
+    pub fn start(self) -> Timestamp {
+        Timestamp(i64::from(self.0) * MILLIS_PER_DAY)
+    }
+
+    pub fn plus_days(self, days: i32) -> Self {
+        Self(self.0.saturating_add(days))
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let iso = self.start().iso();
+        f.write_str(iso.get(..10).unwrap_or_default())
+    }
+}
+
+/// The only source of now. Everything else takes a [`Timestamp`].
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Hand(Arc<AtomicI64>),
+}
+
+impl Clock {
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands still until somebody moves it, for tests.
+    pub fn by_hand(start: Timestamp) -> Self {
+        Self(Source::Hand(Arc::new(AtomicI64::new(start.0))))
+    }
+
+    #[allow(clippy::disallowed_methods)] // the one place
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Source::System => {
+                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                Timestamp(since.map_or(0, |span| span.as_millis() as i64))
+            }
+            Source::Hand(millis) => Timestamp(millis.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Moves a clock made by [`Clock::by_hand`]; the system's stays where it is.
+    pub fn advance(&self, span: Duration) {
+        if let Source::Hand(millis) = &self.0 {
+            millis.fetch_add(span.as_millis() as i64, Ordering::SeqCst);
+        }
+    }
+}
+
+const MILLIS_PER_DAY: i64 = 86_400_000;
+const EPOCH: jiff::civil::Date = jiff::civil::date(1970, 1, 1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_and_days_are_printed_as_on_the_wire() {
+        let at = Timestamp(1_769_854_830_123);
+        assert_eq!(at.iso(), "2026-01-31T10:20:30.123Z");
+        assert_eq!(at.date().to_string(), "2026-01-31");
+        assert_eq!(Timestamp(-1).iso(), "1969-12-31T23:59:59.999Z");
+        assert_eq!(Timestamp(-1).date().to_string(), "1969-12-31");
+    }
+
+    #[test]
+    fn days_are_read_strictly() {
+        assert_eq!(Date::parse("2026-01-31"), Some(Date(20484)));
+        assert_eq!(Date::parse("2026-01-31T10:00:00Z"), Some(Date(20484)));
+        for bad in ["", "2026-02-30", "31-01-2026", "2026-1-1", "x", "2026-01-31Tx", "2026-01-31 "] {
+            assert_eq!(Date::parse(bad), None, "{bad}");
+        }
+    }
+}

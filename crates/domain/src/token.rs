@@ -1,0 +1,86 @@
+//! Personal access tokens, and what every kind of token looks like.
+
+use crate::id::{FamilyId, PersonalAccessTokenId, UserId};
+use crate::scope::Scopes;
+use crate::time::{Date, Timestamp};
+
+/// One row of the table of kinds.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenKind {
+    pub name: &'static str,
+    pub prefix: &'static str,
+}
+
+/// Token kinds of the wire and their prefixes (authentication.md 5.1). A prefix decides nothing but `glcbt-`
+/// (1.1): look-ups are by digest of the whole string.
+pub const PERSONAL_ACCESS_TOKEN: TokenKind = TokenKind { name: "personal_access_token", prefix: "glpat-" };
+pub const JOB_TOKEN: TokenKind = TokenKind { name: "job_token", prefix: "glcbt-" };
+
+/// A personal access token as lists and answers show it (rest-api.md 2.1).
+#[derive(Clone, Debug)]
+pub struct PersonalAccessToken {
+    pub id: PersonalAccessTokenId,
+    pub family_id: FamilyId,
+    pub previous_id: Option<PersonalAccessTokenId>,
+    pub user_id: UserId,
+    pub name: String,
+    pub description: Option<String>,
+    pub scopes: Scopes,
+    pub impersonation: bool,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Date>,
+    pub last_used_at: Option<Timestamp>,
+    pub standing: Standing,
+}
+
+impl PersonalAccessToken {
+    pub fn revoked(&self) -> bool {
+        !matches!(self.standing, Standing::Live { .. })
+    }
+
+    pub fn active(&self, now: Timestamp) -> bool {
+        !self.revoked() && !expired(self.expires_at, now)
+    }
+}
+
+/// Whether a token is live: it is its family's head and the family has not ended. There is no other rule
+/// (`docs/protocols/rotation.md` section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// `used`: somebody has shown to hold it, for good (rule 7).
+    Live { used: bool },
+    /// It has a successor, or was replaced, in a family that lives.
+    Rotated,
+    /// The family ended.
+    Ended,
+}
+
+/// A token that ends on a day is dead from the first instant of that day, UTC (authentication.md 5.5).
+pub fn expired(expires_at: Option<Date>, now: Timestamp) -> bool {
+    expires_at.is_some_and(|day| day.start() <= now)
+}
+
+/// The last day a new token may end on.
+pub fn latest_expiry(now: Timestamp) -> Date {
+    now.date().plus_days(LONGEST_LIFE_DAYS)
+}
+
+/// When a rotated token ends if nobody says otherwise (5.7).
+pub fn default_expiry_after_rotation(now: Timestamp) -> Date {
+    now.date().plus_days(7)
+}
+
+const LONGEST_LIFE_DAYS: i32 = 365;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_dead_from_the_first_instant_of_its_day() {
+        let day = Date(20_000);
+        assert!(!expired(Some(day), Timestamp(day.start().0 - 1)));
+        assert!(expired(Some(day), day.start()));
+        assert!(!expired(None, day.start()));
+    }
+}

@@ -1,0 +1,197 @@
+//! Users, and whether an account may use the API.
+
+use crate::denial::AccountFault;
+use crate::id::{NamespaceId, UserId};
+use crate::time::{Date, Timestamp};
+
+/// Everything of a user row but the password digest and the sign-in counters. Strings that were never set are
+/// empty, or absent where the wire says null (rest-api.md 3.1).
+#[derive(Clone, Debug)]
+pub struct User {
+    pub id: UserId,
+    pub username: String,
+    pub name: String,
+    pub email: String,
+    pub public_email: String,
+    pub commit_email: String,
+    pub state: AccountState,
+    pub kind: UserKind,
+    pub administrator: bool,
+    pub external: bool,
+    pub private_profile: bool,
+    pub can_create_group: bool,
+    pub projects_limit: i64,
+    pub bio: String,
+    pub location: Option<String>,
+    pub linkedin: String,
+    pub twitter: String,
+    pub discord: String,
+    pub github: String,
+    pub website_url: String,
+    pub organization: String,
+    pub job_title: String,
+    pub pronouns: Option<String>,
+    pub note: Option<String>,
+    pub namespace_id: Option<NamespaceId>,
+    pub created_by_id: Option<UserId>,
+    pub created_at: Timestamp,
+    pub confirmed_at: Option<Timestamp>,
+    pub password_expires_at: Option<Timestamp>,
+    /// Password sign-in is refused until then.
+    pub locked_until: Option<Timestamp>,
+    pub last_activity_on: Option<Date>,
+    pub current_sign_in_at: Option<Timestamp>,
+    pub last_sign_in_at: Option<Timestamp>,
+    pub current_sign_in_ip: Option<String>,
+    pub last_sign_in_ip: Option<String>,
+    pub sign_in_count: i64,
+}
+
+impl User {
+    pub fn locked(&self, now: Timestamp) -> bool {
+        self.locked_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether tokens and sessions of this account open the API (authentication.md 2.4, first match wins).
+    pub fn may_use_api(&self, now: Timestamp, rules: AccountRules) -> Result<(), AccountFault> {
+        match (self.kind, self.state) {
+            (UserKind::Internal, _) => return Err(AccountFault::Internal),
+            (_, AccountState::BlockedPendingApproval) => return Err(AccountFault::PendingApproval),
+            (_, AccountState::Deactivated) => return Err(AccountFault::Deactivated),
+            _ => {}
+        }
+        if self.kind == UserKind::Human && rules.confirmation_required && self.confirmed_at.is_none() {
+            return Err(AccountFault::Unconfirmed);
+        }
+        if matches!(self.state, AccountState::Blocked | AccountState::LdapBlocked | AccountState::Banned) {
+            return Err(AccountFault::Blocked);
+        }
+        if self.password_expires_at.is_some_and(|at| at <= now) {
+            return Err(AccountFault::PasswordExpired);
+        }
+        if rules.lockout_stops_tokens && self.locked(now) {
+            return Err(AccountFault::Blocked);
+        }
+        Ok(())
+    }
+}
+
+/// Settings that decide about accounts.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountRules {
+    /// An unconfirmed primary address closes the API.
+    pub confirmation_required: bool,
+    /// `compat.lockout = "gitlab"`: a locked password stops tokens too.
+    pub lockout_stops_tokens: bool,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($variant),+ }
+
+        impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+words! {
+    /// `state` on the wire (rest-api.md 3.1).
+    AccountState {
+        Active "active",
+        Blocked "blocked",
+        Deactivated "deactivated",
+        Banned "banned",
+        LdapBlocked "ldap_blocked",
+        BlockedPendingApproval "blocked_pending_approval",
+    }
+}
+
+words! {
+    /// People, bots that may use the API, and accounts of the program itself that may not.
+    UserKind {
+        Human "human",
+        Bot "bot",
+        Internal "internal",
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn ada() -> User {
+        User {
+            id: UserId(7),
+            username: "ada".into(),
+            name: "Ada Example".into(),
+            email: "ada@example.test".into(),
+            public_email: String::new(),
+            commit_email: "ada@example.test".into(),
+            state: AccountState::Active,
+            kind: UserKind::Human,
+            administrator: false,
+            external: false,
+            private_profile: false,
+            can_create_group: true,
+            projects_limit: 100_000,
+            bio: String::new(),
+            location: None,
+            linkedin: String::new(),
+            twitter: String::new(),
+            discord: String::new(),
+            github: String::new(),
+            website_url: String::new(),
+            organization: String::new(),
+            job_title: String::new(),
+            pronouns: None,
+            note: None,
+            namespace_id: None,
+            created_by_id: None,
+            created_at: Timestamp(0),
+            confirmed_at: Some(Timestamp(0)),
+            password_expires_at: None,
+            locked_until: None,
+            last_activity_on: None,
+            current_sign_in_at: None,
+            last_sign_in_at: None,
+            current_sign_in_ip: None,
+            last_sign_in_ip: None,
+            sign_in_count: 0,
+        }
+    }
+
+    #[test]
+    fn the_first_reason_in_the_order_of_the_specification_wins() {
+        let now = Timestamp(1000);
+        let rules = AccountRules { confirmation_required: true, lockout_stops_tokens: true };
+        let judge = |user: &User| user.may_use_api(now, rules);
+        let mut user = ada();
+        assert_eq!(judge(&user), Ok(()));
+        user.locked_until = Some(Timestamp(1001));
+        assert_eq!(judge(&user), Err(AccountFault::Blocked));
+        assert_eq!(user.may_use_api(now, AccountRules { lockout_stops_tokens: false, ..rules }), Ok(()));
+        user.password_expires_at = Some(now);
+        assert_eq!(judge(&user), Err(AccountFault::PasswordExpired));
+        user.state = AccountState::Banned;
+        assert_eq!(judge(&user), Err(AccountFault::Blocked));
+        user.confirmed_at = None;
+        assert_eq!(judge(&user), Err(AccountFault::Unconfirmed));
+        user.state = AccountState::Deactivated;
+        assert_eq!(judge(&user), Err(AccountFault::Deactivated));
+        user.state = AccountState::BlockedPendingApproval;
+        assert_eq!(judge(&user), Err(AccountFault::PendingApproval));
+        user.kind = UserKind::Internal;
+        assert_eq!(judge(&user), Err(AccountFault::Internal));
+    }
+}
