@@ -1,1 +1,47 @@
+//! The database: one SQL text for SQLite and PostgreSQL.
+//!
+//! One file per table. Reads take anything that can run a statement ([`Reader`] or [`Tx`]), writes take a
+//! [`Tx`]. A statement that makes something untrue says so on the `Tx`, and [`Tx::commit`] takes a [`Change`], so
+//! no operation can forget to audit, to invalidate or to commit.
 
+#[macro_use]
+mod sql;
+
+pub mod audit_events;
+pub mod db;
+pub mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
+pub mod instance;
+pub mod log;
+pub mod lookup;
+pub mod members;
+mod migrate;
+pub mod namespaces;
+pub mod personal_access_tokens;
+pub mod projects;
+pub mod sessions;
+pub mod sole;
+pub mod sweep;
+pub mod token_families;
+pub mod tx;
+pub mod users;
+
+/// Every statement of the crate with its name, for the test that prepares them on both databases.
+pub fn statements() -> Vec<(&'static str, &'static str)> {
+    [
+        audit_events::ALL,
+        instance::ALL,
+        log::ALL,
+        lookup::ALL,
+        members::ALL,
+        namespaces::ALL,
+        personal_access_tokens::ALL,
+        projects::ALL,
+        sessions::ALL,
+        sweep::ALL,
+        token_families::ALL,
+        users::ALL,
+    ]
+    .concat()
+}

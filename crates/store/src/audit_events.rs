@@ -1,0 +1,55 @@
+//! `audit_events`: the trail, append-only.
+
+use tollhouse_domain::audit::{Audit, By};
+use tollhouse_domain::text::printable;
+use tollhouse_domain::time::Timestamp;
+
+use crate::db::Runs;
+use crate::error::Result;
+use crate::tx::Tx;
+
+pub(crate) async fn append(tx: &mut Tx, line: &Audit, by: &By, now: Timestamp) -> Result<()> {
+    changed!(
+        tx,
+        sqlx::query(APPEND)
+            .bind(now.0)
+            .bind(line.event)
+            .bind(by.actor.map(|id| id.0))
+            .bind(by.subject.map(|id| id.0))
+            .bind(by.credential.to_string())
+            .bind(by.address.map(|address| address.to_string()))
+            .bind(line.target.kind)
+            .bind(line.target.id)
+            .bind(printable(&line.detail))
+    )
+    .map(drop)
+}
+
+/// One line of the trail, as it was written.
+#[derive(Debug, sqlx::FromRow)]
+pub struct AuditEvent {
+    pub at: i64,
+    pub event: String,
+    pub actor_id: Option<i64>,
+    pub subject_id: Option<i64>,
+    pub credential: String,
+    pub address: Option<String>,
+    pub target_kind: String,
+    pub target_id: i64,
+    pub detail: String,
+}
+
+/// The newest lines first.
+pub async fn newest(at: &mut impl Runs, limit: i64) -> Result<Vec<AuditEvent>> {
+    on!(at, |c| sqlx::query_as(NEWEST).bind(limit).fetch_all(c))
+}
+
+statements! {
+    APPEND = "
+    INSERT INTO audit_events (at, event, actor_id, subject_id, credential, address, target_kind, target_id, detail)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+    NEWEST = "
+    SELECT at, event, actor_id, subject_id, credential, address, target_kind, target_id, detail
+      FROM audit_events ORDER BY id DESC LIMIT $1";
+}

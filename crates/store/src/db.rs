@@ -1,0 +1,231 @@
+//! One of two databases, and what runs statements on it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
+
+use crate::error::{Error, Result};
+use crate::migrate;
+use crate::tx::Tx;
+
+/// Where the data is: `sqlite:PATH` or `postgres://...`.
+#[derive(Clone)]
+pub enum Url {
+    Sqlite(PathBuf),
+    Postgres(Box<PgConnectOptions>),
+}
+
+impl FromStr for Url {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path.starts_with(":memory:") || path.contains('?') {
+                return Err("a SQLite database is a file: sqlite:PATH".into());
+            }
+            return Ok(Self::Sqlite(path.into()));
+        }
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            let options = PgConnectOptions::from_str(text).map_err(|_| "not a valid postgres:// URL".to_owned())?;
+            return Ok(Self::Postgres(Box::new(options.application_name("tollhouse"))));
+        }
+        Err("a database is sqlite:PATH or postgres://USER@HOST/NAME".into())
+    }
+}
+
+impl fmt::Display for Url {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(options) => {
+                let name = options.get_database().unwrap_or_else(|| options.get_username());
+                write!(f, "postgres://{}:{}/{name}", options.get_host(), options.get_port())
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct Db {
+    engine: Engine,
+    /// Below this much free space growth is refused (T29); only a SQLite file's disk can be seen.
+    reserve: u64,
+    #[cfg(feature = "faults")]
+    pub faults: crate::faults::Faults,
+}
+
+#[derive(Clone)]
+enum Engine {
+    Sqlite { read: SqlitePool, write: SqlitePool, path: PathBuf },
+    Postgres(PgPool),
+}
+
+impl Db {
+    /// Opens the database, makes the SQLite file if there is none, and brings the schema up to date.
+    pub async fn open(url: &Url, reserve: u64) -> Result<Self> {
+        let engine = match url {
+            Url::Sqlite(path) => open_sqlite(path).await?,
+            Url::Postgres(options) => Engine::Postgres(
+                PgPoolOptions::new()
+                    .max_connections(16)
+                    .acquire_timeout(ACQUIRE)
+                    .connect_with(options.as_ref().clone())
+                    .await?,
+            ),
+        };
+        match &engine {
+            Engine::Sqlite { write, .. } => migrate::SQLITE.migrator().run(write).await?,
+            Engine::Postgres(pool) => migrate::POSTGRES.migrator().run(pool).await?,
+        }
+        Ok(Self {
+            engine,
+            reserve,
+            #[cfg(feature = "faults")]
+            faults: Default::default(),
+        })
+    }
+
+    /// A connection to read with.
+    pub async fn read(&self) -> Result<Reader> {
+        #[cfg(feature = "faults")]
+        self.faults.check(&[crate::faults::Fault::Everything])?;
+        Ok(Reader(match &self.engine {
+            Engine::Sqlite { read, .. } => Held::Sqlite(read.acquire().await?),
+            Engine::Postgres(pool) => Held::Postgres(pool.acquire().await?),
+        }))
+    }
+
+    /// One unit of work. Dropped without a commit, it leaves no trace.
+    pub async fn begin(&self) -> Result<Tx> {
+        #[cfg(feature = "faults")]
+        self.faults.check(&[crate::faults::Fault::Everything, crate::faults::Fault::Writes])?;
+        match &self.engine {
+            // A plain BEGIN takes the write lock too late: what was read may be stale by then.
+            Engine::Sqlite { write, .. } => Ok(Tx::sqlite(self.clone(), write.begin_with("BEGIN IMMEDIATE").await?)),
+            Engine::Postgres(pool) => Ok(Tx::postgres(self.clone(), pool.begin().await?)),
+        }
+    }
+
+    /// Whether there is room for something new (T29).
+    pub fn room_to_grow(&self) -> Result<()> {
+        let Engine::Sqlite { path, .. } = &self.engine else {
+            return Ok(());
+        };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match rustix::fs::statvfs(folder) {
+            Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve => Err(Error::Full(self.reserve)),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.engine, Engine::Postgres(_))
+    }
+
+    pub(crate) fn pg(&self) -> Option<&PgPool> {
+        match &self.engine {
+            Engine::Postgres(pool) => Some(pool),
+            Engine::Sqlite { .. } => None,
+        }
+    }
+
+    /// Lets go of every connection.
+    pub async fn close(&self) {
+        match &self.engine {
+            Engine::Sqlite { read, write, .. } => {
+                read.close().await;
+                write.close().await;
+            }
+            Engine::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    /// Prepares a statement without running it, for the test of all of them.
+    pub async fn prepare(&self, sql: &'static str) -> Result<()> {
+        use sqlx::{Executor, SqlSafeStr};
+        let mut tx = self.begin().await?;
+        on!(&mut tx, |c| async { Executor::prepare(c, sql.into_sql_str()).await.map(drop) })
+    }
+
+    /// What the writing connection says of itself, for the test that asserts `synchronous = FULL`.
+    pub async fn durability(&self) -> Result<String> {
+        match &self.engine {
+            Engine::Sqlite { write, .. } => {
+                let level: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(write).await?;
+                Ok(format!("synchronous={level}"))
+            }
+            Engine::Postgres(pool) => {
+                let level: String = sqlx::query_scalar("SHOW synchronous_commit").fetch_one(pool).await?;
+                Ok(format!("synchronous_commit={level}"))
+            }
+        }
+    }
+}
+
+/// A connection held for reading.
+pub struct Reader(Held);
+
+pub(crate) enum Held {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+/// A connection that a statement runs on.
+pub enum Conn<'c> {
+    Sqlite(&'c mut SqliteConnection),
+    Postgres(&'c mut PgConnection),
+}
+
+impl<'c> Conn<'c> {
+    pub(crate) fn of(at: &'c mut impl Runs) -> Self {
+        at.conn()
+    }
+}
+
+/// What can run a statement: a [`Reader`] or a [`Tx`].
+pub trait Runs: Send {
+    fn conn(&mut self) -> Conn<'_>;
+}
+
+impl Runs for Reader {
+    fn conn(&mut self) -> Conn<'_> {
+        match &mut self.0 {
+            Held::Sqlite(c) => Conn::Sqlite(c),
+            Held::Postgres(c) => Conn::Postgres(c),
+        }
+    }
+}
+
+async fn open_sqlite(path: &Path) -> Result<Engine> {
+    make_private(path).map_err(sqlx::Error::Io)?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+        .statement_cache_capacity(256);
+    let write =
+        SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_with(options.clone()).await?;
+    let read = SqlitePoolOptions::new()
+        .max_connections(8)
+        .acquire_timeout(ACQUIRE)
+        .connect_lazy_with(options.pragma("query_only", "ON"));
+    Ok(Engine::Sqlite { read, write, path: path.to_owned() })
+}
+
+/// The file is its owner's alone from its first byte (T31); SQLite gives its companions the same mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+}
+
+const ACQUIRE: Duration = Duration::from_secs(5);

@@ -1,0 +1,61 @@
+//! What can go wrong with a database.
+
+/// Why a statement or a commit did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be reached, or did not answer in time; whether a commit happened may be unknown.
+    #[error("the database is not available: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// Another transaction was in the way; the whole transaction may be tried again.
+    #[error("another transaction was in the way")]
+    Clash,
+    /// Something unique exists already.
+    #[error("something with that name exists already")]
+    Taken,
+    /// The disk is nearly full, so nothing new is taken in (T29).
+    #[error("less than {0} bytes are free")]
+    Full(u64),
+    /// A mistake of ours, or damaged data.
+    #[error("the database answered with an error: {0}")]
+    Broken(#[source] sqlx::Error),
+    #[error("damaged data: {0}")]
+    Damaged(String),
+    #[error("{0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(answer) => {
+                let code = answer.code().unwrap_or_default();
+                match code.as_ref() {
+                    // serialization_failure, deadlock_detected
+                    "40001" | "40P01" => Self::Clash,
+                    _ if answer.is_unique_violation() => Self::Taken,
+                    // SQLITE_BUSY, _IOERR, _FULL, _CANTOPEN and their extended codes
+                    _ if code
+                        .parse::<u32>()
+                        .is_ok_and(|code| code < 10_000 && matches!(code & 0xff, 5 | 10 | 13 | 14)) =>
+                    {
+                        Self::Unavailable(error)
+                    }
+                    // connection exceptions, insufficient resources, operator intervention
+                    _ if code.len() == 5 && ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
+                        Self::Unavailable(error)
+                    }
+                    _ => Self::Broken(error),
+                }
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
+            _ => Self::Broken(error),
+        }
+    }
+}

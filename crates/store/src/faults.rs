@@ -1,0 +1,36 @@
+//! Makes the storage fail on demand, for tests (T32). Not in any default build.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::error::{Error, Result};
+
+/// What fails from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Fault {
+    None = 0,
+    /// Nothing can be read or written.
+    Everything = 1,
+    /// Reads work, transactions cannot begin.
+    Writes = 2,
+    /// The commit happens, but its acknowledgement is lost.
+    CommitReply = 3,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<AtomicU8>);
+
+impl Faults {
+    pub fn set(&self, fault: Fault) {
+        self.0.store(fault as u8, Ordering::SeqCst);
+    }
+
+    pub(crate) fn check(&self, faults: &[Fault]) -> Result<()> {
+        let now = self.0.load(Ordering::SeqCst);
+        if faults.iter().any(|fault| *fault as u8 == now) {
+            return Err(Error::Unavailable(sqlx::Error::PoolClosed));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! `members`: who may do what in a group or project, and until when.
+
+use tollhouse_domain::access::AccessLevel;
+use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::time::{Date, Timestamp};
+
+use crate::db::Runs;
+use crate::error::Result;
+use crate::tx::Tx;
+
+/// The groups that user `$1` is in, on day `$3`, with the level there: by membership of the group or of one above
+/// it. The same group may stand there more than once.
+macro_rules! mine {
+    () => {
+        "mine(id, level) AS (
+            SELECT m.source_id, m.access_level FROM members m
+             WHERE m.source_kind = 'group' AND m.user_id = $1 AND (m.expires_on IS NULL OR m.expires_on > $3)
+            UNION
+            SELECT n.id, mine.level FROM namespaces n JOIN mine ON n.parent_id = mine.id
+        )"
+    };
+}
+pub(crate) use mine;
+
+/// Of what somebody is a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    Group(NamespaceId),
+    Project(ProjectId),
+}
+
+impl Of {
+    fn source(self) -> (&'static str, i64) {
+        match self {
+            Self::Group(id) => ("group", id.0),
+            Self::Project(id) => ("project", id.0),
+        }
+    }
+}
+
+/// [`crate::error::Error::Taken`] for somebody who is a member already.
+pub async fn insert(
+    tx: &mut Tx,
+    of: Of,
+    user: UserId,
+    level: AccessLevel,
+    expires_on: Option<Date>,
+    by: Option<UserId>,
+    now: Timestamp,
+) -> Result<()> {
+    let (kind, id) = of.source();
+    changed!(
+        tx,
+        sqlx::query(INSERT)
+            .bind(kind)
+            .bind(id)
+            .bind(user.0)
+            .bind(level as i64)
+            .bind(expires_on.map(|day| i64::from(day.0)))
+            .bind(by.map(|id| id.0))
+            .bind(now.0)
+    )
+    .map(drop)
+}
+
+pub async fn remove(tx: &mut Tx, of: Of, user: UserId) -> Result<bool> {
+    let (kind, id) = of.source();
+    Ok(changed!(tx, sqlx::query(REMOVE).bind(kind).bind(id).bind(user.0))? == 1)
+}
+
+/// The highest level in a group, by membership of it or of one above.
+pub async fn level_in_group(
+    at: &mut impl Runs,
+    group: NamespaceId,
+    user: UserId,
+    now: Timestamp,
+) -> Result<Option<AccessLevel>> {
+    let level: Option<i64> = on!(at, |c| sqlx::query_scalar(LEVEL_IN_GROUP)
+        .bind(user.0)
+        .bind(group.0)
+        .bind(i64::from(now.date().0))
+        .fetch_one(c))?;
+    Ok(level.and_then(AccessLevel::from_number))
+}
+
+statements! {
+    INSERT = "
+    INSERT INTO members (source_kind, source_id, user_id, access_level, expires_on, created_by_id, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
+    REMOVE = "DELETE FROM members WHERE source_kind = $1 AND source_id = $2 AND user_id = $3";
+
+    LEVEL_IN_GROUP = concat!("WITH RECURSIVE ", mine!(), " SELECT max(level) FROM mine WHERE id = $2");
+}

@@ -1,0 +1,284 @@
+//! `namespaces` and `routes`: personal namespaces and groups, and the one place where every full path stands.
+
+use tollhouse_domain::access::{Viewer, Visibility};
+use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::namespace::{Namespace, NamespaceKind};
+use tollhouse_domain::time::Timestamp;
+
+use crate::db::Runs;
+use crate::error::{Error, Result};
+use crate::tx::Tx;
+
+macro_rules! columns {
+    () => {
+        "n.id AS namespace_id, n.kind AS namespace_kind, n.parent_id, n.owner_id, n.name AS namespace_name,
+        n.path AS namespace_path, n.full_path, n.full_name, n.description AS namespace_description,
+        n.visibility AS namespace_visibility, n.created_at AS namespace_created_at"
+    };
+}
+pub(crate) use columns;
+
+#[derive(sqlx::FromRow)]
+pub(crate) struct Row {
+    namespace_id: i64,
+    namespace_kind: String,
+    parent_id: Option<i64>,
+    owner_id: Option<i64>,
+    namespace_name: String,
+    namespace_path: String,
+    full_path: String,
+    full_name: String,
+    namespace_description: String,
+    namespace_visibility: i64,
+    namespace_created_at: i64,
+}
+
+impl Row {
+    pub(crate) fn namespace(self) -> Result<Namespace> {
+        let damaged = |what: &str| Error::Damaged(format!("namespace {}: {what}", self.namespace_id));
+        Ok(Namespace {
+            id: NamespaceId(self.namespace_id),
+            kind: NamespaceKind::parse(&self.namespace_kind).ok_or_else(|| damaged("kind"))?,
+            visibility: Visibility::from_number(self.namespace_visibility).ok_or_else(|| damaged("visibility"))?,
+            parent_id: self.parent_id.map(NamespaceId),
+            owner_id: self.owner_id.map(UserId),
+            name: self.namespace_name,
+            path: self.namespace_path,
+            full_path: self.full_path,
+            full_name: self.full_name,
+            description: self.namespace_description,
+            created_at: Timestamp(self.namespace_created_at),
+        })
+    }
+}
+
+/// What a full path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routed {
+    Namespace(NamespaceId),
+    Project(ProjectId),
+}
+
+/// Without regard to case.
+pub async fn route(at: &mut impl Runs, full_path: &str) -> Result<Option<Routed>> {
+    let lower = full_path.to_ascii_lowercase();
+    let found: Option<(String, i64)> = on!(at, |c| sqlx::query_as(ROUTE).bind(&lower).fetch_optional(c))?;
+    Ok(found.map(|(kind, id)| match kind.as_str() {
+        "project" => Routed::Project(ProjectId(id)),
+        _ => Routed::Namespace(NamespaceId(id)),
+    }))
+}
+
+/// [`Error::Taken`] if anything has that path.
+pub async fn add_route(tx: &mut Tx, full_path: &str, to: Routed) -> Result<()> {
+    let (kind, id) = match to {
+        Routed::Namespace(id) => ("namespace", id.0),
+        Routed::Project(id) => ("project", id.0),
+    };
+    changed!(tx, sqlx::query(ADD_ROUTE).bind(full_path.to_ascii_lowercase()).bind(kind).bind(id)).map(drop)
+}
+
+pub async fn find(at: &mut impl Runs, id: NamespaceId) -> Result<Option<Namespace>> {
+    let row: Option<Row> = on!(at, |c| sqlx::query_as(FIND).bind(id.0).fetch_optional(c))?;
+    row.map(Row::namespace).transpose()
+}
+
+/// A group that the viewer may see, by number.
+pub async fn visible_group(
+    at: &mut impl Runs,
+    id: NamespaceId,
+    viewer: Viewer,
+    now: Timestamp,
+) -> Result<Option<Namespace>> {
+    let row: Option<Row> = on!(at, |c| sqlx::query_as(VISIBLE_GROUP)
+        .bind(viewer.user_id().map(|id| id.0))
+        .bind(viewer.least_visible() as i64)
+        .bind(i64::from(now.date().0))
+        .bind(id.0)
+        .fetch_optional(c))?;
+    row.map(Row::namespace).transpose()
+}
+
+/// Which groups a list shows.
+#[derive(Debug, Default)]
+pub struct Filter {
+    pub search: Option<String>,
+    pub visibility: Option<Visibility>,
+    pub owned: bool,
+    pub min_access_level: Option<i64>,
+    pub top_level_only: bool,
+    /// Only what one is a member of, though more is visible.
+    pub members_only: bool,
+    pub order: GroupOrder,
+    pub descending: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupOrder {
+    #[default]
+    Name,
+    Path,
+    Id,
+}
+
+/// A page of groups and, up to 10,001, how many there are.
+pub async fn list_groups(
+    at: &mut impl Runs,
+    filter: &Filter,
+    viewer: Viewer,
+    (limit, offset): (i64, i64),
+    now: Timestamp,
+) -> Result<(Vec<Namespace>, i64)> {
+    let user = viewer.user_id().map(|id| id.0);
+    let least = viewer.least_visible() as i64;
+    let today = i64::from(now.date().0);
+    let search = filter.search.as_deref().map(crate::projects::like);
+    let visibility = filter.visibility.map(|visibility| visibility as i64);
+    let floor = if filter.owned { Some(50) } else { filter.min_access_level };
+    let total: i64 = on!(at, |c| sqlx::query_scalar(COUNT_GROUPS)
+        .bind(user)
+        .bind(least)
+        .bind(today)
+        .bind(&search)
+        .bind(visibility)
+        .bind(floor)
+        .bind(filter.top_level_only)
+        .bind(filter.members_only)
+        .fetch_one(c))?;
+    let text = match (filter.order, filter.descending) {
+        (GroupOrder::Name, false) => GROUPS_BY_NAME,
+        (GroupOrder::Name, true) => GROUPS_BY_NAME_DESCENDING,
+        (GroupOrder::Path, false) => GROUPS_BY_PATH,
+        (GroupOrder::Path, true) => GROUPS_BY_PATH_DESCENDING,
+        (GroupOrder::Id, false) => GROUPS_BY_ID,
+        (GroupOrder::Id, true) => GROUPS_BY_ID_DESCENDING,
+    };
+    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(text)
+        .bind(user)
+        .bind(least)
+        .bind(today)
+        .bind(&search)
+        .bind(visibility)
+        .bind(floor)
+        .bind(filter.top_level_only)
+        .bind(filter.members_only)
+        .bind(limit)
+        .bind(offset)
+        .fetch_all(c))?;
+    Ok((rows.into_iter().map(Row::namespace).collect::<Result<_>>()?, total))
+}
+
+/// A namespace that is about to exist.
+#[derive(Debug)]
+pub struct New<'a> {
+    pub kind: NamespaceKind,
+    pub parent: Option<&'a Namespace>,
+    pub owner: Option<UserId>,
+    pub name: &'a str,
+    pub path: &'a str,
+    pub description: &'a str,
+    pub visibility: Visibility,
+}
+
+/// [`Error::Taken`] if anything has that path.
+pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<Namespace> {
+    let (full_path, full_name) = match new.parent {
+        Some(parent) => (format!("{}/{}", parent.full_path, new.path), format!("{} / {}", parent.full_name, new.name)),
+        None => (new.path.to_owned(), new.name.to_owned()),
+    };
+    let id: i64 = on!(tx, |c| sqlx::query_scalar(INSERT)
+        .bind(new.kind.as_str())
+        .bind(new.parent.map(|parent| parent.id.0))
+        .bind(new.owner.map(|id| id.0))
+        .bind(new.name)
+        .bind(new.path)
+        .bind(&full_path)
+        .bind(&full_name)
+        .bind(new.description)
+        .bind(new.visibility as i64)
+        .bind(now.0)
+        .fetch_one(c))?;
+    let id = NamespaceId(id);
+    add_route(tx, &full_path, Routed::Namespace(id)).await?;
+    Ok(Namespace {
+        id,
+        kind: new.kind,
+        parent_id: new.parent.map(|parent| parent.id),
+        owner_id: new.owner,
+        name: new.name.to_owned(),
+        path: new.path.to_owned(),
+        full_path,
+        full_name,
+        description: new.description.to_owned(),
+        visibility: new.visibility,
+        created_at: now,
+    })
+}
+
+/// Whoever may see a group: what it is open to, its members and theirs of the groups above, and those who are
+/// members of something inside it, since they must be able to find the way there.
+macro_rules! seen {
+    () => {
+        concat!(
+            "WITH RECURSIVE ",
+            crate::members::mine!(),
+            ", upward(id) AS (
+                SELECT m.source_id FROM members m
+                 WHERE m.source_kind = 'group' AND m.user_id = $1 AND (m.expires_on IS NULL OR m.expires_on > $3)
+                UNION
+                SELECT p.namespace_id FROM members m JOIN projects p ON p.id = m.source_id
+                 WHERE m.source_kind = 'project' AND m.user_id = $1 AND (m.expires_on IS NULL OR m.expires_on > $3)
+                UNION
+                SELECT n.parent_id FROM namespaces n JOIN upward ON n.id = upward.id WHERE n.parent_id IS NOT NULL
+            ) "
+        )
+    };
+}
+
+macro_rules! filtered {
+    () => {
+        " FROM namespaces n
+         WHERE n.kind = 'group'
+           AND (n.visibility >= $2 OR n.id IN (SELECT id FROM mine) OR n.id IN (SELECT id FROM upward))
+           AND (CAST($4 AS TEXT) IS NULL OR lower(n.full_path) LIKE $4 ESCAPE '\\' OR lower(n.name) LIKE $4 ESCAPE '\\')
+           AND (CAST($5 AS BIGINT) IS NULL OR n.visibility = $5)
+           AND (CAST($6 AS BIGINT) IS NULL OR EXISTS (SELECT 1 FROM mine WHERE mine.id = n.id AND mine.level >= $6))
+           AND (NOT $7 OR n.parent_id IS NULL)
+           AND (NOT $8 OR n.id IN (SELECT id FROM mine) OR n.id IN (SELECT id FROM upward))"
+    };
+}
+
+macro_rules! page {
+    ($order:literal) => {
+        concat!(seen!(), "SELECT ", columns!(), filtered!(), " ORDER BY ", $order, " LIMIT $9 OFFSET $10")
+    };
+}
+
+statements! {
+    ROUTE = "SELECT source_kind, source_id FROM routes WHERE lower_path = $1";
+
+    ADD_ROUTE = "INSERT INTO routes (lower_path, source_kind, source_id) VALUES ($1, $2, $3)";
+
+    FIND = concat!("SELECT ", columns!(), " FROM namespaces n WHERE n.id = $1");
+
+    VISIBLE_GROUP = concat!(
+        seen!(), "SELECT ", columns!(),
+        " FROM namespaces n
+         WHERE n.id = $4 AND n.kind = 'group'
+           AND (n.visibility >= $2 OR n.id IN (SELECT id FROM mine) OR n.id IN (SELECT id FROM upward))"
+    );
+
+    COUNT_GROUPS = concat!(seen!(), "SELECT count(*) FROM (SELECT 1 ", filtered!(), " LIMIT 10001) some");
+
+    GROUPS_BY_NAME = page!("lower(n.name), n.id");
+    GROUPS_BY_NAME_DESCENDING = page!("lower(n.name) DESC, n.id DESC");
+    GROUPS_BY_PATH = page!("lower(n.path), n.id");
+    GROUPS_BY_PATH_DESCENDING = page!("lower(n.path) DESC, n.id DESC");
+    GROUPS_BY_ID = page!("n.id");
+    GROUPS_BY_ID_DESCENDING = page!("n.id DESC");
+
+    INSERT = "
+    INSERT INTO namespaces (kind, parent_id, owner_id, name, path, full_path, full_name, description, visibility,
+                            created_at, updated_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) RETURNING id";
+}

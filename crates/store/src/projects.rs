@@ -1,0 +1,283 @@
+//! `projects`, and through whose eyes they are seen.
+
+use tollhouse_domain::access::{AccessLevel, Viewer, Visibility};
+use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::project::{Membership, Project};
+use tollhouse_domain::time::Timestamp;
+
+use crate::db::Runs;
+use crate::error::{Error, Result};
+use crate::namespaces;
+use crate::tx::Tx;
+
+/// A project with what the viewer is to it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub project: Project,
+    pub membership: Membership,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: i64,
+    creator_id: Option<i64>,
+    name: String,
+    path: String,
+    description: Option<String>,
+    visibility: i64,
+    archived: bool,
+    created_at: i64,
+    updated_at: i64,
+    last_activity_at: i64,
+    project_level: Option<i64>,
+    group_level: Option<i64>,
+    #[sqlx(flatten)]
+    namespace: namespaces::Row,
+}
+
+impl Row {
+    fn seen(self) -> Result<Seen> {
+        let visibility = Visibility::from_number(self.visibility);
+        Ok(Seen {
+            membership: Membership {
+                project: self.project_level.and_then(AccessLevel::from_number),
+                group: self.group_level.and_then(AccessLevel::from_number),
+            },
+            project: Project {
+                visibility: visibility.ok_or_else(|| Error::Damaged(format!("project {}: visibility", self.id)))?,
+                id: ProjectId(self.id),
+                namespace: self.namespace.namespace()?,
+                creator_id: self.creator_id.map(UserId),
+                name: self.name,
+                path: self.path,
+                description: self.description,
+                archived: self.archived,
+                created_at: Timestamp(self.created_at),
+                updated_at: Timestamp(self.updated_at),
+                last_activity_at: Timestamp(self.last_activity_at),
+            },
+        })
+    }
+}
+
+/// A project that the viewer may see.
+pub async fn visible(at: &mut impl Runs, id: ProjectId, viewer: Viewer, now: Timestamp) -> Result<Option<Seen>> {
+    let row: Option<Row> = on!(at, |c| sqlx::query_as(VISIBLE)
+        .bind(viewer.user_id().map(|id| id.0))
+        .bind(viewer.least_visible() as i64)
+        .bind(i64::from(now.date().0))
+        .bind(id.0)
+        .fetch_optional(c))?;
+    row.map(Row::seen).transpose()
+}
+
+/// Which projects a list shows.
+#[derive(Debug, Default)]
+pub struct Filter {
+    pub search: Option<String>,
+    pub visibility: Option<Visibility>,
+    pub archived: Option<bool>,
+    pub owned: bool,
+    pub membership: bool,
+    pub min_access_level: Option<i64>,
+    pub order: ProjectOrder,
+    pub ascending: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProjectOrder {
+    #[default]
+    CreatedAt,
+    Id,
+    Name,
+    Path,
+    UpdatedAt,
+    LastActivityAt,
+}
+
+/// A page of projects and, up to 10,001, how many there are.
+pub async fn list(
+    at: &mut impl Runs,
+    filter: &Filter,
+    viewer: Viewer,
+    (limit, offset): (i64, i64),
+    now: Timestamp,
+) -> Result<(Vec<Seen>, i64)> {
+    let user = viewer.user_id().map(|id| id.0);
+    let least = viewer.least_visible() as i64;
+    let today = i64::from(now.date().0);
+    let search = filter.search.as_deref().map(like);
+    let visibility = filter.visibility.map(|visibility| visibility as i64);
+    let total: i64 = on!(at, |c| sqlx::query_scalar(COUNT)
+        .bind(user)
+        .bind(least)
+        .bind(today)
+        .bind(&search)
+        .bind(visibility)
+        .bind(filter.archived)
+        .bind(filter.owned)
+        .bind(filter.membership)
+        .bind(filter.min_access_level)
+        .fetch_one(c))?;
+    use ProjectOrder::{CreatedAt, Id, LastActivityAt, Name, Path, UpdatedAt};
+    let text = match (filter.order, filter.ascending) {
+        (CreatedAt, false) => BY_CREATED_AT,
+        (CreatedAt, true) => BY_CREATED_AT_ASCENDING,
+        (Id, false) => BY_ID,
+        (Id, true) => BY_ID_ASCENDING,
+        (Name, false) => BY_NAME,
+        (Name, true) => BY_NAME_ASCENDING,
+        (Path, false) => BY_PATH,
+        (Path, true) => BY_PATH_ASCENDING,
+        (UpdatedAt, false) => BY_UPDATED_AT,
+        (UpdatedAt, true) => BY_UPDATED_AT_ASCENDING,
+        (LastActivityAt, false) => BY_LAST_ACTIVITY_AT,
+        (LastActivityAt, true) => BY_LAST_ACTIVITY_AT_ASCENDING,
+    };
+    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(text)
+        .bind(user)
+        .bind(least)
+        .bind(today)
+        .bind(&search)
+        .bind(visibility)
+        .bind(filter.archived)
+        .bind(filter.owned)
+        .bind(filter.membership)
+        .bind(filter.min_access_level)
+        .bind(limit)
+        .bind(offset)
+        .fetch_all(c))?;
+    Ok((rows.into_iter().map(Row::seen).collect::<Result<_>>()?, total))
+}
+
+/// A project that is about to exist.
+#[derive(Debug)]
+pub struct New<'a> {
+    pub namespace: NamespaceId,
+    pub creator: Option<UserId>,
+    pub name: &'a str,
+    pub path: &'a str,
+    pub description: Option<&'a str>,
+    pub visibility: Visibility,
+}
+
+/// [`Error::Taken`] if the namespace has one of that name; its path is taken separately, as a route.
+pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<ProjectId> {
+    let id: i64 = on!(tx, |c| sqlx::query_scalar(INSERT)
+        .bind(new.namespace.0)
+        .bind(new.creator.map(|id| id.0))
+        .bind(new.name)
+        .bind(new.path)
+        .bind(new.description)
+        .bind(new.visibility as i64)
+        .bind(now.0)
+        .fetch_one(c))?;
+    Ok(ProjectId(id))
+}
+
+/// How many projects stand in somebody's personal namespace.
+pub async fn count_in(at: &mut impl Runs, namespace: NamespaceId) -> Result<i64> {
+    on!(at, |c| sqlx::query_scalar(COUNT_IN).bind(namespace.0).fetch_one(c))
+}
+
+pub async fn name_taken(at: &mut impl Runs, namespace: NamespaceId, name: &str) -> Result<bool> {
+    on!(at, |c| sqlx::query_scalar(NAME_TAKEN).bind(namespace.0).bind(name).fetch_one(c))
+}
+
+/// A pattern for `LIKE .. ESCAPE '\'` that finds the text anywhere, without regard to case.
+pub(crate) fn like(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.to_lowercase().chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+macro_rules! selected {
+    () => {
+        concat!(
+            "WITH RECURSIVE ",
+            crate::members::mine!(),
+            ", direct(id, level) AS (
+                SELECT m.source_id, m.access_level FROM members m
+                 WHERE m.source_kind = 'project' AND m.user_id = $1 AND (m.expires_on IS NULL OR m.expires_on > $3)
+            )
+            SELECT p.id, p.creator_id, p.name, p.path, p.description, p.visibility, p.archived, p.created_at, p.updated_at,
+                   p.last_activity_at, d.level AS project_level,
+                   (SELECT max(mine.level) FROM mine WHERE mine.id = p.namespace_id) AS group_level, ",
+            crate::namespaces::columns!(),
+            " FROM projects p
+              JOIN namespaces n ON n.id = p.namespace_id
+              LEFT JOIN direct d ON d.id = p.id "
+        )
+    };
+}
+
+macro_rules! may_see {
+    () => {
+        " (p.visibility >= $2 OR d.level IS NOT NULL OR p.namespace_id IN (SELECT id FROM mine)) "
+    };
+}
+
+macro_rules! filtered {
+    () => {
+        concat!(
+            selected!(),
+            " WHERE ",
+            may_see!(),
+            " AND (CAST($4 AS TEXT) IS NULL OR lower(p.name) LIKE $4 ESCAPE '\\' OR lower(p.path) LIKE $4 ESCAPE '\\')
+              AND (CAST($5 AS BIGINT) IS NULL OR p.visibility = $5)
+              AND (CAST($6 AS BOOLEAN) IS NULL OR p.archived = $6)
+              AND (NOT $7 OR d.level = 50 OR EXISTS (SELECT 1 FROM mine WHERE mine.id = p.namespace_id AND mine.level = 50))
+              AND (NOT $8 OR d.level IS NOT NULL OR p.namespace_id IN (SELECT id FROM mine))
+              AND (CAST($9 AS BIGINT) IS NULL OR d.level >= $9
+                   OR EXISTS (SELECT 1 FROM mine WHERE mine.id = p.namespace_id AND mine.level >= $9))"
+        )
+    };
+}
+
+macro_rules! page {
+    ($order:literal) => {
+        concat!(filtered!(), " ORDER BY ", $order, " LIMIT $10 OFFSET $11")
+    };
+}
+
+statements! {
+    VISIBLE = concat!(selected!(), " WHERE p.id = $4 AND ", may_see!());
+
+    COUNT = concat!("SELECT count(*) FROM (", filtered!(), " LIMIT 10001) some");
+
+    BY_CREATED_AT = page!("p.created_at DESC, p.id DESC");
+    BY_CREATED_AT_ASCENDING = page!("p.created_at, p.id");
+    BY_ID = page!("p.id DESC");
+    BY_ID_ASCENDING = page!("p.id");
+    BY_NAME = page!("lower(p.name) DESC, p.id DESC");
+    BY_NAME_ASCENDING = page!("lower(p.name), p.id");
+    BY_PATH = page!("lower(p.path) DESC, p.id DESC");
+    BY_PATH_ASCENDING = page!("lower(p.path), p.id");
+    BY_UPDATED_AT = page!("p.updated_at DESC, p.id DESC");
+    BY_UPDATED_AT_ASCENDING = page!("p.updated_at, p.id");
+    BY_LAST_ACTIVITY_AT = page!("p.last_activity_at DESC, p.id DESC");
+    BY_LAST_ACTIVITY_AT_ASCENDING = page!("p.last_activity_at, p.id");
+
+    INSERT = "
+    INSERT INTO projects (namespace_id, creator_id, name, path, description, visibility, archived, created_at, updated_at,
+                          last_activity_at)
+    VALUES ($1, $2, $3, $4, $5, $6, FALSE, $7, $7, $7) RETURNING id";
+
+    COUNT_IN = "SELECT count(*) FROM projects WHERE namespace_id = $1";
+
+    NAME_TAKEN = "SELECT EXISTS (SELECT 1 FROM projects WHERE namespace_id = $1 AND name = $2)";
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_pattern_finds_the_text_and_nothing_it_did_not_say() {
+        assert_eq!(super::like("A_b%"), "%a\\_b\\%%");
+    }
+}

@@ -1,0 +1,80 @@
+//! `sessions`: somebody signed in. Only the digest of the cookie is kept.
+
+use tollhouse_domain::forget::Forget;
+use tollhouse_domain::id::UserId;
+use tollhouse_domain::secret::Digest;
+use tollhouse_domain::text::printable;
+use tollhouse_domain::time::Timestamp;
+
+use crate::error::{Error, Result};
+use crate::tx::Tx;
+
+/// A session that is about to exist.
+#[derive(Debug)]
+pub struct New<'a> {
+    pub digest: Digest,
+    pub user: UserId,
+    pub expires_at: Timestamp,
+    pub address: Option<&'a str>,
+    pub user_agent: Option<&'a str>,
+}
+
+pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<()> {
+    changed!(
+        tx,
+        sqlx::query(INSERT)
+            .bind(&new.digest.0[..])
+            .bind(new.user.0)
+            .bind(now.0)
+            .bind(new.expires_at.0)
+            .bind(new.address)
+            .bind(new.user_agent.map(printable))
+    )
+    .map(drop)
+}
+
+pub async fn remove(tx: &mut Tx, digest: Digest) -> Result<Option<UserId>> {
+    let user: Option<i64> = on!(tx, |c| sqlx::query_scalar(REMOVE).bind(&digest.0[..]).fetch_optional(c))?;
+    tx.forget(Forget::Session(digest));
+    Ok(user.map(UserId))
+}
+
+pub async fn remove_all_of(tx: &mut Tx, user: UserId) -> Result<u64> {
+    tx.forget(Forget::Owner(user));
+    changed!(tx, sqlx::query(REMOVE_ALL_OF).bind(user.0))
+}
+
+/// Ends the least recently used sessions of a user beyond this many (authentication.md 6.2).
+pub async fn keep_newest(tx: &mut Tx, user: UserId, keep: i64) -> Result<()> {
+    let ended: Vec<Vec<u8>> = on!(tx, |c| sqlx::query_scalar(KEEP_NEWEST).bind(user.0).bind(keep).fetch_all(c))?;
+    for digest in ended {
+        let digest = Digest::from_slice(&digest).ok_or_else(|| Error::Damaged("digest of a session".into()))?;
+        tx.forget(Forget::Session(digest));
+    }
+    Ok(())
+}
+
+/// Sliding expiry, written in batches: it can neither revive nor hide a session (revocation.md section 6).
+pub(crate) async fn extend(tx: &mut Tx, digest: Digest, used_at: Timestamp, expires_at: Timestamp) -> Result<()> {
+    changed!(tx, sqlx::query(EXTEND).bind(&digest.0[..]).bind(used_at.0).bind(expires_at.0)).map(drop)
+}
+
+statements! {
+    INSERT = "
+    INSERT INTO sessions (digest, user_id, created_at, extended_at, expires_at, address, user_agent)
+    VALUES ($1, $2, $3, $3, $4, $5, $6)";
+
+    REMOVE = "DELETE FROM sessions WHERE digest = $1 RETURNING user_id";
+
+    REMOVE_ALL_OF = "DELETE FROM sessions WHERE user_id = $1";
+
+    KEEP_NEWEST = "
+    DELETE FROM sessions
+     WHERE user_id = $1
+       AND digest NOT IN (SELECT digest FROM sessions WHERE user_id = $1 ORDER BY extended_at DESC, digest LIMIT $2)
+    RETURNING digest";
+
+    EXTEND = "
+    UPDATE sessions SET extended_at = $2, expires_at = $3
+     WHERE digest = $1 AND extended_at < $2 AND expires_at > $2 AND expires_at < $3";
+}

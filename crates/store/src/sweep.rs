@@ -1,0 +1,104 @@
+//! Housekeeping that takes no right away: last use, sliding sessions, and rows that are dead for good. It deletes in
+//! small batches, and writes nothing where there is nothing to do, so that an idle server stays silent.
+
+use std::time::Duration;
+
+use tollhouse_domain::id::PersonalAccessTokenId;
+use tollhouse_domain::secret::Digest;
+use tollhouse_domain::time::Timestamp;
+
+use crate::db::Db;
+use crate::error::Result;
+use crate::{personal_access_tokens, sessions};
+
+/// What was used since the last flush.
+#[derive(Debug, Default)]
+pub struct Used {
+    pub tokens: Vec<(PersonalAccessTokenId, Timestamp)>,
+    /// Session, when it was used, and until when it lasts now.
+    pub sessions: Vec<(Digest, Timestamp, Timestamp)>,
+}
+
+impl Used {
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty() && self.sessions.is_empty()
+    }
+}
+
+/// One transaction, rows in the order of their keys, so that two of them cannot block each other.
+pub async fn flush(db: &Db, mut used: Used, interval: Duration) -> Result<()> {
+    if used.is_empty() {
+        return Ok(());
+    }
+    used.tokens.sort_by_key(|(id, _)| *id);
+    used.sessions.sort_by_key(|(digest, ..)| *digest);
+    let mut tx = db.begin().await?;
+    for (id, at) in used.tokens {
+        personal_access_tokens::set_used(&mut tx, id, at, at - interval).await?;
+    }
+    for (digest, at, until) in used.sessions {
+        sessions::extend(&mut tx, digest, at, until).await?;
+    }
+    tx.finish().await
+}
+
+/// How long dead rows are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Salts of rotated tokens (rotation.md rule 13).
+    pub salts: Duration,
+    pub audit: Duration,
+    /// Entries of the invalidation log (revocation.md D2).
+    pub log: i64,
+}
+
+/// Removes one batch of each kind; how many rows went.
+pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
+    let mut reader = db.read().await?;
+    let due: bool = on!(&mut reader, |c| sqlx::query_scalar(DUE)
+        .bind(now.0)
+        .bind((now - keep.salts).0)
+        .bind((now - keep.audit).0)
+        .bind((now - keep.audit).0 / 3_600_000)
+        .bind(keep.log)
+        .fetch_one(c))?;
+    drop(reader);
+    if !due {
+        return Ok(0);
+    }
+    let mut tx = db.begin().await?;
+    let mut gone = changed!(&mut tx, sqlx::query(SESSIONS).bind(now.0))?;
+    gone += changed!(&mut tx, sqlx::query(SALTS).bind((now - keep.salts).0))?;
+    gone += changed!(&mut tx, sqlx::query(AUDIT).bind((now - keep.audit).0))?;
+    gone += changed!(&mut tx, sqlx::query(FAILURES).bind((now - keep.audit).0 / 3_600_000))?;
+    gone += changed!(&mut tx, sqlx::query(LOG).bind(keep.log))?;
+    tx.finish().await?;
+    Ok(gone)
+}
+
+statements! {
+    DUE = "
+    SELECT EXISTS (SELECT 1 FROM sessions WHERE expires_at <= $1)
+        OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE salt IS NOT NULL AND rotated_at <= $2)
+        OR EXISTS (SELECT 1 FROM audit_events WHERE at <= $3)
+        OR EXISTS (SELECT 1 FROM failed_sign_ins WHERE hour <= $4)
+        OR EXISTS (SELECT 1 FROM invalidations WHERE position <= (SELECT max(position) FROM invalidations) - $5)";
+
+    SESSIONS = "
+    DELETE FROM sessions
+     WHERE digest IN (SELECT digest FROM sessions WHERE expires_at <= $1 ORDER BY digest LIMIT 500)";
+
+    SALTS = "
+    UPDATE personal_access_tokens SET salt = NULL
+     WHERE id IN (SELECT id FROM personal_access_tokens WHERE salt IS NOT NULL AND rotated_at <= $1 ORDER BY id LIMIT 500)";
+
+    AUDIT = "DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE at <= $1 ORDER BY id LIMIT 500)";
+
+    FAILURES = "DELETE FROM failed_sign_ins WHERE hour <= $1";
+
+    LOG = "
+    DELETE FROM invalidations
+     WHERE position IN (SELECT position FROM invalidations
+                         WHERE position <= (SELECT max(position) FROM invalidations) - $1
+                         ORDER BY position LIMIT 500)";
+}

@@ -1,0 +1,100 @@
+//! One unit of work: what it changes, who is behind it, and what it makes untrue go into one commit.
+
+use sqlx::{Postgres, Sqlite, Transaction};
+use tollhouse_domain::audit::{Audit, By};
+use tollhouse_domain::forget::Forget;
+use tollhouse_domain::time::Timestamp;
+
+use crate::db::{Conn, Db, Runs};
+use crate::error::Result;
+use crate::{audit_events, log};
+
+pub struct Tx {
+    inner: Inner,
+    forget: Vec<Forget>,
+    #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "the switches for tests hang on it"))]
+    db: Db,
+}
+
+enum Inner {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+/// What an operation did. There is no change without an audit row: that is what [`Change::new`] asks for.
+#[must_use]
+pub struct Change<T> {
+    value: T,
+    audit: Vec<Audit>,
+}
+
+impl<T> Change<T> {
+    pub fn new<const N: usize>(value: T, audit: [Audit; N]) -> Self {
+        const { assert!(N > 0, "a change names what it did") };
+        Self { value, audit: audit.into() }
+    }
+
+    /// The work was done already, or there was none.
+    pub fn nothing(value: T) -> Self {
+        Self { value, audit: Vec::new() }
+    }
+}
+
+/// A change that is durable, and what it made untrue.
+#[must_use]
+pub struct Committed<T> {
+    pub value: T,
+    pub forget: Vec<Forget>,
+    /// How many rows of the trail it wrote; none: nothing was changed.
+    pub audited: usize,
+}
+
+impl Tx {
+    pub(crate) fn sqlite(db: Db, inner: Transaction<'static, Sqlite>) -> Self {
+        Self { inner: Inner::Sqlite(inner), forget: Vec::new(), db }
+    }
+
+    pub(crate) fn postgres(db: Db, inner: Transaction<'static, Postgres>) -> Self {
+        Self { inner: Inner::Postgres(inner), forget: Vec::new(), db }
+    }
+
+    /// Says that something becomes untrue with this transaction (revocation.md W1).
+    pub(crate) fn forget(&mut self, what: Forget) {
+        if !self.forget.contains(&what) {
+            self.forget.push(what);
+        }
+    }
+
+    /// Writes the trail and the log, and commits. The numbers of the log are drawn last (revocation.md W2). An
+    /// error after COMMIT was sent leaves open whether it happened.
+    pub async fn commit<T>(mut self, change: Change<T>, by: &By, now: Timestamp) -> Result<Committed<T>> {
+        for line in &change.audit {
+            audit_events::append(&mut self, line, by, now).await?;
+        }
+        let forget = std::mem::take(&mut self.forget);
+        log::append(&mut self, &forget, now).await?;
+        self.finish().await?;
+        Ok(Committed { value: change.value, forget, audited: change.audit.len() })
+    }
+
+    /// For housekeeping that takes no right away and makes nothing untrue; the store's own affair.
+    pub(crate) async fn finish(self) -> Result<()> {
+        debug_assert!(self.forget.is_empty(), "what becomes untrue is committed with its log entries");
+        match self.inner {
+            Inner::Sqlite(tx) => tx.commit().await?,
+            Inner::Postgres(tx) => tx.commit().await?,
+        }
+        #[cfg(feature = "faults")]
+        self.db.faults.check(&[crate::faults::Fault::CommitReply])?;
+        Ok(())
+    }
+}
+
+impl Runs for Tx {
+    fn conn(&mut self) -> Conn<'_> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => Conn::Sqlite(tx),
+            Inner::Postgres(tx) => Conn::Postgres(tx),
+        }
+    }
+}

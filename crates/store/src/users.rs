@@ -1,0 +1,418 @@
+//! `users`.
+
+use tollhouse_domain::access::Viewer;
+use tollhouse_domain::forget::Forget;
+use tollhouse_domain::id::{NamespaceId, UserId};
+use tollhouse_domain::lookup::UserName;
+use tollhouse_domain::password::Lockout;
+use tollhouse_domain::time::{Date, Timestamp};
+use tollhouse_domain::user::{AccountState, User, UserKind};
+
+use crate::db::Runs;
+use crate::error::{Error, Result};
+use crate::tx::Tx;
+
+/// The columns of a [`User`], of the table under the name `u`.
+macro_rules! columns {
+    () => {
+        "u.id AS user_id, u.username, u.name AS user_name, u.email, u.public_email, u.commit_email, u.state, u.kind AS user_kind,
+        u.administrator, u.external, u.private_profile, u.can_create_group, u.projects_limit, u.bio, u.location, u.linkedin,
+        u.twitter, u.discord, u.github, u.website_url, u.organization, u.job_title, u.pronouns, u.note,
+        u.namespace_id AS user_namespace_id, u.created_by_id, u.created_at AS user_created_at, u.confirmed_at,
+        u.password_expires_at, u.locked_until, u.last_activity_on, u.current_sign_in_at, u.last_sign_in_at,
+        u.current_sign_in_ip, u.last_sign_in_ip, u.sign_in_count"
+    };
+}
+pub(crate) use columns;
+
+#[derive(sqlx::FromRow)]
+pub(crate) struct Row {
+    user_id: i64,
+    username: String,
+    user_name: String,
+    email: String,
+    public_email: String,
+    commit_email: String,
+    state: String,
+    user_kind: String,
+    administrator: bool,
+    external: bool,
+    private_profile: bool,
+    can_create_group: bool,
+    projects_limit: i64,
+    bio: String,
+    location: Option<String>,
+    linkedin: String,
+    twitter: String,
+    discord: String,
+    github: String,
+    website_url: String,
+    organization: String,
+    job_title: String,
+    pronouns: Option<String>,
+    note: Option<String>,
+    user_namespace_id: Option<i64>,
+    created_by_id: Option<i64>,
+    user_created_at: i64,
+    confirmed_at: Option<i64>,
+    password_expires_at: Option<i64>,
+    locked_until: Option<i64>,
+    last_activity_on: Option<i64>,
+    current_sign_in_at: Option<i64>,
+    last_sign_in_at: Option<i64>,
+    current_sign_in_ip: Option<String>,
+    last_sign_in_ip: Option<String>,
+    sign_in_count: i64,
+}
+
+impl Row {
+    pub(crate) fn user(self) -> Result<User> {
+        let damaged = |what: &str| Error::Damaged(format!("user {}: {what}", self.user_id));
+        Ok(User {
+            id: UserId(self.user_id),
+            state: AccountState::parse(&self.state).ok_or_else(|| damaged("state"))?,
+            kind: UserKind::parse(&self.user_kind).ok_or_else(|| damaged("kind"))?,
+            username: self.username,
+            name: self.user_name,
+            email: self.email,
+            public_email: self.public_email,
+            commit_email: self.commit_email,
+            administrator: self.administrator,
+            external: self.external,
+            private_profile: self.private_profile,
+            can_create_group: self.can_create_group,
+            projects_limit: self.projects_limit,
+            bio: self.bio,
+            location: self.location,
+            linkedin: self.linkedin,
+            twitter: self.twitter,
+            discord: self.discord,
+            github: self.github,
+            website_url: self.website_url,
+            organization: self.organization,
+            job_title: self.job_title,
+            pronouns: self.pronouns,
+            note: self.note,
+            namespace_id: self.user_namespace_id.map(NamespaceId),
+            created_by_id: self.created_by_id.map(UserId),
+            created_at: Timestamp(self.user_created_at),
+            confirmed_at: self.confirmed_at.map(Timestamp),
+            password_expires_at: self.password_expires_at.map(Timestamp),
+            locked_until: self.locked_until.map(Timestamp),
+            last_activity_on: self.last_activity_on.map(|day| Date(day as i32)),
+            current_sign_in_at: self.current_sign_in_at.map(Timestamp),
+            last_sign_in_at: self.last_sign_in_at.map(Timestamp),
+            current_sign_in_ip: self.current_sign_in_ip,
+            last_sign_in_ip: self.last_sign_in_ip,
+            sign_in_count: self.sign_in_count,
+        })
+    }
+}
+
+pub async fn find(at: &mut impl Runs, id: UserId) -> Result<Option<User>> {
+    let row: Option<Row> = on!(at, |c| sqlx::query_as(FIND).bind(id.0).fetch_optional(c))?;
+    row.map(Row::user).transpose()
+}
+
+/// By number, or by name without regard to case.
+pub async fn named(at: &mut impl Runs, name: UserName<'_>) -> Result<Option<User>> {
+    match name {
+        UserName::Id(id) => find(at, id).await,
+        UserName::Name(name) => {
+            let lower = name.to_ascii_lowercase();
+            let row: Option<Row> = on!(at, |c| sqlx::query_as(NAMED).bind(&lower).fetch_optional(c))?;
+            row.map(Row::user).transpose()
+        }
+    }
+}
+
+/// Several users at once, for lists that show whom something belongs to.
+pub async fn owners(at: &mut impl Runs, namespaces: &[NamespaceId]) -> Result<Vec<(NamespaceId, User)>> {
+    let mut found = Vec::new();
+    for id in namespaces {
+        let row: Option<Row> = on!(at, |c| sqlx::query_as(OWNER).bind(id.0).fetch_optional(c))?;
+        if let Some(row) = row {
+            found.push((*id, row.user()?));
+        }
+    }
+    Ok(found)
+}
+
+/// What somebody typed to sign in: a user name or an address. With the password digest, which no other read gives.
+pub async fn by_login(at: &mut impl Runs, login: &str) -> Result<Option<(User, Option<String>)>> {
+    #[derive(sqlx::FromRow)]
+    struct Found {
+        #[sqlx(flatten)]
+        row: Row,
+        password_digest: Option<String>,
+    }
+    let lower = login.to_ascii_lowercase();
+    let found: Option<Found> = on!(at, |c| sqlx::query_as(BY_LOGIN).bind(&lower).fetch_optional(c))?;
+    found.map(|found| Ok((found.row.user()?, found.password_digest))).transpose()
+}
+
+/// Which users a list shows.
+#[derive(Debug, Default)]
+pub struct Filter {
+    pub username: Option<String>,
+    pub search: Option<String>,
+    pub active: bool,
+    pub blocked: bool,
+    pub external: bool,
+    pub humans: bool,
+}
+
+/// A page of users and, up to 10,001, how many there are.
+pub async fn list(
+    at: &mut impl Runs,
+    filter: &Filter,
+    viewer: Viewer,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<User>, i64)> {
+    let admin = matches!(viewer, Viewer::Administrator { .. });
+    let username = filter.username.as_deref().map(str::to_ascii_lowercase);
+    let search = filter.search.as_deref().map(crate::projects::like);
+    let exact = filter.search.as_deref().map(str::to_ascii_lowercase);
+    let total: i64 = on!(at, |c| sqlx::query_scalar(COUNT)
+        .bind(&username)
+        .bind(&search)
+        .bind(&exact)
+        .bind(filter.active)
+        .bind(filter.blocked)
+        .bind(filter.external)
+        .bind(filter.humans)
+        .bind(admin)
+        .fetch_one(c))?;
+    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(LIST)
+        .bind(&username)
+        .bind(&search)
+        .bind(&exact)
+        .bind(filter.active)
+        .bind(filter.blocked)
+        .bind(filter.external)
+        .bind(filter.humans)
+        .bind(admin)
+        .bind(limit)
+        .bind(offset)
+        .fetch_all(c))?;
+    Ok((rows.into_iter().map(Row::user).collect::<Result<_>>()?, total))
+}
+
+/// Whether an administrator who can sign in exists.
+pub async fn any_administrator(at: &mut impl Runs) -> Result<bool> {
+    on!(at, |c| sqlx::query_scalar(ANY_ADMINISTRATOR).fetch_one(c))
+}
+
+/// A user who is about to exist.
+#[derive(Clone, Debug)]
+pub struct New {
+    pub username: String,
+    pub name: String,
+    pub email: String,
+    pub kind: UserKind,
+    pub state: AccountState,
+    pub administrator: bool,
+    pub external: bool,
+    pub confirmed: bool,
+    pub created_by: Option<UserId>,
+    /// PHC string.
+    pub password_digest: Option<String>,
+}
+
+pub async fn insert(tx: &mut Tx, new: &New, now: Timestamp) -> Result<UserId> {
+    let id: i64 = on!(tx, |c| sqlx::query_scalar(INSERT)
+        .bind(&new.username)
+        .bind(new.username.to_ascii_lowercase())
+        .bind(&new.name)
+        .bind(&new.email)
+        .bind(new.email.to_ascii_lowercase())
+        .bind(new.state.as_str())
+        .bind(new.kind.as_str())
+        .bind(new.administrator)
+        .bind(new.external)
+        .bind(PROJECTS_LIMIT)
+        .bind(now.0)
+        .bind(new.confirmed.then_some(now.0))
+        .bind(new.created_by.map(|id| id.0))
+        .bind(&new.password_digest)
+        .fetch_one(c))?;
+    Ok(UserId(id))
+}
+
+pub async fn set_namespace(tx: &mut Tx, id: UserId, namespace: NamespaceId) -> Result<()> {
+    changed!(tx, sqlx::query(SET_NAMESPACE).bind(id.0).bind(namespace.0))?;
+    tx.forget(Forget::Owner(id));
+    Ok(())
+}
+
+/// Compare and set: `false` if the account was not in that state.
+pub async fn set_state(tx: &mut Tx, id: UserId, from: AccountState, to: AccountState, now: Timestamp) -> Result<bool> {
+    tx.forget(Forget::Owner(id));
+    Ok(changed!(tx, sqlx::query(SET_STATE).bind(id.0).bind(from.as_str()).bind(to.as_str()).bind(now.0))? == 1)
+}
+
+pub async fn set_confirmed(tx: &mut Tx, id: UserId, at: Option<Timestamp>, now: Timestamp) -> Result<()> {
+    changed!(tx, sqlx::query(SET_CONFIRMED).bind(id.0).bind(at.map(|at| at.0)).bind(now.0))?;
+    tx.forget(Forget::Owner(id));
+    Ok(())
+}
+
+/// A new password unlocks, and sets or lifts the date on which it must be changed.
+pub async fn set_password(
+    tx: &mut Tx,
+    id: UserId,
+    digest: &str,
+    expires_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<()> {
+    let expires_at = expires_at.map(|at| at.0);
+    changed!(tx, sqlx::query(SET_PASSWORD).bind(id.0).bind(digest).bind(expires_at).bind(now.0))?;
+    tx.forget(Forget::Owner(id));
+    Ok(())
+}
+
+/// What a person may say of themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    pub name: Option<String>,
+    pub bio: Option<String>,
+    pub location: Option<String>,
+    pub external: Option<bool>,
+    pub private_profile: Option<bool>,
+}
+
+pub async fn set_profile(tx: &mut Tx, id: UserId, profile: &Profile, now: Timestamp) -> Result<bool> {
+    tx.forget(Forget::Owner(id));
+    Ok(changed!(
+        tx,
+        sqlx::query(SET_PROFILE)
+            .bind(id.0)
+            .bind(&profile.name)
+            .bind(&profile.bio)
+            .bind(&profile.location)
+            .bind(profile.external)
+            .bind(profile.private_profile)
+            .bind(now.0)
+    )? == 1)
+}
+
+/// Books one attempt at a password before it is compared, so that parallel guesses cannot have more than their
+/// number. The last one that is allowed locks at once; the right password unlocks again. `None`: locked.
+pub async fn book_attempt(tx: &mut Tx, id: UserId, lockout: Lockout, now: Timestamp) -> Result<Option<i64>> {
+    let attempts: Option<i64> = on!(tx, |c| sqlx::query_scalar(BOOK_ATTEMPT)
+        .bind(id.0)
+        .bind(now.0)
+        .bind(lockout.attempts)
+        .bind((now + lockout.period).0)
+        .fetch_optional(c))?;
+    if attempts == Some(lockout.attempts) {
+        tx.forget(Forget::Owner(id));
+    }
+    Ok(attempts)
+}
+
+/// The password was right: counters go back to nothing and the sign-in is noted.
+pub async fn signed_in(tx: &mut Tx, id: UserId, address: Option<&str>, now: Timestamp) -> Result<()> {
+    changed!(tx, sqlx::query(SIGNED_IN).bind(id.0).bind(now.0).bind(address).bind(i64::from(now.date().0)))?;
+    tx.forget(Forget::Owner(id));
+    Ok(())
+}
+
+/// The password was right, but the account may not come in.
+pub async fn clear_attempts(tx: &mut Tx, id: UserId) -> Result<()> {
+    changed!(tx, sqlx::query(CLEAR_ATTEMPTS).bind(id.0))?;
+    tx.forget(Forget::Owner(id));
+    Ok(())
+}
+
+/// Counts a failure per account, address and hour (T29).
+pub async fn note_failure(tx: &mut Tx, id: UserId, address: &str, now: Timestamp) -> Result<()> {
+    changed!(tx, sqlx::query(NOTE_FAILURE).bind(id.0).bind(address).bind(now.0 / 3_600_000)).map(drop)
+}
+
+/// How often sign-in failed for an account, over all addresses and hours that are kept.
+pub async fn failures(at: &mut impl Runs, id: UserId) -> Result<(i64, i64)> {
+    on!(at, |c| sqlx::query_as(FAILURES).bind(id.0).fetch_one(c))
+}
+
+const PROJECTS_LIMIT: i64 = 100_000;
+
+macro_rules! filtered {
+    () => {
+        " FROM users u
+         WHERE u.kind <> 'internal'
+           AND (CAST($1 AS TEXT) IS NULL OR u.lower_username = $1)
+           AND (CAST($2 AS TEXT) IS NULL OR u.lower_username LIKE $2 ESCAPE '\\' OR lower(u.name) LIKE $2 ESCAPE '\\'
+                OR ($8 AND u.lower_email = $3) OR lower(u.public_email) = $3)
+           AND (NOT $4 OR u.state = 'active')
+           AND (NOT $5 OR u.state IN ('blocked', 'ldap_blocked'))
+           AND (NOT $6 OR u.external)
+           AND (NOT $7 OR u.kind = 'human')
+           AND ($8 OR u.state <> 'banned')"
+    };
+}
+
+statements! {
+    FIND = concat!("SELECT ", columns!(), " FROM users u WHERE u.id = $1");
+
+    NAMED = concat!("SELECT ", columns!(), " FROM users u WHERE u.lower_username = $1");
+
+    OWNER = concat!("SELECT ", columns!(), " FROM users u WHERE u.namespace_id = $1");
+
+    BY_LOGIN = concat!(
+        "SELECT ", columns!(), ", u.password_digest FROM users u WHERE u.lower_username = $1 OR u.lower_email = $1"
+    );
+
+    COUNT = concat!("SELECT count(*) FROM (SELECT 1 ", filtered!(), " LIMIT 10001) some");
+
+    LIST = concat!("SELECT ", columns!(), filtered!(), " ORDER BY u.id DESC LIMIT $9 OFFSET $10");
+
+    ANY_ADMINISTRATOR = "SELECT EXISTS (SELECT 1 FROM users WHERE administrator AND kind = 'human')";
+
+    INSERT = "
+    INSERT INTO users (username, lower_username, name, email, lower_email, commit_email, state, kind, administrator, external,
+                       private_profile, can_create_group, projects_limit, created_at, updated_at, confirmed_at,
+                       created_by_id, password_digest)
+    VALUES ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, FALSE, TRUE, $10, $11, $11, $12, $13, $14)
+    RETURNING id";
+
+    SET_NAMESPACE = "UPDATE users SET namespace_id = $2 WHERE id = $1";
+
+    SET_STATE = "UPDATE users SET state = $3, updated_at = $4 WHERE id = $1 AND state = $2";
+
+    SET_CONFIRMED = "UPDATE users SET confirmed_at = $2, updated_at = $3 WHERE id = $1";
+
+    SET_PASSWORD = "
+    UPDATE users SET password_digest = $2, password_expires_at = $3, updated_at = $4, failed_attempts = 0,
+                     locked_until = NULL
+     WHERE id = $1";
+
+    SET_PROFILE = "
+    UPDATE users SET name = COALESCE($2, name), bio = COALESCE($3, bio), location = COALESCE($4, location),
+                     external = COALESCE($5, external), private_profile = COALESCE($6, private_profile), updated_at = $7
+     WHERE id = $1";
+
+    BOOK_ATTEMPT = "
+    UPDATE users
+       SET failed_attempts = CASE WHEN locked_until IS NULL THEN failed_attempts + 1 ELSE 1 END,
+           locked_until = CASE WHEN (CASE WHEN locked_until IS NULL THEN failed_attempts + 1 ELSE 1 END) >= $3 THEN $4 END
+     WHERE id = $1 AND (locked_until IS NULL OR locked_until <= $2)
+    RETURNING failed_attempts";
+
+    SIGNED_IN = "
+    UPDATE users
+       SET failed_attempts = 0, locked_until = NULL, sign_in_count = sign_in_count + 1, last_activity_on = $4,
+           last_sign_in_at = COALESCE(current_sign_in_at, $2), last_sign_in_ip = COALESCE(current_sign_in_ip, $3),
+           current_sign_in_at = $2, current_sign_in_ip = $3
+     WHERE id = $1";
+
+    CLEAR_ATTEMPTS = "UPDATE users SET failed_attempts = 0, locked_until = NULL WHERE id = $1";
+
+    NOTE_FAILURE = "
+    INSERT INTO failed_sign_ins (user_id, address, hour, attempts) VALUES ($1, $2, $3, 1)
+        ON CONFLICT (user_id, address, hour) DO UPDATE SET attempts = failed_sign_ins.attempts + 1";
+
+    FAILURES = "
+    SELECT count(*), CAST(COALESCE(sum(attempts), 0) AS BIGINT) FROM failed_sign_ins WHERE user_id = $1";
+}
