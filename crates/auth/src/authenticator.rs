@@ -1,0 +1,236 @@
+//! The judgement: from what was shown to who it is, or why not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tollhouse_domain::demand::Demand;
+use tollhouse_domain::denial::Denial;
+use tollhouse_domain::forget::Forget;
+use tollhouse_domain::identity::{Identity, Rules};
+use tollhouse_domain::lookup::{Credential, Key, Lookup, Record, TokenRecord};
+use tollhouse_domain::secret::Digest;
+use tollhouse_domain::time::Timestamp;
+use tollhouse_domain::token::Standing;
+
+use crate::gate::Gate;
+use crate::ledger::{Entry, Ledger, Recall};
+use crate::shown::{IfUnknown, Kind, Shown};
+use crate::sudo;
+use crate::uses::{UseRules, Uses};
+
+pub struct Authenticator {
+    ledger: Ledger,
+    lookup: Arc<dyn Lookup>,
+    rules: Rules,
+    use_rules: UseRules,
+    uses: Uses,
+    gate: Gate,
+    look_ups: AtomicU64,
+}
+
+impl Authenticator {
+    /// `entries`: how many credentials to remember; 0 asks every time.
+    pub fn new(lookup: Arc<dyn Lookup>, entries: usize, rules: Rules, use_rules: UseRules) -> Self {
+        Self {
+            ledger: Ledger::new(entries),
+            lookup,
+            rules,
+            use_rules,
+            uses: Uses::default(),
+            gate: Gate::default(),
+            look_ups: AtomicU64::new(0),
+        }
+    }
+
+    /// `Ok(None)` is anonymous; a denial says that a credential was tried and failed, or that one is missing.
+    /// The order is that of authentication.md 0.1.
+    pub async fn judge(&self, shown: &Shown<'_>, demand: &Demand, now: Timestamp) -> Result<Option<Identity>, Denial> {
+        let identity = match self.recognise(shown, now).await? {
+            Some(entry) => {
+                let identity = Identity::establish(entry.record.clone(), demand, self.rules, now)?;
+                self.uses.note(&entry, self.use_rules, now);
+                Some(identity)
+            }
+            None => None,
+        };
+        let identity = match (identity, shown.sudo()) {
+            (Some(who), Some(target)) => Some(sudo::assume(who, target, &*self.lookup).await?),
+            (None, Some(_)) => return Err(Denial::Missing),
+            (identity, None) => identity,
+        };
+        match &identity {
+            Some(who) if who.sudo_by.is_none() => {
+                if let Some(scopes) = who.scopes() {
+                    demand.accepts(scopes, shown.is_read())?;
+                }
+            }
+            None if !demand.anonymous => return Err(Denial::Missing),
+            _ => {}
+        }
+        Ok(identity)
+    }
+
+    /// The signed-in person behind a session cookie, for pages: tokens do not count there (T10).
+    pub async fn session(&self, session: &str, now: Timestamp) -> Result<Option<Identity>, Denial> {
+        let Some(entry) = self.by_session(session, now, None).await? else { return Ok(None) };
+        let identity = Identity::establish(entry.record.clone(), &Demand::PLAIN, self.rules, now)?;
+        self.uses.note(&entry, self.use_rules, now);
+        Ok(Some(identity))
+    }
+
+    /// Called between the commit of a change and its acknowledgement.
+    pub fn forget(&self, words: &[Forget]) {
+        self.ledger.forget(words);
+    }
+
+    /// A token that was made here just now.
+    pub fn welcome(&self, digest: Digest) {
+        self.ledger.no_longer_unknown(Key::Token(digest));
+    }
+
+    pub fn uses(&self) -> &Uses {
+        &self.uses
+    }
+
+    pub fn use_rules(&self) -> UseRules {
+        self.use_rules
+    }
+
+    /// How often the database was asked about a credential since the start.
+    pub fn look_ups(&self) -> u64 {
+        self.look_ups.load(Ordering::Relaxed)
+    }
+
+    async fn recognise(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Option<Arc<Entry>>, Denial> {
+        for candidate in shown.candidates() {
+            let found = match (candidate.kind, candidate.secret.digest()) {
+                (Kind::PersonalAccessToken, Some(digest)) => self.by_token(digest, now, shown).await?,
+                // Nobody holds an OAuth access token before there is a provider to give one (step 2).
+                _ => None,
+            };
+            match found {
+                Some(entry) => return Ok(Some(entry)),
+                None if candidate.if_unknown == IfUnknown::Stop => return Err(Denial::Unknown),
+                None => {}
+            }
+        }
+        match shown.session() {
+            Some(session) => self.by_session(session, now, Some(shown)).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn by_token(&self, digest: Digest, now: Timestamp, shown: &Shown<'_>) -> Result<Option<Arc<Entry>>, Denial> {
+        let key = Key::Token(digest);
+        // A successor that loses its first use to a replacement is looked up again; each round somebody else won.
+        for _ in 0..ROUNDS {
+            let Some(entry) = self.find(key, shown.peer()).await? else { return Ok(None) };
+            let Credential::PersonalAccessToken(token) = &entry.record.credential else { return Ok(None) };
+            if token.standing != (Standing::Live { used: false }) || self.rules.gitlab_rotation {
+                return Ok(Some(entry));
+            }
+            // rotation.md rule 7: recognised is used, even if it is refused further on.
+            let ticket = self.ledger.ticket();
+            if self.lookup.first_use(token.family, token.id, now).await.map_err(|_| Denial::Unavailable)? {
+                let used = TokenRecord { standing: Standing::Live { used: true }, ..TokenRecord::clone(token) };
+                let record = Record {
+                    credential: Credential::PersonalAccessToken(Arc::new(used)),
+                    owner: entry.record.owner.clone(),
+                };
+                return Ok(self.ledger.keep(ticket, key, Some(record)));
+            }
+            // Somebody else was first, or it was replaced: what is remembered is out of date either way.
+            self.ledger.forget(&[Forget::Token(digest)]);
+        }
+        Err(Denial::Unavailable)
+    }
+
+    async fn by_session(
+        &self,
+        session: &str,
+        now: Timestamp,
+        shown: Option<&Shown<'_>>,
+    ) -> Result<Option<Arc<Entry>>, Denial> {
+        let digest = Digest::of(session.as_bytes());
+        let key = Key::Session(digest);
+        let live = |entry: &Arc<Entry>| match &entry.record.credential {
+            Credential::Session(session) => now < session.expires_at,
+            Credential::PersonalAccessToken(_) => false,
+        };
+        let peer = shown.and_then(Shown::peer);
+        let Some(entry) = self.find(key, peer).await? else { return Ok(None) };
+        if live(&entry) {
+            return Ok(Some(entry));
+        }
+        // It may have been extended since it was remembered (A6).
+        Ok(self.ask(key, peer).await?.filter(live))
+    }
+
+    async fn find(&self, key: Key, peer: Option<std::net::IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
+        match self.ledger.recall(key) {
+            Recall::Known(entry) => Ok(Some(entry)),
+            Recall::Unknown => Ok(None),
+            Recall::Ask(_) => self.ask(key, peer).await,
+        }
+    }
+
+    async fn ask(&self, key: Key, peer: Option<std::net::IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
+        let _pass = self.gate.pass(peer).await;
+        // After the wait: what was forgotten while waiting is seen by the look-up itself.
+        let ticket = self.ledger.ticket();
+        self.look_ups.fetch_add(1, Ordering::Relaxed);
+        let record = self.lookup.find(key).await.map_err(|_| Denial::Unavailable)?;
+        Ok(self.ledger.keep(ticket, key, record))
+    }
+}
+
+const ROUNDS: usize = 4;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use tollhouse_domain::id::UserId;
+    use tollhouse_domain::user::{AccountState, User, UserKind};
+
+    use super::*;
+
+    pub(crate) fn user(id: i64) -> User {
+        User {
+            id: UserId(id),
+            username: format!("user{id}"),
+            name: String::new(),
+            email: String::new(),
+            public_email: String::new(),
+            commit_email: String::new(),
+            state: AccountState::Active,
+            kind: UserKind::Human,
+            administrator: false,
+            external: false,
+            private_profile: false,
+            can_create_group: true,
+            projects_limit: 0,
+            bio: String::new(),
+            location: None,
+            linkedin: String::new(),
+            twitter: String::new(),
+            discord: String::new(),
+            github: String::new(),
+            website_url: String::new(),
+            organization: String::new(),
+            job_title: String::new(),
+            pronouns: None,
+            note: None,
+            namespace_id: None,
+            created_by_id: None,
+            created_at: Timestamp(0),
+            confirmed_at: Some(Timestamp(0)),
+            password_expires_at: None,
+            locked_until: None,
+            last_activity_on: None,
+            current_sign_in_at: None,
+            last_sign_in_at: None,
+            current_sign_in_ip: None,
+            last_sign_in_ip: None,
+            sign_in_count: 0,
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! What this process remembers of checked credentials, and how it is told to forget.
+//!
+//! A look-up that began before a forget must not be kept (A3 of `docs/protocols/revocation.md`): [`Ledger::recall`]
+//! hands out a [`Ticket`] with the generation of that moment, and [`Ledger::keep`] drops the record if the
+//! generation has moved since. Owners and families have a number each in a fixed table; forgetting one adds to its
+//! number, and every record that was kept under the old number misses. So blocking a user with a hundred thousand
+//! tokens is one addition. Two owners that share a place in the table cost each other a look-up, never an error.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use quick_cache::sync::Cache;
+use tollhouse_domain::forget::Forget;
+use tollhouse_domain::id::{FamilyId, UserId};
+use tollhouse_domain::lookup::{Credential, Key, Record};
+use tollhouse_domain::time::Timestamp;
+
+pub struct Ledger {
+    known: Option<Cache<Key, Arc<Entry>>>,
+    /// Values that nobody was given. Apart, so that guesses cannot drive out the living.
+    unknown: Option<Cache<Key, u64>>,
+    numbers: Box<[AtomicU32]>,
+    hasher: RandomState,
+    generation: AtomicU64,
+    /// Keeping excludes forgetting; hits take no part in it.
+    apply: RwLock<()>,
+}
+
+/// A record that is remembered.
+#[derive(Debug)]
+pub struct Entry {
+    pub record: Record,
+    /// When its use was last noted, in milliseconds; written at most once per interval.
+    pub noted_at: AtomicI64,
+    owner: Mark,
+    family: Option<Mark>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    place: usize,
+    number: u32,
+}
+
+pub enum Recall {
+    Known(Arc<Entry>),
+    /// Nobody was given this, as far as is known.
+    Unknown,
+    Ask(Ticket),
+}
+
+/// The right to keep what a look-up brings, unless something was forgotten meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    generation: u64,
+}
+
+impl Ledger {
+    /// Remembers so many credentials, and a tenth as many values that were unknown; 0 remembers nothing.
+    pub fn new(entries: usize) -> Self {
+        let some = entries > 0;
+        Self {
+            known: some.then(|| Cache::new(entries)),
+            unknown: some.then(|| Cache::new((entries / 10).max(16))),
+            numbers: (0..PLACES).map(|_| AtomicU32::new(0)).collect(),
+            hasher: RandomState::new(),
+            generation: AtomicU64::new(0),
+            apply: RwLock::new(()),
+        }
+    }
+
+    pub fn recall(&self, key: Key) -> Recall {
+        let (Some(known), Some(unknown)) = (&self.known, &self.unknown) else {
+            return Recall::Ask(self.ticket());
+        };
+        if let Some(entry) = known.get(&key) {
+            if self.current(entry.owner) && entry.family.is_none_or(|family| self.current(family)) {
+                return Recall::Known(entry);
+            }
+        } else if unknown.get(&key).is_some() {
+            return Recall::Unknown;
+        }
+        Recall::Ask(self.ticket())
+    }
+
+    /// Noted before a look-up is sent.
+    pub fn ticket(&self) -> Ticket {
+        Ticket { generation: self.generation.load(Ordering::SeqCst) }
+    }
+
+    /// Keeps what a look-up found, if nothing was forgotten since its ticket. The entry serves the request that
+    /// asked either way.
+    pub fn keep(&self, ticket: Ticket, key: Key, record: Option<Record>) -> Option<Arc<Entry>> {
+        let _no_forgetting = self.apply.read().unwrap_or_else(PoisonError::into_inner);
+        let fresh = ticket.generation == self.generation.load(Ordering::SeqCst);
+        let Some(record) = record else {
+            if let (true, Some(unknown)) = (fresh, &self.unknown) {
+                unknown.insert(key, ticket.generation);
+            }
+            return None;
+        };
+        let entry = Arc::new(self.entry(record));
+        if let (true, Some(known)) = (fresh, &self.known) {
+            known.insert(key, entry.clone());
+        }
+        Some(entry)
+    }
+
+    /// After this returns, nothing that was true before is answered from memory. It runs before the change that
+    /// caused it is acknowledged.
+    pub fn forget(&self, words: &[Forget]) {
+        if words.iter().all(|word| *word == Forget::Nothing) {
+            return;
+        }
+        let _no_keeping = self.apply.write().unwrap_or_else(PoisonError::into_inner);
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        for word in words {
+            match word {
+                Forget::Token(digest) | Forget::Unknown(digest) => self.remove(Key::Token(*digest)),
+                Forget::Session(digest) => self.remove(Key::Session(*digest)),
+                Forget::Owner(id) => self.advance(self.owner(*id)),
+                Forget::Family(id) => self.advance(self.family(*id)),
+                Forget::All => self.clear(),
+                Forget::Nothing => {}
+            }
+        }
+    }
+
+    /// A secret that was just made here is no longer unknown (revocation.md section 6).
+    pub fn no_longer_unknown(&self, key: Key) {
+        if let Some(unknown) = &self.unknown {
+            unknown.remove(&key);
+        }
+    }
+
+    /// How many credentials are remembered now.
+    pub fn len(&self) -> usize {
+        self.known.as_ref().map_or(0, Cache::len)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn entry(&self, record: Record) -> Entry {
+        let owner = self.mark(self.owner(record.owner.id));
+        let (family, noted_at) = match &record.credential {
+            Credential::PersonalAccessToken(token) => {
+                (Some(self.mark(self.family(token.family))), token.last_used_at.unwrap_or(Timestamp(i64::MIN)))
+            }
+            Credential::Session(session) => (None, session.extended_at),
+        };
+        Entry { record, noted_at: AtomicI64::new(noted_at.0), owner, family }
+    }
+
+    fn mark(&self, place: usize) -> Mark {
+        Mark { place, number: self.numbers[place].load(Ordering::SeqCst) }
+    }
+
+    fn current(&self, mark: Mark) -> bool {
+        self.numbers[mark.place].load(Ordering::SeqCst) == mark.number
+    }
+
+    fn advance(&self, place: usize) {
+        self.numbers[place].fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn owner(&self, id: UserId) -> usize {
+        self.hasher.hash_one((0_u8, id)) as usize % PLACES
+    }
+
+    fn family(&self, id: FamilyId) -> usize {
+        self.hasher.hash_one((1_u8, id)) as usize % PLACES
+    }
+
+    fn remove(&self, key: Key) {
+        if let (Some(known), Some(unknown)) = (&self.known, &self.unknown) {
+            known.remove(&key);
+            unknown.remove(&key);
+        }
+    }
+
+    fn clear(&self) {
+        if let (Some(known), Some(unknown)) = (&self.known, &self.unknown) {
+            known.clear();
+            unknown.clear();
+        }
+    }
+}
+
+/// A quarter of a megabyte; with 10,000 owners forgotten one after the other each drags 0.15 others along.
+const PLACES: usize = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use tollhouse_domain::lookup::SessionRecord;
+    use tollhouse_domain::secret::Digest;
+
+    use super::*;
+
+    fn record(owner: i64) -> Record {
+        let user = crate::authenticator::tests::user(owner);
+        let session = SessionRecord { digest: digest(owner), expires_at: Timestamp(1), extended_at: Timestamp(0) };
+        Record { credential: Credential::Session(Arc::new(session)), owner: Arc::new(user) }
+    }
+
+    fn digest(n: i64) -> Digest {
+        Digest::of(&n.to_be_bytes())
+    }
+
+    fn known(ledger: &Ledger, key: Key) -> bool {
+        matches!(ledger.recall(key), Recall::Known(_))
+    }
+
+    #[test]
+    fn a_3_a_look_up_that_began_before_a_forget_is_not_kept() {
+        let ledger = Ledger::new(100);
+        let key = Key::Session(digest(1));
+        let ticket = ledger.ticket();
+        ledger.forget(&[Forget::Owner(UserId(99))]);
+        assert!(ledger.keep(ticket, key, Some(record(1))).is_some(), "it serves the request that asked");
+        assert!(!known(&ledger, key));
+        ledger.keep(ledger.ticket(), key, Some(record(1)));
+        assert!(known(&ledger, key));
+        let late = ledger.ticket();
+        ledger.forget(&[Forget::All]);
+        ledger.keep(late, Key::Session(digest(2)), None);
+        assert!(matches!(ledger.recall(Key::Session(digest(2))), Recall::Ask(_)), "unknown is not kept either");
+    }
+
+    #[test]
+    fn each_word_forgets_what_it_names() {
+        let ledger = Ledger::new(100);
+        let key = |n| Key::Session(digest(n));
+        let fill = || {
+            for n in [1, 2] {
+                ledger.keep(ledger.ticket(), key(n), Some(record(n)));
+            }
+        };
+        fill();
+        ledger.forget(&[Forget::Nothing]);
+        assert!(known(&ledger, key(1)) && known(&ledger, key(2)));
+        ledger.forget(&[Forget::Session(digest(1))]);
+        assert!(!known(&ledger, key(1)) && known(&ledger, key(2)));
+        fill();
+        ledger.forget(&[Forget::Owner(UserId(2))]);
+        assert!(!known(&ledger, key(2)));
+        fill();
+        ledger.forget(&[Forget::All]);
+        assert!(ledger.is_empty());
+        ledger.keep(ledger.ticket(), Key::Token(digest(3)), None);
+        assert!(matches!(ledger.recall(Key::Token(digest(3))), Recall::Unknown));
+        ledger.forget(&[Forget::Unknown(digest(3))]);
+        assert!(matches!(ledger.recall(Key::Token(digest(3))), Recall::Ask(_)));
+    }
+
+    #[test]
+    fn guesses_do_not_drive_out_the_living() {
+        let ledger = Ledger::new(1000);
+        for n in 0..100 {
+            ledger.keep(ledger.ticket(), Key::Session(digest(n)), Some(record(n)));
+        }
+        for n in 1000..20_000 {
+            ledger.keep(ledger.ticket(), Key::Session(digest(n)), None);
+        }
+        assert!((0..100).all(|n| known(&ledger, Key::Session(digest(n)))));
+    }
+
+    #[test]
+    fn remembering_can_be_switched_off() {
+        let ledger = Ledger::new(0);
+        ledger.keep(ledger.ticket(), Key::Session(digest(1)), Some(record(1)));
+        assert!(!known(&ledger, Key::Session(digest(1))));
+    }
+}

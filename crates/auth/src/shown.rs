@@ -1,0 +1,357 @@
+//! Every place a credential may stand, read once and in order (authentication.md section 1). Nothing is believed
+//! here and nothing dropped.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, header};
+use serde_json::{Map, Value};
+use tollhouse_domain::secret::{CsrfSecret, Digest};
+use tollhouse_domain::token::JOB_TOKEN;
+
+/// What one request showed.
+#[derive(Debug)]
+pub struct Shown<'r> {
+    access_token: Option<Secret<'r>>,
+    authorization: Option<Secret<'r>>,
+    bearer_token: Option<Secret<'r>>,
+    private_token: Option<Secret<'r>>,
+    private_header: Option<Secret<'r>>,
+    session: Option<Cow<'r, str>>,
+    csrf: bool,
+    sudo_parameter: Option<Cow<'r, str>>,
+    sudo_header: Option<Cow<'r, str>>,
+    read: bool,
+    peer: Option<IpAddr>,
+}
+
+/// One credential to be tried.
+#[derive(Debug)]
+pub struct Candidate<'s> {
+    pub kind: Kind,
+    pub place: Place,
+    pub secret: &'s Secret<'s>,
+    pub if_unknown: IfUnknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    OauthAccessToken,
+    PersonalAccessToken,
+    Session,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    AccessTokenParameter,
+    AuthorizationHeader,
+    BearerTokenParameter,
+    PrivateTokenParameter,
+    PrivateTokenHeader,
+    SessionCookie,
+}
+
+/// What it means if nobody was given this value: the end of the matter, or look at the next kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfUnknown {
+    Stop,
+    Next,
+}
+
+/// A value as it was sent. It is compared by digest alone and never printed.
+#[derive(Clone)]
+pub enum Secret<'r> {
+    Value(Cow<'r, [u8]>),
+    /// Something that cannot be a credential: a list, a table, a number.
+    Unusable,
+}
+
+impl Secret<'_> {
+    /// Blank counts as absent; white space inside a value is significant (1.4).
+    fn blank(&self) -> bool {
+        matches!(self, Self::Value(value) if value.iter().all(u8::is_ascii_whitespace))
+    }
+
+    /// `None`: nobody can have been given this.
+    pub fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Value(value) if value.len() <= LONGEST_SECRET => Some(Digest::of(value)),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+impl<'r> Shown<'r> {
+    /// What stands in the head: headers, query and cookie. `peer` is who is really at the other end.
+    pub fn in_head(parts: &'r Parts, peer: Option<IpAddr>) -> Self {
+        let session = session_cookie(&parts.headers);
+        let csrf = session.as_deref().is_some_and(|id| csrf_accepted(&parts.headers, id));
+        let mut shown = Self {
+            access_token: None,
+            authorization: bearer(&parts.headers),
+            bearer_token: None,
+            private_token: None,
+            private_header: header_value(&parts.headers, &PRIVATE_TOKEN).map(Secret::Value),
+            session,
+            csrf,
+            sudo_parameter: None,
+            sudo_header: header_value(&parts.headers, &SUDO).map(lossy),
+            read: parts.method == Method::GET || parts.method == Method::HEAD,
+            peer,
+        };
+        if let Some(query) = parts.uri.query() {
+            shown.in_query(query);
+        }
+        shown
+    }
+
+    fn in_query(&mut self, query: &'r str) {
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let (root, nested) = match name.split_once('[') {
+                Some((root, _)) => (root, true),
+                None => (name.as_ref(), false),
+            };
+            let place = match root {
+                "access_token" => &mut self.access_token,
+                "bearer_token" => &mut self.bearer_token,
+                "private_token" => &mut self.private_token,
+                "sudo" if !nested => {
+                    self.sudo_parameter = Some(value);
+                    continue;
+                }
+                _ => continue,
+            };
+            *place = Some(if nested { Secret::Unusable } else { Secret::Value(bytes(value)) });
+        }
+    }
+
+    /// What stands in a body that was read. Of credentials the query's win, of `sudo` the body's (1.4).
+    pub fn and_in_body(mut self, body: &'r Map<String, Value>) -> Self {
+        let secret = |name: &str| match body.get(name)? {
+            Value::String(value) => Some(Secret::Value(value.as_bytes().into())),
+            Value::Null => None,
+            _ => Some(Secret::Unusable),
+        };
+        self.access_token = self.access_token.or_else(|| secret("access_token"));
+        self.bearer_token = self.bearer_token.or_else(|| secret("bearer_token"));
+        self.private_token = self.private_token.or_else(|| secret("private_token"));
+        match body.get("sudo") {
+            Some(Value::String(value)) => self.sudo_parameter = Some(value.into()),
+            Some(Value::Number(value)) => self.sudo_parameter = Some(value.to_string().into()),
+            _ => {}
+        }
+        self
+    }
+
+    /// What is to be tried, in the order of the specification (1.1).
+    pub fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
+        let bearer = first([
+            (&self.access_token, Place::AccessTokenParameter),
+            (&self.authorization, Place::AuthorizationHeader),
+            (&self.bearer_token, Place::BearerTokenParameter),
+        ]);
+        let personal = first([
+            (&self.private_token, Place::PrivateTokenParameter),
+            (&self.private_header, Place::PrivateTokenHeader),
+        ])
+        .or(bearer);
+        // A job token where none is accepted counts as absent, not as unknown.
+        let personal = personal.filter(
+            |(secret, _)| !matches!(secret, Secret::Value(value) if value.starts_with(JOB_TOKEN.prefix.as_bytes())),
+        );
+        let oauth = bearer.map(|(secret, place)| Candidate {
+            kind: Kind::OauthAccessToken,
+            place,
+            secret,
+            if_unknown: IfUnknown::Next,
+        });
+        let personal = personal.map(|(secret, place)| Candidate {
+            kind: Kind::PersonalAccessToken,
+            place,
+            secret,
+            if_unknown: IfUnknown::Stop,
+        });
+        oauth.into_iter().chain(personal)
+    }
+
+    /// The session, where it counts: on a read, or with the CSRF token that belongs to it (6.3).
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref().filter(|_| self.read || self.csrf)
+    }
+
+    /// Whom the caller wants to be. An empty name is a name (section 4).
+    pub fn sudo(&self) -> Option<&str> {
+        self.sudo_parameter.as_deref().or(self.sudo_header.as_deref())
+    }
+
+    /// GET or HEAD.
+    pub fn is_read(&self) -> bool {
+        self.read
+    }
+
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+}
+
+/// The session cookie of a request. Two of them are none (T9).
+pub fn session_cookie(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let mut found = None;
+    for header in headers.get_all(header::COOKIE) {
+        let text = String::from_utf8_lossy(header.as_bytes());
+        for cookie in cookie::Cookie::split_parse(text.as_ref()).flatten() {
+            if cookie.name() != SESSION_COOKIE {
+                continue;
+            }
+            if found.is_some() {
+                return None;
+            }
+            found = Some(Cow::Owned(cookie.value().to_owned()));
+        }
+    }
+    found
+}
+
+fn csrf_accepted(headers: &HeaderMap, session: &str) -> bool {
+    header_value(headers, &X_CSRF_TOKEN).is_some_and(|token| CsrfSecret::of_session(session.as_bytes()).accepts(&token))
+}
+
+/// The value of `Authorization: Bearer`, the scheme in any case, one space taken off (1.4).
+fn bearer(headers: &HeaderMap) -> Option<Secret<'_>> {
+    let value = header_value(headers, &header::AUTHORIZATION)?;
+    let scheme = value.get(..6)?;
+    if !scheme.eq_ignore_ascii_case(b"bearer") || value.get(6) != Some(&b' ') {
+        return None;
+    }
+    Some(Secret::Value(match value {
+        Cow::Borrowed(value) => value[7..].into(),
+        Cow::Owned(value) => value[7..].to_vec().into(),
+    }))
+}
+
+/// A header that came more than once is its values joined by commas, so it matches nothing (1.4).
+fn header_value<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<Cow<'r, [u8]>> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?.as_bytes();
+    let mut joined = Cow::Borrowed(first);
+    for more in values {
+        let all = joined.to_mut();
+        all.push(b',');
+        all.extend_from_slice(more.as_bytes());
+    }
+    Some(joined)
+}
+
+fn first<'s, const N: usize>(places: [(&'s Option<Secret<'s>>, Place); N]) -> Option<(&'s Secret<'s>, Place)> {
+    places.into_iter().find_map(|(secret, place)| Some((secret.as_ref()?, place)).filter(|(s, _)| !s.blank()))
+}
+
+fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => text.as_bytes().into(),
+        Cow::Owned(text) => text.into_bytes().into(),
+    }
+}
+
+fn lossy(value: Cow<'_, [u8]>) -> Cow<'_, str> {
+    String::from_utf8_lossy(&value).into_owned().into()
+}
+
+pub const SESSION_COOKIE: &str = "_gitlab_session";
+
+/// Nothing that anybody was given is longer.
+const LONGEST_SECRET: usize = 1024;
+
+const PRIVATE_TOKEN: HeaderName = HeaderName::from_static("private-token");
+const SUDO: HeaderName = HeaderName::from_static("sudo");
+const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = http::Request::get(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).expect("a request").into_parts().0
+    }
+
+    /// Kind, place and secret of each candidate.
+    fn candidates(uri: &str, headers: &[(&str, &str)]) -> Vec<(Kind, Place, Option<Digest>)> {
+        let parts = head(uri, headers);
+        Shown::in_head(&parts, None).candidates().map(|c| (c.kind, c.place, c.secret.digest())).collect()
+    }
+
+    fn of(secret: &str) -> Option<Digest> {
+        Some(Digest::of(secret.as_bytes()))
+    }
+
+    #[test]
+    fn the_order_of_places() {
+        use Kind::{OauthAccessToken, PersonalAccessToken};
+        let all = [("authorization", "Bearer h"), ("private-token", "p")];
+        assert_eq!(
+            candidates("/?bearer_token=b&private_token=q", &all),
+            [
+                (OauthAccessToken, Place::AuthorizationHeader, of("h")),
+                (PersonalAccessToken, Place::PrivateTokenParameter, of("q"))
+            ]
+        );
+        assert_eq!(
+            candidates("/?access_token=a&private_token=%20", &all),
+            [
+                (OauthAccessToken, Place::AccessTokenParameter, of("a")),
+                (PersonalAccessToken, Place::PrivateTokenHeader, of("p"))
+            ]
+        );
+        assert_eq!(
+            candidates("/?bearer_token=b", &[("authorization", "bearer")]),
+            [
+                (OauthAccessToken, Place::BearerTokenParameter, of("b")),
+                (PersonalAccessToken, Place::BearerTokenParameter, of("b"))
+            ]
+        );
+        assert_eq!(candidates("/", &[("authorization", "Basic dTpw")]), []);
+    }
+
+    #[test]
+    fn what_cannot_be_a_credential_is_still_shown() {
+        let list = candidates("/?private_token[]=x", &[]);
+        assert_eq!(list, [(Kind::PersonalAccessToken, Place::PrivateTokenParameter, None)]);
+        let twice = candidates("/", &[("private-token", "a"), ("private-token", "b")]);
+        assert_eq!(twice, [(Kind::PersonalAccessToken, Place::PrivateTokenHeader, of("a,b"))]);
+        assert_eq!(candidates("/", &[("private-token", "glcbt-1_x")]), []);
+    }
+
+    #[test]
+    fn t9_two_session_cookies_are_none() {
+        let session = |cookie: &str| {
+            let parts = head("/", &[("cookie", cookie)]);
+            Shown::in_head(&parts, None).session().map(str::to_owned)
+        };
+        assert_eq!(session("a=1; _gitlab_session=x; b=2").as_deref(), Some("x"));
+        assert_eq!(session("_gitlab_session=x; _gitlab_session=y"), None);
+        assert_eq!(session("_gitlab_session_geo=x"), None);
+    }
+
+    #[test]
+    fn the_query_wins_for_credentials_and_the_body_for_sudo() {
+        let parts = head("/?private_token=&sudo=1", &[]);
+        let Value::Object(body) = serde_json::json!({"private_token": "b", "access_token": "a", "sudo": 2}) else {
+            unreachable!("an object");
+        };
+        let shown = Shown::in_head(&parts, None).and_in_body(&body);
+        let list: Vec<_> = shown.candidates().map(|c| (c.place, c.secret.digest())).collect();
+        assert_eq!(list, [(Place::AccessTokenParameter, of("a")), (Place::AccessTokenParameter, of("a"))]);
+        assert_eq!(shown.sudo(), Some("2"));
+    }
+}

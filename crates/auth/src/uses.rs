@@ -1,0 +1,63 @@
+//! Which credentials were used, gathered until somebody writes it down.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tollhouse_domain::id::PersonalAccessTokenId;
+use tollhouse_domain::lookup::Credential;
+use tollhouse_domain::secret::Digest;
+use tollhouse_domain::time::Timestamp;
+
+use crate::ledger::Entry;
+
+/// How long sessions last, and how often their use and that of tokens is noted.
+#[derive(Clone, Copy, Debug)]
+pub struct UseRules {
+    pub session_lifetime: Duration,
+    /// Sessions end that long after sign-in, used or not (authentication.md 6.2 `session_expire_from_init`).
+    pub from_sign_in: bool,
+    /// At most one note per credential in this time (5.6).
+    pub interval: Duration,
+}
+
+#[derive(Default)]
+pub struct Uses(Mutex<Gathered>);
+
+#[derive(Debug, Default)]
+pub struct Gathered {
+    pub tokens: HashMap<PersonalAccessTokenId, Timestamp>,
+    /// When it was used, and until when it lasts now.
+    pub sessions: HashMap<Digest, (Timestamp, Timestamp)>,
+}
+
+impl Uses {
+    pub(crate) fn note(&self, entry: &Entry, rules: UseRules, now: Timestamp) {
+        let noted_at = entry.noted_at.load(Ordering::Relaxed);
+        let interval = match entry.record.credential {
+            Credential::PersonalAccessToken(_) => rules.interval,
+            // A short session must be extended before it ends.
+            Credential::Session(_) => rules.interval.min(rules.session_lifetime / 4),
+        };
+        let due = noted_at <= (now - interval).0;
+        if !due || entry.noted_at.compare_exchange(noted_at, now.0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let mut gathered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &entry.record.credential {
+            Credential::PersonalAccessToken(token) => {
+                gathered.tokens.insert(token.id, now);
+            }
+            Credential::Session(_) if rules.from_sign_in => {}
+            Credential::Session(session) => {
+                gathered.sessions.insert(session.digest, (now, now + rules.session_lifetime));
+            }
+        }
+    }
+
+    /// Takes what was gathered since the last time.
+    pub fn take(&self) -> Gathered {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
