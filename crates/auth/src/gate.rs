@@ -54,8 +54,8 @@ impl Drop for Pass {
     }
 }
 
-/// One IPv6 customer has a whole /64.
-fn network(address: IpAddr) -> IpAddr {
+/// What counts as one address: one IPv6 customer has a whole /64.
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         v4 => v4,

@@ -6,7 +6,7 @@
 //! [`tollhouse_domain::lookup::Lookup`].
 
 pub mod authenticator;
-mod gate;
+pub mod gate;
 pub mod ledger;
 pub mod shown;
 mod sudo;

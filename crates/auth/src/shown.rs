@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, header};
 use serde_json::{Map, Value};
-use tollhouse_domain::secret::{CsrfSecret, Digest};
+use tollhouse_domain::secret::{CsrfSecret, Digest, Plaintext};
 use tollhouse_domain::token::JOB_TOKEN;
 
 /// What one request showed.
@@ -179,6 +179,15 @@ impl<'r> Shown<'r> {
             if_unknown: IfUnknown::Stop,
         });
         oauth.into_iter().chain(personal)
+    }
+
+    /// The token that was shown and has this digest, in clear: for rotation, which derives its successor from it.
+    pub fn plaintext_of(&self, digest: Digest) -> Option<Plaintext> {
+        let candidate = self.candidates().find(|candidate| candidate.secret.digest() == Some(digest))?;
+        match candidate.secret {
+            Secret::Value(value) => String::from_utf8(value.to_vec()).ok().map(Plaintext::new),
+            Secret::Unusable => None,
+        }
     }
 
     /// The session, where it counts: on a read, or with the CSRF token that belongs to it (6.3).

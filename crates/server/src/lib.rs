@@ -1,1 +1,25 @@
+//! Tollhouse: an API authentication server that speaks the GitLab dialect.
+//!
+//! [`road`] is the way of every request; [`router`] holds the table of routes; [`operations`] is what a caller may
+//! do, once, for every face.
 
+pub mod api;
+pub mod app;
+pub mod asked;
+pub mod cli;
+pub mod config;
+pub mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
+pub mod hasher;
+pub mod job;
+pub mod json;
+pub mod need;
+pub mod operations;
+pub mod params;
+pub mod probes;
+pub mod road;
+pub mod router;
+pub mod serve;
+pub mod urls;
+pub mod web;

@@ -93,6 +93,28 @@ impl Db {
         })
     }
 
+    /// Whether nothing is there yet: no file, or no table. Looks without touching it.
+    pub async fn is_empty(url: &Url) -> Result<bool> {
+        match url {
+            Url::Sqlite(path) => match std::fs::metadata(path) {
+                Ok(file) => Ok(file.len() == 0),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+                Err(error) => Err(sqlx::Error::Io(error).into()),
+            },
+            Url::Postgres(options) => {
+                use sqlx::{ConnectOptions, Connection};
+                let mut connection = options.connect().await?;
+                let tables: i64 = sqlx::query_scalar(
+                    "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema()",
+                )
+                .fetch_one(&mut connection)
+                .await?;
+                connection.close().await?;
+                Ok(tables == 0)
+            }
+        }
+    }
+
     /// A connection to read with.
     pub async fn read(&self) -> Result<Reader> {
         #[cfg(feature = "faults")]

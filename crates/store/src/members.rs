@@ -83,7 +83,17 @@ pub async fn level_in_group(
     Ok(level.and_then(AccessLevel::from_number))
 }
 
+/// The highest level anywhere.
+pub async fn highest(at: &mut impl Runs, user: UserId, now: Timestamp) -> Result<Option<AccessLevel>> {
+    let today = i64::from(now.date().0);
+    let level: Option<i64> = on!(at, |c| sqlx::query_scalar(HIGHEST).bind(user.0).bind(today).fetch_one(c))?;
+    Ok(level.and_then(AccessLevel::from_number))
+}
+
 statements! {
+    HIGHEST = "
+    SELECT max(access_level) FROM members WHERE user_id = $1 AND (expires_on IS NULL OR expires_on > $2)";
+
     INSERT = "
     INSERT INTO members (source_kind, source_id, user_id, access_level, expires_on, created_by_id, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";

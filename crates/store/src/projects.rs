@@ -71,6 +71,22 @@ pub async fn visible(at: &mut impl Runs, id: ProjectId, viewer: Viewer, now: Tim
     row.map(Row::seen).transpose()
 }
 
+/// Up to 100 projects right inside a group that the viewer may see.
+pub async fn in_namespace(
+    at: &mut impl Runs,
+    namespace: NamespaceId,
+    viewer: Viewer,
+    now: Timestamp,
+) -> Result<Vec<Seen>> {
+    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(IN_NAMESPACE)
+        .bind(viewer.user_id().map(|id| id.0))
+        .bind(viewer.least_visible() as i64)
+        .bind(i64::from(now.date().0))
+        .bind(namespace.0)
+        .fetch_all(c))?;
+    rows.into_iter().map(Row::seen).collect()
+}
+
 /// Which projects a list shows.
 #[derive(Debug, Default)]
 pub struct Filter {
@@ -248,6 +264,10 @@ macro_rules! page {
 
 statements! {
     VISIBLE = concat!(selected!(), " WHERE p.id = $4 AND ", may_see!());
+
+    IN_NAMESPACE = concat!(
+        selected!(), " WHERE p.namespace_id = $4 AND ", may_see!(), " ORDER BY p.created_at DESC, p.id DESC LIMIT 100"
+    );
 
     COUNT = concat!("SELECT count(*) FROM (", filtered!(), " LIMIT 10001) some");
 

@@ -1,0 +1,6 @@
+//! Field sets, in the order of the wire.
+
+pub mod group;
+pub mod project;
+pub mod token;
+pub mod user;

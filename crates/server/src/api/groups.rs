@@ -1,0 +1,103 @@
+//! `GET /groups`, `GET /groups/:id` (rest-api.md 4.4).
+
+use axum::response::Response;
+use tollhouse_domain::access::{Viewer, Visibility};
+use tollhouse_domain::id::NamespaceId;
+use tollhouse_domain::identity::Identity;
+use tollhouse_domain::namespace::Namespace;
+use tollhouse_store::db::Reader;
+use tollhouse_store::namespaces::{self, GroupOrder, Routed};
+use tollhouse_store::projects;
+
+use crate::api::entities::{group, project};
+use crate::api::pages::{self, Listed, Page, PerPage};
+use crate::app::App;
+use crate::error::{Error, Thing};
+use crate::json::Json;
+use crate::params::{MinAccessLevel, Sort, one_of, params};
+
+one_of!(Order { "name" => Self(GroupOrder::Name), "path" => Self(GroupOrder::Path), "id" => Self(GroupOrder::Id) });
+
+#[derive(Clone, Copy, Debug)]
+pub struct Order(GroupOrder);
+
+params! {
+    /// `GET /groups`
+    pub struct List {
+        optional search: String,
+        optional visibility: Visibility,
+        default owned: bool = "false",
+        optional min_access_level: MinAccessLevel,
+        default top_level_only: bool = "false",
+        optional all_available: bool,
+        default order_by: Order = "name",
+        default sort: Sort = "asc",
+        default page: Page = "1",
+        default per_page: PerPage = "20",
+    }
+}
+
+pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Response, Error> {
+    let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
+    let asked = &list.params;
+    let filter = namespaces::Filter {
+        search: asked.search.clone().filter(|text| !text.is_empty()),
+        visibility: asked.visibility,
+        owned: asked.owned && caller.is_some(),
+        min_access_level: asked.min_access_level.map(|level| level.0),
+        top_level_only: asked.top_level_only,
+        members_only: asked.all_available == Some(false) && caller.is_some(),
+        order: asked.order_by.0,
+        descending: asked.sort == Sort::Descending,
+    };
+    let at = (asked.page, asked.per_page);
+    let mut reader = app.db.read().await?;
+    let bounds = pages::bounds(at.0, at.1);
+    let (rows, total) = namespaces::list_groups(&mut reader, &filter, viewer, bounds, app.now()).await?;
+    let rows = rows.iter().map(|row| group::listed(&app.urls, row)).collect();
+    Ok(pages::answer(&app, &list, at, total, rows))
+}
+
+params! {
+    /// `GET /groups/:id`
+    pub struct Show {
+        path id: String,
+        default with_projects: bool = "true",
+    }
+}
+
+pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Json, Error> {
+    let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
+    let now = app.now();
+    let mut reader = app.db.read().await?;
+    let group = find(&mut reader, &params.id, viewer, now).await?.ok_or(Error::NotFound(Thing::Group))?;
+    let mut object = group::detailed(&app.urls, &group);
+    if params.with_projects {
+        let inside = projects::in_namespace(&mut reader, group.id, viewer, now).await?;
+        let rows = inside.iter().map(|seen| match &caller {
+            Some(_) => project::full(&app.urls, seen, None, viewer, project::Asked::default()),
+            None => project::basic(&app.urls, &seen.project, false),
+        });
+        object = object.array("projects", rows).array("shared_projects", []);
+    }
+    Ok(Json::ok(object))
+}
+
+/// By number first, if it is one, else by full path.
+async fn find(
+    reader: &mut Reader,
+    id: &str,
+    viewer: Viewer,
+    now: tollhouse_domain::time::Timestamp,
+) -> Result<Option<Namespace>, Error> {
+    if id.bytes().all(|b| b.is_ascii_digit())
+        && let Ok(number) = id.parse()
+        && let Some(group) = namespaces::visible_group(reader, NamespaceId(number), viewer, now).await?
+    {
+        return Ok(Some(group));
+    }
+    match namespaces::route(reader, id).await? {
+        Some(Routed::Namespace(id)) => Ok(namespaces::visible_group(reader, id, viewer, now).await?),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,25 @@
+//! `GET /version`, `GET /metadata` (rest-api.md 4.6).
+
+use tollhouse_domain::identity::Identity;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::json::{Json, Object};
+
+pub async fn show(_: App, _: Identity, (): ()) -> Result<Json, Error> {
+    let kas = Object::default()
+        .field("enabled", false)
+        .field("externalUrl", ())
+        .field("externalK8sProxyUrl", ())
+        .field("version", ());
+    Ok(Json::ok(
+        Object::default()
+            .field("version", SPOKEN)
+            .field("revision", concat!("tollhouse-", env!("CARGO_PKG_VERSION")))
+            .object("kas", kas)
+            .field("enterprise", false),
+    ))
+}
+
+/// The version whose wire is spoken. Clients read it as a semantic version and switch features by it.
+const SPOKEN: &str = "18.5.0";

@@ -1,0 +1,150 @@
+//! Offset pagination (rest-api.md 1.4).
+
+use std::collections::BTreeMap;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value as Json;
+
+use crate::app::App;
+use crate::asked::Asked;
+use crate::error::Error;
+use crate::json;
+use crate::params::{Fault, Kind, Param, Params, Value, for_links};
+
+/// `page`, from 1; what is lower counts as 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Page(i64);
+
+impl Value for Page {
+    const KIND: Kind = Kind::Integer;
+
+    fn read(given: &Json) -> Result<Option<Self>, Fault> {
+        Ok(i64::read(given)?.map(|page| Self(page.clamp(1, i64::from(u32::MAX)))))
+    }
+}
+
+/// `per_page`, at most 100.
+#[derive(Clone, Copy, Debug)]
+pub struct PerPage(i64);
+
+impl Value for PerPage {
+    const KIND: Kind = Kind::Integer;
+
+    fn read(given: &Json) -> Result<Option<Self>, Fault> {
+        match i64::read(given)? {
+            Some(..=0) => Err(Fault::NotAllowed),
+            count => Ok(count.map(|count| Self(count.min(MOST_PER_PAGE)))),
+        }
+    }
+}
+
+/// Parameters of a list, and what its links are made of.
+#[derive(Debug)]
+pub struct Listed<P> {
+    pub params: P,
+    path: String,
+    all: BTreeMap<String, Json>,
+}
+
+impl<P: Params> Params for Listed<P> {
+    const DECLARED: &'static [Param] = P::DECLARED;
+
+    fn parse(asked: &Asked) -> Result<Self, Error> {
+        Ok(Self {
+            params: P::parse(asked)?,
+            path: asked.parts.uri.path().to_owned(),
+            all: for_links(asked, P::DECLARED)?,
+        })
+    }
+}
+
+/// Which rows a page holds.
+pub fn bounds(page: Page, per_page: PerPage) -> (i64, i64) {
+    (per_page.0, (page.0 - 1) * per_page.0)
+}
+
+/// One page of a list with its headers. `total` is counted up to 10,001, which means "more than 10,000".
+pub fn answer<P>(
+    app: &App,
+    list: &Listed<P>,
+    (page, per_page): (Page, PerPage),
+    total: i64,
+    rows: Vec<json::Object>,
+) -> Response {
+    let counted = total <= MOST_COUNTED;
+    let last = ((total + per_page.0 - 1) / per_page.0).max(1);
+    let more = if counted { page.0 < last } else { rows.len() as i64 == per_page.0 };
+    let next = more.then_some(page.0 + 1);
+    let previous = (page.0 > 1).then(|| page.0 - 1);
+    let mut links = Vec::new();
+    let mut link = |number: i64, rel: &str| links.push(format!("<{}>; rel=\"{rel}\"", list.url(app, number)));
+    if let Some(previous) = previous {
+        link(previous, "prev");
+    }
+    if let Some(next) = next {
+        link(next, "next");
+    }
+    link(1, "first");
+    if counted {
+        link(last, "last");
+    }
+    let mut response = json::Json::list(rows).into_response();
+    let headers = response.headers_mut();
+    let or_empty = |number: Option<i64>| number.map_or_else(String::new, |number| number.to_string());
+    set(headers, "x-page", page.0.to_string());
+    set(headers, "x-per-page", per_page.0.to_string());
+    set(headers, "x-next-page", or_empty(next));
+    set(headers, "x-prev-page", or_empty(previous));
+    if counted {
+        set(headers, "x-total", total.to_string());
+        set(headers, "x-total-pages", last.to_string());
+    }
+    if let Ok(value) = HeaderValue::try_from(links.join(", ")) {
+        headers.insert(header::LINK, value);
+    }
+    response
+}
+
+impl<P> Listed<P> {
+    fn url(&self, app: &App, page: i64) -> String {
+        let keep_credentials = app.settings.compat.links.is_gitlab();
+        let mut query = Vec::new();
+        for (name, value) in &self.all {
+            if name == "page" {
+                query.push(format!("page={page}"));
+            } else if keep_credentials || !CREDENTIALS.contains(&name.as_str()) {
+                spell(name, value, &mut query);
+            }
+        }
+        format!("{}{}?{}", app.urls.base(), self.path, query.join("&"))
+    }
+}
+
+fn spell(name: &str, value: &Json, query: &mut Vec<String>) {
+    let encode = |text: &str| utf8_percent_encode(text, QUERY).to_string();
+    match value {
+        Json::Array(values) => values.iter().for_each(|value| spell(&format!("{name}[]"), value, query)),
+        Json::Object(fields) => {
+            fields.iter().for_each(|(key, value)| spell(&format!("{name}[{key}]"), value, query));
+        }
+        Json::Null => query.push(format!("{}=", encode(name))),
+        Json::String(text) => query.push(format!("{}={}", encode(name), encode(text))),
+        Json::Bool(_) | Json::Number(_) => query.push(format!("{}={value}", encode(name))),
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: &'static str, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+/// A link of ours carries none of these (design section 6); `compat.links` restores them.
+const CREDENTIALS: &[&str] =
+    &["private_token", "access_token", "bearer_token", "job_token", "token", "feed_token", "rss_token"];
+
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const MOST_PER_PAGE: i64 = 100;
+const MOST_COUNTED: i64 = 10_000;

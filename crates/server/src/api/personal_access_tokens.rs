@@ -1,0 +1,67 @@
+//! `/personal_access_tokens/self` and its rotation (rest-api.md 2.4, 2.6, 2.7).
+
+use axum::http::StatusCode;
+use tollhouse_domain::denial::Denial;
+use tollhouse_domain::id::PersonalAccessTokenId;
+use tollhouse_domain::identity::{Identity, Via};
+use tollhouse_domain::time::Date;
+use tollhouse_store::personal_access_tokens;
+
+use crate::api::entities::token;
+use crate::app::App;
+use crate::error::Error;
+use crate::json::Json;
+use crate::need::Presenter;
+use crate::operations::rotate::{RotateSelf, Rotated};
+use crate::operations::tokens::Revoke;
+use crate::params::params;
+
+pub async fn show_self(app: App, caller: Identity, (): ()) -> Result<Json, Error> {
+    let id = presented(&caller)?;
+    let found = personal_access_tokens::find(&mut app.db.read().await?, id).await?;
+    let found = found.ok_or(Error::Denied(Denial::Unknown))?;
+    Ok(Json::ok(token::personal(&found.token, app.now())))
+}
+
+pub async fn revoke_self(app: App, caller: Identity, (): ()) -> Result<StatusCode, Error> {
+    let id = presented(&caller)?;
+    app.perform(&Revoke { id }, &app.by(&caller)).await?.into_inner();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+params! {
+    /// `POST /personal_access_tokens/self/rotate`
+    pub struct Rotate { optional expires_at: Date }
+}
+
+pub async fn rotate_self(app: App, caller: Presenter, params: Rotate) -> Result<Json, Error> {
+    let presented = caller.secret.ok_or(Error::MethodNotAllowed)?;
+    let operation = RotateSelf {
+        presented,
+        expires_at: params.expires_at,
+        require_expiry: app.settings.tokens.require_expiry,
+        settings: app.rotation(),
+        gitlab: app.settings.compat.rotation.is_gitlab(),
+    };
+    match app.perform(&operation, &app.by(&caller.identity)).await?.into_inner() {
+        Rotated::Successor { token: successor, secret } => {
+            app.auth.welcome(secret.digest());
+            Ok(Json::ok(token::personal(&successor, app.now()).field("token", secret.reveal())))
+        }
+        Rotated::Wait { until } => {
+            let seconds = ((until.0 - app.now().0).max(0) as u64).div_ceil(1000).max(1);
+            Err(Error::Settling { until, seconds })
+        }
+        Rotated::Dead => Err(Error::Denied(Denial::Revoked)),
+    }
+}
+
+/// These speak of the token that was shown; a session is none.
+fn presented(caller: &Identity) -> Result<PersonalAccessTokenId, Error> {
+    match &caller.via {
+        Via::PersonalAccessToken(token) => Ok(token.id),
+        Via::Session(_) => {
+            Err(Error::BadRequest(Some("This endpoint requires token type to be a personal access token".into())))
+        }
+    }
+}

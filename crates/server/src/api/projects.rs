@@ -1,0 +1,168 @@
+//! `GET|POST /projects`, `GET /projects/:id` (rest-api.md 4.3).
+
+use std::collections::HashMap;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Map, Value};
+use tollhouse_domain::access::{Viewer, Visibility};
+use tollhouse_domain::id::{NamespaceId, ProjectId};
+use tollhouse_domain::identity::Identity;
+use tollhouse_domain::user::User;
+use tollhouse_store::db::Reader;
+use tollhouse_store::namespaces::{self, Routed};
+use tollhouse_store::projects::{self, ProjectOrder, Seen};
+use tollhouse_store::users;
+
+use crate::api::entities::project;
+use crate::api::pages::{self, Listed, Page, PerPage};
+use crate::app::App;
+use crate::error::{Error, Thing};
+use crate::json::Json;
+use crate::operations::projects::Create as CreateProject;
+use crate::params::{MinAccessLevel, Sort, one_of, params};
+
+one_of!(Order {
+    "id" => Self(ProjectOrder::Id),
+    "name" => Self(ProjectOrder::Name),
+    "path" => Self(ProjectOrder::Path),
+    "created_at" => Self(ProjectOrder::CreatedAt),
+    "updated_at" => Self(ProjectOrder::UpdatedAt),
+    "last_activity_at" => Self(ProjectOrder::LastActivityAt),
+});
+
+#[derive(Clone, Copy, Debug)]
+pub struct Order(ProjectOrder);
+
+params! {
+    /// `GET /projects`
+    pub struct List {
+        optional archived: bool,
+        optional visibility: Visibility,
+        optional search: String,
+        default order_by: Order = "created_at",
+        default sort: Sort = "desc",
+        default simple: bool = "false",
+        default owned: bool = "false",
+        default membership: bool = "false",
+        optional min_access_level: MinAccessLevel,
+        default page: Page = "1",
+        default per_page: PerPage = "20",
+    }
+}
+
+pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Response, Error> {
+    let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
+    let asked = &list.params;
+    let filter = projects::Filter {
+        search: asked.search.clone().filter(|text| !text.is_empty()),
+        visibility: asked.visibility,
+        archived: asked.archived,
+        owned: asked.owned && caller.is_some(),
+        membership: asked.membership && caller.is_some(),
+        min_access_level: asked.min_access_level.map(|level| level.0),
+        order: asked.order_by.0,
+        ascending: asked.sort == Sort::Ascending,
+    };
+    let at = (asked.page, asked.per_page);
+    let mut reader = app.db.read().await?;
+    let (rows, total) = projects::list(&mut reader, &filter, viewer, pages::bounds(at.0, at.1), app.now()).await?;
+    let rows = if caller.is_none() || asked.simple {
+        rows.iter().map(|seen| project::basic(&app.urls, &seen.project, false)).collect()
+    } else {
+        let owners = owners(&mut reader, &rows).await?;
+        let full = |seen: &Seen| {
+            let owner = owners.get(&seen.project.namespace.id);
+            let asked = project::Asked { permissions: true, ..project::Asked::default() };
+            project::full(&app.urls, seen, owner, viewer, asked)
+        };
+        rows.iter().map(full).collect()
+    };
+    Ok(pages::answer(&app, &list, at, total, rows))
+}
+
+params! {
+    /// `GET /projects/:id`
+    pub struct Show {
+        path id: String,
+        default statistics: bool = "false",
+        default license: bool = "false",
+    }
+}
+
+pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Json, Error> {
+    let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
+    let mut reader = app.db.read().await?;
+    let seen = match find(&mut reader, &params.id).await? {
+        Some(id) => projects::visible(&mut reader, id, viewer, app.now()).await?,
+        None => None,
+    };
+    // Absent and invisible are the same answer, to the byte.
+    let seen = seen.ok_or(Error::NotFound(Thing::Project))?;
+    if caller.is_none() {
+        return Ok(Json::ok(project::basic(&app.urls, &seen.project, params.license)));
+    }
+    let owners = owners(&mut reader, std::slice::from_ref(&seen)).await?;
+    let owner = owners.get(&seen.project.namespace.id);
+    let asked = project::Asked { permissions: true, license: params.license, statistics: params.statistics };
+    Ok(Json::ok(project::full(&app.urls, &seen, owner, viewer, asked)))
+}
+
+params! {
+    /// `POST /projects`
+    pub struct Create {
+        optional name: String,
+        optional path: String,
+        optional namespace_id: i64,
+        optional description: String,
+        optional visibility: Visibility,
+    }
+    check name_or_path;
+}
+
+fn name_or_path(given: &Map<String, Value>) -> Option<String> {
+    let neither = !given.contains_key("name") && !given.contains_key("path");
+    neither.then(|| "name, path are missing, at least one parameter must be provided".to_owned())
+}
+
+pub async fn create(app: App, caller: Identity, params: Create) -> Result<Json, Error> {
+    let operation = CreateProject {
+        creator: caller.user.id,
+        name: params.name,
+        path: params.path,
+        namespace: params.namespace_id.map(NamespaceId),
+        description: params.description,
+        visibility: params.visibility.unwrap_or(Visibility::Private),
+    };
+    let done = app.perform(&operation, &app.by(&caller)).await?;
+    let mut reader = app.db.read().await?;
+    let seen = projects::visible(&mut reader, done.into_inner(), caller.viewer(), app.now()).await?;
+    let seen = seen.ok_or(Error::Internal)?;
+    let owners = owners(&mut reader, std::slice::from_ref(&seen)).await?;
+    let owner = owners.get(&seen.project.namespace.id);
+    let made = project::full(&app.urls, &seen, owner, caller.viewer(), project::Asked::default());
+    Ok(Json::ok(made).with_status(StatusCode::CREATED))
+}
+
+/// A number is an id; a path has a slash; anything else is looked up nowhere (rest-api.md 1.1).
+async fn find(reader: &mut Reader, id: &str) -> Result<Option<ProjectId>, Error> {
+    if id.bytes().all(|b| b.is_ascii_digit()) {
+        return Ok(id.parse().ok().map(ProjectId));
+    }
+    if !id.contains('/') {
+        return Ok(None);
+    }
+    match namespaces::route(reader, id).await? {
+        Some(Routed::Project(id)) => Ok(Some(id)),
+        _ => Ok(None),
+    }
+}
+
+/// The owners of those that stand in personal namespaces.
+async fn owners(reader: &mut Reader, rows: &[Seen]) -> Result<HashMap<NamespaceId, User>, Error> {
+    let mut personal: Vec<NamespaceId> =
+        rows.iter().filter(|seen| seen.project.namespace.owner_id.is_some()).map(|s| s.project.namespace.id).collect();
+    personal.sort_unstable();
+    personal.dedup();
+    Ok(users::owners(reader, &personal).await?.into_iter().collect())
+}

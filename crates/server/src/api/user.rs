@@ -1,0 +1,22 @@
+//! `GET /user`: who am I? Answered from memory for everybody but a few administrators.
+
+use tollhouse_domain::identity::Identity;
+use tollhouse_store::users;
+
+use crate::api::entities::user;
+use crate::app::App;
+use crate::error::Error;
+use crate::json::Json;
+
+pub async fn show(app: App, caller: Identity, (): ()) -> Result<Json, Error> {
+    let now = app.now();
+    let me = &caller.user;
+    if !me.administrator {
+        return Ok(Json::ok(user::own(&app.urls, me, now)));
+    }
+    let creator = match me.created_by_id {
+        Some(id) => users::find(&mut app.db.read().await?, id).await?,
+        None => None,
+    };
+    Ok(Json::ok(user::for_administrator(&app.urls, me, creator.as_ref(), now)))
+}

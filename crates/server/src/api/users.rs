@@ -1,0 +1,93 @@
+//! `GET /users`, `GET /users/:id` (rest-api.md 3.2).
+
+use std::collections::HashMap;
+
+use axum::response::Response;
+use tollhouse_domain::access::Viewer;
+use tollhouse_domain::id::UserId;
+use tollhouse_domain::identity::Identity;
+use tollhouse_domain::user::User;
+use tollhouse_store::{members, users};
+
+use crate::api::entities::user;
+use crate::api::pages::{self, Listed, Page, PerPage};
+use crate::app::App;
+use crate::error::{Error, Thing};
+use crate::json::Json;
+use crate::params::params;
+
+params! {
+    /// `GET /users`
+    pub struct List {
+        optional username: String,
+        optional search: String,
+        default active: bool = "false",
+        default blocked: bool = "false",
+        default external: bool = "false",
+        default humans: bool = "false",
+        default page: Page = "1",
+        default per_page: PerPage = "20",
+    }
+}
+
+pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Response, Error> {
+    let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
+    let List { page, per_page, .. } = list.params;
+    if caller.is_none() && list.params.username.is_none() {
+        return Err(Error::Forbidden(Some("Not authorized to access /api/v4/users".into())));
+    }
+    let filter = users::Filter {
+        username: list.params.username.clone(),
+        search: list.params.search.clone().filter(|text| !text.is_empty()),
+        active: list.params.active,
+        blocked: list.params.blocked,
+        external: list.params.external && caller.is_some(),
+        humans: list.params.humans,
+    };
+    let now = app.now();
+    let (limit, offset) = pages::bounds(page, per_page);
+    let mut reader = app.db.read().await?;
+    let (rows, total) = users::list(&mut reader, &filter, viewer, limit, offset).await?;
+    let mut creators: HashMap<UserId, User> = HashMap::new();
+    let administrator = matches!(viewer, Viewer::Administrator { .. });
+    if administrator {
+        for id in rows.iter().filter_map(|row| row.created_by_id) {
+            if !creators.contains_key(&id)
+                && let Some(creator) = users::find(&mut reader, id).await?
+            {
+                creators.insert(id, creator);
+            }
+        }
+    }
+    drop(reader);
+    let rows = rows.iter().map(|row| match administrator {
+        true => {
+            let creator = row.created_by_id.and_then(|id| creators.get(&id));
+            user::for_administrator(&app.urls, row, creator, now)
+        }
+        false => user::basic(&app.urls, row, viewer, now),
+    });
+    let rows = rows.collect();
+    Ok(pages::answer(&app, &list, (page, per_page), total, rows))
+}
+
+params! {
+    /// `GET /users/:id`
+    pub struct Show { path id: i64 }
+}
+
+pub async fn show(app: App, caller: Option<Identity>, Show { id }: Show) -> Result<Json, Error> {
+    let caller = caller.ok_or_else(|| Error::Forbidden(Some("Not authorized!".into())))?;
+    let now = app.now();
+    let mut reader = app.db.read().await?;
+    let found = users::find(&mut reader, UserId(id)).await?.ok_or(Error::NotFound(Thing::User))?;
+    if !caller.user.administrator {
+        return Ok(Json::ok(user::public(&app.urls, &found, caller.viewer(), now)));
+    }
+    let creator = match found.created_by_id {
+        Some(id) => users::find(&mut reader, id).await?,
+        None => None,
+    };
+    let highest = members::highest(&mut reader, found.id, now).await?;
+    Ok(Json::ok(user::single_for_administrator(&app.urls, &found, creator.as_ref(), highest, now)))
+}

@@ -1,0 +1,178 @@
+//! What handlers share, and the one way to change anything.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tollhouse_auth::authenticator::Authenticator;
+use tollhouse_auth::shown::Shown;
+use tollhouse_auth::uses::UseRules;
+use tollhouse_domain::audit::By;
+use tollhouse_domain::demand::Demand;
+use tollhouse_domain::denial::Denial;
+use tollhouse_domain::identity::{Identity, Rules};
+use tollhouse_domain::password::Lockout;
+use tollhouse_domain::rotation;
+use tollhouse_domain::time::{Clock, Timestamp};
+use tollhouse_domain::user::AccountRules;
+use tollhouse_store::db::Db;
+use tollhouse_store::error::Error as StoreError;
+use tollhouse_store::instance;
+
+use crate::config::Settings;
+use crate::error::Error;
+use crate::hasher::Hasher;
+use crate::operations::{Done, Operation, tokens};
+use crate::urls::Urls;
+
+/// Cheap to clone. The one a handler is given also knows where its request came from.
+#[derive(Clone)]
+pub struct App {
+    shared: Arc<Shared>,
+    peer: Option<IpAddr>,
+}
+
+pub struct Shared {
+    pub db: Db,
+    pub auth: Authenticator,
+    pub settings: Settings,
+    pub urls: Urls,
+    pub clock: Clock,
+    pub hasher: Hasher,
+    /// The database was made by `demo`, so its secrets are known (T33).
+    pub demo: bool,
+    #[cfg(feature = "faults")]
+    pub faults: crate::faults::Faults,
+}
+
+impl std::ops::Deref for App {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl App {
+    pub async fn new(db: Db, settings: Settings, urls: Urls, clock: Clock) -> Result<Self, StoreError> {
+        let rules = Rules {
+            accounts: AccountRules {
+                confirmation_required: settings.accounts.confirmation_required,
+                lockout_stops_tokens: settings.compat.lockout.is_gitlab(),
+            },
+            gitlab_rotation: settings.compat.rotation.is_gitlab(),
+        };
+        let use_rules = UseRules {
+            session_lifetime: settings.sessions.lifetime.0,
+            from_sign_in: settings.sessions.from_sign_in,
+            interval: settings.tokens.use_interval.0,
+        };
+        let demo = instance::get(&mut db.read().await?, DEMO).await?.is_some();
+        let auth = Authenticator::new(Arc::new(db.clone()), settings.ledger.entries, rules, use_rules);
+        let hasher = Hasher::start();
+        let shared = Shared {
+            db,
+            auth,
+            settings,
+            urls,
+            clock,
+            hasher,
+            demo,
+            #[cfg(feature = "faults")]
+            faults: Default::default(),
+        };
+        Ok(Self { shared: Arc::new(shared), peer: None })
+    }
+
+    /// The same, for a request from there.
+    pub fn asked_from(&self, peer: Option<IpAddr>) -> Self {
+        Self { shared: self.shared.clone(), peer }
+    }
+
+    /// Who is behind a change that this caller asks for.
+    pub fn by(&self, caller: &Identity) -> By {
+        By::caller(caller, self.peer)
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Judges a request, and does what a refusal asks for before it is answered.
+    pub async fn judge(&self, shown: &Shown<'_>, demand: &Demand) -> Result<Option<Identity>, Error> {
+        match self.auth.judge(shown, demand, self.now()).await {
+            Err(Denial::Reused(family)) => {
+                let by = By { address: shown.peer(), ..By::system() };
+                self.perform(&tokens::EndReusedFamily { family }, &by).await?.into_inner();
+                Err(Denial::Reused(family).into())
+            }
+            judged => Ok(judged?),
+        }
+    }
+
+    /// Runs an operation, commits it with its audit rows and log entries, and forgets what it made untrue: then, and
+    /// only then, it is done. A transaction that another one was in the way of is tried again.
+    pub async fn perform<O: Operation>(&self, operation: &O, by: &By) -> Result<Done<O::Output>, Error> {
+        if O::GROWS {
+            self.db.room_to_grow()?;
+        }
+        let mut rounds = ROUNDS;
+        loop {
+            rounds -= 1;
+            let now = self.now();
+            match self.attempt(operation, by, now).await {
+                Err(Failed::Store(StoreError::Clash)) if rounds > 0 => tokio::task::yield_now().await,
+                Err(Failed::Store(error)) => return Err(error.into()),
+                Err(Failed::Rule(error)) => return Err(error),
+                Ok(done) => return Ok(done),
+            }
+        }
+    }
+
+    async fn attempt<O: Operation>(&self, operation: &O, by: &By, now: Timestamp) -> Result<Done<O::Output>, Failed> {
+        let mut tx = self.db.begin().await?;
+        let change = operation.run(&mut tx, now).await?;
+        let committed = tx.commit(change, by, now).await;
+        match committed {
+            Ok(committed) => {
+                self.auth.forget(&committed.forget);
+                Ok(Done::new(committed.value))
+            }
+            Err(error) => {
+                // Whether it happened is not known, so nothing that was known counts any longer.
+                self.auth.forget(&[tollhouse_domain::forget::Forget::All]);
+                Err(error.into())
+            }
+        }
+    }
+
+    pub fn lockout(&self) -> Lockout {
+        let passwords = &self.settings.passwords;
+        Lockout { attempts: i64::from(passwords.attempts), period: passwords.lock_for.0 }
+    }
+
+    pub fn rotation(&self) -> rotation::Settings {
+        rotation::Settings { window: self.settings.rotation.window.0, settle: self.settings.rotation.settle.0 }
+    }
+}
+
+/// Why one attempt at an operation did not succeed.
+pub enum Failed {
+    Store(StoreError),
+    Rule(Error),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Rule(error)
+    }
+}
+
+/// Key in `instance` of a database that `demo` made.
+pub const DEMO: &str = "demo";
+
+const ROUNDS: usize = 8;

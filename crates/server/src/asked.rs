@@ -1,0 +1,265 @@
+//! A request, read once: its head, what the path captured, and the parameters of query and body.
+
+use std::net::IpAddr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Request, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+
+pub struct Asked {
+    pub parts: Parts,
+    /// What stands in the path, decoded, in order.
+    pub captures: Vec<(String, String)>,
+    pub body: Option<Map<String, Value>>,
+    /// Who is really at the other end.
+    pub peer: Option<IpAddr>,
+    merged: OnceLock<Result<Map<String, Value>, Error>>,
+}
+
+/// How much of a body is read, and how long that may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub body: usize,
+    pub time: Duration,
+}
+
+impl Asked {
+    pub async fn read(
+        request: Request<Body>,
+        captures: Vec<(String, String)>,
+        peer: Option<IpAddr>,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let (parts, body) = request.into_parts();
+        let media = if has_body(&parts.headers) { media_type(&parts.headers) } else { Media::None };
+        // A JSON body of a GET is ignored, a form is not (authentication.md 1.4).
+        let body = match (media, reads_json(&parts.method)) {
+            (Media::None | Media::Other(_), _) | (Media::Json, false) => None,
+            (media, _) => {
+                let bytes = collect(body, limits).await?;
+                Some(parse(media, bytes, &parts.headers).await?)
+            }
+        };
+        Ok(Self { parts, captures, body, peer, merged: OnceLock::new() })
+    }
+
+    /// Every parameter: query, then body over it, then what the path holds.
+    pub fn parameters(&self) -> Result<&Map<String, Value>, Error> {
+        let merged = self.merged.get_or_init(|| {
+            let mut all = match self.parts.uri.query() {
+                Some(query) => form(query.as_bytes())?,
+                None => Map::new(),
+            };
+            for (name, value) in self.body.iter().flatten() {
+                all.insert(name.clone(), value.clone());
+            }
+            for (name, value) in &self.captures {
+                all.insert(name.clone(), Value::String(value.clone()));
+            }
+            Ok(all)
+        });
+        merged.as_ref().map_err(Error::clone)
+    }
+
+    pub fn capture(&self, name: &str) -> Option<&str> {
+        self.captures.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What kind of body the head announces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Media {
+    None,
+    Json,
+    Form,
+    Multipart,
+    Other(String),
+}
+
+/// Whether there is, or may be, a body.
+pub fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
+}
+
+/// The methods whose body the framework reads itself.
+pub fn reads_json(method: &Method) -> bool {
+    [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method)
+}
+
+pub fn media_type(headers: &HeaderMap) -> Media {
+    let text = match headers.get(header::CONTENT_TYPE) {
+        Some(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        None => return Media::Other(String::new()),
+    };
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "application/json" => Media::Json,
+        "application/x-www-form-urlencoded" => Media::Form,
+        "multipart/form-data" => Media::Multipart,
+        _ => Media::Other(essence),
+    }
+}
+
+/// NUL or broken UTF-8 in something percent-encoded (authentication.md 0, stage 1).
+pub fn malformed(encoded: &[u8]) -> bool {
+    if !encoded.iter().any(|b| *b == b'%' || *b == 0 || !b.is_ascii()) {
+        return false;
+    }
+    let decoded: Vec<u8> = percent_encoding::percent_decode(encoded).collect();
+    decoded.contains(&0) || std::str::from_utf8(&decoded).is_err()
+}
+
+/// `a=1&b[]=2&c[d]=3` as an object. A name that comes again replaces what it was.
+pub fn form(encoded: &[u8]) -> Result<Map<String, Value>, Error> {
+    if malformed(encoded) {
+        return Err(Error::Malformed);
+    }
+    let mut all = Map::new();
+    for (count, (name, value)) in form_urlencoded::parse(encoded).enumerate() {
+        if count >= MOST_PARAMETERS {
+            return Err(Error::TooManyParameters);
+        }
+        put(&mut all, &name, value.into_owned())?;
+    }
+    Ok(all)
+}
+
+async fn collect(body: Body, limits: Limits) -> Result<Bytes, Error> {
+    let whole = tokio::time::timeout(limits.time, Limited::new(body, limits.body).collect()).await;
+    match whole {
+        Err(_) => Err(Error::BodyTooSlow),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge),
+        // The other side broke off; nobody will read the answer.
+        Ok(Err(_)) => Err(Error::BadRequest(None)),
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+    }
+}
+
+async fn parse(media: Media, bytes: Bytes, headers: &HeaderMap) -> Result<Map<String, Value>, Error> {
+    match media {
+        Media::Form => form(&bytes),
+        Media::Multipart => multipart(bytes, headers).await,
+        Media::Json if bytes.is_empty() => Ok(Map::new()),
+        Media::Json => match serde_json::from_slice(&bytes).map_err(|_| Error::BrokenJson)? {
+            // What is no object has no parameters.
+            Value::Object(all) => check(&Value::Object(all.clone()), &mut 0).map(|()| all),
+            _ => Ok(Map::new()),
+        },
+        Media::None | Media::Other(_) => Ok(Map::new()),
+    }
+}
+
+/// NUL cannot be stored, and nobody means it.
+fn check(value: &Value, count: &mut usize) -> Result<(), Error> {
+    *count += 1;
+    if *count > MOST_PARAMETERS {
+        return Err(Error::TooManyParameters);
+    }
+    match value {
+        Value::String(text) if text.contains('\0') => Err(Error::Malformed),
+        Value::Array(values) => values.iter().try_for_each(|value| check(value, count)),
+        Value::Object(fields) => {
+            fields.iter().try_for_each(
+                |(name, value)| {
+                    if name.contains('\0') { Err(Error::Malformed) } else { check(value, count) }
+                },
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn multipart(bytes: Bytes, headers: &HeaderMap) -> Result<Map<String, Value>, Error> {
+    let broken = |_| Error::BadRequest(Some("The multipart body cannot be read".into()));
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let boundary = multer::parse_boundary(content_type).map_err(broken)?;
+    let whole = http_body_util::BodyDataStream::new(http_body_util::Full::new(bytes));
+    let mut parts = multer::Multipart::new(whole, boundary);
+    let mut all = Map::new();
+    let mut count = 0;
+    while let Some(field) = parts.next_field().await.map_err(broken)? {
+        count += 1;
+        if count > MOST_PARAMETERS {
+            return Err(Error::TooManyParameters);
+        }
+        let Some(name) = field.name().map(str::to_owned) else { continue };
+        if field.file_name().is_some() {
+            continue;
+        }
+        let value = String::from_utf8(field.bytes().await.map_err(broken)?.to_vec()).map_err(|_| Error::Malformed)?;
+        if value.contains('\0') || name.contains('\0') {
+            return Err(Error::Malformed);
+        }
+        put(&mut all, &name, value)?;
+    }
+    Ok(all)
+}
+
+/// Sets `name` to a value, where the name may say `a[]` or `a[b][c]`.
+fn put(all: &mut Map<String, Value>, name: &str, value: String) -> Result<(), Error> {
+    let (root, path) = match name.split_once('[') {
+        Some((root, rest)) if !root.is_empty() => (root, rest),
+        _ => {
+            all.insert(name.to_owned(), Value::String(value));
+            return Ok(());
+        }
+    };
+    let keys: Vec<&str> = path.split('[').map(|key| key.trim_end_matches(']')).collect();
+    if keys.len() > DEEPEST {
+        return Err(Error::TooManyParameters);
+    }
+    let mut at = all.entry(root.to_owned()).or_insert(Value::Null);
+    for key in keys {
+        if key.is_empty() {
+            if !at.is_array() {
+                *at = Value::Array(Vec::new());
+            }
+            let Value::Array(values) = at else { return Ok(()) };
+            values.push(Value::Null);
+            let Some(last) = values.last_mut() else { return Ok(()) };
+            at = last;
+        } else {
+            if !at.is_object() {
+                *at = Value::Object(Map::new());
+            }
+            let Value::Object(fields) = at else { return Ok(()) };
+            at = fields.entry(key.to_owned()).or_insert(Value::Null);
+        }
+    }
+    *at = Value::String(value);
+    Ok(())
+}
+
+/// What other servers of this family allow; more is a mistake or an attack.
+const MOST_PARAMETERS: usize = 4096;
+const DEEPEST: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn forms_are_read_as_clients_mean_them() {
+        let read = |text: &str| form(text.as_bytes()).map(Value::Object);
+        assert_eq!(
+            read("a=1&b[]=2&b[]=3&c[d]=4&c[e][]=5&a=6"),
+            Ok(json!({"a":"6","b":["2","3"],"c":{"d":"4","e":["5"]}}))
+        );
+        assert_eq!(read(""), Ok(json!({})));
+        assert_eq!(read("a=%zz&%5B=1&=2"), Ok(json!({"a":"%zz","[":"1","":"2"})));
+        assert_eq!(read("a=%00"), Err(Error::Malformed));
+        assert_eq!(read("a=%ff"), Err(Error::Malformed));
+        assert_eq!(read(&"a=1&".repeat(5000)), Err(Error::TooManyParameters));
+        assert_eq!(read(&format!("a{}=1", "[b]".repeat(40))), Err(Error::TooManyParameters));
+    }
+}

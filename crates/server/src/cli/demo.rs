@@ -1,0 +1,260 @@
+//! `tollhouse demo`: a server with something in it, and lines to paste.
+
+use std::fs::DirBuilder;
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use data_encoding::HEXLOWER;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tollhouse_domain::access::{AccessLevel, Visibility};
+use tollhouse_domain::audit::{Audit, By, Target};
+use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::scope::{Scope, Scopes};
+use tollhouse_domain::secret::{CsrfSecret, Plaintext, random};
+use tollhouse_domain::time::{Clock, Timestamp};
+use tollhouse_store::db::{Db, Url};
+use tollhouse_store::instance;
+use tollhouse_store::members::Of;
+use tollhouse_store::sole::Sole;
+use tollhouse_store::tx::{Change, Tx};
+
+use super::Failure;
+use crate::app::{App, DEMO, Failed};
+use crate::config::Settings;
+use crate::error::Error;
+use crate::operations::sign_in::{Attempt, SignIn, sign_in};
+use crate::operations::{Operation, groups, members, projects, tokens, users};
+use crate::serve;
+use crate::urls::Urls;
+
+pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
+    if !flags.listen.ip().is_loopback() && !flags.public {
+        return Err(Failure::Unusable(format!("{} can be reached by others: --public allows that", flags.listen)));
+    }
+    let folder = Folder::make()?;
+    let url: Url = match &flags.database {
+        Some(url) => url.parse().map_err(|text| Failure::Unusable(format!("database: {text}")))?,
+        None => Url::Sqlite(folder.0.join("tollhouse.db")),
+    };
+    if !Db::is_empty(&url).await.with_context(|| format!("{url}"))? {
+        return Err(anyhow!("{url} is not empty; demo fills an empty database only").into());
+    }
+    let mut settings = Settings::with("log.level = 'warn'")?;
+    settings.data_dir = folder.0.clone();
+    settings.insecure_http = flags.public;
+    super::log(&settings)?;
+
+    let listener =
+        TcpListener::bind(flags.listen).await.with_context(|| format!("cannot listen on {}", flags.listen))?;
+    let address = listener.local_addr()?;
+    let urls = Urls::new("", &[], address, settings.insecure_http)?;
+    let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
+    let sole = Sole::take(&db, &url).await?.ok_or_else(|| anyhow!("{url} is in use by another tollhouse"))?;
+    let mark = App::new(db.clone(), settings.clone(), urls.clone(), Clock::system()).await?;
+    made(mark.perform(&MarkAsDemo, &By::system()).await)?;
+    // Again, now that the database knows what it is.
+    let app = App::new(db.clone(), settings, urls, Clock::system()).await?;
+    let facts = fill(&app).await?;
+
+    let stop = super::stop_signal()?;
+    let base = serve::base_url(address);
+    let mut out = std::io::stdout().lock();
+    if flags.json {
+        writeln!(out, "{}", facts.json(&base))?;
+    }
+    write!(out, "{}", facts.text(&base))?;
+    out.flush()?;
+    drop(out);
+    serve::run(app, listener, stop).await;
+    drop(sole);
+    db.close().await;
+    Ok(())
+}
+
+/// What was made, for whoever wants to try it.
+struct Facts {
+    user_login: &'static str,
+    user_password: Plaintext,
+    user_token: Plaintext,
+    read_token: Plaintext,
+    admin_token: Plaintext,
+    session: Plaintext,
+    public: ProjectId,
+    internal: ProjectId,
+    private: ProjectId,
+    group: NamespaceId,
+}
+
+async fn fill(app: &App) -> Result<Facts, Failure> {
+    let by = By::system();
+    let user_password = Plaintext::new(HEXLOWER.encode(&random::<8>()));
+    let digest = app.hasher.hash(&user_password).await;
+    let root_digest = app.hasher.hash(&Plaintext::password()).await;
+    let person = async |operation: users::Create| { made(app.perform(&operation, &By::system()).await) };
+    let root = person(users::Create {
+        administrator: true,
+        password_digest: Some(root_digest),
+        ..users::Create::person("root", "Administrator")
+    })
+    .await?;
+    let ada = users::Create { password_digest: Some(digest), ..users::Create::person("ada", "Ada Example") };
+    let ada = person(ada).await?;
+    let grace = person(users::Create::person("grace", "Grace Example")).await?;
+
+    let group = |name: &str, path: &str, parent, visibility| {
+        let (name, path) = (name.to_owned(), path.to_owned());
+        groups::Create { name, path, parent, visibility, owner: Some(grace) }
+    };
+    let harbour = made(app.perform(&group("Harbour", "harbour", None, Visibility::Public), &by).await)?.id;
+    let pilots = group("Pilots", "pilots", Some(harbour), Visibility::Private);
+    let pilots = made(app.perform(&pilots, &by).await)?.id;
+
+    let project = |name: &str, description: &str, namespace, visibility| projects::Create {
+        creator: grace,
+        name: Some(name.to_owned()),
+        path: None,
+        namespace: Some(namespace),
+        description: Some(description.to_owned()),
+        visibility,
+    };
+    let public = project("Timetable", "When the ferries leave. Everybody can see it.", harbour, Visibility::Public);
+    let public = made(app.perform(&public, &by).await)?;
+    let internal = project("Moorings", "Who lies where. For people who are signed in.", harbour, Visibility::Internal);
+    let internal = made(app.perform(&internal, &by).await)?;
+    let private = project("Charts", "Soundings of the harbour. For its members.", pilots, Visibility::Private);
+    let private = made(app.perform(&private, &by).await)?;
+    for of in [Of::Project(public), Of::Project(private)] {
+        let add = members::Add { of, user: ada, level: AccessLevel::Developer, expires_at: None };
+        made(app.perform(&add, &by).await)?;
+    }
+
+    let token = |user: UserId, name: &str, scopes: Scopes| tokens::Create {
+        user,
+        name: name.to_owned(),
+        scopes,
+        expires_at: None,
+        require_expiry: true,
+        secret: None,
+    };
+    let user_token = made(app.perform(&token(ada, "demo", Scopes::from([Scope::Api])), &by).await)?.secret;
+    let reads = token(ada, "demo, reads only", Scopes::from([Scope::ReadApi]));
+    let read_token = made(app.perform(&reads, &by).await)?.secret;
+    let admin = token(root, "demo", Scopes::from([Scope::Api, Scope::Sudo]));
+    let admin_token = made(app.perform(&admin, &by).await)?.secret;
+
+    let attempt = Attempt {
+        login: "ada",
+        password: user_password.clone(),
+        address: None,
+        user_agent: Some("demo"),
+        session: None,
+    };
+    let session = match made_error(sign_in(app, attempt).await)? {
+        SignIn::In { session, .. } => session,
+        SignIn::Wrong | SignIn::Refused(_) => return Err(anyhow!("the demo user could not sign in").into()),
+    };
+    Ok(Facts {
+        user_login: "ada",
+        user_password,
+        user_token,
+        read_token,
+        admin_token,
+        session,
+        public,
+        internal,
+        private,
+        group: harbour,
+    })
+}
+
+impl Facts {
+    fn json(&self, base: &str) -> serde_json::Value {
+        json!({
+            "base_url": base,
+            "admin_token": self.admin_token.reveal(),
+            "user_login": self.user_login,
+            "user_password": self.user_password.reveal(),
+            "user_token": self.user_token.reveal(),
+            "public_project_id": self.public,
+            "internal_project_id": self.internal,
+            "private_project_id": self.private,
+            "group_id": self.group,
+        })
+    }
+
+    fn text(&self, base: &str) -> String {
+        let (token, read, admin) = (self.user_token.reveal(), self.read_token.reveal(), self.admin_token.reveal());
+        let (login, password, session) = (self.user_login, self.user_password.reveal(), self.session.reveal());
+        let csrf = CsrfSecret::of_session(session.as_bytes()).mask();
+        let Self { public, internal, private, .. } = self;
+        format!(
+            "\
+Tollhouse is listening on {base}
+
+In a browser: {base}/  (sign in as {login}, password {password})
+
+Nothing shown: public projects alone, and no more of them than everybody may know
+  curl -s {base}/api/v4/projects/{public}
+A personal access token, in each of its places
+  curl -s -H 'PRIVATE-TOKEN: {token}' {base}/api/v4/user
+  curl -s -H 'Authorization: Bearer {token}' {base}/api/v4/projects/{private}
+  curl -s '{base}/api/v4/projects?private_token={token}'
+  curl -s '{base}/api/v4/projects/{internal}?access_token={token}'
+A session, as the pages use it: the cookie to read, and its CSRF token to write
+  curl -s -b '_gitlab_session={session}' {base}/api/v4/projects
+  curl -s -b '_gitlab_session={session}' -H 'X-CSRF-Token: {csrf}' -d name=Lighthouse {base}/api/v4/projects
+An administrator who acts as somebody else
+  curl -s -H 'PRIVATE-TOKEN: {admin}' -H 'Sudo: {login}' {base}/api/v4/user
+A token that may only read, shown for a write: refused, and told what would be enough
+  curl -s -H 'PRIVATE-TOKEN: {read}' -d name=Refused {base}/api/v4/projects
+No such token
+  curl -s -H 'PRIVATE-TOKEN: glpat-nobody-was-given-this' {base}/api/v4/user
+What a token is, and a successor for it (the old one is dead at once)
+  curl -s -H 'PRIVATE-TOKEN: {read}' {base}/api/v4/personal_access_tokens/self
+  curl -s -X POST -H 'PRIVATE-TOKEN: {token}' {base}/api/v4/personal_access_tokens/self/rotate
+
+Ctrl-C ends it.
+"
+        )
+    }
+}
+
+/// Marks the database, so that `serve` does not take it for a real one (T33).
+struct MarkAsDemo;
+
+impl Operation for MarkAsDemo {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
+        instance::set(tx, DEMO, "yes").await?;
+        Ok(Change::new((), [Audit::new("instance.marked_as_demo", Target::new("instance", 1))]))
+    }
+}
+
+fn made<T>(done: Result<crate::operations::Done<T>, Error>) -> Result<T, Failure> {
+    Ok(made_error(done)?.into_inner())
+}
+
+fn made_error<T>(done: Result<T, Error>) -> Result<T, Failure> {
+    done.map_err(|error| anyhow!("the demo could not be filled: {error:?}").into())
+}
+
+/// A folder of our own that goes when the demo ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("tollhouse-demo-{}", HEXLOWER.encode(&random::<6>())));
+        DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("{}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,148 @@
+//! The command line. Exit codes: 0 done, 2 usage or configuration, 1 anything else; one clear line on stderr.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)] // this is where words go to a terminal
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, LogFormat, Settings, Unusable};
+
+mod demo;
+mod serve;
+
+#[derive(Parser)]
+#[command(name = "tollhouse", version, about = "An API authentication server that speaks the GitLab dialect")]
+struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Run the server
+    Serve(Serve),
+    /// Try it: made-up people, projects and tokens, and curl lines to paste
+    Demo(Demo),
+    /// Show the settings
+    Config(Config),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Settings file [default: tollhouse.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "TOLLHOUSE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// sqlite:PATH or postgres://USER@HOST/NAME
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// What others call this server
+    #[arg(long, value_name = "URL")]
+    external_url: Option<String>,
+    /// Serve a database that `demo` made, though its secrets were printed
+    #[arg(long)]
+    demo_data: bool,
+}
+
+#[derive(Args)]
+struct Demo {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// An empty database to fill and keep [default: a temporary one]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Print the facts as one line of JSON first
+    #[arg(long)]
+    json: bool,
+    /// Listen where others can reach it
+    #[arg(long)]
+    public: bool,
+}
+
+#[derive(Args)]
+#[group(required = true)]
+struct Config {
+    /// Print every setting with its default and what it means
+    #[arg(long)]
+    print_default: bool,
+}
+
+/// Why a command did not do its work.
+enum Failure {
+    /// Exit code 2.
+    Unusable(String),
+    /// Exit code 1.
+    Broken(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        match error.downcast::<Unusable>() {
+            Ok(unusable) => Self::Unusable(unusable.0),
+            Err(error) => Self::Broken(error),
+        }
+    }
+}
+
+pub fn main() -> ExitCode {
+    let command = Command::parse();
+    let outcome = match command.what {
+        What::Serve(flags) => runtime().and_then(|runtime| runtime.block_on(serve::run(flags))),
+        What::Demo(flags) => runtime().and_then(|runtime| runtime.block_on(demo::run(flags))),
+        What::Config(Config { print_default: true }) => {
+            print!("{}", config::DEFAULT);
+            Ok(())
+        }
+        What::Config(_) => Ok(()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Unusable(text)) => {
+            eprintln!("tollhouse: {text}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Broken(error)) => {
+            eprintln!("tollhouse: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+fn log(settings: &Settings) -> Result<(), Failure> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log.level)
+        .map_err(|error| Failure::Unusable(format!("log.level: {error}")))?;
+    let to_stderr = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log.format {
+        LogFormat::Text => to_stderr.with_target(false).init(),
+        LogFormat::Json => to_stderr.json().init(),
+    }
+    Ok(())
+}
+
+/// Told by SIGINT or SIGTERM.
+fn stop_signal() -> Result<CancellationToken, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        told.cancel();
+    });
+    Ok(stop)
+}

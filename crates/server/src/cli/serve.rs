@@ -1,0 +1,142 @@
+//! `tollhouse serve`.
+
+use std::fs::{DirBuilder, File};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tollhouse_domain::audit::By;
+use tollhouse_domain::secret::Plaintext;
+use tollhouse_domain::time::Clock;
+use tollhouse_store::db::{Db, Url};
+use tollhouse_store::sole::Sole;
+
+use super::Failure;
+use crate::app::App;
+use crate::config::Settings;
+use crate::operations::users::{CreateFirstAdministrator, PASSWORD_FILE};
+use crate::serve;
+use crate::urls::Urls;
+
+pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
+    if flags.database.as_deref().is_some_and(holds_password) {
+        eprintln!("tollhouse: warning: others can read a password on the command line; use database_file instead");
+    }
+    let mut given: Vec<(&str, String)> = Vec::new();
+    given.extend(flags.listen.map(|listen| ("listen", listen.to_string())));
+    given.extend(flags.database.map(|url| ("database", url)));
+    given.extend(flags.external_url.map(|url| ("external_url", url)));
+    let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    let mut settings = Settings::load(flags.config.as_deref(), environment, &given)?;
+    settings.demo_data |= flags.demo_data;
+    super::log(&settings)?;
+
+    let url: Url = settings.database.parse().map_err(|text| Failure::Unusable(format!("database: {text}")))?;
+    // Told before anything is made.
+    Urls::new(&settings.external_url, &settings.external_hosts, settings.listen, settings.insecure_http)?;
+    if settings.rotation.settle.0 < Duration::from_secs(120) {
+        tracing::warn!("rotation.settle is below 120s: clients whose answer was lost may be locked out");
+    }
+    if let Url::Sqlite(path) = &url {
+        if path.starts_with(&settings.data_dir) {
+            private_folder(&settings.data_dir)?;
+        }
+        refuse_readable(path)?;
+    }
+    let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
+    let sole = Sole::take(&db, &url).await?.ok_or_else(|| anyhow!("{url} is in use by another tollhouse"))?;
+    let listener =
+        TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let address = listener.local_addr()?;
+    let urls = Urls::new(&settings.external_url, &settings.external_hosts, address, settings.insecure_http)?;
+    let app = App::new(db.clone(), settings, urls, Clock::system()).await?;
+    if app.demo && !app.settings.demo_data {
+        return Err(Failure::Unusable(format!(
+            "{url} was made by `tollhouse demo`, so its secrets are known; --demo-data serves it all the same"
+        )));
+    }
+    first_administrator(&app).await?;
+
+    let stop = super::stop_signal()?;
+    let lost = tokio::spawn(watch(sole, stop.clone()));
+    tracing::info!(%address, url = app.urls.base(), database = %url, "ready");
+    serve::run(app, listener, stop).await;
+    let lost = lost.await.unwrap_or(false);
+    db.close().await;
+    if lost {
+        return Err(anyhow!("{url} could not be held any longer").into());
+    }
+    Ok(())
+}
+
+/// Ends the server when the database is no longer its own, so that two never answer from memory side by side.
+async fn watch(mut sole: Sole, stop: CancellationToken) -> bool {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        if !sole.holds().await {
+            tracing::error!("the lock on the database is lost");
+            stop.cancel();
+            return true;
+        }
+    }
+}
+
+/// Makes `root`, if there is no administrator, with the password from `TOLLHOUSE_ROOT_PASSWORD` or one that is
+/// written once to a file (T31).
+async fn first_administrator(app: &App) -> Result<(), Failure> {
+    if tollhouse_store::users::any_administrator(&mut app.db.read().await?).await? {
+        return Ok(());
+    }
+    let chosen = std::env::var("TOLLHOUSE_ROOT_PASSWORD").ok();
+    let generated = chosen.is_none();
+    let password = chosen.map_or_else(Plaintext::password, Plaintext::new);
+    if let Some(fault) = tollhouse_domain::password::fault(password.reveal()) {
+        return Err(Failure::Unusable(format!("TOLLHOUSE_ROOT_PASSWORD {fault}")));
+    }
+    let path = app.settings.data_dir.join(PASSWORD_FILE);
+    let mut file = None;
+    if generated {
+        private_folder(&app.settings.data_dir)?;
+        let made = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        file = Some(made.with_context(|| format!("{}", path.display()))?);
+    }
+    let operation = CreateFirstAdministrator { password_digest: app.hasher.hash(&password).await };
+    let made = app.perform(&operation, &By::system()).await.map_err(|_| anyhow!("root could not be made"))?;
+    if let (Some(_), Some(mut file)) = (made.into_inner(), file) {
+        writeln!(file, "{}", password.reveal())?;
+        file.sync_all()?;
+        tracing::info!(file = %path.display(), "made the first administrator, root; the password is in this file");
+    }
+    Ok(())
+}
+
+/// The folder is its owner's alone (T31).
+fn private_folder(folder: &Path) -> Result<(), Failure> {
+    if !folder.exists() {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.with_context(|| format!("{}", folder.display()))?;
+    }
+    refuse_readable(folder)
+}
+
+fn refuse_readable(path: &Path) -> Result<(), Failure> {
+    match std::fs::metadata(path) {
+        Ok(known) if known.permissions().mode() & 0o077 != 0 => {
+            let mode = if known.is_dir() { "700" } else { "600" };
+            let path = path.display();
+            Err(Failure::Unusable(format!("{path} is open to other users of this machine: chmod {mode} {path}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn holds_password(url: &str) -> bool {
+    url::Url::parse(url).is_ok_and(|url| url.password().is_some())
+}

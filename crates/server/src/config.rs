@@ -1,0 +1,316 @@
+//! Settings: flags over environment (`TOLLHOUSE_*`) over `tollhouse.toml` over `default.toml`, where each one is
+//! explained, once. A key that nobody knows is an error that names the key and where it stands.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use toml::{Table, Value};
+
+/// The reference of all settings, as `tollhouse config --print-default` prints it.
+pub const DEFAULT: &str = include_str!("default.toml");
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub database: String,
+    pub external_url: String,
+    pub external_hosts: Vec<String>,
+    pub insecure_http: bool,
+    pub demo_data: bool,
+    pub log: Log,
+    pub accounts: Accounts,
+    pub sessions: Sessions,
+    pub passwords: Passwords,
+    pub tokens: Tokens,
+    pub rotation: Rotation,
+    pub ledger: Ledger,
+    pub limits: Limits,
+    pub storage: Storage,
+    pub audit: Audit,
+    pub compat: Compat,
+}
+
+macro_rules! sections {
+    ($($name:ident { $($field:ident: $ty:ty),+ $(,)? })+) => {$(
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name { $(pub $field: $ty),+ }
+    )+};
+}
+
+sections! {
+    Log { format: LogFormat, level: String }
+    Accounts { confirmation_required: bool }
+    Sessions { lifetime: Span, from_sign_in: bool, per_user: u32 }
+    Passwords { attempts: u32, lock_for: Span }
+    Tokens { require_expiry: bool, use_interval: Span }
+    Rotation { window: Span, settle: Span }
+    Ledger { entries: usize }
+    Limits {
+        head: Size, target: Size, body: Size, head_time: Span, body_time: Span, connections: usize, drain: Span,
+    }
+    Storage { reserve: Size }
+    Audit { keep: Span }
+    Compat { all: Twin, rotation: Twin, lockout: Twin, links: Twin, cookie: Twin }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Whether we behave as ourselves or as GitLab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Twin {
+    Tollhouse,
+    Gitlab,
+}
+
+impl Twin {
+    pub fn is_gitlab(self) -> bool {
+        self == Self::Gitlab
+    }
+}
+
+/// A time such as `120s`, `10m`, `12h`, `7d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        const UNITS: &[(&str, u64)] = &[("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+        let text = String::deserialize(from)?;
+        let seconds = scaled(&text, UNITS).ok_or_else(|| D::Error::custom("a time is a number and s, m, h or d"))?;
+        Ok(Self(Duration::from_secs(seconds)))
+    }
+}
+
+/// An amount of bytes such as `64KiB`, `1MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        const UNITS: &[(&str, u64)] = &[("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+        let text = String::deserialize(from)?;
+        let bytes =
+            scaled(&text, UNITS).ok_or_else(|| D::Error::custom("a size is a number and B, KiB, MiB or GiB"))?;
+        Ok(Self(bytes))
+    }
+}
+
+fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let (number, scale) = units.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, scale)))?;
+    if !number.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    number.parse::<u64>().ok()?.checked_mul(*scale)
+}
+
+/// Settings that cannot be used: one line that says what and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unusable(pub String);
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unusable {}
+
+impl Settings {
+    /// `file`: the one named by `--config`, which must exist; else `tollhouse.toml` here, which may.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: &[(&str, String)],
+    ) -> Result<Self, Unusable> {
+        let mut settings = defaults();
+        let (path, required) = match file {
+            Some(path) => (path, true),
+            None => (Path::new("tollhouse.toml"), false),
+        };
+        match std::fs::read_to_string(path) {
+            Ok(text) => merge(&mut settings, &text, path)?,
+            Err(error) if !required && error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Unusable(format!("{}: {error}", path.display()))),
+        }
+        for (name, value) in environment {
+            from_environment(&mut settings, &name, &value)?;
+        }
+        for (key, value) in flags {
+            settings.insert((*key).to_owned(), Value::String(value.clone()));
+        }
+        Self::from_table(settings)
+    }
+
+    /// The defaults with these lines of TOML over them.
+    pub fn with(text: &str) -> Result<Self, Unusable> {
+        let mut settings = defaults();
+        merge(&mut settings, text, Path::new("settings"))?;
+        Self::from_table(settings)
+    }
+
+    fn from_table(table: Table) -> Result<Self, Unusable> {
+        let mut settings: Self =
+            Value::Table(table).try_into().map_err(|error: toml::de::Error| Unusable(one_line(&error.to_string())))?;
+        if settings.compat.all.is_gitlab() {
+            let compat = &mut settings.compat;
+            for switch in [&mut compat.rotation, &mut compat.lockout, &mut compat.links, &mut compat.cookie] {
+                *switch = Twin::Gitlab;
+            }
+        }
+        if settings.sessions.lifetime.0 < Duration::from_secs(60) {
+            return Err(Unusable("sessions.lifetime must be at least 60s".into()));
+        }
+        if settings.passwords.attempts == 0 || settings.sessions.per_user == 0 {
+            return Err(Unusable("passwords.attempts and sessions.per_user must be at least 1".into()));
+        }
+        if settings.database.is_empty() {
+            settings.database = format!("sqlite:{}", settings.data_dir.join("tollhouse.db").display());
+        }
+        Ok(settings)
+    }
+}
+
+fn defaults() -> Table {
+    DEFAULT.parse().expect("the default settings are TOML; a test reads them")
+}
+
+/// Lays a file over what is known so far, key by key.
+fn merge(settings: &mut Table, text: &str, path: &Path) -> Result<(), Unusable> {
+    let at = path.display();
+    let file: Table =
+        text.parse().map_err(|error: toml::de::Error| Unusable(format!("{at}: {}", one_line(&error.to_string()))))?;
+    for (key, value) in file {
+        match (settings.get_mut(&key), value) {
+            (Some(Value::Table(section)), Value::Table(values)) => {
+                for (name, value) in values {
+                    set(section, &name, value, &format!("{at}: {key}.{name}"))?;
+                }
+            }
+            (_, value) => set(settings, &key, value, &format!("{at}: {key}"))?,
+        }
+    }
+    Ok(())
+}
+
+/// `KEY_file` names a file that holds the value, for secrets.
+fn set(table: &mut Table, key: &str, value: Value, place: &str) -> Result<(), Unusable> {
+    if let (Some(of), Value::String(path)) = (key.strip_suffix("_file"), &value)
+        && table.get(of).is_some_and(Value::is_str)
+    {
+        let text = std::fs::read_to_string(path).map_err(|error| Unusable(format!("{place}: {path}: {error}")))?;
+        table.insert(of.to_owned(), Value::String(text.trim_end().to_owned()));
+        return Ok(());
+    }
+    match table.get(key) {
+        None => Err(Unusable(format!("{place}: there is no such setting"))),
+        Some(known) if known.type_str() != value.type_str() => {
+            Err(Unusable(format!("{place}: this must be a {}, not a {}", known.type_str(), value.type_str())))
+        }
+        Some(_) => {
+            table.insert(key.to_owned(), value);
+            Ok(())
+        }
+    }
+}
+
+fn from_environment(settings: &mut Table, name: &str, value: &str) -> Result<(), Unusable> {
+    let Some(key) = name.strip_prefix("TOLLHOUSE_") else { return Ok(()) };
+    if NOT_SETTINGS.contains(&name) {
+        return Ok(());
+    }
+    let key = key.to_ascii_lowercase();
+    let typed = |known: Option<&Value>| match known {
+        Some(Value::Boolean(_)) => value.parse().map(Value::Boolean).ok(),
+        Some(Value::Integer(_)) => value.parse().map(Value::Integer).ok(),
+        Some(Value::Array(_)) => {
+            let words = value.split(',').map(str::trim).filter(|word| !word.is_empty());
+            Some(Value::Array(words.map(|word| Value::String(word.to_owned())).collect()))
+        }
+        _ => Some(Value::String(value.to_owned())),
+    };
+    let bad = || Unusable(format!("{name}: the value does not fit"));
+    for (section, known) in settings.iter_mut() {
+        if let (Value::Table(known), Some(rest)) = (known, key.strip_prefix(&format!("{section}_"))) {
+            let value = typed(known.get(rest)).ok_or_else(bad)?;
+            return set(known, rest, value, name);
+        }
+    }
+    let value = typed(settings.get(&key)).ok_or_else(bad)?;
+    set(settings, &key, value, name)
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Read elsewhere: a secret that is no setting, and where the settings are.
+const NOT_SETTINGS: &[&str] = &["TOLLHOUSE_ROOT_PASSWORD", "TOLLHOUSE_CONFIG"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings, Unusable> {
+        let mut settings = defaults();
+        merge(&mut settings, file, Path::new("x.toml"))?;
+        for (name, value) in environment {
+            from_environment(&mut settings, name, value)?;
+        }
+        Settings::from_table(settings)
+    }
+
+    #[test]
+    fn the_defaults_are_what_the_design_says() {
+        let settings = load("", &[]).expect("defaults");
+        assert_eq!(settings.rotation.window, Span(Duration::from_secs(120)));
+        assert_eq!(settings.ledger.entries, 200_000);
+        assert_eq!((settings.limits.head, settings.limits.body), (Size(65_536), Size(1 << 20)));
+        assert_eq!(settings.database, "sqlite:tollhouse-data/tollhouse.db");
+    }
+
+    #[test]
+    fn the_environment_stands_over_the_file() {
+        let settings = load(
+            "external_hosts = ['a.test']\n[compat]\nrotation = 'gitlab'\n",
+            &[
+                ("TOLLHOUSE_COMPAT_ROTATION", "tollhouse"),
+                ("TOLLHOUSE_EXTERNAL_HOSTS", "b.test, c.test"),
+                ("HOME", "/"),
+            ],
+        )
+        .expect("settings");
+        assert!(!settings.compat.rotation.is_gitlab());
+        assert_eq!(settings.external_hosts, ["b.test", "c.test"]);
+        let all = load("compat.all = 'gitlab'", &[]).expect("settings");
+        assert!(all.compat.lockout.is_gitlab() && all.compat.links.is_gitlab());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        let error = |file: &str, environment: &[(&str, &str)]| load(file, environment).expect_err(file).0;
+        assert_eq!(error("[compat]\nrotate = 'x'", &[]), "x.toml: compat.rotate: there is no such setting");
+        assert_eq!(error("nope = 1", &[]), "x.toml: nope: there is no such setting");
+        assert_eq!(error("listen = 1", &[]), "x.toml: listen: this must be a string, not a integer");
+        assert_eq!(error("", &[("TOLLHOUSE_NOPE", "1")]), "TOLLHOUSE_NOPE: there is no such setting");
+        assert_eq!(
+            error("", &[("TOLLHOUSE_INSECURE_HTTP", "perhaps")]),
+            "TOLLHOUSE_INSECURE_HTTP: the value does not fit"
+        );
+        assert!(error("listen = ", &[]).starts_with("x.toml: "));
+        let unit = error("[rotation]\nwindow = '2 weeks'", &[]);
+        assert!(unit.contains("a time is a number and s, m, h or d") && unit.contains("window"), "{unit}");
+    }
+}

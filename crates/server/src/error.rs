@@ -1,0 +1,307 @@
+//! What a request may fail with, and the one table that turns it into wire for the face that was asked.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use tollhouse_domain::denial::{AccountFault, Denial};
+use tollhouse_domain::scope::Scope;
+use tollhouse_domain::time::Timestamp;
+
+use crate::urls::Urls;
+
+/// Compares with `==`; no text to search for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    Denied(Denial),
+    /// No such path, or no such verb on it.
+    NoRoute,
+    NoApiVersion,
+    ApiV3,
+    /// Malformed text: NUL or broken UTF-8.
+    Malformed,
+    /// Bearer header and `access_token` parameter at once (authentication.md 1.3).
+    TwoBearers,
+    /// A parameter does not fit its declaration; the sentences are joined.
+    Parameters(Vec<String>),
+    /// The rules of the thing itself; `field -> [text]`.
+    Invalid(Vec<(&'static str, &'static str)>),
+    BadRequest(Option<String>),
+    BrokenJson,
+    TooManyParameters,
+    MediaType(String),
+    Format(String),
+    NotFound(Thing),
+    Forbidden(Option<String>),
+    /// 403 with an array under `error`.
+    Limit(String),
+    MethodNotAllowed,
+    BodyTooLarge,
+    TargetTooLong,
+    BodyTooSlow,
+    /// A rotation that must not be decided yet (rotation.md rule 4).
+    Settling {
+        until: Timestamp,
+        seconds: u64,
+    },
+    /// Too many passwords wait (T14).
+    Busy,
+    /// The database cannot be reached or did not acknowledge.
+    Unavailable,
+    /// The disk is nearly full (T29).
+    Full,
+    /// A page was asked for under a name that is not ours (T12).
+    WrongHost,
+    /// A form without its CSRF token, or from a foreign page (T10).
+    Forged,
+    Internal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thing {
+    Project,
+    Group,
+    User,
+    Record,
+}
+
+impl From<Denial> for Error {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Unavailable => Self::Unavailable,
+            denial => Self::Denied(denial),
+        }
+    }
+}
+
+impl From<tollhouse_store::error::Error> for Error {
+    fn from(error: tollhouse_store::error::Error) -> Self {
+        use tollhouse_store::error::Error as Store;
+        match error {
+            Store::Unavailable(_) | Store::Clash => {
+                tracing::error!(%error, "the database did not answer");
+                Self::Unavailable
+            }
+            Store::Full(_) => {
+                tracing::error!(%error, "growth refused");
+                Self::Full
+            }
+            Store::Taken | Store::Broken(_) | Store::Damaged(_) | Store::Migration(_) => {
+                tracing::error!(%error, "the database answered with an error");
+                Self::Internal
+            }
+        }
+    }
+}
+
+/// A failure as the API says it.
+pub struct Wire {
+    pub status: StatusCode,
+    pub body: Vec<u8>,
+    pub plain: bool,
+    pub challenge: Option<String>,
+    pub retry_after: Option<u64>,
+}
+
+impl Error {
+    /// Stable code for logs and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Denied(denial) => denial.code(),
+            Self::NoRoute => "no_route",
+            Self::NoApiVersion => "no_api_version",
+            Self::ApiV3 => "api_v3",
+            Self::Malformed => "malformed",
+            Self::TwoBearers => "two_bearers",
+            Self::Parameters(_) => "parameters",
+            Self::Invalid(_) => "invalid",
+            Self::BadRequest(_) => "bad_request",
+            Self::BrokenJson => "broken_json",
+            Self::TooManyParameters => "too_many_parameters",
+            Self::MediaType(_) => "media_type",
+            Self::Format(_) => "format",
+            Self::NotFound(_) => "not_found",
+            Self::Forbidden(_) => "forbidden",
+            Self::Limit(_) => "limit",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::BodyTooLarge => "body_too_large",
+            Self::TargetTooLong => "target_too_long",
+            Self::BodyTooSlow => "body_too_slow",
+            Self::Settling { .. } => "settling",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Full => "storage_full",
+            Self::WrongHost => "wrong_host",
+            Self::Forged => "forged",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The table (authentication.md 2, rest-api.md 1.3).
+    pub fn wire(&self, urls: &Urls) -> Wire {
+        match self {
+            Self::Denied(denial) => denied(denial, urls),
+            Self::NoRoute => framework(404, "404 Not Found"),
+            Self::NoApiVersion => framework(404, "404 API Version Not Found"),
+            Self::ApiV3 => framework(410, "API V3 is no longer supported. Use API V4 instead."),
+            Self::Malformed => Wire { plain: true, body: b"Bad Request".to_vec(), ..message(400, "") },
+            Self::TwoBearers => {
+                oauth(400, "invalid_request", "Both Authorization header and payload includes access token.")
+            }
+            Self::Parameters(sentences) => framework(400, &sentences.join(", ")),
+            Self::Invalid(faults) => invalid(faults),
+            Self::BadRequest(None) => message(400, "400 Bad request"),
+            Self::BadRequest(Some(reason)) => message(400, &format!("400 Bad request - {reason}")),
+            Self::BrokenJson => wire(400, json!({"status": 400, "error": "Bad Request"}).to_string()),
+            Self::TooManyParameters => message(400, "400 Bad request - Too many parameters"),
+            Self::MediaType(given) => framework(415, &format!("The provided content-type '{given}' is not supported.")),
+            Self::Format(given) => framework(406, &format!("The requested format '{given}' is not supported.")),
+            Self::NotFound(thing) => message(404, thing.sentence()),
+            Self::Forbidden(None) => message(403, "403 Forbidden"),
+            Self::Forbidden(Some(reason)) => message(403, &format!("403 Forbidden - {reason}")),
+            Self::Limit(sentence) => wire(403, json!({ "error": [sentence] }).to_string()),
+            Self::MethodNotAllowed => message(405, "405 Method Not Allowed"),
+            Self::BodyTooLarge => message(413, "413 Request Entity Too Large"),
+            Self::TargetTooLong => message(414, "414 URI Too Long"),
+            Self::BodyTooSlow => message(408, "408 Request Timeout"),
+            Self::Settling { seconds, .. } => retry(*seconds, "503 Service Unavailable"),
+            Self::Busy => retry(5, "503 Service Unavailable - Too many passwords wait to be checked"),
+            Self::Unavailable => retry(1, "503 Service Unavailable"),
+            Self::Full => retry(60, "503 Service Unavailable - Storage is nearly full"),
+            Self::WrongHost => message(421, "421 Misdirected Request"),
+            Self::Forged => message(422, "422 Unprocessable Entity"),
+            Self::Internal => message(500, "500 Internal Server Error"),
+        }
+    }
+
+    /// The answer of the API.
+    pub fn api(&self, urls: &Urls) -> Response {
+        self.wire(urls).into_response()
+    }
+}
+
+impl Thing {
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self::Project => "404 Project Not Found",
+            Self::Group => "404 Group Not Found",
+            Self::User => "404 User Not Found",
+            Self::Record => "404 Not found",
+        }
+    }
+}
+
+impl IntoResponse for Wire {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        let media = if self.plain { "text/plain" } else { "application/json" };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        if let Some(challenge) = self.challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+fn denied(denial: &Denial, urls: &Urls) -> Wire {
+    match denial {
+        Denial::Missing | Denial::Unknown => message(401, "401 Unauthorized"),
+        Denial::Expired => invalid_token("Token is expired. You can either do re-authorization or token refresh."),
+        Denial::Revoked | Denial::Reused(_) => {
+            invalid_token("Token was revoked. You have to re-authorize from the user.")
+        }
+        Denial::Account(fault) => message(403, &format!("403 Forbidden - {}", account(*fault, urls))),
+        Denial::Scope(accepted) => insufficient_scope(accepted),
+        Denial::NotAdministrator => message(403, "403 Forbidden"),
+        Denial::SudoNotAdministrator => message(403, "403 Forbidden - Must be admin to use sudo"),
+        Denial::SudoWithoutToken => {
+            message(403, "403 Forbidden - Must be authenticated using an OAuth or personal access token to use sudo")
+        }
+        Denial::SudoUnknown(name) => message(404, &format!("404 User with ID or username '{name}' Not Found")),
+        Denial::Unavailable => retry(1, "503 Service Unavailable"),
+    }
+}
+
+/// Why an account may not come in, as the wire says it (authentication.md 2.4).
+pub fn account(fault: AccountFault, urls: &Urls) -> String {
+    match fault {
+        AccountFault::Internal => "This action cannot be performed by internal users".into(),
+        AccountFault::PendingApproval => {
+            "Your account is pending approval from your administrator and hence blocked.".into()
+        }
+        AccountFault::Deactivated => format!(
+            "Your account has been deactivated by your administrator. Please log back in from a web browser to \
+             reactivate your account at {}",
+            urls.base()
+        ),
+        AccountFault::Unconfirmed => format!(
+            "Your primary email address is not confirmed. Please check your inbox for the confirmation instructions. \
+             In case the link is expired, you can request a new confirmation email at {}/users/confirmation/new",
+            urls.base()
+        ),
+        AccountFault::Blocked => "Your account has been blocked.".into(),
+        AccountFault::PasswordExpired => {
+            "Your password expired. Please access GitLab from a web browser to update your password.".into()
+        }
+    }
+}
+
+fn wire(status: u16, body: String) -> Wire {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Wire { status, body: body.into_bytes(), plain: false, challenge: None, retry_after: None }
+}
+
+fn message(status: u16, text: &str) -> Wire {
+    wire(status, json!({ "message": text }).to_string())
+}
+
+fn framework(status: u16, text: &str) -> Wire {
+    wire(status, json!({ "error": text }).to_string())
+}
+
+fn retry(seconds: u64, text: &str) -> Wire {
+    Wire { retry_after: Some(seconds), ..message(503, text) }
+}
+
+// Keys stand in this order on the wire, so these are not made by a map.
+fn oauth(status: u16, error: &str, description: &str) -> Wire {
+    wire(status, format!(r#"{{"error":{},"error_description":{}}}"#, json!(error), json!(description)))
+}
+
+fn invalid_token(description: &str) -> Wire {
+    let challenge =
+        format!(r#"Bearer realm="Protected by OAuth 2.0", error="invalid_token", error_description="{description}""#);
+    Wire { challenge: Some(challenge), ..oauth(401, "invalid_token", description) }
+}
+
+fn insufficient_scope(accepted: &[Scope]) -> Wire {
+    let description = "The request requires higher privileges than provided by the access token.";
+    let list = accepted.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ");
+    let body = format!(
+        r#"{{"error":"insufficient_scope","error_description":{},"scope":{}}}"#,
+        json!(description),
+        json!(list)
+    );
+    wire(403, body)
+}
+
+fn invalid(faults: &[(&'static str, &'static str)]) -> Wire {
+    let mut fields: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (field, text) in faults {
+        match fields.iter_mut().find(|(known, _)| known == field) {
+            Some((_, texts)) => texts.push(text),
+            None => fields.push((field, vec![text])),
+        }
+    }
+    let fields: Vec<String> =
+        fields.iter().map(|(field, texts)| format!("{}:{}", json!(field), json!(texts))).collect();
+    wire(400, format!(r#"{{"message":{{{}}}}}"#, fields.join(",")))
+}
+
+#[cfg(test)]
+mod tests;

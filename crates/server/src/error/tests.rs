@@ -1,0 +1,71 @@
+//! The table of refusals, printed whole: a change of wire shows in review.
+
+use tollhouse_domain::id::FamilyId;
+
+use super::*;
+
+#[test]
+fn the_whole_table() {
+    let urls = Urls::new("https://git.example.test", &[], "127.0.0.1:80".parse().expect("an address"), false)
+        .expect("own names");
+    let mut errors: Vec<Error> = [
+        Denial::Missing,
+        Denial::Unknown,
+        Denial::Expired,
+        Denial::Revoked,
+        Denial::Reused(FamilyId(1)),
+        Denial::Scope(vec![Scope::ReadUser, Scope::Api, Scope::ReadApi]),
+        Denial::NotAdministrator,
+        Denial::SudoNotAdministrator,
+        Denial::SudoWithoutToken,
+        Denial::SudoUnknown("o'\"x".into()),
+    ]
+    .map(Error::Denied)
+    .into();
+    errors.extend(AccountFault::ALL.map(|fault| Error::Denied(Denial::Account(fault))));
+    errors.extend([
+        Denial::Unavailable.into(),
+        Error::NoRoute,
+        Error::NoApiVersion,
+        Error::ApiV3,
+        Error::Malformed,
+        Error::TwoBearers,
+        Error::Parameters(vec!["a is missing".into(), "b is invalid".into()]),
+        Error::Invalid(vec![("name", "x"), ("path", "y"), ("name", "z")]),
+        Error::BadRequest(None),
+        Error::BadRequest(Some("why".into())),
+        Error::BrokenJson,
+        Error::TooManyParameters,
+        Error::MediaType("image/png".into()),
+        Error::Format("xml".into()),
+        Error::NotFound(Thing::Project),
+        Error::NotFound(Thing::Group),
+        Error::NotFound(Thing::User),
+        Error::NotFound(Thing::Record),
+        Error::Forbidden(None),
+        Error::Forbidden(Some("why".into())),
+        Error::Limit("so many".into()),
+        Error::MethodNotAllowed,
+        Error::BodyTooLarge,
+        Error::TargetTooLong,
+        Error::BodyTooSlow,
+        Error::Settling { until: Timestamp(0), seconds: 7 },
+        Error::Busy,
+        Error::Unavailable,
+        Error::Full,
+        Error::WrongHost,
+        Error::Forged,
+        Error::Internal,
+    ]);
+    let mut table = String::new();
+    for error in errors {
+        let wire = error.wire(&urls);
+        let body = String::from_utf8(wire.body).expect("UTF-8");
+        table += &format!("{} {} {body}", error.code(), wire.status.as_u16());
+        table += &wire.challenge.map_or_else(String::new, |text| format!("\n    WWW-Authenticate: {text}"));
+        table += &wire.retry_after.map_or_else(String::new, |seconds| format!("\n    Retry-After: {seconds}"));
+        table.push('\n');
+    }
+    let known = include_str!("table.txt");
+    assert!(table == known, "the table has changed; if that is meant, error/table.txt must say:\n{table}");
+}

@@ -1,0 +1,44 @@
+//! Breaks the program on purpose, for tests (T32). Not in any default build.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::http::{StatusCode, header};
+use axum::response::Response;
+use http_body_util::BodyExt;
+
+#[derive(Default)]
+pub struct Faults {
+    garbles: AtomicBool,
+    crashes: Mutex<Option<String>>,
+}
+
+impl Faults {
+    /// From now on every answer has its status plus one and its body reversed.
+    pub fn garble_all(&self) {
+        self.garbles.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on the endpoint at this path panics.
+    pub fn crash(&self, path: &str) {
+        *self.crashes.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
+    }
+
+    pub(crate) fn endpoint(&self, path: &str) {
+        let crash = self.crashes.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(path);
+        assert!(!crash, "a fault that a test switched on");
+    }
+
+    pub(crate) async fn garble(&self, response: Response) -> Response {
+        if !self.garbles.load(Ordering::SeqCst) {
+            return response;
+        }
+        let (mut parts, body) = response.into_parts();
+        let mut bytes = body.collect().await.map(|whole| whole.to_bytes().to_vec()).unwrap_or_default();
+        bytes.reverse();
+        parts.status = StatusCode::from_u16(parts.status.as_u16() + 1).unwrap_or(StatusCode::IM_A_TEAPOT);
+        parts.headers.remove(header::CONTENT_LENGTH);
+        Response::from_parts(parts, Body::from(bytes))
+    }
+}

@@ -1,0 +1,259 @@
+//! Passwords: Argon2id, in a queue of our own, so that the API stays quick while many people sign in (T14).
+//!
+//! At most `max(1, cores / 2)` are hashed at once. At most 256 wait, 64 of one address; addresses are served in
+//! turn, so that a flood from one place costs only itself.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use tokio::sync::oneshot;
+use tollhouse_auth::gate::network;
+use tollhouse_domain::password::LONGEST_BYTES;
+use tollhouse_domain::secret::Plaintext;
+
+#[derive(Clone)]
+pub struct Hasher(Arc<Shared>);
+
+struct Shared {
+    queue: Mutex<Queue>,
+    work: Condvar,
+    /// What a password is compared with where there is no account, so that it costs the same.
+    nobody: String,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// An address stands here only while something of it waits.
+    waiting: HashMap<IpAddr, Waiting>,
+    turns: VecDeque<IpAddr>,
+    count: usize,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Places that are held and jobs that are queued.
+    count: usize,
+    jobs: VecDeque<Job>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Too many wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
+/// A place in the queue, taken before anything is written about the attempt.
+pub struct Place {
+    hasher: Hasher,
+    address: IpAddr,
+    used: bool,
+}
+
+impl Hasher {
+    pub fn start() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            work: Condvar::new(),
+            nobody: hash_now(&Plaintext::password()),
+        });
+        for _ in 0..(cores / 2).max(1) {
+            let shared = shared.clone();
+            std::thread::spawn(move || shared.run());
+        }
+        Self(shared)
+    }
+
+    /// Takes a place for one password of this address, or says that too many wait.
+    pub fn place(&self, address: Option<IpAddr>) -> Result<Place, Busy> {
+        let address = network(address.unwrap_or(NOWHERE));
+        let mut queue = self.0.lock();
+        let mine = queue.waiting.get(&address).map_or(0, |waiting| waiting.count);
+        if queue.count >= MOST || mine >= MOST_OF_ONE {
+            return Err(Busy);
+        }
+        Ok(self.hold(&mut queue, address))
+    }
+
+    /// The PHC string of a new password. It waits its turn like the others, but is not turned away.
+    pub async fn hash(&self, password: &Plaintext) -> String {
+        let place = self.hold(&mut self.0.lock(), NOWHERE);
+        let password = password.clone();
+        place.run(move || hash_now(&password)).await.unwrap_or_default()
+    }
+
+    fn hold(&self, queue: &mut Queue, address: IpAddr) -> Place {
+        queue.count += 1;
+        queue.waiting.entry(address).or_default().count += 1;
+        Place { hasher: self.clone(), address, used: false }
+    }
+}
+
+impl Place {
+    /// Whether this is the password with that PHC string; `None` compares with nobody's and is always wrong, at the
+    /// same cost. Too long a password is wrong without being hashed.
+    pub async fn verify(self, password: &Plaintext, digest: Option<String>) -> bool {
+        if password.reveal().len() > LONGEST_BYTES {
+            return false;
+        }
+        let real = digest.is_some();
+        let digest = digest.unwrap_or_else(|| self.hasher.0.nobody.clone());
+        let password = password.clone();
+        self.run(move || verify_now(&password, &digest)).await.unwrap_or(false) && real
+    }
+
+    async fn run<T: Send + 'static>(mut self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (tell, told) = oneshot::channel();
+        let job: Job = Box::new(move || drop(tell.send(work())));
+        self.used = true;
+        {
+            let mut queue = self.hasher.0.lock();
+            let jobs = &mut queue.waiting.entry(self.address).or_default().jobs;
+            jobs.push_back(job);
+            if jobs.len() == 1 {
+                queue.turns.push_back(self.address);
+            }
+        }
+        self.hasher.0.work.notify_one();
+        told.await.ok()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.used {
+            self.hasher.0.lock().leave(self.address);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        loop {
+            let mut queue = self.lock();
+            let job = loop {
+                match queue.next() {
+                    Some(job) => break job,
+                    None => queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                }
+            };
+            drop(queue);
+            job();
+        }
+    }
+}
+
+impl Queue {
+    /// One job of the address whose turn it is.
+    fn next(&mut self) -> Option<Job> {
+        let address = self.turns.pop_front()?;
+        let jobs = &mut self.waiting.get_mut(&address)?.jobs;
+        let job = jobs.pop_front();
+        if !jobs.is_empty() {
+            self.turns.push_back(address);
+        }
+        self.leave(address);
+        job
+    }
+
+    fn leave(&mut self, address: IpAddr) {
+        self.count -= 1;
+        if let Some(waiting) = self.waiting.get_mut(&address) {
+            waiting.count -= 1;
+            if waiting.count == 0 {
+                self.waiting.remove(&address);
+            }
+        }
+    }
+}
+
+fn hash_now(password: &Plaintext) -> String {
+    match argon2().hash_password(password.reveal().as_bytes()) {
+        Ok(hash) => hash.to_string(),
+        Err(error) => {
+            tracing::error!(%error, "a password could not be hashed");
+            String::new()
+        }
+    }
+}
+
+fn verify_now(password: &Plaintext, digest: &str) -> bool {
+    PasswordHash::new(digest).is_ok_and(|hash| argon2().verify_password(password.reveal().as_bytes(), &hash).is_ok())
+}
+
+fn argon2() -> Argon2<'static> {
+    let params = Params::new(19_456, 2, 1, None).unwrap_or_default();
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+/// Under which the program's own passwords wait.
+const NOWHERE: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+const MOST: usize = 256;
+const MOST_OF_ONE: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([192, 0, 2, last]))
+    }
+
+    #[tokio::test]
+    async fn t14_so_many_wait_and_no_more_and_every_place_is_given_back() {
+        let hasher = Hasher::start();
+        let mut held: Vec<Place> = (0..MOST_OF_ONE).map(|_| hasher.place(address(1)).expect("a place")).collect();
+        assert!(hasher.place(address(1)).is_err(), "64 of one address");
+        for i in 0..MOST - MOST_OF_ONE {
+            held.push(hasher.place(address(2 + (i % 3) as u8)).expect("a place"));
+        }
+        assert!(hasher.place(address(9)).is_err(), "256 in all");
+        held.clear();
+        assert!(hasher.0.lock().waiting.is_empty() && hasher.0.lock().count == 0);
+    }
+
+    #[tokio::test]
+    async fn t14_a_password_is_right_or_wrong_and_nobody_has_none() {
+        let hasher = Hasher::start();
+        let right = Plaintext::new("correct horse".into());
+        let digest = hasher.hash(&right).await;
+        assert!(digest.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{digest}");
+        let place = || hasher.place(address(1)).expect("a place");
+        assert!(place().verify(&right, Some(digest.clone())).await);
+        assert!(!place().verify(&Plaintext::new("wrong horse".into()), Some(digest.clone())).await);
+        assert!(!place().verify(&right, None).await);
+        let long = Plaintext::new("x".repeat(LONGEST_BYTES + 1));
+        assert!(!place().verify(&long, Some(digest)).await);
+        assert!(hasher.0.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn t14_addresses_are_served_in_turn() {
+        let mut queue = Queue::default();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        for (who, times) in [(1_u8, 3), (2, 1), (3, 2)] {
+            let from = address(who).expect("an address");
+            for _ in 0..times {
+                let order = order.clone();
+                queue.count += 1;
+                let waiting = queue.waiting.entry(from).or_default();
+                waiting.count += 1;
+                waiting.jobs.push_back(Box::new(move || order.lock().expect("no panic").push(who)));
+            }
+            queue.turns.push_back(from);
+        }
+        while let Some(job) = queue.next() {
+            job();
+        }
+        assert_eq!(*order.lock().expect("no panic"), [1, 2, 3, 1, 3, 1]);
+        assert!(queue.waiting.is_empty() && queue.count == 0);
+    }
+}

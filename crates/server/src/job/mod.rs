@@ -1,0 +1,53 @@
+//! What goes on beside the requests.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tollhouse_store::sweep::{self, Keep, Used};
+
+use crate::app::App;
+
+/// Runs until it is told to stop, and writes down what was gathered before it ends.
+pub async fn housekeeping(app: App, stop: CancellationToken) {
+    let mut rounds: u64 = 0;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(FLUSH) => {}
+        }
+        flush(&app).await;
+        rounds += 1;
+        if rounds.is_multiple_of(SWEEP_EVERY) {
+            sweep(&app).await;
+        }
+    }
+    flush(&app).await;
+}
+
+/// Writes last use and session extension (revocation.md section 6). Lost on a crash: ten seconds of them.
+pub async fn flush(app: &App) {
+    let gathered = app.auth.uses().take();
+    let used = Used {
+        tokens: gathered.tokens.into_iter().collect(),
+        sessions: gathered.sessions.into_iter().map(|(digest, (at, until))| (digest, at, until)).collect(),
+    };
+    if let Err(error) = sweep::flush(&app.db, used, app.auth.use_rules().interval).await {
+        tracing::warn!(%error, "last use could not be written");
+    }
+}
+
+/// Removes what is dead for good, a batch of each kind.
+pub async fn sweep(app: &App) {
+    let keep = Keep { salts: app.rotation().window, audit: app.settings.audit.keep.0, log: KEPT_ENTRIES };
+    match sweep::sweep(&app.db, keep, app.now()).await {
+        Ok(0) => {}
+        Ok(rows) => tracing::debug!(rows, "swept"),
+        Err(error) => tracing::warn!(%error, "dead rows could not be removed"),
+    }
+}
+
+const FLUSH: Duration = Duration::from_secs(10);
+const SWEEP_EVERY: u64 = 6;
+
+/// revocation.md D2.
+const KEPT_ENTRIES: i64 = 10_000;

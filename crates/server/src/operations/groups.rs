@@ -1,0 +1,69 @@
+//! Groups.
+
+use tollhouse_domain::access::{AccessLevel, Visibility};
+use tollhouse_domain::audit::{Audit, Target};
+use tollhouse_domain::id::{NamespaceId, UserId};
+use tollhouse_domain::namespace::{self, Namespace, NamespaceKind};
+use tollhouse_domain::time::Timestamp;
+use tollhouse_store::error::Error as StoreError;
+use tollhouse_store::members::{self, Of};
+use tollhouse_store::namespaces;
+use tollhouse_store::tx::{Change, Tx};
+
+use crate::app::Failed;
+use crate::error::{Error, Thing};
+use crate::operations::Operation;
+
+/// Makes a group, at the top or inside another; whoever makes it owns it.
+#[derive(Clone, Debug)]
+pub struct Create {
+    pub name: String,
+    pub path: String,
+    pub parent: Option<NamespaceId>,
+    pub visibility: Visibility,
+    pub owner: Option<UserId>,
+}
+
+impl Operation for Create {
+    type Output = Namespace;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Namespace>, Failed> {
+        let parent = match self.parent {
+            Some(id) => Some(namespaces::find(tx, id).await?.ok_or(Error::NotFound(Thing::Group))?),
+            None => None,
+        };
+        if parent.as_ref().is_some_and(|parent| parent.kind != NamespaceKind::Group) {
+            return Err(Error::NotFound(Thing::Group).into());
+        }
+        if self.name.trim().is_empty() {
+            return Err(Error::Invalid(vec![("name", "can't be blank")]).into());
+        }
+        let reserved = parent.is_none() && namespace::reserved(&self.path);
+        if !namespace::valid_path(&self.path) || reserved {
+            return Err(Error::Invalid(vec![("path", "can contain only letters, digits, '_', '-' and '.'")]).into());
+        }
+        if parent.as_ref().is_some_and(|parent| self.visibility > parent.visibility) {
+            return Err(Error::Invalid(vec![("visibility_level", "is not allowed in this parent group")]).into());
+        }
+        let new = namespaces::New {
+            kind: NamespaceKind::Group,
+            parent: parent.as_ref(),
+            owner: None,
+            name: &self.name,
+            path: &self.path,
+            description: "",
+            visibility: self.visibility,
+        };
+        let group = match namespaces::insert(tx, &new, now).await {
+            Err(StoreError::Taken) => {
+                return Err(Error::Invalid(vec![("path", "has already been taken")]).into());
+            }
+            made => made?,
+        };
+        if let Some(owner) = self.owner {
+            members::insert(tx, Of::Group(group.id), owner, AccessLevel::Owner, None, None, now).await?;
+        }
+        let audit = Audit::new("group.created", Target::new("group", group.id.0)).with(&*group.full_path);
+        Ok(Change::new(group, [audit]))
+    }
+}

@@ -1,0 +1,60 @@
+//! Who belongs to a group or project.
+
+use tollhouse_domain::access::AccessLevel;
+use tollhouse_domain::audit::{Audit, Target};
+use tollhouse_domain::id::UserId;
+use tollhouse_domain::time::{Date, Timestamp};
+use tollhouse_store::error::Error as StoreError;
+use tollhouse_store::members::{self, Of};
+use tollhouse_store::tx::{Change, Tx};
+
+use crate::app::Failed;
+use crate::error::{Error, Thing};
+use crate::operations::Operation;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Add {
+    pub of: Of,
+    pub user: UserId,
+    pub level: AccessLevel,
+    /// The first day on which it counts no longer.
+    pub expires_at: Option<Date>,
+}
+
+impl Operation for Add {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        match members::insert(tx, self.of, self.user, self.level, self.expires_at, None, now).await {
+            Err(StoreError::Taken) => return Err(Error::Invalid(vec![("user", "is a member already")]).into()),
+            added => added?,
+        }
+        let detail = format!("user {} as {}", self.user, self.level as i64);
+        Ok(Change::new((), [Audit::new("member.added", target(self.of)).with(detail)]))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Remove {
+    pub of: Of,
+    pub user: UserId,
+}
+
+impl Operation for Remove {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
+        if !members::remove(tx, self.of, self.user).await? {
+            return Err(Error::NotFound(Thing::Record).into());
+        }
+        Ok(Change::new((), [Audit::new("member.removed", target(self.of)).with(format!("user {}", self.user))]))
+    }
+}
+
+fn target(of: Of) -> Target {
+    match of {
+        Of::Group(id) => Target::new("group", id.0),
+        Of::Project(id) => Target::new("project", id.0),
+    }
+}

@@ -1,0 +1,43 @@
+//! What a caller may do, once: the rules and the transaction. The REST API, the pages and the command line only
+//! translate.
+//!
+//! An operation is a value. Its `run` gives a [`Change`]; only [`crate::app::App::perform`] commits it, and gives the
+//! [`Done`] that alone can become a 2xx.
+
+use tollhouse_domain::time::Timestamp;
+use tollhouse_store::tx::{Change, Tx};
+
+use crate::app::Failed;
+
+pub mod groups;
+pub mod members;
+pub mod projects;
+pub mod rotate;
+pub mod sign_in;
+pub mod tokens;
+pub mod users;
+
+pub trait Operation: Sync {
+    type Output: Send;
+
+    /// Whether it takes something new in, which is refused when the disk is nearly full (T29). What takes rights
+    /// away never is.
+    const GROWS: bool = true;
+
+    fn run(&self, tx: &mut Tx, now: Timestamp) -> impl Future<Output = Result<Change<Self::Output>, Failed>> + Send;
+}
+
+/// The outcome of an operation that is durable, and forgotten wherever it has to be.
+#[must_use]
+#[derive(Debug)]
+pub struct Done<T>(T);
+
+impl<T> Done<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}

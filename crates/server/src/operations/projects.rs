@@ -1,0 +1,134 @@
+//! Projects.
+
+use tollhouse_domain::access::{AccessLevel, Visibility};
+use tollhouse_domain::audit::{Audit, Target};
+use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::namespace::{self, Namespace, NamespaceKind};
+use tollhouse_domain::time::Timestamp;
+use tollhouse_domain::user::User;
+use tollhouse_store::error::Error as StoreError;
+use tollhouse_store::members::{self, Of};
+use tollhouse_store::namespaces::{self, Routed};
+use tollhouse_store::tx::{Change, Tx};
+use tollhouse_store::{projects, users};
+
+use crate::app::Failed;
+use crate::error::{Error, Thing};
+use crate::operations::Operation;
+
+/// Makes a project in a group, or in the creator's personal namespace.
+#[derive(Clone, Debug)]
+pub struct Create {
+    pub creator: UserId,
+    pub name: Option<String>,
+    pub path: Option<String>,
+    pub namespace: Option<NamespaceId>,
+    pub description: Option<String>,
+    pub visibility: Visibility,
+}
+
+impl Operation for Create {
+    type Output = ProjectId;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<ProjectId>, Failed> {
+        let creator = users::find(tx, self.creator).await?.ok_or(Error::NotFound(Thing::User))?;
+        let namespace = self.namespace(tx, &creator, now).await?;
+        let name = self.name.as_ref().or(self.path.as_ref()).map_or("", |name| name.trim());
+        let path = self.path.clone().unwrap_or_else(|| path_of(name));
+        let mut faults = Vec::new();
+        if name.is_empty() {
+            faults.push(("name", "can't be blank"));
+        } else if name.chars().count() > 255 {
+            faults.push(("name", "is too long (maximum is 255 characters)"));
+        }
+        if !namespace::valid_path(&path) {
+            faults.push(("path", "can contain only letters, digits, '_', '-' and '.'"));
+        }
+        if namespace.kind == NamespaceKind::Group && self.visibility > namespace.visibility {
+            faults.push(("visibility_level", "is not allowed in this group"));
+        }
+        if !faults.is_empty() {
+            return Err(Error::Invalid(faults).into());
+        }
+        if projects::name_taken(tx, namespace.id, name).await? {
+            return Err(taken());
+        }
+        let new = projects::New {
+            namespace: namespace.id,
+            creator: Some(creator.id),
+            name,
+            path: &path,
+            description: self.description.as_deref(),
+            visibility: self.visibility,
+        };
+        let id = projects::insert(tx, &new, now).await.map_err(or_taken)?;
+        let full_path = format!("{}/{path}", namespace.full_path);
+        namespaces::add_route(tx, &full_path, Routed::Project(id)).await.map_err(or_taken)?;
+        if namespace.kind == NamespaceKind::User {
+            members::insert(tx, Of::Project(id), creator.id, AccessLevel::Owner, None, None, now).await?;
+        }
+        Ok(Change::new(id, [Audit::new("project.created", Target::new("project", id.0)).with(full_path)]))
+    }
+}
+
+impl Create {
+    /// Where it goes, if the creator may put it there.
+    async fn namespace(&self, tx: &mut Tx, creator: &User, now: Timestamp) -> Result<Namespace, Failed> {
+        let not_valid = || Error::Invalid(vec![("namespace", "is not valid")]);
+        let id = self.namespace.or(creator.namespace_id).ok_or_else(not_valid)?;
+        let namespace = namespaces::find(tx, id).await?.ok_or_else(not_valid)?;
+        match namespace.kind {
+            NamespaceKind::User if namespace.owner_id != Some(creator.id) => return Err(not_valid().into()),
+            NamespaceKind::User => {
+                if projects::count_in(tx, id).await? >= creator.projects_limit {
+                    let limit = creator.projects_limit;
+                    let sentence = format!(
+                        "Your project limit is {limit} projects! Please contact your administrator to increase it"
+                    );
+                    return Err(Error::Limit(sentence).into());
+                }
+            }
+            NamespaceKind::Group => {
+                let level = members::level_in_group(tx, id, creator.id, now).await?;
+                if !creator.administrator && level < Some(AccessLevel::Developer) {
+                    return Err(not_valid().into());
+                }
+            }
+        }
+        Ok(namespace)
+    }
+}
+
+fn taken() -> Failed {
+    let text = "has already been taken";
+    Error::Invalid(vec![("project_namespace.name", text), ("name", text), ("path", text)]).into()
+}
+
+fn or_taken(error: StoreError) -> Failed {
+    match error {
+        StoreError::Taken => taken(),
+        error => error.into(),
+    }
+}
+
+/// A path made of a name that came without one.
+fn path_of(name: &str) -> String {
+    let mut path = String::new();
+    for c in name.chars() {
+        match c {
+            c if c.is_ascii_alphanumeric() || matches!(c, '_' | '.') => path.push(c.to_ascii_lowercase()),
+            _ if !path.is_empty() && !path.ends_with('-') => path.push('-'),
+            _ => {}
+        }
+    }
+    path.trim_end_matches(['-', '.']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_name_makes_a_path() {
+        assert_eq!(super::path_of("My  New App!"), "my-new-app");
+        assert_eq!(super::path_of("日本"), "");
+    }
+}

@@ -1,0 +1,202 @@
+//! Signing in by password, and out again (authentication.md 6.5, 6.6; T14).
+
+use std::net::IpAddr;
+
+use tollhouse_domain::audit::{Audit, By, Target};
+use tollhouse_domain::id::UserId;
+use tollhouse_domain::password::Lockout;
+use tollhouse_domain::secret::{Digest, Plaintext};
+use tollhouse_domain::time::Timestamp;
+use tollhouse_domain::user::{AccountState, User, UserKind};
+use tollhouse_store::tx::{Change, Tx};
+use tollhouse_store::{sessions, users};
+
+use crate::app::{App, Failed};
+use crate::error::Error;
+use crate::operations::Operation;
+
+/// What somebody typed, and from where.
+pub struct Attempt<'a> {
+    pub login: &'a str,
+    pub password: Plaintext,
+    pub address: Option<IpAddr>,
+    pub user_agent: Option<&'a str>,
+    /// The session cookie that came with it. If it is anybody's session, that one ends.
+    pub session: Option<&'a str>,
+}
+
+pub enum SignIn {
+    In {
+        session: Plaintext,
+        reactivated: bool,
+    },
+    /// Unknown, wrong, locked or without a password: the answer does not tell which.
+    Wrong,
+    /// Told only after the right password.
+    Refused(Refusal),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Blocked,
+    PendingApproval,
+    Internal,
+    Unconfirmed,
+}
+
+/// The whole of it. Every login costs one hash, whoever it names.
+pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
+    // A place in the queue comes first: an attempt that is turned away must not count against the account.
+    let place = app.hasher.place(attempt.address).map_err(|_| Error::Busy)?;
+    let found = users::by_login(&mut app.db.read().await?, attempt.login).await?;
+    let Some((user, Some(digest))) = found else {
+        place.verify(&attempt.password, None).await;
+        return Ok(SignIn::Wrong);
+    };
+    let by = By::password(Some(user.id), attempt.address);
+    let booked = app.perform(&BookAttempt { user: user.id, lockout: app.lockout() }, &by).await?.into_inner();
+    let digest = booked.is_some().then_some(digest);
+    if !place.verify(&attempt.password, digest).await {
+        let address = attempt.address.map_or_else(String::new, |address| address.to_string());
+        app.perform(&NoteFailure { user: user.id, address }, &by).await?.into_inner();
+        return Ok(SignIn::Wrong);
+    }
+    if let Some(refusal) = refusal(&user, app.settings.accounts.confirmation_required) {
+        app.perform(&TurnAway { user: user.id, refusal }, &by).await?.into_inner();
+        return Ok(SignIn::Refused(refusal));
+    }
+    let session = Plaintext::session();
+    let operation = Begin {
+        user: user.id,
+        session: session.digest(),
+        ends: attempt.session.map(|id| Digest::of(id.as_bytes())),
+        lifetime: app.settings.sessions.lifetime.0,
+        keep: i64::from(app.settings.sessions.per_user),
+        address: attempt.address.map(|address| address.to_string()),
+        user_agent: attempt.user_agent.map(str::to_owned),
+    };
+    let reactivated = app.perform(&operation, &by).await?.into_inner();
+    Ok(SignIn::In { session, reactivated })
+}
+
+/// Web sign-in has rules of its own (authentication.md 6.5): who is deactivated comes in and is active again.
+fn refusal(user: &User, confirmation_required: bool) -> Option<Refusal> {
+    match (user.kind, user.state) {
+        (UserKind::Internal | UserKind::Bot, _) => Some(Refusal::Internal),
+        (_, AccountState::BlockedPendingApproval) => Some(Refusal::PendingApproval),
+        (_, AccountState::Blocked | AccountState::LdapBlocked | AccountState::Banned) => Some(Refusal::Blocked),
+        _ if confirmation_required && user.confirmed_at.is_none() => Some(Refusal::Unconfirmed),
+        _ => None,
+    }
+}
+
+/// Books an attempt before the password is compared: 200 parallel guesses get no more than ten between them.
+struct BookAttempt {
+    user: UserId,
+    lockout: Lockout,
+}
+
+impl Operation for BookAttempt {
+    /// Which attempt in a row it is; `None`: password sign-in is locked.
+    type Output = Option<i64>;
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Option<i64>>, Failed> {
+        let attempt = users::book_attempt(tx, self.user, self.lockout, now).await?;
+        Ok(match attempt {
+            Some(last) if last >= self.lockout.attempts => {
+                Change::new(attempt, [Audit::new("user.password_locked", user(self.user))])
+            }
+            _ => Change::nothing(attempt),
+        })
+    }
+}
+
+/// A failure is a row with a count per account, address and hour, not a line of the trail each (T29).
+struct NoteFailure {
+    user: UserId,
+    address: String,
+}
+
+impl Operation for NoteFailure {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        users::note_failure(tx, self.user, &self.address, now).await?;
+        Ok(Change::nothing(()))
+    }
+}
+
+struct TurnAway {
+    user: UserId,
+    refusal: Refusal,
+}
+
+impl Operation for TurnAway {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
+        users::clear_attempts(tx, self.user).await?;
+        let audit = Audit::new("user.sign_in_refused", user(self.user)).with(format!("{:?}", self.refusal));
+        Ok(Change::new((), [audit]))
+    }
+}
+
+struct Begin {
+    user: UserId,
+    session: Digest,
+    ends: Option<Digest>,
+    lifetime: std::time::Duration,
+    keep: i64,
+    address: Option<String>,
+    user_agent: Option<String>,
+}
+
+impl Operation for Begin {
+    /// Whether the account was deactivated until now.
+    type Output = bool;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
+        if let Some(old) = self.ends {
+            sessions::remove(tx, old).await?;
+        }
+        let new = sessions::New {
+            digest: self.session,
+            user: self.user,
+            expires_at: now + self.lifetime,
+            address: self.address.as_deref(),
+            user_agent: self.user_agent.as_deref(),
+        };
+        sessions::insert(tx, &new, now).await?;
+        sessions::keep_newest(tx, self.user, self.keep).await?;
+        users::signed_in(tx, self.user, self.address.as_deref(), now).await?;
+        let (from, to) = (AccountState::Deactivated, AccountState::Active);
+        let reactivated = users::set_state(tx, self.user, from, to, now).await?;
+        let detail = if reactivated { "reactivated" } else { "" };
+        Ok(Change::new(reactivated, [Audit::new("user.signed_in", user(self.user)).with(detail)]))
+    }
+}
+
+/// Ends one session.
+pub struct SignOut {
+    pub session: Digest,
+}
+
+impl Operation for SignOut {
+    /// Whose it was, if it was anybody's.
+    type Output = Option<UserId>;
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<Option<UserId>>, Failed> {
+        Ok(match sessions::remove(tx, self.session).await? {
+            Some(id) => Change::new(Some(id), [Audit::new("user.signed_out", user(id))]),
+            None => Change::nothing(None),
+        })
+    }
+}
+
+fn user(id: UserId) -> Target {
+    Target::new("user", id.0)
+}

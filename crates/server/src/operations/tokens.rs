@@ -1,0 +1,134 @@
+//! Personal access tokens: made and revoked.
+
+use tollhouse_domain::audit::{Audit, Target};
+use tollhouse_domain::id::{FamilyId, PersonalAccessTokenId, UserId};
+use tollhouse_domain::scope::{Holder, Scopes};
+use tollhouse_domain::secret::Plaintext;
+use tollhouse_domain::time::{Date, Timestamp};
+use tollhouse_domain::token::{PERSONAL_ACCESS_TOKEN, latest_expiry};
+use tollhouse_store::token_families::EndReason;
+use tollhouse_store::tx::{Change, Tx};
+use tollhouse_store::{personal_access_tokens, token_families, users};
+
+use crate::app::Failed;
+use crate::error::{Error, Thing};
+use crate::operations::Operation;
+
+/// Makes a token, and the family that will grow from it.
+#[derive(Clone, Debug)]
+pub struct Create {
+    pub user: UserId,
+    pub name: String,
+    pub scopes: Scopes,
+    /// The day from which it is dead. Without one: the last that is allowed, or never where that is.
+    pub expires_at: Option<Date>,
+    pub require_expiry: bool,
+    /// A secret that was chosen outside, as in a seed for tests.
+    pub secret: Option<Plaintext>,
+}
+
+/// A token that was just made. The secret is shown once.
+#[derive(Clone, Debug)]
+pub struct Created {
+    pub id: PersonalAccessTokenId,
+    pub family: FamilyId,
+    pub secret: Plaintext,
+}
+
+impl Operation for Create {
+    type Output = Created;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
+        let owner = users::find(tx, self.user).await?.ok_or(Error::NotFound(Thing::User))?;
+        if self.name.trim().is_empty() {
+            return Err(Error::Invalid(vec![("name", "can't be blank")]).into());
+        }
+        let may_hold = |holder| match holder {
+            Holder::Anyone => true,
+            Holder::Administrators => owner.administrator,
+            Holder::ApplicationsOnly => false,
+        };
+        if self.scopes.is_empty() || !self.scopes.iter().all(|scope| may_hold(scope.holder())) {
+            return Err(Error::Invalid(vec![("scopes", "can only contain available scopes")]).into());
+        }
+        let expires_at = expiry(self.expires_at, self.require_expiry, latest_expiry(now), now)?;
+        let secret = match &self.secret {
+            Some(chosen) => chosen.clone(),
+            None => Plaintext::personal_access_token(PERSONAL_ACCESS_TOKEN.prefix, self.user),
+        };
+        let family = token_families::insert(tx).await?;
+        let new = personal_access_tokens::New {
+            family,
+            previous: None,
+            digest: secret.digest(),
+            user: self.user,
+            name: &self.name,
+            description: None,
+            scopes: &self.scopes,
+            impersonation: false,
+            expires_at,
+        };
+        let id = personal_access_tokens::insert(tx, &new, now).await?;
+        token_families::begin(tx, family, id, now).await?;
+        if self.secret.is_some() {
+            personal_access_tokens::note_chosen_secret(tx, secret.digest()).await?;
+        }
+        let audit = Audit::new("token.created", target(id)).with(format!("{} for user {}", self.scopes, self.user));
+        Ok(Change::new(Created { id, family, secret }, [audit]))
+    }
+}
+
+/// Revokes a token with everything that grew from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Revoke {
+    pub id: PersonalAccessTokenId,
+}
+
+impl Operation for Revoke {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        let found = personal_access_tokens::find(tx, self.id).await?.ok_or(Error::NotFound(Thing::Record))?;
+        if token_families::end(tx, found.token.family_id, EndReason::Revoked, now).await? {
+            return Ok(Change::new((), [Audit::new("token.revoked", target(self.id))]));
+        }
+        Ok(Change::nothing(()))
+    }
+}
+
+/// `compat.rotation = "gitlab"`: a revoked token was presented for rotation, so whatever grew from it dies
+/// (authentication.md 5.7).
+#[derive(Clone, Copy, Debug)]
+pub struct EndReusedFamily {
+    pub family: FamilyId,
+}
+
+impl Operation for EndReusedFamily {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        if token_families::end(tx, self.family, EndReason::Theft, now).await? {
+            let target = Target::new("token_family", self.family.0);
+            return Ok(Change::new((), [Audit::new("token.reuse_detected", target)]));
+        }
+        Ok(Change::nothing(()))
+    }
+}
+
+/// The day a token ends, or why it may not end then.
+pub fn expiry(asked: Option<Date>, required: bool, otherwise: Date, now: Timestamp) -> Result<Option<Date>, Error> {
+    let Some(day) = asked else { return Ok(required.then_some(otherwise)) };
+    if required && day > latest_expiry(now) {
+        return Err(Error::BadRequest(Some(format!("Expires at must be before {}", latest_expiry(now)))));
+    }
+    if day <= now.date() {
+        return Err(Error::BadRequest(Some("Expires at must be after today".into())));
+    }
+    Ok(Some(day))
+}
+
+pub(crate) fn target(id: PersonalAccessTokenId) -> Target {
+    Target::new("personal_access_token", id.0)
+}

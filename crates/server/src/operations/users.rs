@@ -1,0 +1,293 @@
+//! Accounts: made, changed, blocked and let in again.
+
+use tollhouse_domain::access::Visibility;
+use tollhouse_domain::audit::{Audit, By, Target};
+use tollhouse_domain::id::UserId;
+use tollhouse_domain::namespace::{self, NamespaceKind};
+use tollhouse_domain::password;
+use tollhouse_domain::secret::Plaintext;
+use tollhouse_domain::time::Timestamp;
+use tollhouse_domain::user::{AccountState, UserKind};
+use tollhouse_store::error::Error as StoreError;
+use tollhouse_store::tx::{Change, Tx};
+use tollhouse_store::{instance, namespaces, sessions, users};
+
+use crate::app::{App, Failed};
+use crate::error::{Error, Thing};
+use crate::operations::{Done, Operation};
+
+/// Makes an account with its personal namespace.
+#[derive(Clone, Debug)]
+pub struct Create {
+    pub username: String,
+    pub name: String,
+    pub email: String,
+    pub kind: UserKind,
+    pub state: AccountState,
+    pub administrator: bool,
+    pub external: bool,
+    pub confirmed: bool,
+    pub created_by: Option<UserId>,
+    /// PHC string; without one nobody signs in by password.
+    pub password_digest: Option<String>,
+}
+
+impl Create {
+    /// An active, confirmed person without a password.
+    pub fn person(username: &str, name: &str) -> Self {
+        Self {
+            username: username.to_owned(),
+            name: name.to_owned(),
+            email: format!("{username}@example.test"),
+            kind: UserKind::Human,
+            state: AccountState::Active,
+            administrator: false,
+            external: false,
+            confirmed: true,
+            created_by: None,
+            password_digest: None,
+        }
+    }
+}
+
+impl Operation for Create {
+    type Output = UserId;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<UserId>, Failed> {
+        let mut faults = Vec::new();
+        if !namespace::valid_path(&self.username) {
+            faults.push(("username", "can contain only letters, digits, '_', '-' and '.'"));
+        } else if namespace::reserved(&self.username) {
+            faults.push(("username", "is a reserved name"));
+        }
+        if self.name.trim().is_empty() {
+            faults.push(("name", "can't be blank"));
+        }
+        if !valid_email(&self.email) {
+            faults.push(("email", "is invalid"));
+        }
+        if !faults.is_empty() {
+            return Err(Error::Invalid(faults).into());
+        }
+        let new = users::New {
+            username: self.username.clone(),
+            name: self.name.clone(),
+            email: self.email.clone(),
+            kind: self.kind,
+            state: self.state,
+            administrator: self.administrator,
+            external: self.external,
+            confirmed: self.confirmed,
+            created_by: self.created_by,
+            password_digest: self.password_digest.clone(),
+        };
+        let taken = |error| match error {
+            StoreError::Taken => Failed::Rule(Error::Invalid(vec![("username", "has already been taken")])),
+            error => error.into(),
+        };
+        let id = users::insert(tx, &new, now).await.map_err(taken)?;
+        let personal = namespaces::New {
+            kind: NamespaceKind::User,
+            parent: None,
+            owner: Some(id),
+            name: &self.name,
+            path: &self.username,
+            description: "",
+            visibility: Visibility::Public,
+        };
+        let personal = namespaces::insert(tx, &personal, now).await.map_err(taken)?;
+        users::set_namespace(tx, id, personal.id).await?;
+        Ok(Change::new(id, [Audit::new("user.created", user(id)).with(&*self.username)]))
+    }
+}
+
+/// Moves an account from one state to another. Blocking and banning end its sessions; its tokens stay, and are
+/// refused (rest-api.md 3.3).
+#[derive(Clone, Copy, Debug)]
+pub struct SetState {
+    pub user: UserId,
+    pub event: &'static str,
+    pub from: &'static [AccountState],
+    pub to: AccountState,
+}
+
+impl SetState {
+    pub fn block(user: UserId) -> Self {
+        use AccountState::{Active, BlockedPendingApproval, Deactivated};
+        let from = &[Active, Deactivated, BlockedPendingApproval];
+        Self { user, event: "user.blocked", from, to: AccountState::Blocked }
+    }
+
+    pub fn unblock(user: UserId) -> Self {
+        Self { user, event: "user.unblocked", from: &[AccountState::Blocked], to: AccountState::Active }
+    }
+
+    pub fn ban(user: UserId) -> Self {
+        Self { user, event: "user.banned", from: &[AccountState::Active], to: AccountState::Banned }
+    }
+
+    pub fn unban(user: UserId) -> Self {
+        Self { user, event: "user.unbanned", from: &[AccountState::Banned], to: AccountState::Active }
+    }
+
+    pub fn deactivate(user: UserId) -> Self {
+        Self { user, event: "user.deactivated", from: &[AccountState::Active], to: AccountState::Deactivated }
+    }
+
+    pub fn activate(user: UserId) -> Self {
+        Self { user, event: "user.activated", from: &[AccountState::Deactivated], to: AccountState::Active }
+    }
+
+    pub fn approve(user: UserId) -> Self {
+        let from = &[AccountState::BlockedPendingApproval];
+        Self { user, event: "user.approved", from, to: AccountState::Active }
+    }
+}
+
+impl Operation for SetState {
+    /// Whether it was in a state from which this leads anywhere.
+    type Output = bool;
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
+        for from in self.from {
+            if users::set_state(tx, self.user, *from, self.to, now).await? {
+                if !matches!(self.to, AccountState::Active | AccountState::Deactivated) {
+                    sessions::remove_all_of(tx, self.user).await?;
+                }
+                return Ok(Change::new(true, [Audit::new(self.event, user(self.user)).with(from.as_str())]));
+            }
+        }
+        match users::find(tx, self.user).await? {
+            Some(_) => Ok(Change::nothing(false)),
+            None => Err(Error::NotFound(Thing::User).into()),
+        }
+    }
+}
+
+/// Notes that the primary address was confirmed, or that it has to be again.
+#[derive(Clone, Copy, Debug)]
+pub struct Confirm {
+    pub user: UserId,
+    pub confirmed: bool,
+}
+
+impl Operation for Confirm {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        users::set_confirmed(tx, self.user, self.confirmed.then_some(now), now).await?;
+        let event = if self.confirmed { "user.confirmed" } else { "user.confirmation_required" };
+        Ok(Change::new((), [Audit::new(event, user(self.user))]))
+    }
+}
+
+/// Sets a password that somebody chose. The first administrator's file goes with the password in it (T31).
+pub async fn set_password(
+    app: &App,
+    user: UserId,
+    password: &Plaintext,
+    expires_at: Option<Timestamp>,
+    by: &By,
+) -> Result<Done<()>, Error> {
+    if let Some(fault) = password::fault(password.reveal()) {
+        return Err(Error::Invalid(vec![("password", fault)]));
+    }
+    let digest = app.hasher.hash(password).await;
+    let done = app.perform(&SetPassword { user, digest, expires_at }, by).await?;
+    let first = instance::get(&mut app.db.read().await?, FIRST_ADMINISTRATOR).await?;
+    if first.as_deref() == Some(&user.to_string()) {
+        match std::fs::remove_file(app.settings.data_dir.join(PASSWORD_FILE)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "the file with the first password could not be removed");
+            }
+            _ => {}
+        }
+    }
+    Ok(done)
+}
+
+/// Sets a new password and ends the account's sessions. One that somebody else set must be changed at the next
+/// sign-in, which is what `expires_at` says.
+#[derive(Clone, Debug)]
+pub struct SetPassword {
+    pub user: UserId,
+    pub digest: String,
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Operation for SetPassword {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        users::set_password(tx, self.user, &self.digest, self.expires_at, now).await?;
+        sessions::remove_all_of(tx, self.user).await?;
+        Ok(Change::new((), [Audit::new("user.password_changed", user(self.user))]))
+    }
+}
+
+/// Changes what a person says of themselves.
+#[derive(Clone, Debug)]
+pub struct SetProfile {
+    pub user: UserId,
+    pub profile: users::Profile,
+}
+
+impl Operation for SetProfile {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        if !users::set_profile(tx, self.user, &self.profile, now).await? {
+            return Err(Error::NotFound(Thing::User).into());
+        }
+        Ok(Change::new((), [Audit::new("user.updated", user(self.user))]))
+    }
+}
+
+/// Makes `root`, if no process has done so before (T31).
+#[derive(Clone, Debug)]
+pub struct CreateFirstAdministrator {
+    pub password_digest: String,
+}
+
+impl Operation for CreateFirstAdministrator {
+    /// `None`: there is an administrator already.
+    type Output = Option<UserId>;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Option<UserId>>, Failed> {
+        if users::any_administrator(tx).await? || !instance::claim(tx, FIRST_ADMINISTRATOR, "").await? {
+            return Ok(Change::nothing(None));
+        }
+        let root = Create {
+            administrator: true,
+            password_digest: Some(self.password_digest.clone()),
+            ..Create::person("root", "Administrator")
+        };
+        let _ = root.run(tx, now).await?;
+        let id = users::named(tx, tollhouse_domain::lookup::UserName::Name("root")).await?.map(|user| user.id);
+        let id = id.ok_or(Error::Internal)?;
+        instance::set(tx, FIRST_ADMINISTRATOR, &id.to_string()).await?;
+        Ok(Change::new(Some(id), [Audit::new("user.created", user(id)).with("first administrator")]))
+    }
+}
+
+fn user(id: UserId) -> Target {
+    Target::new("user", id.0)
+}
+
+/// One `@`, ASCII, something on either side (T22).
+fn valid_email(email: &str) -> bool {
+    let printable = email.bytes().all(|b| b.is_ascii_graphic());
+    printable
+        && email.len() <= 255
+        && email.split('@').filter(|part| !part.is_empty()).count() == 2
+        && email.matches('@').count() == 1
+}
+
+/// Key in `instance`: the number of the account that the first process made.
+const FIRST_ADMINISTRATOR: &str = "first_administrator";
+
+/// Where the generated password of the first administrator is written, once, in the data folder.
+pub const PASSWORD_FILE: &str = "initial_root_password";

@@ -1,0 +1,285 @@
+//! The road every request takes: one plain service around the router. Here are the guards that need only head and
+//! query, the spellings of a path that mean the same, request ids, and the headers that every answer has.
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use axum::response::Response;
+use futures_util::FutureExt;
+use tollhouse_domain::secret::random;
+use tollhouse_domain::text::printable;
+use tower::Service;
+
+use crate::app::App;
+use crate::asked::{Media, has_body, malformed, media_type, reads_json};
+use crate::error::Error;
+use crate::router::{Route, router};
+
+pub struct Road {
+    app: App,
+    router: Router,
+    /// Routes whose last segment may hold any character, cut at `/`.
+    free: Vec<Vec<&'static str>>,
+    ids: Ids,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Peer(IpAddr);
+
+#[derive(Clone, Copy, Debug)]
+struct Reason(&'static str);
+
+impl Road {
+    pub fn new(app: App, table: Vec<Route>) -> Self {
+        let free = table.iter().filter(|route| route.ends_freely()).map(|route| route.path.split('/').collect());
+        Self { free: free.collect(), router: router(table, app.clone()), app, ids: Ids::new() }
+    }
+
+    /// `peer`: who is at the other end of the connection.
+    pub async fn travel(&self, mut request: Request<Body>, peer: Option<IpAddr>) -> Response {
+        let began = Instant::now();
+        let id = self.ids.next(self.app.now().0);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(Peer(peer.to_canonical()));
+        }
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let api = path.starts_with("/api");
+        let answered = match self.guard(&mut request) {
+            Ok(()) => AssertUnwindSafe(self.route(request))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| refused(Error::Internal, |error| error.api(&self.app.urls))),
+            Err(error) => refused(error, |error| error.api(&self.app.urls)),
+        };
+        let mut response = answered;
+        self.finish(&mut response, api, &id, began);
+        log(&response, &method, &path, peer, &id, began);
+        #[cfg(feature = "faults")]
+        let response = self.app.faults.garble(response).await;
+        response
+    }
+
+    async fn route(&self, request: Request<Body>) -> Response {
+        match self.router.clone().call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Stages 1, 4, 5 and the part of 6 that concerns spelling (authentication.md section 0).
+    fn guard(&self, request: &mut Request<Body>) -> Result<(), Error> {
+        let uri = request.uri();
+        let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+        if target as u64 > self.app.settings.limits.target.0 {
+            return Err(Error::TargetTooLong);
+        }
+        let query = uri.query().unwrap_or_default();
+        if malformed(uri.path().as_bytes()) || malformed(query.as_bytes()) || malformed_authorization(request.headers())
+        {
+            return Err(Error::Malformed);
+        }
+        if !uri.path().starts_with("/api") {
+            return Ok(());
+        }
+        if bearer_header(request.headers()) && has_parameter(query, "access_token") {
+            return Err(Error::TwoBearers);
+        }
+        if let Some(format) = parameter(query, "format").filter(|format| format != "json") {
+            return Err(Error::Format(printable(&format)));
+        }
+        if reads_json(request.method())
+            && has_body(request.headers())
+            && let Media::Other(given) = media_type(request.headers())
+        {
+            return Err(Error::MediaType(printable(&given)));
+        }
+        let path = self.spelling(request.method(), uri.path())?;
+        if let Some(path) = path {
+            respell(request, &path);
+        }
+        Ok(())
+    }
+
+    /// The path as the table spells it: the right version, no slash at the end, no suffix.
+    fn spelling(&self, method: &Method, path: &str) -> Result<Option<String>, Error> {
+        let mut spelt = path;
+        if let Some(rest) = path.strip_prefix("/api/v3") {
+            let user = matches!(rest.split(['.', '/']).collect::<Vec<_>>()[..], ["", "user"] | ["", "user", _]);
+            if rest.is_empty() || rest.starts_with('/') {
+                if user && *method == Method::GET {
+                    return Ok(Some("/api/v4/user".to_owned()));
+                }
+                return Err(Error::ApiV3);
+            }
+        }
+        if let Some(rest) = path.strip_prefix("/api/v4")
+            && !rest.is_empty()
+            && !rest.starts_with('/')
+        {
+            return Err(Error::NoApiVersion);
+        }
+        if path.len() > 1 {
+            spelt = spelt.strip_suffix('/').unwrap_or(spelt);
+        }
+        let (folder, last) = spelt.rsplit_once('/').unwrap_or(("", spelt));
+        if let Some((stem, _)) = last.split_once('.')
+            && !stem.is_empty()
+            && !self.ends_freely(spelt)
+        {
+            return Ok(Some(format!("{folder}/{stem}")));
+        }
+        Ok((spelt.len() != path.len()).then(|| spelt.to_owned()))
+    }
+
+    fn ends_freely(&self, path: &str) -> bool {
+        self.free.iter().any(|route| {
+            let mut segments = path.split('/');
+            let alike =
+                route.iter().all(|known| segments.next().is_some_and(|s| known.starts_with('{') || *known == s));
+            alike && segments.next().is_none()
+        })
+    }
+
+    /// Headers of authentication.md section 9, and of T11.
+    fn finish(&self, response: &mut Response, api: bool, id: &str, began: Instant) {
+        let success = response.status().is_success();
+        let missing = response.status() == axum::http::StatusCode::NOT_FOUND;
+        let headers = response.headers_mut();
+        // The wire says 404 for a verb that a path does not have, and names none that it has.
+        if missing {
+            headers.remove(header::ALLOW);
+        }
+        set(headers, X_REQUEST_ID, id);
+        set(headers, X_RUNTIME, &format!("{:.6}", began.elapsed().as_secs_f64()));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        if self.app.urls.is_https() {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, A_YEAR);
+        }
+        if !api {
+            return;
+        }
+        set(headers, X_GITLAB_META, &format!(r#"{{"correlation_id":"{id}","version":"1"}}"#));
+        headers.insert(header::X_FRAME_OPTIONS, SAMEORIGIN);
+        headers.insert(header::CONTENT_SECURITY_POLICY, NOTHING);
+        headers.insert(header::REFERRER_POLICY, OWN_ORIGIN_ABROAD);
+        headers.insert(header::VARY, VARY);
+        let cache = if success { REVALIDATE } else { NO_CACHE };
+        headers.insert(header::CACHE_CONTROL, cache);
+    }
+}
+
+/// An answer that refuses, with its reason for the log.
+pub fn refused(error: Error, render: impl FnOnce(&Error) -> Response) -> Response {
+    let mut response = render(&error);
+    response.extensions_mut().insert(Reason(error.code()));
+    response
+}
+
+pub fn peer(request: &Request<Body>) -> Option<IpAddr> {
+    request.extensions().get::<Peer>().map(|peer| peer.0)
+}
+
+/// Whether `Authorization` says bearer, whatever follows.
+pub fn bearer_header(headers: &HeaderMap) -> bool {
+    headers.get(header::AUTHORIZATION).is_some_and(|value| {
+        value.as_bytes().split(|b| *b == b' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+    })
+}
+
+/// Structured, with a stable reason; never the query, for it may hold a credential (T30).
+fn log(response: &Response, method: &Method, path: &str, peer: Option<IpAddr>, id: &str, began: Instant) {
+    let status = response.status().as_u16();
+    let micros = began.elapsed().as_micros() as u64;
+    match response.extensions().get::<Reason>() {
+        Some(Reason(reason)) => {
+            let path = printable(path);
+            let peer = peer.map(tracing::field::display);
+            tracing::info!(request_id = id, %method, path, status, reason, peer, micros, "refused");
+        }
+        None => tracing::debug!(request_id = id, %method, path = printable(path), status, micros, "answered"),
+    }
+}
+
+fn malformed_authorization(headers: &HeaderMap) -> bool {
+    headers.get_all(header::AUTHORIZATION).iter().any(|value| {
+        let value = value.as_bytes();
+        if value.is_ascii() && !value.contains(&0) {
+            let Some(encoded) = value.get(..6).filter(|s| s.eq_ignore_ascii_case(b"basic ")).map(|_| &value[6..])
+            else {
+                return false;
+            };
+            let decoded = data_encoding::BASE64.decode(encoded.trim_ascii()).unwrap_or_default();
+            return decoded.contains(&0) || std::str::from_utf8(&decoded).is_err();
+        }
+        value.contains(&0) || std::str::from_utf8(value).is_err()
+    })
+}
+
+fn has_parameter(query: &str, name: &str) -> bool {
+    parameter(query, name).is_some()
+}
+
+fn parameter(query: &str, name: &str) -> Option<String> {
+    if query.is_empty() {
+        return None;
+    }
+    form_urlencoded::parse(query.as_bytes())
+        .filter(|(known, _)| known == name)
+        .last()
+        .map(|(_, value)| value.into_owned())
+}
+
+fn respell(request: &mut Request<Body>, path: &str) {
+    let target = match request.uri().query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    if let Ok(target) = PathAndQuery::try_from(target) {
+        *request.uri_mut() = Uri::from(target);
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Request ids in the form of a ULID: 48 bits of time, then 80 that no other request of any process has.
+struct Ids {
+    high: u16,
+    low: u64,
+    count: AtomicU64,
+}
+
+impl Ids {
+    fn new() -> Self {
+        Self { high: u16::from_be_bytes(random()), low: u64::from_be_bytes(random()), count: AtomicU64::new(0) }
+    }
+
+    fn next(&self, millis: i64) -> String {
+        const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+        let low = self.low.wrapping_add(self.count.fetch_add(1, Ordering::Relaxed));
+        let bits = u128::from(millis as u64 & 0xffff_ffff_ffff) << 80 | u128::from(self.high) << 64 | u128::from(low);
+        (0..26).rev().map(|i| CROCKFORD[(bits >> (5 * i)) as usize & 31] as char).collect()
+    }
+}
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_RUNTIME: HeaderName = HeaderName::from_static("x-runtime");
+const X_GITLAB_META: HeaderName = HeaderName::from_static("x-gitlab-meta");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const SAMEORIGIN: HeaderValue = HeaderValue::from_static("SAMEORIGIN");
+const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'");
+const OWN_ORIGIN_ABROAD: HeaderValue = HeaderValue::from_static("strict-origin-when-cross-origin");
+const VARY: HeaderValue = HeaderValue::from_static("Origin, Cookie, Authorization, Private-Token");
+const REVALIDATE: HeaderValue = HeaderValue::from_static("max-age=0, private, must-revalidate");
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+const A_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");

@@ -1,0 +1,242 @@
+//! The table of routes: every one with its demand and its parameters. Nothing else adds a route (`clippy.toml`).
+
+use std::net::IpAddr;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawPathParams, State};
+use axum::http::{Method, Request};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use tollhouse_auth::shown::Shown;
+use tollhouse_domain::demand::{Demand, Extra, Judged};
+use tollhouse_domain::scope::Scope;
+
+use crate::api::{groups, metadata, personal_access_tokens, projects, user, users};
+use crate::app::App;
+use crate::asked::{Asked, Limits, Media, has_body, media_type};
+use crate::error::Error;
+use crate::need::{Need, anyone, presenter, signed_in};
+use crate::params::{Kind, Param, Params, Place};
+use crate::web::{self, Visitor};
+use crate::{probes, road};
+
+/// Every route there is.
+pub fn table() -> Vec<Route> {
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    const DELETE: Method = Method::DELETE;
+    const READ_USER: &[Extra] = &[Extra::reads(Scope::ReadUser)];
+    const WORKFLOWS: &[Extra] = &[Extra::reads(Scope::AiWorkflows)];
+    const ROTATE: &[Extra] = &[Extra::any(Scope::Api), Extra::any(Scope::SelfRotate)];
+    vec![
+        Route::api(GET, "/api/v4/user", signed_in().or_scope(READ_USER), user::show),
+        Route::api(GET, "/api/v4/users", anyone().or_scope(READ_USER).after_parameters(), users::list),
+        Route::api(GET, "/api/v4/users/{id}", anyone().or_scope(READ_USER).after_parameters(), users::show),
+        Route::api(GET, "/api/v4/projects", anyone().or_scope(WORKFLOWS).after_parameters(), projects::list),
+        Route::api(POST, "/api/v4/projects", signed_in(), projects::create),
+        Route::api(GET, "/api/v4/projects/{id}", anyone().or_scope(WORKFLOWS).after_parameters(), projects::show),
+        Route::api(GET, "/api/v4/groups", anyone().or_scope(WORKFLOWS).after_parameters(), groups::list),
+        Route::api(GET, "/api/v4/groups/{id}", anyone().or_scope(WORKFLOWS).after_parameters(), groups::show),
+        Route::api(GET, "/api/v4/version", signed_in().or_scope(READ_USER), metadata::show),
+        Route::api(GET, "/api/v4/metadata", signed_in().or_scope(READ_USER), metadata::show),
+        Route::api(
+            GET,
+            "/api/v4/personal_access_tokens/self",
+            signed_in().any_scope(),
+            personal_access_tokens::show_self,
+        ),
+        Route::api(
+            DELETE,
+            "/api/v4/personal_access_tokens/self",
+            signed_in().any_scope(),
+            personal_access_tokens::revoke_self,
+        ),
+        Route::api(
+            POST,
+            "/api/v4/personal_access_tokens/self/rotate",
+            presenter().or_scope(ROTATE),
+            personal_access_tokens::rotate_self,
+        ),
+        Route::page(GET, "/", Admits::SignedIn, web::home::show),
+        Route::page(GET, "/users/sign_in", Admits::Anyone, web::sign_in::form),
+        Route::page(POST, "/users/sign_in", Admits::Anyone, web::sign_in::submit),
+        // Its CSRF token is not asked for (authentication.md 6.6), its origin is (T10).
+        Route::page(POST, "/users/sign_out", Admits::WithoutToken, web::sign_out::submit),
+        Route::plain(GET, "/assets/{name}", web::assets::show),
+        Route::plain(GET, "/-/health", probes::health),
+        Route::plain(GET, "/-/liveness", probes::liveness),
+        Route::plain(GET, "/-/readiness", probes::readiness),
+    ]
+}
+
+pub struct Route {
+    pub method: Method,
+    pub path: &'static str,
+    /// `None`: a page, or something that looks at no credential at all.
+    pub demand: Option<Demand>,
+    pub params: &'static [Param],
+    serve: MethodRouter<App>,
+}
+
+/// Whom a page lets in, and what it asks of a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admits {
+    Anyone,
+    WithoutToken,
+    SignedIn,
+}
+
+impl Route {
+    /// An endpoint of the API. The order of the lines is that of authentication.md section 0, from stage 6 on.
+    pub fn api<C, P, R, F, Fut>(method: Method, path: &'static str, need: Need<C>, handler: F) -> Self
+    where
+        C: Send + 'static,
+        P: Params + 'static,
+        R: IntoResponse,
+        Fut: Future<Output = Result<R, Error>> + Send,
+        F: Fn(App, C, P) -> Fut + Clone + Send + Sync + 'static,
+    {
+        let demand = need.demand();
+        let need = std::sync::Arc::new(need);
+        let serve = async move |State(app): State<App>, captures: RawPathParams, request: Request<Body>| {
+            let app = app.asked_from(road::peer(&request));
+            let answered = async {
+                let asked = read::<P>(&app, &captures, request).await?;
+                #[cfg(feature = "faults")]
+                app.faults.endpoint(asked.parts.uri.path());
+                let early = match demand.judged {
+                    Judged::AfterParameters => Some(P::parse(&asked)?),
+                    Judged::BeforeParameters => None,
+                };
+                let mut shown = Shown::in_head(&asked.parts, asked.peer);
+                if let Some(body) = &asked.body {
+                    shown = shown.and_in_body(body);
+                }
+                let who = app.judge(&shown, &demand).await?;
+                let caller = need.admit(who, &shown)?;
+                let params = match early {
+                    Some(params) => params,
+                    None => P::parse(&asked)?,
+                };
+                Ok(handler(app.clone(), caller, params).await?.into_response())
+            };
+            match answered.await {
+                Ok(response) => response,
+                Err(error) => road::refused(error, |error| error.api(&app.urls)),
+            }
+        };
+        Self { serve: on(filter(&method), serve), method, path, demand: Some(demand), params: P::DECLARED }
+    }
+
+    /// A page for people: sessions count, tokens never do (T10).
+    pub fn page<P, R, F, Fut>(method: Method, path: &'static str, admits: Admits, handler: F) -> Self
+    where
+        P: Params + 'static,
+        R: IntoResponse,
+        Fut: Future<Output = Result<R, Error>> + Send,
+        F: Fn(App, Visitor, P) -> Fut + Clone + Send + Sync + 'static,
+    {
+        let serve = async move |State(app): State<App>, captures: RawPathParams, request: Request<Body>| {
+            let app = app.asked_from(road::peer(&request));
+            let answered = async {
+                let asked = read::<P>(&app, &captures, request).await?;
+                let visitor = Visitor::arrive(&app, &asked, admits).await?;
+                if admits == Admits::SignedIn && visitor.identity.is_none() {
+                    return Ok(web::to_sign_in(&app, &visitor));
+                }
+                let params = P::parse(&asked)?;
+                Ok(handler(app.clone(), visitor, params).await?.into_response())
+            };
+            match answered.await {
+                Ok(response) => response,
+                Err(error) => road::refused(error, |error| web::failure(error, &app)),
+            }
+        };
+        Self { serve: on(filter(&method), serve), method, path, demand: None, params: P::DECLARED }
+    }
+
+    /// Something that looks at no credential.
+    pub fn plain<R, F, Fut>(method: Method, path: &'static str, handler: F) -> Self
+    where
+        R: IntoResponse,
+        Fut: Future<Output = R> + Send,
+        F: Fn(App, String) -> Fut + Clone + Send + Sync + 'static,
+    {
+        let serve = async move |State(app): State<App>, captures: RawPathParams| {
+            let name = captures.iter().next().map_or_else(String::new, |(_, value)| value.to_owned());
+            handler(app, name).await.into_response()
+        };
+        Self { serve: on(filter(&method), serve), method, path, demand: None, params: &[] }
+    }
+
+    /// The path with every `{name}` filled in by a value of its kind.
+    pub fn example(&self, value: impl Fn(Kind) -> String) -> String {
+        let captured = self.params.iter().filter(|param| param.place == Place::Path);
+        captured
+            .fold(self.path.to_owned(), |path, param| path.replace(&format!("{{{}}}", param.name), &value(param.kind)))
+    }
+
+    /// Whether the last segment may hold any character, so that a suffix belongs to it (authentication.md 1.4).
+    pub fn ends_freely(&self) -> bool {
+        let last = self.params.iter().find(|param| self.path.ends_with(&format!("/{{{}}}", param.name)));
+        last.is_some_and(|param| param.kind == Kind::Text) || self.path.starts_with("/assets/")
+    }
+}
+
+/// The only caller of `Router::route`.
+#[allow(clippy::disallowed_methods)]
+pub fn router(table: Vec<Route>, app: App) -> Router {
+    let routes = table.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.serve));
+    routes.fallback(no_route).method_not_allowed_fallback(no_route).with_state(app)
+}
+
+async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
+    if request.uri().path().starts_with("/api") {
+        return road::refused(Error::NoRoute, |error| error.api(&app.urls));
+    }
+    let captures = Vec::new();
+    let peer = road::peer(&request);
+    let limits = limits(&app);
+    let answered = async {
+        let asked = Asked::read(request, captures, peer, limits).await?;
+        let visitor = Visitor::arrive(&app, &asked, Admits::WithoutToken).await?;
+        match visitor.identity {
+            Some(_) => Err(Error::NoRoute),
+            None => Ok(web::to_sign_in(&app, &visitor)),
+        }
+    };
+    match answered.await {
+        Ok(response) => response,
+        Err(error) => road::refused(error, |error| web::failure(error, &app)),
+    }
+}
+
+async fn read<P: Params>(app: &App, captures: &RawPathParams, request: Request<Body>) -> Result<Asked, Error> {
+    let captures: Vec<(String, String)> = captures.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+    for (name, value) in &captures {
+        let kind = P::DECLARED.iter().find(|param| param.name == name).map(|param| param.kind);
+        // A number that is none is no route at all, and no credential is looked at.
+        if kind == Some(Kind::Integer) && (!value.bytes().all(|b| b.is_ascii_digit()) || value.parse::<i64>().is_err())
+        {
+            return Err(Error::NoRoute);
+        }
+    }
+    let peer: Option<IpAddr> = road::peer(&request);
+    let form = has_body(request.headers()) && matches!(media_type(request.headers()), Media::Form | Media::Multipart);
+    let asked = Asked::read(request, captures, peer, limits(app)).await?;
+    let in_form = form && asked.body.as_ref().is_some_and(|body| body.contains_key("access_token"));
+    // The other half of the guard that road.rs runs on the head (authentication.md 1.3); JSON is not seen by it.
+    if in_form && road::bearer_header(&asked.parts.headers) {
+        return Err(Error::TwoBearers);
+    }
+    Ok(asked)
+}
+
+fn limits(app: &App) -> Limits {
+    Limits { body: app.settings.limits.body.0 as usize, time: app.settings.limits.body_time.0 }
+}
+
+fn filter(method: &Method) -> MethodFilter {
+    MethodFilter::try_from(method.clone()).expect("a method that can be routed")
+}

@@ -1,0 +1,74 @@
+//! The socket: accepting, limits, and a graceful end.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::road::Road;
+use crate::{job, router};
+
+/// Answers until `stop`, then lets what is under way end.
+pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
+    let road = Arc::new(Road::new(app.clone(), router::table()));
+    let limits = &app.settings.limits;
+    let places = Arc::new(Semaphore::new(limits.connections.max(1)));
+    let graceful = GracefulShutdown::new();
+    let housekeeping = tokio::spawn(job::housekeeping(app.clone(), stop.clone()));
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.head_time.0)
+        .max_buf_size((limits.head.0 as usize).max(8192))
+        .max_headers(256);
+    loop {
+        let place = tokio::select! {
+            () = stop.cancelled() => break,
+            place = places.clone().acquire_owned() => place,
+        };
+        let (socket, peer) = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    // Out of file descriptors, most likely; others must close before it gets better.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        let _ = socket.set_nodelay(true);
+        let road = road.clone();
+        let address: IpAddr = peer.ip();
+        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let road = road.clone();
+            async move { Ok::<_, std::convert::Infallible>(road.travel(request.map(Body::new), Some(address)).await) }
+        });
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(socket), service));
+        tokio::spawn(async move {
+            // What breaks here is between us and the other side; it has been answered where it could be.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    let drained = tokio::time::timeout(limits.drain.0, pin!(graceful.shutdown())).await;
+    if drained.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+    let _ = housekeeping.await;
+}
+
+/// The address in the form that goes into a URL.
+pub fn base_url(address: SocketAddr) -> String {
+    format!("http://{address}")
+}

@@ -1,0 +1,259 @@
+//! Pages for people. They take sessions, never tokens (T10), and call the API with the session cookie.
+
+use std::net::IpAddr;
+
+use askama::Template;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tollhouse_auth::shown::session_cookie;
+use tollhouse_domain::denial::Denial;
+use tollhouse_domain::identity::Identity;
+use tollhouse_domain::secret::{CsrfSecret, Plaintext};
+
+use crate::app::App;
+use crate::asked::Asked;
+use crate::error::{self, Error};
+use crate::router::Admits;
+
+pub mod assets;
+pub mod home;
+pub mod sign_in;
+pub mod sign_out;
+
+/// Who came to a page.
+pub struct Visitor {
+    pub identity: Option<Identity>,
+    /// The session cookie, or the one that is about to be set.
+    pub session: String,
+    /// Whether that cookie must be set.
+    pub fresh: bool,
+    pub notice: Option<Notice>,
+    pub address: Option<IpAddr>,
+    pub user_agent: Option<String>,
+    pub form: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A sentence for the next page, carried in a cookie of its own for a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    SignInFirst,
+    Reactivated,
+    SignedOut,
+}
+
+impl Visitor {
+    /// T10, T12: the name, the origin and the CSRF token, before anything else.
+    pub async fn arrive(app: &App, asked: &Asked, admits: Admits) -> Result<Self, Error> {
+        let headers = &asked.parts.headers;
+        if !app.urls.serves(headers) {
+            return Err(Error::WrongHost);
+        }
+        let reads = [Method::GET, Method::HEAD].contains(&asked.parts.method);
+        let cookie = session_cookie(headers);
+        let form = asked.body.clone().unwrap_or_default();
+        if !reads {
+            if foreign(app, headers) {
+                return Err(Error::Forged);
+            }
+            let secret = cookie.as_deref().map(|id| CsrfSecret::of_session(id.as_bytes()));
+            let token = match form.get("authenticity_token") {
+                Some(serde_json::Value::String(token)) => Some(token.as_bytes()),
+                _ => headers.get("x-csrf-token").map(HeaderValue::as_bytes),
+            };
+            let owned = secret.zip(token).is_some_and(|(secret, token)| secret.accepts(token));
+            if !owned && admits != Admits::WithoutToken {
+                return Err(Error::Forged);
+            }
+        }
+        let identity = match &cookie {
+            Some(session) => match app.auth.session(session, app.now()).await {
+                // Somebody who may not come in may still sign in as somebody else, or out.
+                Err(Denial::Account(_)) if admits != Admits::SignedIn => None,
+                known => known?,
+            },
+            None => None,
+        };
+        let kept = cookie.filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+        let fresh = kept.is_none();
+        let session = kept.map_or_else(|| Plaintext::session().reveal().to_owned(), |id| id.into_owned());
+        let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Ok(Self { identity, session, fresh, notice: notice(headers), address: asked.peer, user_agent, form })
+    }
+
+    pub fn csrf_token(&self) -> String {
+        CsrfSecret::of_session(self.session.as_bytes()).mask()
+    }
+}
+
+/// A browser says where a form stands. Our pages send no referrer, so it says `null` and vouches for them with
+/// `Sec-Fetch-Site`, which no page can forge; without that `null` is foreign.
+fn foreign(app: &App, headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("null"));
+    let site = text(SEC_FETCH_SITE);
+    match text(header::ORIGIN) {
+        Some("null") => site != Some("same-origin"),
+        Some(origin) => !app.urls.is_own_origin(origin),
+        None => site.is_some_and(|site| site != "same-origin" && site != "none"),
+    }
+}
+
+/// A page that is about to be sent.
+pub struct Html {
+    response: Response,
+}
+
+impl Html {
+    pub fn page(app: &App, status: StatusCode, template: &impl Template) -> Result<Self, Error> {
+        let text = template.render().map_err(|_| Error::Internal)?;
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        // Under plain http a browser vouches for nothing, and `no-referrer` would make every form foreign.
+        let vouched = app.urls.is_https() || app.urls.is_local();
+        let referrer = if vouched { "no-referrer" } else { "same-origin" };
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static(referrer));
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        Ok(Self { response })
+    }
+
+    pub fn redirect(to: &'static str) -> Self {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::FOUND;
+        let headers = response.headers_mut();
+        headers.insert(header::LOCATION, HeaderValue::from_static(to));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Self { response }
+    }
+
+    pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.response.headers_mut().insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    /// T9. A browser-session cookie: the server alone knows when it ends.
+    pub fn session(self, app: &App, session: &str) -> Self {
+        self.cookie(format!("_gitlab_session={session}; {}", attributes(app)))
+    }
+
+    pub fn forget_session(self, app: &App) -> Self {
+        self.cookie(format!("_gitlab_session=; Max-Age=0; {}", attributes(app)))
+    }
+
+    pub fn notice(self, app: &App, notice: Notice) -> Self {
+        self.cookie(format!("{NOTICE}={}; Max-Age=60; {}", notice.code(), attributes(app)))
+    }
+
+    /// What every page shows once: sets the cookie that is new, takes away the notice that was read.
+    pub fn to(self, app: &App, visitor: &Visitor) -> Self {
+        let page = if visitor.fresh { self.session(app, &visitor.session) } else { self };
+        match visitor.notice {
+            Some(_) => page.cookie(format!("{NOTICE}=; Max-Age=0; {}", attributes(app))),
+            None => page,
+        }
+    }
+
+    fn cookie(mut self, cookie: String) -> Self {
+        if let Ok(value) = HeaderValue::try_from(cookie) {
+            self.response.headers_mut().append(header::SET_COOKIE, value);
+        }
+        self
+    }
+}
+
+impl IntoResponse for Html {
+    fn into_response(self) -> Response {
+        self.response
+    }
+}
+
+pub fn to_sign_in(app: &App, _: &Visitor) -> Response {
+    Html::redirect("/users/sign_in").notice(app, Notice::SignInFirst).into_response()
+}
+
+/// A failure as a page.
+pub fn failure(error: &Error, app: &App) -> Response {
+    let wire = error.wire(&app.urls);
+    let (title, text) = match error {
+        Error::Denied(Denial::Account(fault)) => ("You cannot come in", error::account(*fault, &app.urls)),
+        Error::NoRoute | Error::NotFound(_) => ("Nothing here", "There is no page at this address.".to_owned()),
+        Error::Forged => (
+            "This form is out of date",
+            "It was sent from another page, or your session has changed since it was shown. Go back and load the page \
+             again."
+                .to_owned(),
+        ),
+        Error::WrongHost => (
+            "Wrong name",
+            "This server does not answer under that name. Its operator can add it to external_hosts.".to_owned(),
+        ),
+        Error::Busy => ("Too many people are signing in", "Please try again in a few seconds.".to_owned()),
+        Error::Unavailable | Error::Full => ("Not available", "Please try again in a moment.".to_owned()),
+        Error::BadRequest(_) | Error::Malformed | Error::TooManyParameters | Error::Parameters(_) => {
+            ("That cannot be read", "The form was not filled in the way this page sends it.".to_owned())
+        }
+        _ => ("Something went wrong", "The request could not be answered.".to_owned()),
+    };
+    let page = Failure { title, text: &text, demo: app.demo };
+    let mut response = match Html::page(app, wire.status, &page) {
+        Ok(page) => page.into_response(),
+        Err(_) => wire.status.into_response(),
+    };
+    if let Some(seconds) = wire.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+#[derive(Template)]
+#[template(path = "failure.html")]
+struct Failure<'a> {
+    title: &'a str,
+    text: &'a str,
+    demo: bool,
+}
+
+impl Notice {
+    const ALL: [Self; 3] = [Self::SignInFirst, Self::Reactivated, Self::SignedOut];
+
+    const fn code(self) -> &'static str {
+        match self {
+            Self::SignInFirst => "sign_in_first",
+            Self::Reactivated => "reactivated",
+            Self::SignedOut => "signed_out",
+        }
+    }
+
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::SignInFirst => "You need to sign in before continuing.",
+            Self::Reactivated => {
+                "Welcome back! Your account had been deactivated due to inactivity but is now reactivated."
+            }
+            Self::SignedOut => "You are signed out.",
+        }
+    }
+}
+
+fn notice(headers: &HeaderMap) -> Option<Notice> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let values = cookies.flat_map(|text| text.split("; ")).filter_map(|cookie| cookie.split_once('='));
+    let code = values.filter(|(name, _)| *name == NOTICE).map(|(_, value)| value).last()?;
+    Notice::ALL.into_iter().find(|notice| notice.code() == code)
+}
+
+fn attributes(app: &App) -> &'static str {
+    match (app.urls.is_https(), app.settings.compat.cookie.is_gitlab()) {
+        (false, _) => "Path=/; HttpOnly; SameSite=Lax",
+        (true, false) => "Path=/; HttpOnly; Secure; SameSite=Lax",
+        (true, true) => "Path=/; HttpOnly; Secure; SameSite=None",
+    }
+}
+
+const NOTICE: &str = "_tollhouse_notice";
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";

@@ -1,0 +1,81 @@
+//! `GET|POST /users/sign_in` (authentication.md 6.5).
+
+use askama::Template;
+use axum::http::StatusCode;
+use serde_json::Value;
+use tollhouse_domain::secret::Plaintext;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::operations::sign_in::{Attempt, Refusal, SignIn, sign_in};
+use crate::web::{Html, Notice, Visitor};
+
+pub async fn form(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
+    if visitor.identity.is_some() {
+        return Ok(Html::redirect("/"));
+    }
+    let notice = visitor.notice.map(|notice| notice.sentence());
+    page(&app, &visitor, "", notice, None)
+}
+
+pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
+    if visitor.identity.is_some() {
+        return Ok(Html::redirect("/"));
+    }
+    let (login, password) = filled_in(&visitor).ok_or(Error::BadRequest(None))?;
+    let attempt = Attempt {
+        login: login.trim(),
+        password: Plaintext::new(password.to_owned()),
+        address: visitor.address,
+        user_agent: visitor.user_agent.as_deref(),
+        session: Some(&visitor.session),
+    };
+    let alert = match sign_in(&app, attempt).await? {
+        SignIn::In { session, reactivated } => {
+            let page = Html::redirect("/").session(&app, session.reveal());
+            return Ok(if reactivated { page.notice(&app, Notice::Reactivated) } else { page });
+        }
+        SignIn::Wrong => "Invalid login or password.",
+        SignIn::Refused(Refusal::Blocked) => {
+            "Your account has been blocked. Please contact your GitLab administrator if you think this is an error."
+        }
+        SignIn::Refused(Refusal::PendingApproval) => {
+            "Your account is pending approval from your GitLab administrator and hence blocked. Please contact your GitLab administrator if you think this is an error."
+        }
+        SignIn::Refused(Refusal::Internal) => {
+            "Your account does not have the required permission to login. Please contact your GitLab administrator if you think this is an error."
+        }
+        SignIn::Refused(Refusal::Unconfirmed) => "You have to confirm your account before continuing.",
+    };
+    page(&app, &visitor, login, None, Some(alert))
+}
+
+/// `user[login]` and `user[password]`, both text.
+fn filled_in(visitor: &Visitor) -> Option<(&str, &str)> {
+    let Some(Value::Object(user)) = visitor.form.get("user") else { return None };
+    match (user.get("login"), user.get("password")) {
+        (Some(Value::String(login)), Some(Value::String(password))) => Some((login, password)),
+        _ => None,
+    }
+}
+
+fn page(
+    app: &App,
+    visitor: &Visitor,
+    login: &str,
+    notice: Option<&'static str>,
+    alert: Option<&'static str>,
+) -> Result<Html, Error> {
+    let page = SignInPage { login, notice, alert, csrf_token: visitor.csrf_token(), demo: app.demo };
+    Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor))
+}
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage<'a> {
+    login: &'a str,
+    notice: Option<&'static str>,
+    alert: Option<&'static str>,
+    csrf_token: String,
+    demo: bool,
+}

@@ -1,0 +1,119 @@
+"""A person with a browser: sign in, see one's projects, sign out."""
+
+import json
+import shutil
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from house import PARTS, Demo, call, check, expect, folder, with_token
+
+SCREENS = PARTS / "screens"
+SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
+FLAGS = """--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --no-proxy-server --disable-quic
+           --disable-background-networking --disable-component-update --disable-sync""".split()
+
+
+def open_browser(profile):
+    options = webdriver.ChromeOptions()
+    # Both are named, else selenium looks for them, and may try to download them.
+    options.binary_location = shutil.which("chromium")
+    for flag in [*FLAGS, f"--user-data-dir={profile}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    browser.set_page_load_timeout(30)
+    return browser
+
+
+class Walk:
+    def __init__(self, browser, facts):
+        self.browser = browser
+        self.facts = facts
+
+    def open(self, path):
+        self.browser.get(self.facts.base_url + path)
+
+    def path(self):
+        return self.browser.current_url.removeprefix(self.facts.base_url)
+
+    def text(self):
+        return self.browser.find_element(By.TAG_NAME, "body").text
+
+    def wait_for(self, done, what):
+        WebDriverWait(self.browser, 20).until(lambda _: done(), f"waited for {what}; {self.path()}: {self.text()[:200]}")
+
+    def fill_in(self, password):
+        for name, value in ("user[login]", self.facts.user_login), ("user[password]", password):
+            field = self.browser.find_element(By.NAME, name)
+            field.clear()
+            field.send_keys(value)
+        field.send_keys(Keys.ENTER)
+
+    def picture(self, page):
+        """Both sizes; nobody should have to scroll sideways."""
+        SCREENS.mkdir(parents=True, exist_ok=True)
+        for size, (width, height) in SIZES.items():
+            metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "narrow"}
+            self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+            self.browser.save_screenshot(str(SCREENS / f"{page}-{size}.png"))
+            needed = self.browser.execute_script("return document.documentElement.scrollWidth")
+            assert needed <= width, f"{page} needs {needed} of {width} pixels"
+        self.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def complaints(self):
+        """What the console holds against the pages; browsers ask for an icon on their own."""
+        grave = [entry for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
+        return [entry["message"] for entry in grave if "/favicon.ico" not in entry["message"]]
+
+
+with folder() as cwd, folder() as profile, Demo(cwd) as demo:
+    facts = demo.facts
+    private = call(facts.base_url, f"/api/v4/projects/{facts.private_project_id}", headers=with_token(facts.user_token))
+    browser = open_browser(profile)
+    walk = Walk(browser, facts)
+    try:
+        with check("chromium: without a session / leads to the sign-in page"):
+            walk.open("/")
+            expect("path", walk.path(), "/users/sign_in")
+            walk.picture("sign-in")
+
+        with check("chromium: a wrong password is told"):
+            walk.fill_in("not " + facts.user_password)
+            walk.wait_for(lambda: "Invalid login or password." in walk.text(), "the alert")
+
+        with check("chromium: the right password leads to one's projects"):
+            walk.open("/users/sign_in")
+            walk.fill_in(facts.user_password)
+            walk.wait_for(lambda: walk.path() == "/", "the first page")
+            name = json.loads(private.text)["name"]
+            walk.wait_for(lambda: name in walk.text(), f"the private project {name!r}")
+            walk.picture("projects")
+
+        with check("chromium: the page itself asked the API, with the cookie alone"):
+            asked = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+            assert any("/api/v4/projects" in url for url in asked), f"asked for {asked}"
+            assert not any("token" in url for url in asked), f"a token in {asked}"
+
+        with check("chromium: scripts cannot read the session cookie"):
+            seen = browser.execute_script("return document.cookie")
+            assert "_gitlab_session" not in seen, seen
+            cookie = browser.get_cookie("_gitlab_session")
+            expect("attributes", (cookie["httpOnly"], cookie["sameSite"], cookie["path"]), (True, "Lax", "/"))
+
+        with check("chromium: the page's button signs out"):
+            form = browser.find_element(By.CSS_SELECTOR, "form[action$='/users/sign_out']")
+            form.find_element(By.CSS_SELECTOR, "button, input[type=submit]").click()
+            walk.wait_for(lambda: walk.path() == "/users/sign_in", "the sign-in page")
+            walk.open("/")
+            expect("path afterwards", walk.path(), "/users/sign_in")
+            old = call(facts.base_url, "/api/v4/user", headers={"Cookie": f"_gitlab_session={cookie['value']}"})
+            expect("status with the old cookie", old.status, 401)
+
+        with check("chromium: the console has nothing to complain of"):
+            expect("complaints", walk.complaints(), [])
+    finally:
+        browser.quit()

@@ -1,0 +1,68 @@
+"""Every line that `tollhouse demo` prints for pasting works when it is pasted, in the order printed."""
+
+import json
+import re
+import subprocess
+import time
+
+from house import Server, check, folder, until
+
+SPELLINGS = {
+    "private_token=": r"[?&]private_token=",
+    "PRIVATE-TOKEN": r"(?i)private-token:",
+    "Bearer": r"Authorization: Bearer",
+    "access_token=": r"[?&]access_token=",
+    "the session cookie": r" -b | --cookie |_gitlab_session",
+}
+
+
+class PlainDemo(Server):
+    def __init__(self, cwd):
+        super().__init__(cwd, "demo", "--listen", "127.0.0.1:0")
+
+    def find_url(self):
+        found = re.search(r"curl .*?(http://127\.0\.0\.1:\d+)", self.output())
+        return found and found[1]
+
+    def lines_to_paste(self):
+        joined = self.output().replace("\\\n", " ")
+        return [line.strip() for line in joined.splitlines() if line.strip().startswith("curl ")]
+
+
+def paste(lines, cwd):
+    """All lines in one shell, as a person would: files and variables of one are there for the next."""
+    script = ['curl() { command curl --fail-with-body -sS --max-time 10 "$@"; }']
+    for number, line in enumerate(lines):
+        script += [f"{{ {line}", f"}} >{number}.out 2>{number}.err", f"echo $? >{number}.code"]
+    limit = 15 * len(lines)
+    subprocess.run(["bash", "-c", "\n".join(script)], cwd=cwd, stdin=subprocess.DEVNULL, timeout=limit, check=True)
+
+
+def quiet_for_a_moment(demo):
+    before = demo.output()
+    time.sleep(0.5)
+    return demo.output() == before
+
+
+def shown(line):
+    """A line as it may stand in a log: without what it reveals."""
+    return re.sub(r"glpat-[\w.-]+", "glpat-…", line)[:120]
+
+
+with folder() as cwd, PlainDemo(cwd) as demo:
+    # The lines are complete when no more come.
+    until(lambda: quiet_for_a_moment(demo), "the last line")
+    lines = demo.lines_to_paste()
+
+    for name, pattern in SPELLINGS.items():
+        with check(f"curl: a line with {name} is printed"):
+            assert any(re.search(pattern, line) for line in lines), f"none of {len(lines)} lines"
+
+    with folder() as shell:
+        paste(lines, shell)
+        for number, line in enumerate(lines):
+            with check(f"curl: {shown(line)}"):
+                out, err, code = ((shell / f"{number}.{part}").read_text() for part in ("out", "err", "code"))
+                assert code.strip() == "0", f"{err} {out}"
+                if "/api/" in line:
+                    json.loads(out)
