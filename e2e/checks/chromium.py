@@ -4,6 +4,7 @@ import json
 import shutil
 
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -44,7 +45,11 @@ class Walk:
         return self.browser.find_element(By.TAG_NAME, "body").text
 
     def wait_for(self, done, what):
-        WebDriverWait(self.browser, 20).until(lambda _: done(), f"waited for {what}; {self.path()}: {self.text()[:200]}")
+        try:
+            # Between two pages there may be no body, or one that is gone by the time it is read.
+            WebDriverWait(self.browser, 20, ignored_exceptions=[WebDriverException]).until(lambda _: done())
+        except TimeoutException:
+            raise AssertionError(f"waited for {what} at {self.path()}: {self.text()}") from None
 
     def fill_in(self, password):
         for name, value in ("user[login]", self.facts.user_login), ("user[password]", password):

@@ -1,4 +1,4 @@
-"""Every line that `tollhouse demo` prints for pasting works when it is pasted, in the order printed."""
+"""Every line that `tollhouse demo` prints for pasting does what is said above it, pasted in the order printed."""
 
 import json
 import re
@@ -15,6 +15,9 @@ SPELLINGS = {
     "the session cookie": r" -b | --cookie |_gitlab_session",
 }
 
+# What is said above the lines that show a refusal, and the status of that.
+REFUSALS = {"No such token": 401, "A token that may only read, shown for a write": 403}
+
 
 class PlainDemo(Server):
     def __init__(self, cwd):
@@ -25,8 +28,14 @@ class PlainDemo(Server):
         return found and found[1]
 
     def lines_to_paste(self):
-        joined = self.output().replace("\\\n", " ")
-        return [line.strip() for line in joined.splitlines() if line.strip().startswith("curl ")]
+        """Pairs: a line, and what is said above it."""
+        said, pairs = "", []
+        for line in map(str.strip, self.output().replace("\\\n", " ").splitlines()):
+            if line.startswith("curl "):
+                pairs.append((line, said))
+            elif line:
+                said = line
+        return pairs
 
 
 def paste(lines, cwd):
@@ -46,13 +55,15 @@ def quiet_for_a_moment(demo):
 
 def shown(line):
     """A line as it may stand in a log: without what it reveals."""
-    return re.sub(r"glpat-[\w.-]+", "glpat-…", line)[:120]
+    line = re.sub(r"http://127[.\d]+:\d+", "", line)
+    return re.sub(r"(glpat-|_gitlab_session=|X-CSRF-Token: )[\w.-]+", r"\1…", line)
 
 
 with folder() as cwd, PlainDemo(cwd) as demo:
     # The lines are complete when no more come.
     until(lambda: quiet_for_a_moment(demo), "the last line")
-    lines = demo.lines_to_paste()
+    pairs = demo.lines_to_paste()
+    lines = [line for line, _ in pairs]
 
     for name, pattern in SPELLINGS.items():
         with check(f"curl: a line with {name} is printed"):
@@ -60,9 +71,13 @@ with folder() as cwd, PlainDemo(cwd) as demo:
 
     with folder() as shell:
         paste(lines, shell)
-        for number, line in enumerate(lines):
+        for number, (line, said) in enumerate(pairs):
             with check(f"curl: {shown(line)}"):
                 out, err, code = ((shell / f"{number}.{part}").read_text() for part in ("out", "err", "code"))
-                assert code.strip() == "0", f"{err} {out}"
+                refusal = next((status for words, status in REFUSALS.items() if said.startswith(words)), None)
+                if refusal:
+                    assert f"returned error: {refusal}" in err, f"expected {refusal}: {err} {out}"
+                else:
+                    assert code.strip() == "0", f"{err} {out}"
                 if "/api/" in line:
                     json.loads(out)

@@ -27,7 +27,7 @@ with folder() as cwd:
     serve = "serve", "--database", f"sqlite:{database}", "--listen", "127.0.0.1:0"
 
     with check("start: serve refuses a demo's database unless told"):
-        refused(run(*serve, cwd=cwd), 1, "--demo-data")
+        refused(run(*serve, cwd=cwd), 2, "--demo-data")
 
     with check("start: demo refuses a database that is not empty"):
         done = run("demo", "--listen", "127.0.0.1:0", "--database", f"sqlite:{database}", cwd=cwd)

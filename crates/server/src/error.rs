@@ -38,6 +38,7 @@ pub enum Error {
     MethodNotAllowed,
     BodyTooLarge,
     TargetTooLong,
+    HeadTooLarge,
     BodyTooSlow,
     /// A rotation that must not be decided yet (rotation.md rule 4).
     Settling {
@@ -126,6 +127,7 @@ impl Error {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::BodyTooLarge => "body_too_large",
             Self::TargetTooLong => "target_too_long",
+            Self::HeadTooLarge => "head_too_large",
             Self::BodyTooSlow => "body_too_slow",
             Self::Settling { .. } => "settling",
             Self::Busy => "busy",
@@ -152,7 +154,7 @@ impl Error {
             Self::Invalid(faults) => invalid(faults),
             Self::BadRequest(None) => message(400, "400 Bad request"),
             Self::BadRequest(Some(reason)) => message(400, &format!("400 Bad request - {reason}")),
-            Self::BrokenJson => wire(400, json!({"status": 400, "error": "Bad Request"}).to_string()),
+            Self::BrokenJson => wire(400, r#"{"status":400,"error":"Bad Request"}"#.to_owned()),
             Self::TooManyParameters => message(400, "400 Bad request - Too many parameters"),
             Self::MediaType(given) => framework(415, &format!("The provided content-type '{given}' is not supported.")),
             Self::Format(given) => framework(406, &format!("The requested format '{given}' is not supported.")),
@@ -163,6 +165,7 @@ impl Error {
             Self::MethodNotAllowed => message(405, "405 Method Not Allowed"),
             Self::BodyTooLarge => message(413, "413 Request Entity Too Large"),
             Self::TargetTooLong => message(414, "414 URI Too Long"),
+            Self::HeadTooLarge => message(431, "431 Request Header Fields Too Large"),
             Self::BodyTooSlow => message(408, "408 Request Timeout"),
             Self::Settling { seconds, .. } => retry(*seconds, "503 Service Unavailable"),
             Self::Busy => retry(5, "503 Service Unavailable - Too many passwords wait to be checked"),

@@ -5,7 +5,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
@@ -16,13 +17,18 @@ use tollhouse_domain::password::LONGEST_BYTES;
 use tollhouse_domain::secret::Plaintext;
 
 #[derive(Clone)]
-pub struct Hasher(Arc<Shared>);
+pub struct Hasher(Arc<Owner>);
 
+/// The threads end with the last of these.
+struct Owner(Arc<Shared>);
+
+#[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
     work: Condvar,
     /// What a password is compared with where there is no account, so that it costs the same.
-    nobody: String,
+    nobody: OnceLock<String>,
+    hashed: AtomicU64,
 }
 
 #[derive(Default)]
@@ -31,6 +37,7 @@ struct Queue {
     waiting: HashMap<IpAddr, Waiting>,
     turns: VecDeque<IpAddr>,
     count: usize,
+    closed: bool,
 }
 
 #[derive(Default)]
@@ -56,22 +63,18 @@ pub struct Place {
 impl Hasher {
     pub fn start() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            work: Condvar::new(),
-            nobody: hash_now(&Plaintext::password()),
-        });
+        let shared = Arc::new(Shared::default());
         for _ in 0..(cores / 2).max(1) {
             let shared = shared.clone();
             std::thread::spawn(move || shared.run());
         }
-        Self(shared)
+        Self(Arc::new(Owner(shared)))
     }
 
     /// Takes a place for one password of this address, or says that too many wait.
     pub fn place(&self, address: Option<IpAddr>) -> Result<Place, Busy> {
         let address = network(address.unwrap_or(NOWHERE));
-        let mut queue = self.0.lock();
+        let mut queue = self.0.0.lock();
         let mine = queue.waiting.get(&address).map_or(0, |waiting| waiting.count);
         if queue.count >= MOST || mine >= MOST_OF_ONE {
             return Err(Busy);
@@ -81,9 +84,14 @@ impl Hasher {
 
     /// The PHC string of a new password. It waits its turn like the others, but is not turned away.
     pub async fn hash(&self, password: &Plaintext) -> String {
-        let place = self.hold(&mut self.0.lock(), NOWHERE);
+        let place = self.hold(&mut self.0.0.lock(), NOWHERE);
         let password = password.clone();
         place.run(move || hash_now(&password)).await.unwrap_or_default()
+    }
+
+    /// How many passwords were hashed since the start.
+    pub fn hashed(&self) -> u64 {
+        self.0.0.hashed.load(Ordering::Relaxed)
     }
 
     fn hold(&self, queue: &mut Queue, address: IpAddr) -> Place {
@@ -101,9 +109,14 @@ impl Place {
             return false;
         }
         let real = digest.is_some();
-        let digest = digest.unwrap_or_else(|| self.hasher.0.nobody.clone());
         let password = password.clone();
-        self.run(move || verify_now(&password, &digest)).await.unwrap_or(false) && real
+        let shared = self.hasher.0.0.clone();
+        let work = move || {
+            let nobody = || shared.nobody.get_or_init(|| hash_now(&Plaintext::password()));
+            shared.hashed.fetch_add(1, Ordering::Relaxed);
+            verify_now(&password, digest.as_ref().unwrap_or_else(|| nobody()))
+        };
+        self.run(work).await.unwrap_or(false) && real
     }
 
     async fn run<T: Send + 'static>(mut self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
@@ -111,14 +124,14 @@ impl Place {
         let job: Job = Box::new(move || drop(tell.send(work())));
         self.used = true;
         {
-            let mut queue = self.hasher.0.lock();
+            let mut queue = self.hasher.0.0.lock();
             let jobs = &mut queue.waiting.entry(self.address).or_default().jobs;
             jobs.push_back(job);
             if jobs.len() == 1 {
                 queue.turns.push_back(self.address);
             }
         }
-        self.hasher.0.work.notify_one();
+        self.hasher.0.0.work.notify_one();
         told.await.ok()
     }
 }
@@ -126,8 +139,15 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if !self.used {
-            self.hasher.0.lock().leave(self.address);
+            self.hasher.0.0.lock().leave(self.address);
         }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.work.notify_all();
     }
 }
 
@@ -141,6 +161,7 @@ impl Shared {
             let mut queue = self.lock();
             let job = loop {
                 match queue.next() {
+                    None if queue.closed => return,
                     Some(job) => break job,
                     None => queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
                 }
@@ -217,7 +238,7 @@ mod tests {
         }
         assert!(hasher.place(address(9)).is_err(), "256 in all");
         held.clear();
-        assert!(hasher.0.lock().waiting.is_empty() && hasher.0.lock().count == 0);
+        assert!(hasher.0.0.lock().waiting.is_empty() && hasher.0.0.lock().count == 0);
     }
 
     #[tokio::test]
@@ -232,7 +253,7 @@ mod tests {
         assert!(!place().verify(&right, None).await);
         let long = Plaintext::new("x".repeat(LONGEST_BYTES + 1));
         assert!(!place().verify(&long, Some(digest)).await);
-        assert!(hasher.0.lock().waiting.is_empty());
+        assert!(hasher.0.0.lock().waiting.is_empty());
     }
 
     #[test]

@@ -80,6 +80,11 @@ impl Road {
         if target as u64 > self.app.settings.limits.target.0 {
             return Err(Error::TargetTooLong);
         }
+        // The parser bounds what it buffers; what came in one piece may still be more.
+        let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+        if (target + fields.sum::<usize>()) as u64 > self.app.settings.limits.head.0 {
+            return Err(Error::HeadTooLarge);
+        }
         let query = uri.query().unwrap_or_default();
         if malformed(uri.path().as_bytes()) || malformed(query.as_bytes()) || malformed_authorization(request.headers())
         {

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use tollhouse_domain::id::UserId;
+
 use crate::error::{Error, Result};
+use crate::tx::Tx;
 
 /// What fails from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,3 +37,19 @@ impl Faults {
         Ok(())
     }
 }
+
+/// There is no operation that deletes a user yet; the table is tested all the same.
+pub async fn delete_user(tx: &mut Tx, id: UserId) -> Result<()> {
+    for text in DELETIONS {
+        changed!(tx, sqlx::query(text).bind(id.0))?;
+    }
+    Ok(())
+}
+
+const DELETIONS: [&str; 4] = [
+    "DELETE FROM routes WHERE source_kind = 'namespace'
+        AND source_id IN (SELECT id FROM namespaces WHERE owner_id = $1)",
+    "UPDATE users SET namespace_id = NULL WHERE id = $1",
+    "DELETE FROM namespaces WHERE owner_id = $1",
+    "DELETE FROM users WHERE id = $1",
+];

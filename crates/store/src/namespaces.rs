@@ -268,7 +268,7 @@ statements! {
            AND (n.visibility >= $2 OR n.id IN (SELECT id FROM mine) OR n.id IN (SELECT id FROM upward))"
     );
 
-    COUNT_GROUPS = concat!(seen!(), "SELECT count(*) FROM (SELECT 1 ", filtered!(), " LIMIT 10001) some");
+    COUNT_GROUPS = concat!(seen!(), "SELECT count(*) FROM (SELECT 1 ", filtered!(), " LIMIT 10001) AS counted");
 
     GROUPS_BY_NAME = page!("lower(n.name), n.id");
     GROUPS_BY_NAME_DESCENDING = page!("lower(n.name) DESC, n.id DESC");

@@ -269,7 +269,7 @@ statements! {
         selected!(), " WHERE p.namespace_id = $4 AND ", may_see!(), " ORDER BY p.created_at DESC, p.id DESC LIMIT 100"
     );
 
-    COUNT = concat!("SELECT count(*) FROM (", filtered!(), " LIMIT 10001) some");
+    COUNT = concat!("SELECT count(*) FROM (", filtered!(), " LIMIT 10001) AS counted");
 
     BY_CREATED_AT = page!("p.created_at DESC, p.id DESC");
     BY_CREATED_AT_ASCENDING = page!("p.created_at, p.id");

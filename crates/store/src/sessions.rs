@@ -6,6 +6,7 @@ use tollhouse_domain::secret::Digest;
 use tollhouse_domain::text::printable;
 use tollhouse_domain::time::Timestamp;
 
+use crate::db::Runs;
 use crate::error::{Error, Result};
 use crate::tx::Tx;
 
@@ -54,12 +55,19 @@ pub async fn keep_newest(tx: &mut Tx, user: UserId, keep: i64) -> Result<()> {
     Ok(())
 }
 
+/// How many there are, ended ones included until they are swept.
+pub async fn count(at: &mut impl Runs) -> Result<i64> {
+    on!(at, |c| sqlx::query_scalar(COUNT).fetch_one(c))
+}
+
 /// Sliding expiry, written in batches: it can neither revive nor hide a session (revocation.md section 6).
 pub(crate) async fn extend(tx: &mut Tx, digest: Digest, used_at: Timestamp, expires_at: Timestamp) -> Result<()> {
     changed!(tx, sqlx::query(EXTEND).bind(&digest.0[..]).bind(used_at.0).bind(expires_at.0)).map(drop)
 }
 
 statements! {
+    COUNT = "SELECT count(*) FROM sessions";
+
     INSERT = "
     INSERT INTO sessions (digest, user_id, created_at, extended_at, expires_at, address, user_agent)
     VALUES ($1, $2, $3, $3, $4, $5, $6)";

@@ -364,7 +364,7 @@ statements! {
         "SELECT ", columns!(), ", u.password_digest FROM users u WHERE u.lower_username = $1 OR u.lower_email = $1"
     );
 
-    COUNT = concat!("SELECT count(*) FROM (SELECT 1 ", filtered!(), " LIMIT 10001) some");
+    COUNT = concat!("SELECT count(*) FROM (SELECT 1 ", filtered!(), " LIMIT 10001) AS counted");
 
     LIST = concat!("SELECT ", columns!(), filtered!(), " ORDER BY u.id DESC LIMIT $9 OFFSET $10");
 
@@ -396,7 +396,7 @@ statements! {
     BOOK_ATTEMPT = "
     UPDATE users
        SET failed_attempts = CASE WHEN locked_until IS NULL THEN failed_attempts + 1 ELSE 1 END,
-           locked_until = CASE WHEN (CASE WHEN locked_until IS NULL THEN failed_attempts + 1 ELSE 1 END) >= $3 THEN $4 END
+           locked_until = CASE WHEN (CASE WHEN locked_until IS NULL THEN failed_attempts + 1 ELSE 1 END) >= $3 THEN CAST($4 AS BIGINT) END
      WHERE id = $1 AND (locked_until IS NULL OR locked_until <= $2)
     RETURNING failed_attempts";
 

@@ -93,7 +93,7 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
     let user_password = Plaintext::new(HEXLOWER.encode(&random::<8>()));
     let digest = app.hasher.hash(&user_password).await;
     let root_digest = app.hasher.hash(&Plaintext::password()).await;
-    let person = async |operation: users::Create| { made(app.perform(&operation, &By::system()).await) };
+    let person = async |operation: users::Create| made(app.perform(&operation, &By::system()).await);
     let root = person(users::Create {
         administrator: true,
         password_digest: Some(root_digest),
@@ -140,7 +140,7 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
         secret: None,
     };
     let user_token = made(app.perform(&token(ada, "demo", Scopes::from([Scope::Api])), &by).await)?.secret;
-    let reads = token(ada, "demo, reads only", Scopes::from([Scope::ReadApi]));
+    let reads = token(ada, "demo, reads only", Scopes::from([Scope::ReadApi, Scope::SelfRotate]));
     let read_token = made(app.perform(&reads, &by).await)?.secret;
     let admin = token(root, "demo", Scopes::from([Scope::Api, Scope::Sudo]));
     let admin_token = made(app.perform(&admin, &by).await)?.secret;
@@ -214,7 +214,7 @@ No such token
   curl -s -H 'PRIVATE-TOKEN: glpat-nobody-was-given-this' {base}/api/v4/user
 What a token is, and a successor for it (the old one is dead at once)
   curl -s -H 'PRIVATE-TOKEN: {read}' {base}/api/v4/personal_access_tokens/self
-  curl -s -X POST -H 'PRIVATE-TOKEN: {token}' {base}/api/v4/personal_access_tokens/self/rotate
+  curl -s -X POST -H 'PRIVATE-TOKEN: {read}' {base}/api/v4/personal_access_tokens/self/rotate
 
 Ctrl-C ends it.
 "

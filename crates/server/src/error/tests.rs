@@ -48,6 +48,7 @@ fn the_whole_table() {
         Error::MethodNotAllowed,
         Error::BodyTooLarge,
         Error::TargetTooLong,
+        Error::HeadTooLarge,
         Error::BodyTooSlow,
         Error::Settling { until: Timestamp(0), seconds: 7 },
         Error::Busy,

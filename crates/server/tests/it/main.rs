@@ -1,1 +1,104 @@
-fn main() {}
+//! The integration tests: each runs on SQLite and on PostgreSQL.
+//!
+//! A test whose name begins with an id of `docs/wire/cases.tsv` holds that case; one whose name begins with `t` and a
+//! number holds that rule of `docs/protocols/threats.md`. With `TOLLHOUSE_GARBLE=1` every answer of the server is
+//! garbled, and each of those tests must fail: a test that cannot fail is a defect.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)] // it speaks to whoever runs it
+#![allow(unreachable_pub)] // nobody reaches into a test
+
+mod cases;
+mod conformance;
+mod postgres;
+mod town;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::postgres::Postgres;
+use crate::town::{Engine, Town};
+
+/// One test, as a function of a fresh server.
+#[derive(Clone, Copy)]
+pub struct Case {
+    pub name: &'static str,
+    /// Lines of settings it needs.
+    pub settings: &'static str,
+    pub run: fn(Town) -> std::pin::Pin<Box<dyn Future<Output = ()>>>,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    let garbled = std::env::var("TOLLHOUSE_GARBLE").is_ok_and(|value| value == "1");
+    let mut all = cases::all();
+    if let Err(text) = conformance::check(&all) {
+        eprintln!("{text}");
+        return ExitCode::FAILURE;
+    }
+    if garbled {
+        all.retain(|case| conformance::named_by_an_id(case.name));
+        println!("garbled: every answer has its status plus one and its body reversed; each test must fail");
+    }
+    // They wait for databases more than they compute.
+    arguments.test_threads.get_or_insert(6);
+    let listing = arguments.list;
+    let postgres = if listing { None } else { Postgres::start().map(Arc::new) };
+    if postgres.is_none() && !listing {
+        if std::env::var_os("CI").is_some() {
+            eprintln!("PostgreSQL: no initdb was found, and CI must have it");
+            return ExitCode::FAILURE;
+        }
+        println!("PostgreSQL: no initdb was found, so the tests on it are left out");
+    }
+    let mut trials = Vec::new();
+    for case in all {
+        for engine in [Engine::Sqlite, Engine::Postgres] {
+            if engine == Engine::Postgres && postgres.is_none() {
+                continue;
+            }
+            let postgres = postgres.clone();
+            let name = format!("{}::{}", case.name, engine.name());
+            trials.push(Trial::test(name, move || judge(case, engine, postgres.as_deref(), garbled)));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if let Some(postgres) = postgres.and_then(Arc::into_inner) {
+        postgres.stop();
+    }
+    conclusion.exit_code()
+}
+
+fn judge(case: Case, engine: Engine, postgres: Option<&Postgres>, garbled: bool) -> Result<(), Failed> {
+    let outcome = run(case, engine, postgres, garbled);
+    match (garbled, outcome) {
+        (false, outcome) => outcome,
+        (true, Err(_)) => Ok(()),
+        (true, Ok(())) => Err("it passes though every answer is garbled".into()),
+    }
+}
+
+fn run(case: Case, engine: Engine, postgres: Option<&Postgres>, garbled: bool) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        local.block_on(&runtime, async {
+            let town = Town::found(engine, postgres, case.settings, garbled).await;
+            let leftovers = town.leftovers();
+            (case.run)(town).await;
+            leftovers
+        })
+    }));
+    match result {
+        Ok(leftovers) => {
+            runtime.block_on(leftovers.clear(postgres));
+            Ok(())
+        }
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(text.unwrap_or_else(|| "panicked".to_owned()).into())
+        }
+    }
+}

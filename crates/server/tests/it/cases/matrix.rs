@@ -1,0 +1,119 @@
+//! Every route with every credential in every place, against a rule that is written apart from the table.
+
+use axum::http::Method;
+use tollhouse::params::Kind;
+use tollhouse::router;
+use tollhouse_domain::scope::{Holder, Scope};
+
+use crate::town::{Ask, EXPIRED, M401, REVOKED, Town};
+
+cases![every_route_with_every_credential_in_every_place, routes_open_to_nobody];
+
+/// Routes of the API that answer somebody who shows nothing, by hand: a wrong demand would agree with itself.
+const OPEN: &[&str] = &[
+    "GET /api/v4/users",
+    "GET /api/v4/users/{id}",
+    "GET /api/v4/projects",
+    "GET /api/v4/projects/{id}",
+    "GET /api/v4/groups",
+    "GET /api/v4/groups/{id}",
+];
+
+/// Routes that look at no token, by hand.
+const TOKENLESS: &[&str] = &[
+    "GET /",
+    "GET /users/sign_in",
+    "POST /users/sign_in",
+    "POST /users/sign_out",
+    "GET /assets/{name}",
+    "GET /-/health",
+    "GET /-/liveness",
+    "GET /-/readiness",
+];
+
+/// What a scope opens, by the words of the specification (authentication.md 3.2).
+fn opens(scope: Scope, method: &Method, path: &str) -> bool {
+    let read = *method == Method::GET;
+    match scope {
+        Scope::Api => true,
+        _ if path.ends_with("/self") => true,
+        Scope::SelfRotate => path.ends_with("/self/rotate"),
+        Scope::ReadApi => read,
+        Scope::ReadUser => {
+            read && (path.contains("/user") || path.ends_with("/version") || path.ends_with("/metadata"))
+        }
+        _ => false,
+    }
+}
+
+type Place = (&'static str, fn(Ask, &str) -> Ask);
+
+const HEADERS: &[Place] =
+    &[("PRIVATE-TOKEN", |ask, token| ask.token(token)), ("Bearer", |ask, token| ask.bearer(token))];
+
+async fn every_route_with_every_credential_in_every_place(t: Town) {
+    let ada = t.user("ada").await;
+    let expired = ada.expired_token([Scope::Api]).await;
+    let revoked = ada.revoked_token([Scope::Api]).await;
+    let mut checked = 0;
+    for route in router::table() {
+        let name = format!("{} {}", route.method, route.path);
+        if TOKENLESS.contains(&name.as_str()) {
+            assert!(route.demand.is_none(), "{name}");
+            continue;
+        }
+        assert!(route.demand.is_some(), "{name} judges nobody and is not in the list");
+        let path = route.example(|kind| match kind {
+            Kind::Integer => ada.id.to_string(),
+            _ => "team%2Fapp".into(),
+        });
+        let ask = || t.ask(route.method.clone(), &path);
+        let in_query = |key: &str, token: &str| t.ask(route.method.clone(), &format!("{path}?{key}={token}"));
+        let mut refused = async |token: &str, body: &str| {
+            for (_, place) in HEADERS {
+                place(ask(), token).await.is(401, body);
+                checked += 1;
+            }
+            for key in ["private_token", "access_token", "bearer_token"] {
+                in_query(key, token).await.is(401, body);
+                checked += 1;
+            }
+        };
+        refused("glpat-unknown", M401).await;
+        refused(&expired, EXPIRED).await;
+        refused(&revoked, REVOKED).await;
+        let nobody = ask().await;
+        if OPEN.contains(&name.as_str()) {
+            assert_ne!(nobody.status.as_u16(), 401, "{name}");
+        } else {
+            nobody.is(401, M401);
+        }
+        for scope in Scope::ALL.iter().copied().filter(|scope| scope.holder() != Holder::ApplicationsOnly) {
+            // A token each: some of these routes use it up.
+            let token = ada.token_with_any([scope]).await;
+            let reply = ask().token(&token).await;
+            let insufficient = reply.body.contains("insufficient_scope");
+            assert_eq!(insufficient, !opens(scope, &route.method, route.path), "{name} with {scope}: {}", reply.body);
+            assert_ne!(reply.status.as_u16(), 401, "{name} with {scope}");
+            checked += 1;
+        }
+        let session = ada.session().await;
+        let reply = ask().session(&session).await;
+        let counts = route.method == Method::GET || OPEN.contains(&name.as_str());
+        assert_eq!(reply.status.as_u16() == 401, !counts, "{name} with a session alone");
+        let reply = ask().session(&session).with("x-csrf-token", &session.csrf()).await;
+        assert_ne!(reply.status.as_u16(), 401, "{name} with a session and its token");
+        checked += 3;
+    }
+    assert!(checked > 400, "{checked}");
+}
+
+async fn routes_open_to_nobody(t: Town) {
+    for route in router::table() {
+        let Some(demand) = route.demand else { continue };
+        let name = format!("{} {}", route.method, route.path);
+        assert_eq!(demand.anonymous, OPEN.contains(&name.as_str()), "{name}");
+        assert!(!demand.anonymous || route.method == Method::GET, "{name}: nobody writes");
+    }
+    t.get("/api/v4/projects").await.is(200, "[]");
+}

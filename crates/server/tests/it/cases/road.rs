@@ -1,0 +1,283 @@
+//! The road of a request: guards, spellings, pages of results, common headers (authentication.md 0, 2.2, 9;
+//! rest-api.md 1).
+
+use axum::http::Method;
+use serde_json::json;
+use tollhouse::app::Failed;
+use tollhouse::operations::Operation;
+use tollhouse_domain::access::Visibility;
+use tollhouse_domain::scope::Scope;
+use tollhouse_domain::time::Timestamp;
+use tollhouse_domain::user::{AccountState, UserKind};
+use tollhouse_store::tx::{Change, Tx};
+use tollhouse_store::users::{self, New};
+
+use crate::town::{M401, Reply, Town};
+
+cases![
+    auth_024_an_unknown_path_looks_at_no_token,
+    auth_025_something_like_a_version,
+    auth_026_version_3,
+    auth_150_a_body_of_another_type,
+    auth_152_nothing_may_be_loaded,
+    auth_177_a_crash,
+    auth_202_a_verb_that_is_not_there,
+    auth_204_another_type_on_an_unknown_path,
+    rest_001_an_unknown_path,
+    rest_002_version_3,
+    rest_004_the_wrong_method,
+    rest_006_a_page_without_asking,
+    rest_007_links_of_a_middle_page,
+    rest_008_more_than_ten_thousand,
+    rest_009_at_most_a_hundred,
+    rest_016_headers_of_every_answer,
+    rest_019_head_on_a_list,
+    rest_026_links_repeat_what_was_sent with "compat.links = 'gitlab'",
+    rest_027_a_json_body_of_a_get,
+    links_carry_no_credential,
+    a_form_body_of_a_get_is_read,
+    the_probes_answer_without_a_credential,
+    another_format_is_not_spoken,
+    a_page_beyond_the_end_is_empty,
+];
+
+const NO_ROUTE: &str = r#"{"error":"404 Not Found"}"#;
+const V3: &str = r#"{"error":"API V3 is no longer supported. Use API V4 instead."}"#;
+
+async fn auth_024_an_unknown_path_looks_at_no_token(t: Town) {
+    t.get("/api/v4/nope").token("unknown").await.is(404, NO_ROUTE);
+}
+
+async fn auth_025_something_like_a_version(t: Town) {
+    t.get("/api/v4_or_is_it").await.is(404, r#"{"error":"404 API Version Not Found"}"#);
+}
+
+async fn auth_026_version_3(t: Town) {
+    t.get("/api/v3/projects").await.is(410, V3);
+    t.post("/api/v3/user").await.is(410, V3);
+    t.get("/api/v3/user").await.is(401, M401);
+}
+
+async fn auth_150_a_body_of_another_type(t: Town) {
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    let png = r#"{"error":"The provided content-type 'image/png' is not supported."}"#;
+    t.ask(Method::PUT, "/api/v4/users/1").token(&token).body("image/png", "x").await.is(415, png);
+    t.post("/api/v4/projects").token(&token).body("image/png", "x").await.is(415, png);
+    t.post("/api/v4/projects?name=x").token(&token).body("application/json; charset=utf-8", "{}").await.has(201);
+    t.get("/api/v4/user").token(&token).with("content-type", "image/png").await.has(200);
+}
+
+async fn auth_152_nothing_may_be_loaded(t: Town) {
+    for target in ["/api/v4/groups", "/api/v4/user", "/api/v4/nope"] {
+        let reply = t.get(target).await;
+        assert_eq!(reply.header("content-security-policy"), Some("default-src 'none'"));
+    }
+    t.get("/api/v4/groups").await.has(200);
+}
+
+async fn auth_177_a_crash(t: Town) {
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    t.app.faults.crash("/api/v4/version");
+    let quiet = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let reply = t.get("/api/v4/version").token(&token).await;
+    std::panic::set_hook(quiet);
+    reply.is(500, r#"{"message":"500 Internal Server Error"}"#);
+    t.get("/api/v4/user").token(&token).await.has(200);
+}
+
+async fn auth_202_a_verb_that_is_not_there(t: Town) {
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    for (method, path) in [(Method::DELETE, "/api/v4/user"), (Method::PATCH, "/api/v4/projects")] {
+        for ask in [t.ask(method.clone(), path), t.ask(method.clone(), path).token(&token)] {
+            assert_eq!(ask.await.is(404, NO_ROUTE).header("allow"), None);
+        }
+    }
+}
+
+async fn auth_204_another_type_on_an_unknown_path(t: Town) {
+    let body = r#"{"error":"The provided content-type 'application/xml' is not supported."}"#;
+    t.post("/api/v4/nope").body("application/xml", "<x/>").await.is(415, body);
+}
+
+async fn rest_001_an_unknown_path(t: Town) {
+    for path in ["/api/v4/nope", "/api/v4", "/api", "/api/v5/user", "/api/v4/user/nope", "/api/v4//user"] {
+        t.get(path).await.is(404, NO_ROUTE);
+    }
+}
+
+async fn rest_002_version_3(t: Town) {
+    t.get("/api/v3/projects").token("unknown").await.is(410, V3);
+}
+
+async fn rest_004_the_wrong_method(t: Town) {
+    let reply = t.post("/api/v4/version").await;
+    assert_eq!(reply.is(404, NO_ROUTE).header("allow"), None);
+}
+
+async fn some_groups(t: &Town, count: usize) {
+    for i in 0..count {
+        t.group(&format!("g{i:02}"), Visibility::Public).await;
+    }
+}
+
+/// `x-page`, `x-per-page`, `x-next-page`, `x-prev-page`, `x-total`, `x-total-pages`.
+fn paging(reply: &Reply) -> [Option<&str>; 6] {
+    ["x-page", "x-per-page", "x-next-page", "x-prev-page", "x-total", "x-total-pages"].map(|name| reply.header(name))
+}
+
+async fn rest_006_a_page_without_asking(t: Town) {
+    some_groups(&t, 21).await;
+    let reply = t.get("/api/v4/groups").await;
+    assert_eq!(reply.ids().len(), 20);
+    assert_eq!(paging(&reply), [Some("1"), Some("20"), Some("2"), Some(""), Some("21"), Some("2")]);
+}
+
+async fn rest_007_links_of_a_middle_page(t: Town) {
+    some_groups(&t, 5).await;
+    let reply = t.get("/api/v4/groups?per_page=2&page=2&z=%C3%BC&a[]=1&a[]=2").await;
+    assert_eq!(reply.ids().len(), 2);
+    let url = |page: i64| {
+        format!(
+            "<http://127.0.0.1:8080/api/v4/groups?a%5B%5D=1&a%5B%5D=2&order_by=name&owned=false&page={page}&per_page=2&sort=asc&top_level_only=false&z=%C3%BC>"
+        )
+    };
+    let known =
+        format!(r#"{}; rel="prev", {}; rel="next", {}; rel="first", {}; rel="last""#, url(1), url(3), url(1), url(3));
+    assert_eq!(reply.header("link"), Some(known.as_str()));
+    let first = t.get("/api/v4/groups?per_page=2").await;
+    let links = first.header("link").expect("links");
+    assert!(!links.contains("rel=\"prev\"") && links.contains("rel=\"next\""), "{links}");
+}
+
+/// Many users in one transaction.
+struct Crowd(usize);
+
+impl Operation for Crowd {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        for i in 0..self.0 {
+            let new = New {
+                username: format!("u{i}"),
+                name: "One of many".into(),
+                email: format!("u{i}@example.test"),
+                kind: UserKind::Human,
+                state: AccountState::Active,
+                administrator: false,
+                external: false,
+                confirmed: true,
+                created_by: None,
+                password_digest: None,
+            };
+            users::insert(tx, &new, now).await?;
+        }
+        Ok(Change::nothing(()))
+    }
+}
+
+async fn rest_008_more_than_ten_thousand(t: Town) {
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    t.does(&Crowd(9_999)).await;
+    let reply = t.get("/api/v4/users?per_page=1").token(&token).await;
+    assert_eq!(reply.has(200).header("x-total"), Some("10000"));
+    assert!(reply.header("link").expect("links").contains("rel=\"last\""));
+    t.user("grace").await;
+    let reply = t.get("/api/v4/users?per_page=1").token(&token).await;
+    assert_eq!(reply.has(200).header("x-total").or(reply.header("x-total-pages")), None);
+    let links = reply.header("link").expect("links");
+    assert!(!links.contains("rel=\"last\"") && links.contains("rel=\"next\""), "{links}");
+    assert_eq!(reply.header("x-next-page"), Some("2"));
+}
+
+async fn rest_009_at_most_a_hundred(t: Town) {
+    some_groups(&t, 3).await;
+    assert_eq!(t.get("/api/v4/groups?per_page=500").await.has(200).header("x-per-page"), Some("100"));
+}
+
+async fn rest_016_headers_of_every_answer(t: Town) {
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    let replies = [
+        t.get("/api/v4/user").token(&token).await,
+        t.get("/api/v4/user").await,
+        t.get("/api/v4/nope").await,
+        t.get("/api/v4/projects/1").await,
+        t.post("/api/v4/projects").token(&token).json("{}").await,
+    ];
+    let statuses: Vec<u16> = replies.iter().map(|reply| reply.status.as_u16()).collect();
+    assert_eq!(statuses, [200, 401, 404, 404, 400]);
+    let mut ids = std::collections::BTreeSet::new();
+    for reply in &replies {
+        assert_eq!(reply.header("x-frame-options"), Some("SAMEORIGIN"));
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(reply.header("content-type"), Some("application/json"));
+        let id = reply.header("x-request-id").expect("an id");
+        assert!(id.len() == 26 && id.bytes().all(|b| b"0123456789ABCDEFGHJKMNPQRSTVWXYZ".contains(&b)), "{id}");
+        assert!(ids.insert(id.to_owned()), "every request has its own");
+        let meta = format!(r#"{{"correlation_id":"{id}","version":"1"}}"#);
+        assert_eq!(reply.header("x-gitlab-meta"), Some(meta.as_str()));
+        let runtime = reply.header("x-runtime").expect("a time");
+        assert!(runtime.parse::<f64>().is_ok() && runtime.split('.').nth(1).is_some_and(|d| d.len() == 6), "{runtime}");
+        assert!(reply.header("vary").is_some_and(|vary| vary.starts_with("Origin")));
+    }
+    assert_eq!(replies[1].header("cache-control"), Some("no-cache"));
+}
+
+async fn rest_019_head_on_a_list(t: Town) {
+    some_groups(&t, 3).await;
+    let got = t.get("/api/v4/groups?per_page=2").await;
+    let headed = t.ask(Method::HEAD, "/api/v4/groups?per_page=2").await;
+    headed.is(200, "");
+    assert_eq!(paging(&headed), paging(&got));
+    assert_eq!(headed.header("link"), got.header("link"));
+    assert_eq!(headed.header("content-length"), Some(got.body.len().to_string().as_str()));
+}
+
+async fn rest_026_links_repeat_what_was_sent(t: Town) {
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    let reply = t.get(&format!("/api/v4/projects?private_token={token}&foo=1")).await;
+    let links = reply.has(200).header("link").expect("links");
+    assert!(links.contains(&format!("private_token={token}")) && links.contains("foo=1"), "{links}");
+}
+
+async fn rest_027_a_json_body_of_a_get(t: Town) {
+    some_groups(&t, 6).await;
+    assert_eq!(t.get("/api/v4/groups").json(json!({"per_page": 5})).await.ids().len(), 6);
+}
+
+async fn links_carry_no_credential(t: Town) {
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    for name in ["private_token", "access_token", "bearer_token"] {
+        let reply = t.get(&format!("/api/v4/projects?{name}={token}&foo=1")).await;
+        let links = reply.has(200).header("link").expect("links");
+        assert!(!links.contains("token") && links.contains("foo=1"), "{links}");
+    }
+}
+
+async fn a_form_body_of_a_get_is_read(t: Town) {
+    some_groups(&t, 6).await;
+    assert_eq!(t.get("/api/v4/groups").form("per_page=5").await.ids().len(), 5);
+}
+
+async fn the_probes_answer_without_a_credential(t: Town) {
+    t.get("/-/health").await.is(200, "Tollhouse OK");
+    t.get("/-/liveness").await.is(200, r#"{"status":"ok"}"#);
+    t.get("/-/readiness").await.is(200, r#"{"status":"ok"}"#);
+    t.app.db.faults.set(tollhouse_store::faults::Fault::Everything);
+    t.get("/-/readiness").await.is(503, r#"{"status":"failed"}"#);
+    t.get("/-/liveness").await.has(200);
+}
+
+async fn another_format_is_not_spoken(t: Town) {
+    t.get("/api/v4/groups?format=xml").await.is(406, r#"{"error":"The requested format 'xml' is not supported."}"#);
+    t.get("/api/v4/groups?format=json").await.is(200, "[]");
+}
+
+async fn a_page_beyond_the_end_is_empty(t: Town) {
+    some_groups(&t, 3).await;
+    let reply = t.get("/api/v4/groups?page=9").await;
+    reply.is(200, "[]");
+    assert_eq!(reply.header("x-next-page"), Some(""));
+    t.get("/api/v4/groups?per_page=0").await.is(400, r#"{"error":"per_page does not have a valid value"}"#);
+    assert_eq!(t.get("/api/v4/groups?page=0").await.has(200).header("x-page"), Some("1"));
+}

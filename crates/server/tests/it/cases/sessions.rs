@@ -1,0 +1,129 @@
+//! Session cookies on the API (authentication.md section 6).
+
+use tollhouse_domain::scope::Scope;
+
+use crate::town::{M401, Session, Town};
+
+cases![
+    auth_068_a_session_reads,
+    auth_069_a_session_reads_by_head,
+    auth_070_a_session_alone_writes_nothing,
+    auth_071_a_session_with_its_csrf_token_writes,
+    auth_072_the_token_of_a_form_does_not_count,
+    auth_073_the_csrf_token_of_another_session,
+    auth_077_an_unknown_session_is_nobody,
+    auth_078_an_unknown_session_sees_what_is_public,
+    auth_079_a_bad_token_beats_a_good_session,
+    auth_080_an_empty_token_gives_way_to_the_session,
+    rest_015_a_session_on_the_api,
+    a_session_slides_and_ends with "sessions.lifetime = '1h'",
+    a_session_may_count_from_sign_in with "sessions.lifetime = '1h'\nsessions.from_sign_in = true",
+    blocking_ends_sessions,
+];
+
+async fn auth_068_a_session_reads(t: Town) {
+    let ada = t.user("ada").await;
+    t.get("/api/v4/user").session(&ada.session().await).await.is_user(&ada);
+}
+
+async fn auth_069_a_session_reads_by_head(t: Town) {
+    let session = t.user("ada").await.session().await;
+    t.ask("HEAD".parse().expect("a method"), "/api/v4/user").session(&session).await.is(200, "");
+}
+
+async fn auth_070_a_session_alone_writes_nothing(t: Town) {
+    let session = t.user("ada").await.session().await;
+    t.post("/api/v4/projects").session(&session).json(r#"{"name":"x"}"#).await.is(401, M401);
+    t.delete("/api/v4/personal_access_tokens/self").session(&session).await.is(401, M401);
+}
+
+async fn auth_071_a_session_with_its_csrf_token_writes(t: Town) {
+    let ada = t.user("ada").await;
+    let session = ada.session().await;
+    let ask = t.post("/api/v4/projects").session(&session).with("x-csrf-token", &session.csrf());
+    assert_eq!(ask.json(r#"{"name":"x"}"#).await.has(201).json()["creator_id"], ada.id.0);
+}
+
+async fn auth_072_the_token_of_a_form_does_not_count(t: Town) {
+    let session = t.user("ada").await.session().await;
+    let token = session.csrf();
+    t.post("/api/v4/projects")
+        .session(&session)
+        .form(&format!("name=x&authenticity_token={token}"))
+        .await
+        .is(401, M401);
+}
+
+async fn auth_073_the_csrf_token_of_another_session(t: Town) {
+    let (mine, other) = (t.user("ada").await.session().await, t.user("grace").await.session().await);
+    let ask = t.post("/api/v4/projects").session(&mine).with("x-csrf-token", &other.csrf());
+    ask.json(r#"{"name":"x"}"#).await.is(401, M401);
+}
+
+fn nobodys() -> Session {
+    Session { cookie: "0123456789abcdef0123456789abcdef".into() }
+}
+
+async fn auth_077_an_unknown_session_is_nobody(t: Town) {
+    t.get("/api/v4/user").session(&nobodys()).await.is(401, M401);
+}
+
+async fn auth_078_an_unknown_session_sees_what_is_public(t: Town) {
+    t.get("/api/v4/groups").session(&nobodys()).await.is(200, "[]");
+}
+
+async fn auth_079_a_bad_token_beats_a_good_session(t: Town) {
+    let session = t.user("ada").await.session().await;
+    t.get("/api/v4/user").session(&session).token("unknown").await.is(401, M401);
+    t.get("/api/v4/user").session(&session).bearer("unknown").await.is(401, M401);
+}
+
+async fn auth_080_an_empty_token_gives_way_to_the_session(t: Town) {
+    let ada = t.user("ada").await;
+    let session = ada.session().await;
+    t.get("/api/v4/user").session(&session).token("").await.is_user(&ada);
+    t.get("/api/v4/user").session(&session).token("  ").await.is_user(&ada);
+}
+
+async fn rest_015_a_session_on_the_api(t: Town) {
+    let ada = t.user("ada").await;
+    let session = ada.session().await;
+    assert_eq!(t.get("/api/v4/users").session(&session).await.ids(), [ada.id.0]);
+}
+
+async fn a_session_slides_and_ends(t: Town) {
+    let ada = t.user("ada").await;
+    let session = ada.session().await;
+    for _ in 0..3 {
+        t.later(50 * 60);
+        t.get("/api/v4/user").session(&session).await.is_user(&ada);
+        tollhouse::job::flush(&t.app).await;
+    }
+    t.later(61 * 60);
+    t.get("/api/v4/user").session(&session).await.is(401, M401);
+    tollhouse::job::sweep(&t.app).await;
+    let mut reader = t.app.db.read().await.expect("a reader");
+    let left = tollhouse_store::sessions::count(&mut reader).await.expect("a count");
+    assert_eq!(left, 0, "what ended is swept");
+}
+
+async fn a_session_may_count_from_sign_in(t: Town) {
+    let ada = t.user("ada").await;
+    let session = ada.session().await;
+    for _ in 0..2 {
+        t.later(25 * 60);
+        t.get("/api/v4/user").session(&session).await.is_user(&ada);
+        tollhouse::job::flush(&t.app).await;
+    }
+    t.later(11 * 60);
+    t.get("/api/v4/user").session(&session).await.is(401, M401);
+}
+
+async fn blocking_ends_sessions(t: Town) {
+    let ada = t.user("ada").await;
+    let (session, token) = (ada.session().await, ada.token([Scope::Api]).await);
+    t.get("/api/v4/user").session(&session).await.is_user(&ada);
+    ada.set_state(tollhouse::operations::users::SetState::block(ada.id)).await;
+    t.get("/api/v4/user").session(&session).await.is(401, M401);
+    t.get("/api/v4/user").token(&token).await.has(403);
+}

@@ -1,0 +1,236 @@
+//! Signing in and out by the form (authentication.md 6.5, 6.6).
+
+use tollhouse::operations::users::{Confirm, SetState};
+use tollhouse_domain::user::{AccountState, UserKind};
+
+use crate::town::{M401, Reply, Session, Town};
+
+cases![
+    auth_163_a_wrong_password,
+    auth_164_the_right_password,
+    auth_165_who_was_deactivated_comes_back,
+    auth_166_who_is_blocked_does_not,
+    other_states_are_told_after_the_right_password_alone,
+    an_address_signs_in_too,
+    signing_out_ends_the_session,
+    ten_wrong_passwords_lock_for_ten_minutes,
+    two_hundred_parallel_guesses_get_ten,
+    a_lock_outlives_a_restart,
+    a_hundred_sessions_and_no_more with "sessions.per_user = 3",
+    the_first_page_needs_a_session,
+    a_page_that_is_not_there,
+];
+
+const PAGE: &str = "/users/sign_in";
+const WRONG: &str = "Invalid login or password.";
+
+/// The form, filled in and sent by somebody who has the cookie that came with it.
+pub async fn guess(t: &Town, login: &str, password: &str) -> Reply {
+    let form = t.get(PAGE).await;
+    let session = Session { cookie: form.cookie("_gitlab_session").expect("a cookie") };
+    fill_in(t, &session, login, password).await
+}
+
+async fn fill_in(t: &Town, session: &Session, login: &str, password: &str) -> Reply {
+    let mut body = form_urlencoded::Serializer::new(String::new());
+    body.append_pair("authenticity_token", &session.csrf());
+    body.append_pair("user[login]", login).append_pair("user[password]", password);
+    t.post(PAGE).session(session).form(&body.finish()).await
+}
+
+async fn auth_163_a_wrong_password(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    for (login, password) in [("ada", "wrong horse"), ("ada", ""), ("nobody", "correct horse"), ("", "")] {
+        let reply = guess(&t, login, password).await;
+        assert!(reply.has(200).body.contains(WRONG), "{}", reply.body);
+        assert!(!reply.authenticity_token().is_empty());
+    }
+}
+
+async fn auth_164_the_right_password(t: Town) {
+    let ada = t.user_with_password("ada", "correct horse").await;
+    let form = t.get(PAGE).await;
+    let before = Session { cookie: form.cookie("_gitlab_session").expect("a cookie") };
+    assert!(form.has(200).body.contains(r#"name="user[login]""#));
+    let reply = fill_in(&t, &before, "ada", "correct horse").await;
+    assert_eq!(reply.has(302).header("location"), Some("/"));
+    let after = Session { cookie: reply.cookie("_gitlab_session").expect("a cookie") };
+    assert_ne!(after.cookie, before.cookie, "a new id");
+    assert!(after.cookie.len() == 32 && after.cookie.bytes().all(|b| b.is_ascii_hexdigit()));
+    t.get("/api/v4/user").session(&after).await.is_user(&ada);
+    t.get("/api/v4/user").session(&before).await.is(401, M401);
+    let home = t.get("/").session(&after).await;
+    assert!(home.has(200).body.contains("Your projects"));
+    assert_eq!(t.get(PAGE).session(&after).await.has(302).header("location"), Some("/"));
+}
+
+async fn auth_165_who_was_deactivated_comes_back(t: Town) {
+    let ada = t.user_with_password("ada", "correct horse").await;
+    ada.set_state(SetState::deactivate(ada.id)).await;
+    let reply = guess(&t, "ada", "correct horse").await;
+    let session = Session { cookie: reply.has(302).cookie("_gitlab_session").expect("a cookie") };
+    let user = t.get("/api/v4/user").session(&session).await;
+    assert_eq!(user.is_user(&ada).json()["state"], "active");
+    let notice = reply.cookie("_tollhouse_notice").expect("a notice");
+    let cookies = format!("_gitlab_session={}; _tollhouse_notice={notice}", session.cookie);
+    let home = t.get("/").with("cookie", &cookies).await;
+    assert!(
+        home.body.contains("Welcome back! Your account had been deactivated due to inactivity but is now reactivated.")
+    );
+}
+
+async fn auth_166_who_is_blocked_does_not(t: Town) {
+    let ada = t.user_with_password("ada", "correct horse").await;
+    ada.set_state(SetState::block(ada.id)).await;
+    let reply = guess(&t, "ada", "correct horse").await;
+    assert!(reply.has(200).body.contains("Your account has been blocked"));
+    assert_eq!(reply.cookie("_gitlab_session"), None);
+    let wrong = guess(&t, "ada", "wrong horse").await;
+    assert!(wrong.body.contains(WRONG) && !wrong.body.contains("blocked"), "told after the right password alone");
+}
+
+async fn other_states_are_told_after_the_right_password_alone(t: Town) {
+    let digest = t.app.hasher.hash(&tollhouse_domain::secret::Plaintext::new("correct horse".into())).await;
+    let person = |name: &str| tollhouse::operations::users::Create {
+        password_digest: Some(digest.clone()),
+        ..tollhouse::operations::users::Create::person(name, name)
+    };
+    let mut pending = person("pending");
+    pending.state = AccountState::BlockedPendingApproval;
+    let mut internal = person("internal");
+    internal.kind = UserKind::Internal;
+    let mut unconfirmed = person("unconfirmed");
+    unconfirmed.confirmed = false;
+    for (create, text) in [
+        (pending, "Your account is pending approval from your GitLab administrator and hence blocked"),
+        (internal, "Your account does not have the required permission to login"),
+        (unconfirmed, "You have to confirm your account before continuing."),
+    ] {
+        let person = t.person(create).await;
+        let wrong = guess(&t, &person.name, "wrong horse").await;
+        assert!(wrong.has(200).body.contains(WRONG) && !wrong.body.contains(text));
+        let right = guess(&t, &person.name, "correct horse").await;
+        assert!(right.has(200).body.contains(text), "{}", right.body);
+        t.does(&Confirm { user: person.id, confirmed: true }).await;
+    }
+    guess(&t, "unconfirmed", "correct horse").await.has(302);
+}
+
+async fn an_address_signs_in_too(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    guess(&t, "ADA@example.test", "correct horse").await.has(302);
+    guess(&t, " Ada ", "correct horse").await.has(302);
+}
+
+async fn signing_out_ends_the_session(t: Town) {
+    let ada = t.user("ada").await;
+    let (session, other) = (ada.session().await, ada.session().await);
+    t.get("/api/v4/user").session(&session).await.is_user(&ada);
+    let reply = t.post("/users/sign_out").session(&session).form("").await;
+    assert_eq!(reply.has(302).header("location"), Some("/users/sign_in"));
+    let cleared = r#""cache", "storage", "executionContexts", "clientHints""#;
+    assert_eq!(reply.header("clear-site-data"), Some(cleared));
+    assert_eq!(reply.cookie("_gitlab_session").as_deref(), Some(""));
+    t.get("/api/v4/user").session(&session).await.is(401, M401);
+    t.get("/api/v4/user").session(&other).await.is_user(&ada);
+    t.post("/users/sign_out").session(&session).form("").await.has(302);
+    t.post("/users/sign_out").form("").await.has(302);
+    t.get("/users/sign_out").session(&other).await.has(404);
+}
+
+async fn ten_wrong_passwords_lock_for_ten_minutes(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    for _ in 0..9 {
+        guess(&t, "ada", "wrong horse").await;
+    }
+    guess(&t, "ada", "correct horse").await.has(302);
+    for _ in 0..10 {
+        guess(&t, "ada", "wrong horse").await;
+    }
+    let locked = guess(&t, "ada", "correct horse").await;
+    assert!(locked.has(200).body.contains(WRONG), "locked, and not told");
+    t.later(599);
+    assert!(guess(&t, "ada", "correct horse").await.has(200).body.contains(WRONG));
+    t.later(1);
+    guess(&t, "ada", "correct horse").await.has(302);
+    let reader = &mut t.app.db.read().await.expect("a reader");
+    let ada = tollhouse_store::users::by_login(reader, "ada").await.expect("a look-up").expect("ada").0;
+    assert_eq!(ada.locked_until, None);
+}
+
+async fn two_hundred_parallel_guesses_get_ten(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    let session = Session { cookie: t.get(PAGE).await.cookie("_gitlab_session").expect("a cookie") };
+    let mut guesses = Vec::new();
+    for i in 0..200_u32 {
+        let (t, session) = (t.clone(), session.clone());
+        guesses.push(tokio::task::spawn_local(async move {
+            let mut body = form_urlencoded::Serializer::new(String::new());
+            body.append_pair("authenticity_token", &session.csrf());
+            body.append_pair("user[login]", "ada").append_pair("user[password]", &format!("wrong horse {i}"));
+            let peer = std::net::IpAddr::from([192, 0, 2, (i % 8) as u8]);
+            t.post(PAGE).session(&session).form(&body.finish()).from(peer).await.status.as_u16()
+        }));
+    }
+    let mut statuses = std::collections::BTreeMap::new();
+    for guess in guesses {
+        *statuses.entry(guess.await.expect("an answer")).or_insert(0) += 1;
+    }
+    assert_eq!(statuses.get(&200).copied(), Some(200), "{statuses:?}");
+    let mut reader = t.app.db.read().await.expect("a reader");
+    let lines = tollhouse_store::audit_events::newest(&mut reader, 100).await.expect("the trail");
+    assert_eq!(lines.iter().filter(|line| line.event == "user.password_locked").count(), 1);
+    drop(reader);
+    assert!(guess(&t, "ada", "correct horse").await.has(200).body.contains(WRONG), "locked");
+    t.later(599);
+    assert!(guess(&t, "ada", "correct horse").await.has(200).body.contains(WRONG), "for ten minutes");
+    t.later(1);
+    guess(&t, "ada", "correct horse").await.has(302);
+}
+
+async fn a_lock_outlives_a_restart(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    for _ in 0..10 {
+        guess(&t, "ada", "wrong horse").await;
+    }
+    let again = t.reopened("").await;
+    assert!(guess(&again, "ada", "correct horse").await.has(200).body.contains(WRONG));
+    again.later(600);
+    guess(&again, "ada", "correct horse").await.has(302);
+    again.app.db.close().await;
+}
+
+async fn a_hundred_sessions_and_no_more(t: Town) {
+    let ada = t.user_with_password("ada", "correct horse").await;
+    let mut sessions = Vec::new();
+    for _ in 0..5 {
+        let reply = guess(&t, "ada", "correct horse").await;
+        sessions.push(Session { cookie: reply.has(302).cookie("_gitlab_session").expect("a cookie") });
+        t.later(1);
+    }
+    for (i, session) in sessions.iter().enumerate() {
+        let reply = t.get("/api/v4/user").session(session).await;
+        if i < 2 {
+            reply.is(401, M401)
+        } else {
+            reply.is_user(&ada)
+        };
+    }
+}
+
+async fn the_first_page_needs_a_session(t: Town) {
+    let reply = t.get("/").await;
+    assert_eq!(reply.has(302).header("location"), Some("/users/sign_in"));
+    let notice = reply.cookie("_tollhouse_notice").expect("a notice");
+    let page = t.get(PAGE).with("cookie", &format!("_tollhouse_notice={notice}")).await;
+    assert!(page.body.contains("You need to sign in before continuing."));
+}
+
+async fn a_page_that_is_not_there(t: Town) {
+    assert_eq!(t.get("/nowhere").await.has(302).header("location"), Some("/users/sign_in"));
+    let session = t.user("ada").await.session().await;
+    let reply = t.get("/nowhere").session(&session).await;
+    assert!(reply.has(404).body.contains("There is no page at this address."));
+    t.get("/assets/nowhere").await.has(404);
+    t.get("/assets/app.css").await.has(200);
+}

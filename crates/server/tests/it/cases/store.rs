@@ -1,0 +1,154 @@
+//! The database: every statement on both engines, one commit for a change and what it makes untrue, durability, and
+//! what a failure looks like from outside.
+
+use tollhouse::operations::tokens::Revoke;
+use tollhouse_domain::forget::Forget;
+use tollhouse_domain::scope::Scope;
+use tollhouse_store::faults::Fault;
+use tollhouse_store::sole::Sole;
+use tollhouse_store::{log, statements};
+
+use crate::town::{REVOKED, Town};
+
+cases![
+    every_statement_is_prepared,
+    commits_reach_the_disk,
+    what_becomes_untrue_stands_in_the_log_with_the_change,
+    a_storage_that_fails_is_503_and_nothing_is_lost,
+    a_commit_whose_reply_was_lost_is_never_2xx,
+    one_process_owns_the_database,
+    a_look_up_under_way_while_its_token_is_revoked,
+    the_log_and_the_trail_are_swept with "audit.keep = '1d'",
+    nothing_is_written_by_reading,
+];
+
+async fn every_statement_is_prepared(t: Town) {
+    let all = statements();
+    assert!(all.len() > 60, "{}", all.len());
+    for (name, text) in all {
+        if let Err(error) = t.app.db.prepare(text).await {
+            panic!("{name}: {error}\n{text}");
+        }
+    }
+}
+
+async fn commits_reach_the_disk(t: Town) {
+    let says = t.app.db.durability().await.expect("an answer");
+    assert_eq!(says, if t.app.db.is_postgres() { "synchronous_commit=on" } else { "synchronous=2" });
+}
+
+async fn what_becomes_untrue_stands_in_the_log_with_the_change(t: Town) {
+    let ada = t.user("ada").await;
+    let made = ada.made_token([Scope::Api]).await;
+    let since = async |position| {
+        let mut reader = t.app.db.read().await.expect("a reader");
+        log::since(&mut reader, position).await.expect("the log")
+    };
+    let before = since(0).await;
+    assert_eq!(before[0], (0, Forget::Nothing), "never empty");
+    let last = before.last().expect("an entry").0;
+    t.does(&Revoke { id: made.id }).await;
+    assert_eq!(since(last + 1).await, [(last + 1, Forget::Family(made.family))]);
+    t.does(&Revoke { id: made.id }).await;
+    let session = ada.session().await;
+    let digest = tollhouse_domain::secret::Digest::of(session.cookie.as_bytes());
+    t.does(&tollhouse::operations::sign_in::SignOut { session: digest }).await;
+    assert!(since(last + 1).await.iter().any(|(_, word)| *word == Forget::Session(digest)));
+    let positions: Vec<i64> = since(0).await.iter().map(|(position, _)| *position).collect();
+    assert_eq!(positions, (0..positions.len() as i64).collect::<Vec<_>>(), "numbers without a gap");
+}
+
+async fn a_storage_that_fails_is_503_and_nothing_is_lost(t: Town) {
+    let ada = t.user("ada").await;
+    let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
+    let make = |name: &str| t.post("/api/v4/projects").token(&token).json(format!(r#"{{"name":"{name}"}}"#));
+    t.app.db.faults.set(Fault::Everything);
+    for ask in [t.get("/api/v4/user").token(&token), t.get("/api/v4/projects"), make("x")] {
+        let reply = ask.await;
+        assert_eq!(reply.is(503, r#"{"message":"503 Service Unavailable"}"#).header("retry-after"), Some("1"));
+    }
+    t.app.db.faults.set(Fault::Writes);
+    t.get("/api/v4/user").token(&token).await.is_user(&ada);
+    make("x").await.has(503);
+    t.delete("/api/v4/personal_access_tokens/self").token(&token).await.has(503);
+    t.post("/users/sign_out").session(&session).form("").await.has(503);
+    t.app.db.faults.set(Fault::None);
+    assert!(t.get("/api/v4/projects").token(&token).await.ids().is_empty());
+    make("x").await.has(201);
+}
+
+async fn a_commit_whose_reply_was_lost_is_never_2xx(t: Town) {
+    let ada = t.user("ada").await;
+    let token = ada.token([Scope::Api]).await;
+    t.get("/api/v4/user").token(&token).await.is_user(&ada);
+    t.app.db.faults.set(Fault::CommitReply);
+    t.delete("/api/v4/personal_access_tokens/self").token(&token).await.has(503);
+    t.app.db.faults.set(Fault::None);
+    // It did happen; what was remembered does not stand in the way of knowing.
+    t.get("/api/v4/user").token(&token).await.is(401, REVOKED);
+}
+
+async fn one_process_owns_the_database(t: Town) {
+    let mine = Sole::take(&t.app.db, &t.url).await.expect("an answer");
+    assert!(mine.is_some());
+    assert!(Sole::take(&t.app.db, &t.url).await.expect("an answer").is_none());
+    drop(mine);
+    // PostgreSQL hears of it when the connection is gone.
+    let again = t.reopened("").await;
+    t.app.db.close().await;
+    let mut taken = None;
+    for _ in 0..100 {
+        taken = Sole::take(&again.app.db, &t.url).await.expect("an answer");
+        if taken.is_some() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(taken.expect("free again").holds().await);
+    again.app.db.close().await;
+}
+
+async fn a_look_up_under_way_while_its_token_is_revoked(t: Town) {
+    let ada = t.user("ada").await;
+    for _ in 0..40 {
+        let made = ada.made_token([Scope::Api]).await;
+        let mut checks = Vec::new();
+        for _ in 0..4 {
+            let (t, token) = (t.clone(), made.secret.reveal().to_owned());
+            checks.push(tokio::task::spawn_local(async move { t.get("/api/v4/user").token(&token).await.status }));
+        }
+        tokio::task::yield_now().await;
+        t.does(&Revoke { id: made.id }).await;
+        // Acknowledged: whatever was under way must not have put the past back into memory.
+        t.get("/api/v4/user").token(made.secret.reveal()).await.is(401, REVOKED);
+        for check in checks {
+            assert!([200, 401].contains(&check.await.expect("an answer").as_u16()));
+        }
+        t.get("/api/v4/user").token(made.secret.reveal()).await.is(401, REVOKED);
+    }
+}
+
+async fn the_log_and_the_trail_are_swept(t: Town) {
+    t.user("ada").await;
+    let trail = async || {
+        let mut reader = t.app.db.read().await.expect("a reader");
+        tollhouse_store::audit_events::newest(&mut reader, 10).await.expect("the trail").len()
+    };
+    assert_eq!(trail().await, 1);
+    t.later(24 * 3600 - 1);
+    tollhouse::job::sweep(&t.app).await;
+    assert_eq!(trail().await, 1);
+    t.later(1);
+    tollhouse::job::sweep(&t.app).await;
+    assert_eq!(trail().await, 0);
+}
+
+async fn nothing_is_written_by_reading(t: Town) {
+    let ada = t.user("ada").await;
+    let token = ada.token([Scope::Api]).await;
+    t.get("/api/v4/user").token(&token).await.is_user(&ada);
+    t.app.db.faults.set(Fault::Writes);
+    for path in ["/api/v4/user", "/api/v4/projects", "/api/v4/groups", "/api/v4/users", "/api/v4/version"] {
+        t.get(path).token(&token).await.has(200);
+    }
+}

@@ -1,0 +1,141 @@
+//! A PostgreSQL of our own, on a socket in a temporary folder. `initdb` refuses root, so it runs as another user.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+pub struct Postgres {
+    server: Child,
+    bin: PathBuf,
+    folder: TempDir,
+    count: AtomicU32,
+}
+
+impl Postgres {
+    /// `None`: it is not installed.
+    pub fn start() -> Option<Self> {
+        let bin = bin()?;
+        let folder = tempfile::Builder::new().prefix("tollhouse-pg-").tempdir().expect("a temporary folder");
+        if let Some((uid, gid)) = other_user(folder.path()) {
+            chown(folder.path(), Some(uid), Some(gid)).expect("a folder for the other user");
+        }
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("a folder to look into");
+        let data = folder.path().join("data");
+        let made = as_other(&bin.join("initdb"), folder.path())
+            .args(["--auth=trust", "--username=tollhouse", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
+            .arg(&data)
+            .output()
+            .expect("initdb runs");
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let server = as_other(&bin.join("postgres"), folder.path())
+            .arg("-D")
+            .arg(&data)
+            .arg("-k")
+            .arg(folder.path())
+            .args([
+                "-c",
+                "listen_addresses=",
+                "-c",
+                "max_connections=400",
+                "-c",
+                "fsync=off",
+                "-c",
+                "shared_buffers=64MB",
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("postgres runs");
+        let postgres = Self { server, bin, folder, count: AtomicU32::new(0) };
+        postgres.wait();
+        Some(postgres)
+    }
+
+    /// A database for one test, made from the template if that is there.
+    pub fn database(&self) -> String {
+        let name = format!("t{}", self.count.fetch_add(1, Ordering::SeqCst));
+        self.sql(&format!("CREATE DATABASE {name}"));
+        name
+    }
+
+    pub fn url(&self, name: &str) -> String {
+        format!(
+            "postgres://tollhouse@localhost/{name}?host={}",
+            self.folder.path().display().to_string().replace('/', "%2F")
+        )
+    }
+
+    pub fn drop_database(&self, name: &str) {
+        self.sql(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+    }
+
+    pub fn stop(mut self) {
+        let _ = Command::new("kill").args(["-INT", &self.server.id().to_string()]).status();
+        let _ = self.server.wait();
+    }
+
+    fn sql(&self, text: &str) {
+        let done = self.psql().args(["-c", text]).output().expect("psql runs");
+        assert!(done.status.success(), "{text}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    fn psql(&self) -> Command {
+        let mut command = Command::new(self.bin.join("psql"));
+        command.arg("-h").arg(self.folder.path()).args(["-U", "tollhouse", "-qAt", "postgres"]);
+        command
+    }
+
+    #[allow(clippy::disallowed_methods)] // a server of another program has to come up
+    fn wait(&self) {
+        for _ in 0..200 {
+            if self.psql().args(["-c", "SELECT 1"]).output().is_ok_and(|done| done.status.success()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("PostgreSQL did not come up");
+    }
+}
+
+/// It ends with us, however we end.
+fn as_other(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "INT"]);
+    if let Some((uid, gid)) = other_user(folder) {
+        command.args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()]);
+    }
+    command.arg(program).current_dir(folder);
+    command
+}
+
+/// `postgres`, or `nobody`, if we are root.
+fn other_user(folder: &Path) -> Option<(u32, u32)> {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    if !root {
+        return None;
+    }
+    let owner = std::fs::metadata(folder).expect("a folder");
+    if owner.uid() != 0 {
+        return Some((owner.uid(), owner.gid()));
+    }
+    let users = std::fs::read_to_string("/etc/passwd").expect("a list of users");
+    ["postgres", "nobody"].iter().find_map(|name| {
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut columns = line.split(':').skip(2);
+        Some((columns.next()?.parse().ok()?, columns.next()?.parse().ok()?))
+    })
+}
+
+/// Where its programs are: the newest that Debian installs, or wherever `pg_config` says.
+fn bin() -> Option<PathBuf> {
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut versions: Vec<PathBuf> = debian.map(|version| version.path().join("bin")).collect();
+    versions.sort();
+    let told = Command::new("pg_config").arg("--bindir").output().ok();
+    let told = told.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    versions.into_iter().rev().chain(told).find(|bin| bin.join("initdb").exists())
+}

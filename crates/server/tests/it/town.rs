@@ -1,0 +1,529 @@
+//! A town with a toll house: one server on a fresh database, and the people who come by. Requests go down the same
+//! road as in production; only the socket is left out.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tempfile::TempDir;
+use tollhouse::app::{App, Failed};
+use tollhouse::config::Settings;
+use tollhouse::operations::{Operation, groups, members, projects, tokens, users};
+use tollhouse::road::Road;
+use tollhouse::router;
+use tollhouse::urls::Urls;
+use tollhouse_domain::access::{AccessLevel, Visibility};
+use tollhouse_domain::audit::By;
+use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::scope::{Scope, Scopes};
+use tollhouse_domain::secret::{CsrfSecret, Plaintext};
+use tollhouse_domain::time::{Clock, Date, Timestamp};
+use tollhouse_store::db::{Db, Url};
+use tollhouse_store::members::Of;
+use tollhouse_store::tx::{Change, Tx};
+
+use crate::postgres::Postgres;
+
+pub const M401: &str = r#"{"message":"401 Unauthorized"}"#;
+pub const EXPIRED: &str = r#"{"error":"invalid_token","error_description":"Token is expired. You can either do re-authorization or token refresh."}"#;
+pub const REVOKED: &str =
+    r#"{"error":"invalid_token","error_description":"Token was revoked. You have to re-authorize from the user."}"#;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+impl Engine {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct Town {
+    pub app: App,
+    pub road: Arc<Road>,
+    pub clock: Clock,
+    pub url: Url,
+    pub folder: Arc<TempDir>,
+    database: Option<String>,
+}
+
+/// What is to be taken away after a test that went well.
+pub struct Leftovers {
+    app: App,
+    database: Option<String>,
+    _folder: Arc<TempDir>,
+}
+
+impl Leftovers {
+    pub async fn clear(self, postgres: Option<&Postgres>) {
+        self.app.db.close().await;
+        if let (Some(postgres), Some(name)) = (postgres, self.database) {
+            postgres.drop_database(&name);
+        }
+    }
+}
+
+impl Town {
+    pub async fn found(engine: Engine, postgres: Option<&Postgres>, settings: &str, garbled: bool) -> Self {
+        let folder = Arc::new(TempDir::new().expect("a temporary folder"));
+        let (url, database) = match (engine, postgres) {
+            (Engine::Postgres, Some(postgres)) => {
+                let name = postgres.database();
+                (postgres.url(&name).parse().expect("a URL"), Some(name))
+            }
+            _ => (Url::Sqlite(folder.path().join("tollhouse.db")), None),
+        };
+        let clock = Clock::by_hand(START);
+        let town = Self::open(url, settings, clock, folder, database).await;
+        if garbled {
+            town.app.faults.garble_all();
+        }
+        town
+    }
+
+    async fn open(url: Url, settings: &str, clock: Clock, folder: Arc<TempDir>, database: Option<String>) -> Self {
+        let settings = format!("data_dir = '{}'\n{settings}", folder.path().display());
+        let settings = Settings::with(&settings).expect("settings");
+        let listen = settings.listen;
+        let urls = Urls::new(&settings.external_url, &settings.external_hosts, listen, true).expect("own names");
+        let db = Db::open(&url, settings.storage.reserve.0).await.expect("a database");
+        let app = App::new(db, settings, urls, clock.clone()).await.expect("an app");
+        let road = Arc::new(Road::new(app.clone(), router::table()));
+        Self { app, road, clock, url, folder, database }
+    }
+
+    /// The same database, opened by a process that remembers nothing.
+    pub async fn reopened(&self, settings: &str) -> Self {
+        let database = self.database.clone();
+        Self::open(self.url.clone(), settings, self.clock.clone(), self.folder.clone(), database).await
+    }
+
+    pub fn leftovers(&self) -> Leftovers {
+        Leftovers { app: self.app.clone(), database: self.database.clone(), _folder: self.folder.clone() }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub fn later(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub async fn does<O: Operation>(&self, operation: &O) -> O::Output {
+        match self.app.perform(operation, &By::system()).await {
+            Ok(done) => done.into_inner(),
+            Err(error) => panic!("an operation of the set-up failed: {error:?}"),
+        }
+    }
+
+    pub async fn user(&self, name: &str) -> Person {
+        self.person(users::Create::person(name, &format!("{name} Example"))).await
+    }
+
+    pub async fn admin(&self) -> Person {
+        self.person(users::Create { administrator: true, ..users::Create::person("warden", "Warden") }).await
+    }
+
+    pub async fn person(&self, create: users::Create) -> Person {
+        let id = self.does(&create).await;
+        Person { town: self.clone(), id, name: create.username }
+    }
+
+    /// Somebody with a password.
+    pub async fn user_with_password(&self, name: &str, password: &str) -> Person {
+        let digest = self.app.hasher.hash(&Plaintext::new(password.to_owned())).await;
+        self.person(users::Create { password_digest: Some(digest), ..users::Create::person(name, name) }).await
+    }
+
+    pub async fn group(&self, path: &str, visibility: Visibility) -> NamespaceId {
+        self.subgroup(path, None, visibility).await
+    }
+
+    pub async fn subgroup(&self, path: &str, parent: Option<NamespaceId>, visibility: Visibility) -> NamespaceId {
+        let (name, path) = (path.to_owned(), path.to_owned());
+        self.does(&groups::Create { name, path, parent, visibility, owner: None }).await.id
+    }
+
+    /// A project in a group, made by an administrator who is no member.
+    pub async fn project(&self, group: NamespaceId, path: &str, visibility: Visibility) -> ProjectId {
+        let mut reader = self.app.db.read().await.expect("a reader");
+        let known =
+            tollhouse_store::users::named(&mut reader, tollhouse_domain::lookup::UserName::Name("builder")).await;
+        drop(reader);
+        let builder = match known.expect("a look-up") {
+            Some(user) => user.id,
+            None => {
+                let builder = users::Create { administrator: true, ..users::Create::person("builder", "Builder") };
+                self.does(&builder).await
+            }
+        };
+        self.does(&projects::Create {
+            creator: builder,
+            name: Some(path.to_owned()),
+            path: Some(path.to_owned()),
+            namespace: Some(group),
+            description: None,
+            visibility,
+        })
+        .await
+    }
+
+    pub async fn member(&self, of: Of, user: &Person, level: AccessLevel) {
+        self.does(&members::Add { of, user: user.id, level, expires_at: None }).await;
+    }
+
+    pub fn get(&self, target: &str) -> Ask {
+        self.ask(Method::GET, target)
+    }
+
+    pub fn post(&self, target: &str) -> Ask {
+        self.ask(Method::POST, target)
+    }
+
+    pub fn delete(&self, target: &str) -> Ask {
+        self.ask(Method::DELETE, target)
+    }
+
+    pub fn ask(&self, method: Method, target: &str) -> Ask {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:8080"));
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        Ask { town: self.clone(), method, target: target.to_owned(), headers, body: Vec::new(), peer }
+    }
+}
+
+/// What is logged, as text, while something happens.
+pub async fn logged(what: impl Future<Output = ()>) -> String {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    {
+        let _here = tracing::subscriber::set_default(subscriber);
+        what.await;
+    }
+    let bytes = lines.0.lock().expect("no panic").clone();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Noon, so that a day can be crossed in either direction.
+pub const START: Timestamp = Timestamp(1_795_348_800_000);
+
+#[derive(Clone)]
+pub struct Person {
+    town: Town,
+    pub id: UserId,
+    pub name: String,
+}
+
+impl Person {
+    pub async fn token<const N: usize>(&self, scopes: [Scope; N]) -> String {
+        self.made_token(scopes).await.secret.reveal().to_owned()
+    }
+
+    pub async fn made_token<const N: usize>(&self, scopes: [Scope; N]) -> tokens::Created {
+        self.town.does(&self.create_token(Scopes::from(scopes), None)).await
+    }
+
+    /// With scopes that she could not ask for.
+    pub async fn token_with_any<const N: usize>(&self, scopes: [Scope; N]) -> String {
+        let secret = Plaintext::session();
+        let operation = InsertToken { user: self.id, secret: secret.clone(), scopes: Scopes::from(scopes) };
+        self.town.does(&operation).await;
+        secret.reveal().to_owned()
+    }
+
+    /// A token that is dead from that day on.
+    pub async fn token_until(&self, day: Date) -> String {
+        let create = self.create_token(Scopes::from([Scope::Api]), Some(day));
+        self.town.does(&create).await.secret.reveal().to_owned()
+    }
+
+    /// A token that was live yesterday and is expired now.
+    pub async fn expired_token<const N: usize>(&self, scopes: [Scope; N]) -> String {
+        let tomorrow = self.town.now().date().plus_days(1);
+        let create = self.create_token(Scopes::from(scopes), Some(tomorrow));
+        let secret = self.town.does(&create).await.secret;
+        self.town.later(24 * 3600);
+        secret.reveal().to_owned()
+    }
+
+    pub async fn revoked_token<const N: usize>(&self, scopes: [Scope; N]) -> String {
+        let made = self.made_token(scopes).await;
+        self.town.does(&tokens::Revoke { id: made.id }).await;
+        made.secret.reveal().to_owned()
+    }
+
+    pub fn create_token(&self, scopes: Scopes, expires_at: Option<Date>) -> tokens::Create {
+        tokens::Create { user: self.id, name: "test".into(), scopes, expires_at, require_expiry: true, secret: None }
+    }
+
+    pub async fn set_state(&self, change: users::SetState) {
+        assert!(self.town.does(&change).await, "the state changes");
+    }
+
+    /// Signed in, without the work of a password.
+    pub async fn session(&self) -> Session {
+        let cookie = Plaintext::session();
+        let lifetime = self.town.app.settings.sessions.lifetime.0;
+        self.town.does(&BeginSession { user: self.id, session: cookie.clone(), lifetime }).await;
+        Session { cookie: cookie.reveal().to_owned() }
+    }
+}
+
+/// A session, as a sign-in makes it.
+struct BeginSession {
+    user: UserId,
+    session: Plaintext,
+    lifetime: Duration,
+}
+
+impl Operation for BeginSession {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        let new = tollhouse_store::sessions::New {
+            digest: self.session.digest(),
+            user: self.user,
+            expires_at: now + self.lifetime,
+            address: None,
+            user_agent: None,
+        };
+        tollhouse_store::sessions::insert(tx, &new, now).await?;
+        Ok(Change::nothing(()))
+    }
+}
+
+/// A token past the rules that say who may hold what.
+struct InsertToken {
+    user: UserId,
+    secret: Plaintext,
+    scopes: Scopes,
+}
+
+impl Operation for InsertToken {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        let family = tollhouse_store::token_families::insert(tx).await?;
+        let new = tollhouse_store::personal_access_tokens::New {
+            family,
+            previous: None,
+            digest: self.secret.digest(),
+            user: self.user,
+            name: "test",
+            description: None,
+            scopes: &self.scopes,
+            impersonation: false,
+            expires_at: None,
+        };
+        let id = tollhouse_store::personal_access_tokens::insert(tx, &new, now).await?;
+        tollhouse_store::token_families::begin(tx, family, id, now).await?;
+        Ok(Change::nothing(()))
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub cookie: String,
+}
+
+impl Session {
+    pub fn csrf(&self) -> String {
+        CsrfSecret::of_session(self.cookie.as_bytes()).mask()
+    }
+}
+
+/// A request that is being made.
+pub struct Ask {
+    town: Town,
+    method: Method,
+    target: String,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    peer: IpAddr,
+}
+
+impl Ask {
+    /// `PRIVATE-TOKEN`.
+    pub fn token(self, token: &str) -> Self {
+        self.with("private-token", token)
+    }
+
+    pub fn bearer(self, token: &str) -> Self {
+        self.with("authorization", &format!("Bearer {token}"))
+    }
+
+    pub fn session(self, session: &Session) -> Self {
+        self.with("cookie", &format!("_gitlab_session={}", session.cookie))
+    }
+
+    pub fn from(mut self, peer: IpAddr) -> Self {
+        self.peer = peer;
+        self
+    }
+
+    /// A name that comes again is a second header.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
+        self.headers.append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a header value"));
+        self
+    }
+
+    /// In place of what it was.
+    pub fn host(mut self, host: &str) -> Self {
+        self.headers.insert(header::HOST, HeaderValue::from_str(host).expect("a host"));
+        self
+    }
+
+    pub fn json(self, body: impl ToString) -> Self {
+        self.body("application/json", body.to_string())
+    }
+
+    pub fn form(self, body: &str) -> Self {
+        self.body("application/x-www-form-urlencoded", body)
+    }
+
+    pub fn body(mut self, media: &str, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        let media = HeaderValue::from_str(media).expect("a media type");
+        self.headers.insert(header::CONTENT_TYPE, media);
+        self.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(self.body.len()));
+        self
+    }
+
+    pub async fn send(self) -> Reply {
+        let mut request = Request::new(Body::from(self.body));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.parse().expect("a target");
+        *request.headers_mut() = self.headers;
+        let response = self.town.road.travel(request, Some(self.peer)).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        Reply {
+            asked: format!("{} {}", self.method, self.target),
+            status: parts.status,
+            headers: parts.headers,
+            body: String::from_utf8_lossy(&bytes).into_owned(),
+        }
+    }
+}
+
+impl IntoFuture for Ask {
+    type Output = Reply;
+    type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Reply>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Reply {
+    asked: String,
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Reply {
+    /// Status and body, to the byte.
+    #[track_caller]
+    pub fn is(&self, status: u16, body: &str) -> &Self {
+        assert_eq!((self.status.as_u16(), self.body.as_str()), (status, body), "{}", self.asked);
+        self
+    }
+
+    #[track_caller]
+    pub fn has(&self, status: u16) -> &Self {
+        assert_eq!(self.status.as_u16(), status, "{}: {}", self.asked, self.body);
+        self
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{}: not JSON: {}", self.asked, self.body))
+    }
+
+    /// 200 with this user.
+    #[track_caller]
+    pub fn is_user(&self, person: &Person) -> &Self {
+        self.has(200);
+        assert_eq!(self.json()["username"], person.name.as_str(), "{}", self.asked);
+        self
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("a readable header"))
+    }
+
+    /// 403 with the list of scopes that would do.
+    #[track_caller]
+    pub fn is_insufficient_scope(&self) -> Vec<String> {
+        self.has(403);
+        let body = self.json();
+        assert_eq!(body["error"], "insufficient_scope");
+        assert_eq!(
+            body["error_description"],
+            "The request requires higher privileges than provided by the access token."
+        );
+        assert!(self.header("www-authenticate").is_none(), "no challenge");
+        body["scope"].as_str().expect("a list").split(' ').map(str::to_owned).collect()
+    }
+
+    /// 403 `403 Forbidden - <reason>`.
+    #[track_caller]
+    pub fn is_forbidden(&self, reason: &str) -> &Self {
+        let body = serde_json::json!({ "message": format!("403 Forbidden - {reason}") });
+        self.is(403, &body.to_string())
+    }
+
+    /// The numbers under `id` of a list.
+    #[track_caller]
+    pub fn ids(&self) -> Vec<i64> {
+        self.has(200);
+        let body = self.json();
+        body.as_array().expect("a list").iter().map(|row| row["id"].as_i64().expect("an id")).collect()
+    }
+
+    /// The value that a `Set-Cookie` gives.
+    pub fn cookie(&self, name: &str) -> Option<String> {
+        self.headers.get_all(header::SET_COOKIE).iter().find_map(|value| {
+            let (known, rest) = value.to_str().ok()?.split_once('=')?;
+            (known == name).then(|| rest.split(';').next().unwrap_or_default().to_owned())
+        })
+    }
+
+    /// The CSRF token of a page's form.
+    #[track_caller]
+    pub fn authenticity_token(&self) -> String {
+        let (_, rest) = self.body.split_once(r#"name="authenticity_token" value=""#).expect("a form");
+        rest.split('"').next().unwrap_or_default().to_owned()
+    }
+}
