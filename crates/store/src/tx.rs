@@ -34,6 +34,11 @@ impl<T> Change<T> {
         Self { value, audit: audit.into() }
     }
 
+    /// For an operation that runs another one inside its own transaction; the audit rows are then its own affair.
+    pub fn into_value(self) -> T {
+        self.value
+    }
+
     /// The work was done already, or there was none.
     pub fn nothing(value: T) -> Self {
         Self { value, audit: Vec::new() }

@@ -48,7 +48,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
         refuse_readable(path)?;
     }
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
-    let sole = Sole::take(&db, &url).await?.ok_or_else(|| anyhow!("{url} is in use by another tollhouse"))?;
+    let sole = sole(&db, &url).await?.ok_or_else(|| anyhow!("{url} is in use by another tollhouse"))?;
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
@@ -71,6 +71,17 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
         return Err(anyhow!("{url} could not be held any longer").into());
     }
     Ok(())
+}
+
+/// A predecessor that was killed is gone only when PostgreSQL has noticed; one that drains needs a moment too.
+async fn sole(db: &Db, url: &Url) -> Result<Option<Sole>, Failure> {
+    for _ in 0..20 {
+        if let Some(sole) = Sole::take(db, url).await? {
+            return Ok(Some(sole));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(None)
 }
 
 /// Ends the server when the database is no longer its own, so that two never answer from memory side by side.

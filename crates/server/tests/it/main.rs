@@ -10,6 +10,7 @@
 mod cases;
 mod conformance;
 mod postgres;
+mod process;
 mod town;
 
 use std::process::ExitCode;

@@ -53,7 +53,8 @@ pub struct Town {
     pub app: App,
     pub road: Arc<Road>,
     pub clock: Clock,
-    pub url: Url,
+    /// As on a command line.
+    pub database_url: String,
     pub folder: Arc<TempDir>,
     database: Option<String>,
 }
@@ -80,9 +81,9 @@ impl Town {
         let (url, database) = match (engine, postgres) {
             (Engine::Postgres, Some(postgres)) => {
                 let name = postgres.database();
-                (postgres.url(&name).parse().expect("a URL"), Some(name))
+                (postgres.url(&name), Some(name))
             }
-            _ => (Url::Sqlite(folder.path().join("tollhouse.db")), None),
+            _ => (format!("sqlite:{}", folder.path().join("tollhouse.db").display()), None),
         };
         let clock = Clock::by_hand(START);
         let town = Self::open(url, settings, clock, folder, database).await;
@@ -92,21 +93,32 @@ impl Town {
         town
     }
 
-    async fn open(url: Url, settings: &str, clock: Clock, folder: Arc<TempDir>, database: Option<String>) -> Self {
+    async fn open(
+        database_url: String,
+        settings: &str,
+        clock: Clock,
+        folder: Arc<TempDir>,
+        database: Option<String>,
+    ) -> Self {
         let settings = format!("data_dir = '{}'\n{settings}", folder.path().display());
         let settings = Settings::with(&settings).expect("settings");
         let listen = settings.listen;
         let urls = Urls::new(&settings.external_url, &settings.external_hosts, listen, true).expect("own names");
+        let url: Url = database_url.parse().expect("a URL");
         let db = Db::open(&url, settings.storage.reserve.0).await.expect("a database");
         let app = App::new(db, settings, urls, clock.clone()).await.expect("an app");
         let road = Arc::new(Road::new(app.clone(), router::table()));
-        Self { app, road, clock, url, folder, database }
+        Self { app, road, clock, database_url, folder, database }
     }
 
     /// The same database, opened by a process that remembers nothing.
     pub async fn reopened(&self, settings: &str) -> Self {
         let database = self.database.clone();
-        Self::open(self.url.clone(), settings, self.clock.clone(), self.folder.clone(), database).await
+        Self::open(self.database_url.clone(), settings, self.clock.clone(), self.folder.clone(), database).await
+    }
+
+    pub fn url(&self) -> Url {
+        self.database_url.parse().expect("a URL")
     }
 
     pub fn leftovers(&self) -> Leftovers {

@@ -69,7 +69,7 @@ async fn every_alteration_of_a_live_token_is_unknown(t: Town) {
     };
     let bytes = token.as_bytes();
     for i in 0..bytes.len() {
-        assert_eq!(unknown(&bytes[..i]).await, if i == 0 { 401 } else { 401 }, "cut at {i}");
+        assert_eq!(unknown(&bytes[..i]).await, 401, "cut at {i}");
         for bit in 0..8 {
             let mut altered = bytes.to_vec();
             altered[i] ^= 1 << bit;

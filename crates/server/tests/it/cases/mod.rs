@@ -17,6 +17,7 @@ mod bad_input;
 mod credentials;
 mod groups;
 mod matrix;
+mod processes;
 mod projects;
 mod road;
 mod rotation;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Case> {
         credentials::CASES,
         groups::CASES,
         matrix::CASES,
+        processes::CASES,
         projects::CASES,
         road::CASES,
         rotation::CASES,

@@ -89,16 +89,16 @@ async fn a_commit_whose_reply_was_lost_is_never_2xx(t: Town) {
 }
 
 async fn one_process_owns_the_database(t: Town) {
-    let mine = Sole::take(&t.app.db, &t.url).await.expect("an answer");
+    let mine = Sole::take(&t.app.db, &t.url()).await.expect("an answer");
     assert!(mine.is_some());
-    assert!(Sole::take(&t.app.db, &t.url).await.expect("an answer").is_none());
+    assert!(Sole::take(&t.app.db, &t.url()).await.expect("an answer").is_none());
     drop(mine);
     // PostgreSQL hears of it when the connection is gone.
     let again = t.reopened("").await;
     t.app.db.close().await;
     let mut taken = None;
     for _ in 0..100 {
-        taken = Sole::take(&again.app.db, &t.url).await.expect("an answer");
+        taken = Sole::take(&again.app.db, &t.url()).await.expect("an answer");
         if taken.is_some() {
             break;
         }

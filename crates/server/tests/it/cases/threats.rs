@@ -170,9 +170,8 @@ async fn t13_visits_by_nobody_leave_nothing(t: Town) {
     };
     let before = rows().await;
     t.app.db.faults.set(tollhouse_store::faults::Fault::Writes);
-    for _ in 0..2_000 {
-        let reply = t.get("/users/sign_in").await;
-        assert!(reply.has(200).cookie("_gitlab_session").is_some());
+    for _ in 0..100_000 {
+        t.get("/users/sign_in").await.has(200);
     }
     t.ask("HEAD".parse().expect("a method"), "/users/sign_in").await.has(200);
     t.app.db.faults.set(tollhouse_store::faults::Fault::None);
@@ -353,7 +352,7 @@ async fn t33_a_demo_says_so(t: Town) {
     demo.app.db.close().await;
 }
 
-struct Mark;
+pub struct Mark;
 
 impl tollhouse::operations::Operation for Mark {
     type Output = ();

@@ -1,0 +1,272 @@
+//! The program as a process: killed without warning, refused to start, and what it leaves on the disk.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use tollhouse::app::Failed;
+use tollhouse::operations::{Operation, tokens};
+use tollhouse_domain::id::UserId;
+use tollhouse_domain::scope::{Scope, Scopes};
+use tollhouse_domain::time::{Clock, Timestamp};
+use tollhouse_store::tx::{Change, Tx};
+
+use crate::process::{Process, ask, output, tollhouse};
+use crate::town::{REVOKED, Town};
+
+cases![
+    kill_9_among_a_thousand_revocations,
+    kill_9_among_a_thousand_rotations,
+    t12_http_for_others_must_be_asked_for,
+    t31_what_is_on_the_disk_is_its_owners_alone,
+    t33_a_demo_database_is_not_served,
+    settings_are_read_and_refused,
+];
+
+const SELF: &str = "/api/v4/personal_access_tokens/self";
+const ROTATE: &str = "/api/v4/personal_access_tokens/self/rotate";
+
+/// Many tokens in one transaction. The program's clock is the real one.
+struct Tokens {
+    user: UserId,
+    count: usize,
+}
+
+impl Operation for Tokens {
+    type Output = Vec<String>;
+
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<Vec<String>>, Failed> {
+        let mut made = Vec::new();
+        for _ in 0..self.count {
+            let create = tokens::Create {
+                user: self.user,
+                name: "test".into(),
+                scopes: Scopes::from([Scope::Api]),
+                expires_at: None,
+                require_expiry: true,
+                secret: None,
+            };
+            let change = create.run(tx, Clock::system().now()).await?;
+            made.push(change.into_value().secret.reveal().to_owned());
+        }
+        Ok(Change::nothing(made))
+    }
+}
+
+async fn prepared(t: &Town, count: usize) -> Vec<String> {
+    let ada = t.user("ada").await;
+    let made = t.does(&Tokens { user: ada.id, count }).await;
+    t.app.db.close().await;
+    made
+}
+
+/// Up to so many at once, until the work is done or the server is gone.
+async fn at_once<F: Future<Output = ()>>(count: usize, work: impl Fn(usize) -> F) {
+    let mut tasks: Vec<_> = (0..count).map(|i| Box::pin(work(i))).collect();
+    std::future::poll_fn(|context| {
+        tasks.retain_mut(|task| task.as_mut().poll(context).is_pending());
+        if tasks.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+async fn kill_9_among_a_thousand_revocations(t: Town) {
+    let tokens = prepared(&t, 1_000).await;
+    let tried: RefCell<BTreeSet<usize>> = RefCell::default();
+    let acknowledged: RefCell<BTreeSet<usize>> = RefCell::default();
+    for stop in [150, 420, 700, 1_000] {
+        let server = Process::serve(&t, &[]).await;
+        let address = server.address;
+        let next = RefCell::new((0..tokens.len()).filter(|i| !acknowledged.borrow().contains(i)).collect::<Vec<_>>());
+        let work = async {
+            at_once(8, async |_| {
+                loop {
+                    let Some(i) = next.borrow_mut().pop() else { return };
+                    tried.borrow_mut().insert(i);
+                    match ask(address, "DELETE", SELF, &tokens[i]).await {
+                        // Done before, though its answer was lost: the repeat says so.
+                        Some((204, _)) => drop(acknowledged.borrow_mut().insert(i)),
+                        Some((401, body)) if body == REVOKED => drop(acknowledged.borrow_mut().insert(i)),
+                        Some(other) => panic!("{other:?}"),
+                        None => return,
+                    }
+                }
+            })
+            .await;
+        };
+        let reached = async {
+            while acknowledged.borrow().len() < stop {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = reached => {}
+        }
+        server.kill().await;
+    }
+    let server = Process::serve(&t, &[]).await;
+    let (tried, acknowledged) = (tried.into_inner(), acknowledged.into_inner());
+    assert_eq!(acknowledged.len(), 1_000);
+    assert!(tried.len() == 1_000);
+    at_once(8, async |part| {
+        for i in (part..tokens.len()).step_by(8) {
+            let answer = ask(server.address, "GET", SELF, &tokens[i]).await;
+            assert_eq!(answer, Some((401, REVOKED.to_owned())), "acknowledged holds");
+        }
+    })
+    .await;
+    assert_eq!(server.terminate().await, Some(0));
+}
+
+async fn kill_9_among_a_thousand_rotations(t: Town) {
+    const CHAINS: usize = 4;
+    let first = prepared(&t, CHAINS).await;
+    // Every secret of a chain, the last one live.
+    let chains: Vec<Rc<RefCell<Vec<String>>>> =
+        first.into_iter().map(|token| Rc::new(RefCell::new(vec![token]))).collect();
+    let total = || chains.iter().map(|chain| chain.borrow().len() - 1).sum::<usize>();
+    for stop in [130, 380, 610, 870, 1_000] {
+        let server = Process::serve(&t, &[]).await;
+        let address = server.address;
+        let work = async {
+            at_once(CHAINS, async |i| {
+                let chain = chains[i].clone();
+                loop {
+                    let secret = chain.borrow().last().expect("a secret").clone();
+                    // After a kill this is the very request whose answer was lost, if one was.
+                    let Some((status, body)) = ask(address, "POST", ROTATE, &secret).await else { return };
+                    assert_eq!(status, 200, "an honest client is not locked out: {body}");
+                    let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+                    chain.borrow_mut().push(answer["token"].as_str().expect("a token").to_owned());
+                }
+            })
+            .await;
+        };
+        let reached = async {
+            while total() < stop {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = reached => {}
+        }
+        server.kill().await;
+    }
+    assert!(total() >= 1_000);
+    let server = Process::serve(&t, &[]).await;
+    for chain in &chains {
+        let chain = chain.take();
+        let (last, dead) = chain.split_last().expect("secrets");
+        // A rotation that was under way at the kill may have happened; then the last one gets its successor again.
+        let live = match ask(server.address, "GET", SELF, last).await {
+            Some((200, _)) => last.clone(),
+            _ => {
+                let (status, body) = ask(server.address, "POST", ROTATE, last).await.expect("an answer");
+                assert_eq!(status, 200, "{body}");
+                let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+                answer["token"].as_str().expect("a token").to_owned()
+            }
+        };
+        assert_eq!(ask(server.address, "GET", SELF, &live).await.map(|(status, _)| status), Some(200));
+        for secret in dead {
+            assert_eq!(ask(server.address, "GET", SELF, secret).await, Some((401, REVOKED.to_owned())));
+        }
+    }
+    assert_eq!(server.terminate().await, Some(0));
+}
+
+/// Exit code, and the one line on stderr.
+async fn refused(t: &Town, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = tollhouse(t.folder.path());
+    command.args(arguments);
+    let output = output(command).await;
+    assert!(output.stdout.is_empty());
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+    (output.status.code(), text.trim_end().to_owned())
+}
+
+async fn t12_http_for_others_must_be_asked_for(t: Town) {
+    let (code, text) = refused(&t, &["serve", "--listen", "0.0.0.0:0", "--database", &t.database_url]).await;
+    assert_eq!(code, Some(2));
+    assert!(text.contains("external_url must be https, or set insecure_http = true"), "{text}");
+    let (code, text) = refused(&t, &["demo", "--listen", "0.0.0.0:0"]).await;
+    assert_eq!(code, Some(2));
+    assert!(text.contains("--public allows that"), "{text}");
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode() & 0o777
+}
+
+async fn t31_what_is_on_the_disk_is_its_owners_alone(t: Town) {
+    let data = t.folder.path().join("data");
+    let file = data.join(tollhouse::operations::users::PASSWORD_FILE);
+    assert_eq!(Process::serve(&t, &[]).await.terminate().await, Some(0));
+    assert_eq!((mode(&data), mode(&file)), (0o700, 0o600));
+    let password = std::fs::read_to_string(&file).expect("a password");
+    assert!(super::sign_in::guess(&t, "root", password.trim()).await.status.as_u16() == 302, "it is the password");
+    assert_eq!(Process::serve(&t, &[]).await.terminate().await, Some(0));
+    assert_eq!(std::fs::read_to_string(&file).expect("a password"), password, "written once");
+    if t.app.db.is_postgres() {
+        return;
+    }
+    let database = t.folder.path().join("tollhouse.db");
+    for name in ["tollhouse.db", "tollhouse.db-wal", "tollhouse.db-shm", "tollhouse.db.lock"] {
+        let path = t.folder.path().join(name);
+        assert!(!path.exists() || mode(&path) == 0o600, "{name}");
+    }
+    std::fs::set_permissions(&database, PermissionsExt::from_mode(0o640)).expect("another mode");
+    let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0", "--database", &t.database_url]).await;
+    assert_eq!(code, Some(2));
+    assert!(text.contains("chmod 600"), "{text}");
+    let default = t.folder.path().join("tollhouse-data");
+    std::fs::create_dir(&default).expect("a folder");
+    std::fs::set_permissions(&default, PermissionsExt::from_mode(0o755)).expect("another mode");
+    let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0"]).await;
+    assert_eq!(code, Some(2));
+    assert!(text.contains("chmod 700"), "{text}");
+    let mut command = tollhouse(t.folder.path());
+    command.args(["serve", "--database", "postgres://x:hunter2@127.0.0.1:1/x"]);
+    let said = String::from_utf8(output(command).await.stderr).expect("UTF-8");
+    assert!(
+        said.contains("warning: others can read a password on the command line") && !said.contains("hunter2"),
+        "{said}"
+    );
+}
+
+async fn t33_a_demo_database_is_not_served(t: Town) {
+    t.does(&super::threats::Mark).await;
+    t.app.db.close().await;
+    let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0", "--database", &t.database_url]).await;
+    assert_eq!(code, Some(2));
+    assert!(text.contains("--demo-data"), "{text}");
+    assert_eq!(Process::serve(&t, &["--demo-data"]).await.terminate().await, Some(0));
+    let (code, text) = refused(&t, &["demo", "--listen", "127.0.0.1:0", "--database", &t.database_url]).await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("is not empty"), "{text}");
+}
+
+async fn settings_are_read_and_refused(t: Town) {
+    let mut print = tollhouse(t.folder.path());
+    print.args(["config", "--print-default"]);
+    assert_eq!(output(print).await.stdout, tollhouse::config::DEFAULT.as_bytes());
+    let documented = include_str!("../../../../../docs/configuration.md");
+    assert!(documented.contains(tollhouse::config::DEFAULT.trim_end()), "docs/configuration.md shows other defaults");
+    std::fs::write(t.folder.path().join("tollhouse.toml"), "[rotation]\nwindows = '1s'\n").expect("a file");
+    let (code, text) = refused(&t, &["serve"]).await;
+    assert_eq!(
+        (code, text.as_str()),
+        (Some(2), "tollhouse: tollhouse.toml: rotation.windows: there is no such setting")
+    );
+    let (code, text) = refused(&t, &["serve", "--config", "nowhere.toml"]).await;
+    assert_eq!(code, Some(2));
+    assert!(text.contains("nowhere.toml"), "{text}");
+    let mut unknown = tollhouse(t.folder.path());
+    unknown.args(["serve", "--nope"]);
+    assert_eq!(output(unknown).await.status.code(), Some(2));
+}

@@ -1,0 +1,94 @@
+//! The program itself, as its own process: started, asked over a socket, and killed.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::Child;
+
+use crate::town::Town;
+
+pub struct Process {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+/// `tollhouse`, with nothing of this machine's settings.
+pub fn tollhouse(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollhouse"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TOLLHOUSE_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end, which must come soon.
+pub async fn output(command: Command) -> Output {
+    let mut command = tokio::process::Command::from(command);
+    let ended = tokio::time::timeout(Duration::from_secs(20), command.kill_on_drop(true).output()).await;
+    ended.expect("it ends").expect("it runs")
+}
+
+impl Process {
+    /// `serve` on the database of a town, ready.
+    pub async fn serve(t: &Town, flags: &[&str]) -> Self {
+        let mut command = tollhouse(t.folder.path());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--database", &t.database_url]).args(flags);
+        command.env("TOLLHOUSE_LOG_FORMAT", "json").env("TOLLHOUSE_DATA_DIR", t.folder.path().join("data"));
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().expect("it starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("its words")).lines();
+        let mut said = Vec::new();
+        let ready = tokio::time::timeout(Duration::from_secs(20), async {
+            while let Some(line) = lines.next_line().await.expect("its words") {
+                let known: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+                if known["fields"]["message"] == "ready" {
+                    return known["fields"]["address"].as_str().map(str::to_owned);
+                }
+                said.push(line);
+            }
+            None
+        });
+        let address = ready.await.ok().flatten().unwrap_or_else(|| panic!("it is not ready: {said:?}"));
+        // Somebody must go on reading, or it waits for room to speak.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { child, address: address.parse().expect("an address") }
+    }
+
+    /// SIGKILL.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("it dies");
+    }
+
+    /// SIGTERM; its exit code.
+    pub async fn terminate(mut self) -> Option<i32> {
+        let id = self.child.id().expect("it runs").to_string();
+        Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
+        let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
+        ended.expect("it ends").expect("it ran").code()
+    }
+}
+
+/// One request with a token, on a connection of its own. `None`: no whole answer came.
+pub async fn ask(address: SocketAddr, method: &str, path: &str, token: &str) -> Option<(u16, String)> {
+    let asked = async {
+        let mut socket = TcpStream::connect(address).await.ok()?;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nPRIVATE-TOKEN: {token}\r\nConnection: close\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.ok()?;
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).await.ok()?;
+        let text = String::from_utf8(answer).ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map(str::parse);
+        let whole = length.is_none_or(|length| length == Ok(body.len()));
+        whole.then(|| (status, body.to_owned()))
+    };
+    tokio::time::timeout(Duration::from_secs(15), asked).await.ok().flatten()
+}
