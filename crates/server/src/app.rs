@@ -9,6 +9,7 @@ use tollhouse_auth::uses::UseRules;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
+use tollhouse_domain::forget::Forget;
 use tollhouse_domain::identity::{Identity, Rules};
 use tollhouse_domain::password::Lockout;
 use tollhouse_domain::rotation;
@@ -130,18 +131,20 @@ impl App {
     async fn attempt<O: Operation>(&self, operation: &O, by: &By, now: Timestamp) -> Result<Done<O::Output>, Failed> {
         let mut tx = self.db.begin().await?;
         let change = operation.run(&mut tx, now).await?;
-        let committed = tx.commit(change, by, now).await;
-        match committed {
-            Ok(committed) => {
-                self.auth.forget(&committed.forget);
-                Ok(Done::new(committed.value))
-            }
-            Err(error) => {
+        let (app, by) = (self.clone(), by.clone());
+        // From here on it happens whether or not somebody still waits for it: a caller who goes away between the
+        // commit and the forgetting must not leave the past in memory.
+        let committed = tokio::spawn(async move {
+            let committed = tx.commit(change, &by, now).await;
+            match &committed {
+                Ok(committed) => app.auth.forget(&committed.forget),
                 // Whether it happened is not known, so nothing that was known counts any longer.
-                self.auth.forget(&[tollhouse_domain::forget::Forget::All]);
-                Err(error.into())
+                Err(_) => app.auth.forget(&[Forget::All]),
             }
-        }
+            committed
+        });
+        let committed = committed.await.map_err(|_| Error::Internal)?;
+        Ok(Done::new(committed?.value))
     }
 
     pub fn lockout(&self) -> Lockout {

@@ -18,7 +18,7 @@ pub mod tokens;
 pub mod users;
 
 pub trait Operation: Sync {
-    type Output: Send;
+    type Output: Send + 'static;
 
     /// Whether it takes something new in, which is refused when the disk is nearly full (T29). What takes rights
     /// away never is.

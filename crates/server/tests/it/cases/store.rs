@@ -18,6 +18,7 @@ cases![
     a_commit_whose_reply_was_lost_is_never_2xx,
     one_process_owns_the_database,
     a_look_up_under_way_while_its_token_is_revoked,
+    a_caller_who_goes_away_leaves_nothing_stale,
     the_log_and_the_trail_are_swept with "audit.keep = '1d'",
     nothing_is_written_by_reading,
 ];
@@ -126,6 +127,30 @@ async fn a_look_up_under_way_while_its_token_is_revoked(t: Town) {
         }
         t.get("/api/v4/user").token(made.secret.reveal()).await.is(401, REVOKED);
     }
+}
+
+async fn a_caller_who_goes_away_leaves_nothing_stale(t: Town) {
+    let ada = t.user("ada").await;
+    let mut revoked = 0;
+    for micros in (0..60).map(|i| i * 100) {
+        let token = ada.token([Scope::Api]).await;
+        t.get("/api/v4/user").token(&token).await.is_user(&ada);
+        let revocation = t.delete("/api/v4/personal_access_tokens/self").token(&token).send();
+        let _ = tokio::time::timeout(std::time::Duration::from_micros(micros), revocation).await;
+        // What was begun ends by itself; then memory and database must say the same.
+        let told = async || t.get("/api/v4/user").token(&token).await.status.as_u16();
+        let settled = tokio::time::timeout(std::time::Duration::from_secs(5), async {
+            let fresh = t.reopened("ledger.entries = 0").await;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            let truth = fresh.get("/api/v4/user").token(&token).await.status.as_u16();
+            fresh.app.db.close().await;
+            truth
+        });
+        let truth = settled.await.expect("an answer");
+        assert_eq!(told().await, truth, "after {micros} us");
+        revoked += usize::from(truth == 401);
+    }
+    assert!(revoked > 0, "some of them came through");
 }
 
 async fn the_log_and_the_trail_are_swept(t: Town) {
