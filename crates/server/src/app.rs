@@ -22,7 +22,7 @@ use tollhouse_store::instance;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::hasher::Hasher;
-use crate::operations::{Done, Operation, tokens};
+use crate::operations::{Done, Failed, Operation, tokens};
 use crate::urls::Urls;
 
 /// Cheap to clone. The one a handler is given also knows where its request came from.
@@ -154,24 +154,6 @@ impl App {
 
     pub fn rotation(&self) -> rotation::Settings {
         rotation::Settings { window: self.settings.rotation.window.0, settle: self.settings.rotation.settle.0 }
-    }
-}
-
-/// Why one attempt at an operation did not succeed.
-pub enum Failed {
-    Store(StoreError),
-    Rule(Error),
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self::Rule(error)
     }
 }
 

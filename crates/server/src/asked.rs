@@ -73,6 +73,21 @@ impl Asked {
     }
 }
 
+/// Who is at the other end of the connection; noted on every request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+pub fn peer(request: &Request<Body>) -> Option<IpAddr> {
+    request.extensions().get::<Peer>().map(|peer| peer.0)
+}
+
+/// Whether `Authorization` says bearer, whatever follows.
+pub fn bearer_header(headers: &HeaderMap) -> bool {
+    headers.get(header::AUTHORIZATION).is_some_and(|value| {
+        value.as_bytes().split(|b| *b == b' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+    })
+}
+
 /// What kind of body the head announces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Media {

@@ -58,6 +58,17 @@ pub enum Error {
     Internal,
 }
 
+/// Marks an answer with why it refuses, for the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Reason(pub &'static str);
+
+/// An answer that refuses, with its reason.
+pub fn refused(error: Error, render: impl FnOnce(&Error) -> Response) -> Response {
+    let mut response = render(&error);
+    response.extensions_mut().insert(Reason(error.code()));
+    response
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thing {
     Project,

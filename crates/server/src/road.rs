@@ -17,8 +17,8 @@ use tollhouse_domain::text::printable;
 use tower::Service;
 
 use crate::app::App;
-use crate::asked::{Media, has_body, malformed, media_type, reads_json};
-use crate::error::Error;
+use crate::asked::{Media, Peer, bearer_header, has_body, malformed, media_type, reads_json};
+use crate::error::{Error, Reason, refused};
 use crate::router::{Route, router};
 
 pub struct Road {
@@ -28,12 +28,6 @@ pub struct Road {
     free: Vec<Vec<&'static str>>,
     ids: Ids,
 }
-
-#[derive(Clone, Copy, Debug)]
-struct Peer(IpAddr);
-
-#[derive(Clone, Copy, Debug)]
-struct Reason(&'static str);
 
 impl Road {
     pub fn new(app: App, table: Vec<Route>) -> Self {
@@ -178,24 +172,6 @@ impl Road {
         let cache = if success { REVALIDATE } else { NO_CACHE };
         headers.insert(header::CACHE_CONTROL, cache);
     }
-}
-
-/// An answer that refuses, with its reason for the log.
-pub fn refused(error: Error, render: impl FnOnce(&Error) -> Response) -> Response {
-    let mut response = render(&error);
-    response.extensions_mut().insert(Reason(error.code()));
-    response
-}
-
-pub fn peer(request: &Request<Body>) -> Option<IpAddr> {
-    request.extensions().get::<Peer>().map(|peer| peer.0)
-}
-
-/// Whether `Authorization` says bearer, whatever follows.
-pub fn bearer_header(headers: &HeaderMap) -> bool {
-    headers.get(header::AUTHORIZATION).is_some_and(|value| {
-        value.as_bytes().split(|b| *b == b' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
-    })
 }
 
 /// Structured, with a stable reason; never the query, for it may hold a credential (T30).

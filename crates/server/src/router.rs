@@ -1,7 +1,5 @@
 //! The table of routes: every one with its demand and its parameters. Nothing else adds a route (`clippy.toml`).
 
-use std::net::IpAddr;
-
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawPathParams, State};
@@ -14,12 +12,12 @@ use tollhouse_domain::scope::Scope;
 
 use crate::api::{groups, metadata, personal_access_tokens, projects, user, users};
 use crate::app::App;
-use crate::asked::{Asked, Limits, Media, has_body, media_type};
-use crate::error::Error;
+use crate::asked::{Asked, Limits, Media, bearer_header, has_body, media_type, peer};
+use crate::error::{Error, refused};
 use crate::need::{Need, anyone, presenter, signed_in};
 use crate::params::{Kind, Param, Params, Place};
-use crate::web::{self, Visitor};
-use crate::{probes, road};
+use crate::probes;
+use crate::web::{self, Admits, Visitor};
 
 /// Every route there is.
 pub fn table() -> Vec<Route> {
@@ -79,14 +77,6 @@ pub struct Route {
     serve: MethodRouter<App>,
 }
 
-/// Whom a page lets in, and what it asks of a form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admits {
-    Anyone,
-    WithoutToken,
-    SignedIn,
-}
-
 impl Route {
     /// An endpoint of the API. The order of the lines is that of authentication.md section 0, from stage 6 on.
     pub fn api<C, P, R, F, Fut>(method: Method, path: &'static str, need: Need<C>, handler: F) -> Self
@@ -100,7 +90,7 @@ impl Route {
         let demand = need.demand();
         let need = std::sync::Arc::new(need);
         let serve = async move |State(app): State<App>, captures: RawPathParams, request: Request<Body>| {
-            let app = app.asked_from(road::peer(&request));
+            let app = app.asked_from(peer(&request));
             let answered = async {
                 let asked = read::<P>(&app, &captures, request).await?;
                 #[cfg(feature = "faults")]
@@ -123,7 +113,7 @@ impl Route {
             };
             match answered.await {
                 Ok(response) => response,
-                Err(error) => road::refused(error, |error| error.api(&app.urls)),
+                Err(error) => refused(error, |error| error.api(&app.urls)),
             }
         };
         Self { serve: on(filter(&method), serve), method, path, demand: Some(demand), params: P::DECLARED }
@@ -138,7 +128,7 @@ impl Route {
         F: Fn(App, Visitor, P) -> Fut + Clone + Send + Sync + 'static,
     {
         let serve = async move |State(app): State<App>, captures: RawPathParams, request: Request<Body>| {
-            let app = app.asked_from(road::peer(&request));
+            let app = app.asked_from(peer(&request));
             let answered = async {
                 let asked = read::<P>(&app, &captures, request).await?;
                 let visitor = Visitor::arrive(&app, &asked, admits).await?;
@@ -150,7 +140,7 @@ impl Route {
             };
             match answered.await {
                 Ok(response) => response,
-                Err(error) => road::refused(error, |error| web::failure(error, &app)),
+                Err(error) => refused(error, |error| web::failure(error, &app)),
             }
         };
         Self { serve: on(filter(&method), serve), method, path, demand: None, params: P::DECLARED }
@@ -193,13 +183,13 @@ pub fn router(table: Vec<Route>, app: App) -> Router {
 
 async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
     if request.uri().path().starts_with("/api") {
-        return road::refused(Error::NoRoute, |error| error.api(&app.urls));
+        return refused(Error::NoRoute, |error| error.api(&app.urls));
     }
     let captures = Vec::new();
-    let peer = road::peer(&request);
+    let from = peer(&request);
     let limits = limits(&app);
     let answered = async {
-        let asked = Asked::read(request, captures, peer, limits).await?;
+        let asked = Asked::read(request, captures, from, limits).await?;
         let visitor = Visitor::arrive(&app, &asked, Admits::WithoutToken).await?;
         match visitor.identity {
             Some(_) => Err(Error::NoRoute),
@@ -208,7 +198,7 @@ async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
     };
     match answered.await {
         Ok(response) => response,
-        Err(error) => road::refused(error, |error| web::failure(error, &app)),
+        Err(error) => refused(error, |error| web::failure(error, &app)),
     }
 }
 
@@ -222,12 +212,12 @@ async fn read<P: Params>(app: &App, captures: &RawPathParams, request: Request<B
             return Err(Error::NoRoute);
         }
     }
-    let peer: Option<IpAddr> = road::peer(&request);
+    let from = peer(&request);
     let form = has_body(request.headers()) && matches!(media_type(request.headers()), Media::Form | Media::Multipart);
-    let asked = Asked::read(request, captures, peer, limits(app)).await?;
+    let asked = Asked::read(request, captures, from, limits(app)).await?;
     let in_form = form && asked.body.as_ref().is_some_and(|body| body.contains_key("access_token"));
     // The other half of the guard that road.rs runs on the head (authentication.md 1.3); JSON is not seen by it.
-    if in_form && road::bearer_header(&asked.parts.headers) {
+    if in_form && bearer_header(&asked.parts.headers) {
         return Err(Error::TwoBearers);
     }
     Ok(asked)

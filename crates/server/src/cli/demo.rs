@@ -22,11 +22,11 @@ use tollhouse_store::sole::Sole;
 use tollhouse_store::tx::{Change, Tx};
 
 use super::Failure;
-use crate::app::{App, DEMO, Failed};
+use crate::app::{App, DEMO};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::operations::sign_in::{Attempt, SignIn, sign_in};
-use crate::operations::{Operation, groups, members, projects, tokens, users};
+use crate::operations::{Failed, Operation, groups, members, projects, tokens, users};
 use crate::serve;
 use crate::urls::Urls;
 

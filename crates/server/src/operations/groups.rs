@@ -10,9 +10,8 @@ use tollhouse_store::members::{self, Of};
 use tollhouse_store::namespaces;
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::app::Failed;
 use crate::error::{Error, Thing};
-use crate::operations::Operation;
+use crate::operations::{Failed, Operation};
 
 /// Makes a group, at the top or inside another; whoever makes it owns it.
 #[derive(Clone, Debug)]

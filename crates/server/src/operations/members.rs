@@ -8,9 +8,8 @@ use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::members::{self, Of};
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::app::Failed;
 use crate::error::{Error, Thing};
-use crate::operations::Operation;
+use crate::operations::{Failed, Operation};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Add {

@@ -5,9 +5,10 @@
 //! [`Done`] that alone can become a 2xx.
 
 use tollhouse_domain::time::Timestamp;
+use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::app::Failed;
+use crate::error::Error;
 
 pub mod groups;
 pub mod members;
@@ -39,5 +40,23 @@ impl<T> Done<T> {
 
     pub fn into_inner(self) -> T {
         self.0
+    }
+}
+
+/// Why one attempt at an operation did not succeed.
+pub enum Failed {
+    Store(StoreError),
+    Rule(Error),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Rule(error)
     }
 }

@@ -12,9 +12,8 @@ use tollhouse_store::namespaces::{self, Routed};
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{projects, users};
 
-use crate::app::Failed;
 use crate::error::{Error, Thing};
-use crate::operations::Operation;
+use crate::operations::{Failed, Operation};
 
 /// Makes a project in a group, or in the creator's personal namespace.
 #[derive(Clone, Debug)]

@@ -15,9 +15,8 @@ use tollhouse_store::personal_access_tokens::{self, Found};
 use tollhouse_store::token_families::{self, EndReason};
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::app::Failed;
 use crate::error::Error;
-use crate::operations::{Operation, tokens};
+use crate::operations::{Failed, Operation, tokens};
 
 pub struct RotateSelf {
     /// The secret that was presented.

@@ -11,9 +11,9 @@ use tollhouse_domain::user::{AccountState, User, UserKind};
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{sessions, users};
 
-use crate::app::{App, Failed};
+use crate::app::App;
 use crate::error::Error;
-use crate::operations::Operation;
+use crate::operations::{Failed, Operation};
 
 /// What somebody typed, and from where.
 pub struct Attempt<'a> {

@@ -10,9 +10,8 @@ use tollhouse_store::token_families::EndReason;
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{personal_access_tokens, token_families, users};
 
-use crate::app::Failed;
 use crate::error::{Error, Thing};
-use crate::operations::Operation;
+use crate::operations::{Failed, Operation};
 
 /// Makes a token, and the family that will grow from it.
 #[derive(Clone, Debug)]

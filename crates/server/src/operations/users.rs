@@ -12,9 +12,9 @@ use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{instance, namespaces, sessions, users};
 
-use crate::app::{App, Failed};
+use crate::app::App;
 use crate::error::{Error, Thing};
-use crate::operations::{Done, Operation};
+use crate::operations::{Done, Failed, Operation};
 
 /// Makes an account with its personal namespace.
 #[derive(Clone, Debug)]

@@ -14,12 +14,19 @@ use tollhouse_domain::secret::{CsrfSecret, Plaintext};
 use crate::app::App;
 use crate::asked::Asked;
 use crate::error::{self, Error};
-use crate::router::Admits;
 
 pub mod assets;
 pub mod home;
 pub mod sign_in;
 pub mod sign_out;
+
+/// Whom a page lets in, and what it asks of a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admits {
+    Anyone,
+    WithoutToken,
+    SignedIn,
+}
 
 /// Who came to a page.
 pub struct Visitor {

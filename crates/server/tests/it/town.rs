@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tempfile::TempDir;
-use tollhouse::app::{App, Failed};
+use tollhouse::app::App;
 use tollhouse::config::Settings;
-use tollhouse::operations::{Operation, groups, members, projects, tokens, users};
+use tollhouse::operations::{Failed, Operation, groups, members, projects, tokens, users};
 use tollhouse::road::Road;
 use tollhouse::router;
 use tollhouse::urls::Urls;

@@ -6,8 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::rc::Rc;
 
-use tollhouse::app::Failed;
-use tollhouse::operations::{Operation, tokens};
+use tollhouse::operations::{Failed, Operation, tokens};
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::time::{Clock, Timestamp};

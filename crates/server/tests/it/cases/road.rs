@@ -3,8 +3,7 @@
 
 use axum::http::Method;
 use serde_json::json;
-use tollhouse::app::Failed;
-use tollhouse::operations::Operation;
+use tollhouse::operations::{Failed, Operation};
 use tollhouse_domain::access::Visibility;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;

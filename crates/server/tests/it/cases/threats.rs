@@ -224,7 +224,7 @@ impl tollhouse::operations::Operation for Delete {
         &self,
         tx: &mut tollhouse_store::tx::Tx,
         _: tollhouse_domain::time::Timestamp,
-    ) -> Result<tollhouse_store::tx::Change<()>, tollhouse::app::Failed> {
+    ) -> Result<tollhouse_store::tx::Change<()>, tollhouse::operations::Failed> {
         tollhouse_store::faults::delete_user(tx, self.user).await?;
         Ok(tollhouse_store::tx::Change::nothing(()))
     }
@@ -361,7 +361,7 @@ impl tollhouse::operations::Operation for Mark {
         &self,
         tx: &mut tollhouse_store::tx::Tx,
         _: tollhouse_domain::time::Timestamp,
-    ) -> Result<tollhouse_store::tx::Change<()>, tollhouse::app::Failed> {
+    ) -> Result<tollhouse_store::tx::Change<()>, tollhouse::operations::Failed> {
         tollhouse_store::instance::set(tx, tollhouse::app::DEMO, "yes").await?;
         Ok(tollhouse_store::tx::Change::nothing(()))
     }
