@@ -148,7 +148,7 @@ impl Town {
             Some(b"401") => change == Some(Change::Revocation) && new,
             Some(b"200") => {
                 let body: Value = serde_json::from_slice(&answer.raw[answer.body..]).unwrap_or_default();
-                let theirs = body["username"] == *person.username && body["id"].to_string() == person.user;
+                let theirs = body["username"] == *person.username && body["id"].as_i64() == person.user.parse().ok();
                 theirs
                     && match (change, body["bio"].as_str()) {
                         (_, Some("")) => change.is_none() || old,

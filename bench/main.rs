@@ -200,7 +200,7 @@ impl Server {
 
     fn round(&mut self, town: &Town, folder: &Path, changes: usize) -> Result<Sample> {
         let (address, bare, over) = (self.address, self.name != "tollhouse", &AtomicBool::new(false));
-        let (checked, cpu, of_wrk) = (town.checked.load(SeqCst), self.cpu()?, cpu("self", CHILDREN)?);
+        let (checked, ours, of_wrk) = (town.checked.load(SeqCst), self.cpu()?, cpu("self", CHILDREN)?);
         let pipe = &mut self.pipe;
         let told = thread::scope(|scope| {
             let mut beside = vec![scope.spawn(|| town.change(pipe, address, changes, DURING))];
@@ -214,7 +214,7 @@ impl Server {
             }
             told
         })?;
-        let (cpu, of_wrk) = (self.cpu()? - cpu, cpu("self", CHILDREN)? - of_wrk);
+        let (ours, of_wrk) = (self.cpu()? - ours, cpu("self", CHILDREN)? - of_wrk);
         let [asked, micros, refused, broken] = told;
         ensure!(broken == 0, "{}: wrk counts {broken} broken connections", self.name);
         let answered = asked + town.checked.load(SeqCst) - checked;
@@ -223,7 +223,7 @@ impl Server {
             asked,
             refused,
             per_second: asked as f64 / (micros / 1e6),
-            micros: cpu / answered as f64,
+            micros: ours / answered as f64,
             wrk: of_wrk / micros,
         })
     }

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_what_the_design_says() {
+    fn the_defaults_are_what_the_documents_say() {
         let settings = load("", &[]).expect("defaults");
         assert_eq!(settings.rotation.window, Span(Duration::from_secs(120)));
         assert_eq!(settings.ledger.entries, 200_000);

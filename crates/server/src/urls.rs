@@ -16,6 +16,8 @@ pub struct Urls {
     ssh_host: String,
     /// Any loopback name counts while we listen on loopback only.
     loopback: bool,
+    /// The configured name is one of this machine's own.
+    local: bool,
 }
 
 impl Urls {
@@ -41,7 +43,15 @@ impl Urls {
             None => host.to_owned(),
         };
         let hosts = std::iter::once(own).chain(hosts.iter().map(|host| host.to_ascii_lowercase())).collect();
-        Ok(Self { base: text.trim_end_matches('/').to_owned(), https, hosts, ssh_host: host.to_owned(), loopback })
+        let local = is_loopback(host);
+        Ok(Self {
+            local,
+            base: text.trim_end_matches('/').to_owned(),
+            https,
+            hosts,
+            ssh_host: host.to_owned(),
+            loopback,
+        })
     }
 
     /// Without a slash at the end.
@@ -53,9 +63,9 @@ impl Urls {
         self.https
     }
 
-    /// Only this machine can ask, so a browser trusts the connection as it trusts https.
+    /// People ask under a name of their own machine, so a browser trusts the connection as it trusts https.
     pub fn is_local(&self) -> bool {
-        self.loopback
+        self.local
     }
 
     pub fn ssh_host(&self) -> &str {

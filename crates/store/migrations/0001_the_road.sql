@@ -144,6 +144,8 @@ CREATE TABLE personal_access_tokens (
 CREATE INDEX personal_access_tokens_user ON personal_access_tokens (user_id);
 CREATE INDEX personal_access_tokens_family ON personal_access_tokens (family_id);
 CREATE INDEX personal_access_tokens_salt ON personal_access_tokens (rotated_at) WHERE salt IS NOT NULL;
+CREATE INDEX personal_access_tokens_rotated ON personal_access_tokens (rotated_at) WHERE rotated_at IS NOT NULL;
+CREATE INDEX token_families_ended ON token_families (ended_at) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE audit_events (
     id          {{pk}},

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{Executor, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
 
 use crate::error::{Error, Result};
 use crate::migrate;
@@ -77,6 +77,8 @@ impl Db {
                 PgPoolOptions::new()
                     .max_connections(16)
                     .acquire_timeout(ACQUIRE)
+                    // An acknowledged commit is on the disk (revocation.md D1), whatever the server's default says.
+                    .after_connect(|connection, _| Box::pin(async move { connection.execute(DURABLE).await.map(drop) }))
                     .connect_with(options.as_ref().clone())
                     .await?,
             ),
@@ -152,13 +154,6 @@ impl Db {
         matches!(self.engine, Engine::Postgres(_))
     }
 
-    pub(crate) fn pg(&self) -> Option<&PgPool> {
-        match &self.engine {
-            Engine::Postgres(pool) => Some(pool),
-            Engine::Sqlite { .. } => None,
-        }
-    }
-
     /// Lets go of every connection.
     pub async fn close(&self) {
         match &self.engine {
@@ -172,7 +167,7 @@ impl Db {
 
     /// Prepares a statement without running it, for the test of all of them.
     pub async fn prepare(&self, sql: &'static str) -> Result<()> {
-        use sqlx::{Executor, SqlSafeStr};
+        use sqlx::SqlSafeStr;
         let mut tx = self.begin().await?;
         on!(&mut tx, |c| async { Executor::prepare(c, sql.into_sql_str()).await.map(drop) })
     }
@@ -249,5 +244,8 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }
+
+const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false)
+                        WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
 const ACQUIRE: Duration = Duration::from_secs(5);

@@ -3,42 +3,50 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use sqlx::PgConnection;
-use sqlx::{Connection, Postgres, pool::PoolConnection};
+use std::time::Duration;
 
-use crate::db::{Db, Url};
-use crate::error::{Error, Result};
+use sqlx::{ConnectOptions, Connection, PgConnection};
+
+use crate::db::Url;
+use crate::error::Result;
 
 /// The right to be the only one; gone when it is dropped or the process ends.
 pub struct Sole(Held);
 
 enum Held {
     File(#[expect(dead_code, reason = "it holds the lock")] File),
-    Connection(Box<PoolConnection<Postgres>>),
+    Connection(Box<PgConnection>),
 }
 
 impl Sole {
-    /// `None`: another process has the database open.
-    pub async fn take(db: &Db, url: &Url) -> Result<Option<Self>> {
-        match (url, db.pg()) {
-            (Url::Sqlite(path), _) => Ok(lock_file(path).map_err(sqlx::Error::Io)?.map(|file| Self(Held::File(file)))),
-            (Url::Postgres(_), Some(pool)) => {
-                let mut connection = pool.acquire().await?;
-                let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
-                    .bind(LOCK)
-                    .fetch_one(&mut *connection)
-                    .await?;
+    /// Taken before the schema is looked at, so that a newer program cannot change it under an older one. `None`:
+    /// another process has the database open.
+    pub async fn take(url: &Url) -> Result<Option<Self>> {
+        match url {
+            Url::Sqlite(path) => Ok(lock_file(path).map_err(sqlx::Error::Io)?.map(|file| Self(Held::File(file)))),
+            Url::Postgres(options) => {
+                let mut connection = options.connect().await?;
+                let taken: bool =
+                    sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut connection).await?;
                 Ok(taken.then(|| Self(Held::Connection(Box::new(connection)))))
             }
-            (Url::Postgres(_), None) => Err(Error::Damaged("a SQLite database under a postgres URL".into())),
         }
     }
 
-    /// Whether it still holds: a connection may break, and then another process may come.
+    /// Whether it still holds: a connection may break, and then another process may come. Silence counts as broken.
     pub async fn holds(&mut self) -> bool {
         match &mut self.0 {
             Held::File(_) => true,
-            Held::Connection(connection) => PgConnection::ping(connection).await.is_ok(),
+            Held::Connection(connection) => {
+                matches!(tokio::time::timeout(PATIENCE, connection.ping()).await, Ok(Ok(())))
+            }
+        }
+    }
+
+    /// Gives it up and leaves no lock file behind; for a database that nobody else is about to open.
+    pub fn clear(self, url: &Url) {
+        if let Url::Sqlite(path) = url {
+            let _ = std::fs::remove_file(lock_name(path));
         }
     }
 }
@@ -46,9 +54,7 @@ impl Sole {
 /// The lock stands beside the database: SQLite has locks of its own on the file itself.
 fn lock_file(database: &Path) -> std::io::Result<Option<File>> {
     use std::os::unix::fs::OpenOptionsExt;
-    let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
-    let file = File::options().create(true).append(true).mode(0o600).open(PathBuf::from(name))?;
+    let file = File::options().create(true).append(true).mode(0o600).open(lock_name(database))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
@@ -56,5 +62,13 @@ fn lock_file(database: &Path) -> std::io::Result<Option<File>> {
     }
 }
 
+fn lock_name(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Any number that no other program on the same database uses: the first bytes of SHA-256 of `tollhouse`.
-const LOCK: i64 = 0x0c5a_9d37_6c1b_42f1;
+const LOCK: i64 = 0x7050_562f_7049_6b1e;

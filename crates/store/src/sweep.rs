@@ -48,6 +48,8 @@ pub struct Keep {
     /// Salts of rotated tokens (rotation.md rule 13).
     pub salts: Duration,
     pub audit: Duration,
+    /// Tokens that were rotated away or whose family ended; reuse is noticed for so long (rule 13).
+    pub dead_tokens: Duration,
     /// Entries of the invalidation log (revocation.md D2).
     pub log: i64,
 }
@@ -61,6 +63,7 @@ pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
         .bind((now - keep.audit).0)
         .bind((now - keep.audit).0 / 3_600_000)
         .bind(keep.log)
+        .bind((now - keep.dead_tokens).0)
         .fetch_one(c))?;
     drop(reader);
     if !due {
@@ -72,6 +75,9 @@ pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
     gone += changed!(&mut tx, sqlx::query(AUDIT).bind((now - keep.audit).0))?;
     gone += changed!(&mut tx, sqlx::query(FAILURES).bind((now - keep.audit).0 / 3_600_000))?;
     gone += changed!(&mut tx, sqlx::query(LOG).bind(keep.log))?;
+    gone += changed!(&mut tx, sqlx::query(GENERATIONS).bind((now - keep.dead_tokens).0))?;
+    gone += changed!(&mut tx, sqlx::query(TOKENS_OF_ENDED).bind((now - keep.dead_tokens).0))?;
+    gone += changed!(&mut tx, sqlx::query(FAMILIES).bind((now - keep.dead_tokens).0))?;
     tx.finish().await?;
     Ok(gone)
 }
@@ -82,7 +88,9 @@ statements! {
         OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE salt IS NOT NULL AND rotated_at <= $2)
         OR EXISTS (SELECT 1 FROM audit_events WHERE at <= $3)
         OR EXISTS (SELECT 1 FROM failed_sign_ins WHERE hour <= $4)
-        OR EXISTS (SELECT 1 FROM invalidations WHERE position <= (SELECT max(position) FROM invalidations) - $5)";
+        OR EXISTS (SELECT 1 FROM invalidations WHERE position <= (SELECT max(position) FROM invalidations) - $5)
+        OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE rotated_at <= $6)
+        OR EXISTS (SELECT 1 FROM token_families WHERE ended_at <= $6)";
 
     SESSIONS = "
     DELETE FROM sessions
@@ -95,6 +103,19 @@ statements! {
     AUDIT = "DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE at <= $1 ORDER BY id LIMIT 500)";
 
     FAILURES = "DELETE FROM failed_sign_ins WHERE hour <= $1";
+
+    GENERATIONS = "
+    DELETE FROM personal_access_tokens
+     WHERE id IN (SELECT id FROM personal_access_tokens WHERE rotated_at <= $1 ORDER BY id LIMIT 500)";
+
+    TOKENS_OF_ENDED = "
+    DELETE FROM personal_access_tokens
+     WHERE family_id IN (SELECT id FROM token_families WHERE ended_at <= $1 ORDER BY id LIMIT 100)";
+
+    FAMILIES = "
+    DELETE FROM token_families
+     WHERE id IN (SELECT id FROM token_families WHERE ended_at <= $1 ORDER BY id LIMIT 100)
+       AND NOT EXISTS (SELECT 1 FROM personal_access_tokens t WHERE t.family_id = token_families.id)";
 
     LOG = "
     DELETE FROM invalidations

@@ -39,7 +39,7 @@ impl<T> Change<T> {
         self.value
     }
 
-    /// The work was done already, or there was none.
+    /// The work was done already, there was none, or what was written is a counter that speaks for itself (T29).
     pub fn nothing(value: T) -> Self {
         Self { value, audit: Vec::new() }
     }
@@ -50,7 +50,7 @@ impl<T> Change<T> {
 pub struct Committed<T> {
     pub value: T,
     pub forget: Vec<Forget>,
-    /// How many rows of the trail it wrote; none: nothing was changed.
+    /// How many rows of the trail it wrote.
     pub audited: usize,
 }
 

@@ -141,7 +141,7 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: String) {
     }
 }
 
-/// A link of ours carries none of these (design section 6); `compat.links` restores them.
+/// A link of ours carries none of these (ARCHITECTURE.md); `compat.links` restores them.
 const CREDENTIALS: &[&str] =
     &["private_token", "access_token", "bearer_token", "job_token", "token", "feed_token", "rss_token"];
 

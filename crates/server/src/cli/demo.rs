@@ -34,6 +34,7 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     if !flags.listen.ip().is_loopback() && !flags.public {
         return Err(Failure::Unusable(format!("{} can be reached by others: --public allows that", flags.listen)));
     }
+    super::warn_of_password(flags.database.as_deref());
     let folder = Folder::make()?;
     let url: Url = match &flags.database {
         Some(url) => url.parse().map_err(|text| Failure::Unusable(format!("database: {text}")))?,
@@ -51,8 +52,8 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
         TcpListener::bind(flags.listen).await.with_context(|| format!("cannot listen on {}", flags.listen))?;
     let address = listener.local_addr()?;
     let urls = Urls::new("", &[], address, settings.insecure_http)?;
+    let sole = Sole::take(&url).await?.ok_or_else(|| anyhow!("{url} is in use by another tollhouse"))?;
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
-    let sole = Sole::take(&db, &url).await?.ok_or_else(|| anyhow!("{url} is in use by another tollhouse"))?;
     let mark = App::new(db.clone(), settings.clone(), urls.clone(), Clock::system()).await?;
     made(mark.perform(&MarkAsDemo, &By::system()).await)?;
     // Again, now that the database knows what it is.
@@ -69,8 +70,8 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     out.flush()?;
     drop(out);
     serve::run(app, listener, stop).await;
-    drop(sole);
     db.close().await;
+    sole.clear(&url);
     Ok(())
 }
 

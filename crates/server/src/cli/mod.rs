@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // this is where words go to a terminal
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -125,12 +126,22 @@ fn log(settings: &Settings) -> Result<(), Failure> {
     let directives = format!("sqlx=warn,{}", settings.log.level);
     let filter = tracing_subscriber::EnvFilter::try_new(directives)
         .map_err(|error| Failure::Unusable(format!("log.level: {error}")))?;
-    let to_stderr = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let to_stderr = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match settings.log.format {
         LogFormat::Text => to_stderr.with_target(false).init(),
         LogFormat::Json => to_stderr.json().init(),
     }
     Ok(())
+}
+
+/// Everybody on the machine can read a command line (T31).
+fn warn_of_password(database: Option<&str>) {
+    if database.is_some_and(|url| url::Url::parse(url).is_ok_and(|url| url.password().is_some())) {
+        eprintln!("tollhouse: warning: others can read a password on the command line; use database_file instead");
+    }
 }
 
 /// Told by SIGINT or SIGTERM.

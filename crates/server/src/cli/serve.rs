@@ -23,9 +23,7 @@ use crate::serve;
 use crate::urls::Urls;
 
 pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
-    if flags.database.as_deref().is_some_and(holds_password) {
-        eprintln!("tollhouse: warning: others can read a password on the command line; use database_file instead");
-    }
+    super::warn_of_password(flags.database.as_deref());
     let mut given: Vec<(&str, String)> = Vec::new();
     given.extend(flags.listen.map(|listen| ("listen", listen.to_string())));
     given.extend(flags.database.map(|url| ("database", url)));
@@ -47,8 +45,8 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
         }
         refuse_readable(path)?;
     }
+    let sole = sole(&url).await?.ok_or_else(|| anyhow!("{url} is in use by another tollhouse"))?;
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
-    let sole = sole(&db, &url).await?.ok_or_else(|| anyhow!("{url} is in use by another tollhouse"))?;
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
@@ -74,9 +72,9 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
 }
 
 /// A predecessor that was killed is gone only when PostgreSQL has noticed; one that drains needs a moment too.
-async fn sole(db: &Db, url: &Url) -> Result<Option<Sole>, Failure> {
+async fn sole(url: &Url) -> Result<Option<Sole>, Failure> {
     for _ in 0..20 {
-        if let Some(sole) = Sole::take(db, url).await? {
+        if let Some(sole) = Sole::take(url).await.with_context(|| format!("{url}"))? {
             return Ok(Some(sole));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -112,18 +110,22 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
         return Err(Failure::Unusable(format!("TOLLHOUSE_ROOT_PASSWORD {fault}")));
     }
     let path = app.settings.data_dir.join(PASSWORD_FILE);
-    let mut file = None;
     if generated {
         private_folder(&app.settings.data_dir)?;
+        // Before the account exists: a password that was never written down would open it to nobody.
         let made = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        file = Some(made.with_context(|| format!("{}", path.display()))?);
+        let mut file = made.with_context(|| format!("{}", path.display()))?;
+        writeln!(file, "{}", password.reveal())?;
+        file.sync_all()?;
     }
     let operation = CreateFirstAdministrator { password_digest: app.hasher.hash(&password).await };
     let made = app.perform(&operation, &By::system()).await.map_err(|_| anyhow!("root could not be made"))?;
-    if let (Some(_), Some(mut file)) = (made.into_inner(), file) {
-        writeln!(file, "{}", password.reveal())?;
-        file.sync_all()?;
-        tracing::info!(file = %path.display(), "made the first administrator, root; the password is in this file");
+    match (made.into_inner(), generated) {
+        (Some(_), true) => {
+            tracing::info!(file = %path.display(), "made the first administrator, root; the password is in this file");
+        }
+        (None, true) => std::fs::remove_file(&path)?,
+        (_, false) => {}
     }
     Ok(())
 }
@@ -146,8 +148,4 @@ fn refuse_readable(path: &Path) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-fn holds_password(url: &str) -> bool {
-    url::Url::parse(url).is_ok_and(|url| url.password().is_some())
 }

@@ -38,7 +38,12 @@ pub async fn flush(app: &App) {
 
 /// Removes what is dead for good, a batch of each kind.
 pub async fn sweep(app: &App) {
-    let keep = Keep { salts: app.rotation().window, audit: app.settings.audit.keep.0, log: KEPT_ENTRIES };
+    let keep = Keep {
+        salts: app.rotation().window,
+        audit: app.settings.audit.keep.0,
+        dead_tokens: KEPT_GENERATIONS,
+        log: KEPT_ENTRIES,
+    };
     match sweep::sweep(&app.db, keep, app.now()).await {
         Ok(0) => {}
         Ok(rows) => tracing::debug!(rows, "swept"),
@@ -51,3 +56,6 @@ const SWEEP_EVERY: u64 = 6;
 
 /// revocation.md D2.
 const KEPT_ENTRIES: i64 = 10_000;
+
+/// rotation.md rule 13.
+const KEPT_GENERATIONS: Duration = Duration::from_secs(30 * 24 * 3600);

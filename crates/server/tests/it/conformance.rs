@@ -64,7 +64,7 @@ pub fn check(cases: &[Case]) -> Result<(), String> {
     unheld.map_or(Ok(()), |rule| Err(format!("no test holds {rule} of threats.md")))
 }
 
-/// Whether the garbling switch must make it fail: what is named by an id of the list, or by a rule.
+/// Whether the garbling switch must make it fail: what is named by an id of the list.
 pub fn named_by_an_id(name: &str) -> bool {
     id(name).is_some()
 }

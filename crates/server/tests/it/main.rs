@@ -2,7 +2,7 @@
 //!
 //! A test whose name begins with an id of `docs/wire/cases.tsv` holds that case; one whose name begins with `t` and a
 //! number holds that rule of `docs/protocols/threats.md`. With `TOLLHOUSE_GARBLE=1` every answer of the server is
-//! garbled, and each of those tests must fail: a test that cannot fail is a defect.
+//! garbled, and each test that holds a case must fail: a test that cannot fail is a defect.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // it speaks to whoever runs it
 #![allow(unreachable_pub)] // nobody reaches into a test

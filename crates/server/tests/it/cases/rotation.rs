@@ -20,6 +20,7 @@ cases![
     rotation_rule_11_over_midnight,
     rotation_rule_12_revocation_ends_the_family,
     rotation_rule_13_salts_are_erased,
+    rotation_rule_13_dead_generations_go_after_thirty_days,
     rotation_a_hundred_at_once_have_one_successor,
     rotation_over_a_restart,
     rotation_a_refused_attempt_changes_nothing,
@@ -195,6 +196,27 @@ async fn rotation_rule_13_salts_are_erased(t: Town) {
     t.later(1);
     tollhouse::job::sweep(&t.app).await;
     assert!(salt().await.is_none());
+}
+
+async fn rotation_rule_13_dead_generations_go_after_thirty_days(t: Town) {
+    let ada = t.user("ada").await;
+    let old = ada.token([Scope::Api]).await;
+    let far = t.now().date().plus_days(300).to_string();
+    let body = t.post(ROTATE).token(&old).json(json!({ "expires_at": far })).await.has(200).json();
+    let new = body["token"].as_str().expect("a token").to_owned();
+    let revoked = ada.revoked_token([Scope::Api]).await;
+    t.get(SELF).token(&new).await.has(200);
+    t.later(30 * 24 * 3600 - 1);
+    tollhouse::job::sweep(&t.app).await;
+    t.post(ROTATE).token("glpat-nobody").await.is(401, M401);
+    t.get(SELF).token(&revoked).await.is(401, REVOKED);
+    t.later(1);
+    tollhouse::job::sweep(&t.app).await;
+    let again = t.reopened("").await;
+    again.get(SELF).token(&old).await.is(401, M401);
+    again.get(SELF).token(&revoked).await.is(401, M401);
+    again.get(SELF).token(&new).await.has(200);
+    again.app.db.close().await;
 }
 
 async fn rotation_a_hundred_at_once_have_one_successor(t: Town) {
