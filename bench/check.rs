@@ -133,7 +133,9 @@ impl Town {
             if bare { answer.raw[answer.body..] == self.canned } else { self.right(who, &answer, before, after) };
         self.checked.fetch_add(1, SeqCst);
         if !right && self.wrong.fetch_add(1, SeqCst) < 5 {
-            eprintln!("wrong or stale, for {}: {}", person.username, String::from_utf8_lossy(&answer.raw));
+            let (head, body) = answer.raw.split_at(answer.body);
+            let status = String::from_utf8_lossy(head.get(9..12).unwrap_or_default());
+            eprintln!("wrong or stale, for {}: {status} {}", person.username, String::from_utf8_lossy(body));
         }
         Ok(())
     }

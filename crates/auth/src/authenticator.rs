@@ -11,6 +11,7 @@ use tollhouse_domain::lookup::{Credential, Key, Lookup, Record, TokenRecord};
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
+use tollhouse_domain::user::User;
 
 use crate::gate::Gate;
 use crate::ledger::{Entry, Ledger, Recall};
@@ -76,6 +77,11 @@ impl Authenticator {
         let identity = Identity::establish(entry.record.clone(), &Demand::PLAIN, self.rules, now)?;
         self.uses.note(&entry, self.use_rules, now);
         Ok(Some(identity))
+    }
+
+    /// Whose session it is, whatever the state of the account: for the page on which an expired password is changed.
+    pub async fn session_owner(&self, session: &str, now: Timestamp) -> Result<Option<Arc<User>>, Denial> {
+        Ok(self.by_session(session, now, None).await?.map(|entry| entry.record.owner.clone()))
     }
 
     /// Called between the commit of a change and its acknowledgement.
@@ -189,7 +195,7 @@ const ROUNDS: usize = 4;
 #[cfg(test)]
 pub(crate) mod tests {
     use tollhouse_domain::id::UserId;
-    use tollhouse_domain::user::{AccountState, User, UserKind};
+    use tollhouse_domain::user::{AccountState, UserKind};
 
     use super::*;
 

@@ -61,6 +61,8 @@ pub fn table() -> Vec<Route> {
         Route::page(POST, "/users/sign_in", Admits::Anyone, web::sign_in::submit),
         // Its CSRF token is not asked for (authentication.md 6.6), its origin is (T10).
         Route::page(POST, "/users/sign_out", Admits::WithoutToken, web::sign_out::submit),
+        Route::page(GET, "/-/user_settings/password/edit", Admits::PasswordExpired, web::password::form),
+        Route::page(POST, "/-/user_settings/password", Admits::PasswordExpired, web::password::submit),
         Route::plain(GET, "/assets/{name}", web::assets::show),
         Route::plain(GET, "/-/health", probes::health),
         Route::plain(GET, "/-/liveness", probes::liveness),
@@ -132,8 +134,8 @@ impl Route {
             let answered = async {
                 let asked = read::<P>(&app, &captures, request).await?;
                 let visitor = Visitor::arrive(&app, &asked, admits).await?;
-                if admits == Admits::SignedIn && visitor.identity.is_none() {
-                    return Ok(web::to_sign_in(&app, &visitor));
+                if let Some(elsewhere) = visitor.sent_elsewhere(&app, admits) {
+                    return Ok(elsewhere);
                 }
                 let params = P::parse(&asked)?;
                 Ok(handler(app.clone(), visitor, params).await?.into_response())
@@ -193,7 +195,7 @@ async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
         let visitor = Visitor::arrive(&app, &asked, Admits::WithoutToken).await?;
         match visitor.identity {
             Some(_) => Err(Error::NoRoute),
-            None => Ok(web::to_sign_in(&app, &visitor)),
+            None => Ok(web::to_sign_in(&app)),
         }
     };
     match answered.await {

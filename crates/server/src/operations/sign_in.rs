@@ -79,6 +79,20 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
     Ok(SignIn::In { session, reactivated })
 }
 
+/// Whether somebody who is signed in knows their password. Guesses count as they do at sign-in.
+pub async fn knows_password(app: &App, user: &User, password: Plaintext, by: &By) -> Result<bool, Error> {
+    let place = app.hasher.place(by.address).map_err(|_| Error::Busy)?;
+    let found = users::by_login(&mut app.db.read().await?, &user.username).await?;
+    let digest = found.and_then(|(_, digest)| digest);
+    let booked = app.perform(&BookAttempt { user: user.id, lockout: app.lockout() }, by).await?.into_inner();
+    let right = place.verify(&password, digest.filter(|_| booked.is_some())).await;
+    if !right {
+        let address = by.address.map_or_else(String::new, |address| address.to_string());
+        app.perform(&NoteFailure { user: user.id, address }, by).await?.into_inner();
+    }
+    Ok(right)
+}
+
 /// Web sign-in has rules of its own (authentication.md 6.5): who is deactivated comes in and is active again.
 fn refusal(user: &User, confirmation_required: bool) -> Option<Refusal> {
     match (user.kind, user.state) {

@@ -1,15 +1,17 @@
 //! Pages for people. They take sessions, never tokens (T10), and call the API with the session cookie.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use askama::Template;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tollhouse_auth::shown::session_cookie;
-use tollhouse_domain::denial::Denial;
+use tollhouse_domain::denial::{AccountFault, Denial};
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::secret::{CsrfSecret, Plaintext};
+use tollhouse_domain::user::User;
 
 use crate::app::App;
 use crate::asked::Asked;
@@ -17,6 +19,7 @@ use crate::error::{self, Error};
 
 pub mod assets;
 pub mod home;
+pub mod password;
 pub mod sign_in;
 pub mod sign_out;
 
@@ -26,11 +29,15 @@ pub enum Admits {
     Anyone,
     WithoutToken,
     SignedIn,
+    /// Signed in, though the password has expired: here it can be changed.
+    PasswordExpired,
 }
 
 /// Who came to a page.
 pub struct Visitor {
     pub identity: Option<Identity>,
+    /// Whose session it is, where somebody may not come in otherwise ([`Admits::PasswordExpired`]).
+    pub owner: Option<Arc<User>>,
     /// The session cookie, or the one that is about to be set.
     pub session: String,
     /// Whether that cookie must be set.
@@ -47,6 +54,7 @@ pub enum Notice {
     SignInFirst,
     Reactivated,
     SignedOut,
+    PasswordChanged,
 }
 
 impl Visitor {
@@ -73,19 +81,35 @@ impl Visitor {
                 return Err(Error::Forged);
             }
         }
-        let identity = match &cookie {
-            Some(session) => match app.auth.session(session, app.now()).await {
+        let (mut identity, mut owner) = (None, None);
+        if let Some(session) = &cookie {
+            match app.auth.session(session, app.now()).await {
+                Err(Denial::Account(AccountFault::PasswordExpired)) if admits == Admits::PasswordExpired => {
+                    owner = app.auth.session_owner(session, app.now()).await?;
+                }
                 // Somebody who may not come in may still sign in as somebody else, or out.
-                Err(Denial::Account(_)) if admits != Admits::SignedIn => None,
-                known => known?,
-            },
-            None => None,
-        };
+                Err(Denial::Account(_)) if matches!(admits, Admits::Anyone | Admits::WithoutToken) => {}
+                known => {
+                    identity = known?;
+                    owner = identity.as_ref().map(|who| who.user.clone());
+                }
+            }
+        }
         let kept = cookie.filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()));
         let fresh = kept.is_none();
         let session = kept.map_or_else(|| Plaintext::session().reveal().to_owned(), |id| id.into_owned());
         let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Ok(Self { identity, session, fresh, notice: notice(headers), address: asked.peer, user_agent, form })
+        Ok(Self { identity, owner, session, fresh, notice: notice(headers), address: asked.peer, user_agent, form })
+    }
+
+    /// Where somebody goes who has to sign in first.
+    pub fn sent_elsewhere(&self, app: &App, admits: Admits) -> Option<Response> {
+        let signed_in = match admits {
+            Admits::Anyone | Admits::WithoutToken => true,
+            Admits::SignedIn => self.identity.is_some(),
+            Admits::PasswordExpired => self.owner.is_some(),
+        };
+        (!signed_in).then(|| to_sign_in(app))
     }
 
     pub fn csrf_token(&self) -> String {
@@ -177,12 +201,15 @@ impl IntoResponse for Html {
     }
 }
 
-pub fn to_sign_in(app: &App, _: &Visitor) -> Response {
+pub fn to_sign_in(app: &App) -> Response {
     Html::redirect("/users/sign_in").notice(app, Notice::SignInFirst).into_response()
 }
 
 /// A failure as a page.
 pub fn failure(error: &Error, app: &App) -> Response {
+    if *error == Error::Denied(Denial::Account(AccountFault::PasswordExpired)) {
+        return Html::redirect("/-/user_settings/password/edit").into_response();
+    }
     let wire = error.wire(&app.urls);
     let (title, text) = match error {
         Error::Denied(Denial::Account(fault)) => ("You cannot come in", error::account(*fault, &app.urls)),
@@ -224,13 +251,14 @@ struct Failure<'a> {
 }
 
 impl Notice {
-    const ALL: [Self; 3] = [Self::SignInFirst, Self::Reactivated, Self::SignedOut];
+    const ALL: [Self; 4] = [Self::SignInFirst, Self::Reactivated, Self::SignedOut, Self::PasswordChanged];
 
     const fn code(self) -> &'static str {
         match self {
             Self::SignInFirst => "sign_in_first",
             Self::Reactivated => "reactivated",
             Self::SignedOut => "signed_out",
+            Self::PasswordChanged => "password_changed",
         }
     }
 
@@ -241,6 +269,7 @@ impl Notice {
                 "Welcome back! Your account had been deactivated due to inactivity but is now reactivated."
             }
             Self::SignedOut => "You are signed out.",
+            Self::PasswordChanged => "Your password is changed. Please sign in with the new one.",
         }
     }
 }

@@ -25,6 +25,8 @@ const TOKENLESS: &[&str] = &[
     "GET /users/sign_in",
     "POST /users/sign_in",
     "POST /users/sign_out",
+    "GET /-/user_settings/password/edit",
+    "POST /-/user_settings/password",
     "GET /assets/{name}",
     "GET /-/health",
     "GET /-/liveness",

@@ -17,6 +17,7 @@ mod bad_input;
 mod credentials;
 mod groups;
 mod matrix;
+mod password;
 mod processes;
 mod projects;
 mod road;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Case> {
         credentials::CASES,
         groups::CASES,
         matrix::CASES,
+        password::CASES,
         processes::CASES,
         projects::CASES,
         road::CASES,
