@@ -1,5 +1,6 @@
 //! The judgement: from what was shown to who it is, or why not.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +8,7 @@ use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::identity::{Identity, Rules};
-use tollhouse_domain::lookup::{Credential, Key, Lookup, Record, TokenRecord};
+use tollhouse_domain::lookup::{Credential, Key, Lookup};
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
@@ -72,16 +73,26 @@ impl Authenticator {
     }
 
     /// The signed-in person behind a session cookie, for pages: tokens do not count there (T10).
-    pub async fn session(&self, session: &str, now: Timestamp) -> Result<Option<Identity>, Denial> {
-        let Some(entry) = self.by_session(session, now, None).await? else { return Ok(None) };
+    pub async fn session(
+        &self,
+        session: &str,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Option<Identity>, Denial> {
+        let Some(entry) = self.by_session(session, now, peer).await? else { return Ok(None) };
         let identity = Identity::establish(entry.record.clone(), &Demand::PLAIN, self.rules, now)?;
         self.uses.note(&entry, self.use_rules, now);
         Ok(Some(identity))
     }
 
     /// Whose session it is, whatever the state of the account: for the page on which an expired password is changed.
-    pub async fn session_owner(&self, session: &str, now: Timestamp) -> Result<Option<Arc<User>>, Denial> {
-        Ok(self.by_session(session, now, None).await?.map(|entry| entry.record.owner.clone()))
+    pub async fn session_owner(
+        &self,
+        session: &str,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<User>>, Denial> {
+        Ok(self.by_session(session, now, peer).await?.map(|entry| entry.record.owner.clone()))
     }
 
     /// Called between the commit of a change and its acknowledgement.
@@ -121,7 +132,7 @@ impl Authenticator {
             }
         }
         match shown.session() {
-            Some(session) => self.by_session(session, now, Some(shown)).await,
+            Some(session) => self.by_session(session, now, shown.peer()).await,
             None => Ok(None),
         }
     }
@@ -135,15 +146,10 @@ impl Authenticator {
             if token.standing != (Standing::Live { used: false }) || self.rules.gitlab_rotation {
                 return Ok(Some(entry));
             }
-            // rotation.md rule 7: recognised is used, even if it is refused further on.
-            let ticket = self.ledger.ticket();
+            // rotation.md rule 7: recognised is used, even if it is refused further on. What was read before that is
+            // not kept: the owner may have been blocked meanwhile (revocation.md A3).
             if self.lookup.first_use(token.family, token.id, now).await.map_err(|_| Denial::Unavailable)? {
-                let used = TokenRecord { standing: Standing::Live { used: true }, ..TokenRecord::clone(token) };
-                let record = Record {
-                    credential: Credential::PersonalAccessToken(Arc::new(used)),
-                    owner: entry.record.owner.clone(),
-                };
-                return Ok(self.ledger.keep(ticket, key, Some(record)));
+                return self.ask(key, shown.peer()).await;
             }
             // Somebody else was first, or it was replaced: what is remembered is out of date either way.
             self.ledger.forget(&[Forget::Token(digest)]);
@@ -155,7 +161,7 @@ impl Authenticator {
         &self,
         session: &str,
         now: Timestamp,
-        shown: Option<&Shown<'_>>,
+        peer: Option<IpAddr>,
     ) -> Result<Option<Arc<Entry>>, Denial> {
         let digest = Digest::of(session.as_bytes());
         let key = Key::Session(digest);
@@ -163,7 +169,6 @@ impl Authenticator {
             Credential::Session(session) => now < session.expires_at,
             Credential::PersonalAccessToken(_) => false,
         };
-        let peer = shown.and_then(Shown::peer);
         let Some(entry) = self.find(key, peer).await? else { return Ok(None) };
         if live(&entry) {
             return Ok(Some(entry));
@@ -172,7 +177,7 @@ impl Authenticator {
         Ok(self.ask(key, peer).await?.filter(live))
     }
 
-    async fn find(&self, key: Key, peer: Option<std::net::IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
+    async fn find(&self, key: Key, peer: Option<IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
         match self.ledger.recall(key) {
             Recall::Known(entry) => Ok(Some(entry)),
             Recall::Unknown => Ok(None),
@@ -180,7 +185,7 @@ impl Authenticator {
         }
     }
 
-    async fn ask(&self, key: Key, peer: Option<std::net::IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
+    async fn ask(&self, key: Key, peer: Option<IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
         let _pass = self.gate.pass(peer).await;
         // After the wait: what was forgotten while waiting is seen by the look-up itself.
         let ticket = self.ledger.ticket();
@@ -194,10 +199,75 @@ const ROUNDS: usize = 4;
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use tollhouse_domain::id::UserId;
-    use tollhouse_domain::user::{AccountState, UserKind};
+    use std::sync::atomic::AtomicBool;
+    use std::sync::{OnceLock, Weak};
+    use std::time::Duration;
+
+    use tollhouse_domain::denial::AccountFault;
+    use tollhouse_domain::id::{FamilyId, PersonalAccessTokenId, UserId};
+    use tollhouse_domain::lookup::{Answer, Record, TokenRecord, UserName};
+    use tollhouse_domain::scope::{Scope, Scopes};
+    use tollhouse_domain::user::{AccountRules, AccountState, UserKind};
 
     use super::*;
+
+    /// The owner of its one token is blocked while the first look-up is on its way back.
+    #[derive(Default)]
+    struct BlockedMeanwhile {
+        auth: OnceLock<Weak<Authenticator>>,
+        asked: AtomicBool,
+        used: AtomicBool,
+    }
+
+    impl Lookup for BlockedMeanwhile {
+        fn find(&self, key: Key) -> Answer<'_, Option<Record>> {
+            Box::pin(async move {
+                let mut owner = user(7);
+                if self.asked.swap(true, Ordering::SeqCst) {
+                    owner.state = AccountState::Blocked;
+                } else if let Some(auth) = self.auth.get().and_then(Weak::upgrade) {
+                    auth.forget(&[Forget::Owner(owner.id)]);
+                }
+                let Key::Token(digest) = key else { return Ok(None) };
+                let token = TokenRecord {
+                    id: PersonalAccessTokenId(1),
+                    family: FamilyId(1),
+                    digest,
+                    scopes: Scopes::from([Scope::Api]),
+                    impersonation: false,
+                    expires_at: None,
+                    last_used_at: None,
+                    standing: Standing::Live { used: self.used.load(Ordering::SeqCst) },
+                };
+                let credential = Credential::PersonalAccessToken(Arc::new(token));
+                Ok(Some(Record { credential, owner: Arc::new(owner) }))
+            })
+        }
+
+        fn user<'a>(&'a self, _: UserName<'a>) -> Answer<'a, Option<User>> {
+            Box::pin(async { Ok(None) })
+        }
+
+        fn first_use(&self, _: FamilyId, _: PersonalAccessTokenId, _: Timestamp) -> Answer<'_, bool> {
+            Box::pin(async { Ok(!self.used.swap(true, Ordering::SeqCst)) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_3_noting_the_first_use_keeps_nothing_that_was_read_before() {
+        let lookup = Arc::new(BlockedMeanwhile::default());
+        let accounts = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
+        let rules = Rules { accounts, gitlab_rotation: false };
+        let use_rules =
+            UseRules { session_lifetime: Duration::from_secs(60), from_sign_in: false, interval: Duration::ZERO };
+        let auth = Arc::new(Authenticator::new(lookup.clone(), 100, rules, use_rules));
+        assert!(lookup.auth.set(Arc::downgrade(&auth)).is_ok());
+        let parts = http::Request::get("/").header("private-token", "x").body(()).expect("a request").into_parts().0;
+        for _ in 0..2 {
+            let judged = auth.judge(&Shown::in_head(&parts, None), &Demand::PLAIN, Timestamp(1)).await;
+            assert_eq!(judged.err(), Some(Denial::Account(AccountFault::Blocked)));
+        }
+    }
 
     pub(crate) fn user(id: i64) -> User {
         User {

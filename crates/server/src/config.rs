@@ -53,7 +53,8 @@ sections! {
     Rotation { window: Span, settle: Span }
     Ledger { entries: usize }
     Limits {
-        head: Size, target: Size, body: Size, head_time: Span, body_time: Span, connections: usize, drain: Span,
+        head: Size, target: Size, body: Size, head_time: Span, body_time: Span, connections: usize,
+        connections_per_address: usize, drain: Span,
     }
     Storage { reserve: Size }
     Audit { keep: Span }
@@ -190,8 +191,11 @@ fn defaults() -> Table {
 /// Lays a file over what is known so far, key by key.
 fn merge(settings: &mut Table, text: &str, path: &Path) -> Result<(), Unusable> {
     let at = path.display();
-    let file: Table =
-        text.parse().map_err(|error: toml::de::Error| Unusable(format!("{at}: {}", one_line(&error.to_string()))))?;
+    // Never the line itself: it may hold the password of the database.
+    let file: Table = text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        Unusable(format!("{at}: line {line}: {}", one_line(error.message())))
+    })?;
     for (key, value) in file {
         match (settings.get_mut(&key), value) {
             (Some(Value::Table(section)), Value::Table(values)) => {
@@ -309,7 +313,8 @@ mod tests {
             error("", &[("TOLLHOUSE_INSECURE_HTTP", "perhaps")]),
             "TOLLHOUSE_INSECURE_HTTP: the value does not fit"
         );
-        assert!(error("listen = ", &[]).starts_with("x.toml: "));
+        let broken = error("# one\ndatabase = \"postgres://u:hunter2@h/db", &[]);
+        assert!(broken.starts_with("x.toml: line 2: ") && !broken.contains("hunter2"), "{broken}");
         let unit = error("[rotation]\nwindow = '2 weeks'", &[]);
         assert!(unit.contains("a time is a number and s, m, h or d") && unit.contains("window"), "{unit}");
     }

@@ -8,6 +8,7 @@ pub mod app;
 pub mod asked;
 pub mod cli;
 pub mod config;
+pub mod connection;
 pub mod error;
 #[cfg(feature = "faults")]
 pub mod faults;

@@ -189,6 +189,24 @@ impl Value for String {
     }
 }
 
+/// What a list is searched for; longer than any name is a mistake.
+#[derive(Clone, Debug)]
+pub struct Search(pub String);
+
+impl Value for Search {
+    const KIND: Kind = Kind::Text;
+
+    fn read(given: &Json) -> Result<Option<Self>, Fault> {
+        match String::read(given)? {
+            Some(text) if text.len() > LONGEST_SEARCH => Err(Fault::Invalid),
+            Some(text) if text.is_empty() => Ok(None),
+            text => Ok(text.map(Self)),
+        }
+    }
+}
+
+const LONGEST_SEARCH: usize = 1024;
+
 impl Value for i64 {
     const KIND: Kind = Kind::Integer;
 
@@ -291,13 +309,17 @@ impl Value for MinAccessLevel {
     }
 }
 
-/// Every parameter as it stands in links: received, defaults and path, in the order of their names.
+/// Every parameter as it stands in links: received in the query, defaults and path, in the order of their names.
 pub fn for_links(asked: &Asked, declared: &[Param]) -> Result<BTreeMap<String, Json>, Error> {
     let mut all: BTreeMap<String, Json> = declared
         .iter()
         .filter_map(|param| Some((param.name.to_owned(), Json::String(param.default?.to_owned()))))
         .collect();
-    all.extend(asked.parameters()?.iter().map(|(name, value)| (name.clone(), value.clone())));
+    // What came in a body is left out: a link is a URL, and a body can be as large as thirty of them.
+    let received = asked.parameters()?.iter().filter(|(name, _)| {
+        !asked.body.as_ref().is_some_and(|body| body.contains_key(*name)) || asked.capture(name).is_some()
+    });
+    all.extend(received.map(|(name, value)| (name.clone(), value.clone())));
     Ok(all)
 }
 

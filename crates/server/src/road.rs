@@ -94,6 +94,7 @@ impl Road {
             return Err(Error::Format(printable(&format)));
         }
         if reads_json(request.method())
+            && request.headers().contains_key(header::CONTENT_LENGTH)
             && has_body(request.headers())
             && let Media::Other(given) = media_type(request.headers())
         {
@@ -110,7 +111,8 @@ impl Road {
     fn spelling(&self, method: &Method, path: &str) -> Result<Option<String>, Error> {
         let mut spelt = path;
         if let Some(rest) = path.strip_prefix("/api/v3") {
-            let user = matches!(rest.split(['.', '/']).collect::<Vec<_>>()[..], ["", "user"] | ["", "user", _]);
+            let user = rest.strip_suffix('/').unwrap_or(rest).strip_prefix("/user");
+            let user = user.is_some_and(|end| end.is_empty() || (end.starts_with('.') && !end.contains('/')));
             if rest.is_empty() || rest.starts_with('/') {
                 if user && *method == Method::GET {
                     return Ok(Some("/api/v4/user".to_owned()));

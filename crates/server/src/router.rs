@@ -12,7 +12,7 @@ use tollhouse_domain::scope::Scope;
 
 use crate::api::{groups, metadata, personal_access_tokens, projects, user, users};
 use crate::app::App;
-use crate::asked::{Asked, Limits, Media, bearer_header, has_body, media_type, peer};
+use crate::asked::{Asked, Limits, peer};
 use crate::error::{Error, refused};
 use crate::need::{Need, anyone, presenter, signed_in};
 use crate::params::{Kind, Param, Params, Place};
@@ -184,12 +184,15 @@ pub fn router(table: Vec<Route>, app: App) -> Router {
 }
 
 async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
-    if request.uri().path().starts_with("/api") {
-        return refused(Error::NoRoute, |error| error.api(&app.urls));
-    }
+    let api = request.uri().path().starts_with("/api");
     let captures = Vec::new();
     let from = peer(&request);
     let limits = limits(&app);
+    if api {
+        // A body that cannot be read is reported before the path that is not there (section 0, stage 5).
+        let error = Asked::read(request, captures, from, limits).await.err().unwrap_or(Error::NoRoute);
+        return refused(error, |error| error.api(&app.urls));
+    }
     let answered = async {
         let asked = Asked::read(request, captures, from, limits).await?;
         let visitor = Visitor::arrive(&app, &asked, Admits::WithoutToken).await?;
@@ -215,14 +218,7 @@ async fn read<P: Params>(app: &App, captures: &RawPathParams, request: Request<B
         }
     }
     let from = peer(&request);
-    let form = has_body(request.headers()) && matches!(media_type(request.headers()), Media::Form | Media::Multipart);
-    let asked = Asked::read(request, captures, from, limits(app)).await?;
-    let in_form = form && asked.body.as_ref().is_some_and(|body| body.contains_key("access_token"));
-    // The other half of the guard that road.rs runs on the head (authentication.md 1.3); JSON is not seen by it.
-    if in_form && bearer_header(&asked.parts.headers) {
-        return Err(Error::TwoBearers);
-    }
-    Ok(asked)
+    Asked::read(request, captures, from, limits(app)).await
 }
 
 fn limits(app: &App) -> Limits {

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::connection::{Addresses, Patient};
 use crate::road::Road;
 use crate::{job, router};
 
@@ -22,6 +23,7 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
     let road = Arc::new(Road::new(app.clone(), router::table()));
     let limits = &app.settings.limits;
     let places = Arc::new(Semaphore::new(limits.connections.max(1)));
+    let addresses = Addresses::new(limits.connections_per_address);
     let graceful = GracefulShutdown::new();
     let housekeeping = tokio::spawn(job::housekeeping(app.clone(), stop.clone()));
     let mut http = hyper::server::conn::http1::Builder::new();
@@ -46,7 +48,9 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
                 }
             },
         };
+        let Some(among) = addresses.enter(peer.ip()) else { continue };
         let _ = socket.set_nodelay(true);
+        let socket = Patient::new(socket);
         let road = road.clone();
         let address: IpAddr = peer.ip();
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
@@ -57,7 +61,7 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
         tokio::spawn(async move {
             // What breaks here is between us and the other side; it has been answered where it could be.
             let _ = connection.await;
-            drop(place);
+            drop((place, among));
         });
     }
     drop(listener);

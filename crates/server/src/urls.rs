@@ -81,19 +81,15 @@ impl Urls {
         }
     }
 
-    /// Whether this is the origin of our own pages. `null` and everything foreign is not.
-    pub fn is_own_origin(&self, origin: &str) -> bool {
+    /// Whether this is the origin of the page that was asked for under this name. `null` and everything foreign is
+    /// not, another port of this machine neither.
+    pub fn is_own_origin(&self, origin: &str, headers: &HeaderMap) -> bool {
         if origin == self.base {
             return true;
         }
-        let Ok(url) = Url::parse(origin) else { return false };
         let scheme = if self.https { "https" } else { "http" };
-        let (true, Some(host)) = (url.scheme() == scheme, url.host_str()) else { return false };
-        let authority = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        };
-        url.origin().ascii_serialization() == origin && self.is_ours(&authority)
+        let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        self.serves(headers) && asked.is_some_and(|host| origin.eq_ignore_ascii_case(&format!("{scheme}://{host}")))
     }
 
     fn is_ours(&self, host: &str) -> bool {
@@ -161,15 +157,22 @@ mod tests {
     #[test]
     fn t10_a_foreign_or_null_origin_is_not_ours() {
         let local = urls("", "127.0.0.1:8080", false).expect("loopback");
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, "localhost:8080".parse().expect("a host"));
         for (origin, own) in [
             ("http://127.0.0.1:8080", true),
             ("http://localhost:8080", true),
+            ("http://localhost:3000", false),
+            ("http://localhost", false),
             ("https://localhost:8080", false),
             ("null", false),
+            ("", false),
             ("http://evil.test", false),
             ("http://127.0.0.1:8080.evil.test", false),
         ] {
-            assert_eq!(local.is_own_origin(origin), own, "{origin}");
+            assert_eq!(local.is_own_origin(origin, &headers), own, "{origin}");
         }
+        headers.insert(header::HOST, "evil.test".parse().expect("a host"));
+        assert!(!local.is_own_origin("http://evil.test", &headers));
     }
 }

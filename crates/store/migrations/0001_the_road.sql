@@ -1,3 +1,6 @@
+-- What is found without regard to case stands a second time, lower-cased by the application, since the databases differ
+-- in what they take for a letter.
+--
 -- Times are milliseconds since 1970 (columns ending in _at), days are counted from 1970-01-01 (ending in _on).
 -- Both are bound from the application's clock, never taken from the database's.
 
@@ -11,6 +14,7 @@ CREATE TABLE users (
     username            TEXT NOT NULL,
     lower_username      TEXT NOT NULL UNIQUE,
     name                TEXT NOT NULL,
+    lower_name          TEXT NOT NULL,
     email               TEXT NOT NULL,
     lower_email         TEXT NOT NULL UNIQUE,
     public_email        TEXT NOT NULL DEFAULT '',
@@ -56,6 +60,7 @@ CREATE TABLE namespaces (
     parent_id   BIGINT REFERENCES namespaces (id),
     owner_id    BIGINT REFERENCES users (id),
     name        TEXT NOT NULL,
+    lower_name  TEXT NOT NULL,
     path        TEXT NOT NULL,
     full_path   TEXT NOT NULL,
     full_name   TEXT NOT NULL,
@@ -72,6 +77,7 @@ CREATE TABLE projects (
     namespace_id     BIGINT NOT NULL REFERENCES namespaces (id),
     creator_id       BIGINT REFERENCES users (id),
     name             TEXT NOT NULL,
+    lower_name       TEXT NOT NULL,
     path             TEXT NOT NULL,
     description      TEXT,
     visibility       BIGINT NOT NULL,
@@ -138,6 +144,7 @@ CREATE TABLE personal_access_tokens (
     last_used_at BIGINT,
     rotated_at   BIGINT,
     handed_at    BIGINT,
+    replaced_at  BIGINT,
     asked_expiry BIGINT,
     salt         {{blob}}
 );
@@ -145,6 +152,7 @@ CREATE INDEX personal_access_tokens_user ON personal_access_tokens (user_id);
 CREATE INDEX personal_access_tokens_family ON personal_access_tokens (family_id);
 CREATE INDEX personal_access_tokens_salt ON personal_access_tokens (rotated_at) WHERE salt IS NOT NULL;
 CREATE INDEX personal_access_tokens_rotated ON personal_access_tokens (rotated_at) WHERE rotated_at IS NOT NULL;
+CREATE INDEX personal_access_tokens_replaced ON personal_access_tokens (replaced_at) WHERE replaced_at IS NOT NULL;
 CREATE INDEX token_families_ended ON token_families (ended_at) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE audit_events (
@@ -160,6 +168,7 @@ CREATE TABLE audit_events (
     detail      TEXT NOT NULL
 );
 CREATE INDEX audit_events_at ON audit_events (at);
+CREATE INDEX audit_events_target ON audit_events (target_kind, target_id);
 
 -- One row with a count per account, address and hour (T29), so that guessing cannot fill the disk.
 CREATE TABLE failed_sign_ins (

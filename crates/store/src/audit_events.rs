@@ -39,6 +39,13 @@ pub struct AuditEvent {
     pub detail: String,
 }
 
+/// From where the last change of something was made.
+pub async fn last_address(at: &mut impl Runs, kind: &str, id: i64) -> Result<Option<String>> {
+    let found: Option<Option<String>> =
+        on!(at, |c| sqlx::query_scalar(LAST_ADDRESS).bind(kind).bind(id).fetch_optional(c))?;
+    Ok(found.flatten())
+}
+
 /// The newest lines first.
 pub async fn newest(at: &mut impl Runs, limit: i64) -> Result<Vec<AuditEvent>> {
     on!(at, |c| sqlx::query_as(NEWEST).bind(limit).fetch_all(c))
@@ -48,6 +55,9 @@ statements! {
     APPEND = "
     INSERT INTO audit_events (at, event, actor_id, subject_id, credential, address, target_kind, target_id, detail)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+    LAST_ADDRESS = "
+    SELECT address FROM audit_events WHERE target_kind = $1 AND target_id = $2 ORDER BY id DESC LIMIT 1";
 
     NEWEST = "
     SELECT at, event, actor_id, subject_id, credential, address, target_kind, target_id, detail

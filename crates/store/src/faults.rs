@@ -46,6 +46,11 @@ pub async fn delete_user(tx: &mut Tx, id: UserId) -> Result<()> {
     Ok(())
 }
 
+/// Nor one that sets how many projects somebody may have.
+pub async fn set_projects_limit(tx: &mut Tx, id: UserId, limit: i64) -> Result<()> {
+    changed!(tx, sqlx::query("UPDATE users SET projects_limit = $2 WHERE id = $1").bind(id.0).bind(limit)).map(drop)
+}
+
 const DELETIONS: [&str; 4] = [
     "DELETE FROM routes WHERE source_kind = 'namespace'
         AND source_id IN (SELECT id FROM namespaces WHERE owner_id = $1)",

@@ -83,6 +83,11 @@ pub async fn find(at: &mut impl Runs, id: NamespaceId) -> Result<Option<Namespac
     row.map(Row::namespace).transpose()
 }
 
+/// Takes the row, so that what is counted in the namespace stays as it is until the commit.
+pub async fn hold(tx: &mut Tx, id: NamespaceId, now: Timestamp) -> Result<()> {
+    changed!(tx, sqlx::query(HOLD).bind(id.0).bind(now.0)).map(drop)
+}
+
 /// A group that the viewer may see, by number.
 pub async fn visible_group(
     at: &mut impl Runs,
@@ -197,6 +202,7 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<Namesp
         .bind(new.description)
         .bind(new.visibility as i64)
         .bind(now.0)
+        .bind(new.name.to_lowercase())
         .fetch_one(c))?;
     let id = NamespaceId(id);
     add_route(tx, &full_path, Routed::Namespace(id)).await?;
@@ -240,7 +246,7 @@ macro_rules! filtered {
         " FROM namespaces n
          WHERE n.kind = 'group'
            AND (n.visibility >= $2 OR n.id IN (SELECT id FROM mine) OR n.id IN (SELECT id FROM upward))
-           AND (CAST($4 AS TEXT) IS NULL OR lower(n.full_path) LIKE $4 ESCAPE '\\' OR lower(n.name) LIKE $4 ESCAPE '\\')
+           AND (CAST($4 AS TEXT) IS NULL OR lower(n.full_path) LIKE $4 ESCAPE '\\' OR n.lower_name LIKE $4 ESCAPE '\\')
            AND (CAST($5 AS BIGINT) IS NULL OR n.visibility = $5)
            AND (CAST($6 AS BIGINT) IS NULL OR EXISTS (SELECT 1 FROM mine WHERE mine.id = n.id AND mine.level >= $6))
            AND (NOT $7 OR n.parent_id IS NULL)
@@ -259,6 +265,8 @@ statements! {
 
     ADD_ROUTE = "INSERT INTO routes (lower_path, source_kind, source_id) VALUES ($1, $2, $3)";
 
+    HOLD = "UPDATE namespaces SET updated_at = $2 WHERE id = $1";
+
     FIND = concat!("SELECT ", columns!(), " FROM namespaces n WHERE n.id = $1");
 
     VISIBLE_GROUP = concat!(
@@ -270,15 +278,15 @@ statements! {
 
     COUNT_GROUPS = concat!(seen!(), "SELECT count(*) FROM (SELECT 1 ", filtered!(), " LIMIT 10001) AS counted");
 
-    GROUPS_BY_NAME = page!("lower(n.name), n.id");
-    GROUPS_BY_NAME_DESCENDING = page!("lower(n.name) DESC, n.id DESC");
+    GROUPS_BY_NAME = page!("n.lower_name, n.id");
+    GROUPS_BY_NAME_DESCENDING = page!("n.lower_name DESC, n.id DESC");
     GROUPS_BY_PATH = page!("lower(n.path), n.id");
     GROUPS_BY_PATH_DESCENDING = page!("lower(n.path) DESC, n.id DESC");
     GROUPS_BY_ID = page!("n.id");
     GROUPS_BY_ID_DESCENDING = page!("n.id DESC");
 
     INSERT = "
-    INSERT INTO namespaces (kind, parent_id, owner_id, name, path, full_path, full_name, description, visibility,
+    INSERT INTO namespaces (kind, parent_id, owner_id, name, lower_name, path, full_path, full_name, description, visibility,
                             created_at, updated_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) RETURNING id";
+    VALUES ($1, $2, $3, $4, $11, $5, $6, $7, $8, $9, $10, $10) RETURNING id";
 }

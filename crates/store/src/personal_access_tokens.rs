@@ -154,6 +154,11 @@ pub async fn set_rotated(
     )? == 1)
 }
 
+/// Notes that a successor was replaced before anybody used it, so that its row goes in time.
+pub async fn set_replaced(tx: &mut Tx, id: PersonalAccessTokenId, now: Timestamp) -> Result<()> {
+    changed!(tx, sqlx::query(SET_REPLACED).bind(id.0).bind(now.0)).map(drop)
+}
+
 /// Notes that the successor was handed out again; the salt must still be the one it was derived with.
 pub async fn set_handed(tx: &mut Tx, id: PersonalAccessTokenId, salt: &[u8; 32], now: Timestamp) -> Result<bool> {
     Ok(changed!(tx, sqlx::query(SET_HANDED).bind(id.0).bind(&salt[..]).bind(now.0))? == 1)
@@ -193,6 +198,8 @@ statements! {
     SET_ROTATED = "
     UPDATE personal_access_tokens SET rotated_at = $2, handed_at = $2, salt = $3, asked_expiry = $5
      WHERE id = $1 AND handed_at IS NOT DISTINCT FROM $4";
+
+    SET_REPLACED = "UPDATE personal_access_tokens SET replaced_at = $2 WHERE id = $1";
 
     SET_HANDED = "UPDATE personal_access_tokens SET handed_at = $3 WHERE id = $1 AND salt = $2";
 

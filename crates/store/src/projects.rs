@@ -187,6 +187,7 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<Projec
         .bind(new.description)
         .bind(new.visibility as i64)
         .bind(now.0)
+        .bind(new.name.to_lowercase())
         .fetch_one(c))?;
     Ok(ProjectId(id))
 }
@@ -245,7 +246,7 @@ macro_rules! filtered {
             selected!(),
             " WHERE ",
             may_see!(),
-            " AND (CAST($4 AS TEXT) IS NULL OR lower(p.name) LIKE $4 ESCAPE '\\' OR lower(p.path) LIKE $4 ESCAPE '\\')
+            " AND (CAST($4 AS TEXT) IS NULL OR p.lower_name LIKE $4 ESCAPE '\\' OR lower(p.path) LIKE $4 ESCAPE '\\')
               AND (CAST($5 AS BIGINT) IS NULL OR p.visibility = $5)
               AND (CAST($6 AS BOOLEAN) IS NULL OR p.archived = $6)
               AND (NOT $7 OR d.level = 50 OR EXISTS (SELECT 1 FROM mine WHERE mine.id = p.namespace_id AND mine.level = 50))
@@ -275,8 +276,8 @@ statements! {
     BY_CREATED_AT_ASCENDING = page!("p.created_at, p.id");
     BY_ID = page!("p.id DESC");
     BY_ID_ASCENDING = page!("p.id");
-    BY_NAME = page!("lower(p.name) DESC, p.id DESC");
-    BY_NAME_ASCENDING = page!("lower(p.name), p.id");
+    BY_NAME = page!("p.lower_name DESC, p.id DESC");
+    BY_NAME_ASCENDING = page!("p.lower_name, p.id");
     BY_PATH = page!("lower(p.path) DESC, p.id DESC");
     BY_PATH_ASCENDING = page!("lower(p.path), p.id");
     BY_UPDATED_AT = page!("p.updated_at DESC, p.id DESC");
@@ -285,9 +286,9 @@ statements! {
     BY_LAST_ACTIVITY_AT_ASCENDING = page!("p.last_activity_at, p.id");
 
     INSERT = "
-    INSERT INTO projects (namespace_id, creator_id, name, path, description, visibility, archived, created_at, updated_at,
+    INSERT INTO projects (namespace_id, creator_id, name, lower_name, path, description, visibility, archived, created_at, updated_at,
                           last_activity_at)
-    VALUES ($1, $2, $3, $4, $5, $6, FALSE, $7, $7, $7) RETURNING id";
+    VALUES ($1, $2, $3, $8, $4, $5, $6, FALSE, $7, $7, $7) RETURNING id";
 
     COUNT_IN = "SELECT count(*) FROM projects WHERE namespace_id = $1";
 

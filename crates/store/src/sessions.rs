@@ -36,7 +36,10 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<()> {
 
 pub async fn remove(tx: &mut Tx, digest: Digest) -> Result<Option<UserId>> {
     let user: Option<i64> = on!(tx, |c| sqlx::query_scalar(REMOVE).bind(&digest.0[..]).fetch_optional(c))?;
-    tx.forget(Forget::Session(digest));
+    // Nobody's cookie makes nothing untrue; otherwise strangers could fill the log.
+    if user.is_some() {
+        tx.forget(Forget::Session(digest));
+    }
     Ok(user.map(UserId))
 }
 

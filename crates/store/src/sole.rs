@@ -53,7 +53,10 @@ impl Sole {
 
 /// The lock stands beside the database: SQLite has locks of its own on the file itself.
 fn lock_file(database: &Path) -> std::io::Result<Option<File>> {
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+    if std::fs::metadata(database).is_ok_and(|file| file.nlink() > 1) {
+        return Err(std::io::Error::other("the file has more than one name, so it cannot be known who else has it"));
+    }
     let file = File::options().create(true).append(true).mode(0o600).open(lock_name(database))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
@@ -62,8 +65,13 @@ fn lock_file(database: &Path) -> std::io::Result<Option<File>> {
     }
 }
 
+/// Beside the file itself, whatever links lead there.
 fn lock_name(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let real = std::fs::canonicalize(database).or_else(|_| {
+        Ok::<_, std::io::Error>(std::fs::canonicalize(folder)?.join(database.file_name().unwrap_or_default()))
+    });
+    let mut name = real.unwrap_or_else(|_| database.to_owned()).into_os_string();
     name.push(".lock");
     name.into()
 }

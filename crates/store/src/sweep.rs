@@ -54,7 +54,7 @@ pub struct Keep {
     pub log: i64,
 }
 
-/// Removes one batch of each kind; how many rows went.
+/// Removes one batch of each kind; how many rows went. While it is not 0 there may be more.
 pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
     let mut reader = db.read().await?;
     let due: bool = on!(&mut reader, |c| sqlx::query_scalar(DUE)
@@ -76,6 +76,7 @@ pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
     gone += changed!(&mut tx, sqlx::query(FAILURES).bind((now - keep.audit).0 / 3_600_000))?;
     gone += changed!(&mut tx, sqlx::query(LOG).bind(keep.log))?;
     gone += changed!(&mut tx, sqlx::query(GENERATIONS).bind((now - keep.dead_tokens).0))?;
+    gone += changed!(&mut tx, sqlx::query(REPLACED).bind((now - keep.dead_tokens).0))?;
     gone += changed!(&mut tx, sqlx::query(TOKENS_OF_ENDED).bind((now - keep.dead_tokens).0))?;
     gone += changed!(&mut tx, sqlx::query(FAMILIES).bind((now - keep.dead_tokens).0))?;
     tx.finish().await?;
@@ -90,6 +91,7 @@ statements! {
         OR EXISTS (SELECT 1 FROM failed_sign_ins WHERE hour <= $4)
         OR EXISTS (SELECT 1 FROM invalidations WHERE position <= (SELECT max(position) FROM invalidations) - $5)
         OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE rotated_at <= $6)
+        OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE replaced_at <= $6)
         OR EXISTS (SELECT 1 FROM token_families WHERE ended_at <= $6)";
 
     SESSIONS = "
@@ -107,6 +109,10 @@ statements! {
     GENERATIONS = "
     DELETE FROM personal_access_tokens
      WHERE id IN (SELECT id FROM personal_access_tokens WHERE rotated_at <= $1 ORDER BY id LIMIT 500)";
+
+    REPLACED = "
+    DELETE FROM personal_access_tokens
+     WHERE id IN (SELECT id FROM personal_access_tokens WHERE replaced_at <= $1 ORDER BY id LIMIT 500)";
 
     TOKENS_OF_ENDED = "
     DELETE FROM personal_access_tokens

@@ -12,7 +12,6 @@ use crate::{audit_events, log};
 pub struct Tx {
     inner: Inner,
     forget: Vec<Forget>,
-    #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "the switches for tests hang on it"))]
     db: Db,
 }
 
@@ -61,6 +60,11 @@ impl Tx {
 
     pub(crate) fn postgres(db: Db, inner: Transaction<'static, Postgres>) -> Self {
         Self { inner: Inner::Postgres(inner), forget: Vec::new(), db }
+    }
+
+    /// Whether there is room for something new (T29).
+    pub fn room_to_grow(&self) -> Result<()> {
+        self.db.room_to_grow()
     }
 
     /// Says that something becomes untrue with this transaction (revocation.md W1).

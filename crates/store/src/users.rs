@@ -236,6 +236,7 @@ pub async fn insert(tx: &mut Tx, new: &New, now: Timestamp) -> Result<UserId> {
         .bind(new.confirmed.then_some(now.0))
         .bind(new.created_by.map(|id| id.0))
         .bind(&new.password_digest)
+        .bind(new.name.to_lowercase())
         .fetch_one(c))?;
     Ok(UserId(id))
 }
@@ -258,18 +259,22 @@ pub async fn set_confirmed(tx: &mut Tx, id: UserId, at: Option<Timestamp>, now: 
     Ok(())
 }
 
-/// A new password unlocks, and sets or lifts the date on which it must be changed.
+/// A new password unlocks, and sets or lifts the date on which it must be changed. Where the old one was asked for,
+/// it must still be the one (compare and set): `false` if it is not.
 pub async fn set_password(
     tx: &mut Tx,
     id: UserId,
+    seen: Option<&str>,
     digest: &str,
     expires_at: Option<Timestamp>,
     now: Timestamp,
-) -> Result<()> {
-    let expires_at = expires_at.map(|at| at.0);
-    changed!(tx, sqlx::query(SET_PASSWORD).bind(id.0).bind(digest).bind(expires_at).bind(now.0))?;
+) -> Result<bool> {
+    let set = changed!(
+        tx,
+        sqlx::query(SET_PASSWORD).bind(id.0).bind(digest).bind(expires_at.map(|at| at.0)).bind(now.0).bind(seen)
+    )?;
     tx.forget(Forget::Owner(id));
-    Ok(())
+    Ok(set == 1)
 }
 
 /// What a person may say of themselves.
@@ -294,6 +299,7 @@ pub async fn set_profile(tx: &mut Tx, id: UserId, profile: &Profile, now: Timest
             .bind(profile.external)
             .bind(profile.private_profile)
             .bind(now.0)
+            .bind(profile.name.as_deref().map(str::to_lowercase))
     )? == 1)
 }
 
@@ -306,17 +312,28 @@ pub async fn book_attempt(tx: &mut Tx, id: UserId, lockout: Lockout, now: Timest
         .bind(lockout.attempts)
         .bind((now + lockout.period).0)
         .fetch_optional(c))?;
-    if attempts == Some(lockout.attempts) {
+    if attempts.is_some_and(|attempts| attempts >= lockout.attempts) {
         tx.forget(Forget::Owner(id));
     }
     Ok(attempts)
 }
 
-/// The password was right: counters go back to nothing and the sign-in is noted.
-pub async fn signed_in(tx: &mut Tx, id: UserId, address: Option<&str>, now: Timestamp) -> Result<()> {
-    changed!(tx, sqlx::query(SIGNED_IN).bind(id.0).bind(now.0).bind(address).bind(i64::from(now.date().0)))?;
+/// The password was right: counters go back to nothing and the sign-in is noted. `false`: password or state are no
+/// longer what was looked at (compare and set).
+pub async fn signed_in(
+    tx: &mut Tx,
+    id: UserId,
+    (digest, state): (&str, AccountState),
+    address: Option<&str>,
+    now: Timestamp,
+) -> Result<bool> {
+    let today = i64::from(now.date().0);
+    let won = changed!(
+        tx,
+        sqlx::query(SIGNED_IN).bind(id.0).bind(now.0).bind(address).bind(today).bind(digest).bind(state.as_str())
+    )? == 1;
     tx.forget(Forget::Owner(id));
-    Ok(())
+    Ok(won)
 }
 
 /// The password was right, but the account may not come in.
@@ -343,7 +360,7 @@ macro_rules! filtered {
         " FROM users u
          WHERE u.kind <> 'internal'
            AND (CAST($1 AS TEXT) IS NULL OR u.lower_username = $1)
-           AND (CAST($2 AS TEXT) IS NULL OR u.lower_username LIKE $2 ESCAPE '\\' OR lower(u.name) LIKE $2 ESCAPE '\\'
+           AND (CAST($2 AS TEXT) IS NULL OR u.lower_username LIKE $2 ESCAPE '\\' OR u.lower_name LIKE $2 ESCAPE '\\'
                 OR ($8 AND u.lower_email = $3) OR lower(u.public_email) = $3)
            AND (NOT $4 OR u.state = 'active')
            AND (NOT $5 OR u.state IN ('blocked', 'ldap_blocked'))
@@ -371,10 +388,10 @@ statements! {
     ANY_ADMINISTRATOR = "SELECT EXISTS (SELECT 1 FROM users WHERE administrator AND kind = 'human')";
 
     INSERT = "
-    INSERT INTO users (username, lower_username, name, email, lower_email, commit_email, state, kind, administrator, external,
+    INSERT INTO users (username, lower_username, name, lower_name, email, lower_email, commit_email, state, kind, administrator, external,
                        private_profile, can_create_group, projects_limit, created_at, updated_at, confirmed_at,
                        created_by_id, password_digest)
-    VALUES ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, FALSE, TRUE, $10, $11, $11, $12, $13, $14)
+    VALUES ($1, $2, $3, $15, $4, $5, $4, $6, $7, $8, $9, FALSE, TRUE, $10, $11, $11, $12, $13, $14)
     RETURNING id";
 
     SET_NAMESPACE = "UPDATE users SET namespace_id = $2 WHERE id = $1";
@@ -386,10 +403,10 @@ statements! {
     SET_PASSWORD = "
     UPDATE users SET password_digest = $2, password_expires_at = $3, updated_at = $4, failed_attempts = 0,
                      locked_until = NULL
-     WHERE id = $1";
+     WHERE id = $1 AND (CAST($5 AS TEXT) IS NULL OR password_digest = $5)";
 
     SET_PROFILE = "
-    UPDATE users SET name = COALESCE($2, name), bio = COALESCE($3, bio), location = COALESCE($4, location),
+    UPDATE users SET name = COALESCE($2, name), lower_name = COALESCE($8, lower_name), bio = COALESCE($3, bio), location = COALESCE($4, location),
                      external = COALESCE($5, external), private_profile = COALESCE($6, private_profile), updated_at = $7
      WHERE id = $1";
 
@@ -405,7 +422,7 @@ statements! {
        SET failed_attempts = 0, locked_until = NULL, sign_in_count = sign_in_count + 1, last_activity_on = $4,
            last_sign_in_at = COALESCE(current_sign_in_at, $2), last_sign_in_ip = COALESCE(current_sign_in_ip, $3),
            current_sign_in_at = $2, current_sign_in_ip = $3
-     WHERE id = $1";
+     WHERE id = $1 AND password_digest = $5 AND state = $6";
 
     CLEAR_ATTEMPTS = "UPDATE users SET failed_attempts = 0, locked_until = NULL WHERE id = $1";
 

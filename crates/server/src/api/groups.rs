@@ -14,7 +14,7 @@ use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
 use crate::error::{Error, Thing};
 use crate::json::Json;
-use crate::params::{MinAccessLevel, Sort, one_of, params};
+use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
 
 one_of!(Order { "name" => Self(GroupOrder::Name), "path" => Self(GroupOrder::Path), "id" => Self(GroupOrder::Id) });
 
@@ -24,7 +24,7 @@ pub struct Order(GroupOrder);
 params! {
     /// `GET /groups`
     pub struct List {
-        optional search: String,
+        optional search: Search,
         optional visibility: Visibility,
         default owned: bool = "false",
         optional min_access_level: MinAccessLevel,
@@ -41,7 +41,7 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
     let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
     let asked = &list.params;
     let filter = namespaces::Filter {
-        search: asked.search.clone().filter(|text| !text.is_empty()),
+        search: asked.search.clone().map(|search| search.0),
         visibility: asked.visibility,
         owned: asked.owned && caller.is_some(),
         min_access_level: asked.min_access_level.map(|level| level.0),

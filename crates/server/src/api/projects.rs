@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::error::{Error, Thing};
 use crate::json::Json;
 use crate::operations::projects::Create as CreateProject;
-use crate::params::{MinAccessLevel, Sort, one_of, params};
+use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
 
 one_of!(Order {
     "id" => Self(ProjectOrder::Id),
@@ -39,7 +39,7 @@ params! {
     pub struct List {
         optional archived: bool,
         optional visibility: Visibility,
-        optional search: String,
+        optional search: Search,
         default order_by: Order = "created_at",
         default sort: Sort = "desc",
         default simple: bool = "false",
@@ -55,7 +55,7 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
     let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
     let asked = &list.params;
     let filter = projects::Filter {
-        search: asked.search.clone().filter(|text| !text.is_empty()),
+        search: asked.search.clone().map(|search| search.0),
         visibility: asked.visibility,
         archived: asked.archived,
         owned: asked.owned && caller.is_some(),

@@ -14,13 +14,13 @@ use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
 use crate::error::{Error, Thing};
 use crate::json::Json;
-use crate::params::params;
+use crate::params::{Search, params};
 
 params! {
     /// `GET /users`
     pub struct List {
         optional username: String,
-        optional search: String,
+        optional search: Search,
         default active: bool = "false",
         default blocked: bool = "false",
         default external: bool = "false",
@@ -38,7 +38,7 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
     }
     let filter = users::Filter {
         username: list.params.username.clone(),
-        search: list.params.search.clone().filter(|text| !text.is_empty()),
+        search: list.params.search.clone().map(|search| search.0),
         active: list.params.active,
         blocked: list.params.blocked,
         external: list.params.external && caller.is_some(),

@@ -35,6 +35,8 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
         return Err(Failure::Unusable(format!("{} can be reached by others: --public allows that", flags.listen)));
     }
     super::warn_of_password(flags.database.as_deref());
+    // Before anything is made: a signal from here on ends it in order.
+    let stop = super::stop_signal()?;
     let folder = Folder::make()?;
     let url: Url = match &flags.database {
         Some(url) => url.parse().map_err(|text| Failure::Unusable(format!("database: {text}")))?,
@@ -51,7 +53,8 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     let listener =
         TcpListener::bind(flags.listen).await.with_context(|| format!("cannot listen on {}", flags.listen))?;
     let address = listener.local_addr()?;
-    let urls = Urls::new("", &[], address, settings.insecure_http)?;
+    let external = flags.external_url.as_deref().unwrap_or_default();
+    let urls = Urls::new(external, &[], address, settings.insecure_http)?;
     let sole = Sole::take(&url).await?.ok_or_else(|| anyhow!("{url} is in use by another tollhouse"))?;
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
     let mark = App::new(db.clone(), settings.clone(), urls.clone(), Clock::system()).await?;
@@ -60,8 +63,10 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     let app = App::new(db.clone(), settings, urls, Clock::system()).await?;
     let facts = fill(&app).await?;
 
-    let stop = super::stop_signal()?;
-    let base = serve::base_url(address);
+    let base = match flags.external_url {
+        Some(_) => app.urls.base().to_owned(),
+        None => serve::base_url(address),
+    };
     let mut out = std::io::stdout().lock();
     if flags.json {
         writeln!(out, "{}", facts.json(&base))?;

@@ -63,8 +63,11 @@ struct Demo {
     #[arg(long)]
     json: bool,
     /// Listen where others can reach it
-    #[arg(long)]
+    #[arg(long, requires = "external_url")]
     public: bool,
+    /// What others call this server
+    #[arg(long, value_name = "URL")]
+    external_url: Option<String>,
 }
 
 #[derive(Args)]
@@ -139,7 +142,8 @@ fn log(settings: &Settings) -> Result<(), Failure> {
 
 /// Everybody on the machine can read a command line (T31).
 fn warn_of_password(database: Option<&str>) {
-    if database.is_some_and(|url| url::Url::parse(url).is_ok_and(|url| url.password().is_some())) {
+    let holds = |url: url::Url| url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password");
+    if database.is_some_and(|url| url::Url::parse(url).is_ok_and(holds)) {
         eprintln!("tollhouse: warning: others can read a password on the command line; use database_file instead");
     }
 }

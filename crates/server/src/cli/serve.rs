@@ -63,8 +63,10 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     let lost = tokio::spawn(watch(sole, stop.clone()));
     tracing::info!(%address, url = app.urls.base(), database = %url, "ready");
     serve::run(app, listener, stop).await;
-    let lost = lost.await.unwrap_or(false);
+    // The lock goes last: a successor must not answer while requests of ours are still being acknowledged.
+    let (lost, sole) = lost.await?;
     db.close().await;
+    drop(sole);
     if lost {
         return Err(anyhow!("{url} could not be held any longer").into());
     }
@@ -83,16 +85,16 @@ async fn sole(url: &Url) -> Result<Option<Sole>, Failure> {
 }
 
 /// Ends the server when the database is no longer its own, so that two never answer from memory side by side.
-async fn watch(mut sole: Sole, stop: CancellationToken) -> bool {
+async fn watch(mut sole: Sole, stop: CancellationToken) -> (bool, Sole) {
     loop {
         tokio::select! {
-            () = stop.cancelled() => return false,
+            () = stop.cancelled() => return (false, sole),
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
         if !sole.holds().await {
             tracing::error!("the lock on the database is lost");
             stop.cancel();
-            return true;
+            return (true, sole);
         }
     }
 }

@@ -36,7 +36,7 @@ pub async fn flush(app: &App) {
     }
 }
 
-/// Removes what is dead for good, a batch of each kind.
+/// Removes what is dead for good, batch after batch, so that others get to write in between.
 pub async fn sweep(app: &App) {
     let keep = Keep {
         salts: app.rotation().window,
@@ -44,10 +44,20 @@ pub async fn sweep(app: &App) {
         dead_tokens: KEPT_GENERATIONS,
         log: KEPT_ENTRIES,
     };
-    match sweep::sweep(&app.db, keep, app.now()).await {
-        Ok(0) => {}
-        Ok(rows) => tracing::debug!(rows, "swept"),
-        Err(error) => tracing::warn!(%error, "dead rows could not be removed"),
+    let mut gone = 0;
+    loop {
+        match sweep::sweep(&app.db, keep, app.now()).await {
+            Ok(0) => break,
+            Ok(rows) => gone += rows,
+            Err(error) => {
+                tracing::warn!(%error, "dead rows could not be removed");
+                break;
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    if gone > 0 {
+        tracing::debug!(rows = gone, "swept");
     }
 }
 

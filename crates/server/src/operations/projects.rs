@@ -79,6 +79,7 @@ impl Create {
         match namespace.kind {
             NamespaceKind::User if namespace.owner_id != Some(creator.id) => return Err(not_valid().into()),
             NamespaceKind::User => {
+                namespaces::hold(tx, id, now).await?;
                 if projects::count_in(tx, id).await? >= creator.projects_limit {
                     let limit = creator.projects_limit;
                     let sentence = format!(

@@ -10,6 +10,7 @@ use tollhouse_domain::rotation::{self, Outcome, decide};
 use tollhouse_domain::secret::{Plaintext, random};
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::token::{self, PERSONAL_ACCESS_TOKEN, PersonalAccessToken};
+use tollhouse_store::audit_events;
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::personal_access_tokens::{self, Found};
 use tollhouse_store::token_families::{self, EndReason};
@@ -45,6 +46,9 @@ pub enum Rotated {
 impl Operation for RotateSelf {
     type Output = Rotated;
 
+    /// It may take something in, or end a family; the arms that grow ask for room themselves.
+    const GROWS: bool = false;
+
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Rotated>, Failed> {
         let found = personal_access_tokens::by_digest(tx, self.presented.digest()).await?;
         let found = found.ok_or(Error::Denied(Denial::Unknown))?;
@@ -61,7 +65,10 @@ impl Operation for RotateSelf {
                 if !token_families::end(tx, found.token.family_id, EndReason::Theft, now).await? {
                     return Err(StoreError::Clash.into());
                 }
-                let audit = audit("token.reuse_detected", &found).with(format!("generation {id}"));
+                let before = audit_events::last_address(tx, "token_family", found.token.family_id.0).await?;
+                let before = before.unwrap_or_else(|| "unknown".to_owned());
+                let detail = format!("generation {id}; its family was last rotated from {before}");
+                let audit = audit("token.reuse_detected", &found).with(detail);
                 Ok(Change::new(Rotated::Dead, [audit]))
             }
         }
@@ -77,6 +84,7 @@ impl RotateSelf {
         replace: bool,
         now: Timestamp,
     ) -> Result<Change<Rotated>, Failed> {
+        tx.room_to_grow()?;
         let old = &found.token;
         if token::expired(old.expires_at, now) {
             return Err(Error::Denied(Denial::Expired).into());
@@ -110,6 +118,9 @@ impl RotateSelf {
         let won = won && personal_access_tokens::set_rotated(tx, found, salt.as_ref(), self.expires_at, now).await?;
         if !won {
             return Err(StoreError::Clash.into());
+        }
+        if replace {
+            personal_access_tokens::set_replaced(tx, head, now).await?;
         }
         let event = if replace { "token.successor_replaced" } else { "token.rotated" };
         let token = successor(tx, id).await?;

@@ -55,8 +55,8 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
     };
     let by = By::password(Some(user.id), attempt.address);
     let booked = app.perform(&BookAttempt { user: user.id, lockout: app.lockout() }, &by).await?.into_inner();
-    let digest = booked.is_some().then_some(digest);
-    if !place.verify(&attempt.password, digest).await {
+    let compared = booked.is_some().then(|| digest.clone());
+    if !place.verify(&attempt.password, compared).await {
         let address = attempt.address.map_or_else(String::new, |address| address.to_string());
         app.perform(&NoteFailure { user: user.id, address }, &by).await?.into_inner();
         return Ok(SignIn::Wrong);
@@ -68,6 +68,7 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
     let session = Plaintext::session();
     let operation = Begin {
         user: user.id,
+        seen: (digest, user.state),
         session: session.digest(),
         ends: attempt.session.map(|id| Digest::of(id.as_bytes())),
         lifetime: app.settings.sessions.lifetime.0,
@@ -75,22 +76,26 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
         address: attempt.address.map(|address| address.to_string()),
         user_agent: attempt.user_agent.map(str::to_owned),
     };
-    let reactivated = app.perform(&operation, &by).await?.into_inner();
-    Ok(SignIn::In { session, reactivated })
+    Ok(match app.perform(&operation, &by).await?.into_inner() {
+        Some(reactivated) => SignIn::In { session, reactivated },
+        None => SignIn::Wrong,
+    })
 }
 
-/// Whether somebody who is signed in knows their password. Guesses count as they do at sign-in.
-pub async fn knows_password(app: &App, user: &User, password: Plaintext, by: &By) -> Result<bool, Error> {
+/// Whether somebody who is signed in knows their password: the digest it was compared with, if so. Guesses count as
+/// they do at sign-in.
+pub async fn knows_password(app: &App, user: &User, password: Plaintext, by: &By) -> Result<Option<String>, Error> {
     let place = app.hasher.place(by.address).map_err(|_| Error::Busy)?;
     let found = users::by_login(&mut app.db.read().await?, &user.username).await?;
     let digest = found.and_then(|(_, digest)| digest);
     let booked = app.perform(&BookAttempt { user: user.id, lockout: app.lockout() }, by).await?.into_inner();
-    let right = place.verify(&password, digest.filter(|_| booked.is_some())).await;
-    if !right {
+    let digest = digest.filter(|_| booked.is_some());
+    if !place.verify(&password, digest.clone()).await {
         let address = by.address.map_or_else(String::new, |address| address.to_string());
         app.perform(&NoteFailure { user: user.id, address }, by).await?.into_inner();
+        return Ok(None);
     }
-    Ok(right)
+    Ok(digest)
 }
 
 /// Web sign-in has rules of its own (authentication.md 6.5): who is deactivated comes in and is active again.
@@ -160,6 +165,8 @@ impl Operation for TurnAway {
 
 struct Begin {
     user: UserId,
+    /// Password digest and state that were looked at. Hashing takes time, and both may have changed meanwhile.
+    seen: (String, AccountState),
     session: Digest,
     ends: Option<Digest>,
     lifetime: std::time::Duration,
@@ -169,10 +176,14 @@ struct Begin {
 }
 
 impl Operation for Begin {
-    /// Whether the account was deactivated until now.
-    type Output = bool;
+    /// Whether the account was deactivated until now; `None`: password or state have changed, so nobody came in.
+    type Output = Option<bool>;
 
-    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Option<bool>>, Failed> {
+        let seen = (self.seen.0.as_str(), self.seen.1);
+        if !users::signed_in(tx, self.user, seen, self.address.as_deref(), now).await? {
+            return Ok(Change::nothing(None));
+        }
         if let Some(old) = self.ends {
             sessions::remove(tx, old).await?;
         }
@@ -185,11 +196,10 @@ impl Operation for Begin {
         };
         sessions::insert(tx, &new, now).await?;
         sessions::keep_newest(tx, self.user, self.keep).await?;
-        users::signed_in(tx, self.user, self.address.as_deref(), now).await?;
         let (from, to) = (AccountState::Deactivated, AccountState::Active);
         let reactivated = users::set_state(tx, self.user, from, to, now).await?;
         let detail = if reactivated { "reactivated" } else { "" };
-        Ok(Change::new(reactivated, [Audit::new("user.signed_in", user(self.user)).with(detail)]))
+        Ok(Change::new(Some(reactivated), [Audit::new("user.signed_in", user(self.user)).with(detail)]))
     }
 }
 

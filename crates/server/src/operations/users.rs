@@ -183,19 +183,24 @@ impl Operation for Confirm {
     }
 }
 
-/// Sets a password that somebody chose. The first administrator's file goes with the password in it (T31).
-pub async fn set_password(
-    app: &App,
-    user: UserId,
-    password: &Plaintext,
-    expires_at: Option<Timestamp>,
-    by: &By,
-) -> Result<Done<()>, Error> {
+/// Whose password is to change, and how.
+#[derive(Clone, Debug)]
+pub struct NewPassword {
+    pub user: UserId,
+    /// The digest of the old one, where that was asked for.
+    pub seen: Option<String>,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Sets a password that somebody chose; `false` if the old one is no longer what it was. The first administrator's
+/// file goes with the password in it (T31).
+pub async fn set_password(app: &App, change: NewPassword, password: &Plaintext, by: &By) -> Result<Done<bool>, Error> {
     if let Some(fault) = password::fault(password.reveal()) {
         return Err(Error::Invalid(vec![("password", fault)]));
     }
+    let NewPassword { user, seen, expires_at } = change;
     let digest = app.hasher.hash(password).await;
-    let done = app.perform(&SetPassword { user, digest, expires_at }, by).await?;
+    let done = app.perform(&SetPassword { user, seen, digest, expires_at }, by).await?;
     let first = instance::get(&mut app.db.read().await?, FIRST_ADMINISTRATOR).await?;
     if first.as_deref() == Some(&user.to_string()) {
         match std::fs::remove_file(app.settings.data_dir.join(PASSWORD_FILE)) {
@@ -213,18 +218,23 @@ pub async fn set_password(
 #[derive(Clone, Debug)]
 pub struct SetPassword {
     pub user: UserId,
+    /// The digest it must still have, where the old password was asked for.
+    pub seen: Option<String>,
     pub digest: String,
     pub expires_at: Option<Timestamp>,
 }
 
 impl Operation for SetPassword {
-    type Output = ();
+    type Output = bool;
     const GROWS: bool = false;
 
-    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
-        users::set_password(tx, self.user, &self.digest, self.expires_at, now).await?;
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
+        let seen = self.seen.as_deref();
+        if !users::set_password(tx, self.user, seen, &self.digest, self.expires_at, now).await? {
+            return Ok(Change::nothing(false));
+        }
         sessions::remove_all_of(tx, self.user).await?;
-        Ok(Change::new((), [Audit::new("user.password_changed", user(self.user))]))
+        Ok(Change::new(true, [Audit::new("user.password_changed", user(self.user))]))
     }
 }
 

@@ -36,7 +36,7 @@ pub enum Admits {
 /// Who came to a page.
 pub struct Visitor {
     pub identity: Option<Identity>,
-    /// Whose session it is, where somebody may not come in otherwise ([`Admits::PasswordExpired`]).
+    /// Whose session it is, though the account may not come in.
     pub owner: Option<Arc<User>>,
     /// The session cookie, or the one that is about to be set.
     pub session: String,
@@ -83,12 +83,14 @@ impl Visitor {
         }
         let (mut identity, mut owner) = (None, None);
         if let Some(session) = &cookie {
-            match app.auth.session(session, app.now()).await {
-                Err(Denial::Account(AccountFault::PasswordExpired)) if admits == Admits::PasswordExpired => {
-                    owner = app.auth.session_owner(session, app.now()).await?;
+            match app.auth.session(session, asked.peer, app.now()).await {
+                // Somebody who may not come in may still sign out, or in as somebody else.
+                Err(Denial::Account(fault))
+                    if matches!(admits, Admits::Anyone | Admits::WithoutToken)
+                        || (admits, fault) == (Admits::PasswordExpired, AccountFault::PasswordExpired) =>
+                {
+                    owner = app.auth.session_owner(session, asked.peer, app.now()).await?;
                 }
-                // Somebody who may not come in may still sign in as somebody else, or out.
-                Err(Denial::Account(_)) if matches!(admits, Admits::Anyone | Admits::WithoutToken) => {}
                 known => {
                     identity = known?;
                     owner = identity.as_ref().map(|who| who.user.clone());
@@ -124,7 +126,7 @@ fn foreign(app: &App, headers: &HeaderMap) -> bool {
     let site = text(SEC_FETCH_SITE);
     match text(header::ORIGIN) {
         Some("null") => site != Some("same-origin"),
-        Some(origin) => !app.urls.is_own_origin(origin),
+        Some(origin) => !app.urls.is_own_origin(origin, headers),
         None => site.is_some_and(|site| site != "same-origin" && site != "none"),
     }
 }

@@ -10,10 +10,10 @@ use crate::operations::sign_in::SignOut;
 use crate::web::{Html, Notice, Visitor};
 
 pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
-    if !visitor.fresh {
+    if let Some(owner) = &visitor.owner {
         let by = match &visitor.identity {
             Some(who) => app.by(who),
-            None => By::password(None, visitor.address),
+            None => By::password(Some(owner.id), visitor.address),
         };
         let session = Digest::of(visitor.session.as_bytes());
         app.perform(&SignOut { session }, &by).await?.into_inner();

@@ -43,7 +43,7 @@ async fn auth_060_password_expired(t: Town) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let expires_at = Some(t.now() + Duration::from_secs(60));
-    t.does(&SetPassword { user: ada.id, digest: "x".into(), expires_at }).await;
+    t.does(&SetPassword { user: ada.id, seen: None, digest: "x".into(), expires_at }).await;
     t.get("/api/v4/user").token(&token).await;
     t.later(60);
     let text = "Your password expired. Please access GitLab from a web browser to update your password.";

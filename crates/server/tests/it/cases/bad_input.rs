@@ -247,6 +247,9 @@ async fn on_the_socket_what_no_parser_should_meet(t: Town) {
         "POST /api/v4/projects HTTP/1.1\r\nHost: x\r\nPRIVATE-TOKEN: {token}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\nc\r\n{{\"name\":\"x\"}}\r\n0\r\n\r\n"
     );
     assert_eq!(status(chunked.as_bytes()).await, "201");
+    let nothing =
+        "DELETE /api/v4/nope HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n";
+    assert_eq!(status(nothing.as_bytes()).await, "404", "chunks with nothing in them have no type");
     let zero = get(&format!("PRIVATE-TOKEN: {token}\r\nContent-Type: application/json\r\nContent-Length: 0\r\n"));
     assert_eq!(status(zero.as_bytes()).await, "200");
     let absolute = format!(

@@ -355,6 +355,8 @@ async fn auth_200_a_token_error_to_the_byte(t: Town) {
 
 async fn auth_203_two_bearers_on_an_unknown_path(t: Town) {
     t.get("/api/v4/nope?access_token=y").bearer("x").await.is(400, TWO_BEARERS);
+    t.post("/api/v4/nope").bearer("x").form("access_token=y").await.is(400, TWO_BEARERS);
+    t.post("/api/v4/nope").bearer("x").json("{").await.has(400);
 }
 
 async fn oauth_010_an_unknown_bearer_is_401(t: Town) {

@@ -55,7 +55,7 @@ async fn an_expired_password_is_changed_and_opens_again(t: Town) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let digest = t.app.hasher.hash(&tollhouse_domain::secret::Plaintext::new("set by another".into())).await;
     let expires_at = Some(t.now());
-    t.does(&SetPassword { user: ada.id, digest, expires_at }).await;
+    t.does(&SetPassword { user: ada.id, seen: None, digest, expires_at }).await;
     t.later(1);
     let session = signed_in(&t, "set by another").await;
     t.get("/api/v4/user").session(&session).await.has(403);

@@ -22,6 +22,8 @@ cases![
     t31_what_is_on_the_disk_is_its_owners_alone,
     t33_a_demo_database_is_not_served,
     settings_are_read_and_refused,
+    the_lock_is_held_until_the_last_answer,
+    another_name_for_the_file_is_the_same_database,
 ];
 
 const SELF: &str = "/api/v4/personal_access_tokens/self";
@@ -268,4 +270,45 @@ async fn settings_are_read_and_refused(t: Town) {
     let mut unknown = tollhouse(t.folder.path());
     unknown.args(["serve", "--nope"]);
     assert_eq!(output(unknown).await.status.code(), Some(2));
+}
+
+async fn the_lock_is_held_until_the_last_answer(t: Town) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let token = prepared(&t, 1).await.remove(0);
+    let server = Process::serve(&t, &[]).await;
+    let mut slow = tokio::net::TcpStream::connect(server.address).await.expect("a connection");
+    let head = format!(
+        "POST {ROTATE} HTTP/1.1\r\nHost: x\r\nPRIVATE-TOKEN: {token}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{"
+    );
+    slow.write_all(head.as_bytes()).await.expect("sent");
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let ending = tokio::task::spawn_local(server.terminate());
+    let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0", "--database", &t.database_url]).await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("is in use by another tollhouse"), "{text}");
+    slow.write_all(b"}").await.expect("sent");
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(ending.await.expect("an end"), Some(0));
+    assert_eq!(Process::serve(&t, &[]).await.terminate().await, Some(0));
+}
+
+async fn another_name_for_the_file_is_the_same_database(t: Town) {
+    t.app.db.close().await;
+    if t.app.db.is_postgres() {
+        return;
+    }
+    let (soft, hard) = (t.folder.path().join("soft.db"), t.folder.path().join("hard.db"));
+    std::os::unix::fs::symlink("tollhouse.db", &soft).expect("a link");
+    let server = Process::serve(&t, &[]).await;
+    let by = |path: &Path| format!("sqlite:{}", path.display());
+    let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0", "--database", &by(&soft)]).await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("is in use by another tollhouse"), "{text}");
+    std::fs::hard_link(t.folder.path().join("tollhouse.db"), &hard).expect("a link");
+    let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0", "--database", &by(&hard)]).await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("more than one name"), "{text}");
+    assert_eq!(server.terminate().await, Some(0));
 }

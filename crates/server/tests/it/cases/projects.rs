@@ -40,6 +40,8 @@ cases![
     where_a_project_may_be_made,
     levels_end_with_their_date,
     a_list_can_be_narrowed_and_ordered,
+    a_search_finds_every_spelling,
+    projects_limit_holds_for_many_at_once,
 ];
 
 const NOT_FOUND: &str = r#"{"message":"404 Project Not Found"}"#;
@@ -366,4 +368,66 @@ async fn a_list_can_be_narrowed_and_ordered(t: Town) {
     assert_eq!(list("archived=true").await, [0; 0]);
     let stranger = t.user("eve").await.token([Scope::Api]).await;
     assert!(t.get("/api/v4/projects?membership=true").token(&stranger).await.ids().is_empty());
+}
+
+async fn a_search_finds_every_spelling(t: Town) {
+    let ada = t.person(tollhouse::operations::users::Create::person("ada", "\u{d6}lga")).await;
+    let token = ada.token([Scope::Api]).await;
+    let made = t.post("/api/v4/projects").token(&token).json(json!({"name": "\u{d6}lhafen", "path": "oil"})).await;
+    let id = made.has(201).json()["id"].as_i64().expect("an id");
+    for text in ["%C3%96lhafen", "%C3%B6lhafen", "%C3%96LHAFEN", "lhafen", "OIL"] {
+        assert_eq!(t.get(&format!("/api/v4/projects?search={text}")).token(&token).await.ids(), [id], "{text}");
+    }
+    assert_eq!(t.get("/api/v4/users?search=%C3%B6lga").token(&token).await.ids(), [ada.id.0]);
+    let long = "_".repeat(26_000);
+    for list in ["projects", "groups"] {
+        let reply = t.get(&format!("/api/v4/{list}?search={long}")).await;
+        reply.is(400, r#"{"error":"search is invalid"}"#);
+    }
+}
+
+async fn projects_limit_holds_for_many_at_once(t: Town) {
+    let ada = t.user("ada").await;
+    let token = ada.token([Scope::Api]).await;
+    t.does(&SetLimit { user: ada.id, limit: 3 }).await;
+    let mut attempts = Vec::new();
+    for i in 0..12 {
+        let (t, token) = (t.clone(), token.clone());
+        attempts.push(tokio::task::spawn_local(async move {
+            t.post("/api/v4/projects").token(&token).json(json!({"name": format!("p{i}")})).await
+        }));
+    }
+    let mut made = 0;
+    for attempt in attempts {
+        let reply = attempt.await.expect("an answer");
+        if reply.status.as_u16() == 201 {
+            made += 1;
+        } else {
+            assert!(
+                reply.has(403).body.starts_with(r#"{"error":["Your project limit is 3 projects!"#),
+                "{}",
+                reply.body
+            );
+        }
+    }
+    assert_eq!(made, 3);
+}
+
+/// There is no operation for it yet.
+struct SetLimit {
+    user: tollhouse_domain::id::UserId,
+    limit: i64,
+}
+
+impl tollhouse::operations::Operation for SetLimit {
+    type Output = ();
+
+    async fn run(
+        &self,
+        tx: &mut tollhouse_store::tx::Tx,
+        _: tollhouse_domain::time::Timestamp,
+    ) -> Result<tollhouse_store::tx::Change<()>, tollhouse::operations::Failed> {
+        tollhouse_store::faults::set_projects_limit(tx, self.user, self.limit).await?;
+        Ok(tollhouse_store::tx::Change::nothing(()))
+    }
 }

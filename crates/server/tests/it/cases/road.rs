@@ -54,6 +54,9 @@ async fn auth_025_something_like_a_version(t: Town) {
 async fn auth_026_version_3(t: Town) {
     t.get("/api/v3/projects").await.is(410, V3);
     t.post("/api/v3/user").await.is(410, V3);
+    t.get("/api/v3/user/keys").await.is(410, V3);
+    t.get("/api/v3/users").await.is(410, V3);
+    t.get("/api/v3/user.json").await.is(401, M401);
     t.get("/api/v3/user").await.is(401, M401);
 }
 

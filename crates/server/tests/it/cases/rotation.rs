@@ -108,6 +108,10 @@ async fn rotation_rule_6_reuse_of_an_old_secret_ends_the_family(t: Town) {
     t.get(SELF).token(&new).await.is(401, REVOKED);
     t.post(ROTATE).token(&new).await.is(401, REVOKED);
     assert_eq!(events(&t).await[0], "token.reuse_detected");
+    let mut reader = t.app.db.read().await.expect("a reader");
+    let line = tollhouse_store::audit_events::newest(&mut reader, 1).await.expect("the trail").remove(0);
+    assert_eq!(line.address.as_deref(), Some("127.0.0.1"));
+    assert!(line.detail.ends_with("last rotated from 127.0.0.1"), "both addresses: {}", line.detail);
 }
 
 async fn rotation_rule_6_a_replaced_successor_is_theft(t: Town) {

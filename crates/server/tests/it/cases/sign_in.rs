@@ -17,6 +17,8 @@ cases![
     two_hundred_parallel_guesses_get_ten,
     a_lock_outlives_a_restart,
     a_hundred_sessions_and_no_more with "sessions.per_user = 3",
+    an_old_password_makes_no_session_after_a_change,
+    a_stranger_who_signs_out_writes_nothing,
     the_first_page_needs_a_session,
     a_page_that_is_not_there,
 ];
@@ -216,6 +218,50 @@ async fn a_hundred_sessions_and_no_more(t: Town) {
             reply.is_user(&ada)
         };
     }
+}
+
+async fn an_old_password_makes_no_session_after_a_change(t: Town) {
+    let ada = t.user_with_password("ada", "correct horse").await;
+    let digest = |password: &str| {
+        let password = tollhouse_domain::secret::Plaintext::new(password.to_owned());
+        let hasher = t.app.hasher.clone();
+        async move { hasher.hash(&password).await }
+    };
+    let (old, new) = (digest("correct horse").await, digest("battery staple").await);
+    let set = |digest: &str| tollhouse::operations::users::SetPassword {
+        user: ada.id,
+        seen: None,
+        digest: digest.to_owned(),
+        expires_at: None,
+    };
+    for millis in [0, 2, 5, 10, 20, 40] {
+        t.does(&set(&old)).await;
+        let attempt = tokio::task::spawn_local({
+            let t = t.clone();
+            async move { guess(&t, "ada", "correct horse").await }
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
+        t.does(&set(&new)).await;
+        // Whoever came in before the change is out again; nobody comes in after it.
+        let reply = attempt.await.expect("an answer");
+        if reply.status.as_u16() == 302 {
+            let session = Session { cookie: reply.cookie("_gitlab_session").expect("a cookie") };
+            t.get("/api/v4/user").session(&session).await.is(401, M401);
+        }
+    }
+}
+
+async fn a_stranger_who_signs_out_writes_nothing(t: Town) {
+    let log = async || {
+        let mut reader = t.app.db.read().await.expect("a reader");
+        tollhouse_store::log::since(&mut reader, 0).await.expect("the log").len()
+    };
+    let before = log().await;
+    for i in 0..20 {
+        let session = Session { cookie: format!("{i:032x}") };
+        t.post("/users/sign_out").session(&session).form("").await.has(302);
+    }
+    assert_eq!(log().await, before);
 }
 
 async fn the_first_page_needs_a_session(t: Town) {

@@ -2,7 +2,7 @@
 //! escaping and parts of T10 and T12 have unit tests beside their code.
 
 use tollhouse::operations::tokens::Revoke;
-use tollhouse::operations::users::{Create, CreateFirstAdministrator, set_password};
+use tollhouse::operations::users::{Create, CreateFirstAdministrator, NewPassword, set_password};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Plaintext;
@@ -278,7 +278,15 @@ async fn t29_growth_stops_and_revocation_does_not(t: Town) {
     let wide = t.reopened("storage.reserve = '0B'").await;
     let ada = wide.user("ada").await;
     let made = ada.made_token([Scope::Api]).await;
+    let rotate = "/api/v4/personal_access_tokens/self/rotate";
+    let old = ada.token([Scope::Api]).await;
+    let new = wide.post(rotate).token(&old).await.has(200).json()["token"].as_str().expect("a token").to_owned();
+    wide.get("/api/v4/user").token(&new).await.has(200);
     wide.app.db.close().await;
+    t.post(rotate).token(&new).await.has(503);
+    t.later(121);
+    t.post(rotate).token(&old).await.is(401, crate::town::REVOKED);
+    t.get("/api/v4/user").token(&new).await.is(401, crate::town::REVOKED);
     let reply = t.post("/api/v4/projects").token(made.secret.reveal()).json(r#"{"name":"x"}"#).await;
     reply.is(503, r#"{"message":"503 Service Unavailable - Storage is nearly full"}"#);
     t.does(&Revoke { id: made.id }).await;
@@ -319,17 +327,18 @@ async fn t31_one_first_administrator(t: Town) {
     let root = t.does(&make).await.expect("the first");
     assert_eq!(t.does(&make).await, None, "and no second");
     let password = Plaintext::new("a new password".into());
-    let done = set_password(&t.app, root, &password, None, &By::system()).await.expect("a change");
-    done.into_inner();
+    let change = |user| NewPassword { user, seen: None, expires_at: None };
+    let done = set_password(&t.app, change(root), &password, &By::system()).await.expect("a change");
+    assert!(done.into_inner());
     assert!(!file.exists(), "it goes with the password in it");
-    let short = set_password(&t.app, root, &Plaintext::new("short".into()), None, &By::system()).await;
+    let short = set_password(&t.app, change(root), &Plaintext::new("short".into()), &By::system()).await;
     assert!(short.is_err());
     guess(&t, "root", "a new password").await.has(302);
     // Somebody else's change leaves the file alone.
     std::fs::write(&file, "secret").expect("a file");
     let ada = t.user("ada").await;
-    let done = set_password(&t.app, ada.id, &password, None, &By::system()).await.expect("a change");
-    done.into_inner();
+    let done = set_password(&t.app, change(ada.id), &password, &By::system()).await.expect("a change");
+    assert!(done.into_inner());
     assert!(file.exists());
 }
 
