@@ -143,7 +143,10 @@ impl App {
             }
             committed
         });
-        let committed = committed.await.map_err(|_| Error::Internal)?;
+        let committed = committed.await.map_err(|_| {
+            self.auth.forget(&[Forget::All]);
+            Error::Internal
+        })?;
         Ok(Done::new(committed?.value))
     }
 

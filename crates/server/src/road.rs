@@ -153,6 +153,7 @@ impl Road {
         let success = response.status().is_success();
         let missing = response.status() == axum::http::StatusCode::NOT_FOUND;
         let headers = response.headers_mut();
+        headers.reserve(12);
         // The wire says 404 for a verb that a path does not have, and names none that it has.
         if missing {
             headers.remove(header::ALLOW);

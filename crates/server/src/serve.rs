@@ -23,7 +23,7 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
     let road = Arc::new(Road::new(app.clone(), router::table()));
     let limits = &app.settings.limits;
     let places = Arc::new(Semaphore::new(limits.connections.max(1)));
-    let addresses = Addresses::new(limits.connections_per_address);
+    let addresses = Addresses::new(limits.connections_per_address.max(1));
     let graceful = GracefulShutdown::new();
     let housekeeping = tokio::spawn(job::housekeeping(app.clone(), stop.clone()));
     let mut http = hyper::server::conn::http1::Builder::new();
