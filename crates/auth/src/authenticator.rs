@@ -56,7 +56,7 @@ impl Authenticator {
             None => None,
         };
         let identity = match (identity, shown.sudo()) {
-            (Some(who), Some(target)) => Some(sudo::assume(who, target, &*self.lookup).await?),
+            (Some(who), Some(target)) => Some(Box::pin(sudo::assume(who, target, &*self.lookup)).await?),
             (None, Some(_)) => return Err(Denial::Missing),
             (identity, None) => identity,
         };
@@ -132,7 +132,7 @@ impl Authenticator {
             }
         }
         match shown.session() {
-            Some(session) => self.by_session(session, now, shown.peer()).await,
+            Some(session) => Box::pin(self.by_session(session, now, shown.peer())).await,
             None => Ok(None),
         }
     }
@@ -149,7 +149,7 @@ impl Authenticator {
             // rotation.md rule 7: recognised is used, even if it is refused further on. What was read before that is
             // not kept: the owner may have been blocked meanwhile (revocation.md A3).
             if self.lookup.first_use(token.family, token.id, now).await.map_err(|_| Denial::Unavailable)? {
-                return self.ask(key, shown.peer()).await;
+                return Box::pin(self.ask(key, shown.peer())).await;
             }
             // Somebody else was first, or it was replaced: what is remembered is out of date either way.
             self.ledger.forget(&[Forget::Token(digest)]);
@@ -174,14 +174,15 @@ impl Authenticator {
             return Ok(Some(entry));
         }
         // It may have been extended since it was remembered (A6).
-        Ok(self.ask(key, peer).await?.filter(live))
+        Ok(Box::pin(self.ask(key, peer)).await?.filter(live))
     }
 
     async fn find(&self, key: Key, peer: Option<IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
         match self.ledger.recall(key) {
             Recall::Known(entry) => Ok(Some(entry)),
             Recall::Unknown => Ok(None),
-            Recall::Ask(_) => self.ask(key, peer).await,
+            // Boxed: a hit should not carry what only a miss needs.
+            Recall::Ask(_) => Box::pin(self.ask(key, peer)).await,
         }
     }
 

@@ -102,7 +102,8 @@ impl App {
         match self.auth.judge(shown, demand, self.now()).await {
             Err(Denial::Reused(family)) => {
                 let by = By { address: shown.peer(), ..By::system() };
-                self.perform(&tokens::EndReusedFamily { family }, &by).await?.into_inner();
+                // Boxed, as the rare ways are: what is not taken should not make every request's future larger.
+                Box::pin(self.perform(&tokens::EndReusedFamily { family }, &by)).await?.into_inner();
                 Err(Denial::Reused(family).into())
             }
             judged => Ok(judged?),

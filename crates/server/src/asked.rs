@@ -46,13 +46,13 @@ impl Asked {
         let body = match (media, reads_json(&parts.method)) {
             (Media::None, _) | (Media::Json | Media::Other(_), false) => None,
             // Chunks do not say beforehand whether there is anything in them.
-            (Media::Other(given), true) => match collect(body, limits).await? {
+            (Media::Other(given), true) => match Box::pin(collect(body, limits)).await? {
                 bytes if bytes.is_empty() => None,
                 _ => return Err(Error::MediaType(printable(&given))),
             },
             (media, _) => {
-                let bytes = collect(body, limits).await?;
-                Some(parse(media, bytes, &parts.headers).await?)
+                let bytes = Box::pin(collect(body, limits)).await?;
+                Some(Box::pin(parse(media, bytes, &parts.headers)).await?)
             }
         };
         // The other half of the guard that road.rs runs on the head (1.3); JSON is not seen by it.

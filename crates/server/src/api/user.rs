@@ -15,7 +15,7 @@ pub async fn show(app: App, caller: Identity, (): ()) -> Result<Json, Error> {
         return Ok(Json::ok(user::own(&app.urls, me, now)));
     }
     let creator = match me.created_by_id {
-        Some(id) => users::find(&mut app.db.read().await?, id).await?,
+        Some(id) => Box::pin(async { users::find(&mut app.db.read().await?, id).await }).await?,
         None => None,
     };
     Ok(Json::ok(user::for_administrator(&app.urls, me, creator.as_ref(), now)))
