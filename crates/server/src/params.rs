@@ -309,15 +309,16 @@ impl Value for MinAccessLevel {
     }
 }
 
-/// Every parameter as it stands in links: received in the query, defaults and path, in the order of their names.
+/// Every parameter as it stands in links: received, defaults and path, in the order of their names.
 pub fn for_links(asked: &Asked, declared: &[Param]) -> Result<BTreeMap<String, Json>, Error> {
     let mut all: BTreeMap<String, Json> = declared
         .iter()
         .filter_map(|param| Some((param.name.to_owned(), Json::String(param.default?.to_owned()))))
         .collect();
-    // What came in a body is left out: a link is a URL, and a body can be as large as thirty of them.
+    // Of a body only what was declared: a link is a URL, and a body can be as large as thirty of them.
     let received = asked.parameters()?.iter().filter(|(name, _)| {
-        !asked.body.as_ref().is_some_and(|body| body.contains_key(*name)) || asked.capture(name).is_some()
+        let in_body = asked.body.as_ref().is_some_and(|body| body.contains_key(*name));
+        !in_body || declared.iter().any(|param| param.name == *name)
     });
     all.extend(received.map(|(name, value)| (name.clone(), value.clone())));
     Ok(all)

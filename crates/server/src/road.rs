@@ -151,13 +151,10 @@ impl Road {
     /// Headers of authentication.md section 9, and of T11.
     fn finish(&self, response: &mut Response, api: bool, id: &str, began: Instant) {
         let success = response.status().is_success();
-        let missing = response.status() == axum::http::StatusCode::NOT_FOUND;
         let headers = response.headers_mut();
         headers.reserve(12);
         // The wire says 404 for a verb that a path does not have, and names none that it has.
-        if missing {
-            headers.remove(header::ALLOW);
-        }
+        headers.remove(header::ALLOW);
         set(headers, X_REQUEST_ID, id);
         set(headers, X_RUNTIME, &format!("{:.6}", began.elapsed().as_secs_f64()));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);

@@ -178,6 +178,7 @@ CREATE TABLE failed_sign_ins (
     attempts BIGINT NOT NULL,
     PRIMARY KEY (user_id, address, hour)
 );
+CREATE INDEX failed_sign_ins_hour ON failed_sign_ins (hour);
 
 -- The order of the log is the order in which this row's lock is taken (docs/protocols/revocation.md W2).
 CREATE TABLE invalidation_head (

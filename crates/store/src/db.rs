@@ -240,7 +240,7 @@ async fn open_sqlite(path: &Path) -> Result<Engine> {
 }
 
 /// The file is its owner's alone from its first byte (T31); SQLite gives its companions the same mode.
-fn make_private(path: &Path) -> std::io::Result<()> {
+pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }

@@ -34,9 +34,17 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<()> {
     .map(drop)
 }
 
+/// Says so to the log even if the row was gone: a repeat after a lost answer is a full acknowledgement
+/// (revocation.md W4).
 pub async fn remove(tx: &mut Tx, digest: Digest) -> Result<Option<UserId>> {
+    let user = remove_if_known(tx, digest).await?;
+    tx.forget(Forget::Session(digest));
+    Ok(user)
+}
+
+/// For a cookie that may be nobody's, which makes nothing untrue; otherwise strangers could fill the log.
+pub async fn remove_if_known(tx: &mut Tx, digest: Digest) -> Result<Option<UserId>> {
     let user: Option<i64> = on!(tx, |c| sqlx::query_scalar(REMOVE).bind(&digest.0[..]).fetch_optional(c))?;
-    // Nobody's cookie makes nothing untrue; otherwise strangers could fill the log.
     if user.is_some() {
         tx.forget(Forget::Session(digest));
     }

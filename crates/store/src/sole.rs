@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
-use crate::db::Url;
+use crate::db::{Url, make_private};
 use crate::error::Result;
 
 /// The right to be the only one; gone when it is dropped or the process ends.
@@ -46,7 +46,7 @@ impl Sole {
     /// Gives it up and leaves no lock file behind; for a database that nobody else is about to open.
     pub fn clear(self, url: &Url) {
         if let Url::Sqlite(path) = url {
-            let _ = std::fs::remove_file(lock_name(path));
+            let _ = lock_name(path).and_then(std::fs::remove_file);
         }
     }
 }
@@ -54,10 +54,12 @@ impl Sole {
 /// The lock stands beside the database: SQLite has locks of its own on the file itself.
 fn lock_file(database: &Path) -> std::io::Result<Option<File>> {
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+    // The file must be there before its real name can be known.
+    make_private(database)?;
     if std::fs::metadata(database).is_ok_and(|file| file.nlink() > 1) {
         return Err(std::io::Error::other("the file has more than one name, so it cannot be known who else has it"));
     }
-    let file = File::options().create(true).append(true).mode(0o600).open(lock_name(database))?;
+    let file = File::options().create(true).append(true).mode(0o600).open(lock_name(database)?)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
@@ -66,17 +68,13 @@ fn lock_file(database: &Path) -> std::io::Result<Option<File>> {
 }
 
 /// Beside the file itself, whatever links lead there.
-fn lock_name(database: &Path) -> PathBuf {
-    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let real = std::fs::canonicalize(database).or_else(|_| {
-        Ok::<_, std::io::Error>(std::fs::canonicalize(folder)?.join(database.file_name().unwrap_or_default()))
-    });
-    let mut name = real.unwrap_or_else(|_| database.to_owned()).into_os_string();
+fn lock_name(database: &Path) -> std::io::Result<PathBuf> {
+    let mut name = std::fs::canonicalize(database)?.into_os_string();
     name.push(".lock");
-    name.into()
+    Ok(name.into())
 }
 
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Any number that no other program on the same database uses: the first bytes of SHA-256 of `tollhouse`.
 const LOCK: i64 = 0x7050_562f_7049_6b1e;

@@ -104,7 +104,10 @@ statements! {
 
     AUDIT = "DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE at <= $1 ORDER BY id LIMIT 500)";
 
-    FAILURES = "DELETE FROM failed_sign_ins WHERE hour <= $1";
+    FAILURES = "
+    DELETE FROM failed_sign_ins
+     WHERE (user_id, address, hour) IN (SELECT user_id, address, hour FROM failed_sign_ins
+                                         WHERE hour <= $1 ORDER BY user_id, address, hour LIMIT 500)";
 
     GENERATIONS = "
     DELETE FROM personal_access_tokens

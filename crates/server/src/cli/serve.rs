@@ -32,6 +32,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     let mut settings = Settings::load(flags.config.as_deref(), environment, &given)?;
     settings.demo_data |= flags.demo_data;
     super::log(&settings)?;
+    fit_connections(&mut settings);
 
     let url: Url = settings.database.parse().map_err(|text| Failure::Unusable(format!("database: {text}")))?;
     // Told before anything is made.
@@ -60,18 +61,35 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     first_administrator(&app).await?;
 
     let stop = super::stop_signal()?;
-    let lost = tokio::spawn(watch(sole, stop.clone()));
+    let watching = tokio::spawn(watch(sole, stop.clone()));
     tracing::info!(%address, url = app.urls.base(), database = %url, "ready");
     serve::run(app, listener, stop).await;
     // The lock goes last: a successor must not answer while requests of ours are still being acknowledged.
-    let (lost, sole) = lost.await?;
+    let sole = watching.await?;
     db.close().await;
     drop(sole);
-    if lost {
-        return Err(anyhow!("{url} could not be held any longer").into());
-    }
     Ok(())
 }
+
+/// Takes all the file descriptors the system allows, and no more connections than there are of them; the database and
+/// the log need some too.
+fn fit_connections(settings: &mut Settings) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let allowed = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: allowed.maximum, maximum: allowed.maximum });
+    let files = if raised.is_ok() { allowed.maximum } else { allowed.current };
+    let room = files.map_or(usize::MAX, |files| (files as usize).saturating_sub(OTHER_FILES).max(16));
+    let limits = &mut settings.limits;
+    if limits.connections > room {
+        tracing::warn!(connections = room, "fewer connections than set: the system allows no more open files");
+        limits.connections = room;
+    }
+    // Some are always left for others.
+    limits.connections_per_address =
+        limits.connections_per_address.min((limits.connections - limits.connections / 4).max(1));
+}
+
+const OTHER_FILES: usize = 64;
 
 /// A predecessor that was killed is gone only when PostgreSQL has noticed; one that drains needs a moment too.
 async fn sole(url: &Url) -> Result<Option<Sole>, Failure> {
@@ -84,17 +102,17 @@ async fn sole(url: &Url) -> Result<Option<Sole>, Failure> {
     Ok(None)
 }
 
-/// Ends the server when the database is no longer its own, so that two never answer from memory side by side.
-async fn watch(mut sole: Sole, stop: CancellationToken) -> (bool, Sole) {
+/// Ends the program when the database is no longer its own: at once, since another process may be changing what is
+/// remembered here. What was acknowledged is durable; what is under way gets no answer.
+async fn watch(mut sole: Sole, stop: CancellationToken) -> Sole {
     loop {
         tokio::select! {
-            () = stop.cancelled() => return (false, sole),
+            () = stop.cancelled() => return sole,
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
         if !sole.holds().await {
             tracing::error!("the lock on the database is lost");
-            stop.cancel();
-            return (true, sole);
+            std::process::exit(1);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use tollhouse_auth::gate::network;
 use tollhouse_domain::audit::{Audit, By, Target};
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::password::Lockout;
@@ -48,6 +49,8 @@ pub enum Refusal {
 pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
     // A place in the queue comes first: an attempt that is turned away must not count against the account.
     let place = app.hasher.place(attempt.address).map_err(|_| Error::Busy)?;
+    // So must one that could not come in however right the password is.
+    app.db.room_to_grow()?;
     let found = users::by_login(&mut app.db.read().await?, attempt.login).await?;
     let Some((user, Some(digest))) = found else {
         place.verify(&attempt.password, None).await;
@@ -57,7 +60,7 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
     let booked = app.perform(&BookAttempt { user: user.id, lockout: app.lockout() }, &by).await?.into_inner();
     let compared = booked.is_some().then(|| digest.clone());
     if !place.verify(&attempt.password, compared).await {
-        let address = attempt.address.map_or_else(String::new, |address| address.to_string());
+        let address = counted(attempt.address);
         app.perform(&NoteFailure { user: user.id, address }, &by).await?.into_inner();
         return Ok(SignIn::Wrong);
     }
@@ -76,7 +79,17 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
         address: attempt.address.map(|address| address.to_string()),
         user_agent: attempt.user_agent.map(str::to_owned),
     };
-    Ok(match app.perform(&operation, &by).await?.into_inner() {
+    let begun = match app.perform(&operation, &by).await {
+        Ok(begun) => begun.into_inner(),
+        Err(error) => {
+            // The password was right; what failed was ours, and does not count against the account.
+            if let Ok(cleared) = app.perform(&Clear { user: user.id }, &by).await {
+                cleared.into_inner();
+            }
+            return Err(error);
+        }
+    };
+    Ok(match begun {
         Some(reactivated) => SignIn::In { session, reactivated },
         None => SignIn::Wrong,
     })
@@ -91,7 +104,7 @@ pub async fn knows_password(app: &App, user: &User, password: Plaintext, by: &By
     let booked = app.perform(&BookAttempt { user: user.id, lockout: app.lockout() }, by).await?.into_inner();
     let digest = digest.filter(|_| booked.is_some());
     if !place.verify(&password, digest.clone()).await {
-        let address = by.address.map_or_else(String::new, |address| address.to_string());
+        let address = counted(by.address);
         app.perform(&NoteFailure { user: user.id, address }, by).await?.into_inner();
         return Ok(None);
     }
@@ -131,6 +144,11 @@ impl Operation for BookAttempt {
     }
 }
 
+/// Under which address failures are counted: one IPv6 customer has a whole /64.
+fn counted(address: Option<IpAddr>) -> String {
+    address.map_or_else(String::new, |address| network(address).to_string())
+}
+
 /// A failure is a row with a count per account, address and hour, not a line of the trail each (T29).
 struct NoteFailure {
     user: UserId,
@@ -142,7 +160,25 @@ impl Operation for NoteFailure {
     const GROWS: bool = false;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
-        users::note_failure(tx, self.user, &self.address, now).await?;
+        // Guessing must not fill the disk: where there is no room the lock-out alone counts.
+        if tx.room_to_grow().is_ok() {
+            users::note_failure(tx, self.user, &self.address, now).await?;
+        }
+        Ok(Change::nothing(()))
+    }
+}
+
+/// Takes back what was booked for a right password.
+struct Clear {
+    user: UserId,
+}
+
+impl Operation for Clear {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
+        users::clear_attempts(tx, self.user).await?;
         Ok(Change::nothing(()))
     }
 }
@@ -185,7 +221,7 @@ impl Operation for Begin {
             return Ok(Change::nothing(None));
         }
         if let Some(old) = self.ends {
-            sessions::remove(tx, old).await?;
+            sessions::remove_if_known(tx, old).await?;
         }
         let new = sessions::New {
             digest: self.session,

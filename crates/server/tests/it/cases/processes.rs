@@ -306,6 +306,12 @@ async fn another_name_for_the_file_is_the_same_database(t: Town) {
     let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0", "--database", &by(&soft)]).await;
     assert_eq!(code, Some(1));
     assert!(text.contains("is in use by another tollhouse"), "{text}");
+    let (loose, target) = (t.folder.path().join("loose.db"), t.folder.path().join("not-yet.db"));
+    std::os::unix::fs::symlink("not-yet.db", &loose).expect("a link");
+    let first = tollhouse_store::sole::Sole::take(&by(&loose).parse().expect("a URL")).await.expect("an answer");
+    assert!(first.is_some(), "a link to a file that is yet to be made");
+    let second = tollhouse_store::sole::Sole::take(&by(&target).parse().expect("a URL")).await.expect("an answer");
+    assert!(second.is_none(), "is that file");
     std::fs::hard_link(t.folder.path().join("tollhouse.db"), &hard).expect("a link");
     let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0", "--database", &by(&hard)]).await;
     assert_eq!(code, Some(1));

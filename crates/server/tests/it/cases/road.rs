@@ -258,7 +258,12 @@ async fn links_carry_no_credential(t: Town) {
 
 async fn a_form_body_of_a_get_is_read(t: Town) {
     some_groups(&t, 6).await;
-    assert_eq!(t.get("/api/v4/groups").form("per_page=5").await.ids().len(), 5);
+    let reply = t.get("/api/v4/groups?x=1").form("per_page=5&sort=desc&y=2").await;
+    assert_eq!(reply.ids().len(), 5);
+    let links = reply.header("link").expect("links");
+    assert!(links.contains("per_page=5&sort=desc") && links.contains("x=1") && !links.contains("y=2"), "{links}");
+    let long = t.get(&format!("/api/v4/groups?x={}", "y".repeat(9_000))).await;
+    assert_eq!(long.has(200).header("link"), None, "no head that breaks a proxy");
 }
 
 async fn the_probes_answer_without_a_credential(t: Town) {

@@ -284,6 +284,13 @@ async fn t29_growth_stops_and_revocation_does_not(t: Town) {
     wide.get("/api/v4/user").token(&new).await.has(200);
     wide.app.db.close().await;
     t.post(rotate).token(&new).await.has(503);
+    let again = t.reopened("storage.reserve = '0B'").await;
+    again.user_with_password("grace", "correct horse").await;
+    for _ in 0..12 {
+        guess(&t, "grace", "correct horse").await.has(503);
+    }
+    guess(&again, "grace", "correct horse").await.has(302);
+    again.app.db.close().await;
     t.later(121);
     t.post(rotate).token(&old).await.is(401, crate::town::REVOKED);
     t.get("/api/v4/user").token(&new).await.is(401, crate::town::REVOKED);
