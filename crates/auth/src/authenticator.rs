@@ -85,7 +85,7 @@ impl Authenticator {
         Ok(Some(identity))
     }
 
-    /// Whose session it is, whatever the state of the account: for the page on which an expired password is changed.
+    /// Whose session it is, whatever the state of the account: for changing an expired password, and for signing out.
     pub async fn session_owner(
         &self,
         session: &str,
@@ -182,7 +182,7 @@ impl Authenticator {
             Recall::Known(entry) => Ok(Some(entry)),
             Recall::Unknown => Ok(None),
             // Boxed: a hit should not carry what only a miss needs.
-            Recall::Ask(_) => Box::pin(self.ask(key, peer)).await,
+            Recall::Ask => Box::pin(self.ask(key, peer)).await,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What this process remembers of checked credentials, and how it is told to forget.
 //!
-//! A look-up that began before a forget must not be kept (A3 of `docs/protocols/revocation.md`): [`Ledger::recall`]
-//! hands out a [`Ticket`] with the generation of that moment, and [`Ledger::keep`] drops the record if the
+//! A look-up that began before a forget must not be kept (A3 of `docs/protocols/revocation.md`): whoever asks the
+//! database takes a [`Ticket`] with the generation of that moment, and [`Ledger::keep`] drops the record if the
 //! generation has moved since. Owners and families have a number each in a fixed table; forgetting one adds to its
 //! number, and every record that was kept under the old number misses. So blocking a user with a hundred thousand
 //! tokens is one addition. Two owners that share a place in the table cost each other a look-up, never an error.
@@ -20,7 +20,7 @@ use tollhouse_domain::time::Timestamp;
 pub struct Ledger {
     known: Option<Cache<Key, Arc<Entry>>>,
     /// Values that nobody was given. Apart, so that guesses cannot drive out the living.
-    unknown: Option<Cache<Key, u64>>,
+    unknown: Option<Cache<Key, ()>>,
     numbers: Box<[AtomicU32]>,
     hasher: RandomState,
     generation: AtomicU64,
@@ -48,7 +48,8 @@ pub enum Recall {
     Known(Arc<Entry>),
     /// Nobody was given this, as far as is known.
     Unknown,
-    Ask(Ticket),
+    /// The database must be asked.
+    Ask,
 }
 
 /// The right to keep what a look-up brings, unless something was forgotten meanwhile.
@@ -73,7 +74,7 @@ impl Ledger {
 
     pub fn recall(&self, key: Key) -> Recall {
         let (Some(known), Some(unknown)) = (&self.known, &self.unknown) else {
-            return Recall::Ask(self.ticket());
+            return Recall::Ask;
         };
         if let Some(entry) = known.get(&key) {
             if self.current(entry.owner) && entry.family.is_none_or(|family| self.current(family)) {
@@ -82,7 +83,7 @@ impl Ledger {
         } else if unknown.get(&key).is_some() {
             return Recall::Unknown;
         }
-        Recall::Ask(self.ticket())
+        Recall::Ask
     }
 
     /// Noted before a look-up is sent.
@@ -97,7 +98,7 @@ impl Ledger {
         let fresh = ticket.generation == self.generation.load(Ordering::SeqCst);
         let Some(record) = record else {
             if let (true, Some(unknown)) = (fresh, &self.unknown) {
-                unknown.insert(key, ticket.generation);
+                unknown.insert(key, ());
             }
             return None;
         };
@@ -227,7 +228,7 @@ mod tests {
         let late = ledger.ticket();
         ledger.forget(&[Forget::All]);
         ledger.keep(late, Key::Session(digest(2)), None);
-        assert!(matches!(ledger.recall(Key::Session(digest(2))), Recall::Ask(_)), "unknown is not kept either");
+        assert!(matches!(ledger.recall(Key::Session(digest(2))), Recall::Ask), "unknown is not kept either");
     }
 
     #[test]
@@ -253,7 +254,7 @@ mod tests {
         ledger.keep(ledger.ticket(), Key::Token(digest(3)), None);
         assert!(matches!(ledger.recall(Key::Token(digest(3))), Recall::Unknown));
         ledger.forget(&[Forget::Unknown(digest(3))]);
-        assert!(matches!(ledger.recall(Key::Token(digest(3))), Recall::Ask(_)));
+        assert!(matches!(ledger.recall(Key::Token(digest(3))), Recall::Ask));
     }
 
     #[test]

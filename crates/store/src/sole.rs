@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-
 use std::time::Duration;
 
 use sqlx::{ConnectOptions, Connection, PgConnection};

@@ -49,8 +49,6 @@ impl<T> Change<T> {
 pub struct Committed<T> {
     pub value: T,
     pub forget: Vec<Forget>,
-    /// How many rows of the trail it wrote.
-    pub audited: usize,
 }
 
 impl Tx {
@@ -83,7 +81,7 @@ impl Tx {
         let forget = std::mem::take(&mut self.forget);
         log::append(&mut self, &forget, now).await?;
         self.finish().await?;
-        Ok(Committed { value: change.value, forget, audited: change.audit.len() })
+        Ok(Committed { value: change.value, forget })
     }
 
     /// For housekeeping that takes no right away and makes nothing untrue; the store's own affair.
