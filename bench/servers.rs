@@ -91,7 +91,7 @@ async fn open(folder: &Path) -> Result<(App, TcpListener)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let urls = Urls::new("", &[], listener.local_addr()?, false)?;
     let db = Db::open(&Url::Sqlite(folder.join("tollhouse.db")), settings.storage.reserve.0).await?;
-    Ok((App::new(db, settings, urls, Clock::system()).await?, listener))
+    Ok((App::new(db, settings, urls, Clock::system(), tollhouse::keys::Seal::open()).await?, listener))
 }
 
 async fn perform<O: Operation>(app: &App, operation: &O) -> Result<O::Output> {

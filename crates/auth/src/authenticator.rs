@@ -8,7 +8,7 @@ use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::identity::{Identity, Rules};
-use tollhouse_domain::lookup::{Credential, Key, Lookup};
+use tollhouse_domain::lookup::{Credential, Key, Lookup, Record};
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
@@ -16,7 +16,7 @@ use tollhouse_domain::user::User;
 
 use crate::gate::Gate;
 use crate::ledger::{Entry, Ledger, Recall};
-use crate::shown::{IfUnknown, Kind, Shown};
+use crate::shown::{IfUnknown, Kind, Secret, Shown};
 use crate::sudo;
 use crate::uses::{UseRules, Uses};
 
@@ -92,7 +92,16 @@ impl Authenticator {
         peer: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Option<Arc<User>>, Denial> {
-        Ok(self.by_session(session, now, peer).await?.map(|entry| entry.record.owner.clone()))
+        Ok(self.by_session(session, now, peer).await?.and_then(|entry| entry.record.owner.clone()))
+    }
+
+    /// The OAuth access token among what was shown, for the endpoints that take no other kind (oauth.md 8.3, 9.2), in
+    /// whatever state it is. It counts as used.
+    pub async fn oauth_token(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Option<Record>, Denial> {
+        let Some(digest) = shown.bearer().and_then(Secret::digest) else { return Ok(None) };
+        let found = self.by_token(digest, now, shown.peer()).await?;
+        let found = found.filter(|entry| is_of(Kind::OauthAccessToken, &entry.record.credential));
+        Ok(found.map(|entry| entry.record.clone()))
     }
 
     /// Called between the commit of a change and its acknowledgement.
@@ -119,13 +128,19 @@ impl Authenticator {
     }
 
     async fn recognise(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Option<Arc<Entry>>, Denial> {
+        // The same value is often tried as one kind and then as the other; both stand in one space of digests.
+        let mut seen: Option<(Digest, Option<Arc<Entry>>)> = None;
         for candidate in shown.candidates() {
-            let found = match (candidate.kind, candidate.secret.digest()) {
-                (Kind::PersonalAccessToken, Some(digest)) => self.by_token(digest, now, shown).await?,
-                // Nobody holds an OAuth access token before there is a provider to give one (step 2).
-                _ => None,
+            let found = match (candidate.secret.digest(), &seen) {
+                (None, _) => None,
+                (Some(digest), Some((known, found))) if *known == digest => found.clone(),
+                (Some(digest), _) => {
+                    let found = self.by_token(digest, now, shown.peer()).await?;
+                    seen = Some((digest, found.clone()));
+                    found
+                }
             };
-            match found {
+            match found.filter(|entry| is_of(candidate.kind, &entry.record.credential)) {
                 Some(entry) => return Ok(Some(entry)),
                 None if candidate.if_unknown == IfUnknown::Stop => return Err(Denial::Unknown),
                 None => {}
@@ -137,19 +152,24 @@ impl Authenticator {
         }
     }
 
-    async fn by_token(&self, digest: Digest, now: Timestamp, shown: &Shown<'_>) -> Result<Option<Arc<Entry>>, Denial> {
+    async fn by_token(
+        &self,
+        digest: Digest,
+        now: Timestamp,
+        peer: Option<IpAddr>,
+    ) -> Result<Option<Arc<Entry>>, Denial> {
         let key = Key::Token(digest);
         // A successor that loses its first use to a replacement is looked up again; each round somebody else won.
         for _ in 0..ROUNDS {
-            let Some(entry) = self.find(key, shown.peer()).await? else { return Ok(None) };
-            let Credential::PersonalAccessToken(token) = &entry.record.credential else { return Ok(None) };
+            let Some(entry) = self.find(key, peer).await? else { return Ok(None) };
+            let Some(token) = entry.record.credential.token() else { return Ok(None) };
             if token.standing != (Standing::Live { used: false }) || self.rules.gitlab_rotation {
                 return Ok(Some(entry));
             }
             // rotation.md rule 7: recognised is used, even if it is refused further on. What was read before that is
             // not kept: the owner may have been blocked meanwhile (revocation.md A3).
             if self.lookup.first_use(token.family, token.id, now).await.map_err(|_| Denial::Unavailable)? {
-                return Box::pin(self.ask(key, shown.peer())).await;
+                return Box::pin(self.ask(key, peer)).await;
             }
             // Somebody else was first, or it was replaced: what is remembered is out of date either way.
             self.ledger.forget(&[Forget::Token(digest)]);
@@ -167,7 +187,7 @@ impl Authenticator {
         let key = Key::Session(digest);
         let live = |entry: &Arc<Entry>| match &entry.record.credential {
             Credential::Session(session) => now < session.expires_at,
-            Credential::PersonalAccessToken(_) => false,
+            Credential::PersonalAccessToken(_) | Credential::OauthAccessToken(_) => false,
         };
         let Some(entry) = self.find(key, peer).await? else { return Ok(None) };
         if live(&entry) {
@@ -196,6 +216,15 @@ impl Authenticator {
     }
 }
 
+fn is_of(kind: Kind, credential: &Credential) -> bool {
+    matches!(
+        (kind, credential),
+        (Kind::OauthAccessToken, Credential::OauthAccessToken(_))
+            | (Kind::PersonalAccessToken, Credential::PersonalAccessToken(_))
+            | (Kind::Session, Credential::Session(_))
+    )
+}
+
 const ROUNDS: usize = 4;
 
 #[cfg(test)]
@@ -205,8 +234,8 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use tollhouse_domain::denial::AccountFault;
-    use tollhouse_domain::id::{FamilyId, PersonalAccessTokenId, UserId};
-    use tollhouse_domain::lookup::{Answer, Record, TokenRecord, UserName};
+    use tollhouse_domain::id::{FamilyId, GenerationId, UserId};
+    use tollhouse_domain::lookup::{Answer, TokenRecord, UserName};
     use tollhouse_domain::scope::{Scope, Scopes};
     use tollhouse_domain::user::{AccountRules, AccountState, UserKind};
 
@@ -231,17 +260,18 @@ pub(crate) mod tests {
                 }
                 let Key::Token(digest) = key else { return Ok(None) };
                 let token = TokenRecord {
-                    id: PersonalAccessTokenId(1),
+                    id: GenerationId(1),
                     family: FamilyId(1),
                     digest,
                     scopes: Scopes::from([Scope::Api]),
                     impersonation: false,
-                    expires_at: None,
+                    application: None,
+                    dead_from: None,
                     last_used_at: None,
                     standing: Standing::Live { used: self.used.load(Ordering::SeqCst) },
                 };
                 let credential = Credential::PersonalAccessToken(Arc::new(token));
-                Ok(Some(Record { credential, owner: Arc::new(owner) }))
+                Ok(Some(Record { credential, owner: Some(Arc::new(owner)) }))
             })
         }
 
@@ -249,7 +279,7 @@ pub(crate) mod tests {
             Box::pin(async { Ok(None) })
         }
 
-        fn first_use(&self, _: FamilyId, _: PersonalAccessTokenId, _: Timestamp) -> Answer<'_, bool> {
+        fn first_use(&self, _: FamilyId, _: GenerationId, _: Timestamp) -> Answer<'_, bool> {
             Box::pin(async { Ok(!self.used.swap(true, Ordering::SeqCst)) })
         }
     }

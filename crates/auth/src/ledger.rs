@@ -2,7 +2,7 @@
 //!
 //! A look-up that began before a forget must not be kept (A3 of `docs/protocols/revocation.md`): whoever asks the
 //! database takes a [`Ticket`] with the generation of that moment, and [`Ledger::keep`] drops the record if the
-//! generation has moved since. Owners and families have a number each in a fixed table; forgetting one adds to its
+//! generation has moved since. Owners, families and applications have a number each in a fixed table; forgetting one adds to its
 //! number, and every record that was kept under the old number misses. So blocking a user with a hundred thousand
 //! tokens is one addition. Two owners that share a place in the table cost each other a look-up, never an error.
 
@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use quick_cache::sync::Cache;
 use tollhouse_domain::forget::Forget;
-use tollhouse_domain::id::{FamilyId, UserId};
+use tollhouse_domain::id::{ApplicationId, FamilyId, UserId};
 use tollhouse_domain::lookup::{Credential, Key, Record};
 use tollhouse_domain::time::Timestamp;
 
@@ -34,8 +34,8 @@ pub struct Entry {
     pub record: Record,
     /// When its use was last noted, in milliseconds; written at most once per interval.
     pub noted_at: AtomicI64,
-    owner: Mark,
-    family: Option<Mark>,
+    /// Of its owner, its family and its application, as far as it has them.
+    marks: [Option<Mark>; 3],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +77,7 @@ impl Ledger {
             return Recall::Ask;
         };
         if let Some(entry) = known.get(&key) {
-            if self.current(entry.owner) && entry.family.is_none_or(|family| self.current(family)) {
+            if entry.marks.iter().flatten().all(|mark| self.current(*mark)) {
                 return Recall::Known(entry);
             }
         } else if unknown.get(&key).is_some() {
@@ -123,6 +123,7 @@ impl Ledger {
                 Forget::Session(digest) => self.remove(Key::Session(*digest)),
                 Forget::Owner(id) => self.advance(self.owner(*id)),
                 Forget::Family(id) => self.advance(self.family(*id)),
+                Forget::Application(id) => self.advance(self.application(*id)),
                 Forget::All => self.clear(),
                 Forget::Nothing => {}
             }
@@ -146,14 +147,18 @@ impl Ledger {
     }
 
     fn entry(&self, record: Record) -> Entry {
-        let owner = self.mark(self.owner(record.owner.id));
-        let (family, noted_at) = match &record.credential {
-            Credential::PersonalAccessToken(token) => {
-                (Some(self.mark(self.family(token.family))), token.last_used_at.unwrap_or(Timestamp(i64::MIN)))
+        let owner = record.owner.as_ref().map(|owner| self.owner(owner.id));
+        let token = record.credential.token();
+        let family = token.map(|token| self.family(token.family));
+        let application = token.and_then(|token| token.application).map(|id| self.application(id));
+        let noted_at = match &record.credential {
+            Credential::Session(session) => session.extended_at,
+            Credential::PersonalAccessToken(token) | Credential::OauthAccessToken(token) => {
+                token.last_used_at.unwrap_or(Timestamp(i64::MIN))
             }
-            Credential::Session(session) => (None, session.extended_at),
         };
-        Entry { record, noted_at: AtomicI64::new(noted_at.0), owner, family }
+        let marks = [owner, family, application].map(|place| place.map(|place| self.mark(place)));
+        Entry { record, noted_at: AtomicI64::new(noted_at.0), marks }
     }
 
     fn mark(&self, place: usize) -> Mark {
@@ -174,6 +179,10 @@ impl Ledger {
 
     fn family(&self, id: FamilyId) -> usize {
         self.hasher.hash_one((1_u8, id)) as usize % PLACES
+    }
+
+    fn application(&self, id: ApplicationId) -> usize {
+        self.hasher.hash_one((2_u8, id)) as usize % PLACES
     }
 
     fn remove(&self, key: Key) {
@@ -204,7 +213,7 @@ mod tests {
     fn record(owner: i64) -> Record {
         let user = crate::authenticator::tests::user(owner);
         let session = SessionRecord { digest: digest(owner), expires_at: Timestamp(1), extended_at: Timestamp(0) };
-        Record { credential: Credential::Session(Arc::new(session)), owner: Arc::new(user) }
+        Record { credential: Credential::Session(Arc::new(session)), owner: Some(Arc::new(user)) }
     }
 
     fn digest(n: i64) -> Digest {

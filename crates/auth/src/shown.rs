@@ -152,11 +152,7 @@ impl<'r> Shown<'r> {
 
     /// What is to be tried, in the order of the specification (1.1).
     pub fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
-        let bearer = first([
-            (&self.access_token, Place::AccessTokenParameter),
-            (&self.authorization, Place::AuthorizationHeader),
-            (&self.bearer_token, Place::BearerTokenParameter),
-        ]);
+        let bearer = self.bearer_value();
         let personal = first([
             (&self.private_token, Place::PrivateTokenParameter),
             (&self.private_header, Place::PrivateTokenHeader),
@@ -179,6 +175,19 @@ impl<'r> Shown<'r> {
             if_unknown: IfUnknown::Stop,
         });
         oauth.into_iter().chain(personal)
+    }
+
+    /// The bearer value: what may be an OAuth access token (1.1).
+    pub fn bearer(&self) -> Option<&Secret<'r>> {
+        self.bearer_value().map(|(secret, _)| secret)
+    }
+
+    fn bearer_value(&self) -> Option<(&Secret<'r>, Place)> {
+        first([
+            (&self.access_token, Place::AccessTokenParameter),
+            (&self.authorization, Place::AuthorizationHeader),
+            (&self.bearer_token, Place::BearerTokenParameter),
+        ])
     }
 
     /// The token that was shown and has this digest, in clear: for rotation, which derives its successor from it.
@@ -258,7 +267,7 @@ fn header_value<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<Cow<'r,
     Some(joined)
 }
 
-fn first<'s, const N: usize>(places: [(&'s Option<Secret<'s>>, Place); N]) -> Option<(&'s Secret<'s>, Place)> {
+fn first<'s, 'r, const N: usize>(places: [(&'s Option<Secret<'r>>, Place); N]) -> Option<(&'s Secret<'r>, Place)> {
     places.into_iter().find_map(|(secret, place)| Some((secret.as_ref()?, place)).filter(|(s, _)| !s.blank()))
 }
 

@@ -15,10 +15,11 @@ pub(crate) async fn assume(who: Identity, target: &str, lookup: &dyn Lookup) -> 
     }
     match &who.via {
         Via::Session(_) => return Err(Denial::SudoWithoutToken),
-        Via::PersonalAccessToken(token) if !token.scopes.contains(Scope::Sudo) => {
-            return Err(Denial::Scope(vec![Scope::Sudo]));
+        Via::PersonalAccessToken(token) | Via::OauthAccessToken(token) => {
+            if !token.scopes.contains(Scope::Sudo) {
+                return Err(Denial::Scope(vec![Scope::Sudo]));
+            }
         }
-        Via::PersonalAccessToken(_) => {}
     }
     let unknown = || Denial::SudoUnknown(target.to_owned());
     let digits = !target.is_empty() && target.bytes().all(|b| b.is_ascii_digit());

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tollhouse_domain::id::PersonalAccessTokenId;
+use tollhouse_domain::id::GenerationId;
 use tollhouse_domain::lookup::Credential;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
@@ -27,7 +27,8 @@ pub struct Uses(Mutex<Gathered>);
 
 #[derive(Debug, Default)]
 pub struct Gathered {
-    pub tokens: HashMap<PersonalAccessTokenId, Timestamp>,
+    /// Personal access tokens; of OAuth tokens nobody is shown the last use.
+    pub tokens: HashMap<GenerationId, Timestamp>,
     /// When it was used, and until when it lasts now.
     pub sessions: HashMap<Digest, (Timestamp, Timestamp)>,
 }
@@ -37,6 +38,7 @@ impl Uses {
         let noted_at = entry.noted_at.load(Ordering::Relaxed);
         let interval = match entry.record.credential {
             Credential::PersonalAccessToken(_) => rules.interval,
+            Credential::OauthAccessToken(_) => return,
             // A short session must be extended before it ends.
             Credential::Session(_) => rules.interval.min(rules.session_lifetime / 4),
         };
@@ -49,6 +51,7 @@ impl Uses {
             Credential::PersonalAccessToken(token) => {
                 gathered.tokens.insert(token.id, now);
             }
+            Credential::OauthAccessToken(_) => {}
             Credential::Session(_) if rules.from_sign_in => {}
             Credential::Session(session) => {
                 gathered.sessions.insert(session.digest, (now, now + rules.session_lifetime));

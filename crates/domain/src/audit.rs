@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::id::{PersonalAccessTokenId, UserId};
+use crate::id::{ApplicationId, GenerationId, UserId};
 use crate::identity::{Identity, Via};
 
 /// Who is behind a change.
@@ -26,9 +26,16 @@ impl By {
         Self { actor, subject: None, credential: CredentialName::Password, address }
     }
 
+    /// An application at the token endpoint; `None` is nobody in particular.
+    pub fn application(id: Option<ApplicationId>, address: Option<IpAddr>) -> Self {
+        let credential = id.map_or(CredentialName::Nothing, CredentialName::Application);
+        Self { actor: None, subject: None, credential, address }
+    }
+
     pub fn caller(who: &Identity, address: Option<IpAddr>) -> Self {
         let credential = match &who.via {
             Via::PersonalAccessToken(token) => CredentialName::PersonalAccessToken(token.id),
+            Via::OauthAccessToken(token) => CredentialName::OauthAccessToken(token.id),
             Via::Session(_) => CredentialName::Session,
         };
         match &who.sudo_by {
@@ -41,18 +48,25 @@ impl By {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialName {
     System,
+    Nothing,
     Password,
     Session,
-    PersonalAccessToken(PersonalAccessTokenId),
+    PersonalAccessToken(GenerationId),
+    OauthAccessToken(GenerationId),
+    /// An application that showed its own credentials.
+    Application(ApplicationId),
 }
 
 impl std::fmt::Display for CredentialName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::System => f.write_str("system"),
+            Self::Nothing => f.write_str("nothing"),
             Self::Password => f.write_str("password"),
             Self::Session => f.write_str("session"),
             Self::PersonalAccessToken(id) => write!(f, "personal_access_token:{id}"),
+            Self::OauthAccessToken(id) => write!(f, "oauth_access_token:{id}"),
+            Self::Application(id) => write!(f, "application:{id}"),
         }
     }
 }

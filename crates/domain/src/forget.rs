@@ -1,7 +1,7 @@
 //! What became untrue: the word between the store and the ledger, and the kind of an entry of the invalidation
 //! log (`docs/protocols/revocation.md` section 3).
 
-use crate::id::{FamilyId, UserId};
+use crate::id::{ApplicationId, FamilyId, UserId};
 use crate::secret::Digest;
 
 /// "Forget what you know of this", never what is true now: truth is in the tables alone.
@@ -11,6 +11,7 @@ pub enum Forget {
     Session(Digest),
     Owner(UserId),
     Family(FamilyId),
+    Application(ApplicationId),
     /// A digest that was remembered as unknown may exist now.
     Unknown(Digest),
     All,
@@ -25,6 +26,7 @@ impl Forget {
             Self::Session(digest) => ("session", digest.0.to_vec()),
             Self::Owner(id) => ("owner", id.0.to_be_bytes().to_vec()),
             Self::Family(id) => ("family", id.0.to_be_bytes().to_vec()),
+            Self::Application(id) => ("application", id.0.to_be_bytes().to_vec()),
             Self::Unknown(digest) => ("unknown", digest.0.to_vec()),
             Self::All => ("all", Vec::new()),
             Self::Nothing => ("nothing", Vec::new()),
@@ -41,6 +43,7 @@ impl Forget {
             ("unknown", Some(digest), _) => Self::Unknown(digest),
             ("owner", _, Some(id)) => Self::Owner(UserId(id)),
             ("family", _, Some(id)) => Self::Family(FamilyId(id)),
+            ("application", _, Some(id)) => Self::Application(ApplicationId(id)),
             ("nothing", ..) => Self::Nothing,
             _ => Self::All,
         }
@@ -59,6 +62,7 @@ mod tests {
             Forget::Session(digest),
             Forget::Owner(UserId(3)),
             Forget::Family(FamilyId(4)),
+            Forget::Application(ApplicationId(5)),
             Forget::Unknown(digest),
             Forget::All,
             Forget::Nothing,
@@ -67,7 +71,7 @@ mod tests {
             let (kind, key) = word.entry();
             assert_eq!(Forget::from_entry(kind, &key), word);
         }
-        assert_eq!(Forget::from_entry("application", &[0; 8]), Forget::All);
+        assert_eq!(Forget::from_entry("of a later version", &[0; 8]), Forget::All);
         assert_eq!(Forget::from_entry("token", &[0; 3]), Forget::All);
     }
 }

@@ -22,6 +22,23 @@ ids! {
     /// Of a personal namespace or a group; a group's id is this number.
     NamespaceId,
     PersonalAccessTokenId,
+    /// Of a row that holds an OAuth access token and its refresh token.
+    OauthAccessTokenId,
+    /// Of one generation of a family: the number of a personal or an OAuth access token, whichever the family is of.
+    GenerationId,
+    ApplicationId,
     /// Of what grew from one sign-in, grant or token creation (`docs/protocols/rotation.md` section 2).
     FamilyId,
+}
+
+impl From<PersonalAccessTokenId> for GenerationId {
+    fn from(id: PersonalAccessTokenId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<OauthAccessTokenId> for GenerationId {
+    fn from(id: OauthAccessTokenId) -> Self {
+        Self(id.0)
+    }
 }

@@ -8,7 +8,7 @@ use crate::denial::Denial;
 use crate::lookup::{Credential, Record, SessionRecord, TokenRecord};
 use crate::scope::Scopes;
 use crate::time::Timestamp;
-use crate::token::{self, Standing};
+use crate::token::Standing;
 use crate::user::{AccountRules, User};
 
 #[derive(Clone, Debug)]
@@ -22,6 +22,7 @@ pub struct Identity {
 #[derive(Clone, Debug)]
 pub enum Via {
     PersonalAccessToken(Arc<TokenRecord>),
+    OauthAccessToken(Arc<TokenRecord>),
     Session(Arc<SessionRecord>),
 }
 
@@ -35,8 +36,15 @@ impl Identity {
                 token_stands(&token, demand, rules, now)?;
                 Via::PersonalAccessToken(token)
             }
+            // Only a personal access token is presented for rotation at a route of the API.
+            Credential::OauthAccessToken(token) => {
+                token_stands(&token, &Demand { rotates: false, ..*demand }, rules, now)?;
+                Via::OauthAccessToken(token)
+            }
             Credential::Session(session) => Via::Session(session),
         };
+        // An application that speaks for nobody has no place on the API (authentication.md 2.1).
+        let owner = owner.ok_or(Denial::Missing)?;
         owner.may_use_api(now, rules.accounts).map_err(Denial::Account)?;
         Ok(Self { user: owner, via, sudo_by: None })
     }
@@ -44,7 +52,7 @@ impl Identity {
     /// The scopes of the token; a session has all rights of its user.
     pub fn scopes(&self) -> Option<&Scopes> {
         match &self.via {
-            Via::PersonalAccessToken(token) => Some(&token.scopes),
+            Via::PersonalAccessToken(token) | Via::OauthAccessToken(token) => Some(&token.scopes),
             Via::Session(_) => None,
         }
     }
@@ -86,7 +94,7 @@ fn token_stands(token: &TokenRecord, demand: &Demand, rules: Rules, now: Timesta
     if repeats {
         return Ok(());
     }
-    if token::expired(token.expires_at, now) {
+    if token.dead_from.is_some_and(|at| at <= now) {
         return Err(Denial::Expired);
     }
     match token.standing {
@@ -100,7 +108,7 @@ fn token_stands(token: &TokenRecord, demand: &Demand, rules: Rules, now: Timesta
 mod tests {
     use super::*;
     use crate::denial::AccountFault;
-    use crate::id::{FamilyId, PersonalAccessTokenId};
+    use crate::id::{FamilyId, GenerationId};
     use crate::scope::Scope;
     use crate::secret::Digest;
     use crate::time::Date;
@@ -111,18 +119,20 @@ mod tests {
 
     fn judge(standing: Standing, expires: i32, state: AccountState, demand: &Demand, gitlab: bool) -> Option<Denial> {
         let token = TokenRecord {
-            id: PersonalAccessTokenId(1),
+            id: GenerationId(1),
             family: FamilyId(2),
             digest: Digest([0; 32]),
             scopes: Scopes::from([Scope::Api]),
             impersonation: false,
-            expires_at: Some(Date(expires)),
+            application: None,
+            dead_from: Some(Date(expires).start()),
             last_used_at: None,
             standing,
         };
         let mut owner = ada();
         owner.state = state;
-        let record = Record { credential: Credential::PersonalAccessToken(Arc::new(token)), owner: Arc::new(owner) };
+        let record =
+            Record { credential: Credential::PersonalAccessToken(Arc::new(token)), owner: Some(Arc::new(owner)) };
         let rules = Rules { accounts: ACCOUNTS, gitlab_rotation: gitlab };
         Identity::establish(record, demand, rules, Date(100).start()).err()
     }

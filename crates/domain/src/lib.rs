@@ -4,16 +4,21 @@
 //! them is a table in a test.
 
 pub mod access;
+pub mod application;
 pub mod audit;
+pub mod claims;
 pub mod demand;
 pub mod denial;
 pub mod forget;
+pub mod grant;
 pub mod id;
 pub mod identity;
 pub mod lookup;
 pub mod namespace;
 pub mod password;
+pub mod pkce;
 pub mod project;
+pub mod redirect;
 pub mod rotation;
 pub mod scope;
 pub mod secret;

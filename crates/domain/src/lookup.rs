@@ -3,10 +3,10 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::id::{FamilyId, PersonalAccessTokenId, UserId};
+use crate::id::{ApplicationId, FamilyId, GenerationId, UserId};
 use crate::scope::Scopes;
 use crate::secret::Digest;
-use crate::time::{Date, Timestamp};
+use crate::time::Timestamp;
 use crate::token::Standing;
 use crate::user::User;
 
@@ -21,7 +21,7 @@ pub trait Lookup: Send + Sync {
 
     /// Notes that the head of a family was used (rotation.md rule 7), before the request is judged. `false`: it
     /// is no longer the head, or the family has ended; look again.
-    fn first_use(&self, family: FamilyId, head: PersonalAccessTokenId, now: Timestamp) -> Answer<'_, bool>;
+    fn first_use(&self, family: FamilyId, head: GenerationId, now: Timestamp) -> Answer<'_, bool>;
 }
 
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send + 'a>>;
@@ -48,23 +48,38 @@ pub enum UserName<'a> {
 #[derive(Clone, Debug)]
 pub struct Record {
     pub credential: Credential,
-    pub owner: Arc<User>,
+    /// `None`: a token that an application got for itself (RFC 6749 section 4.4).
+    pub owner: Option<Arc<User>>,
 }
 
 #[derive(Clone, Debug)]
 pub enum Credential {
     PersonalAccessToken(Arc<TokenRecord>),
+    OauthAccessToken(Arc<TokenRecord>),
     Session(Arc<SessionRecord>),
 }
 
+impl Credential {
+    pub fn token(&self) -> Option<&TokenRecord> {
+        match self {
+            Self::PersonalAccessToken(token) | Self::OauthAccessToken(token) => Some(token),
+            Self::Session(_) => None,
+        }
+    }
+}
+
+/// A token of either kind, as far as recognising it goes.
 #[derive(Clone, Debug)]
 pub struct TokenRecord {
-    pub id: PersonalAccessTokenId,
+    pub id: GenerationId,
     pub family: FamilyId,
     pub digest: Digest,
     pub scopes: Scopes,
     pub impersonation: bool,
-    pub expires_at: Option<Date>,
+    /// The application that an OAuth token was given to.
+    pub application: Option<ApplicationId>,
+    /// The first instant at which it is expired.
+    pub dead_from: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,
     pub standing: Standing,
 }

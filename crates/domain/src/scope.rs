@@ -45,13 +45,43 @@ scopes! {
     ReadVirtualRegistry "read_virtual_registry" Anyone,
     WriteVirtualRegistry "write_virtual_registry" Anyone,
     AiFeatures "ai_features" Anyone,
-    AiWorkflows "ai_workflows" ApplicationsOnly,
     Sudo "sudo" Administrators,
     AdminMode "admin_mode" Administrators,
     ReadServicePing "read_service_ping" Administrators,
     Openid "openid" ApplicationsOnly,
     Profile "profile" ApplicationsOnly,
     Email "email" ApplicationsOnly,
+    AiWorkflows "ai_workflows" ApplicationsOnly,
+}
+
+impl Scope {
+    /// What it opens, in words for the person who is asked for it.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Api => "Do everything you can do through the API: read and change all your data",
+            Self::ReadApi => "Read everything you can read through the API",
+            Self::ReadUser => "Read your profile and those of other users",
+            Self::CreateRunner => "Create runners",
+            Self::ManageRunner => "Change and delete runners",
+            Self::K8sProxy => "Reach Kubernetes clusters through the agent",
+            Self::SelfRotate => "Replace its own token by a fresh one",
+            Self::Mcp => "Use the model context endpoint",
+            Self::ReadRepository => "Read your repositories",
+            Self::WriteRepository => "Read and change your repositories",
+            Self::ReadRegistry => "Read container images",
+            Self::WriteRegistry => "Read and change container images",
+            Self::ReadVirtualRegistry => "Read through the dependency proxy",
+            Self::WriteVirtualRegistry => "Read and change what the dependency proxy keeps",
+            Self::AiFeatures => "Use AI features",
+            Self::AiWorkflows => "Take part in AI workflows",
+            Self::Sudo => "Act as any user of this server",
+            Self::AdminMode => "Act as an administrator",
+            Self::ReadServicePing => "Read usage statistics of this server",
+            Self::Openid => "Know who you are: user name, name, groups and public e-mail address",
+            Self::Profile => "Read your profile",
+            Self::Email => "Read your primary e-mail address",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +119,29 @@ impl Scopes {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub fn is_within(&self, others: &Self) -> bool {
+        self.iter().all(|scope| others.contains(scope))
+    }
+
+    /// The same scopes, in whatever order.
+    pub fn is_same_set(&self, other: &Self) -> bool {
+        self.is_within(other) && other.is_within(self)
+    }
+
+    /// What only administrators may hold, and nobody gets without being asked (T21).
+    pub fn for_administrators(&self) -> bool {
+        self.iter().any(|scope| scope.holder() == Holder::Administrators)
+    }
+
+    /// As they stand in a request, separated by spaces (oauth.md section 3). `None`: one of them is unknown, or they
+    /// are separated by something else.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.contains(['\t', '\r', '\n']) {
+            return None;
+        }
+        text.split(' ').filter(|word| !word.is_empty()).map(Scope::parse).collect()
     }
 
     /// From the form the database keeps. A scope this program does not know opens nothing, so it is left out.

@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::id::UserId;
+use crate::token::APPLICATION_SECRET;
 
 /// A secret that may be shown once. It has no way into a log, an error or a query.
 #[derive(Clone)]
@@ -40,6 +41,24 @@ impl Plaintext {
         let checksum = crc32fast::hash(token.as_bytes());
         token.push_str(&base36(u64::from(checksum), 7));
         Self::new(token)
+    }
+
+    /// A client id, an authorization code, an access or a refresh token: 64 lower-case hexadecimal digits
+    /// (authentication.md 5.1).
+    pub fn hex() -> Self {
+        Self::new(HEXLOWER.encode(&random::<32>()))
+    }
+
+    pub fn application_secret() -> Self {
+        let chance = Zeroizing::new(HEXLOWER.encode(&random::<32>()));
+        Self::new(format!("{}{}", APPLICATION_SECRET.prefix, *chance))
+    }
+
+    /// The secrets of an OAuth successor: access token and refresh token, derived from the refresh token that was
+    /// presented (`docs/protocols/rotation.md` section 4).
+    pub fn oauth_successor(presented: &[u8], salt: &[u8; 32]) -> (Self, Self) {
+        let secret = |purpose| Self::new(HEXLOWER.encode(&derive::<32>(presented, salt, purpose)));
+        (secret("oauth-access"), secret("oauth-refresh"))
     }
 
     /// A new session id: 32 lower-case hexadecimal digits (authentication.md 6.1).
@@ -79,6 +98,11 @@ impl Digest {
 
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
+    }
+
+    /// Whether it was made of this secret, in constant time.
+    pub fn is_of(&self, secret: &[u8]) -> bool {
+        self.0.ct_eq(&Self::of(secret).0).into()
     }
 }
 
@@ -177,8 +201,9 @@ mod tests {
         let token = Plaintext::successor("glpat-", b"glpat-abcdefghijklmnopqrst", &salt, UserId(1));
         assert_eq!(token.reveal(), "glpat-ChEv__KK3o2APMzb_c5ZBG86MQp1OjEH.01.0w1eg2mht");
         let refresh = format!("{:0>64}", 1);
-        let known = "a90d1f299488764b239a4552d4c98ba954466e8a49f90687d663cb3a5fb6ae2b";
-        assert_eq!(HEXLOWER.encode(&derive::<32>(refresh.as_bytes(), &salt, "oauth-access")), known);
+        let (access, refresh) = Plaintext::oauth_successor(refresh.as_bytes(), &salt);
+        assert_eq!(access.reveal(), "a90d1f299488764b239a4552d4c98ba954466e8a49f90687d663cb3a5fb6ae2b");
+        assert_eq!(refresh.reveal(), "725b9ec0ba5b17e40bf439ae296dd0b88816aaf0fedb1c0299dd5e07d18fa985");
     }
 
     #[test]

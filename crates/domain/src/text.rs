@@ -21,6 +21,11 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// A name that is shown to people must not hold what turns text around or hides it (T21).
+pub fn deceives(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() || is_bidi(c))
+}
+
 fn is_bidi(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

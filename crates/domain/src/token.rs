@@ -14,6 +14,7 @@ pub struct TokenKind {
 /// Token kinds of the wire and their prefixes (authentication.md 5.1). A prefix decides nothing but `glcbt-`
 /// (1.1): look-ups are by digest of the whole string.
 pub const PERSONAL_ACCESS_TOKEN: TokenKind = TokenKind { name: "personal_access_token", prefix: "glpat-" };
+pub const APPLICATION_SECRET: TokenKind = TokenKind { name: "application_secret", prefix: "gloas-" };
 pub const JOB_TOKEN: TokenKind = TokenKind { name: "job_token", prefix: "glcbt-" };
 
 /// A personal access token as lists and answers show it (rest-api.md 2.1).

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
 use tollhouse_auth::authenticator::Authenticator;
 use tollhouse_auth::shown::Shown;
 use tollhouse_auth::uses::UseRules;
@@ -12,17 +13,18 @@ use tollhouse_domain::denial::Denial;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::identity::{Identity, Rules};
 use tollhouse_domain::password::Lockout;
-use tollhouse_domain::rotation;
+use tollhouse_domain::rotation::Settings as RotationSettings;
 use tollhouse_domain::time::{Clock, Timestamp};
 use tollhouse_domain::user::AccountRules;
 use tollhouse_store::db::Db;
 use tollhouse_store::error::Error as StoreError;
-use tollhouse_store::instance;
+use tollhouse_store::{instance, keys};
 
-use crate::config::Settings;
+use crate::config::{Rotation, Settings};
 use crate::error::Error;
 use crate::hasher::Hasher;
-use crate::operations::{Done, Failed, Operation, tokens};
+use crate::keys::{Keys, Seal, WrongKey};
+use crate::operations::{Done, Failed, Operation, rotation, tokens};
 use crate::urls::Urls;
 
 /// Cheap to clone. The one a handler is given also knows where its request came from.
@@ -39,6 +41,8 @@ pub struct Shared {
     pub urls: Urls,
     pub clock: Clock,
     pub hasher: Hasher,
+    pub seal: Seal,
+    keyring: OnceCell<Keys>,
     /// The database was made by `demo`, so its secrets are known (T33).
     pub demo: bool,
     #[cfg(feature = "faults")]
@@ -53,14 +57,10 @@ impl std::ops::Deref for App {
 }
 
 impl App {
-    pub async fn new(db: Db, settings: Settings, urls: Urls, clock: Clock) -> Result<Self, StoreError> {
-        let rules = Rules {
-            accounts: AccountRules {
-                confirmation_required: settings.accounts.confirmation_required,
-                lockout_stops_tokens: settings.compat.lockout.is_gitlab(),
-            },
-            gitlab_rotation: settings.compat.rotation.is_gitlab(),
-        };
+    /// Fails if `seal` does not open the keys that are there.
+    pub async fn new(db: Db, settings: Settings, urls: Urls, clock: Clock, seal: Seal) -> Result<Self, Unready> {
+        seal.opens(&keys::all(&mut db.read().await?).await?)?;
+        let rules = Rules { accounts: account_rules(&settings), gitlab_rotation: settings.compat.rotation.is_gitlab() };
         let use_rules = UseRules {
             session_lifetime: settings.sessions.lifetime.0,
             from_sign_in: settings.sessions.from_sign_in,
@@ -76,6 +76,8 @@ impl App {
             urls,
             clock,
             hasher,
+            seal,
+            keyring: OnceCell::new(),
             demo,
             #[cfg(feature = "faults")]
             faults: Default::default(),
@@ -156,8 +158,35 @@ impl App {
         Lockout { attempts: i64::from(passwords.attempts), period: passwords.lock_for.0 }
     }
 
-    pub fn rotation(&self) -> rotation::Settings {
-        rotation::Settings { window: self.settings.rotation.window.0, settle: self.settings.rotation.settle.0 }
+    pub fn rotation(&self) -> rotation::Rules {
+        let Rotation { window, settle, .. } = &self.settings.rotation;
+        let settings = RotationSettings { window: window.0, settle: settle.0 };
+        rotation::Rules { settings, gitlab: self.settings.compat.rotation.is_gitlab() }
+    }
+
+    pub fn accounts(&self) -> AccountRules {
+        account_rules(&self.settings)
+    }
+
+    /// What this instance signs with; made at the first start.
+    pub async fn keys(&self) -> Result<&Keys, Error> {
+        self.keyring.get_or_try_init(|| Keys::open(self)).await
+    }
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum Unready {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Key(#[from] WrongKey),
+}
+
+fn account_rules(settings: &Settings) -> AccountRules {
+    AccountRules {
+        confirmation_required: settings.accounts.confirmation_required,
+        lockout_stops_tokens: settings.compat.lockout.is_gitlab(),
     }
 }
 

@@ -23,11 +23,14 @@ pub struct Settings {
     pub external_hosts: Vec<String>,
     pub insecure_http: bool,
     pub demo_data: bool,
+    pub secret_key_file: PathBuf,
+    pub keys: Keys,
     pub log: Log,
     pub accounts: Accounts,
     pub sessions: Sessions,
     pub passwords: Passwords,
     pub tokens: Tokens,
+    pub oauth: Oauth,
     pub rotation: Rotation,
     pub ledger: Ledger,
     pub limits: Limits,
@@ -50,7 +53,11 @@ sections! {
     Sessions { lifetime: Span, from_sign_in: bool, per_user: u32 }
     Passwords { attempts: u32, lock_for: Span }
     Tokens { require_expiry: bool, use_interval: Span }
-    Rotation { window: Span, settle: Span }
+    Oauth {
+        access_token_lifetime: Span, id_token_lifetime: Span, password_grant: bool,
+        ropc_without_client_credentials: bool, disable_admin_oauth_scopes: bool,
+    }
+    Rotation { window: Span, settle: Span, memory: Span }
     Ledger { entries: usize }
     Limits {
         head: Size, target: Size, body: Size, head_time: Span, body_time: Span, connections: usize,
@@ -58,7 +65,11 @@ sections! {
     }
     Storage { reserve: Size }
     Audit { keep: Span }
-    Compat { all: Twin, rotation: Twin, lockout: Twin, links: Twin, cookie: Twin }
+    Keys { at_rest: AtRest }
+    Compat {
+        all: Twin, rotation: Twin, lockout: Twin, links: Twin, cookie: Twin, password_grant: Twin, query_secrets: Twin,
+        pkce: Twin, admin_scopes: Twin, gl_auth_type: Twin,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -66,6 +77,14 @@ sections! {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// How keys stand in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AtRest {
+    Sealed,
+    Open,
 }
 
 /// Whether we behave as ourselves or as GitLab.
@@ -167,7 +186,17 @@ impl Settings {
             Value::Table(table).try_into().map_err(|error: toml::de::Error| Unusable(one_line(&error.to_string())))?;
         if settings.compat.all.is_gitlab() {
             let compat = &mut settings.compat;
-            for switch in [&mut compat.rotation, &mut compat.lockout, &mut compat.links, &mut compat.cookie] {
+            for switch in [
+                &mut compat.rotation,
+                &mut compat.lockout,
+                &mut compat.links,
+                &mut compat.cookie,
+                &mut compat.password_grant,
+                &mut compat.query_secrets,
+                &mut compat.pkce,
+                &mut compat.admin_scopes,
+                &mut compat.gl_auth_type,
+            ] {
                 *switch = Twin::Gitlab;
             }
         }
@@ -176,6 +205,9 @@ impl Settings {
         }
         if settings.passwords.attempts == 0 || settings.sessions.per_user == 0 {
             return Err(Unusable("passwords.attempts and sessions.per_user must be at least 1".into()));
+        }
+        if settings.oauth.access_token_lifetime.0.is_zero() || settings.oauth.id_token_lifetime.0.is_zero() {
+            return Err(Unusable("oauth.access_token_lifetime and oauth.id_token_lifetime must be at least 1s".into()));
         }
         if settings.database.is_empty() {
             settings.database = format!("sqlite:{}", settings.data_dir.join("tollhouse.db").display());

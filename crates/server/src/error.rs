@@ -8,12 +8,15 @@ use tollhouse_domain::denial::{AccountFault, Denial};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;
 
+use crate::oauth::error::OauthError;
 use crate::urls::Urls;
 
 /// Compares with `==`; no text to search for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     Denied(Denial),
+    /// What an OAuth endpoint refuses with; its table is in `oauth/error.rs`.
+    Oauth(OauthError),
     /// No such path, or no such verb on it.
     NoRoute,
     NoApiVersion,
@@ -62,6 +65,12 @@ pub enum Error {
 #[derive(Clone, Copy, Debug)]
 pub struct Reason(pub &'static str);
 
+/// A rotation that must not be decided before then (rotation.md rule 4).
+pub fn settling(until: Timestamp, now: Timestamp) -> Error {
+    let seconds = ((until.0 - now.0).max(0) as u64).div_ceil(1000).max(1);
+    Error::Settling { until, seconds }
+}
+
 /// An answer that refuses, with its reason.
 pub fn refused(error: Error, render: impl FnOnce(&Error) -> Response) -> Response {
     let mut response = render(&error);
@@ -74,7 +83,14 @@ pub enum Thing {
     Project,
     Group,
     User,
+    Application,
     Record,
+}
+
+impl From<OauthError> for Error {
+    fn from(error: OauthError) -> Self {
+        Self::Oauth(error)
+    }
 }
 
 impl From<Denial> for Error {
@@ -120,6 +136,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Denied(denial) => denial.code(),
+            Self::Oauth(error) => error.code(),
             Self::NoRoute => "no_route",
             Self::NoApiVersion => "no_api_version",
             Self::ApiV3 => "api_v3",
@@ -154,6 +171,7 @@ impl Error {
     pub fn wire(&self, urls: &Urls) -> Wire {
         match self {
             Self::Denied(denial) => denied(denial, urls),
+            Self::Oauth(error) => oauth(error.status().as_u16(), error.code(), &error.description()),
             Self::NoRoute => framework(404, "404 Not Found"),
             Self::NoApiVersion => framework(404, "404 API Version Not Found"),
             Self::ApiV3 => framework(410, "API V3 is no longer supported. Use API V4 instead."),
@@ -200,6 +218,7 @@ impl Thing {
             Self::Project => "404 Project Not Found",
             Self::Group => "404 Group Not Found",
             Self::User => "404 User Not Found",
+            Self::Application => "404 Application Not Found",
             Self::Record => "404 Not found",
         }
     }

@@ -50,6 +50,15 @@ impl Object {
         if condition { more(self) } else { self }
     }
 
+    /// Of something that serialises to an object, in its own order.
+    pub fn from_map(value: &impl Serialize) -> Result<Self, crate::error::Error> {
+        let mut bytes = serde_json::to_vec(value).map_err(|_| crate::error::Error::Internal)?;
+        match bytes.pop() {
+            Some(b'}') => Ok(Self(bytes)),
+            _ => Err(crate::error::Error::Internal),
+        }
+    }
+
     pub fn finish(mut self) -> Vec<u8> {
         self.0.push(b'}');
         self.0

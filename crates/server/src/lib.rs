@@ -9,13 +9,16 @@ pub mod asked;
 pub mod cli;
 pub mod config;
 pub mod connection;
+pub mod cors;
 pub mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod hasher;
 pub mod job;
 pub mod json;
+pub mod keys;
 pub mod need;
+pub mod oauth;
 pub mod operations;
 pub mod params;
 pub mod probes;

@@ -38,7 +38,7 @@ pub const fn presenter() -> Need<Presenter> {
             let identity = who.ok_or(Denial::Missing)?;
             let secret = match &identity.via {
                 Via::PersonalAccessToken(token) => shown.plaintext_of(token.digest),
-                Via::Session(_) => None,
+                Via::OauthAccessToken(_) | Via::Session(_) => None,
             };
             Ok(Presenter { identity, secret })
         },

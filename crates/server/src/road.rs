@@ -18,6 +18,7 @@ use tower::Service;
 
 use crate::app::App;
 use crate::asked::{Media, Peer, bearer_header, has_body, malformed, media_type, reads_json};
+use crate::cors;
 use crate::error::{Error, Reason, refused};
 use crate::router::{Route, router};
 
@@ -45,6 +46,13 @@ impl Road {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let api = path.starts_with("/api");
+        let asked = request.headers().get(header::ORIGIN).map(|_| request.headers().clone());
+        if let Some(mut response) = cors::preflight(&request, &self.app.urls)
+            && !unreadable(&request)
+        {
+            self.finish(&mut response, false, &id, began);
+            return self.garbled(response).await;
+        }
         let answered = match self.guard(&mut request) {
             Ok(()) => AssertUnwindSafe(self.route(request))
                 .catch_unwind()
@@ -54,7 +62,14 @@ impl Road {
         };
         let mut response = answered;
         self.finish(&mut response, api, &id, began);
+        if let Some(asked) = asked {
+            cors::expose(response.headers_mut(), &path, &asked, &self.app.urls);
+        }
         log(&response, &method, &path, peer, &id, began);
+        self.garbled(response).await
+    }
+
+    async fn garbled(&self, response: Response) -> Response {
         #[cfg(feature = "faults")]
         let response = self.app.faults.garble(response).await;
         response
@@ -80,8 +95,7 @@ impl Road {
             return Err(Error::HeadTooLarge);
         }
         let query = uri.query().unwrap_or_default();
-        if malformed(uri.path().as_bytes()) || malformed(query.as_bytes()) || malformed_authorization(request.headers())
-        {
+        if unreadable(request) {
             return Err(Error::Malformed);
         }
         if !uri.path().starts_with("/api") {
@@ -186,6 +200,14 @@ fn log(response: &Response, method: &Method, path: &str, peer: Option<IpAddr>, i
         }
         None => tracing::debug!(request_id = id, %method, path = printable(path), status, micros, "answered"),
     }
+}
+
+/// NUL or broken UTF-8 in what a head spells in ASCII.
+fn unreadable(request: &Request<Body>) -> bool {
+    let uri = request.uri();
+    malformed(uri.path().as_bytes())
+        || malformed(uri.query().unwrap_or_default().as_bytes())
+        || malformed_authorization(request.headers())
 }
 
 fn malformed_authorization(headers: &HeaderMap) -> bool {

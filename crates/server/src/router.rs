@@ -10,11 +10,12 @@ use tollhouse_auth::shown::Shown;
 use tollhouse_domain::demand::{Demand, Extra, Judged};
 use tollhouse_domain::scope::Scope;
 
-use crate::api::{groups, metadata, personal_access_tokens, projects, user, users};
+use crate::api::{applications, groups, metadata, personal_access_tokens, projects, user, users};
 use crate::app::App;
 use crate::asked::{Asked, Limits, peer};
 use crate::error::{Error, refused};
-use crate::need::{Need, anyone, presenter, signed_in};
+use crate::need::{Need, administrator, anyone, presenter, signed_in};
+use crate::oauth::{self, Call};
 use crate::params::{Kind, Param, Params, Place};
 use crate::probes;
 use crate::web::{self, Admits, Visitor};
@@ -24,6 +25,7 @@ pub fn table() -> Vec<Route> {
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     const DELETE: Method = Method::DELETE;
+    const OPTIONS: Method = Method::OPTIONS;
     const READ_USER: &[Extra] = &[Extra::reads(Scope::ReadUser)];
     const WORKFLOWS: &[Extra] = &[Extra::reads(Scope::AiWorkflows)];
     const ROTATE: &[Extra] = &[Extra::any(Scope::Api), Extra::any(Scope::SelfRotate)];
@@ -56,6 +58,10 @@ pub fn table() -> Vec<Route> {
             presenter().or_scope(ROTATE),
             personal_access_tokens::rotate_self,
         ),
+        Route::api(GET, "/api/v4/applications", administrator(), applications::list),
+        Route::api(POST, "/api/v4/applications", administrator(), applications::create),
+        Route::api(DELETE, "/api/v4/applications/{id}", administrator(), applications::delete),
+        Route::api(POST, "/api/v4/applications/{id}/renew-secret", administrator(), applications::renew_secret),
         Route::page(GET, "/", Admits::SignedIn, web::home::show),
         Route::page(GET, "/users/sign_in", Admits::Anyone, web::sign_in::form),
         Route::page(POST, "/users/sign_in", Admits::Anyone, web::sign_in::submit),
@@ -63,6 +69,24 @@ pub fn table() -> Vec<Route> {
         Route::page(POST, "/users/sign_out", Admits::WithoutToken, web::sign_out::submit),
         Route::page(GET, "/-/user_settings/password/edit", Admits::PasswordExpired, web::password::form),
         Route::page(POST, "/-/user_settings/password", Admits::PasswordExpired, web::password::submit),
+        Route::page(GET, "/oauth/authorize", Admits::Consenting, oauth::authorize::show),
+        Route::page(POST, "/oauth/authorize", Admits::Consenting, oauth::authorize::submit),
+        Route::page(DELETE, "/oauth/authorize", Admits::Consenting, oauth::authorize::deny),
+        Route::page(GET, "/oauth/authorize/native", Admits::SignedIn, oauth::authorize::native),
+        Route::oauth(POST, "/oauth/token", oauth::token::issue),
+        Route::oauth(POST, "/oauth/revoke", oauth::revoke::revoke),
+        Route::oauth(POST, "/oauth/introspect", oauth::introspect::introspect),
+        Route::oauth(GET, "/oauth/token/info", oauth::token_info::show),
+        Route::oauth(GET, "/oauth/userinfo", oauth::userinfo::show),
+        Route::oauth(POST, "/oauth/userinfo", oauth::userinfo::show),
+        // What asks for no method is no preflight, and goes to the action itself (oauth.md section 12).
+        Route::oauth(OPTIONS, "/oauth/token", oauth::token::issue),
+        Route::oauth(OPTIONS, "/oauth/revoke", oauth::revoke::revoke),
+        Route::oauth(OPTIONS, "/oauth/token/info", oauth::token_info::show),
+        Route::oauth(OPTIONS, "/oauth/userinfo", oauth::userinfo::show),
+        Route::oauth(GET, "/oauth/discovery/keys", oauth::discovery::keys),
+        Route::oauth(GET, "/.well-known/openid-configuration", oauth::discovery::configuration),
+        Route::oauth(GET, "/.well-known/oauth-authorization-server", oauth::discovery::configuration),
         Route::plain(GET, "/assets/{name}", web::assets::show),
         Route::plain(GET, "/-/health", probes::health),
         Route::plain(GET, "/-/liveness", probes::liveness),
@@ -134,7 +158,7 @@ impl Route {
             let answered = async {
                 let asked = read::<P>(&app, &captures, request).await?;
                 let visitor = Visitor::arrive(&app, &asked, admits).await?;
-                if let Some(elsewhere) = visitor.sent_elsewhere(&app, admits) {
+                if let Some(elsewhere) = visitor.sent_elsewhere(&app, &asked, admits) {
                     return Ok(elsewhere);
                 }
                 let params = P::parse(&asked)?;
@@ -146,6 +170,26 @@ impl Route {
             }
         };
         Self { serve: on(filter(&method), serve), method, path, demand: None, params: P::DECLARED }
+    }
+
+    /// An endpoint of the OAuth provider for programs. What it asks of its caller is part of its protocol: a client's
+    /// credentials, or a token that is its very subject. Cookies are not read.
+    pub fn oauth<Fut>(method: Method, path: &'static str, handler: fn(App, Call) -> Fut) -> Self
+    where
+        Fut: Future<Output = Result<Response, Error>> + Send + 'static,
+    {
+        let serve = async move |State(app): State<App>, captures: RawPathParams, request: Request<Body>| {
+            let app = app.asked_from(peer(&request));
+            let answered = async {
+                let asked = read::<()>(&app, &captures, request).await?;
+                handler(app.clone(), Call::read(&app, asked)?).await
+            };
+            match Box::pin(answered).await {
+                Ok(response) => response,
+                Err(error) => refused(error, |error| oauth::error::render(error, &app.urls)),
+            }
+        };
+        Self { serve: on(filter(&method), serve), method, path, demand: None, params: &[] }
     }
 
     /// Something that looks at no credential.

@@ -25,6 +25,13 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(limits.connections.max(1)));
     let addresses = Addresses::new(limits.connections_per_address.max(1));
     let graceful = GracefulShutdown::new();
+    // Made at the first start, beside everything else: whoever needs one sooner waits for it.
+    let keys = app.clone();
+    tokio::spawn(async move {
+        if let Err(error) = keys.keys().await {
+            tracing::error!(?error, "the keys of this server could not be made");
+        }
+    });
     let housekeeping = tokio::spawn(job::housekeeping(app.clone(), stop.clone()));
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())

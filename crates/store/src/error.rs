@@ -35,6 +35,8 @@ impl From<sqlx::Error> for Error {
                     // serialization_failure, deadlock_detected
                     "40001" | "40P01" => Self::Clash,
                     _ if answer.is_unique_violation() => Self::Taken,
+                    // What it belongs to went away meanwhile; whoever tries again will see that.
+                    _ if answer.is_foreign_key_violation() => Self::Clash,
                     // SQLITE_BUSY, _IOERR, _FULL, _CANTOPEN and their extended codes
                     _ if code
                         .parse::<u32>()

@@ -21,16 +21,41 @@ pub enum Fault {
     CommitReply = 3,
 }
 
+/// A mistake in the protocol of rotation that its model must find (`docs/protocols/rotation.md` section 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Bug {
+    None = 0,
+    /// Rule 3 is left out: the predecessor is not given its successor again.
+    NoWindow = 1,
+    /// Rule 4 is left out: nobody waits.
+    NoSettle = 2,
+    /// Whatever is written is written without looking whether it is still as it was.
+    BlindUpdate = 3,
+}
+
 #[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<AtomicU8>);
+pub struct Faults {
+    fault: Arc<AtomicU8>,
+    bug: Arc<AtomicU8>,
+}
 
 impl Faults {
     pub fn set(&self, fault: Fault) {
-        self.0.store(fault as u8, Ordering::SeqCst);
+        self.fault.store(fault as u8, Ordering::SeqCst);
+    }
+
+    pub fn set_bug(&self, bug: Bug) {
+        self.bug.store(bug as u8, Ordering::SeqCst);
+    }
+
+    pub fn bug(&self) -> Option<Bug> {
+        let now = self.bug.load(Ordering::SeqCst);
+        [Bug::NoWindow, Bug::NoSettle, Bug::BlindUpdate].into_iter().find(|bug| *bug as u8 == now)
     }
 
     pub(crate) fn check(&self, faults: &[Fault]) -> Result<()> {
-        let now = self.0.load(Ordering::SeqCst);
+        let now = self.fault.load(Ordering::SeqCst);
         if faults.iter().any(|fault| *fault as u8 == now) {
             return Err(Error::Unavailable(sqlx::Error::PoolClosed));
         }
@@ -49,6 +74,12 @@ pub async fn delete_user(tx: &mut Tx, id: UserId) -> Result<()> {
 /// Nor one that sets how many projects somebody may have.
 pub async fn set_projects_limit(tx: &mut Tx, id: UserId, limit: i64) -> Result<()> {
     changed!(tx, sqlx::query("UPDATE users SET projects_limit = $2 WHERE id = $1").bind(id.0).bind(limit)).map(drop)
+}
+
+/// Nor one that makes an address public.
+pub async fn set_public_email(tx: &mut Tx, id: UserId, email: &str) -> Result<()> {
+    tx.forget(tollhouse_domain::forget::Forget::Owner(id));
+    changed!(tx, sqlx::query("UPDATE users SET public_email = $2 WHERE id = $1").bind(id.0).bind(email)).map(drop)
 }
 
 const DELETIONS: [&str; 4] = [

@@ -8,17 +8,21 @@
 #[macro_use]
 mod sql;
 
+pub mod access_grants;
+pub mod applications;
 pub mod audit_events;
 pub mod db;
 pub mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod instance;
+pub mod keys;
 pub mod log;
 pub mod lookup;
 pub mod members;
 mod migrate;
 pub mod namespaces;
+pub mod oauth_access_tokens;
 pub mod personal_access_tokens;
 pub mod projects;
 pub mod sessions;
@@ -31,12 +35,16 @@ pub mod users;
 /// Every statement of the crate with its name, for the test that prepares them on both databases.
 pub fn statements() -> Vec<(&'static str, &'static str)> {
     [
+        access_grants::ALL,
+        applications::ALL,
         audit_events::ALL,
         instance::ALL,
+        keys::ALL,
         log::ALL,
         lookup::ALL,
         members::ALL,
         namespaces::ALL,
+        oauth_access_tokens::ALL,
         personal_access_tokens::ALL,
         projects::ALL,
         sessions::ALL,

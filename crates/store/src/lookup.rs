@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use tollhouse_domain::id::{FamilyId, PersonalAccessTokenId};
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row as _};
+use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId};
 use tollhouse_domain::lookup::{
     Answer, Credential, Key, Lookup, Record, SessionRecord, TokenRecord, Unavailable, UserName,
 };
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::{Date, Timestamp};
-use tollhouse_domain::token::Standing;
 use tollhouse_domain::user::User;
 
 use crate::db::Db;
@@ -34,7 +36,7 @@ impl Lookup for Db {
         })
     }
 
-    fn first_use(&self, family: FamilyId, head: PersonalAccessTokenId, now: Timestamp) -> Answer<'_, bool> {
+    fn first_use(&self, family: FamilyId, head: GenerationId, now: Timestamp) -> Answer<'_, bool> {
         Box::pin(async move {
             let noted = async {
                 let mut tx = self.begin().await?;
@@ -52,20 +54,40 @@ fn unavailable(error: Error) -> Unavailable {
     Unavailable
 }
 
-#[derive(sqlx::FromRow)]
 struct TokenRow {
+    token: Token,
+    /// `None`: it is nobody's but its application's.
+    owner: Option<users::Row>,
+}
+
+#[derive(FromRow)]
+struct Token {
+    oauth: bool,
     token_id: i64,
     family_id: i64,
     scopes: String,
     impersonation: bool,
+    application_id: Option<i64>,
     expires_on: Option<i64>,
+    expires_at: Option<i64>,
     last_used_at: Option<i64>,
     head_id: Option<i64>,
     head_used_at: Option<i64>,
     ended_at: Option<i64>,
-    #[sqlx(flatten)]
-    owner: users::Row,
 }
+
+macro_rules! token_row_from {
+    ($($row:ty),+) => {$(
+        impl FromRow<'_, $row> for TokenRow {
+            fn from_row(row: &$row) -> sqlx::Result<Self> {
+                let user: Option<i64> = row.try_get("user_id")?;
+                let owner = user.map(|_| users::Row::from_row(row)).transpose()?;
+                Ok(Self { token: Token::from_row(row)?, owner })
+            }
+        }
+    )+};
+}
+token_row_from!(SqliteRow, PgRow);
 
 #[derive(sqlx::FromRow)]
 struct SessionRow {
@@ -79,23 +101,28 @@ impl Db {
     async fn token(&self, digest: Digest) -> Result<Option<Record>> {
         let mut reader = self.read().await?;
         let row: Option<TokenRow> = on!(&mut reader, |c| sqlx::query_as(TOKEN).bind(&digest.0[..]).fetch_optional(c))?;
-        let Some(row) = row else { return Ok(None) };
-        let token = TokenRecord {
-            id: PersonalAccessTokenId(row.token_id),
-            family: FamilyId(row.family_id),
-            digest,
-            scopes: Scopes::from_words(&row.scopes),
-            impersonation: row.impersonation,
-            expires_at: row.expires_on.map(|day| Date(day as i32)),
-            last_used_at: row.last_used_at.map(Timestamp),
-            standing: match row.ended_at {
-                Some(_) => Standing::Ended,
-                None if row.head_id == Some(row.token_id) => Standing::Live { used: row.head_used_at.is_some() },
-                None => Standing::Rotated,
-            },
+        let Some(TokenRow { token, owner }) = row else { return Ok(None) };
+        // A personal access token ends with the day before, an OAuth token lives through its last instant.
+        let dead_from = match (token.expires_on, token.expires_at) {
+            (Some(day), _) => Some(Date(day as i32).start()),
+            (None, at) => at.map(|at| Timestamp(at + 1)),
         };
-        let credential = Credential::PersonalAccessToken(Arc::new(token));
-        Ok(Some(Record { credential, owner: Arc::new(row.owner.user()?) }))
+        let record = Arc::new(TokenRecord {
+            id: GenerationId(token.token_id),
+            family: FamilyId(token.family_id),
+            digest,
+            scopes: Scopes::from_words(&token.scopes),
+            impersonation: token.impersonation,
+            application: token.application_id.map(ApplicationId),
+            dead_from,
+            last_used_at: token.last_used_at.map(Timestamp),
+            standing: token_families::standing(token.token_id, token.head_id, token.head_used_at, token.ended_at),
+        });
+        let credential = match token.oauth {
+            true => Credential::OauthAccessToken(record),
+            false => Credential::PersonalAccessToken(record),
+        };
+        Ok(Some(Record { credential, owner: owner.map(users::Row::user).transpose()?.map(Arc::new) }))
     }
 
     async fn session(&self, digest: Digest) -> Result<Option<Record>> {
@@ -105,17 +132,28 @@ impl Db {
         let Some(row) = row else { return Ok(None) };
         let session =
             SessionRecord { digest, expires_at: Timestamp(row.expires_at), extended_at: Timestamp(row.extended_at) };
-        Ok(Some(Record { credential: Credential::Session(Arc::new(session)), owner: Arc::new(row.owner.user()?) }))
+        let owner = Some(Arc::new(row.owner.user()?));
+        Ok(Some(Record { credential: Credential::Session(Arc::new(session)), owner }))
     }
 }
 
 statements! {
+    // Both kinds share one space of digests (docs/decisions/0001).
     TOKEN = concat!(
-        "SELECT t.id AS token_id, t.family_id, t.scopes, t.impersonation, t.expires_on, t.last_used_at,
+        "SELECT FALSE AS oauth, t.id AS token_id, t.family_id, t.scopes, t.impersonation, CAST(NULL AS BIGINT) AS application_id,
+                t.expires_on, CAST(NULL AS BIGINT) AS expires_at, t.last_used_at,
                 f.head_id, f.head_used_at, f.ended_at, ", users::columns!(),
         " FROM personal_access_tokens t
           JOIN token_families f ON f.id = t.family_id
           JOIN users u ON u.id = t.user_id
+         WHERE t.digest = $1
+        UNION ALL
+        SELECT TRUE, t.id, t.family_id, t.scopes, FALSE, t.application_id,
+               NULL, t.expires_at, NULL,
+               f.head_id, f.head_used_at, f.ended_at, ", users::columns!(),
+        " FROM oauth_access_tokens t
+          JOIN token_families f ON f.id = t.family_id
+          LEFT JOIN users u ON u.id = t.user_id
          WHERE t.digest = $1"
     );
 

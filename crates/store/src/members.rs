@@ -1,6 +1,7 @@
 //! `members`: who may do what in a group or project, and until when.
 
 use tollhouse_domain::access::AccessLevel;
+use tollhouse_domain::claims::Membership;
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
 use tollhouse_domain::time::{Date, Timestamp};
 
@@ -90,7 +91,23 @@ pub async fn highest(at: &mut impl Runs, user: UserId, now: Timestamp) -> Result
     Ok(level.and_then(AccessLevel::from_number))
 }
 
+/// Every group that somebody is in, by its full path, for the claims of OpenID Connect.
+pub async fn groups_of(at: &mut impl Runs, user: UserId, now: Timestamp) -> Result<Vec<Membership>> {
+    let rows: Vec<(String, i64, i64)> =
+        on!(at, |c| sqlx::query_as(GROUPS_OF).bind(user.0).bind("group").bind(i64::from(now.date().0)).fetch_all(c))?;
+    let membership = |(full_path, level, direct)| Membership { full_path, level, direct: direct == 1 };
+    Ok(rows.into_iter().map(membership).collect())
+}
+
 statements! {
+    GROUPS_OF = concat!("WITH RECURSIVE ", mine!(), "
+    SELECT n.full_path, max(mine.level) AS level,
+           (SELECT count(*) FROM members m
+             WHERE m.source_kind = $2 AND m.source_id = n.id AND m.user_id = $1
+               AND (m.expires_on IS NULL OR m.expires_on > $3)) AS direct
+      FROM mine JOIN namespaces n ON n.id = mine.id
+     GROUP BY n.id, n.full_path ORDER BY n.full_path");
+
     HIGHEST = "
     SELECT max(access_level) FROM members WHERE user_id = $1 AND (expires_on IS NULL OR expires_on > $2)";
 

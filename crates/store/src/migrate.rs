@@ -41,4 +41,7 @@ impl Dialect {
     }
 }
 
-const STEPS: &[(&str, &str)] = &[("the road", include_str!("../migrations/0001_the_road.sql"))];
+const STEPS: &[(&str, &str)] = &[
+    ("the road", include_str!("../migrations/0001_the_road.sql")),
+    ("the oauth road", include_str!("../migrations/0002_the_oauth_road.sql")),
+];

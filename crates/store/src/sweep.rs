@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tollhouse_domain::id::PersonalAccessTokenId;
+use tollhouse_domain::id::GenerationId;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
@@ -14,7 +14,8 @@ use crate::{personal_access_tokens, sessions};
 /// What was used since the last flush.
 #[derive(Debug, Default)]
 pub struct Used {
-    pub tokens: Vec<(PersonalAccessTokenId, Timestamp)>,
+    /// Personal access tokens.
+    pub tokens: Vec<(GenerationId, Timestamp)>,
     /// Session, when it was used, and until when it lasts now.
     pub sessions: Vec<(Digest, Timestamp, Timestamp)>,
 }
@@ -50,6 +51,8 @@ pub struct Keep {
     pub audit: Duration,
     /// Tokens that were rotated away or whose family ended; reuse is noticed for so long (rule 13).
     pub dead_tokens: Duration,
+    /// The same for OAuth tokens, and for codes that were redeemed.
+    pub dead_oauth: Duration,
     /// Entries of the invalidation log (revocation.md D2).
     pub log: i64,
 }
@@ -64,6 +67,7 @@ pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
         .bind((now - keep.audit).0 / 3_600_000)
         .bind(keep.log)
         .bind((now - keep.dead_tokens).0)
+        .bind((now - keep.dead_oauth).0)
         .fetch_one(c))?;
     drop(reader);
     if !due {
@@ -72,6 +76,7 @@ pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
     let mut tx = db.begin().await?;
     let mut gone = changed!(&mut tx, sqlx::query(SESSIONS).bind(now.0))?;
     gone += changed!(&mut tx, sqlx::query(SALTS).bind((now - keep.salts).0))?;
+    gone += changed!(&mut tx, sqlx::query(OAUTH_SALTS).bind((now - keep.salts).0))?;
     gone += changed!(&mut tx, sqlx::query(AUDIT).bind((now - keep.audit).0))?;
     gone += changed!(&mut tx, sqlx::query(FAILURES).bind((now - keep.audit).0 / 3_600_000))?;
     gone += changed!(&mut tx, sqlx::query(LOG).bind(keep.log))?;
@@ -79,6 +84,9 @@ pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
     gone += changed!(&mut tx, sqlx::query(REPLACED).bind((now - keep.dead_tokens).0))?;
     gone += changed!(&mut tx, sqlx::query(TOKENS_OF_ENDED).bind((now - keep.dead_tokens).0))?;
     gone += changed!(&mut tx, sqlx::query(FAMILIES).bind((now - keep.dead_tokens).0))?;
+    gone += changed!(&mut tx, sqlx::query(CODES).bind(now.0).bind((now - keep.dead_oauth).0))?;
+    gone += changed!(&mut tx, sqlx::query(OAUTH_GENERATIONS).bind((now - keep.dead_oauth).0))?;
+    gone += changed!(&mut tx, sqlx::query(OAUTH_FAMILIES).bind((now - keep.dead_oauth).0))?;
     tx.finish().await?;
     Ok(gone)
 }
@@ -92,7 +100,14 @@ statements! {
         OR EXISTS (SELECT 1 FROM invalidations WHERE position <= (SELECT max(position) FROM invalidations) - $5)
         OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE rotated_at <= $6)
         OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE replaced_at <= $6)
-        OR EXISTS (SELECT 1 FROM token_families WHERE ended_at <= $6)";
+        OR EXISTS (SELECT 1 FROM token_families WHERE ended_at <= $6)
+        OR EXISTS (SELECT 1 FROM oauth_access_tokens WHERE salt IS NOT NULL AND rotated_at <= $2)
+        OR EXISTS (SELECT 1 FROM oauth_access_grants WHERE redeemed_at IS NULL AND expires_at <= $1)
+        OR EXISTS (SELECT 1 FROM oauth_access_grants WHERE redeemed_at <= $7)
+        OR EXISTS (SELECT 1 FROM oauth_access_tokens WHERE rotated_at <= $7)
+        OR EXISTS (SELECT 1 FROM oauth_access_tokens WHERE replaced_at <= $7)
+        OR EXISTS (SELECT 1 FROM oauth_access_tokens WHERE refresh_digest IS NULL AND expires_at <= $7)
+        OR EXISTS (SELECT 1 FROM token_families f JOIN oauth_access_tokens t ON t.family_id = f.id WHERE f.ended_at <= $7)";
 
     SESSIONS = "
     DELETE FROM sessions
@@ -101,6 +116,26 @@ statements! {
     SALTS = "
     UPDATE personal_access_tokens SET salt = NULL
      WHERE id IN (SELECT id FROM personal_access_tokens WHERE salt IS NOT NULL AND rotated_at <= $1 ORDER BY id LIMIT 500)";
+
+    OAUTH_SALTS = "
+    UPDATE oauth_access_tokens SET salt = NULL
+     WHERE id IN (SELECT id FROM oauth_access_tokens WHERE salt IS NOT NULL AND rotated_at <= $1 ORDER BY id LIMIT 500)";
+
+    CODES = "
+    DELETE FROM oauth_access_grants
+     WHERE digest IN (SELECT digest FROM oauth_access_grants
+                       WHERE (redeemed_at IS NULL AND expires_at <= $1) OR redeemed_at <= $2 ORDER BY digest LIMIT 500)";
+
+    OAUTH_GENERATIONS = "
+    DELETE FROM oauth_access_tokens
+     WHERE id IN (SELECT id FROM oauth_access_tokens WHERE rotated_at <= $1 OR replaced_at <= $1 ORDER BY id LIMIT 500)";
+
+    // Their tokens go with them. A token without a refresh token is dead once it has expired.
+    OAUTH_FAMILIES = "
+    DELETE FROM token_families
+     WHERE id IN (SELECT t.family_id FROM oauth_access_tokens t JOIN token_families f ON f.id = t.family_id
+                   WHERE f.ended_at <= $1 OR (t.refresh_digest IS NULL AND t.expires_at <= $1)
+                   ORDER BY t.family_id LIMIT 100)";
 
     AUDIT = "DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE at <= $1 ORDER BY id LIMIT 500)";
 

@@ -1,12 +1,82 @@
 //! `token_families`: what grew from one token. A token is live if it is its family's head and the family has not
-//! ended; so ending a family is one row (`docs/protocols/rotation.md` section 2).
+//! ended; so ending a family is one row (`docs/protocols/rotation.md` section 2). Its generations stand in
+//! `personal_access_tokens` or in `oauth_access_tokens`, which have these columns alike.
 
 use tollhouse_domain::forget::Forget;
-use tollhouse_domain::id::{FamilyId, PersonalAccessTokenId};
+use tollhouse_domain::id::{FamilyId, GenerationId};
+use tollhouse_domain::rotation::{Place, Presented};
 use tollhouse_domain::time::Timestamp;
+use tollhouse_domain::token::Standing;
 
 use crate::error::Result;
 use crate::tx::Tx;
+
+/// What both tables of generations have, with the family's row and its head's predecessor.
+#[derive(sqlx::FromRow)]
+pub(crate) struct GenerationRow {
+    pub id: i64,
+    pub family_id: i64,
+    rotated_at: Option<i64>,
+    handed_at: Option<i64>,
+    salt: Option<Vec<u8>>,
+    head_id: Option<i64>,
+    head_used_at: Option<i64>,
+    ended_at: Option<i64>,
+    head_previous_id: Option<i64>,
+}
+
+/// One generation, as far as deciding about its rotation goes.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    pub id: GenerationId,
+    pub family: FamilyId,
+    pub head: Option<GenerationId>,
+    pub presented: Presented,
+    /// What its successor's secret is derived with, until it is erased.
+    pub salt: Option<[u8; 32]>,
+}
+
+impl GenerationRow {
+    pub(crate) fn standing(&self) -> Standing {
+        standing(self.id, self.head_id, self.head_used_at, self.ended_at)
+    }
+
+    pub(crate) fn generation(self) -> Generation {
+        let place = match () {
+            () if self.head_id == Some(self.id) => Place::Head,
+            () if self.head_previous_id == Some(self.id) => Place::PredecessorOfHead,
+            () => Place::Other,
+        };
+        Generation {
+            id: GenerationId(self.id),
+            family: FamilyId(self.family_id),
+            head: self.head_id.map(GenerationId),
+            presented: Presented {
+                place,
+                family_ended: self.ended_at.is_some(),
+                head_used: self.head_used_at.is_some(),
+                rotated_at: self.rotated_at.map(Timestamp),
+                handed_at: self.handed_at.map(Timestamp),
+            },
+            salt: self.salt.and_then(|salt| salt.try_into().ok()),
+        }
+    }
+}
+
+pub(crate) fn standing(id: i64, head: Option<i64>, head_used_at: Option<i64>, ended_at: Option<i64>) -> Standing {
+    match ended_at {
+        Some(_) => Standing::Ended,
+        None if head == Some(id) => Standing::Live { used: head_used_at.is_some() },
+        None => Standing::Rotated,
+    }
+}
+
+/// Which table the generations of a family stand in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    PersonalAccessToken,
+    OauthAccessToken,
+}
 
 /// Why a family ended; stored as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,36 +103,84 @@ pub async fn insert(tx: &mut Tx) -> Result<FamilyId> {
 }
 
 /// The first token of a family counts as used.
-pub async fn begin(tx: &mut Tx, id: FamilyId, head: PersonalAccessTokenId, now: Timestamp) -> Result<()> {
+pub async fn begin(tx: &mut Tx, id: FamilyId, head: impl Into<GenerationId>, now: Timestamp) -> Result<()> {
+    let head: GenerationId = head.into();
     changed!(tx, sqlx::query(BEGIN).bind(id.0).bind(head.0).bind(now.0)).map(drop)
 }
 
 /// Compare and set of rule New: `false` if somebody else moved the head or ended the family.
-pub async fn advance(
-    tx: &mut Tx,
-    id: FamilyId,
-    from: PersonalAccessTokenId,
-    to: PersonalAccessTokenId,
-) -> Result<bool> {
+pub async fn advance(tx: &mut Tx, id: FamilyId, from: GenerationId, to: GenerationId) -> Result<bool> {
+    #[cfg(feature = "faults")]
+    if tx.bug() == Some(crate::faults::Bug::BlindUpdate) {
+        return blind::set_head(tx, id, to).await;
+    }
     let won = changed!(tx, sqlx::query(ADVANCE).bind(id.0).bind(from.0).bind(to.0))? == 1;
     tx.forget(Forget::Family(id));
     Ok(won)
 }
 
 /// Compare and set of rule Replace: only while nobody has used the head.
-pub async fn replace_unused(
-    tx: &mut Tx,
-    id: FamilyId,
-    from: PersonalAccessTokenId,
-    to: PersonalAccessTokenId,
-) -> Result<bool> {
+pub async fn replace_unused(tx: &mut Tx, id: FamilyId, from: GenerationId, to: GenerationId) -> Result<bool> {
+    #[cfg(feature = "faults")]
+    if tx.bug() == Some(crate::faults::Bug::BlindUpdate) {
+        return blind::set_head(tx, id, to).await;
+    }
     let won = changed!(tx, sqlx::query(REPLACE_UNUSED).bind(id.0).bind(from.0).bind(to.0))? == 1;
     tx.forget(Forget::Family(id));
     Ok(won)
 }
 
+/// Notes a rotation on the predecessor: compare and set on when its successor was last handed out.
+pub async fn set_rotated(
+    tx: &mut Tx,
+    kind: Kind,
+    generation: &Generation,
+    salt: Option<&[u8; 32]>,
+    now: Timestamp,
+) -> Result<bool> {
+    let text = match kind {
+        Kind::PersonalAccessToken => SET_ROTATED,
+        Kind::OauthAccessToken => SET_ROTATED_OAUTH,
+    };
+    let won = changed!(
+        tx,
+        sqlx::query(text)
+            .bind(generation.id.0)
+            .bind(now.0)
+            .bind(salt.map(|salt| &salt[..]))
+            .bind(generation.presented.handed_at.map(|at| at.0))
+    )? == 1;
+    #[cfg(feature = "faults")]
+    if !won && tx.bug() == Some(crate::faults::Bug::BlindUpdate) {
+        return blind::set_rotated(tx, kind, generation.id, salt, now).await;
+    }
+    Ok(won)
+}
+
+/// Notes that a successor was replaced before anybody used it, so that its row goes in time.
+pub async fn set_replaced(tx: &mut Tx, kind: Kind, id: GenerationId, now: Timestamp) -> Result<()> {
+    let text = match kind {
+        Kind::PersonalAccessToken => SET_REPLACED,
+        Kind::OauthAccessToken => SET_REPLACED_OAUTH,
+    };
+    changed!(tx, sqlx::query(text).bind(id.0).bind(now.0)).map(drop)
+}
+
+/// Notes that the successor was handed out again; the salt must still be the one it was derived with.
+pub async fn set_handed(tx: &mut Tx, kind: Kind, id: GenerationId, salt: &[u8; 32], now: Timestamp) -> Result<bool> {
+    let text = match kind {
+        Kind::PersonalAccessToken => SET_HANDED,
+        Kind::OauthAccessToken => SET_HANDED_OAUTH,
+    };
+    Ok(changed!(tx, sqlx::query(text).bind(id.0).bind(&salt[..]).bind(now.0))? == 1)
+}
+
 /// Notes the first use of a head, for good.
-pub(crate) async fn first_use(tx: &mut Tx, id: FamilyId, head: PersonalAccessTokenId, now: Timestamp) -> Result<bool> {
+pub async fn first_use(tx: &mut Tx, id: FamilyId, head: GenerationId, now: Timestamp) -> Result<bool> {
+    #[cfg(feature = "faults")]
+    if tx.bug() == Some(crate::faults::Bug::BlindUpdate) {
+        return blind::set_used(tx, id, now).await;
+    }
     Ok(changed!(tx, sqlx::query(FIRST_USE).bind(id.0).bind(head.0).bind(now.0))? == 1)
 }
 
@@ -71,6 +189,63 @@ pub async fn end(tx: &mut Tx, id: FamilyId, why: EndReason, now: Timestamp) -> R
     let won = changed!(tx, sqlx::query(END).bind(id.0).bind(now.0).bind(why.as_str()))? == 1;
     tx.forget(Forget::Family(id));
     Ok(won)
+}
+
+/// The bug that the model of rotation must find: writing without looking whether it is still as it was.
+#[cfg(feature = "faults")]
+mod blind {
+    use super::*;
+
+    pub(super) async fn set_head(tx: &mut Tx, id: FamilyId, to: GenerationId) -> Result<bool> {
+        let text = "UPDATE token_families SET head_id = $2, head_used_at = NULL WHERE id = $1";
+        tx.forget(Forget::Family(id));
+        Ok(changed!(tx, sqlx::query(text).bind(id.0).bind(to.0))? == 1)
+    }
+
+    pub(super) async fn set_used(tx: &mut Tx, id: FamilyId, now: Timestamp) -> Result<bool> {
+        let text = "UPDATE token_families SET head_used_at = $2 WHERE id = $1";
+        Ok(changed!(tx, sqlx::query(text).bind(id.0).bind(now.0))? == 1)
+    }
+
+    pub(super) async fn set_rotated(
+        tx: &mut Tx,
+        kind: Kind,
+        id: GenerationId,
+        salt: Option<&[u8; 32]>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let text = match kind {
+            Kind::PersonalAccessToken => {
+                "UPDATE personal_access_tokens SET rotated_at = $2, handed_at = $2, salt = $3 WHERE id = $1"
+            }
+            Kind::OauthAccessToken => {
+                "UPDATE oauth_access_tokens SET rotated_at = $2, handed_at = $2, salt = $3 WHERE id = $1"
+            }
+        };
+        Ok(changed!(tx, sqlx::query(text).bind(id.0).bind(now.0).bind(salt.map(|salt| &salt[..])))? == 1)
+    }
+}
+
+macro_rules! set_rotated {
+    ($table:literal) => {
+        concat!(
+            "UPDATE ",
+            $table,
+            " SET rotated_at = $2, handed_at = $2, salt = $3 WHERE id = $1 AND handed_at IS NOT DISTINCT FROM $4"
+        )
+    };
+}
+
+macro_rules! set_replaced {
+    ($table:literal) => {
+        concat!("UPDATE ", $table, " SET replaced_at = $2 WHERE id = $1")
+    };
+}
+
+macro_rules! set_handed {
+    ($table:literal) => {
+        concat!("UPDATE ", $table, " SET handed_at = $3 WHERE id = $1 AND salt = $2")
+    };
 }
 
 statements! {
@@ -91,4 +266,16 @@ statements! {
      WHERE id = $1 AND head_id = $2 AND head_used_at IS NULL AND ended_at IS NULL";
 
     END = "UPDATE token_families SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL";
+
+    SET_ROTATED = set_rotated!("personal_access_tokens");
+
+    SET_ROTATED_OAUTH = set_rotated!("oauth_access_tokens");
+
+    SET_REPLACED = set_replaced!("personal_access_tokens");
+
+    SET_REPLACED_OAUTH = set_replaced!("oauth_access_tokens");
+
+    SET_HANDED = set_handed!("personal_access_tokens");
+
+    SET_HANDED_OAUTH = set_handed!("oauth_access_tokens");
 }

@@ -65,6 +65,11 @@ impl Tx {
         self.db.room_to_grow()
     }
 
+    #[cfg(feature = "faults")]
+    pub fn bug(&self) -> Option<crate::faults::Bug> {
+        self.db.faults.bug()
+    }
+
     /// Says that something becomes untrue with this transaction (revocation.md W1).
     pub(crate) fn forget(&mut self, what: Forget) {
         if !self.forget.contains(&what) {

@@ -336,6 +336,14 @@ pub async fn signed_in(
     Ok(won)
 }
 
+/// The password was right, though nobody signs in: counters go back to nothing. `false`: password or state are no longer
+/// what was looked at.
+pub async fn verified(tx: &mut Tx, id: UserId, (digest, state): (&str, AccountState)) -> Result<bool> {
+    let won = changed!(tx, sqlx::query(VERIFIED).bind(id.0).bind(digest).bind(state.as_str()))? == 1;
+    tx.forget(Forget::Owner(id));
+    Ok(won)
+}
+
 /// The password was right, but the account may not come in.
 pub async fn clear_attempts(tx: &mut Tx, id: UserId) -> Result<()> {
     changed!(tx, sqlx::query(CLEAR_ATTEMPTS).bind(id.0))?;
@@ -423,6 +431,9 @@ statements! {
            last_sign_in_at = COALESCE(current_sign_in_at, $2), last_sign_in_ip = COALESCE(current_sign_in_ip, $3),
            current_sign_in_at = $2, current_sign_in_ip = $3
      WHERE id = $1 AND password_digest = $5 AND state = $6";
+
+    VERIFIED = "
+    UPDATE users SET failed_attempts = 0, locked_until = NULL WHERE id = $1 AND password_digest = $2 AND state = $3";
 
     CLEAR_ATTEMPTS = "UPDATE users SET failed_attempts = 0, locked_until = NULL WHERE id = $1";
 

@@ -1,5 +1,6 @@
 //! The REST API: faces that only translate. What may be done stands in [`crate::operations`].
 
+pub mod applications;
 pub mod entities;
 pub mod groups;
 pub mod metadata;

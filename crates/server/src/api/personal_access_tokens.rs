@@ -9,10 +9,11 @@ use tollhouse_store::personal_access_tokens;
 
 use crate::api::entities::token;
 use crate::app::App;
-use crate::error::Error;
+use crate::error::{Error, settling};
 use crate::json::Json;
 use crate::need::Presenter;
-use crate::operations::rotate::{RotateSelf, Rotated};
+use crate::operations::rotate::RotateSelf;
+use crate::operations::rotation::Rotated;
 use crate::operations::tokens::Revoke;
 use crate::params::params;
 
@@ -40,18 +41,14 @@ pub async fn rotate_self(app: App, caller: Presenter, params: Rotate) -> Result<
         presented,
         expires_at: params.expires_at,
         require_expiry: app.settings.tokens.require_expiry,
-        settings: app.rotation(),
-        gitlab: app.settings.compat.rotation.is_gitlab(),
+        rules: app.rotation(),
     };
     match app.perform(&operation, &app.by(&caller.identity)).await?.into_inner() {
-        Rotated::Successor { token: successor, secret } => {
-            app.auth.welcome(secret.digest());
-            Ok(Json::ok(token::personal(&successor, app.now()).field("token", secret.reveal())))
+        Rotated::Successor(made) => {
+            app.auth.welcome(made.secret.digest());
+            Ok(Json::ok(token::personal(&made.token, app.now()).field("token", made.secret.reveal())))
         }
-        Rotated::Wait { until } => {
-            let seconds = ((until.0 - app.now().0).max(0) as u64).div_ceil(1000).max(1);
-            Err(Error::Settling { until, seconds })
-        }
+        Rotated::Wait { until } => Err(settling(until, app.now())),
         Rotated::Dead => Err(Error::Denied(Denial::Revoked)),
     }
 }
@@ -59,8 +56,8 @@ pub async fn rotate_self(app: App, caller: Presenter, params: Rotate) -> Result<
 /// These speak of the token that was shown; a session is none.
 fn presented(caller: &Identity) -> Result<PersonalAccessTokenId, Error> {
     match &caller.via {
-        Via::PersonalAccessToken(token) => Ok(token.id),
-        Via::Session(_) => {
+        Via::PersonalAccessToken(token) => Ok(PersonalAccessTokenId(token.id.0)),
+        Via::OauthAccessToken(_) | Via::Session(_) => {
             Err(Error::BadRequest(Some("This endpoint requires token type to be a personal access token".into())))
         }
     }

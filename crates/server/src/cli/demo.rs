@@ -25,8 +25,10 @@ use super::Failure;
 use crate::app::{App, DEMO};
 use crate::config::Settings;
 use crate::error::Error;
+use crate::keys::Seal;
+use crate::operations::applications::Created;
 use crate::operations::sign_in::{Attempt, SignIn, sign_in};
-use crate::operations::{Failed, Operation, groups, members, projects, tokens, users};
+use crate::operations::{Failed, Operation, applications, groups, members, projects, tokens, users};
 use crate::serve;
 use crate::urls::Urls;
 
@@ -57,10 +59,10 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     let urls = Urls::new(external, &[], address, settings.insecure_http)?;
     let sole = Sole::take(&url).await?.ok_or_else(|| anyhow!("{url} is in use by another tollhouse"))?;
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
-    let mark = App::new(db.clone(), settings.clone(), urls.clone(), Clock::system()).await?;
+    let mark = App::new(db.clone(), settings.clone(), urls.clone(), Clock::system(), seal(&url)?).await?;
     made(mark.perform(&MarkAsDemo, &By::system()).await)?;
     // Again, now that the database knows what it is.
-    let app = App::new(db.clone(), settings, urls, Clock::system()).await?;
+    let app = App::new(db.clone(), settings, urls, Clock::system(), seal(&url)?).await?;
     let facts = fill(&app).await?;
 
     let base = match flags.external_url {
@@ -80,6 +82,14 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The keys of a demo on PostgreSQL stand open: its other secrets are known too.
+fn seal(url: &Url) -> Result<Seal, Failure> {
+    match url {
+        Url::Sqlite(path) => Ok(Seal::made(&path.with_added_extension("key"))?),
+        Url::Postgres(_) => Ok(Seal::open()),
+    }
+}
+
 /// What was made, for whoever wants to try it.
 struct Facts {
     user_login: &'static str,
@@ -92,6 +102,8 @@ struct Facts {
     internal: ProjectId,
     private: ProjectId,
     group: NamespaceId,
+    confidential: Created,
+    spa: Created,
 }
 
 async fn fill(app: &App) -> Result<Facts, Failure> {
@@ -151,6 +163,17 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
     let admin = token(root, "demo", Scopes::from([Scope::Api, Scope::Sudo]));
     let admin_token = made(app.perform(&admin, &by).await)?.secret;
 
+    let application = |name: &str, confidential| applications::Create {
+        name: name.to_owned(),
+        redirect_uri: REDIRECT_URI.to_owned(),
+        scopes: "api read_api read_user openid profile email".to_owned(),
+        confidential,
+        trusted: false,
+        owner: None,
+    };
+    let confidential = made(app.perform(&application("Ferry board", true), &by).await)?;
+    let spa = made(app.perform(&application("Ferry app", false), &by).await)?;
+
     let attempt = Attempt {
         login: "ada",
         password: user_password.clone(),
@@ -173,6 +196,8 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
         internal,
         private,
         group: harbour,
+        confidential,
+        spa,
     })
 }
 
@@ -188,6 +213,10 @@ impl Facts {
             "internal_project_id": self.internal,
             "private_project_id": self.private,
             "group_id": self.group,
+            "oauth_client_id": self.confidential.application.uid,
+            "oauth_client_secret": self.confidential.secret.reveal(),
+            "oauth_public_client_id": self.spa.application.uid,
+            "oauth_redirect_uri": REDIRECT_URI,
         })
     }
 
@@ -196,6 +225,17 @@ impl Facts {
         let (login, password, session) = (self.user_login, self.user_password.reveal(), self.session.reveal());
         let csrf = CsrfSecret::of_session(session.as_bytes()).mask();
         let Self { public, internal, private, .. } = self;
+        let (client, secret) = (&self.confidential.application.uid, self.confidential.secret.reveal());
+        let spa = &self.spa.application.uid;
+        let (verifier, challenge) = (PKCE.0, PKCE.1);
+        let authorize = |client: &str| {
+            format!(
+                "{base}/oauth/authorize?client_id={client}&redirect_uri={}&response_type=code&scope=openid+read_user\
+                 &state=demo",
+                url::form_urlencoded::byte_serialize(REDIRECT_URI.as_bytes()).collect::<String>()
+            )
+        };
+        let (asks, asks_with_challenge) = (authorize(client), authorize(spa));
         format!(
             "\
 Tollhouse is listening on {base}
@@ -222,11 +262,34 @@ What a token is, and a successor for it (the old one is dead at once)
   curl -s -H 'PRIVATE-TOKEN: {read}' {base}/api/v4/personal_access_tokens/self
   curl -s -X POST -H 'PRIVATE-TOKEN: {read}' {base}/api/v4/personal_access_tokens/self/rotate
 
+Sign in with Tollhouse: an application asks for a token. Nothing listens at its address, so the code stays in the
+address bar. In a browser, as {login}:
+  {asks}
+The same without a browser, and what came back:
+  curl -s -o /dev/null -w '%{{redirect_url}}\\n' -b '_gitlab_session={session}' --data-urlencode 'authenticity_token={csrf}' -d 'client_id={client}&redirect_uri={REDIRECT_URI}&response_type=code&scope=openid+read_user&state=demo' {base}/oauth/authorize
+Then the application redeems the code (put it in place of CODE), uses the token, and refreshes it
+  curl -s -u '{client}:{secret}' -d 'grant_type=authorization_code&code=CODE&redirect_uri={REDIRECT_URI}' {base}/oauth/token
+  curl -s -H 'Authorization: Bearer ACCESS_TOKEN' {base}/oauth/userinfo
+  curl -s '{base}/api/v4/user?access_token=ACCESS_TOKEN'
+  curl -s -u '{client}:{secret}' -d 'grant_type=refresh_token&refresh_token=REFRESH_TOKEN' {base}/oauth/token
+An application that cannot keep a secret shows with PKCE that it was the one who asked
+  {asks_with_challenge}&code_challenge={challenge}&code_challenge_method=S256
+  curl -s -d 'grant_type=authorization_code&client_id={spa}&code=CODE&redirect_uri={REDIRECT_URI}&code_verifier={verifier}' {base}/oauth/token
+What a client can find out by itself
+  curl -s {base}/.well-known/openid-configuration
+
 Ctrl-C ends it.
 "
         )
     }
 }
+
+/// Of both applications. Of a loopback address any port will do.
+const REDIRECT_URI: &str = "http://127.0.0.1:8976/callback";
+
+/// A verifier and its challenge, to paste; a real application makes a fresh one each time (RFC 7636 appendix B).
+const PKCE: (&str, &str) =
+    ("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
 
 /// Marks the database, so that `serve` does not take it for a real one (T33).
 struct MarkAsDemo;

@@ -16,8 +16,9 @@ use tollhouse_store::db::{Db, Url};
 use tollhouse_store::sole::Sole;
 
 use super::Failure;
-use crate::app::App;
-use crate::config::Settings;
+use crate::app::{App, Unready};
+use crate::config::{AtRest, Settings};
+use crate::keys::Seal;
 use crate::operations::users::{CreateFirstAdministrator, PASSWORD_FILE};
 use crate::serve;
 use crate::urls::Urls;
@@ -46,13 +47,21 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
         }
         refuse_readable(path)?;
     }
+    let beside = match &url {
+        Url::Sqlite(path) => Some(path.as_path()),
+        Url::Postgres(_) => None,
+    };
+    let seal = Seal::of(&settings, beside)?;
+    if settings.keys.at_rest == AtRest::Open {
+        tracing::warn!("keys.at_rest is \"open\": whoever has a copy of the database can sign in this server's name");
+    }
     let sole = sole(&url).await?.ok_or_else(|| anyhow!("{url} is in use by another tollhouse"))?;
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
     let urls = Urls::new(&settings.external_url, &settings.external_hosts, address, settings.insecure_http)?;
-    let app = App::new(db.clone(), settings, urls, Clock::system()).await?;
+    let app = App::new(db.clone(), settings, urls, Clock::system(), seal).await.map_err(unready)?;
     if app.demo && !app.settings.demo_data {
         return Err(Failure::Unusable(format!(
             "{url} was made by `tollhouse demo`, so its secrets are known; --demo-data serves it all the same"
@@ -69,6 +78,13 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     db.close().await;
     drop(sole);
     Ok(())
+}
+
+fn unready(error: Unready) -> Failure {
+    match error {
+        Unready::Key(error) => Failure::Unusable(error.to_string()),
+        Unready::Store(error) => Failure::Broken(error.into()),
+    }
 }
 
 /// Takes all the file descriptors the system allows, and no more connections than there are of them; the database and

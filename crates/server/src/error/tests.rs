@@ -41,6 +41,7 @@ fn the_whole_table() {
         Error::NotFound(Thing::Project),
         Error::NotFound(Thing::Group),
         Error::NotFound(Thing::User),
+        Error::NotFound(Thing::Application),
         Error::NotFound(Thing::Record),
         Error::Forbidden(None),
         Error::Forbidden(Some("why".into())),

@@ -39,9 +39,10 @@ pub async fn flush(app: &App) {
 /// Removes what is dead for good, batch after batch, so that others get to write in between.
 pub async fn sweep(app: &App) {
     let keep = Keep {
-        salts: app.rotation().window,
+        salts: app.rotation().settings.window,
         audit: app.settings.audit.keep.0,
         dead_tokens: KEPT_GENERATIONS,
+        dead_oauth: app.settings.rotation.memory.0,
         log: KEPT_ENTRIES,
     };
     let mut gone = 0;

@@ -10,10 +10,14 @@ use tollhouse_store::tx::{Change, Tx};
 
 use crate::error::Error;
 
+pub mod applications;
+pub mod grants;
 pub mod groups;
 pub mod members;
 pub mod projects;
+pub mod refresh;
 pub mod rotate;
+pub mod rotation;
 pub mod sign_in;
 pub mod tokens;
 pub mod users;

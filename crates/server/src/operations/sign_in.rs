@@ -45,25 +45,11 @@ pub enum Refusal {
     Unconfirmed,
 }
 
-/// The whole of it. Every login costs one hash, whoever it names.
+/// The whole of it.
 pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
-    // A place in the queue comes first: an attempt that is turned away must not count against the account.
-    let place = app.hasher.place(attempt.address).map_err(|_| Error::Busy)?;
-    // So must one that could not come in however right the password is.
-    app.db.room_to_grow()?;
-    let found = users::by_login(&mut app.db.read().await?, attempt.login).await?;
-    let Some((user, Some(digest))) = found else {
-        place.verify(&attempt.password, None).await;
-        return Ok(SignIn::Wrong);
-    };
+    let right = check(app, attempt.login, &attempt.password, attempt.address).await?;
+    let Some(Right { user, digest }) = right else { return Ok(SignIn::Wrong) };
     let by = By::password(Some(user.id), attempt.address);
-    let booked = app.perform(&BookAttempt { user: user.id, lockout: app.lockout() }, &by).await?.into_inner();
-    let compared = booked.is_some().then(|| digest.clone());
-    if !place.verify(&attempt.password, compared).await {
-        let address = counted(attempt.address);
-        app.perform(&NoteFailure { user: user.id, address }, &by).await?.into_inner();
-        return Ok(SignIn::Wrong);
-    }
     if let Some(refusal) = refusal(&user, app.settings.accounts.confirmation_required) {
         app.perform(&TurnAway { user: user.id, refusal }, &by).await?.into_inner();
         return Ok(SignIn::Refused(refusal));
@@ -82,10 +68,7 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
     let begun = match app.perform(&operation, &by).await {
         Ok(begun) => begun.into_inner(),
         Err(error) => {
-            // The password was right; what failed was ours, and does not count against the account.
-            if let Ok(cleared) = app.perform(&Clear { user: user.id }, &by).await {
-                cleared.into_inner();
-            }
+            not_counted(app, user.id, &by).await;
             return Err(error);
         }
     };
@@ -93,6 +76,45 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
         Some(reactivated) => SignIn::In { session, reactivated },
         None => SignIn::Wrong,
     })
+}
+
+/// Somebody whose password was right, and what it was compared with.
+pub struct Right {
+    pub user: User,
+    pub digest: String,
+}
+
+/// Whether this is the password of that login, wherever it was typed. Every login costs one hash, whoever it names.
+pub async fn check(
+    app: &App,
+    login: &str,
+    password: &Plaintext,
+    address: Option<IpAddr>,
+) -> Result<Option<Right>, Error> {
+    // A place in the queue comes first: an attempt that is turned away must not count against the account.
+    let place = app.hasher.place(address).map_err(|_| Error::Busy)?;
+    // So must one that could not come in however right the password is.
+    app.db.room_to_grow()?;
+    let found = users::by_login(&mut app.db.read().await?, login).await?;
+    let Some((user, Some(digest))) = found else {
+        place.verify(password, None).await;
+        return Ok(None);
+    };
+    let by = By::password(Some(user.id), address);
+    let booked = app.perform(&BookAttempt { user: user.id, lockout: app.lockout() }, &by).await?.into_inner();
+    let compared = booked.is_some().then(|| digest.clone());
+    if place.verify(password, compared).await {
+        return Ok(Some(Right { user, digest }));
+    }
+    app.perform(&NoteFailure { user: user.id, address: counted(address) }, &by).await?.into_inner();
+    Ok(None)
+}
+
+/// The password was right; what failed after it was not that, and does not count against the account.
+pub async fn not_counted(app: &App, user: UserId, by: &By) {
+    if let Ok(cleared) = app.perform(&Clear { user }, by).await {
+        cleared.into_inner();
+    }
 }
 
 /// Whether somebody who is signed in knows their password: the digest it was compared with, if so. Guesses count as

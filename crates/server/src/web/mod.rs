@@ -20,6 +20,7 @@ use crate::error::{self, Error};
 pub mod assets;
 pub mod home;
 pub mod password;
+pub mod returns;
 pub mod sign_in;
 pub mod sign_out;
 
@@ -31,6 +32,9 @@ pub enum Admits {
     SignedIn,
     /// Signed in, though the password has expired: here it can be changed.
     PasswordExpired,
+    /// Signed in, though the address is not confirmed: here that is said in another way. Whoever is not signed in comes
+    /// back afterwards.
+    Consenting,
 }
 
 /// Who came to a page.
@@ -46,6 +50,7 @@ pub struct Visitor {
     pub address: Option<IpAddr>,
     pub user_agent: Option<String>,
     pub form: serde_json::Map<String, serde_json::Value>,
+    pub headers: HeaderMap,
 }
 
 /// A sentence for the next page, carried in a cookie of its own for a minute.
@@ -87,7 +92,8 @@ impl Visitor {
                 // Somebody who may not come in may still sign out, or in as somebody else.
                 Err(Denial::Account(fault))
                     if matches!(admits, Admits::Anyone | Admits::WithoutToken)
-                        || (admits, fault) == (Admits::PasswordExpired, AccountFault::PasswordExpired) =>
+                        || (admits, fault) == (Admits::PasswordExpired, AccountFault::PasswordExpired)
+                        || (admits, fault) == (Admits::Consenting, AccountFault::Unconfirmed) =>
                 {
                     owner = app.auth.session_owner(session, asked.peer, app.now()).await?;
                 }
@@ -101,17 +107,31 @@ impl Visitor {
         let fresh = kept.is_none();
         let session = kept.map_or_else(|| Plaintext::session().reveal().to_owned(), |id| id.into_owned());
         let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Ok(Self { identity, owner, session, fresh, notice: notice(headers), address: asked.peer, user_agent, form })
+        Ok(Self {
+            identity,
+            owner,
+            session,
+            fresh,
+            notice: notice(headers),
+            address: asked.peer,
+            user_agent,
+            form,
+            headers: headers.clone(),
+        })
     }
 
     /// Where somebody goes who has to sign in first.
-    pub fn sent_elsewhere(&self, app: &App, admits: Admits) -> Option<Response> {
+    pub fn sent_elsewhere(&self, app: &App, asked: &Asked, admits: Admits) -> Option<Response> {
         let signed_in = match admits {
             Admits::Anyone | Admits::WithoutToken => true,
             Admits::SignedIn => self.identity.is_some(),
-            Admits::PasswordExpired => self.owner.is_some(),
+            Admits::PasswordExpired | Admits::Consenting => self.owner.is_some(),
         };
-        (!signed_in).then(|| to_sign_in(app))
+        let target = asked.parts.uri.path_and_query().filter(|_| admits == Admits::Consenting);
+        (!signed_in).then(|| match (target, &asked.parts.method) {
+            (Some(target), &Method::GET) => returns::remember(app, sign_in_first(app), target.as_str()).into_response(),
+            _ => to_sign_in(app),
+        })
     }
 
     pub fn csrf_token(&self) -> String {
@@ -153,13 +173,31 @@ impl Html {
         Ok(Self { response })
     }
 
-    pub fn redirect(to: &'static str) -> Self {
+    /// `to` is ours, or made of clean parts; what cannot stand in a header leads nowhere.
+    pub fn redirect(to: &str) -> Self {
         let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::FOUND;
-        let headers = response.headers_mut();
-        headers.insert(header::LOCATION, HeaderValue::from_static(to));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match HeaderValue::try_from(to) {
+            Ok(to) => {
+                *response.status_mut() = StatusCode::FOUND;
+                response.headers_mut().insert(header::LOCATION, to);
+            }
+            Err(_) => *response.status_mut() = StatusCode::BAD_REQUEST,
+        }
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Self { response }
+    }
+
+    /// Where else a form of this page may lead (T20).
+    pub fn form_action(mut self, more: &str) -> Self {
+        let policy = POLICY.replace("form-action 'self'", &format!("form-action 'self' {more}"));
+        if let (false, Ok(policy)) = (more.is_empty(), HeaderValue::try_from(policy)) {
+            self.response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        self
+    }
+
+    pub fn cookie_with(self, app: &App, cookie: &str) -> Self {
+        self.cookie(format!("{cookie}; {}", attributes(app)))
     }
 
     pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
@@ -204,7 +242,11 @@ impl IntoResponse for Html {
 }
 
 pub fn to_sign_in(app: &App) -> Response {
-    Html::redirect("/users/sign_in").notice(app, Notice::SignInFirst).into_response()
+    sign_in_first(app).into_response()
+}
+
+fn sign_in_first(app: &App) -> Html {
+    Html::redirect("/users/sign_in").notice(app, Notice::SignInFirst)
 }
 
 /// A failure as a page.
@@ -277,10 +319,15 @@ impl Notice {
 }
 
 fn notice(headers: &HeaderMap) -> Option<Notice> {
+    let code = cookie(headers, NOTICE)?;
+    Notice::ALL.into_iter().find(|notice| notice.code() == code)
+}
+
+/// A cookie of ours that holds no secret; of two the last.
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let values = cookies.flat_map(|text| text.split("; ")).filter_map(|cookie| cookie.split_once('='));
-    let code = values.filter(|(name, _)| *name == NOTICE).map(|(_, value)| value).last()?;
-    Notice::ALL.into_iter().find(|notice| notice.code() == code)
+    values.filter(|(known, _)| *known == name).map(|(_, value)| value).last()
 }
 
 fn attributes(app: &App) -> &'static str {

@@ -8,7 +8,7 @@ use tollhouse_domain::secret::Plaintext;
 use crate::app::App;
 use crate::error::Error;
 use crate::operations::sign_in::{Attempt, Refusal, SignIn, sign_in};
-use crate::web::{Html, Notice, Visitor};
+use crate::web::{Html, Notice, Visitor, returns};
 
 pub async fn form(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     if visitor.identity.is_some() {
@@ -32,7 +32,9 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     };
     let alert = match sign_in(&app, attempt).await? {
         SignIn::In { session, reactivated } => {
-            let page = Html::redirect("/").session(&app, session.reveal());
+            let target = returns::recall(&visitor.headers);
+            let page = Html::redirect(target.as_deref().unwrap_or("/")).session(&app, session.reveal());
+            let page = returns::forget(&app, page, &visitor.headers);
             return Ok(if reactivated { page.notice(&app, Notice::Reactivated) } else { page });
         }
         SignIn::Wrong => "Invalid login or password.",

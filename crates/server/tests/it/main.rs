@@ -9,6 +9,7 @@
 
 mod cases;
 mod conformance;
+mod oauth;
 mod postgres;
 mod process;
 mod town;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         }
         println!("PostgreSQL: no initdb was found, so the tests on it are left out");
     }
+    tracing::subscriber::set_global_default(town::Deaf).expect("no other");
     let mut trials = Vec::new();
     for case in all {
         for engine in [Engine::Sqlite, Engine::Postgres] {

@@ -22,6 +22,7 @@ pub fn tollhouse(folder: &Path) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TOLLHOUSE_")) {
         command.env_remove(name);
     }
+    command.env("TOLLHOUSE_SECRET_KEY_FILE", folder.join("secret_key"));
     command.current_dir(folder).stdin(Stdio::null());
     command
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tollhouse::app::App;
 use tollhouse::config::Settings;
+use tollhouse::keys::Seal;
 use tollhouse::operations::{Failed, Operation, groups, members, projects, tokens, users};
 use tollhouse::road::Road;
 use tollhouse::router;
@@ -106,7 +107,8 @@ impl Town {
         let urls = Urls::new(&settings.external_url, &settings.external_hosts, listen, true).expect("own names");
         let url: Url = database_url.parse().expect("a URL");
         let db = Db::open(&url, settings.storage.reserve.0).await.expect("a database");
-        let app = App::new(db, settings, urls, clock.clone()).await.expect("an app");
+        let seal = Seal::made(&folder.path().join("secret_key")).expect("a secret");
+        let app = App::new(db, settings, urls, clock.clone(), seal).await.expect("an app");
         let road = Arc::new(Road::new(app.clone(), router::table()));
         Self { app, road, clock, database_url, folder, database }
     }
@@ -214,6 +216,30 @@ impl Town {
         let peer = IpAddr::from([127, 0, 0, 1]);
         Ask { town: self.clone(), method, target: target.to_owned(), headers, body: Vec::new(), peer }
     }
+}
+
+/// Hears everything and keeps nothing. Without somebody who listens, what is said while no test does would never be
+/// said again.
+pub struct Deaf;
+
+impl tracing::Subscriber for Deaf {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("tollhouse")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {}
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 /// What is logged, as text, while something happens.

@@ -1,5 +1,6 @@
 //! Field sets, in the order of the wire.
 
+pub mod application;
 pub mod group;
 pub mod project;
 pub mod token;

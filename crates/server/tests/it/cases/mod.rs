@@ -13,13 +13,20 @@ macro_rules! cases {
 }
 
 mod accounts;
+mod applications;
+mod authorize;
 mod bad_input;
+mod cors;
 mod credentials;
+mod grants;
 mod groups;
 mod matrix;
+mod oauth_tokens;
+mod openid;
 mod password;
 mod processes;
 mod projects;
+mod refresh;
 mod road;
 mod rotation;
 mod scopes;
@@ -34,13 +41,20 @@ mod users;
 pub fn all() -> Vec<Case> {
     [
         accounts::CASES,
+        applications::CASES,
+        authorize::CASES,
         bad_input::CASES,
+        cors::CASES,
         credentials::CASES,
+        grants::CASES,
         groups::CASES,
         matrix::CASES,
+        oauth_tokens::CASES,
+        openid::CASES,
         password::CASES,
         processes::CASES,
         projects::CASES,
+        refresh::CASES,
         road::CASES,
         rotation::CASES,
         scopes::CASES,

@@ -191,7 +191,7 @@ async fn rotation_rule_13_salts_are_erased(t: Town) {
         let digest = tollhouse_domain::secret::Digest::of(old.as_bytes());
         let mut reader = t.app.db.read().await.expect("a reader");
         let found = tollhouse_store::personal_access_tokens::by_digest(&mut reader, digest).await.expect("a look-up");
-        found.expect("the row").salt
+        found.expect("the row").generation.salt
     };
     assert!(salt().await.is_some());
     t.later(119);

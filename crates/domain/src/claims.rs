@@ -1,0 +1,169 @@
+//! What an application is told about a person: the claims of `id_token` and userinfo (oauth.md 9.1).
+
+use data_encoding::HEXLOWER;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::access::AccessLevel;
+use crate::id::UserId;
+use crate::scope::{Scope, Scopes};
+use crate::time::Timestamp;
+use crate::user::User;
+
+/// A group that a person is in.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    pub full_path: String,
+    pub level: i64,
+    /// Not by way of a group above it.
+    pub direct: bool,
+}
+
+/// What both documents say. What is not known is left out.
+#[derive(Debug, Serialize)]
+pub struct Person {
+    pub sub: String,
+    pub sub_legacy: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    pub nickname: String,
+    pub preferred_username: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email_verified: Option<bool>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub website: String,
+    pub profile: String,
+}
+
+impl Person {
+    /// `base`: our own URL, without a slash at the end. `pepper`: the instance's secret behind `sub_legacy`.
+    pub fn new(user: &User, scopes: &Scopes, base: &str, pepper: &[u8]) -> Self {
+        let email = email(user, scopes);
+        Self {
+            sub: user.id.to_string(),
+            sub_legacy: sub_legacy(user.id, pepper),
+            name: user.name.clone(),
+            nickname: user.username.clone(),
+            preferred_username: user.username.clone(),
+            email_verified: email.as_ref().map(|_| true),
+            email,
+            website: user.website_url.clone(),
+            profile: format!("{base}/{}", user.username),
+        }
+    }
+}
+
+/// T22: an address that nobody confirmed is not passed on, neither as the primary nor as the public one.
+fn email(user: &User, scopes: &Scopes) -> Option<String> {
+    user.confirmed_at?;
+    let shown = if scopes.contains(Scope::Email) { &user.email } else { &user.public_email };
+    (!shown.is_empty() && shown.eq_ignore_ascii_case(&user.email)).then(|| shown.clone())
+}
+
+fn sub_legacy(user: UserId, pepper: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(format!("{user}-"));
+    hash.update(pepper);
+    HEXLOWER.encode(&hash.finalize())
+}
+
+#[derive(Debug, Serialize)]
+pub struct IdToken<'a> {
+    pub iss: &'a str,
+    pub aud: &'a str,
+    pub exp: i64,
+    pub iat: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
+    #[serde(flatten)]
+    pub person: Person,
+    pub groups_direct: Vec<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct UserInfo<'a> {
+    #[serde(flatten)]
+    pub person: Person,
+    pub groups: Vec<&'a str>,
+    #[serde(rename = "https://gitlab.org/claims/groups/owner", skip_serializing_if = "Vec::is_empty")]
+    pub owner: Vec<&'a str>,
+    #[serde(rename = "https://gitlab.org/claims/groups/maintainer", skip_serializing_if = "Vec::is_empty")]
+    pub maintainer: Vec<&'a str>,
+    #[serde(rename = "https://gitlab.org/claims/groups/developer", skip_serializing_if = "Vec::is_empty")]
+    pub developer: Vec<&'a str>,
+}
+
+impl<'a> UserInfo<'a> {
+    pub fn new(person: Person, groups: &'a [Membership]) -> Self {
+        let with = |level: AccessLevel| {
+            groups.iter().filter(|group| group.level == level as i64).map(|group| group.full_path.as_str()).collect()
+        };
+        Self {
+            person,
+            groups: groups.iter().map(|group| group.full_path.as_str()).collect(),
+            owner: with(AccessLevel::Owner),
+            maintainer: with(AccessLevel::Maintainer),
+            developer: with(AccessLevel::Developer),
+        }
+    }
+}
+
+/// Seconds since 1970, as every time in these documents.
+pub fn seconds(at: Timestamp) -> i64 {
+    at.0.div_euclid(1000)
+}
+
+/// Every claim there may be, for discovery (oauth.md 10.1).
+pub const SUPPORTED: [&str; 18] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "iat",
+    "sub_legacy",
+    "name",
+    "nickname",
+    "preferred_username",
+    "email",
+    "email_verified",
+    "website",
+    "profile",
+    "groups",
+    "groups_direct",
+    "https://gitlab.org/claims/groups/owner",
+    "https://gitlab.org/claims/groups/maintainer",
+    "https://gitlab.org/claims/groups/developer",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::user::tests::ada;
+
+    #[test]
+    fn t22_only_confirmed_addresses_are_passed_on() {
+        let told = |user: &User, scopes: &Scopes| Person::new(user, scopes, "https://git.test", b"pepper").email;
+        let (all, openid) = (Scopes::from([Scope::Openid, Scope::Email]), Scopes::from([Scope::Openid]));
+        let mut user = ada();
+        user.email = "Ada@example.test".into();
+        user.confirmed_at = Some(Timestamp(1));
+        assert_eq!(told(&user, &all).as_deref(), Some("Ada@example.test"));
+        assert_eq!(told(&user, &openid), None, "nothing is public");
+        user.public_email = "ada@example.test".into();
+        assert_eq!(told(&user, &openid).as_deref(), Some("ada@example.test"));
+        user.public_email = "root@example.test".into();
+        assert_eq!(told(&user, &openid), None, "nobody confirmed that one");
+        user.confirmed_at = None;
+        assert_eq!(told(&user, &all), None);
+    }
+
+    #[test]
+    fn an_old_subject_is_a_hash_of_number_and_secret() {
+        let hash = HEXLOWER.encode(&Sha256::digest("7-pepper"));
+        assert_eq!(sub_legacy(UserId(7), b"pepper"), hash);
+    }
+}

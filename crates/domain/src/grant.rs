@@ -1,0 +1,155 @@
+//! Authorization codes and the tokens that grow from them: what they are, and what a repeat of a code means.
+
+use std::time::Duration;
+
+use crate::id::{ApplicationId, FamilyId, OauthAccessTokenId, UserId};
+use crate::pkce::{self, Challenge};
+use crate::redirect::RedirectUri;
+use crate::scope::Scopes;
+use crate::time::Timestamp;
+
+/// An authorization code, as its row says (oauth.md 2.2).
+#[derive(Clone, Debug)]
+pub struct AccessGrant {
+    pub application: ApplicationId,
+    pub user: UserId,
+    pub redirect_uri: String,
+    pub scopes: Scopes,
+    pub challenge: Option<Challenge>,
+    pub nonce: Option<String>,
+    pub expires_at: Timestamp,
+    /// When it was redeemed, and the family that began.
+    pub redeemed: Option<(Timestamp, FamilyId)>,
+}
+
+/// What is to happen to a code that an authenticated client presents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redemption {
+    Accept,
+    /// Refused; nothing changes.
+    Refuse,
+    /// It has been redeemed before, and this is no repeat of the same request: what grew from it ends (RFC 6749
+    /// section 4.1.2).
+    Reuse(FamilyId),
+}
+
+impl AccessGrant {
+    /// A repeat of the very same request within `repeat` is a lost answer or a double load, so nothing dies by it;
+    /// `None`: nothing ever dies by a repeat (`compat.rotation = "gitlab"`).
+    pub fn redeem(
+        &self,
+        client: ApplicationId,
+        redirect_uri: &str,
+        verifier: Option<&str>,
+        repeat: Option<Duration>,
+        now: Timestamp,
+    ) -> Redemption {
+        let same = client == self.application
+            && same_address(&self.redirect_uri, redirect_uri)
+            && pkce::fits(self.challenge.as_ref(), verifier);
+        match (self.redeemed, repeat) {
+            (Some(_), None) => Redemption::Refuse,
+            (Some((at, _)), Some(repeat)) if same && now < at + repeat => Redemption::Refuse,
+            (Some((_, family)), Some(_)) => Redemption::Reuse(family),
+            (None, _) if same && now < self.expires_at => Redemption::Accept,
+            (None, _) => Redemption::Refuse,
+        }
+    }
+}
+
+/// By the rule that let the first one in (oauth.md 6.2).
+fn same_address(granted: &str, shown: &str) -> bool {
+    match (RedirectUri::parse(granted), RedirectUri::parse(shown)) {
+        (Ok(granted), Ok(shown)) => granted.accepts(&shown),
+        _ => false,
+    }
+}
+
+/// An access token and its refresh token, as their row says.
+#[derive(Clone, Debug)]
+pub struct OauthAccessToken {
+    pub id: OauthAccessTokenId,
+    pub family_id: FamilyId,
+    pub previous_id: Option<OauthAccessTokenId>,
+    /// `None`: got by password without a client.
+    pub application: Option<ApplicationId>,
+    /// `None`: the application's own.
+    pub user: Option<UserId>,
+    pub scopes: Scopes,
+    /// Where the code was sent; consent is skipped for the same address alone (T21).
+    pub redirect_uri: Option<String>,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+impl OauthAccessToken {
+    /// It lives through its last instant (authentication.md 5.5).
+    pub fn expired(&self, now: Timestamp) -> bool {
+        now > self.expires_at
+    }
+
+    /// Whole seconds that are left.
+    pub fn expires_in(&self, now: Timestamp) -> i64 {
+        ((self.expires_at.0 - now.0) / 1000).max(0)
+    }
+}
+
+/// How long a code can be redeemed.
+pub const CODE_LIFETIME: Duration = Duration::from_secs(600);
+
+/// How long a repeat of its redemption is taken for a lost answer.
+pub const CODE_REPEAT: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope::Scope;
+
+    const T: i64 = 1_000_000_000;
+
+    fn grant(redeemed_after: Option<i64>) -> AccessGrant {
+        AccessGrant {
+            application: ApplicationId(1),
+            user: UserId(2),
+            redirect_uri: "https://a.test/cb".into(),
+            scopes: Scopes::from([Scope::Api]),
+            challenge: None,
+            nonce: None,
+            expires_at: Timestamp(T) + CODE_LIFETIME,
+            redeemed: redeemed_after.map(|seconds| (Timestamp(T + seconds * 1000), FamilyId(3))),
+        }
+    }
+
+    fn judged(grant: &AccessGrant, client: i64, uri: &str, verifier: Option<&str>, seconds: i64) -> Redemption {
+        grant.redeem(ApplicationId(client), uri, verifier, Some(CODE_REPEAT), Timestamp(T + seconds * 1000))
+    }
+
+    #[test]
+    fn a_code_is_good_once_for_its_client_and_address() {
+        let fresh = grant(None);
+        let uri = "https://a.test/cb";
+        assert_eq!(judged(&fresh, 1, uri, None, 599), Redemption::Accept);
+        for (client, uri, verifier, seconds) in
+            [(2, uri, None, 0), (1, "https://a.test/other", None, 0), (1, uri, Some("x"), 0), (1, uri, None, 600)]
+        {
+            assert_eq!(judged(&fresh, client, uri, verifier, seconds), Redemption::Refuse);
+        }
+    }
+
+    #[test]
+    fn only_the_same_request_within_two_minutes_is_a_repeat() {
+        let redeemed = grant(Some(10));
+        let uri = "https://a.test/cb";
+        for seconds in [10, 129] {
+            assert_eq!(judged(&redeemed, 1, uri, None, seconds), Redemption::Refuse);
+        }
+        let reuse = Redemption::Reuse(FamilyId(3));
+        assert_eq!(judged(&redeemed, 1, uri, None, 130), reuse);
+        assert_eq!(judged(&redeemed, 1, uri, None, 10_000), reuse, "long after its end too");
+        assert_eq!(judged(&redeemed, 2, uri, None, 11), reuse);
+        assert_eq!(judged(&redeemed, 1, "https://a.test/", None, 11), reuse);
+        assert_eq!(judged(&redeemed, 1, uri, Some("x"), 11), reuse);
+        let gitlab = redeemed.redeem(ApplicationId(2), uri, None, None, Timestamp(T * 2));
+        assert_eq!(gitlab, Redemption::Refuse, "nothing ever dies");
+    }
+}

@@ -1,0 +1,359 @@
+//! Redirect URIs: where a code may be sent (oauth.md 2.1 and 5.2; T20).
+//!
+//! Browsers read more into a URL than its grammar allows, so a text counts only if what a browser makes of it is the
+//! text itself. Then comparing the parts compares what will happen.
+
+use std::fmt;
+
+use url::{Host, Url, form_urlencoded};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectUri {
+    text: String,
+    target: Target,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    /// The code is shown to the person, who carries it over (RFC 6749 has no name for it).
+    OutOfBand,
+    Url(Box<Url>),
+}
+
+/// What is wrong with one, as the field `redirect_uri` of a refusal says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Blank,
+    Invalid,
+    Relative,
+    NoScheme,
+    Fragment,
+    Forbidden,
+}
+
+impl Fault {
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Blank => "can't be blank",
+            Self::Invalid => "must be a valid URI.",
+            Self::Relative => "must be an absolute URI.",
+            Self::NoScheme => "must specify a scheme.",
+            Self::Fragment => "cannot contain a fragment.",
+            Self::Forbidden => "is forbidden by the server.",
+        }
+    }
+}
+
+impl RedirectUri {
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        if text.trim().is_empty() {
+            return Err(Fault::Blank);
+        }
+        if OUT_OF_BAND.contains(&text) {
+            return Ok(Self { text: text.to_owned(), target: Target::OutOfBand });
+        }
+        if text.len() > LONGEST || text.bytes().any(|b| b <= b' ' || b >= 0x7f || b"\\\"<>^`{}|".contains(&b)) {
+            return Err(Fault::Invalid);
+        }
+        let url = Url::parse(text).map_err(|error| match error {
+            url::ParseError::RelativeUrlWithoutBase => Fault::Relative,
+            _ => Fault::Invalid,
+        });
+        let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
+        if FORBIDDEN.contains(&scheme.as_str()) {
+            return Err(Fault::Forbidden);
+        }
+        let url = url?;
+        if url.fragment().is_some() {
+            return Err(Fault::Fragment);
+        }
+        if url.cannot_be_a_base() {
+            return Err(Fault::NoScheme);
+        }
+        if !url.username().is_empty() || url.password().is_some() || !says_what_it_means(text, &url) {
+            return Err(Fault::Invalid);
+        }
+        if url.query_pairs().any(|(name, _)| RESERVED.contains(&name.as_ref())) {
+            return Err(Fault::Invalid);
+        }
+        Ok(Self { text: text.to_owned(), target: Target::Url(Box::new(url)) })
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub fn is_out_of_band(&self) -> bool {
+        self.target == Target::OutOfBand
+    }
+
+    /// Whether a request that names `asked` is sent where this one, which is registered, leads.
+    pub fn accepts(&self, asked: &Self) -> bool {
+        let (Target::Url(known), Target::Url(url)) = (&self.target, &asked.target) else {
+            return self.text == asked.text;
+        };
+        // RFC 8252 section 7.3: an application on somebody's own machine takes the port that is free.
+        let any_port = is_loopback_literal(known) && is_loopback_literal(url);
+        known.scheme() == url.scheme()
+            && host(known) == host(url)
+            && (any_port || known.port_or_known_default() == url.port_or_known_default())
+            && known.path() == url.path()
+            && known.query_pairs().all(|pair| url.query_pairs().any(|given| given == pair))
+    }
+
+    /// With the answer of the server in its query, or in its fragment.
+    pub fn answered(&self, pairs: &[(&str, &str)], in_fragment: bool) -> String {
+        let answer = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        let joint = match (in_fragment, self.text.contains('?')) {
+            (true, _) => '#',
+            (false, true) if self.text.ends_with('?') => return format!("{}{answer}", self.text),
+            (false, true) => '&',
+            (false, false) => '?',
+        };
+        format!("{}{joint}{answer}", self.text)
+    }
+
+    /// What `form-action` has to allow besides ourselves (T20): an origin, or the scheme of an app that is not in the
+    /// browser.
+    pub fn form_action(&self) -> String {
+        match &self.target {
+            Target::OutOfBand => String::new(),
+            Target::Url(url) if is_web(url) => url.origin().ascii_serialization(),
+            Target::Url(url) => format!("{}:", url.scheme()),
+        }
+    }
+
+    /// Where a person is sent, as they can judge it: the host, or the scheme of an app that is not in the browser.
+    pub fn destination(&self) -> String {
+        match &self.target {
+            Target::OutOfBand => "a page of this server that shows you a code".to_owned(),
+            Target::Url(url) if is_web(url) => {
+                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+                format!("{}{port}", url.host_str().unwrap_or_default())
+            }
+            Target::Url(url) => format!("an app on this device that opens {}: links", url.scheme()),
+        }
+    }
+}
+
+/// All that an application registered, separated by white space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectUris(Vec<RedirectUri>);
+
+impl RedirectUris {
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let uris = text.split_ascii_whitespace().map(RedirectUri::parse).collect::<Result<Vec<_>, _>>()?;
+        if uris.is_empty() { Err(Fault::Blank) } else { Ok(Self(uris)) }
+    }
+
+    /// The address that a request names, if the application may be answered there.
+    pub fn accept(&self, asked: &str) -> Option<RedirectUri> {
+        let asked = RedirectUri::parse(asked).ok()?;
+        self.0.iter().any(|known| known.accepts(&asked)).then_some(asked)
+    }
+}
+
+impl fmt::Display for RedirectUris {
+    /// One on each line, as they are kept.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, uri) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            f.write_str(&uri.text)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a browser reads this text as it stands: nothing folded, decoded or left out on the way.
+fn says_what_it_means(text: &str, url: &Url) -> bool {
+    let Some((_, rest)) = text.split_once(':') else { return false };
+    let (before_query, _) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = match before_query.strip_prefix("//") {
+        Some(rest) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let name = match authority.rsplit_once(':') {
+                Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !port.is_empty() => name,
+                _ => authority,
+            };
+            if name.is_empty() || !url.host_str().is_some_and(|host| host.eq_ignore_ascii_case(name)) {
+                return false;
+            }
+            path
+        }
+        None if is_web(url) => return false,
+        None => before_query,
+    };
+    if path != url.path() && !(path.is_empty() && url.path() == "/") {
+        return false;
+    }
+    let hidden = |text: &str| {
+        let malformed = text.match_indices('%').any(|(at, _)| {
+            !text.get(at + 1..at + 3).is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+        });
+        malformed || percent_decoded(text).any(|b| b < b' ' || b == 0x7f || b == b'\\')
+    };
+    let segments = path.split('/').map(|segment| percent_decoded(segment).collect::<Vec<u8>>());
+    !path.contains("//")
+        && !segments.into_iter().any(|segment| segment == b"." || segment == b"..")
+        && !hidden(path)
+        && !url.query().is_some_and(hidden)
+}
+
+fn percent_decoded(text: &str) -> impl Iterator<Item = u8> + '_ {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let byte = *bytes.get(at)?;
+        let hex = bytes.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        match (byte, hex) {
+            (b'%', Some(decoded)) => {
+                at += 3;
+                Some(decoded)
+            }
+            _ => {
+                at += 1;
+                Some(byte)
+            }
+        }
+    })
+}
+
+fn is_web(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+}
+
+fn host(url: &Url) -> Option<String> {
+    url.host_str().map(str::to_ascii_lowercase)
+}
+
+fn is_loopback_literal(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        _ => false,
+    }
+}
+
+const OUT_OF_BAND: [&str; 2] = ["urn:ietf:wg:oauth:2.0:oob", "urn:ietf:wg:oauth:2.0:oob:auto"];
+const FORBIDDEN: [&str; 7] = ["javascript", "data", "vbscript", "about", "blob", "file", "filesystem"];
+
+/// What the server itself puts there; a request must not get ahead of it.
+const RESERVED: [&str; 6] = ["code", "state", "iss", "error", "error_description", "response"];
+const LONGEST: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(text: &str) -> RedirectUri {
+        RedirectUri::parse(text).unwrap_or_else(|fault| panic!("{text}: {fault:?}"))
+    }
+
+    #[test]
+    fn t20_what_can_be_registered() {
+        for good in [
+            "http://localhost:7171/auth/redirect",
+            "https://app.example.test",
+            "https://app.example.test/cb?tenant=1",
+            "HTTPS://App.Example.test/cb",
+            "http://127.0.0.1:0/cb",
+            "http://[::1]/cb",
+            "myapp://cb",
+            "com.example.app:/oauth",
+            "urn:ietf:wg:oauth:2.0:oob",
+        ] {
+            assert!(RedirectUri::parse(good).is_ok(), "{good}");
+        }
+        for (bad, fault) in [
+            ("", Fault::Blank),
+            ("http://", Fault::Invalid),
+            ("javascript://alert()", Fault::Forbidden),
+            ("JavaScript:alert(1)", Fault::Forbidden),
+            ("data:text/html,x", Fault::Forbidden),
+            ("/cb", Fault::Relative),
+            ("invalid", Fault::Relative),
+            ("//app.test/cb", Fault::Relative),
+            ("localhost:1234/cb", Fault::NoScheme),
+            ("mailto:ada@example.test", Fault::NoScheme),
+            ("https://app.test/cb#x", Fault::Fragment),
+            ("https://app.test/cb#", Fault::Fragment),
+            ("https://ada@app.test/cb", Fault::Invalid),
+            ("https://ada:x@app.test/cb", Fault::Invalid),
+            ("https://app.test@evil.test/", Fault::Invalid),
+            ("https://app.test\\@evil.test/", Fault::Invalid),
+            ("https:\\\\app.test/", Fault::Invalid),
+            ("https:/app.test/cb", Fault::Invalid),
+            ("https:///app.test/cb", Fault::Invalid),
+            ("https://app.test/a/../cb", Fault::Invalid),
+            ("https://app.test/a/%2e%2e/cb", Fault::Invalid),
+            ("https://app.test//cb", Fault::Invalid),
+            ("https://app.test/cb%00", Fault::Invalid),
+            ("https://app.test/cb%0d%0a", Fault::Invalid),
+            ("https://app.test/%5cevil", Fault::Invalid),
+            ("https://app.test/%zz", Fault::Invalid),
+            ("https://app.test/%+f", Fault::Invalid),
+            ("https://0x7f.1/cb", Fault::Invalid),
+            ("https://app.test/cb?code=1", Fault::Invalid),
+            ("https://app.test/cb?%73tate=1", Fault::Invalid),
+            ("https://app.t\u{e9}st/cb", Fault::Invalid),
+            ("https://app.test/\u{202e}", Fault::Invalid),
+            ("https://app.test:99999/", Fault::Invalid),
+            ("https://app.test:/cb", Fault::Invalid),
+        ] {
+            assert_eq!(RedirectUri::parse(bad).err(), Some(fault), "{bad}");
+        }
+        assert_eq!(RedirectUris::parse(" \n "), Err(Fault::Blank));
+        assert_eq!(RedirectUris::parse("https://a.test/ nope"), Err(Fault::Relative));
+        let two = RedirectUris::parse("https://a.test/\r\nmyapp://cb").expect("two");
+        assert_eq!(two.to_string(), "https://a.test/\nmyapp://cb");
+    }
+
+    #[test]
+    fn t20_what_a_request_may_name() {
+        for (known, asked, accepted) in [
+            ("https://app.test/cb", "https://app.test/cb", true),
+            ("https://app.test/cb", "HTTPS://APP.test:443/cb", true),
+            ("https://app.test/cb", "https://app.test/CB", false),
+            ("https://app.test/cb", "https://app.test/cb/", false),
+            ("https://app.test/cb", "https://app.test:8443/cb", false),
+            ("https://app.test/cb", "http://app.test/cb", false),
+            ("https://app.test/cb", "https://app.test.evil.test/cb", false),
+            ("https://app.test/a/cb", "https://app.test/a%2fcb", false),
+            ("https://app.test", "https://app.test/", true),
+            ("https://app.test/cb", "https://app.test/cb?more=1", true),
+            ("https://app.test/cb?a=1&b=2", "https://app.test/cb?b=2&a=1", true),
+            ("https://app.test/cb?a=1", "https://app.test/cb", false),
+            ("https://app.test/cb?a=1", "https://app.test/cb?a=2", false),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:9999/cb", true),
+            ("http://[::1]:1/cb", "http://[::1]:2/cb", true),
+            ("http://127.0.0.1/cb", "http://127.0.0.2/cb", false),
+            ("http://localhost/cb", "http://localhost:9999/cb", false),
+            ("myapp://cb", "myapp://cb", true),
+            ("myapp://cb", "myapp://other", false),
+            ("urn:ietf:wg:oauth:2.0:oob", "urn:ietf:wg:oauth:2.0:oob", true),
+            ("urn:ietf:wg:oauth:2.0:oob", "urn:ietf:wg:oauth:2.0:oob:auto", false),
+        ] {
+            assert_eq!(uri(known).accepts(&uri(asked)), accepted, "{known} {asked}");
+        }
+    }
+
+    #[test]
+    fn the_answer_goes_where_it_belongs() {
+        let pairs = [("code", "c"), ("state", "a b&c")];
+        assert_eq!(uri("https://a.test/cb").answered(&pairs, false), "https://a.test/cb?code=c&state=a+b%26c");
+        assert_eq!(uri("https://a.test/cb?x=1").answered(&pairs, false), "https://a.test/cb?x=1&code=c&state=a+b%26c");
+        assert_eq!(uri("https://a.test/cb?").answered(&[("a", "b")], false), "https://a.test/cb?a=b");
+        assert_eq!(uri("myapp://cb").answered(&pairs, true), "myapp://cb#code=c&state=a+b%26c");
+    }
+
+    #[test]
+    fn t20_a_policy_gets_an_origin_and_never_a_bare_web_scheme() {
+        assert_eq!(uri("https://a.test:8443/cb").form_action(), "https://a.test:8443");
+        assert_eq!(uri("http://127.0.0.1:1/cb").form_action(), "http://127.0.0.1:1");
+        assert_eq!(uri("custom://cb").form_action(), "custom:");
+        assert_eq!(uri("urn:ietf:wg:oauth:2.0:oob").form_action(), "");
+        assert_eq!(uri("https://a.test:8443/cb").destination(), "a.test:8443");
+    }
+}

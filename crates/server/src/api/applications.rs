@@ -1,0 +1,79 @@
+//! `/applications`: what an administrator registers for the whole instance (rest-api.md section 5).
+
+use axum::http::StatusCode;
+use serde_json::{Map, Value};
+use tollhouse_domain::id::ApplicationId;
+use tollhouse_domain::identity::Administrator;
+use tollhouse_store::applications;
+
+use crate::api::entities::application::application;
+use crate::app::App;
+use crate::error::{Error, Thing};
+use crate::json::Json;
+use crate::operations::applications::{Create, Created, Delete, RenewSecret};
+use crate::params::params;
+
+pub async fn list(app: App, _: Administrator, (): ()) -> Result<Json, Error> {
+    let known = applications::list(&mut app.db.read().await?).await?;
+    Ok(Json::list(known.iter().map(application)))
+}
+
+params! {
+    /// `POST /applications`
+    pub struct New {
+        required name: String,
+        required redirect_uri: String,
+        required scopes: String,
+        default confidential: bool = "true",
+    }
+    check some_scopes;
+}
+
+/// Separate from whether the parameter is there at all, as the wire has both.
+fn some_scopes(given: &Map<String, Value>) -> Option<String> {
+    let blank = match given.get("scopes") {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => text.trim().is_empty(),
+        Some(_) => false,
+    };
+    blank.then(|| "scopes is empty".to_owned())
+}
+
+pub async fn create(app: App, caller: Administrator, new: New) -> Result<Json, Error> {
+    let operation = Create {
+        name: new.name,
+        redirect_uri: new.redirect_uri,
+        scopes: new.scopes,
+        confidential: new.confidential,
+        trusted: false,
+        owner: None,
+    };
+    Ok(shown_once(&app.perform(&operation, &app.by(caller.identity())).await?.into_inner()))
+}
+
+params! {
+    /// Of the row, not the `client_id`.
+    pub struct One { path id: i64 }
+}
+
+pub async fn delete(app: App, caller: Administrator, one: One) -> Result<StatusCode, Error> {
+    let operation = Delete { id: of_the_instance(&app, one.id).await? };
+    app.perform(&operation, &app.by(caller.identity())).await?.into_inner();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub async fn renew_secret(app: App, caller: Administrator, one: One) -> Result<Json, Error> {
+    let operation = RenewSecret { id: of_the_instance(&app, one.id).await? };
+    Ok(shown_once(&app.perform(&operation, &app.by(caller.identity())).await?.into_inner()))
+}
+
+/// Somebody's own application is none of the instance's.
+async fn of_the_instance(app: &App, id: i64) -> Result<ApplicationId, Error> {
+    let known = applications::find(&mut app.db.read().await?, ApplicationId(id)).await?;
+    known.filter(|known| known.owner.is_none()).map(|known| known.id).ok_or(Error::NotFound(Thing::Application))
+}
+
+fn shown_once(made: &Created) -> Json {
+    let shown = application(&made.application).field("secret", made.secret.reveal());
+    Json::ok(shown).with_status(StatusCode::CREATED)
+}

@@ -1,0 +1,348 @@
+//! What this instance signs with, and what seals that at rest (T23).
+//!
+//! A key stands in the database sealed with AES-256-GCM under a secret that does not stand there; its purpose and
+//! name are bound to it, so that no row can take another's place. Keys are made at the first start. The one with the
+//! highest slot signs, all of them are published, and a signature is made on a thread of its own, so that nobody else
+//! waits for it.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::{digest, rand};
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tollhouse_domain::audit::{Audit, By, Target};
+use tollhouse_domain::secret::random;
+use tollhouse_domain::time::Timestamp;
+use tollhouse_store::keys::{self, SealedKey};
+use tollhouse_store::tx::{Change, Tx};
+use zeroize::Zeroizing;
+
+use crate::app::App;
+use crate::config::{AtRest, Settings, Unusable};
+use crate::error::Error;
+use crate::operations::{Failed, Operation};
+
+/// The secrets that keys are sealed under: the first seals, all of them open. None: they stand open.
+pub struct Seal(Vec<Zeroizing<[u8; 32]>>);
+
+/// The keys in the database were sealed under another secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongKey;
+
+impl fmt::Display for WrongKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the secret in secret_key_file does not open the keys in this database")
+    }
+}
+
+impl std::error::Error for WrongKey {}
+
+impl Seal {
+    pub fn open() -> Self {
+        Self(Vec::new())
+    }
+
+    /// As the settings say. `beside`: the file of a SQLite database, which gets a secret of its own if none is named.
+    pub fn of(settings: &Settings, beside: Option<&Path>) -> Result<Self, Unusable> {
+        let named = &settings.secret_key_file;
+        match (settings.keys.at_rest, beside) {
+            (AtRest::Open, _) => Ok(Self::open()),
+            (AtRest::Sealed, _) if !named.as_os_str().is_empty() => Self::read(named),
+            (AtRest::Sealed, Some(database)) => Self::made(&database.with_added_extension("key")),
+            (AtRest::Sealed, None) => Err(Unusable(
+                "PostgreSQL needs secret_key_file: a file of mode 600 with 64 hexadecimal digits, the same for every \
+                 server (openssl rand -hex 32), or keys.at_rest = \"open\""
+                    .into(),
+            )),
+        }
+    }
+
+    /// From a file, which is made if there is none.
+    pub fn made(path: &Path) -> Result<Self, Unusable> {
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        match made {
+            Ok(mut file) => {
+                let secret = Zeroizing::new(HEXLOWER.encode(&random::<32>()));
+                let written = writeln!(file, "{}", *secret).and_then(|()| file.sync_all());
+                written.map_err(|error| unusable(path, &error.to_string()))?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(unusable(path, &error.to_string())),
+        }
+        Self::read(path)
+    }
+
+    fn read(path: &Path) -> Result<Self, Unusable> {
+        let known = fs::metadata(path).map_err(|error| unusable(path, &error.to_string()))?;
+        if known.permissions().mode() & 0o077 != 0 {
+            return Err(unusable(path, &format!("open to other users of this machine: chmod 600 {}", path.display())));
+        }
+        let text = Zeroizing::new(fs::read_to_string(path).map_err(|error| unusable(path, &error.to_string()))?);
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let secrets: Option<Vec<_>> = lines.map(secret_of).collect();
+        match secrets {
+            Some(secrets) if (1..=2).contains(&secrets.len()) => Ok(Self(secrets)),
+            _ => Err(unusable(path, "one secret of 64 hexadecimal digits, or two while it changes, one on each line")),
+        }
+    }
+
+    /// Whether every one of these can be opened.
+    pub fn opens(&self, sealed: &[SealedKey]) -> Result<(), WrongKey> {
+        sealed.iter().try_for_each(|key| self.unseal(key).map(drop))
+    }
+
+    fn seal(&self, purpose: &str, kid: &str, plain: &[u8]) -> Result<Vec<u8>, Error> {
+        let Some(secret) = self.0.first() else { return Ok([&[OPEN], plain].concat()) };
+        let broken = |_| Error::Internal;
+        let key = RandomizedNonceKey::new(&AES_256_GCM, &secret[..]).map_err(broken)?;
+        let mut text = plain.to_vec();
+        let nonce = key.seal_in_place_append_tag(Aad::from(bound(purpose, kid)), &mut text).map_err(broken)?;
+        Ok([&[SEALED], &nonce.as_ref()[..], &text].concat())
+    }
+
+    fn unseal(&self, key: &SealedKey) -> Result<Zeroizing<Vec<u8>>, WrongKey> {
+        let (form, rest) = key.sealed.split_first().ok_or(WrongKey)?;
+        match *form {
+            OPEN => Ok(Zeroizing::new(rest.to_vec())),
+            SEALED => self.0.iter().find_map(|secret| unsealed(secret, key, rest)).ok_or(WrongKey),
+            _ => Err(WrongKey),
+        }
+    }
+
+    /// Whether it stands as it would be written now.
+    fn is_current(&self, key: &SealedKey) -> bool {
+        match (key.sealed.split_first(), self.0.first()) {
+            (Some((&SEALED, rest)), Some(secret)) => unsealed(secret, key, rest).is_some(),
+            (Some((&OPEN, _)), None) => true,
+            _ => false,
+        }
+    }
+}
+
+fn secret_of(line: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let bytes = Zeroizing::new(HEXLOWER_PERMISSIVE.decode(line.as_bytes()).ok()?);
+    bytes.as_slice().try_into().ok().map(Zeroizing::new)
+}
+
+fn unusable(path: &Path, what: &str) -> Unusable {
+    Unusable(format!("secret_key_file: {}: {what}", path.display()))
+}
+
+fn unsealed(secret: &[u8; 32], key: &SealedKey, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, text) = sealed.split_at_checked(12)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let mut text = Zeroizing::new(text.to_vec());
+    let opener = RandomizedNonceKey::new(&AES_256_GCM, secret).ok()?;
+    let length = opener.open_in_place(nonce, Aad::from(bound(&key.purpose, &key.kid)), &mut text).ok()?.len();
+    text.truncate(length);
+    Some(text)
+}
+
+fn bound(purpose: &str, kid: &str) -> String {
+    format!("tollhouse/keys/v1/{purpose}/{kid}")
+}
+
+/// The keys of this instance, opened.
+pub struct Keys {
+    signing: Vec<Signing>,
+    pepper: Zeroizing<Vec<u8>>,
+    /// As many signatures at once, so that a crowd of them leaves room for others.
+    places: Arc<Semaphore>,
+}
+
+struct Signing {
+    kid: String,
+    pair: Arc<RsaKeyPair>,
+}
+
+impl Keys {
+    /// Reads them, makes those that are missing, and seals again what stands under an old secret.
+    pub async fn open(app: &App) -> Result<Self, Error> {
+        let mut known = keys::all(&mut app.db.read().await?).await?;
+        if !known.iter().any(|key| key.purpose == SIGNING) {
+            let pkcs8 = tokio::task::spawn_blocking(make_signing_key).await.map_err(|_| Error::Internal)??;
+            make(app, SIGNING, &kid(&*pair(pkcs8.as_ref())?), pkcs8.as_ref()).await?;
+        }
+        if !known.iter().any(|key| key.purpose == SUBJECTS) {
+            make(app, SUBJECTS, SUBJECTS, &random::<32>()).await?;
+        }
+        for key in known.iter().filter(|key| !app.seal.is_current(key)) {
+            let plain = app.seal.unseal(key).map_err(|_| Error::Internal)?;
+            let sealed = app.seal.seal(&key.purpose, &key.kid, &plain)?;
+            app.perform(&Reseal { key: key.clone(), sealed }, &By::system()).await?.into_inner();
+        }
+        // Somebody else may have been first.
+        known = keys::all(&mut app.db.read().await?).await?;
+        let mut signing = Vec::new();
+        let mut pepper = None;
+        for key in &known {
+            let plain = app.seal.unseal(key).map_err(|_| Error::Internal)?;
+            match key.purpose.as_str() {
+                SIGNING => signing.push(Signing { kid: key.kid.clone(), pair: pair(&plain)? }),
+                SUBJECTS => pepper = Some(plain),
+                _ => {}
+            }
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let places = Arc::new(Semaphore::new((cores / 2).max(1)));
+        Ok(Self { signing, pepper: pepper.ok_or(Error::Internal)?, places })
+    }
+
+    /// A JWT with these claims, by RS256 (RFC 7515, RFC 7518 section 3.3). `typ` and audience tell what it is for.
+    pub async fn sign(&self, claims: &impl Serialize) -> Result<String, Error> {
+        let key = self.signing.first().ok_or(Error::Internal)?;
+        let header = json!({ "typ": "JWT", "kid": key.kid, "alg": "RS256" }).to_string();
+        let claims = serde_json::to_vec(claims).map_err(|_| Error::Internal)?;
+        let text = format!("{}.{}", BASE64URL_NOPAD.encode(header.as_bytes()), BASE64URL_NOPAD.encode(&claims));
+        let place = self.places.clone().acquire_owned().await.map_err(|_| Error::Internal)?;
+        let pair = key.pair.clone();
+        let signed = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            let mut signature = vec![0; pair.public_modulus_len()];
+            pair.sign(&RSA_PKCS1_SHA256, &rand::SystemRandom::new(), text.as_bytes(), &mut signature)
+                .map(|()| format!("{text}.{}", BASE64URL_NOPAD.encode(&signature)))
+        });
+        signed.await.ok().and_then(Result::ok).ok_or(Error::Internal)
+    }
+
+    /// The public halves, as a JWK set lists them (RFC 7517).
+    pub fn published(&self) -> Vec<serde_json::Value> {
+        let jwk = |key: &Signing| {
+            let (n, e) = parts(&key.pair);
+            json!({ "kty": "RSA", "kid": key.kid, "e": e, "n": n, "use": "sig", "alg": "RS256" })
+        };
+        self.signing.iter().map(jwk).collect()
+    }
+
+    /// What makes `sub_legacy` nobody's to guess.
+    pub fn pepper(&self) -> &[u8] {
+        &self.pepper
+    }
+}
+
+fn pair(pkcs8: &[u8]) -> Result<Arc<RsaKeyPair>, Error> {
+    RsaKeyPair::from_pkcs8(pkcs8).map(Arc::new).map_err(|_| Error::Internal)
+}
+
+/// Modulus and exponent in base64url.
+fn parts(pair: &RsaKeyPair) -> (String, String) {
+    let public = pair.public_key();
+    let text = |number: &[u8]| BASE64URL_NOPAD.encode(number);
+    (
+        text(public.modulus().big_endian_without_leading_zero()),
+        text(public.exponent().big_endian_without_leading_zero()),
+    )
+}
+
+/// RFC 7638: the hash of the parts that make the key, in the order of their names.
+fn kid(pair: &RsaKeyPair) -> String {
+    let (n, e) = parts(pair);
+    let canonical = format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#);
+    BASE64URL_NOPAD.encode(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
+}
+
+fn make_signing_key() -> Result<Pkcs8V1Der<'static>, Error> {
+    let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| Error::Internal)?;
+    pair.as_der().map_err(|_| Error::Internal)
+}
+
+async fn make(app: &App, purpose: &'static str, kid: &str, plain: &[u8]) -> Result<(), Error> {
+    let sealed = app.seal.seal(purpose, kid, plain)?;
+    let key = SealedKey { kid: kid.to_owned(), purpose: purpose.to_owned(), slot: 1, sealed };
+    app.perform(&Make(key), &By::system()).await?.into_inner();
+    Ok(())
+}
+
+struct Make(SealedKey);
+
+impl Operation for Make {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        if !keys::insert(tx, &self.0, now).await? {
+            return Ok(Change::nothing(()));
+        }
+        Ok(Change::new((), [audit("key.made", &self.0)]))
+    }
+}
+
+struct Reseal {
+    key: SealedKey,
+    sealed: Vec<u8>,
+}
+
+impl Operation for Reseal {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
+        if !keys::reseal(tx, &self.key, &self.sealed).await? {
+            return Ok(Change::nothing(()));
+        }
+        Ok(Change::new((), [audit("key.sealed_again", &self.key)]))
+    }
+}
+
+fn audit(event: &'static str, key: &SealedKey) -> Audit {
+    Audit::new(event, Target::new("key", key.slot)).with(format!("{} {}", key.purpose, key.kid))
+}
+
+const SIGNING: &str = "id_token";
+const SUBJECTS: &str = "sub_legacy";
+
+/// How a row begins.
+const OPEN: u8 = 0;
+const SEALED: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seal(secrets: &[u8]) -> Seal {
+        Seal(secrets.iter().map(|byte| Zeroizing::new([*byte; 32])).collect())
+    }
+
+    fn key(seal: &Seal, purpose: &str, kid: &str) -> SealedKey {
+        let sealed = seal.seal(purpose, kid, b"plain").expect("sealed");
+        SealedKey { kid: kid.into(), purpose: purpose.into(), slot: 1, sealed }
+    }
+
+    #[test]
+    fn t23_what_is_sealed_opens_under_its_secret_name_and_purpose_alone() {
+        let one = seal(&[1]);
+        let sealed = key(&one, "a", "k");
+        assert!(!sealed.sealed.windows(5).any(|bytes| bytes == b"plain"));
+        assert_eq!(one.unseal(&sealed).expect("opens").as_slice(), b"plain");
+        assert_eq!(seal(&[2]).opens(std::slice::from_ref(&sealed)), Err(WrongKey));
+        for swapped in
+            [SealedKey { kid: "other".into(), ..sealed.clone() }, SealedKey { purpose: "b".into(), ..sealed.clone() }]
+        {
+            assert_eq!(one.opens(&[swapped]), Err(WrongKey));
+        }
+        for damaged in [vec![], vec![SEALED], vec![9, 1], sealed.sealed[..20].to_vec()] {
+            assert_eq!(one.opens(&[SealedKey { sealed: damaged, ..sealed.clone() }]), Err(WrongKey));
+        }
+    }
+
+    #[test]
+    fn t23_two_secrets_are_accepted_while_one_takes_the_others_place() {
+        let (old, both, new) = (seal(&[1]), seal(&[2, 1]), seal(&[2]));
+        let sealed = key(&old, "a", "k");
+        assert!(both.opens(std::slice::from_ref(&sealed)).is_ok() && !both.is_current(&sealed));
+        let again = key(&both, "a", "k");
+        assert!(new.opens(std::slice::from_ref(&again)).is_ok() && new.is_current(&again));
+        assert_eq!(old.opens(&[again]), Err(WrongKey));
+        let open = key(&Seal::open(), "a", "k");
+        assert!(new.opens(std::slice::from_ref(&open)).is_ok() && !new.is_current(&open));
+    }
+}

@@ -1,0 +1,342 @@
+//! `/oauth/authorize` (RFC 6749 section 4.1.1, RFC 7636 section 4.3; oauth.md section 5): a person is told who asks for
+//! what, and allows or denies it.
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use tollhouse_domain::application::Application;
+use tollhouse_domain::identity::Identity;
+use tollhouse_domain::pkce::{Challenge, Method};
+use tollhouse_domain::redirect::RedirectUri;
+use tollhouse_domain::scope::{Scope, Scopes};
+use tollhouse_domain::user::User;
+use tollhouse_store::{applications, oauth_access_tokens, users};
+
+use crate::app::App;
+use crate::asked::Asked;
+use crate::error::Error;
+use crate::oauth::Fields;
+use crate::oauth::error::{OauthError, answer};
+use crate::operations::applications::AddReadUser;
+use crate::operations::grants::Authorize;
+use crate::params::{Param, Params};
+use crate::web::{Html, Visitor, returns};
+
+/// What was asked, as far as it could be read.
+pub struct Request(Result<Fields, Error>);
+
+impl Params for Request {
+    const DECLARED: &'static [Param] = &[];
+
+    fn parse(asked: &Asked) -> Result<Self, Error> {
+        Ok(Self(Fields::read(asked)))
+    }
+}
+
+/// A request that an application may make.
+struct Valid {
+    application: Application,
+    redirect_uri: RedirectUri,
+    in_fragment: bool,
+    state: Option<String>,
+    scopes: Scopes,
+    challenge: Option<Challenge>,
+    nonce: Option<String>,
+}
+
+/// Why it may not, and where that is told.
+enum Refusal {
+    /// Here: the address that the request names is not to be trusted, or is none.
+    Here(OauthError),
+    There {
+        error: OauthError,
+        redirect_uri: RedirectUri,
+        in_fragment: bool,
+    },
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// `GET`: the page that asks, or the code at once where nobody needs to be asked.
+pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Error> {
+    let Some(identity) = &visitor.identity else { return told(&app, &visitor, OauthError::UnconfirmedEmail) };
+    let fields = match asked.0 {
+        Ok(fields) => fields,
+        Err(Error::Oauth(error)) => return told(&app, &visitor, error),
+        Err(error) => return Err(error),
+    };
+    let signs_in = fields.text("gl_auth_type") == Some("login");
+    let valid = match validate(&app, &fields).await {
+        Ok(valid) => valid,
+        Err(Refusal::Here(error) | Refusal::There { error, .. }) => return told(&app, &visitor, error),
+        Err(Refusal::Failed(error)) => return Err(error),
+    };
+    if forbidden(&app, &identity.user, &valid.application) {
+        return forbidden_page(&app, &visitor);
+    }
+    let valid = if signs_in { for_sign_in(&app, &visitor, valid).await? } else { valid };
+    if needs_no_page(&app, &identity.user, &valid).await? {
+        let code = code(&app, identity, &valid).await?;
+        let page = Onward { target: &leads_to(&valid, &code), demo: app.demo };
+        let page = Html::page(&app, StatusCode::OK, &page)?.to(&app, &visitor);
+        return Ok(returns::forget(&app, page, &visitor.headers));
+    }
+    consent(&app, &visitor, &identity.user, &valid).await
+}
+
+/// `POST`, from one of the two forms of the page.
+pub async fn submit(app: App, visitor: Visitor, asked: Request) -> Result<Response, Error> {
+    let denied = visitor.form.get("_method").and_then(|value| value.as_str()) == Some("delete");
+    decide(app, visitor, asked, !denied).await
+}
+
+pub async fn deny(app: App, visitor: Visitor, asked: Request) -> Result<Response, Error> {
+    decide(app, visitor, asked, false).await
+}
+
+async fn decide(app: App, visitor: Visitor, asked: Request, allowed: bool) -> Result<Response, Error> {
+    let Some(identity) = &visitor.identity else {
+        return Ok(told(&app, &visitor, OauthError::UnconfirmedEmail)?.into_response());
+    };
+    let fields = match asked.0 {
+        Ok(fields) => fields,
+        Err(Error::Oauth(error)) => return Ok(in_json(error, None)),
+        Err(error) => return Err(error),
+    };
+    let state = fields.text("state");
+    let valid = match validate(&app, &fields).await {
+        Ok(valid) => valid,
+        Err(Refusal::Here(error)) => return Ok(in_json(error, state)),
+        Err(Refusal::There { error, redirect_uri, in_fragment }) => {
+            return Ok(sent_back(error, &redirect_uri, in_fragment, state));
+        }
+        Err(Refusal::Failed(error)) => return Err(error),
+    };
+    if forbidden(&app, &identity.user, &valid.application) {
+        return Ok(forbidden_page(&app, &visitor)?.into_response());
+    }
+    if !allowed {
+        return Ok(sent_back(OauthError::AccessDenied, &valid.redirect_uri, valid.in_fragment, state));
+    }
+    let code = code(&app, identity, &valid).await?;
+    Ok(Html::redirect(&leads_to(&valid, &code)).into_response())
+}
+
+/// `/oauth/authorize/native`: a code for somebody who carries it over by hand.
+pub async fn native(app: App, visitor: Visitor, asked: Request) -> Result<Html, Error> {
+    let fields = asked.0?;
+    let page = Native { code: fields.text("code").unwrap_or_default(), demo: app.demo };
+    Ok(Html::page(&app, StatusCode::OK, &page)?.to(&app, &visitor))
+}
+
+/// The order of these lines is that of oauth.md 5.2: the first fault is what is said.
+async fn validate(app: &App, fields: &Fields) -> Result<Valid, Refusal> {
+    let Some(uid) = fields.text("client_id") else { return Err(Refusal::Here(OauthError::Missing("client_id"))) };
+    let known = applications::by_uid(&mut app.db.read().await?, uid).await?;
+    let Some(application) = known else { return Err(Refusal::Here(OauthError::InvalidClient)) };
+    let accepted = fields.text("redirect_uri").and_then(|uri| application.redirect_uris.accept(uri));
+    let Some(redirect_uri) = accepted else { return Err(Refusal::Here(OauthError::InvalidRedirectUri)) };
+
+    let (kind, mode) = (fields.text("response_type"), fields.text("response_mode"));
+    let in_fragment = mode == Some("fragment") || (mode.is_none() && kind == Some("token"));
+    let refused = |error: OauthError| match redirect_uri.is_out_of_band() {
+        true => Refusal::Here(error),
+        false => Refusal::There { error, redirect_uri: redirect_uri.clone(), in_fragment },
+    };
+    match kind {
+        None => return Err(refused(OauthError::Missing("response_type"))),
+        Some("code") => {}
+        Some(_) => return Err(refused(OauthError::UnsupportedResponseType)),
+    }
+    if !matches!(mode, None | Some("query" | "fragment")) {
+        return Err(refused(OauthError::UnsupportedResponseMode));
+    }
+    let scopes = application.scopes_for(fields.text("scope")).ok_or_else(|| refused(OauthError::InvalidScope))?;
+    let challenge = match (fields.text("code_challenge"), fields.text("code_challenge_method")) {
+        (Some(value), method) => {
+            let method = method.and_then(Method::parse);
+            let method = method.ok_or_else(|| refused(OauthError::InvalidCodeChallengeMethod))?;
+            Some(Challenge { method, value: value.to_owned() })
+        }
+        // T20: whoever gets hold of a public application's code could redeem it.
+        (None, _) if !application.confidential && !app.settings.compat.pkce.is_gitlab() => {
+            return Err(refused(OauthError::Missing("code_challenge")));
+        }
+        (None, _) => None,
+    };
+    let kept = |name: &str| fields.text(name).map(str::to_owned);
+    let (state, nonce) = (kept("state"), kept("nonce"));
+    Ok(Valid { application, redirect_uri, in_fragment, state, scopes, challenge, nonce })
+}
+
+/// `disable_admin_oauth_scopes` (oauth.md 5.3).
+fn forbidden(app: &App, user: &User, application: &Application) -> bool {
+    app.settings.oauth.disable_admin_oauth_scopes
+        && user.administrator
+        && !application.trusted
+        && application.reaches_administrators()
+}
+
+/// `gl_auth_type=login`: who only wants to know who somebody is, asks for no more than that (oauth.md 5.1).
+async fn for_sign_in(app: &App, visitor: &Visitor, valid: Valid) -> Result<Valid, Error> {
+    let held = &valid.application.scopes;
+    let has = held.is_empty() || held.contains(Scope::ReadUser);
+    let can_be_given = held.contains(Scope::Api) && app.settings.compat.gl_auth_type.is_gitlab();
+    if !has && can_be_given {
+        let by = visitor.identity.as_ref().map_or_else(tollhouse_domain::audit::By::system, |who| app.by(who));
+        app.perform(&AddReadUser { id: valid.application.id }, &by).await?.into_inner();
+    }
+    if has || can_be_given { Ok(Valid { scopes: Scopes::from([Scope::ReadUser]), ..valid }) } else { Ok(valid) }
+}
+
+/// Whether somebody has answered this very question before, or need not be asked (oauth.md 5.3; T21).
+async fn needs_no_page(app: &App, user: &User, valid: &Valid) -> Result<bool, Error> {
+    if valid.scopes.for_administrators() && !app.settings.compat.admin_scopes.is_gitlab() {
+        return Ok(false);
+    }
+    if valid.application.trusted {
+        return Ok(true);
+    }
+    if !valid.application.confidential {
+        return Ok(false);
+    }
+    let consents = oauth_access_tokens::consents(&mut app.db.read().await?, user.id, valid.application.id).await?;
+    let uri = Some(valid.redirect_uri.as_str());
+    Ok(consents.iter().any(|(scopes, to)| scopes.is_same_set(&valid.scopes) && to.as_deref() == uri))
+}
+
+async fn code(app: &App, identity: &Identity, valid: &Valid) -> Result<String, Error> {
+    let operation = Authorize {
+        application: valid.application.id,
+        user: identity.user.id,
+        redirect_uri: valid.redirect_uri.as_str().to_owned(),
+        scopes: valid.scopes.clone(),
+        challenge: valid.challenge.clone(),
+        nonce: valid.nonce.clone(),
+    };
+    let code = app.perform(&operation, &app.by(identity)).await?.into_inner();
+    Ok(code.reveal().to_owned())
+}
+
+/// Where the browser takes the code.
+fn leads_to(valid: &Valid, code: &str) -> String {
+    if valid.redirect_uri.is_out_of_band() {
+        return format!("/oauth/authorize/native?code={code}");
+    }
+    let pairs: Vec<(&str, &str)> =
+        [("code", code)].into_iter().chain(valid.state.as_deref().map(|state| ("state", state))).collect();
+    valid.redirect_uri.answered(&pairs, valid.in_fragment)
+}
+
+fn sent_back(error: OauthError, to: &RedirectUri, in_fragment: bool, state: Option<&str>) -> Response {
+    if to.is_out_of_band() {
+        return in_json(error, state);
+    }
+    let description = error.description();
+    let pairs: Vec<(&str, &str)> = [("error", error.code()), ("error_description", &description)]
+        .into_iter()
+        .chain(state.map(|state| ("state", state)))
+        .collect();
+    Html::redirect(&to.answered(&pairs, in_fragment)).into_response()
+}
+
+fn in_json(error: OauthError, state: Option<&str>) -> Response {
+    answer(error.status(), error.object().when(state.is_some(), |object| object.field("state", state)))
+}
+
+/// Always 200, and never a redirect: whoever sees it can go no further from here.
+fn told(app: &App, visitor: &Visitor, error: OauthError) -> Result<Html, Error> {
+    let page = Refused { title: "This application asked in the wrong way", text: &error.description(), demo: app.demo };
+    Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor))
+}
+
+fn forbidden_page(app: &App, visitor: &Visitor) -> Result<Html, Error> {
+    let page = Refused {
+        title: "Not for administrators",
+        text: "This server does not let administrators give this application access to their account. Sign in as \
+               somebody else, or ask for the application to be made a trusted one.",
+        demo: app.demo,
+    };
+    Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor))
+}
+
+async fn consent(app: &App, visitor: &Visitor, user: &User, valid: &Valid) -> Result<Html, Error> {
+    let owner = match valid.application.owner {
+        Some(owner) => users::find(&mut app.db.read().await?, owner).await?.map(|owner| owner.name),
+        None => None,
+    };
+    let scopes = valid.scopes.to_string();
+    let challenge = valid.challenge.as_ref();
+    let hidden = [
+        ("client_id", Some(valid.application.uid.as_str())),
+        ("redirect_uri", Some(valid.redirect_uri.as_str())),
+        ("response_type", Some("code")),
+        ("response_mode", Some(if valid.in_fragment { "fragment" } else { "query" })),
+        ("state", valid.state.as_deref()),
+        ("scope", Some(scopes.as_str())),
+        ("nonce", valid.nonce.as_deref()),
+        ("code_challenge", challenge.map(|challenge| challenge.value.as_str())),
+        ("code_challenge_method", challenge.map(|challenge| challenge.method.as_str())),
+    ];
+    let hidden = hidden.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let page = Consent {
+        application: &valid.application.name,
+        owner: owner.as_deref(),
+        registered: &valid.application.created_at.date().to_string(),
+        public: !valid.application.confidential,
+        destination: &valid.redirect_uri.destination(),
+        scopes: valid.scopes.iter().map(|scope| (scope.as_str(), scope.description())).collect(),
+        strong: valid.scopes.for_administrators(),
+        name: &user.name,
+        username: &user.username,
+        hidden,
+        csrf_token: visitor.csrf_token(),
+        demo: app.demo,
+    };
+    let page = Html::page(app, StatusCode::OK, &page)?.form_action(&valid.redirect_uri.form_action());
+    Ok(page.to(app, visitor))
+}
+
+#[derive(Template)]
+#[template(path = "consent.html")]
+struct Consent<'a> {
+    application: &'a str,
+    owner: Option<&'a str>,
+    registered: &'a str,
+    public: bool,
+    destination: &'a str,
+    scopes: Vec<(&'static str, &'static str)>,
+    strong: bool,
+    name: &'a str,
+    username: &'a str,
+    hidden: Vec<(&'static str, &'a str)>,
+    csrf_token: String,
+    demo: bool,
+}
+
+#[derive(Template)]
+#[template(path = "onward.html")]
+struct Onward<'a> {
+    target: &'a str,
+    demo: bool,
+}
+
+#[derive(Template)]
+#[template(path = "native.html")]
+struct Native<'a> {
+    code: &'a str,
+    demo: bool,
+}
+
+#[derive(Template)]
+#[template(path = "failure.html")]
+struct Refused<'a> {
+    title: &'a str,
+    text: &'a str,
+    demo: bool,
+}

@@ -1,0 +1,213 @@
+//! What an OAuth endpoint may refuse with, in one table (RFC 6749 section 5.2, oauth.md section 17).
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::error::Error;
+use crate::json::Object;
+use crate::urls::Urls;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OauthError {
+    /// A parameter that must be there is not.
+    Missing(&'static str),
+    /// A parameter came twice, is no text, or stands where it must not.
+    InvalidRequest,
+    /// Basic and body name different clients, or different secrets.
+    TwoMechanisms,
+    /// Introspection by nobody.
+    NoCaller,
+    InvalidClient,
+    UnauthorizedClient,
+    /// Revocation of a token that is another client's.
+    NotYours,
+    InvalidGrant,
+    InvalidScope,
+    UnsupportedGrantType,
+    UnsupportedResponseType,
+    UnsupportedResponseMode,
+    InvalidRedirectUri,
+    InvalidCodeChallengeMethod,
+    AccessDenied,
+    /// The token that was shown, or asked about.
+    InvalidToken(TokenFault),
+    UnconfirmedEmail,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenFault {
+    Unknown,
+    Expired,
+    Revoked,
+}
+
+impl OauthError {
+    pub const ALL: [Self; 19] = [
+        Self::Missing("code"),
+        Self::InvalidRequest,
+        Self::TwoMechanisms,
+        Self::NoCaller,
+        Self::InvalidClient,
+        Self::UnauthorizedClient,
+        Self::NotYours,
+        Self::InvalidGrant,
+        Self::InvalidScope,
+        Self::UnsupportedGrantType,
+        Self::UnsupportedResponseType,
+        Self::UnsupportedResponseMode,
+        Self::InvalidRedirectUri,
+        Self::InvalidCodeChallengeMethod,
+        Self::AccessDenied,
+        Self::InvalidToken(TokenFault::Unknown),
+        Self::InvalidToken(TokenFault::Expired),
+        Self::InvalidToken(TokenFault::Revoked),
+        Self::UnconfirmedEmail,
+    ];
+
+    /// `error`
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Missing(_) | Self::InvalidRequest | Self::TwoMechanisms | Self::NoCaller => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::UnauthorizedClient | Self::NotYours => "unauthorized_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::InvalidScope => "invalid_scope",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::UnsupportedResponseMode => "unsupported_response_mode",
+            Self::InvalidRedirectUri => "invalid_redirect_uri",
+            Self::InvalidCodeChallengeMethod => "invalid_code_challenge_method",
+            Self::AccessDenied => "access_denied",
+            Self::InvalidToken(_) => "invalid_token",
+            Self::UnconfirmedEmail => "unconfirmed_email",
+        }
+    }
+
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidClient | Self::UnauthorizedClient | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
+            Self::NotYours => StatusCode::FORBIDDEN,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// `error_description`
+    pub fn description(self) -> String {
+        let text = match self {
+            Self::Missing(name) => return format!("Missing required parameter: {name}."),
+            Self::InvalidRequest => {
+                "The request is missing a required parameter, includes an unsupported parameter value, or is \
+                 otherwise malformed."
+            }
+            Self::TwoMechanisms => "The request utilizes more than one mechanism for authenticating the client.",
+            Self::NoCaller => {
+                "Request need to be authorized. Required parameter for authorizing request is missing or invalid."
+            }
+            Self::InvalidClient => {
+                "Client authentication failed due to unknown client, no client authentication included, or \
+                 unsupported authentication method."
+            }
+            Self::UnauthorizedClient => "The client is not authorized to perform this request using this method.",
+            Self::NotYours => "You are not authorized to revoke this token",
+            Self::InvalidGrant => {
+                "The provided authorization grant is invalid, expired, revoked, does not match the redirection URI \
+                 used in the authorization request, or was issued to another client."
+            }
+            Self::InvalidScope => "The requested scope is invalid, unknown, or malformed.",
+            Self::UnsupportedGrantType => "The authorization grant type is not supported by the authorization server.",
+            Self::UnsupportedResponseType => "The authorization server does not support this response type.",
+            Self::UnsupportedResponseMode => "The authorization server does not support this response mode.",
+            Self::InvalidRedirectUri => "The redirect URI included is not valid.",
+            Self::InvalidCodeChallengeMethod => "The code_challenge_method must be one of plain, S256.",
+            Self::AccessDenied => "The resource owner or authorization server denied the request.",
+            Self::InvalidToken(TokenFault::Unknown) => "The access token is invalid",
+            Self::InvalidToken(TokenFault::Expired) => "The access token expired",
+            Self::InvalidToken(TokenFault::Revoked) => "The access token was revoked",
+            Self::UnconfirmedEmail => "Your e-mail address is not confirmed yet. Confirm it, then try again.",
+        };
+        text.to_owned()
+    }
+
+    pub fn challenge(self) -> Option<HeaderValue> {
+        let text = format!(
+            r#"Bearer realm="Doorkeeper", error="{}", error_description="{}""#,
+            self.code(),
+            self.description()
+        );
+        HeaderValue::try_from(text).ok()
+    }
+
+    pub fn object(self) -> Object {
+        Object::default().field("error", self.code()).field("error_description", self.description())
+    }
+
+    pub fn response(self) -> Response {
+        let object = self.object().when(matches!(self, Self::InvalidToken(_)), |o| o.field("state", "unauthorized"));
+        let mut response = answer(self.status(), object);
+        if let Some(challenge) = self.challenge() {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+
+    /// Only the head of it, as userinfo answers.
+    pub fn without_body(self) -> Response {
+        let mut response = self.response();
+        *response.body_mut() = Body::empty();
+        response.headers_mut().remove(header::CONTENT_TYPE);
+        response
+    }
+}
+
+/// Any failure, as an OAuth endpoint says it.
+pub fn render(error: &Error, urls: &Urls) -> Response {
+    if let Error::Oauth(error) = error {
+        return error.response();
+    }
+    let wire = error.wire(urls);
+    let (code, description) = match wire.status.as_u16() {
+        503 => ("temporarily_unavailable", "The authorization server cannot answer now. Try the same again later."),
+        500 => ("server_error", "The authorization server met something it did not expect."),
+        413 => ("invalid_request", "The body of the request is too large."),
+        408 => ("invalid_request", "The body of the request did not come in time."),
+        415 => ("invalid_request", "The body must be a form or JSON."),
+        _ => ("invalid_request", "The request cannot be read."),
+    };
+    let object = Object::default().field("error", code).field("error_description", description);
+    let mut response = answer(wire.status, object);
+    if let Some(seconds) = wire.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// JSON that nobody may keep (RFC 6749 section 5.1).
+pub fn answer(status: StatusCode, object: Object) -> Response {
+    let mut response = (status, Body::from(object.finish())).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_table() {
+        let row =
+            |error: &OauthError| format!("{} {} | {}\n", error.status().as_u16(), error.code(), error.description());
+        let table: String = OauthError::ALL.iter().map(row).collect();
+        assert_eq!(table, include_str!("table.txt"), "a change of wire shows in review");
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_challenge() {
+        let response = OauthError::InvalidGrant.response();
+        let challenge = response.headers().get(header::WWW_AUTHENTICATE).expect("a challenge");
+        assert!(challenge.to_str().expect("text").starts_with(r#"Bearer realm="Doorkeeper", error="invalid_grant""#));
+    }
+}

@@ -1,0 +1,35 @@
+//! `grant_type=authorization_code` (RFC 6749 section 4.1.3, RFC 7636 section 4.5; oauth.md 6.2).
+
+use tollhouse_domain::secret::Digest;
+use tollhouse_store::access_grants;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::oauth::error::OauthError;
+use crate::oauth::token::Granted;
+use crate::oauth::{Call, client};
+use crate::operations::grants::Redeem;
+
+/// Parameters, client, code, address, verifier: the first that is wrong is what is said.
+pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Error> {
+    let code = Digest::of(call.required("code")?.as_bytes());
+    let verifier = call.text("code_verifier");
+    let known = access_grants::find(&mut app.db.read().await?, code).await?;
+    let challenged = known.is_some_and(|grant| grant.challenge.is_some() && grant.redeemed.is_none());
+    if challenged && verifier.is_none() {
+        return Err(OauthError::Missing("code_verifier").into());
+    }
+    let redirect_uri = call.required("redirect_uri")?;
+    let client = client::required(app, call).await?;
+    let operation = Redeem {
+        code,
+        client: client.id,
+        redirect_uri,
+        verifier,
+        lifetime: app.settings.oauth.access_token_lifetime.0,
+        accounts: app.accounts(),
+        gitlab: app.settings.compat.rotation.is_gitlab(),
+    };
+    let issued = app.perform(&operation, &call.by(Some(client.id))).await?.into_inner();
+    Ok((issued.ok_or(OauthError::InvalidGrant)?, Some(client)))
+}

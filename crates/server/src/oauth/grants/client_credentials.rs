@@ -1,0 +1,20 @@
+//! `grant_type=client_credentials` (RFC 6749 section 4.4; oauth.md 6.5): an application speaks for itself.
+
+use crate::app::App;
+use crate::error::Error;
+use crate::oauth::error::OauthError;
+use crate::oauth::token::{Granted, without_a_page};
+use crate::oauth::{Call, client};
+use crate::operations::grants::ForItself;
+
+pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Error> {
+    let client = client::required(app, call).await?;
+    if !client.confidential {
+        return Err(OauthError::InvalidClient.into());
+    }
+    let scopes = without_a_page(app, client.scopes_for(call.text("scope")))?;
+    let lifetime = app.settings.oauth.access_token_lifetime.0;
+    let operation = ForItself { client: client.id, scopes, lifetime };
+    let issued = app.perform(&operation, &call.by(Some(client.id))).await?.into_inner();
+    Ok((issued, Some(client)))
+}

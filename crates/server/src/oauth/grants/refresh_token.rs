@@ -1,0 +1,41 @@
+//! `grant_type=refresh_token` (RFC 6749 section 6; `docs/protocols/rotation.md` section 6).
+
+use tollhouse_domain::secret::Plaintext;
+use tollhouse_domain::token::Standing;
+use tollhouse_store::oauth_access_tokens;
+
+use crate::app::App;
+use crate::error::{Error, settling};
+use crate::oauth::error::OauthError;
+use crate::oauth::token::Granted;
+use crate::oauth::{Call, client};
+use crate::operations::refresh::Refresh;
+use crate::operations::rotation::Rotated;
+
+pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Error> {
+    let presented = Plaintext::new(call.required("refresh_token")?.to_owned());
+    let known = oauth_access_tokens::by_refresh_digest(&mut app.db.read().await?, presented.digest()).await?;
+    let rules = app.rotation();
+    let refused = match known.map(|known| known.standing) {
+        None | Some(Standing::Ended) => true,
+        Some(Standing::Rotated) => rules.gitlab,
+        Some(Standing::Live { .. }) => false,
+    };
+    if refused {
+        return Err(OauthError::InvalidGrant.into());
+    }
+    let client = client::authenticate(app, call).await?;
+    let operation = Refresh {
+        presented,
+        client: client.as_ref().map(|client| client.id),
+        scopes: call.text("scope").or_else(|| call.text("scopes")).map(str::to_owned),
+        lifetime: app.settings.oauth.access_token_lifetime.0,
+        accounts: app.accounts(),
+        rules,
+    };
+    match app.perform(&operation, &call.by(operation.client)).await?.into_inner() {
+        Rotated::Successor(issued) => Ok((issued, client)),
+        Rotated::Wait { until } => Err(settling(until, app.now())),
+        Rotated::Dead => Err(OauthError::InvalidGrant.into()),
+    }
+}

@@ -1,0 +1,40 @@
+//! `id_token` (OpenID Connect Core section 2; oauth.md 9.1).
+
+use tollhouse_domain::application::Application;
+use tollhouse_domain::claims::{IdToken, Person, seconds};
+use tollhouse_domain::id::UserId;
+use tollhouse_domain::scope::Scopes;
+use tollhouse_domain::user::User;
+use tollhouse_store::{members, users};
+
+use crate::app::App;
+use crate::error::Error;
+
+pub(super) async fn made(
+    app: &App,
+    user: UserId,
+    client: Option<&Application>,
+    scopes: &Scopes,
+    nonce: Option<&str>,
+) -> Result<String, Error> {
+    let now = app.now();
+    let mut reader = app.db.read().await?;
+    let user = users::find(&mut reader, user).await?.ok_or(Error::Internal)?;
+    let groups = members::groups_of(&mut reader, user.id, now).await?;
+    drop(reader);
+    let claims = IdToken {
+        iss: app.urls.base(),
+        aud: client.map_or("", |client| client.uid.as_str()),
+        exp: seconds(now + app.settings.oauth.id_token_lifetime.0),
+        iat: seconds(now),
+        nonce,
+        auth_time: user.current_sign_in_at.map(seconds),
+        person: person(app, &user, scopes).await?,
+        groups_direct: groups.iter().filter(|group| group.direct).map(|group| group.full_path.as_str()).collect(),
+    };
+    app.keys().await?.sign(&claims).await
+}
+
+pub(super) async fn person(app: &App, user: &User, scopes: &Scopes) -> Result<Person, Error> {
+    Ok(Person::new(user, scopes, app.urls.base(), app.keys().await?.pepper()))
+}

@@ -1,0 +1,68 @@
+//! `POST /oauth/introspect` (RFC 7662; oauth.md 8.2).
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use tollhouse_domain::application::Application;
+use tollhouse_domain::claims::seconds;
+use tollhouse_domain::secret::Digest;
+use tollhouse_store::applications;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::json::Object;
+use crate::oauth::error::{OauthError, TokenFault, answer};
+use crate::oauth::{Call, client, token_info};
+
+pub async fn introspect(app: App, call: Call) -> Result<Response, Error> {
+    let asked = call.text("token").map(|token| Digest::of(token.as_bytes()));
+    match client::authenticate(&app, &call).await? {
+        Some(client) => {
+            let found = match asked {
+                Some(digest) => token_info::known(&app, digest, true).await?,
+                None => None,
+            };
+            let own = found.filter(|known| known.token.application.is_none_or(|id| id == client.id));
+            Ok(told(own, Some(&client)))
+        }
+        None => by_bearer(&app, &call, asked).await,
+    }
+}
+
+/// A token of the same application asks about another one.
+async fn by_bearer(app: &App, call: &Call, asked: Option<Digest>) -> Result<Response, Error> {
+    let refused = || Error::Oauth(OauthError::InvalidToken(TokenFault::Unknown));
+    let shown = call.shown();
+    let bearer = shown.bearer().and_then(|secret| secret.digest());
+    let caller = match bearer {
+        Some(digest) => token_info::known(app, digest, false).await?,
+        None => None,
+    };
+    let caller = caller.ok_or(OauthError::NoCaller)?;
+    if !caller.active {
+        return Err(refused());
+    }
+    let application = caller.token.application.ok_or_else(refused)?;
+    let asked = asked.ok_or_else(refused)?;
+    let found = token_info::known(app, asked, true).await?.ok_or_else(refused)?;
+    if found.token.application != Some(application) || found.token.id == caller.token.id {
+        return Err(refused());
+    }
+    let application = applications::find(&mut app.db.read().await?, application).await?;
+    Ok(told(Some(found), application.as_ref()))
+}
+
+fn told(found: Option<token_info::Known>, client: Option<&Application>) -> Response {
+    let Some(known) = found.filter(|known| known.active) else {
+        return answer(StatusCode::OK, Object::default().field("active", false));
+    };
+    let token = known.token;
+    let uid = client.filter(|client| token.application == Some(client.id)).map(|client| client.uid.as_str());
+    let object = Object::default()
+        .field("active", true)
+        .field("scope", token.scopes.to_string())
+        .field("client_id", uid)
+        .field("token_type", "Bearer")
+        .field("exp", seconds(token.expires_at))
+        .field("iat", seconds(token.created_at));
+    answer(StatusCode::OK, object)
+}

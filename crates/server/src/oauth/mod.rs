@@ -1,0 +1,151 @@
+//! OAuth 2.0 and OpenID Connect: one file for each endpoint and each grant, in the order of the RFC. They translate;
+//! what is done is in `operations`.
+
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::Response;
+use serde_json::{Map, Value};
+use tollhouse_auth::shown::Shown;
+use tollhouse_domain::audit::By;
+use tollhouse_domain::id::ApplicationId;
+
+use crate::app::App;
+use crate::asked::Asked;
+use crate::error::Error;
+use crate::json::Object;
+use crate::oauth::error::{OauthError, answer};
+
+pub mod authorize;
+pub mod client;
+pub mod discovery;
+pub mod error;
+mod grants;
+pub mod id_token;
+pub mod introspect;
+pub mod revoke;
+pub mod token;
+pub mod token_info;
+pub mod userinfo;
+
+/// A request to an endpoint that programs use.
+pub struct Call {
+    asked: Asked,
+    fields: Fields,
+}
+
+impl Call {
+    pub fn read(app: &App, asked: Asked) -> Result<Self, Error> {
+        // T19: what stands in a URL stands in the logs of everything on the way.
+        let strict = !app.settings.compat.query_secrets.is_gitlab() && asked.parts.method == Method::POST;
+        let query = asked.parts.uri.query().unwrap_or_default();
+        let named = |(name, _): (std::borrow::Cow<'_, str>, _)| SECRETS.contains(&root(&name));
+        if strict && form_urlencoded::parse(query.as_bytes()).any(named) {
+            return Err(OauthError::InvalidRequest.into());
+        }
+        let fields = Fields::read(&asked)?;
+        Ok(Self { asked, fields })
+    }
+
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.fields.text(name)
+    }
+
+    pub fn required(&self, name: &'static str) -> Result<&str, Error> {
+        self.text(name).ok_or(Error::Oauth(OauthError::Missing(name)))
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        &self.asked.parts.headers
+    }
+
+    /// Every place where a token may stand.
+    pub fn shown(&self) -> Shown<'_> {
+        let shown = Shown::in_head(&self.asked.parts, self.asked.peer);
+        match &self.asked.body {
+            Some(body) => shown.and_in_body(body),
+            None => shown,
+        }
+    }
+
+    pub fn by(&self, client: Option<ApplicationId>) -> By {
+        By::application(client, self.asked.peer)
+    }
+
+    pub fn address(&self) -> Option<std::net::IpAddr> {
+        self.asked.peer
+    }
+}
+
+/// The parameters of a request, each a text that came once. Blank is absent.
+#[derive(Debug, Default)]
+pub struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// RFC 6749 section 3.1 and 3.2: no parameter comes twice.
+    pub fn read(asked: &Asked) -> Result<Self, Error> {
+        let query = asked.parts.uri.query().unwrap_or_default();
+        if asked.repeats || crate::asked::repeats(query.as_bytes()) {
+            return Err(OauthError::InvalidRequest.into());
+        }
+        let fields = asked.parameters()?;
+        let text = |name: &&str| matches!(fields.get(*name), None | Some(Value::String(_) | Value::Null));
+        if !KNOWN.iter().all(text) {
+            return Err(OauthError::InvalidRequest.into());
+        }
+        Ok(Self(fields.clone()))
+    }
+
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.0.get(name) {
+            Some(Value::String(text)) if !text.trim().is_empty() => Some(text),
+            _ => None,
+        }
+    }
+}
+
+fn root(name: &str) -> &str {
+    name.split('[').next().unwrap_or(name)
+}
+
+/// `{}`
+fn nothing() -> Response {
+    answer(StatusCode::OK, Object::default())
+}
+
+/// What anybody on the way may keep (oauth.md 10.2).
+fn kept_for_a_day(mut response: Response) -> Response {
+    let value = header::HeaderValue::from_static("max-age=86400, public, must-revalidate, no-transform");
+    response.headers_mut().insert(header::CACHE_CONTROL, value);
+    response.headers_mut().remove(header::PRAGMA);
+    response
+}
+
+const SECRETS: [&str; 7] =
+    ["client_secret", "password", "code", "refresh_token", "code_verifier", "token", "device_code"];
+
+/// Everything an OAuth endpoint reads.
+const KNOWN: [&str; 24] = [
+    "client_id",
+    "client_secret",
+    "grant_type",
+    "response_type",
+    "response_mode",
+    "redirect_uri",
+    "scope",
+    "scopes",
+    "state",
+    "nonce",
+    "prompt",
+    "max_age",
+    "code",
+    "code_verifier",
+    "code_challenge",
+    "code_challenge_method",
+    "refresh_token",
+    "username",
+    "password",
+    "token",
+    "token_type_hint",
+    "access_token",
+    "bearer_token",
+    "gl_auth_type",
+];

@@ -1,0 +1,53 @@
+//! `POST /oauth/token` (oauth.md section 6): which grant, and the answer that all of them have.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use tollhouse_domain::application::Application;
+use tollhouse_domain::scope::{Scope, Scopes};
+
+use crate::app::App;
+use crate::error::Error;
+use crate::json::Object;
+use crate::oauth::error::{OauthError, answer};
+use crate::oauth::grants::{authorization_code, client_credentials, password, refresh_token};
+use crate::oauth::{Call, id_token};
+use crate::operations::grants::Issued;
+
+pub async fn issue(app: App, call: Call) -> Result<Response, Error> {
+    let (issued, client) = match call.required("grant_type")? {
+        "authorization_code" => authorization_code::grant(&app, &call).await?,
+        "refresh_token" => refresh_token::grant(&app, &call).await?,
+        "client_credentials" => client_credentials::grant(&app, &call).await?,
+        "password" if app.settings.oauth.password_grant => password::grant(&app, &call).await?,
+        _ => return Err(OauthError::UnsupportedGrantType.into()),
+    };
+    let (token, scopes) = (&issued.token, &issued.token.scopes);
+    app.auth.welcome(issued.access.digest());
+    let id_token = match token.user {
+        Some(user) if scopes.contains(Scope::Openid) => {
+            Some(id_token::made(&app, user, client.as_ref(), scopes, issued.nonce.as_deref()).await?)
+        }
+        _ => None,
+    };
+    let object = Object::default()
+        .field("access_token", issued.access.reveal())
+        .field("token_type", "Bearer")
+        .field("expires_in", token.expires_in(app.now()))
+        .when(issued.refresh.is_some(), |o| o.field("refresh_token", issued.refresh.as_ref().map(|r| r.reveal())))
+        .when(!scopes.is_empty(), |o| o.field("scope", scopes.to_string()))
+        .field("created_at", tollhouse_domain::claims::seconds(token.created_at))
+        .when(id_token.is_some(), |o| o.field("id_token", &id_token));
+    Ok(answer(StatusCode::OK, object))
+}
+
+/// What was granted, and to which client.
+pub(super) type Granted = (Issued, Option<Application>);
+
+/// The scopes of a grant that nobody was shown a page for: none that only administrators may hold (T21).
+pub(super) fn without_a_page(app: &App, scopes: Option<Scopes>) -> Result<Scopes, Error> {
+    let scopes = scopes.ok_or(OauthError::InvalidScope)?;
+    if scopes.for_administrators() && !app.settings.compat.admin_scopes.is_gitlab() {
+        return Err(OauthError::InvalidScope.into());
+    }
+    Ok(scopes)
+}

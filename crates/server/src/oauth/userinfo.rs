@@ -1,0 +1,43 @@
+//! `GET|POST /oauth/userinfo` (OpenID Connect Core section 5.3; oauth.md 9.2).
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use tollhouse_domain::claims::UserInfo;
+use tollhouse_domain::lookup::Credential;
+use tollhouse_domain::scope::Scope;
+use tollhouse_domain::token::Standing;
+use tollhouse_store::members;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::oauth::error::{OauthError, TokenFault, answer};
+use crate::oauth::{Call, id_token};
+
+pub async fn show(app: App, call: Call) -> Result<Response, Error> {
+    match told(&app, &call).await {
+        // The wire has only the head of it.
+        Err(Error::Oauth(error)) => Ok(error.without_body()),
+        told => told,
+    }
+}
+
+async fn told(app: &App, call: &Call) -> Result<Response, Error> {
+    let fault = |fault| Error::Oauth(OauthError::InvalidToken(fault));
+    let now = app.now();
+    let record = app.auth.oauth_token(&call.shown(), now).await?.ok_or_else(|| fault(TokenFault::Unknown))?;
+    let Credential::OauthAccessToken(token) = &record.credential else { return Err(fault(TokenFault::Unknown)) };
+    if !matches!(token.standing, Standing::Live { .. }) {
+        return Err(fault(TokenFault::Revoked));
+    }
+    if token.dead_from.is_some_and(|at| at <= now) {
+        return Err(fault(TokenFault::Expired));
+    }
+    let owner = record.owner.filter(|owner| owner.may_use_api(now, app.accounts()).is_ok());
+    let owner = owner.ok_or_else(|| fault(TokenFault::Unknown))?;
+    if !token.scopes.contains(Scope::Openid) {
+        return Ok(StatusCode::FORBIDDEN.into_response());
+    }
+    let groups = members::groups_of(&mut app.db.read().await?, owner.id, now).await?;
+    let person = id_token::person(app, &owner, &token.scopes).await?;
+    Ok(answer(StatusCode::OK, crate::json::Object::from_map(&UserInfo::new(person, &groups))?))
+}

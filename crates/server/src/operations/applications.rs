@@ -1,0 +1,140 @@
+//! OAuth applications: registered, given a new secret, removed.
+
+use tollhouse_domain::application::Application;
+use tollhouse_domain::audit::{Audit, Target};
+use tollhouse_domain::id::{ApplicationId, UserId};
+use tollhouse_domain::redirect::RedirectUris;
+use tollhouse_domain::scope::{Scope, Scopes};
+use tollhouse_domain::secret::Plaintext;
+use tollhouse_domain::text::deceives;
+use tollhouse_domain::time::Timestamp;
+use tollhouse_store::applications;
+use tollhouse_store::tx::{Change, Tx};
+
+use crate::error::{Error, Thing};
+use crate::operations::{Failed, Operation};
+
+#[derive(Clone, Debug)]
+pub struct Create {
+    pub name: String,
+    /// One or more, separated by white space.
+    pub redirect_uri: String,
+    /// Separated by white space; none: any scope of the server.
+    pub scopes: String,
+    pub confidential: bool,
+    pub trusted: bool,
+    /// `None`: it belongs to the instance.
+    pub owner: Option<UserId>,
+}
+
+/// An application with the secret that is shown once.
+#[derive(Clone, Debug)]
+pub struct Created {
+    pub application: Application,
+    pub secret: Plaintext,
+}
+
+impl Operation for Create {
+    type Output = Created;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
+        let mut faults = Vec::new();
+        if self.name.trim().is_empty() {
+            faults.push(("name", "can't be blank"));
+        } else if self.name.chars().count() > LONGEST_NAME {
+            faults.push(("name", "is too long (maximum is 255 characters)"));
+        } else if deceives(&self.name) {
+            faults.push(("name", "can't hold control characters"));
+        }
+        let redirect_uris = RedirectUris::parse(&self.redirect_uri);
+        if let Err(fault) = &redirect_uris {
+            faults.push(("redirect_uri", fault.sentence()));
+        }
+        let scopes: Option<Scopes> = self.scopes.split_whitespace().map(Scope::parse).collect();
+        if scopes.is_none() {
+            faults.push(("scopes", "doesn't match configured on the server."));
+        }
+        let (Ok(redirect_uris), Some(scopes), true) = (redirect_uris, scopes, faults.is_empty()) else {
+            return Err(Error::Invalid(faults).into());
+        };
+        let (uid, secret) = (Plaintext::hex(), Plaintext::application_secret());
+        let new = applications::New {
+            uid: uid.reveal(),
+            secret: secret.digest(),
+            name: &self.name,
+            redirect_uris: &redirect_uris,
+            scopes: &scopes,
+            confidential: self.confidential,
+            trusted: self.trusted,
+            owner: self.owner,
+        };
+        let id = applications::insert(tx, &new, now).await?;
+        let application = applications::find(tx, id).await?.ok_or(Error::Internal)?;
+        let kind = if self.confidential { "confidential" } else { "public" };
+        let audit = Audit::new("application.created", target(id)).with(format!("{kind}, {}", application.scopes));
+        Ok(Change::new(Created { application, secret }, [audit]))
+    }
+}
+
+/// Removes an application, with every code and token it was given.
+#[derive(Clone, Copy, Debug)]
+pub struct Delete {
+    pub id: ApplicationId,
+}
+
+impl Operation for Delete {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
+        if !applications::remove(tx, self.id).await? {
+            return Err(Error::NotFound(Thing::Application).into());
+        }
+        Ok(Change::new((), [Audit::new("application.deleted", target(self.id))]))
+    }
+}
+
+/// A new secret; the old one stops at once, tokens go on.
+#[derive(Clone, Copy, Debug)]
+pub struct RenewSecret {
+    pub id: ApplicationId,
+}
+
+impl Operation for RenewSecret {
+    type Output = Created;
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
+        let secret = Plaintext::application_secret();
+        if !applications::set_secret(tx, self.id, secret.digest(), now).await? {
+            return Err(Error::NotFound(Thing::Application).into());
+        }
+        let application = applications::find(tx, self.id).await?.ok_or(Error::NotFound(Thing::Application))?;
+        let audit = Audit::new("application.secret_renewed", target(self.id));
+        Ok(Change::new(Created { application, secret }, [audit]))
+    }
+}
+
+/// `compat.gl_auth_type = "gitlab"`: a sign-in asks for `read_user`, and an application that may do more is given it
+/// for that (oauth.md 5.1).
+#[derive(Clone, Copy, Debug)]
+pub struct AddReadUser {
+    pub id: ApplicationId,
+}
+
+impl Operation for AddReadUser {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        let application = applications::find(tx, self.id).await?.ok_or(Error::NotFound(Thing::Application))?;
+        let scopes: Scopes = application.scopes.iter().chain([Scope::ReadUser]).collect();
+        applications::set_scopes(tx, self.id, &scopes, now).await?;
+        Ok(Change::new((), [Audit::new("application.scopes_added", target(self.id)).with("read_user")]))
+    }
+}
+
+fn target(id: ApplicationId) -> Target {
+    Target::new("application", id.0)
+}
+
+const LONGEST_NAME: usize = 255;

@@ -1,0 +1,254 @@
+//! A person allows an application to act for them, and the application gets its first tokens: by a code, by a
+//! password, or for itself. What keeps them going is in `refresh`.
+
+use std::time::Duration;
+
+use tollhouse_domain::audit::{Audit, Target};
+use tollhouse_domain::grant::{AccessGrant, CODE_LIFETIME, CODE_REPEAT, OauthAccessToken, Redemption};
+use tollhouse_domain::id::{ApplicationId, FamilyId, UserId};
+use tollhouse_domain::pkce::Challenge;
+use tollhouse_domain::scope::Scopes;
+use tollhouse_domain::secret::{Digest, Plaintext};
+use tollhouse_domain::time::Timestamp;
+use tollhouse_domain::user::{AccountRules, AccountState};
+use tollhouse_store::error::Error as StoreError;
+use tollhouse_store::token_families::{self, EndReason};
+use tollhouse_store::tx::{Change, Tx};
+use tollhouse_store::{access_grants, applications, oauth_access_tokens, users};
+
+use crate::error::Error;
+use crate::oauth::error::OauthError;
+use crate::operations::{Failed, Operation};
+
+/// A code for an application that somebody allowed to act for them.
+pub struct Authorize {
+    pub application: ApplicationId,
+    pub user: UserId,
+    pub redirect_uri: String,
+    pub scopes: Scopes,
+    pub challenge: Option<Challenge>,
+    pub nonce: Option<String>,
+}
+
+impl Operation for Authorize {
+    /// The code, which is shown once.
+    type Output = Plaintext;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Plaintext>, Failed> {
+        let grant = AccessGrant {
+            application: self.application,
+            user: self.user,
+            redirect_uri: self.redirect_uri.clone(),
+            scopes: self.scopes.clone(),
+            challenge: self.challenge.clone(),
+            nonce: self.nonce.clone(),
+            expires_at: now + CODE_LIFETIME,
+            redeemed: None,
+        };
+        if applications::find(tx, self.application).await?.is_none() {
+            return Err(Error::Oauth(OauthError::InvalidClient).into());
+        }
+        let code = Plaintext::hex();
+        access_grants::insert(tx, code.digest(), &grant, now).await?;
+        let audit = Audit::new("oauth.authorized", Target::new("application", self.application.0));
+        Ok(Change::new(code, [audit.with(format!("{} for user {}", self.scopes, self.user))]))
+    }
+}
+
+/// An access token, and what comes with it. The secrets are shown once.
+pub struct Issued {
+    pub token: OauthAccessToken,
+    pub access: Plaintext,
+    /// Not for what an application gets for itself.
+    pub refresh: Option<Plaintext>,
+    /// What the request for the code asked to find in the `id_token`.
+    pub nonce: Option<String>,
+}
+
+/// What is about to be given.
+pub struct Fresh<'a> {
+    pub application: Option<ApplicationId>,
+    pub user: Option<UserId>,
+    pub scopes: &'a Scopes,
+    pub redirect_uri: Option<&'a str>,
+    pub lifetime: Duration,
+}
+
+/// Begins a family with its first token.
+async fn begin(tx: &mut Tx, fresh: &Fresh<'_>, now: Timestamp) -> Result<Issued, Failed> {
+    let family = token_families::insert(tx).await?;
+    let access = Plaintext::hex();
+    let refresh = fresh.user.map(|_| Plaintext::hex());
+    let expires_at = now + fresh.lifetime;
+    let new = oauth_access_tokens::New {
+        family,
+        previous: None,
+        digest: access.digest(),
+        refresh: refresh.as_ref().map(Plaintext::digest),
+        application: fresh.application,
+        user: fresh.user,
+        scopes: fresh.scopes,
+        redirect_uri: fresh.redirect_uri,
+        expires_at,
+    };
+    let id = oauth_access_tokens::insert(tx, &new, now).await?;
+    token_families::begin(tx, family, id, now).await?;
+    let token = OauthAccessToken {
+        id,
+        family_id: family,
+        previous_id: None,
+        application: fresh.application,
+        user: fresh.user,
+        scopes: fresh.scopes.clone(),
+        redirect_uri: fresh.redirect_uri.map(str::to_owned),
+        created_at: now,
+        expires_at,
+    };
+    Ok(Issued { token, access, refresh, nonce: None })
+}
+
+fn created(issued: Issued) -> Change<Issued> {
+    let target = Target::new("oauth_access_token", issued.token.id.0);
+    let whom = issued.token.user.map_or_else(|| "nobody".to_owned(), |user| format!("user {user}"));
+    let detail = format!("{} for {whom}", issued.token.scopes);
+    Change::new(issued, [Audit::new("token.created", target).with(detail)])
+}
+
+/// An authenticated client presents a code (oauth.md 6.2).
+pub struct Redeem<'a> {
+    pub code: Digest,
+    pub client: ApplicationId,
+    pub redirect_uri: &'a str,
+    pub verifier: Option<&'a str>,
+    pub lifetime: Duration,
+    pub accounts: AccountRules,
+    /// `compat.rotation = "gitlab"`: nothing ever dies by a repeat.
+    pub gitlab: bool,
+}
+
+impl Operation for Redeem<'_> {
+    /// `None`: refused, whatever else happened.
+    type Output = Option<Issued>;
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Option<Issued>>, Failed> {
+        let Some(grant) = access_grants::find(tx, self.code).await? else { return Ok(Change::nothing(None)) };
+        let repeat = (!self.gitlab).then_some(CODE_REPEAT);
+        match grant.redeem(self.client, self.redirect_uri, self.verifier, repeat, now) {
+            Redemption::Refuse => Ok(Change::nothing(None)),
+            Redemption::Reuse(family) => end_reused(tx, family, now).await,
+            Redemption::Accept => {
+                tx.room_to_grow()?;
+                let user = users::find(tx, grant.user).await?;
+                if user.is_none_or(|user| user.may_use_api(now, self.accounts).is_err()) {
+                    return Ok(Change::nothing(None));
+                }
+                let fresh = Fresh {
+                    application: Some(grant.application),
+                    user: Some(grant.user),
+                    scopes: &grant.scopes,
+                    redirect_uri: Some(&grant.redirect_uri),
+                    lifetime: self.lifetime,
+                };
+                let issued = begin(tx, &fresh, now).await?;
+                if !access_grants::redeem(tx, self.code, issued.token.family_id, now).await? {
+                    return Err(StoreError::Clash.into());
+                }
+                let issued = Issued { nonce: grant.nonce, ..issued };
+                let target = Target::new("oauth_access_token", issued.token.id.0);
+                let detail = format!("{} for user {}", grant.scopes, grant.user);
+                Ok(Change::new(Some(issued), [Audit::new("token.created", target).with(detail)]))
+            }
+        }
+    }
+}
+
+/// RFC 6749 section 4.1.2: whoever presents a code a second time may not be whom it was sent to.
+async fn end_reused(tx: &mut Tx, family: FamilyId, now: Timestamp) -> Result<Change<Option<Issued>>, Failed> {
+    if token_families::end(tx, family, EndReason::Theft, now).await? {
+        let audit = Audit::new("code.reuse_detected", Target::new("token_family", family.0));
+        return Ok(Change::new(None, [audit]));
+    }
+    Ok(Change::nothing(None))
+}
+
+/// An application gets a token for itself (RFC 6749 section 4.4).
+pub struct ForItself {
+    pub client: ApplicationId,
+    pub scopes: Scopes,
+    pub lifetime: Duration,
+}
+
+impl Operation for ForItself {
+    type Output = Issued;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Issued>, Failed> {
+        if applications::find(tx, self.client).await?.is_none() {
+            return Err(Error::Oauth(OauthError::InvalidClient).into());
+        }
+        let fresh = Fresh {
+            application: Some(self.client),
+            user: None,
+            scopes: &self.scopes,
+            redirect_uri: None,
+            lifetime: self.lifetime,
+        };
+        Ok(created(begin(tx, &fresh, now).await?))
+    }
+}
+
+/// Somebody's password was right (RFC 6749 section 4.3).
+pub struct ByPassword {
+    pub client: Option<ApplicationId>,
+    pub user: UserId,
+    /// Password digest and state that were looked at. Hashing takes time, and both may have changed meanwhile.
+    pub seen: (String, AccountState),
+    pub scopes: Scopes,
+    pub lifetime: Duration,
+}
+
+impl Operation for ByPassword {
+    /// `None`: it is no longer as it was seen.
+    type Output = Option<Issued>;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Option<Issued>>, Failed> {
+        if !users::verified(tx, self.user, (&self.seen.0, self.seen.1)).await? {
+            return Ok(Change::nothing(None));
+        }
+        if let Some(client) = self.client
+            && applications::find(tx, client).await?.is_none()
+        {
+            return Err(Error::Oauth(OauthError::InvalidClient).into());
+        }
+        let fresh = Fresh {
+            application: self.client,
+            user: Some(self.user),
+            scopes: &self.scopes,
+            redirect_uri: None,
+            lifetime: self.lifetime,
+        };
+        let issued = begin(tx, &fresh, now).await?;
+        let target = Target::new("oauth_access_token", issued.token.id.0);
+        let detail = format!("{} for user {} by password", self.scopes, self.user);
+        Ok(Change::new(Some(issued), [Audit::new("token.created", target).with(detail)]))
+    }
+}
+
+/// Ends the family of an OAuth token, whichever of its secrets was shown (rotation.md rule 12).
+#[derive(Clone, Copy, Debug)]
+pub struct Revoke {
+    pub family: FamilyId,
+}
+
+impl Operation for Revoke {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        if token_families::end(tx, self.family, EndReason::Revoked, now).await? {
+            let audit = Audit::new("token.revoked", Target::new("token_family", self.family.0));
+            return Ok(Change::new((), [audit]));
+        }
+        Ok(Change::nothing(()))
+    }
+}

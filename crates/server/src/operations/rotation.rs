@@ -1,0 +1,152 @@
+//! A secret is presented for rotation, and its holder is given a successor (`docs/protocols/rotation.md`).
+//!
+//! [`tollhouse_domain::rotation::decide`] says what is to happen; here it happens, by compare and set. Whoever loses
+//! a race decides again. Personal access tokens and OAuth refresh tokens differ in what a successor is, and in
+//! nothing else.
+
+use tollhouse_domain::audit::{Audit, Target};
+use tollhouse_domain::id::GenerationId;
+use tollhouse_domain::rotation::{Outcome, Settings, decide};
+use tollhouse_domain::secret::random;
+use tollhouse_domain::time::Timestamp;
+use tollhouse_store::audit_events;
+use tollhouse_store::error::Error as StoreError;
+use tollhouse_store::token_families::{self, EndReason, Generation, Kind};
+use tollhouse_store::tx::{Change, Tx};
+
+use crate::error::Error;
+use crate::operations::Failed;
+
+/// What a successor is.
+pub trait Line: Sync {
+    const KIND: Kind;
+    type Successor: Send + 'static;
+
+    /// Makes one. Without a salt its secret is chance, and cannot be told again.
+    fn succeed(
+        &self,
+        tx: &mut Tx,
+        salt: Option<&[u8; 32]>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(GenerationId, Self::Successor), Failed>> + Send;
+
+    /// The one there is, told again; `None`: what was derived is not the head.
+    fn repeat(
+        &self,
+        tx: &mut Tx,
+        head: GenerationId,
+        salt: &[u8; 32],
+    ) -> impl Future<Output = Result<Option<Self::Successor>, Failed>> + Send;
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub settings: Settings,
+    /// `compat.rotation = "gitlab"`: no salts, so no repeats.
+    pub gitlab: bool,
+}
+
+/// What the presenter is told.
+pub enum Rotated<S> {
+    Successor(S),
+    /// Not now (rule 4).
+    Wait {
+        until: Timestamp,
+    },
+    /// The family has ended, before or by this very attempt.
+    Dead,
+}
+
+pub async fn rotate<L: Line>(
+    line: &L,
+    tx: &mut Tx,
+    presented: &Generation,
+    rules: Rules,
+    now: Timestamp,
+) -> Result<Change<Rotated<L::Successor>>, Failed> {
+    #[cfg(feature = "faults")]
+    let rules = broken(rules, tx.bug());
+    match decide(presented.presented, rules.settings, now) {
+        Outcome::New => succeed(line, tx, presented, rules, false, now).await,
+        // Without repeats everything but the head is refused.
+        _ if rules.gitlab => Ok(Change::nothing(Rotated::Dead)),
+        Outcome::Replace => succeed(line, tx, presented, rules, true, now).await,
+        Outcome::Same => repeat(line, tx, presented, now).await,
+        Outcome::Wait { until } => Ok(Change::nothing(Rotated::Wait { until })),
+        Outcome::Refuse => Ok(Change::nothing(Rotated::Dead)),
+        Outcome::Theft => {
+            if !token_families::end(tx, presented.family, EndReason::Theft, now).await? {
+                return Err(StoreError::Clash.into());
+            }
+            let before = audit_events::last_address(tx, "token_family", presented.family.0).await?;
+            let before = before.unwrap_or_else(|| "unknown".to_owned());
+            let detail = format!("generation {}; its family was last rotated from {before}", presented.id);
+            Ok(Change::new(Rotated::Dead, [audit("token.reuse_detected", presented).with(detail)]))
+        }
+    }
+}
+
+/// Rules 2 and 5.
+async fn succeed<L: Line>(
+    line: &L,
+    tx: &mut Tx,
+    old: &Generation,
+    rules: Rules,
+    replace: bool,
+    now: Timestamp,
+) -> Result<Change<Rotated<L::Successor>>, Failed> {
+    tx.room_to_grow()?;
+    let salt: Option<[u8; 32]> = (!rules.gitlab).then(random);
+    let (id, successor) = line.succeed(tx, salt.as_ref(), now).await?;
+    let head = old.head.unwrap_or(old.id);
+    // Family before token, always, so that two of these cannot block each other.
+    let won = match replace {
+        true => token_families::replace_unused(tx, old.family, head, id).await?,
+        false => token_families::advance(tx, old.family, head, id).await?,
+    };
+    let won = won && token_families::set_rotated(tx, L::KIND, old, salt.as_ref(), now).await?;
+    if !won {
+        return Err(StoreError::Clash.into());
+    }
+    if replace {
+        token_families::set_replaced(tx, L::KIND, head, now).await?;
+    }
+    let event = if replace { "token.successor_replaced" } else { "token.rotated" };
+    let audit = audit(event, old).with(format!("generation {} to {id}", old.id));
+    Ok(Change::new(Rotated::Successor(successor), [audit]))
+}
+
+/// Rules 3 and 10: the same successor again, whether it was used or not.
+async fn repeat<L: Line>(
+    line: &L,
+    tx: &mut Tx,
+    old: &Generation,
+    now: Timestamp,
+) -> Result<Change<Rotated<L::Successor>>, Failed> {
+    let (Some(head), Some(salt)) = (old.head, old.salt) else {
+        return Err(Error::Unavailable.into());
+    };
+    let Some(successor) = line.repeat(tx, head, &salt).await? else { return Err(StoreError::Clash.into()) };
+    if !token_families::set_handed(tx, L::KIND, old.id, &salt, now).await? {
+        return Err(StoreError::Clash.into());
+    }
+    let audit = audit("token.rotation_repeated", old).with(format!("generation {}", old.id));
+    Ok(Change::new(Rotated::Successor(successor), [audit]))
+}
+
+fn audit(event: &'static str, generation: &Generation) -> Audit {
+    Audit::new(event, Target::new("token_family", generation.family.0))
+}
+
+/// The rules with one of them left out, for the model that must notice it.
+#[cfg(feature = "faults")]
+fn broken(mut rules: Rules, bug: Option<tollhouse_store::faults::Bug>) -> Rules {
+    use std::time::Duration;
+    use tollhouse_store::faults::Bug;
+    match bug {
+        Some(Bug::NoWindow) => rules.settings.window = Duration::ZERO,
+        Some(Bug::NoSettle) => rules.settings.settle = Duration::ZERO,
+        Some(Bug::BlindUpdate | Bug::None) | None => {}
+    }
+    rules
+}

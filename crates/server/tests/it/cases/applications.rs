@@ -1,0 +1,641 @@
+//! OAuth applications by the API (rest-api.md section 5): made, listed, given a new secret, deleted.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tollhouse::operations::applications::{self, Delete};
+use tollhouse_domain::id::ApplicationId;
+use tollhouse_domain::scope::Scope;
+use tollhouse_store::faults::Fault;
+
+use crate::oauth::{CALLBACK, Client, create, encoded, is_error, tokens};
+use crate::town::{Ask, M401, Reply, Town};
+
+cases![
+    app_001_made,
+    app_002_a_redirect_uri_without_a_host,
+    app_003_a_redirect_uri_that_runs,
+    app_004_without_a_name,
+    app_005_without_a_redirect_uri,
+    app_006_without_scopes,
+    app_007_with_blank_scopes,
+    app_008_with_unknown_scopes,
+    app_009_scopes_in_their_order,
+    app_010_confidential_null,
+    app_011_made_by_others,
+    app_012_the_list,
+    app_013_deleted,
+    app_014_a_renewed_secret,
+    app_015_an_unknown_one_renewed,
+    auth_124_an_administrators_token,
+    auth_187_a_scope_is_not_a_right,
+    scopes_of_administrators_tokens,
+    by_every_kind_of_credential,
+    a_public_one,
+    forms_and_queries_too,
+    nothing_blank_and_of_the_wrong_kind,
+    redirect_uris_as_they_can_be_registered,
+    what_cannot_be_stored_or_is_too_much,
+    numbers_that_are_none,
+    somebodys_own_application_is_not_here,
+    t21_names_that_mislead,
+    a_deleted_application_takes_its_tokens_along,
+    a_deletion_that_the_storage_refuses,
+    a_deletion_whose_reply_was_lost,
+    a_renewed_secret_leaves_tokens_alone,
+    thirty_renewals_at_once,
+    deleted_while_its_secret_is_renewed,
+    the_trail_has_no_secret,
+];
+
+const PATH: &str = "/api/v4/applications";
+const FORBIDDEN: &str = r#"{"message":"403 Forbidden"}"#;
+const NOT_FOUND: &str = r#"{"message":"404 Application Not Found"}"#;
+
+/// What an administrator asks with.
+async fn warden(t: &Town) -> String {
+    t.admin().await.token([Scope::Api]).await
+}
+
+fn asked() -> Value {
+    json!({"name": "Ferry board", "redirect_uri": CALLBACK, "scopes": "api"})
+}
+
+fn but(name: &str, value: impl Into<Value>) -> Value {
+    let mut body = asked();
+    body[name] = value.into();
+    body
+}
+
+fn without(name: &str) -> Value {
+    let mut body = asked();
+    body.as_object_mut().expect("an object").remove(name);
+    body
+}
+
+fn make(t: &Town, token: &str, body: Value) -> Ask {
+    t.post(PATH).token(token).json(body)
+}
+
+fn renew(t: &Town, token: &str, id: impl std::fmt::Display) -> Ask {
+    t.post(&format!("{PATH}/{id}/renew-secret")).token(token)
+}
+
+fn delete(t: &Town, token: &str, id: impl std::fmt::Display) -> Ask {
+    t.delete(&format!("{PATH}/{id}")).token(token)
+}
+
+/// The client that an answer describes.
+#[track_caller]
+fn client(t: &Town, reply: &Reply) -> Client {
+    let body = reply.has(201).json();
+    let text = |name: &str| body[name].as_str().expect("a text").to_owned();
+    let id = ApplicationId(body["id"].as_i64().expect("a number"));
+    let confidential = body["confidential"] == json!(true);
+    Client { town: t.clone(), id, uid: text("application_id"), secret: text("secret"), confidential }
+}
+
+fn user(t: &Town, access: &str) -> Ask {
+    t.get("/api/v4/user").bearer(access)
+}
+
+/// Shows the client's own credentials and nothing else.
+fn enters(client: &Client) -> Ask {
+    client.token("client_credentials", &[("scope", "api")])
+}
+
+#[track_caller]
+fn field(reply: &Reply, name: &str) -> String {
+    reply.has(400).json()["message"][name][0].as_str().unwrap_or_else(|| panic!("{}", reply.body)).to_owned()
+}
+
+fn hexadecimal(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b"0123456789abcdef".contains(&b))
+}
+
+async fn app_001_made(t: Town) {
+    let token = warden(&t).await;
+    let reply = make(&t, &token, asked()).await;
+    let made = client(&t, &reply);
+    let known = format!(
+        r#"{{"id":{},"application_id":"{}","application_name":"Ferry board","callback_url":"{CALLBACK}","confidential":true,"secret":"{}"}}"#,
+        made.id, made.uid, made.secret
+    );
+    reply.is(201, &known);
+    assert!(hexadecimal(&made.uid) && made.secret.strip_prefix("gloas-").is_some_and(hexadecimal), "{known}");
+    let ada = t.user("ada").await;
+    let pair = made.tokens(&ada, "api").await;
+    user(&t, &pair.access).await.is_user(&ada);
+}
+
+async fn app_002_a_redirect_uri_without_a_host(t: Town) {
+    let token = warden(&t).await;
+    let reply = make(&t, &token, but("redirect_uri", "http://")).await;
+    assert_eq!(field(&reply, "redirect_uri"), "must be a valid URI.");
+}
+
+async fn app_003_a_redirect_uri_that_runs(t: Town) {
+    let token = warden(&t).await;
+    let reply = make(&t, &token, but("redirect_uri", "javascript://alert()")).await;
+    assert_eq!(field(&reply, "redirect_uri"), "is forbidden by the server.");
+}
+
+async fn app_004_without_a_name(t: Town) {
+    let token = warden(&t).await;
+    make(&t, &token, without("name")).await.is(400, r#"{"error":"name is missing"}"#);
+}
+
+async fn app_005_without_a_redirect_uri(t: Town) {
+    let token = warden(&t).await;
+    make(&t, &token, without("redirect_uri")).await.is(400, r#"{"error":"redirect_uri is missing"}"#);
+}
+
+async fn app_006_without_scopes(t: Town) {
+    let token = warden(&t).await;
+    make(&t, &token, without("scopes")).await.is(400, r#"{"error":"scopes is missing, scopes is empty"}"#);
+}
+
+async fn app_007_with_blank_scopes(t: Town) {
+    let token = warden(&t).await;
+    make(&t, &token, but("scopes", "")).await.is(400, r#"{"error":"scopes is empty"}"#);
+    make(&t, &token, but("scopes", "  ")).await.is(400, r#"{"error":"scopes is empty"}"#);
+}
+
+async fn app_008_with_unknown_scopes(t: Town) {
+    let token = warden(&t).await;
+    for scopes in ["nope", "api nope", "API", "api,read_user"] {
+        let reply = make(&t, &token, but("scopes", scopes)).await;
+        assert_eq!(field(&reply, "scopes"), "doesn't match configured on the server.", "{scopes}");
+    }
+    t.get(PATH).token(&token).await.is(200, "[]");
+}
+
+async fn app_009_scopes_in_their_order(t: Town) {
+    let token = warden(&t).await;
+    for scopes in ["api read_user", "read_user api"] {
+        let made = client(&t, &make(&t, &token, but("scopes", scopes)).await);
+        let reader = &mut t.app.db.read().await.expect("a reader");
+        let kept = tollhouse_store::applications::find(reader, made.id).await.expect("a look-up").expect("the row");
+        assert_eq!(kept.scopes.to_string(), scopes);
+        let reply = made.token("client_credentials", &[("scope", scopes)]).await;
+        assert_eq!(reply.has(200).json()["scope"], scopes);
+        is_error(&made.token("client_credentials", &[("scope", "read_api")]).await, 400, "invalid_scope");
+    }
+}
+
+async fn app_010_confidential_null(t: Town) {
+    let token = warden(&t).await;
+    let reply = make(&t, &token, but("confidential", Value::Null)).await;
+    assert_eq!(reply.has(201).json()["confidential"], true);
+    let made = Client { secret: String::new(), ..client(&t, &reply) };
+    is_error(&enters(&made).await, 401, "invalid_client");
+}
+
+async fn app_011_made_by_others(t: Town) {
+    let (token, ada) = (warden(&t).await, t.user("ada").await.token([Scope::Api]).await);
+    t.post(PATH).json(asked()).await.is(401, M401);
+    make(&t, "unknown", asked()).await.is(401, M401);
+    make(&t, &ada, asked()).await.is(403, FORBIDDEN);
+    // Who may not ask at all is not told what is wrong with it.
+    t.post(PATH).json("{}").await.is(401, M401);
+    make(&t, &ada, json!({})).await.is(403, FORBIDDEN);
+    t.get(PATH).token(&token).await.is(200, "[]");
+}
+
+async fn app_012_the_list(t: Town) {
+    let token = warden(&t).await;
+    let made = [t.client("api").await, t.public_client("read_user").await];
+    let known = made.each_ref().map(|made| {
+        json!({
+            "id": made.id, "application_id": made.uid, "application_name": "Ferry board", "callback_url": CALLBACK,
+            "confidential": made.confidential,
+        })
+    });
+    let reply = t.get(PATH).token(&token).await;
+    assert_eq!(reply.has(200).json(), json!(known));
+    assert!(!reply.body.contains("gloas-"));
+    for _ in 0..120 {
+        t.client("api").await;
+    }
+    let all = t.get(&format!("{PATH}?per_page=2&page=2")).token(&token).await;
+    assert_eq!((all.ids().len(), all.header("link"), all.header("x-page")), (122, None, None), "in one piece");
+    t.get(PATH).await.is(401, M401);
+    t.get(PATH).token("unknown").await.is(401, M401);
+}
+
+async fn app_013_deleted(t: Town) {
+    let token = warden(&t).await;
+    let (gone, kept) = (t.client("api").await, t.client("api").await);
+    delete(&t, &token, gone.id).await.is(204, "");
+    assert_eq!(t.get(PATH).token(&token).await.ids(), [kept.id.0]);
+    for id in [gone.id.0, kept.id.0 + 1000, 0, i64::MAX] {
+        delete(&t, &token, id).await.is(404, NOT_FOUND);
+    }
+    is_error(&enters(&gone).await, 401, "invalid_client");
+    enters(&kept).await.has(200);
+    let ada = t.user("ada").await.token([Scope::Api]).await;
+    delete(&t, &ada, kept.id).await.is(403, FORBIDDEN);
+    t.delete(&format!("{PATH}/{}", kept.id)).await.is(401, M401);
+    assert!(t.client("api").await.id > kept.id, "numbers are never used twice");
+}
+
+async fn app_014_a_renewed_secret(t: Town) {
+    let token = warden(&t).await;
+    let old = t.client("api").await;
+    let reply = renew(&t, &token, old.id).await;
+    let new = client(&t, &reply);
+    let known = format!(
+        r#"{{"id":{},"application_id":"{}","application_name":"Ferry board","callback_url":"{CALLBACK}","confidential":true,"secret":"{}"}}"#,
+        old.id, old.uid, new.secret
+    );
+    reply.is(201, &known);
+    assert!(new.secret != old.secret && new.secret.strip_prefix("gloas-").is_some_and(hexadecimal));
+    is_error(&enters(&old).await, 401, "invalid_client");
+    enters(&new).await.has(200);
+    let ada = t.user("ada").await.token([Scope::Api]).await;
+    renew(&t, &ada, old.id).await.is(403, FORBIDDEN);
+    t.post(&format!("{PATH}/{}/renew-secret", old.id)).await.is(401, M401);
+    enters(&new).await.has(200);
+}
+
+async fn app_015_an_unknown_one_renewed(t: Town) {
+    let token = warden(&t).await;
+    let gone = t.client("api").await;
+    t.does(&Delete { id: gone.id }).await;
+    for id in [gone.id.0, gone.id.0 + 1000, 0, i64::MAX] {
+        renew(&t, &token, id).await.is(404, NOT_FOUND);
+    }
+}
+
+async fn auth_124_an_administrators_token(t: Town) {
+    let token = warden(&t).await;
+    t.get(PATH).token(&token).await.is(200, "[]");
+    t.get(PATH).bearer(&token).await.is(200, "[]");
+}
+
+async fn auth_187_a_scope_is_not_a_right(t: Town) {
+    let ada = t.user("ada").await;
+    for scope in [Scope::Api, Scope::ReadApi] {
+        t.get(PATH).token(&ada.token([scope]).await).await.is(403, FORBIDDEN);
+    }
+    let any = ada.token_with_any([Scope::Api, Scope::Sudo, Scope::AdminMode, Scope::ReadServicePing]).await;
+    t.get(PATH).token(&any).await.is(403, FORBIDDEN);
+}
+
+async fn scopes_of_administrators_tokens(t: Town) {
+    let admin = t.admin().await;
+    let reads = admin.token([Scope::ReadApi]).await;
+    t.get(PATH).token(&reads).await.is(200, "[]");
+    let made = t.client("api").await;
+    make(&t, &reads, asked()).await.is_insufficient_scope();
+    renew(&t, &reads, made.id).await.is_insufficient_scope();
+    delete(&t, &reads, made.id).await.is_insufficient_scope();
+    let small = admin.token([Scope::ReadUser]).await;
+    t.get(PATH).token(&small).await.is_insufficient_scope();
+    // Who acts as somebody who is none, is none.
+    t.user("ada").await;
+    let sudo = admin.token([Scope::Api, Scope::Sudo]).await;
+    t.get(&format!("{PATH}?sudo=ada")).token(&sudo).await.is(403, FORBIDDEN);
+    enters(&made).await.has(200);
+}
+
+async fn by_every_kind_of_credential(t: Town) {
+    let admin = t.admin().await;
+    let session = admin.session().await;
+    t.get(PATH).session(&session).await.is(200, "[]");
+    t.post(PATH).session(&session).json(asked()).await.is(401, M401);
+    let ask = t.post(PATH).session(&session).with("x-csrf-token", &session.csrf()).json(asked());
+    let made = client(&t, &ask.await);
+    let pair = made.tokens(&admin, "api").await;
+    assert_eq!(t.get(PATH).bearer(&pair.access).await.ids(), [made.id.0]);
+    let second = t.post(PATH).bearer(&pair.access).json(asked()).await;
+    assert!(client(&t, &second).id > made.id);
+    // Its own token, and nobody's: an application is no administrator.
+    let nobodys = tokens(&enters(&made).await);
+    t.get(PATH).bearer(&nobodys.access).await.is(401, M401);
+    t.get(PATH).with("authorization", &made.basic()).await.is(401, M401);
+}
+
+async fn a_public_one(t: Town) {
+    let (token, ada) = (warden(&t).await, t.user("ada").await);
+    for confidential in [json!(false), json!("false"), json!("0")] {
+        let reply = make(&t, &token, but("confidential", confidential)).await;
+        assert_eq!(reply.has(201).json()["confidential"], false);
+        let made = client(&t, &reply);
+        let pair = made.tokens(&ada, "api").await;
+        user(&t, &pair.access).await.is_user(&ada);
+    }
+    make(&t, &token, but("confidential", "perhaps")).await.is(400, r#"{"error":"confidential is invalid"}"#);
+    make(&t, &token, but("confidential", json!([]))).await.is(400, r#"{"error":"confidential is invalid"}"#);
+}
+
+async fn forms_and_queries_too(t: Town) {
+    let token = warden(&t).await;
+    let pairs = encoded(&[("name", "Ferry board"), ("redirect_uri", CALLBACK), ("scopes", "api")]);
+    let replies = [
+        t.post(PATH).token(&token).form(&pairs).await,
+        t.post(&format!("{PATH}?{pairs}")).token(&token).await,
+        t.post(&format!("{PATH}?{pairs}")).token(&token).json("{}").await,
+    ];
+    for reply in &replies {
+        enters(&client(&t, reply)).await.has(200);
+    }
+    let twice = t.post(PATH).token(&token).form(&format!("name=Mist&{pairs}")).await;
+    assert_eq!(twice.has(201).json()["application_name"], "Ferry board", "the last one counts, as everywhere");
+    let both = t.post(&format!("{PATH}?{pairs}")).token(&token).json(json!({"name": "Mist"})).await;
+    assert_eq!(both.has(201).json()["application_name"], "Mist", "the body wins");
+}
+
+async fn nothing_blank_and_of_the_wrong_kind(t: Town) {
+    let token = warden(&t).await;
+    let nothing = r#"{"error":"name is missing, redirect_uri is missing, scopes is missing, scopes is empty"}"#;
+    t.post(PATH).token(&token).await.is(400, nothing);
+    t.post(PATH).token(&token).form("").await.is(400, nothing);
+    for body in ["{}", "[]", "5", "null", "\"name\""] {
+        t.post(PATH).token(&token).json(body).await.is(400, nothing);
+    }
+    for broken in ["{", "{\"name\":}", "\u{feff}"] {
+        t.post(PATH).token(&token).json(broken).await.has(400);
+    }
+    for name in ["name", "redirect_uri", "scopes"] {
+        make(&t, &token, but(name, "")).await.has(400);
+        make(&t, &token, but(name, " ")).await.has(400);
+        make(&t, &token, but(name, Value::Null)).await.has(400);
+        let invalid = |reply: &Reply| {
+            let error = reply.has(400).json()["error"].as_str().expect("an error").to_owned();
+            assert!(error.starts_with(&format!("{name} is invalid")), "{error}");
+        };
+        for wrong in [json!(["api"]), json!([]), json!({"a": "api"}), json!({})] {
+            invalid(&make(&t, &token, but(name, wrong)).await);
+        }
+        let form =
+            encoded(&[("name", "x"), ("redirect_uri", CALLBACK), ("scopes", "api"), (&format!("{name}[]"), "x")]);
+        invalid(&t.post(PATH).token(&token).form(&form).await);
+    }
+    make(&t, &token, but("redirect_uri", 5)).await.has(400);
+    make(&t, &token, but("scopes", true)).await.has(400);
+    t.post(PATH).token(&token).body("text/plain", "name=x").await.has(415);
+    t.get(PATH).token(&token).await.is(200, "[]");
+}
+
+async fn redirect_uris_as_they_can_be_registered(t: Town) {
+    let token = warden(&t).await;
+    for (bad, text) in [
+        ("", "can't be blank"),
+        ("\n", "can't be blank"),
+        ("https://", "must be a valid URI."),
+        ("/callback", "must be an absolute URI."),
+        ("//app.example.test/cb", "must be an absolute URI."),
+        ("localhost:1234/cb", "must specify a scheme."),
+        ("https://app.example.test/cb#there", "cannot contain a fragment."),
+        ("JavaScript:alert(1)", "is forbidden by the server."),
+        ("data:text/html,x", "is forbidden by the server."),
+        ("vbscript:x", "is forbidden by the server."),
+        ("https://ada@app.example.test/cb", "must be a valid URI."),
+        ("https://app.example.test\\@evil.test/", "must be a valid URI."),
+        ("https://app.example.test/\u{202e}cb", "must be a valid URI."),
+        ("https://app.example.test/a/../cb", "must be a valid URI."),
+        ("https://app.example.test/cb%00", "must be a valid URI."),
+        ("https://app.example.test/cb?code=1", "must be a valid URI."),
+        ("https://app.example.test/cb\njavascript:alert(1)", "is forbidden by the server."),
+    ] {
+        let reply = make(&t, &token, but("redirect_uri", bad)).await;
+        assert_eq!(field(&reply, "redirect_uri"), text, "{bad:?}");
+    }
+    t.get(PATH).token(&token).await.is(200, "[]");
+    for good in [
+        "http://localhost:7171/auth/redirect",
+        "http://127.0.0.1/cb",
+        "http://[::1]/cb",
+        "myapp://cb",
+        "https://app.example.test/cb?tenant=1",
+        "urn:ietf:wg:oauth:2.0:oob",
+        "https://app.example.test/cb\nmyapp://cb",
+    ] {
+        let reply = make(&t, &token, but("redirect_uri", good)).await;
+        assert_eq!(reply.has(201).json()["callback_url"], good);
+    }
+}
+
+async fn what_cannot_be_stored_or_is_too_much(t: Town) {
+    let token = warden(&t).await;
+    for name in ["name", "redirect_uri", "scopes"] {
+        make(&t, &token, but(name, "a\0b")).await.is(400, "Bad Request");
+        for broken in ["%00", "%ff", "%c3%28"] {
+            t.post(PATH).token(&token).form(&format!("{name}={broken}")).await.is(400, "Bad Request");
+            t.post(&format!("{PATH}?{name}={broken}")).token(&token).await.is(400, "Bad Request");
+        }
+        make(&t, &token, but(name, "x".repeat(1 << 20))).await.has(413);
+        make(&t, &token, but(name, "x".repeat(900_000))).await.has(400);
+    }
+    t.post(PATH).token(&token).body("application/json", b"{\"name\":\"\xff\"}".to_vec()).await.has(400);
+    make(&t, &token, but("name", "x".repeat(256))).await.has(400);
+    make(&t, &token, but("redirect_uri", format!("https://app.example.test/{}", "x".repeat(9_000)))).await.has(400);
+    let words = "nope ".repeat(100_000);
+    assert_eq!(
+        field(&make(&t, &token, but("scopes", words)).await, "scopes"),
+        "doesn't match configured on the server."
+    );
+    let many: String = (0..5_000).map(|i| format!("a{i}=&")).collect();
+    t.post(PATH).token(&token).form(&many).await.has(400);
+    t.get(PATH).token(&token).await.is(200, "[]");
+    let twice = client(&t, &make(&t, &token, but("scopes", "api api  api")).await);
+    enters(&twice).await.has(200);
+}
+
+async fn numbers_that_are_none(t: Town) {
+    let token = warden(&t).await;
+    let kept = t.client("api").await;
+    for id in ["NaN", "Infinity", "1e3", "-1", "+1", "0x1", "1%20", "%31%0a", "99999999999999999999", "nil", "*"] {
+        delete(&t, &token, id).await.has(404);
+        renew(&t, &token, id).await.has(404);
+    }
+    for id in [&kept.uid, &format!("{},0", kept.id), &format!("{}%2C0", kept.id)] {
+        delete(&t, &token, id).await.has(404);
+        renew(&t, &token, id).await.has(404);
+    }
+    delete(&t, &token, "%00").await.is(400, "Bad Request");
+    renew(&t, &token, "%ff").await.is(400, "Bad Request");
+    t.get(&format!("{PATH}/{}", kept.id)).token(&token).await.has(404);
+    t.delete(PATH).token(&token).await.has(404);
+    t.post(&format!("{PATH}/{}", kept.id)).token(&token).form("_method=delete").await.has(404);
+    enters(&kept).await.has(200);
+}
+
+async fn somebodys_own_application_is_not_here(t: Town) {
+    let (token, ada) = (warden(&t).await, t.user("ada").await);
+    let own = t.client_with(applications::Create { owner: Some(ada.id), ..create("api") }).await;
+    t.get(PATH).token(&token).await.is(200, "[]");
+    delete(&t, &token, own.id).await.is(404, NOT_FOUND);
+    renew(&t, &token, own.id).await.is(404, NOT_FOUND);
+    enters(&own).await.has(200);
+}
+
+async fn t21_names_that_mislead(t: Town) {
+    let token = warden(&t).await;
+    for name in
+        ["Ferry\u{202e}draob", "Ferry\nboard", "Ferry\tboard", "\u{1b}[31m", "a\u{2066}b", "\u{200f}", "a\u{7f}"]
+    {
+        let reply = make(&t, &token, but("name", name)).await;
+        assert!(!field(&reply, "name").is_empty());
+    }
+    for name in ["F\u{e4}hre \u{2014} Tafel", "<b>Ferry</b>", "\u{8239}"] {
+        assert_eq!(make(&t, &token, but("name", name)).await.has(201).json()["application_name"], name);
+    }
+}
+
+async fn a_deleted_application_takes_its_tokens_along(t: Town) {
+    let (token, ada) = (warden(&t).await, t.user("ada").await);
+    let (gone, also, kept) = (t.client("api").await, t.public_client("api").await, t.client("api").await);
+    let mut pairs = Vec::new();
+    for client in [&gone, &also, &kept] {
+        let pair = client.tokens(&ada, "api").await;
+        user(&t, &pair.access).await.is_user(&ada);
+        pairs.push(pair);
+    }
+    let machine = tokens(&enters(&gone).await);
+    let code = gone.code(&ada, "api").await;
+    delete(&t, &token, gone.id).await.is(204, "");
+    t.does(&Delete { id: also.id }).await;
+    for pair in &pairs[..2] {
+        user(&t, &pair.access).await.is(401, M401);
+        t.get("/oauth/token/info").bearer(&pair.access).await.has(401);
+        is_error(&kept.refresh(&pair.refresh).await, 400, "invalid_grant");
+    }
+    t.get("/oauth/token/info").bearer(&machine.access).await.has(401);
+    for ask in [gone.refresh(&pairs[0].refresh), gone.redeem(&code), also.refresh(&pairs[1].refresh)] {
+        let reply = ask.await;
+        let error = reply.json()["error"].as_str().expect("an error").to_owned();
+        assert!(["invalid_client", "invalid_grant"].contains(&error.as_str()), "{}", reply.body);
+        assert!([400, 401].contains(&reply.status.as_u16()), "{}", reply.body);
+    }
+    is_error(&kept.redeem(&code).await, 400, "invalid_grant");
+    let session = ada.session().await;
+    assert!(gone.page(&session, "api", &[]).await.has(200).body.contains("unknown client"));
+    user(&t, &pairs[2].access).await.is_user(&ada);
+    tokens(&kept.refresh(&pairs[2].refresh).await);
+    let again = t.reopened("").await;
+    user(&again, &pairs[0].access).await.is(401, M401);
+    again.app.db.close().await;
+}
+
+async fn a_deletion_that_the_storage_refuses(t: Town) {
+    let (token, ada) = (warden(&t).await, t.user("ada").await);
+    let kept = t.client("api").await;
+    let pair = kept.tokens(&ada, "api").await;
+    t.get(PATH).token(&token).await.has(200);
+    t.app.db.faults.set(Fault::Writes);
+    for ask in [delete(&t, &token, kept.id), renew(&t, &token, kept.id), make(&t, &token, asked())] {
+        ask.await.is(503, r#"{"message":"503 Service Unavailable"}"#);
+    }
+    t.app.db.faults.set(Fault::None);
+    assert_eq!(t.get(PATH).token(&token).await.ids(), [kept.id.0]);
+    user(&t, &pair.access).await.is_user(&ada);
+    enters(&kept).await.has(200);
+}
+
+async fn a_deletion_whose_reply_was_lost(t: Town) {
+    let (token, ada) = (warden(&t).await, t.user("ada").await);
+    let gone = t.client("api").await;
+    let pair = gone.tokens(&ada, "api").await;
+    user(&t, &pair.access).await.is_user(&ada);
+    t.app.db.faults.set(Fault::CommitReply);
+    delete(&t, &token, gone.id).await.has(503);
+    t.app.db.faults.set(Fault::None);
+    user(&t, &pair.access).await.is(401, M401);
+    is_error(&enters(&gone).await, 401, "invalid_client");
+    delete(&t, &token, gone.id).await.is(404, NOT_FOUND);
+}
+
+async fn a_renewed_secret_leaves_tokens_alone(t: Town) {
+    let (token, ada) = (warden(&t).await, t.user("ada").await);
+    let old = t.client("api").await;
+    let (pair, code) = (old.tokens(&ada, "api").await, old.code(&ada, "api").await);
+    let new = client(&t, &renew(&t, &token, old.id).await);
+    user(&t, &pair.access).await.is_user(&ada);
+    is_error(&old.refresh(&pair.refresh).await, 401, "invalid_client");
+    is_error(&old.redeem(&code).await, 401, "invalid_client");
+    let form = encoded(&[("token", &pair.access)]);
+    let asks = [t.post("/oauth/introspect").form(&form), t.post("/oauth/revoke").form(&form)];
+    for ask in asks {
+        let reply = ask.with("authorization", &old.basic()).await;
+        assert!([401, 403].contains(&reply.status.as_u16()), "{}", reply.body);
+    }
+    user(&t, &pair.access).await.is_user(&ada);
+    tokens(&new.redeem(&code).await);
+    let next = tokens(&new.refresh(&pair.refresh).await);
+    user(&t, &next.access).await.is_user(&ada);
+}
+
+async fn thirty_renewals_at_once(t: Town) {
+    let token = warden(&t).await;
+    let old = t.client("api").await;
+    let mut attempts = Vec::new();
+    for _ in 0..30 {
+        let (t, token, id) = (t.clone(), token.clone(), old.id);
+        attempts.push(tokio::task::spawn_local(async move { renew(&t, &token, id).await }));
+    }
+    let (mut answers, mut secrets) = (0, BTreeSet::from([old.secret.clone()]));
+    for attempt in attempts {
+        let reply = attempt.await.expect("an answer");
+        // Who lost every round is told to come back.
+        if reply.status.as_u16() != 503 {
+            answers += 1;
+            secrets.insert(client(&t, &reply).secret);
+        }
+    }
+    assert!(answers > 0);
+    assert_eq!(secrets.len(), answers + 1, "each got another one");
+    let mut entering = 0;
+    for secret in secrets {
+        let reply = enters(&Client { secret, ..old.clone() }).await;
+        if reply.status.as_u16() == 200 {
+            entering += 1;
+        } else {
+            is_error(&reply, 401, "invalid_client");
+        }
+    }
+    assert_eq!(entering, 1, "the last one counts");
+}
+
+async fn deleted_while_its_secret_is_renewed(t: Town) {
+    let token = warden(&t).await;
+    for _ in 0..10 {
+        let gone = t.client("api").await;
+        let renewal = tokio::task::spawn_local({
+            let (t, token, id) = (t.clone(), token.clone(), gone.id);
+            async move { renew(&t, &token, id).await }
+        });
+        tokio::task::yield_now().await;
+        delete(&t, &token, gone.id).await.is(204, "");
+        let reply = renewal.await.expect("an answer");
+        if reply.status.as_u16() == 201 {
+            is_error(&enters(&client(&t, &reply)).await, 401, "invalid_client");
+        } else if reply.status.as_u16() != 503 {
+            reply.is(404, NOT_FOUND);
+        }
+        is_error(&enters(&gone).await, 401, "invalid_client");
+    }
+    t.get(PATH).token(&token).await.is(200, "[]");
+}
+
+async fn the_trail_has_no_secret(t: Town) {
+    let admin = t.admin().await;
+    let made = admin.made_token([Scope::Api]).await;
+    let token = made.secret.reveal();
+    let old = client(&t, &make(&t, token, asked()).await);
+    let new = client(&t, &renew(&t, token, old.id).await);
+    delete(&t, token, old.id).await.is(204, "");
+    let mut reader = t.app.db.read().await.expect("a reader");
+    let lines = tollhouse_store::audit_events::newest(&mut reader, 3).await.expect("the trail");
+    let events: Vec<&str> = lines.iter().map(|line| line.event.as_str()).collect();
+    assert_eq!(events, ["application.deleted", "application.secret_renewed", "application.created"]);
+    for line in &lines {
+        assert_eq!((line.actor_id, line.target_id), (Some(admin.id.0), old.id.0));
+        assert_eq!(line.credential, format!("personal_access_token:{}", made.id));
+    }
+    let text = format!("{lines:?}");
+    for secret in [&old.secret, &new.secret] {
+        assert!(!text.contains(&secret[..20]), "{text}");
+    }
+}

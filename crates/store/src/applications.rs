@@ -1,0 +1,137 @@
+//! `oauth_applications`.
+
+use tollhouse_domain::application::Application;
+use tollhouse_domain::forget::Forget;
+use tollhouse_domain::id::{ApplicationId, UserId};
+use tollhouse_domain::redirect::RedirectUris;
+use tollhouse_domain::scope::Scopes;
+use tollhouse_domain::secret::Digest;
+use tollhouse_domain::time::Timestamp;
+
+use crate::db::Runs;
+use crate::error::{Error, Result};
+use crate::tx::Tx;
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: i64,
+    uid: String,
+    secret_digest: Vec<u8>,
+    name: String,
+    redirect_uri: String,
+    scopes: String,
+    confidential: bool,
+    trusted: bool,
+    owner_id: Option<i64>,
+    created_at: i64,
+}
+
+impl Row {
+    fn application(self) -> Result<Application> {
+        let damaged = |what: &str| Error::Damaged(format!("application {}: {what}", self.id));
+        Ok(Application {
+            id: ApplicationId(self.id),
+            secret: Digest::from_slice(&self.secret_digest).ok_or_else(|| damaged("secret"))?,
+            redirect_uris: RedirectUris::parse(&self.redirect_uri).map_err(|_| damaged("redirect URI"))?,
+            uid: self.uid,
+            name: self.name,
+            scopes: Scopes::from_words(&self.scopes),
+            confidential: self.confidential,
+            trusted: self.trusted,
+            owner: self.owner_id.map(UserId),
+            created_at: Timestamp(self.created_at),
+        })
+    }
+}
+
+pub async fn find(at: &mut impl Runs, id: ApplicationId) -> Result<Option<Application>> {
+    let row: Option<Row> = on!(at, |c| sqlx::query_as(FIND).bind(id.0).fetch_optional(c))?;
+    row.map(Row::application).transpose()
+}
+
+/// By `client_id`.
+pub async fn by_uid(at: &mut impl Runs, uid: &str) -> Result<Option<Application>> {
+    let row: Option<Row> = on!(at, |c| sqlx::query_as(BY_UID).bind(uid).fetch_optional(c))?;
+    row.map(Row::application).transpose()
+}
+
+/// Those that belong to the instance, oldest first.
+pub async fn list(at: &mut impl Runs) -> Result<Vec<Application>> {
+    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(LIST).fetch_all(c))?;
+    rows.into_iter().map(Row::application).collect()
+}
+
+/// An application that is about to exist.
+#[derive(Debug)]
+pub struct New<'a> {
+    pub uid: &'a str,
+    pub secret: Digest,
+    pub name: &'a str,
+    pub redirect_uris: &'a RedirectUris,
+    pub scopes: &'a Scopes,
+    pub confidential: bool,
+    pub trusted: bool,
+    pub owner: Option<UserId>,
+}
+
+pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<ApplicationId> {
+    let id: i64 = on!(tx, |c| sqlx::query_scalar(INSERT)
+        .bind(new.uid)
+        .bind(&new.secret.0[..])
+        .bind(new.name)
+        .bind(new.redirect_uris.to_string())
+        .bind(new.scopes.to_string())
+        .bind(new.confidential)
+        .bind(new.trusted)
+        .bind(new.owner.map(|id| id.0))
+        .bind(now.0)
+        .fetch_one(c))?;
+    Ok(ApplicationId(id))
+}
+
+/// The old secret stops at once. `false`: there is no such application.
+pub async fn set_secret(tx: &mut Tx, id: ApplicationId, secret: Digest, now: Timestamp) -> Result<bool> {
+    Ok(changed!(tx, sqlx::query(SET_SECRET).bind(id.0).bind(&secret.0[..]).bind(now.0))? == 1)
+}
+
+pub async fn set_scopes(tx: &mut Tx, id: ApplicationId, scopes: &Scopes, now: Timestamp) -> Result<()> {
+    changed!(tx, sqlx::query(SET_SCOPES).bind(id.0).bind(scopes.to_string()).bind(now.0)).map(drop)
+}
+
+/// With its codes and every token that it was given. `false`: there is no such application.
+pub async fn remove(tx: &mut Tx, id: ApplicationId) -> Result<bool> {
+    changed!(tx, sqlx::query(REMOVE_FAMILIES).bind(id.0))?;
+    // What somebody is being given at this moment goes with the row, or is refused for want of it.
+    let known = changed!(tx, sqlx::query(REMOVE).bind(id.0))? == 1;
+    tx.forget(Forget::Application(id));
+    Ok(known)
+}
+
+macro_rules! selected {
+    () => {
+        "SELECT id, uid, secret_digest, name, redirect_uri, scopes, confidential, trusted, owner_id, created_at
+           FROM oauth_applications "
+    };
+}
+
+statements! {
+    FIND = concat!(selected!(), "WHERE id = $1");
+
+    BY_UID = concat!(selected!(), "WHERE uid = $1");
+
+    LIST = concat!(selected!(), "WHERE owner_id IS NULL ORDER BY id");
+
+    INSERT = "
+    INSERT INTO oauth_applications (uid, secret_digest, name, redirect_uri, scopes, confidential, trusted, owner_id,
+                                    created_at, updated_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) RETURNING id";
+
+    SET_SECRET = "UPDATE oauth_applications SET secret_digest = $2, updated_at = $3 WHERE id = $1";
+
+    SET_SCOPES = "UPDATE oauth_applications SET scopes = $2, updated_at = $3 WHERE id = $1";
+
+    REMOVE = "DELETE FROM oauth_applications WHERE id = $1";
+
+    REMOVE_FAMILIES = "
+    DELETE FROM token_families WHERE id IN (SELECT family_id FROM oauth_access_tokens WHERE application_id = $1)";
+}

@@ -1,0 +1,45 @@
+//! `sealed_keys`: what the instance signs and derives with. What stands in them is the server's affair.
+
+use tollhouse_domain::time::Timestamp;
+
+use crate::db::Runs;
+use crate::error::Result;
+use crate::tx::Tx;
+
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct SealedKey {
+    /// Its name, as far as the world knows it.
+    pub kid: String,
+    pub purpose: String,
+    /// Which one of its purpose it is; the highest is in use.
+    pub slot: i64,
+    pub sealed: Vec<u8>,
+}
+
+/// All of them, those in use first.
+pub async fn all(at: &mut impl Runs) -> Result<Vec<SealedKey>> {
+    on!(at, |c| sqlx::query_as(ALL_KEYS).fetch_all(c))
+}
+
+/// Of all who make the same key at once, one wins.
+pub async fn insert(tx: &mut Tx, key: &SealedKey, now: Timestamp) -> Result<bool> {
+    Ok(changed!(
+        tx,
+        sqlx::query(INSERT).bind(&key.kid).bind(&key.purpose).bind(key.slot).bind(&key.sealed).bind(now.0)
+    )? == 1)
+}
+
+/// The same key under another seal; `false`: somebody else was first.
+pub async fn reseal(tx: &mut Tx, key: &SealedKey, sealed: &[u8]) -> Result<bool> {
+    Ok(changed!(tx, sqlx::query(RESEAL).bind(&key.kid).bind(&key.sealed).bind(sealed))? == 1)
+}
+
+statements! {
+    ALL_KEYS = "SELECT kid, purpose, slot, sealed FROM sealed_keys ORDER BY purpose, slot DESC";
+
+    INSERT = "
+    INSERT INTO sealed_keys (kid, purpose, slot, sealed, created_at) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT DO NOTHING";
+
+    RESEAL = "UPDATE sealed_keys SET sealed = $3 WHERE kid = $1 AND sealed = $2";
+}

@@ -1,0 +1,137 @@
+//! `oauth_access_tokens`: an access token and its refresh token are one generation of a family.
+
+use tollhouse_domain::grant::OauthAccessToken;
+use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, OauthAccessTokenId, UserId};
+use tollhouse_domain::scope::Scopes;
+use tollhouse_domain::secret::Digest;
+use tollhouse_domain::time::Timestamp;
+use tollhouse_domain::token::Standing;
+
+use crate::db::Runs;
+use crate::error::Result;
+use crate::token_families::{Generation, GenerationRow};
+use crate::tx::Tx;
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    previous_id: Option<i64>,
+    application_id: Option<i64>,
+    user_id: Option<i64>,
+    scopes: String,
+    redirect_uri: Option<String>,
+    created_at: i64,
+    expires_at: i64,
+    #[sqlx(flatten)]
+    generation: GenerationRow,
+}
+
+/// A token with all that deciding about its rotation needs.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub token: OauthAccessToken,
+    pub standing: Standing,
+    pub generation: Generation,
+}
+
+impl Row {
+    fn found(self) -> Found {
+        let token = OauthAccessToken {
+            id: OauthAccessTokenId(self.generation.id),
+            family_id: FamilyId(self.generation.family_id),
+            previous_id: self.previous_id.map(OauthAccessTokenId),
+            application: self.application_id.map(ApplicationId),
+            user: self.user_id.map(UserId),
+            scopes: Scopes::from_words(&self.scopes),
+            redirect_uri: self.redirect_uri,
+            created_at: Timestamp(self.created_at),
+            expires_at: Timestamp(self.expires_at),
+        };
+        Found { token, standing: self.generation.standing(), generation: self.generation.generation() }
+    }
+}
+
+pub async fn find(at: &mut impl Runs, id: GenerationId) -> Result<Option<Found>> {
+    let row: Option<Row> = on!(at, |c| sqlx::query_as(FIND).bind(id.0).fetch_optional(c))?;
+    Ok(row.map(Row::found))
+}
+
+/// By the access token.
+pub async fn by_digest(at: &mut impl Runs, digest: Digest) -> Result<Option<Found>> {
+    let row: Option<Row> = on!(at, |c| sqlx::query_as(BY_DIGEST).bind(&digest.0[..]).fetch_optional(c))?;
+    Ok(row.map(Row::found))
+}
+
+pub async fn by_refresh_digest(at: &mut impl Runs, digest: Digest) -> Result<Option<Found>> {
+    let row: Option<Row> = on!(at, |c| sqlx::query_as(BY_REFRESH_DIGEST).bind(&digest.0[..]).fetch_optional(c))?;
+    Ok(row.map(Row::found))
+}
+
+/// The tokens of a person for an application that were not revoked, expired ones too: their scopes, and where their
+/// code was sent.
+pub async fn consents(
+    at: &mut impl Runs,
+    user: UserId,
+    application: ApplicationId,
+) -> Result<Vec<(Scopes, Option<String>)>> {
+    let rows: Vec<(String, Option<String>)> =
+        on!(at, |c| sqlx::query_as(CONSENTS).bind(user.0).bind(application.0).fetch_all(c))?;
+    Ok(rows.into_iter().map(|(scopes, uri)| (Scopes::from_words(&scopes), uri)).collect())
+}
+
+/// A token that is about to exist.
+#[derive(Debug)]
+pub struct New<'a> {
+    pub family: FamilyId,
+    pub previous: Option<OauthAccessTokenId>,
+    pub digest: Digest,
+    pub refresh: Option<Digest>,
+    pub application: Option<ApplicationId>,
+    pub user: Option<UserId>,
+    pub scopes: &'a Scopes,
+    pub redirect_uri: Option<&'a str>,
+    pub expires_at: Timestamp,
+}
+
+pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<OauthAccessTokenId> {
+    let id: i64 = on!(tx, |c| sqlx::query_scalar(INSERT)
+        .bind(new.family.0)
+        .bind(new.previous.map(|id| id.0))
+        .bind(&new.digest.0[..])
+        .bind(new.refresh.as_ref().map(|digest| &digest.0[..]))
+        .bind(new.application.map(|id| id.0))
+        .bind(new.user.map(|id| id.0))
+        .bind(new.scopes.to_string())
+        .bind(new.redirect_uri)
+        .bind(now.0)
+        .bind(new.expires_at.0)
+        .fetch_one(c))?;
+    Ok(OauthAccessTokenId(id))
+}
+
+macro_rules! selected {
+    () => {
+        "SELECT t.id, t.family_id, t.previous_id, t.application_id, t.user_id, t.scopes, t.redirect_uri, t.created_at, t.expires_at,
+                t.rotated_at, t.handed_at, t.salt, f.head_id, f.head_used_at, f.ended_at, h.previous_id AS head_previous_id
+           FROM oauth_access_tokens t
+           JOIN token_families f ON f.id = t.family_id
+           LEFT JOIN oauth_access_tokens h ON h.id = f.head_id "
+    };
+}
+
+statements! {
+    FIND = concat!(selected!(), "WHERE t.id = $1");
+
+    BY_DIGEST = concat!(selected!(), "WHERE t.digest = $1");
+
+    BY_REFRESH_DIGEST = concat!(selected!(), "WHERE t.refresh_digest = $1");
+
+    CONSENTS = "
+    SELECT t.scopes, t.redirect_uri FROM oauth_access_tokens t
+      JOIN token_families f ON f.id = t.family_id AND f.head_id = t.id AND f.ended_at IS NULL
+     WHERE t.user_id = $1 AND t.application_id = $2 ORDER BY t.id DESC LIMIT 100";
+
+    INSERT = "
+    INSERT INTO oauth_access_tokens (family_id, previous_id, digest, refresh_digest, application_id, user_id, scopes,
+                                     redirect_uri, created_at, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id";
+}

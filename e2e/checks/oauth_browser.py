@@ -1,0 +1,160 @@
+"""A person with a browser whom an application sends to sign in: what they see, and where they end up."""
+
+import base64
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from selenium.webdriver.common.by import By
+
+from house import Demo, call, check, expect, folder
+from window import Walk, open_browser
+
+VERIFIER = "a" * 43
+CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+
+
+class Application:
+    """The one that asks. It keeps the addresses at which people come back."""
+
+    def __init__(self, facts):
+        came = self.came = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                came.append(self.path)
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.end_headers()
+                self.wfile.write(b"<title>Back</title>Back at the application.")
+
+            def log_message(self, *_):
+                pass
+
+        registered = urlsplit(facts.oauth_redirect_uri)
+        self.server = ThreadingHTTPServer((registered.hostname, 0), Handler)
+        # On loopback the port need not be the registered one.
+        self.redirect_uri = registered._replace(netloc=f"{registered.hostname}:{self.server.server_port}").geturl()
+        self.facts = facts
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def authorize(self, client_id, state, **more):
+        asked = {
+            "client_id": client_id,
+            "redirect_uri": self.redirect_uri,
+            "response_type": "code",
+            "scope": "openid read_user",
+            "state": state,
+            **more,
+        }
+        return f"/oauth/authorize?{urlencode(asked)}"
+
+    def answers(self, state):
+        """What came back with this state; a browser may also ask for an icon."""
+        queries = [parse_qs(urlsplit(path).query) for path in self.came]
+        return [{name: value for name, [value] in query.items()} for query in queries if query.get("state") == [state]]
+
+    def redeem(self, code, client, **more):
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": self.redirect_uri, **client, **more}
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = call(self.facts.base_url, "/oauth/token", "POST", headers, urlencode(form))
+        expect(f"status ({answer.text})", answer.status, 200)
+        return json.loads(answer.text)
+
+
+class Person(Walk):
+    def button(self, deny=False):
+        """Of the two forms of the consent page, the one that denies says so in a hidden field."""
+        for form in self.browser.find_elements(By.CSS_SELECTOR, "form[action$='/oauth/authorize']"):
+            if bool(form.find_elements(By.CSS_SELECTOR, "input[name=_method][value=delete]")) == deny:
+                return form.find_element(By.CSS_SELECTOR, "button, input[type=submit]")
+        return None
+
+    def sees_consent(self):
+        self.wait_for(lambda: self.button() and self.button(deny=True), "the consent page")
+
+    def comes_back(self, application, state):
+        """The one answer that the application got."""
+        self.wait_for(lambda: application.answers(state), "the way back")
+        [answer] = application.answers(state)
+        return answer
+
+
+with folder() as cwd, folder() as profile, Demo(cwd) as demo, Application(demo.facts) as application:
+    facts = demo.facts
+    confidential = {"client_id": facts.oauth_client_id, "client_secret": facts.oauth_client_secret}
+    public = {"client_id": facts.oauth_public_client_id}
+    browser = open_browser(profile)
+    person = Person(browser, facts)
+    try:
+        with check("oauth, chromium: somebody who is not signed in signs in, and sees the consent page"):
+            asked = application.authorize(facts.oauth_client_id, "first")
+            person.open(asked)
+            expect("path", person.path(), "/users/sign_in")
+            person.fill_in(facts.user_password)
+            person.sees_consent()
+            expect("path and query", person.path(), asked)
+
+        with check("oauth, chromium: the consent page says who asks whom, for what, and where one is sent"):
+            person.picture("consent")
+            text = person.text()
+            for word in facts.user_login, "openid", "read_user", urlsplit(application.redirect_uri).netloc:
+                assert word in text, f"{word!r} is not in: {text}"
+
+        with check("oauth, chromium: Deny leads back with access_denied"):
+            person.button(deny=True).click()
+            answer = person.comes_back(application, "first")
+            expect("error", answer.get("error"), "access_denied")
+            assert "code" not in answer, answer
+
+        with check("oauth, chromium: Authorize leads back with a code, which is good for a token"):
+            # A state may be a JSON text (clients.md).
+            state = '{"to": "/a?b=c&d", "é": "<\'>"}'
+            person.open(application.authorize(facts.oauth_client_id, state))
+            person.sees_consent()
+            person.button().click()
+            answer = person.comes_back(application, state)
+            expect("parameters", answer.keys(), {"code", "state"})
+            token = application.redeem(answer["code"], confidential)
+            bearer = {"Authorization": f"Bearer {token['access_token']}"}
+            user = json.loads(call(facts.base_url, "/api/v4/user", headers=bearer).text)
+            expect("username", user["username"], facts.user_login)
+
+        with check("oauth, chromium: who consented to the same before is sent on without a click"):
+            person.open(application.authorize(facts.oauth_client_id, "again"))
+            answer = person.comes_back(application, "again")
+            application.redeem(answer["code"], confidential)
+
+        with check("oauth, chromium: for more than that there is the consent page again"):
+            person.open(application.authorize(facts.oauth_client_id, "more", scope="openid read_user read_api"))
+            person.sees_consent()
+
+        challenged = {"code_challenge": CHALLENGE, "code_challenge_method": "S256"}
+        for state in "public", "public again":
+            with check(f"oauth, chromium: a public application always asks ({state})"):
+                person.open(application.authorize(facts.oauth_public_client_id, state, **challenged))
+                person.sees_consent()
+                person.button().click()
+                answer = person.comes_back(application, state)
+                application.redeem(answer["code"], public, code_verifier=VERIFIER)
+
+        with check("oauth, chromium: a redirect address that is not registered leads nowhere"):
+            person.open(application.authorize(facts.oauth_client_id, "astray", redirect_uri="http://127.0.0.2:9/x"))
+            person.wait_for(lambda: "The redirect URI included is not valid." in person.text(), "the error page")
+            assert not person.button(), "it can be authorized"
+            person.picture("oauth-error")
+            expect("answers", application.answers("astray"), [])
+
+        with check("oauth, chromium: the console has nothing to complain of"):
+            expect("complaints", person.complaints(), [])
+    finally:
+        browser.quit()
