@@ -4,7 +4,9 @@ import json
 import re
 import subprocess
 import time
+from urllib.parse import parse_qs, urlsplit
 
+from clients import browser
 from house import Server, check, folder, until
 
 SPELLINGS = {
@@ -27,12 +29,20 @@ class PlainDemo(Server):
         found = re.search(r"curl .*?(http://127\.0\.0\.1:\d+)", self.output())
         return found and found[1]
 
+    def code(self, address):
+        """What a person finds in their address bar who went there."""
+        person = re.search(r"sign in as (\S+), password (\w+)", self.output())
+        [code] = parse_qs(urlsplit(browser.walk(address, *person.groups())).query)["code"]
+        return code
+
     def lines_to_paste(self):
-        """Pairs: a line, and what is said above it."""
-        said, pairs = "", []
+        """Pairs: a line, and what is said above it. In place of CODE stands what the address above it led to."""
+        said, code, pairs = "", "CODE", []
         for line in map(str.strip, self.output().replace("\\\n", " ").splitlines()):
             if line.startswith("curl "):
-                pairs.append((line, said))
+                pairs.append((line.replace("CODE", code), said))
+            elif line.startswith("http") and "/oauth/authorize?" in line:
+                code = self.code(line)
             elif line:
                 said = line
         return pairs
@@ -41,7 +51,13 @@ class PlainDemo(Server):
 def paste(lines, cwd):
     """All lines in one shell, as a person would: files and variables of one are there for the next."""
     script = ['curl() { command curl --fail-with-body -sS --max-time 10 "$@"; }']
+    giver = None
     for number, line in enumerate(lines):
+        for name in "access_token", "refresh_token":
+            # The places for them stand between single quotes.
+            line = line.replace(name.upper(), f"""'"$(jq -r .{name} {giver}.out)"'""")
+        if "grant_type=authorization_code" in line:
+            giver = number
         script += [f"{{ {line}", f"}} >{number}.out 2>{number}.err", f"echo $? >{number}.code"]
     limit = 15 * len(lines)
     subprocess.run(["bash", "-c", "\n".join(script)], cwd=cwd, stdin=subprocess.DEVNULL, timeout=limit, check=True)
@@ -56,7 +72,8 @@ def quiet_for_a_moment(demo):
 def shown(line):
     """A line as it may stand in a log: without what it reveals."""
     line = re.sub(r"http://127[.\d]+:\d+", "", line)
-    return re.sub(r"(glpat-|_gitlab_session=|X-CSRF-Token: )[\w.-]+", r"\1…", line)
+    line = re.sub(r"\b[0-9a-f]{64}\b", "…", line)
+    return re.sub(r"(glpat-|gloas-|_gitlab_session=|X-CSRF-Token: |authenticity_token=)[\w.-]+", r"\1…", line)
 
 
 with folder() as cwd, PlainDemo(cwd) as demo:
@@ -79,5 +96,7 @@ with folder() as cwd, PlainDemo(cwd) as demo:
                     assert f"returned error: {refusal}" in err, f"expected {refusal}: {err} {out}"
                 else:
                     assert code.strip() == "0", f"{err} {out}"
-                if "/api/" in line:
+                if "%{redirect_url}" in line:
+                    assert "code=" in out, out
+                elif "/api/" in line or "/oauth/" in line:
                     json.loads(out)

@@ -1470,7 +1470,8 @@ async fn what_people_send_is_escaped_on_every_page(t: Town) {
 
 async fn who_may_not_come_in_allows_nothing(t: Town) {
     let (client, trusted) = (t.client("api").await, t.trusted_client("api").await);
-    let ways: [(&str, fn(UserId) -> SetState, fn(UserId) -> SetState); 3] = [
+    type Change = fn(UserId) -> SetState;
+    let ways: [(&str, Change, Change); 3] = [
         ("ada", SetState::block, SetState::unblock),
         ("grace", SetState::ban, SetState::unban),
         ("jean", SetState::deactivate, SetState::activate),

@@ -21,6 +21,7 @@ mod credentials;
 mod grants;
 mod groups;
 mod matrix;
+mod model;
 mod oauth_tokens;
 mod openid;
 mod password;
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Case> {
         grants::CASES,
         groups::CASES,
         matrix::CASES,
+        model::CASES,
         oauth_tokens::CASES,
         openid::CASES,
         password::CASES,
