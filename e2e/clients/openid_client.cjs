@@ -1,14 +1,19 @@
 // openid-client, as released.
 const assert = require('node:assert/strict');
-const oidc = require('openid-client');
+const { webcrypto } = require('node:crypto');
+const { pathToFileURL } = require('node:url');
 const { facts, scopes, step, signIn } = require('./steps.cjs');
 
 const api = new URL('/api/v4/user', facts.base_url);
 
-// Over TLS it believes an id_token without asking for its signature; this way it asks.
-const execute = [oidc.allowInsecureRequests, oidc.enableNonRepudiationChecks];
+// Node 18, which Debian 12 has, keeps these to itself.
+globalThis.crypto ??= webcrypto;
+globalThis.CryptoKey ??= webcrypto.CryptoKey;
+let oidc;
 
 function discover(clientId, clientSecret) {
+  // Over TLS it believes an id_token without asking for its signature; this way it asks.
+  const execute = [oidc.allowInsecureRequests, oidc.enableNonRepudiationChecks];
   const how = clientSecret === undefined ? oidc.None() : undefined;
   return oidc.discovery(new URL(facts.base_url), clientId, clientSecret, how, { execute, timeout: 20 });
 }
@@ -35,6 +40,7 @@ async function user(config, token) {
 }
 
 async function main() {
+  oidc = await import(pathToFileURL(require.resolve('openid-client')));
   const found = () => discover(facts.oauth_client_id, facts.oauth_client_secret);
   const config = await step('discovery', found, { needed: true });
 

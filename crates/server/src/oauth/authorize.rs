@@ -251,7 +251,11 @@ fn in_json(error: OauthError, state: Option<&str>) -> Response {
 
 /// Always 200, and never a redirect: whoever sees it can go no further from here.
 fn told(app: &App, visitor: &Visitor, error: OauthError) -> Result<Html, Error> {
-    let page = Refused { title: "This application asked in the wrong way", text: &error.description(), demo: app.demo };
+    let title = match error {
+        OauthError::UnconfirmedEmail => "Confirm your address first",
+        _ => "This application asked in the wrong way",
+    };
+    let page = Refused { title, text: &error.description(), demo: app.demo };
     Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor))
 }
 

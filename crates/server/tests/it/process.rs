@@ -76,12 +76,25 @@ impl Process {
 
 /// One request with a token, on a connection of its own. `None`: no whole answer came.
 pub async fn ask(address: SocketAddr, method: &str, path: &str, token: &str) -> Option<(u16, String)> {
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nPRIVATE-TOKEN: {token}\r\nConnection: close\r\n\r\n");
+    exchange(address, head).await
+}
+
+/// A form, sent in the same way.
+pub async fn post_form(address: SocketAddr, path: &str, form: &str) -> Option<(u16, String)> {
+    let length = form.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{form}"
+    );
+    exchange(address, request).await
+}
+
+async fn exchange(address: SocketAddr, request: String) -> Option<(u16, String)> {
     let asked = async {
         let mut socket = TcpStream::connect(address).await.ok()?;
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nPRIVATE-TOKEN: {token}\r\nConnection: close\r\n\r\n"
-        );
-        socket.write_all(head.as_bytes()).await.ok()?;
+        socket.write_all(request.as_bytes()).await.ok()?;
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).await.ok()?;
         let text = String::from_utf8(answer).ok()?;

@@ -22,6 +22,7 @@ mod grants;
 mod groups;
 mod matrix;
 mod model;
+mod oauth_processes;
 mod oauth_tokens;
 mod openid;
 mod password;
@@ -51,6 +52,7 @@ pub fn all() -> Vec<Case> {
         groups::CASES,
         matrix::CASES,
         model::CASES,
+        oauth_processes::CASES,
         oauth_tokens::CASES,
         openid::CASES,
         password::CASES,

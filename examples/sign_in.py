@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Sign in with Tollhouse, as a program of your own does it: an authorization code with PKCE, the standard library alone.
+
+    python3 examples/sign_in.py URL CLIENT_ID
+
+The application must have http://127.0.0.1:8976/callback among its redirect URIs. A confidential one also shows its
+secret: put it into the environment as CLIENT_SECRET.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import queue
+import secrets
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.error import HTTPError
+from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.request import Request, urlopen
+
+REDIRECT_URI = "http://127.0.0.1:8976/callback"
+came_back = queue.Queue()
+
+
+class Callback(BaseHTTPRequestHandler):
+    """Where the browser is sent afterwards. It may ask for other things too, such as an icon."""
+
+    def do_GET(self):
+        answer = dict(parse_qsl(urlsplit(self.path).query))
+        ours = answer.get("state") == state  # or somebody else sent the browser here
+        self.send_response(200 if ours else 404)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(b"Thank you. The program goes on; this page can be closed.\n" if ours else b"Nothing here.\n")
+        if ours:
+            came_back.put(answer)
+
+    def log_message(self, *_):
+        pass  # the query has the code in it
+
+
+def ask(url, form=None, token=None):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with urlopen(Request(url, form and urlencode(form).encode(), headers), timeout=60) as answer:
+            return json.load(answer)
+    except HTTPError as refusal:
+        sys.exit(f"{url} says {refusal.code}: {refusal.read().decode()}")
+
+
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
+url, client_id = sys.argv[1].rstrip("/"), sys.argv[2]
+server = ask(f"{url}/.well-known/openid-configuration")
+
+# New for each sign-in. The state ties the answer to the question; the verifier shows that we were the ones who asked.
+state, verifier = secrets.token_urlsafe(16), secrets.token_urlsafe(32)
+challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+listener = ThreadingHTTPServer(("127.0.0.1", 8976), Callback)
+threading.Thread(target=listener.serve_forever, daemon=True).start()
+question = {
+    "client_id": client_id,
+    "redirect_uri": REDIRECT_URI,
+    "response_type": "code",
+    "scope": "openid",
+    "state": state,
+    "code_challenge": challenge,
+    "code_challenge_method": "S256",
+}
+print(f"Open this in a browser:\n\n  {server['authorization_endpoint']}?{urlencode(question)}\n", flush=True)
+
+answer = came_back.get()
+if "code" not in answer:
+    sys.exit(answer.get("error_description", "no code came back"))
+form = {
+    "grant_type": "authorization_code",
+    "code": answer["code"],
+    "redirect_uri": REDIRECT_URI,
+    "code_verifier": verifier,
+    "client_id": client_id,
+}
+if secret := os.environ.get("CLIENT_SECRET"):
+    form["client_secret"] = secret
+tokens = ask(server["token_endpoint"], form)
+person = ask(server["userinfo_endpoint"], token=tokens["access_token"])
+print(f"Hello, {person['name']}: you are @{person['preferred_username']}, number {person['sub']}.")
