@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Sign in with Tollhouse, as a program of your own does it: an authorization code with PKCE, the standard library alone.
+"""Sign in with Tollhouse from a program of your own: an authorization code with PKCE, by the standard library alone.
 
     python3 examples/sign_in.py URL CLIENT_ID
 
-The application must have http://127.0.0.1:8976/callback among its redirect URIs. A confidential one also shows its
-secret: put it into the environment as CLIENT_SECRET.
+http://127.0.0.1:8976/callback must be a redirect URI of the application. The secret of a confidential one is read from
+the environment: CLIENT_SECRET.
 """
 
 import base64
@@ -31,14 +31,13 @@ class Callback(BaseHTTPRequestHandler):
         answer = dict(parse_qsl(urlsplit(self.path).query))
         ours = answer.get("state") == state  # or somebody else sent the browser here
         self.send_response(200 if ours else 404)
-        self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.end_headers()
-        self.wfile.write(b"Thank you. The program goes on; this page can be closed.\n" if ours else b"Nothing here.\n")
+        self.wfile.write(b"Back at the program. This page can be closed.\n" if ours else b"Nothing here.\n")
         if ours:
             came_back.put(answer)
 
     def log_message(self, *_):
-        pass  # the query has the code in it
+        """Nothing: the query has the code in it."""
 
 
 def ask(url, form=None, token=None):
@@ -52,38 +51,25 @@ def ask(url, form=None, token=None):
 
 if len(sys.argv) != 3:
     sys.exit(__doc__)
-url, client_id = sys.argv[1].rstrip("/"), sys.argv[2]
-server = ask(f"{url}/.well-known/openid-configuration")
+server = ask(f"{sys.argv[1].rstrip('/')}/.well-known/openid-configuration")
+client = {"client_id": sys.argv[2], "redirect_uri": REDIRECT_URI}
 
-# New for each sign-in. The state ties the answer to the question; the verifier shows that we were the ones who asked.
+# New each time: the state ties the answer to the question, the verifier shows that it was we who asked.
 state, verifier = secrets.token_urlsafe(16), secrets.token_urlsafe(32)
 challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+question = {**client, "response_type": "code", "scope": "openid", "state": state}
+question |= {"code_challenge": challenge, "code_challenge_method": "S256"}
 
 listener = ThreadingHTTPServer(("127.0.0.1", 8976), Callback)
 threading.Thread(target=listener.serve_forever, daemon=True).start()
-question = {
-    "client_id": client_id,
-    "redirect_uri": REDIRECT_URI,
-    "response_type": "code",
-    "scope": "openid",
-    "state": state,
-    "code_challenge": challenge,
-    "code_challenge_method": "S256",
-}
 print(f"Open this in a browser:\n\n  {server['authorization_endpoint']}?{urlencode(question)}\n", flush=True)
-
 answer = came_back.get()
 if "code" not in answer:
     sys.exit(answer.get("error_description", "no code came back"))
-form = {
-    "grant_type": "authorization_code",
-    "code": answer["code"],
-    "redirect_uri": REDIRECT_URI,
-    "code_verifier": verifier,
-    "client_id": client_id,
-}
-if secret := os.environ.get("CLIENT_SECRET"):
-    form["client_secret"] = secret
+
+form = {**client, "grant_type": "authorization_code", "code": answer["code"], "code_verifier": verifier}
+if "CLIENT_SECRET" in os.environ:
+    form["client_secret"] = os.environ["CLIENT_SECRET"]
 tokens = ask(server["token_endpoint"], form)
 person = ask(server["userinfo_endpoint"], token=tokens["access_token"])
 print(f"Hello, {person['name']}: you are @{person['preferred_username']}, number {person['sub']}.")

@@ -22,8 +22,8 @@ pub struct Asked {
     pub body: Option<Map<String, Value>>,
     /// Who is really at the other end.
     pub peer: Option<IpAddr>,
-    /// Whether a parameter of a form came twice.
-    pub repeats: bool,
+    /// Parameters of a form that came more than once.
+    pub repeated: Vec<String>,
     merged: OnceLock<Result<Map<String, Value>, Error>>,
 }
 
@@ -44,7 +44,7 @@ impl Asked {
         let (parts, body) = request.into_parts();
         let media = if has_body(&parts.headers) { media_type(&parts.headers) } else { Media::None };
         let in_form = matches!(media, Media::Form | Media::Multipart);
-        let mut repeated = false;
+        let mut repeated = Vec::new();
         // A JSON body of a GET is ignored, a form is not (authentication.md 1.4).
         let body = match (media, reads_json(&parts.method)) {
             (Media::None, _) | (Media::Json | Media::Other(_), false) => None,
@@ -55,7 +55,9 @@ impl Asked {
             },
             (media, _) => {
                 let bytes = Box::pin(collect(body, limits)).await?;
-                repeated = media == Media::Form && repeats(&bytes);
+                if media == Media::Form {
+                    repeated = repeats(&bytes);
+                }
                 Some(Box::pin(parse(media, bytes, &parts.headers)).await?)
             }
         };
@@ -63,7 +65,7 @@ impl Asked {
         if in_form && bearer_header(&parts.headers) && body.as_ref().is_some_and(|b| b.contains_key("access_token")) {
             return Err(Error::TwoBearers);
         }
-        Ok(Self { parts, captures, body, peer, repeats: repeated, merged: OnceLock::new() })
+        Ok(Self { parts, captures, body, peer, repeated, merged: OnceLock::new() })
     }
 
     /// Every parameter: query, then body over it, then what the path holds.
@@ -163,15 +165,15 @@ pub fn form(encoded: &[u8]) -> Result<Map<String, Value>, Error> {
     Ok(all)
 }
 
-/// Whether a name that stands for one value comes twice.
-pub fn repeats(encoded: &[u8]) -> bool {
+/// Names that come more than once though they stand for one value.
+pub fn repeats(encoded: &[u8]) -> Vec<String> {
     let mut names: Vec<_> = form_urlencoded::parse(encoded)
         .map(|(name, _)| name)
         .filter(|name| !name.ends_with("[]"))
         .take(MOST_PARAMETERS)
         .collect();
     names.sort_unstable();
-    names.windows(2).any(|pair| pair[0] == pair[1])
+    names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone().into_owned()).collect()
 }
 
 async fn collect(body: Body, limits: Limits) -> Result<Bytes, Error> {

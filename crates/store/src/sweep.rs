@@ -159,7 +159,8 @@ statements! {
     FAMILIES = "
     DELETE FROM token_families
      WHERE id IN (SELECT id FROM token_families WHERE ended_at <= $1 ORDER BY id LIMIT 100)
-       AND NOT EXISTS (SELECT 1 FROM personal_access_tokens t WHERE t.family_id = token_families.id)";
+       AND NOT EXISTS (SELECT 1 FROM personal_access_tokens t WHERE t.family_id = token_families.id)
+       AND NOT EXISTS (SELECT 1 FROM oauth_access_tokens t WHERE t.family_id = token_families.id)";
 
     LOG = "
     DELETE FROM invalidations

@@ -13,7 +13,7 @@ use crate::error::Error;
 pub(super) async fn made(
     app: &App,
     user: UserId,
-    client: Option<&Application>,
+    client: &Application,
     scopes: &Scopes,
     nonce: Option<&str>,
 ) -> Result<String, Error> {
@@ -24,7 +24,7 @@ pub(super) async fn made(
     drop(reader);
     let claims = IdToken {
         iss: app.urls.base(),
-        aud: client.map_or("", |client| client.uid.as_str()),
+        aud: &client.uid,
         exp: seconds(now + app.settings.oauth.id_token_lifetime.0),
         iat: seconds(now),
         nonce,

@@ -9,7 +9,7 @@ use tollhouse_domain::audit::By;
 use tollhouse_domain::id::ApplicationId;
 
 use crate::app::App;
-use crate::asked::Asked;
+use crate::asked::{Asked, repeats};
 use crate::error::Error;
 use crate::json::Object;
 use crate::oauth::error::{OauthError, answer};
@@ -80,10 +80,11 @@ impl Call {
 pub struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// RFC 6749 section 3.1 and 3.2: no parameter comes twice.
+    /// RFC 6749 section 3.1 and 3.2: no parameter comes twice, and what is not known is ignored.
     pub fn read(asked: &Asked) -> Result<Self, Error> {
         let query = asked.parts.uri.query().unwrap_or_default();
-        if asked.repeats || crate::asked::repeats(query.as_bytes()) {
+        let known = |name: &String| KNOWN.contains(&name.as_str());
+        if asked.repeated.iter().any(known) || repeats(query.as_bytes()).iter().any(known) {
             return Err(OauthError::InvalidRequest.into());
         }
         let fields = asked.parameters()?;

@@ -23,9 +23,10 @@ pub async fn issue(app: App, call: Call) -> Result<Response, Error> {
     };
     let (token, scopes) = (&issued.token, &issued.token.scopes);
     app.auth.welcome(issued.access.digest());
-    let id_token = match token.user {
-        Some(user) if scopes.contains(Scope::Openid) => {
-            Some(id_token::made(&app, user, client.as_ref(), scopes, issued.nonce.as_deref()).await?)
+    // It is told to somebody: without a client there is nobody to tell.
+    let id_token = match (token.user, &client) {
+        (Some(user), Some(client)) if scopes.contains(Scope::Openid) => {
+            Some(id_token::made(&app, user, client, scopes, issued.nonce.as_deref()).await?)
         }
         _ => None,
     };

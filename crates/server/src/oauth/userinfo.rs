@@ -9,14 +9,14 @@ use tollhouse_domain::token::Standing;
 use tollhouse_store::members;
 
 use crate::app::App;
-use crate::error::Error;
+use crate::error::{Error, refused};
 use crate::oauth::error::{OauthError, TokenFault, answer};
 use crate::oauth::{Call, id_token};
 
 pub async fn show(app: App, call: Call) -> Result<Response, Error> {
     match told(&app, &call).await {
         // The wire has only the head of it.
-        Err(Error::Oauth(error)) => Ok(error.without_body()),
+        Err(Error::Oauth(error)) => Ok(refused(Error::Oauth(error), |_| error.without_body())),
         told => told,
     }
 }
