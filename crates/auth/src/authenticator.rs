@@ -14,7 +14,7 @@ use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
 use tollhouse_domain::user::User;
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Pass};
 use crate::ledger::{Entry, Ledger, Recall};
 use crate::shown::{IfUnknown, Kind, Secret, Shown};
 use crate::sudo;
@@ -102,6 +102,11 @@ impl Authenticator {
         let found = self.by_token(digest, now, shown.peer()).await?;
         let found = found.filter(|entry| is_of(Kind::OauthAccessToken, &entry.record.credential));
         Ok(found.map(|entry| entry.record.clone()))
+    }
+
+    /// A place among the look-ups of this address (T14), for whoever asks the database about a credential elsewhere.
+    pub async fn pass(&self, peer: Option<IpAddr>) -> Option<Pass> {
+        self.gate.pass(peer).await
     }
 
     /// Called between the commit of a change and its acknowledgement.

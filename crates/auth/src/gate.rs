@@ -16,7 +16,8 @@ struct Waiting {
     count: usize,
 }
 
-pub(crate) struct Pass {
+/// A place among the look-ups of one address, until it is dropped.
+pub struct Pass {
     table: Arc<Mutex<HashMap<IpAddr, Waiting>>>,
     address: IpAddr,
     permit: Option<OwnedSemaphorePermit>,

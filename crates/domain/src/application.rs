@@ -40,7 +40,7 @@ impl Application {
     /// What an administrator can forbid administrators to give away: everything that opens the API, repositories or
     /// registries (oauth.md 5.3).
     pub fn reaches_administrators(&self) -> bool {
-        const REACHING: [Scope; 10] = [
+        const REACHING: [Scope; 11] = [
             Scope::Api,
             Scope::ReadApi,
             Scope::Sudo,
@@ -51,6 +51,7 @@ impl Application {
             Scope::ReadRegistry,
             Scope::WriteRegistry,
             Scope::ReadVirtualRegistry,
+            Scope::WriteVirtualRegistry,
         ];
         self.scopes.is_empty() || REACHING.into_iter().any(|scope| self.scopes.contains(scope))
     }

@@ -88,9 +88,9 @@ impl OauthAccessToken {
         now > self.expires_at
     }
 
-    /// Whole seconds that are left.
+    /// The seconds that are left, a second that has begun included.
     pub fn expires_in(&self, now: Timestamp) -> i64 {
-        ((self.expires_at.0 - now.0) / 1000).max(0)
+        (self.expires_at.0 - now.0 + 999).div_euclid(1000).max(0)
     }
 }
 

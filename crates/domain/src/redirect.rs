@@ -67,13 +67,13 @@ impl RedirectUri {
         if url.fragment().is_some() {
             return Err(Fault::Fragment);
         }
-        if url.cannot_be_a_base() {
+        if url.cannot_be_a_base() || url.scheme() == "localhost" {
             return Err(Fault::NoScheme);
         }
         if !url.username().is_empty() || url.password().is_some() || !says_what_it_means(text, &url) {
             return Err(Fault::Invalid);
         }
-        if url.query_pairs().any(|(name, _)| RESERVED.contains(&name.as_ref())) {
+        if url.query().is_some_and(names_something_reserved) {
             return Err(Fault::Invalid);
         }
         Ok(Self { text: text.to_owned(), target: Target::Url(Box::new(url)) })
@@ -166,6 +166,14 @@ impl fmt::Display for RedirectUris {
     }
 }
 
+/// Whoever reads the query may split it at `;`, trim names, and take `code[]` for `code`.
+fn names_something_reserved(query: &str) -> bool {
+    query.split(['&', ';']).flat_map(|pair| form_urlencoded::parse(pair.as_bytes())).any(|(name, _)| {
+        let name = name.split('[').next().unwrap_or_default().trim();
+        RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name))
+    })
+}
+
 /// Whether a browser reads this text as it stands: nothing folded, decoded or left out on the way.
 fn says_what_it_means(text: &str, url: &Url) -> bool {
     let Some((_, rest)) = text.split_once(':') else { return false };
@@ -177,6 +185,11 @@ fn says_what_it_means(text: &str, url: &Url) -> bool {
                 Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !port.is_empty() => name,
                 _ => authority,
             };
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            let literal = matches!(url.host(), Some(Host::Ipv4(_) | Host::Ipv6(_)));
+            if is_web(url) && !literal && !name.bytes().all(plain) {
+                return false;
+            }
             if name.is_empty() || !url.host_str().is_some_and(|host| host.eq_ignore_ascii_case(name)) {
                 return false;
             }
@@ -237,7 +250,21 @@ fn is_loopback_literal(url: &Url) -> bool {
 }
 
 const OUT_OF_BAND: [&str; 2] = ["urn:ietf:wg:oauth:2.0:oob", "urn:ietf:wg:oauth:2.0:oob:auto"];
-const FORBIDDEN: [&str; 7] = ["javascript", "data", "vbscript", "about", "blob", "file", "filesystem"];
+const FORBIDDEN: [&str; 12] = [
+    "javascript",
+    "data",
+    "vbscript",
+    "about",
+    "blob",
+    "file",
+    "filesystem",
+    "ftp",
+    "intent",
+    "view-source",
+    // To a policy they are http and https.
+    "ws",
+    "wss",
+];
 
 /// What the server itself puts there; a request must not get ahead of it.
 const RESERVED: [&str; 6] = ["code", "state", "iss", "error", "error_description", "response"];
@@ -298,6 +325,16 @@ mod tests {
             ("https://app.test/cb?code=1", Fault::Invalid),
             ("https://app.test/cb?%73tate=1", Fault::Invalid),
             ("https://app.t\u{e9}st/cb", Fault::Invalid),
+            ("https://*/cb", Fault::Invalid),
+            ("https://a;upgrade-insecure-requests/cb", Fault::Invalid),
+            ("https://a,b.test/cb", Fault::Invalid),
+            ("ws://app.test/cb", Fault::Forbidden),
+            ("localhost://cb", Fault::NoScheme),
+            ("localhost:/cb", Fault::NoScheme),
+            ("https://app.test/cb?code[]=1", Fault::Invalid),
+            ("https://app.test/cb?x=1;code=2", Fault::Invalid),
+            ("https://app.test/cb?%20code=1", Fault::Invalid),
+            ("https://app.test/cb?Code=1", Fault::Invalid),
             ("https://app.test/\u{202e}", Fault::Invalid),
             ("https://app.test:99999/", Fault::Invalid),
             ("https://app.test:/cb", Fault::Invalid),

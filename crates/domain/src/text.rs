@@ -23,7 +23,13 @@ pub fn printable(text: &str) -> String {
 
 /// A name that is shown to people must not hold what turns text around or hides it (T21).
 pub fn deceives(text: &str) -> bool {
-    text.chars().any(|c| c.is_control() || is_bidi(c))
+    text.chars().any(|c| c.is_control() || is_bidi(c) || is_invisible(c))
+}
+
+/// What takes no room, but for the joiners that scripts and pictures need.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{3164}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn is_bidi(c: char) -> bool {

@@ -209,6 +209,12 @@ impl Settings {
         if settings.oauth.access_token_lifetime.0.is_zero() || settings.oauth.id_token_lifetime.0.is_zero() {
             return Err(Unusable("oauth.access_token_lifetime and oauth.id_token_lifetime must be at least 1s".into()));
         }
+        let rotation = &settings.rotation;
+        if rotation.memory.0 < rotation.window.0 + rotation.settle.0 {
+            return Err(Unusable(
+                "rotation.memory must not be shorter than rotation.window and rotation.settle".into(),
+            ));
+        }
         if settings.database.is_empty() {
             settings.database = format!("sqlite:{}", settings.data_dir.join("tollhouse.db").display());
         }

@@ -33,8 +33,11 @@ use crate::config::{AtRest, Settings, Unusable};
 use crate::error::Error;
 use crate::operations::{Failed, Operation};
 
-/// The secrets that keys are sealed under: the first seals, all of them open. None: they stand open.
-pub struct Seal(Vec<Zeroizing<[u8; 32]>>);
+/// The secrets that keys are sealed under: all of them open, the first seals, if anything is sealed at all.
+pub struct Seal {
+    at_rest: AtRest,
+    secrets: Vec<Zeroizing<[u8; 32]>>,
+}
 
 /// The keys in the database were sealed under another secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +45,10 @@ pub struct WrongKey;
 
 impl fmt::Display for WrongKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the secret in secret_key_file does not open the keys in this database")
+        f.write_str(
+            "the secret does not open the keys in this database: secret_key_file must be the one that they were sealed \
+             with (beside a SQLite file: its name and .key)",
+        )
     }
 }
 
@@ -50,17 +56,25 @@ impl std::error::Error for WrongKey {}
 
 impl Seal {
     pub fn open() -> Self {
-        Self(Vec::new())
+        Self { at_rest: AtRest::Open, secrets: Vec::new() }
     }
 
-    /// As the settings say. `beside`: the file of a SQLite database, which gets a secret of its own if none is named.
-    pub fn of(settings: &Settings, beside: Option<&Path>) -> Result<Self, Unusable> {
-        let named = &settings.secret_key_file;
-        match (settings.keys.at_rest, beside) {
-            (AtRest::Open, _) => Ok(Self::open()),
-            (AtRest::Sealed, _) if !named.as_os_str().is_empty() => Self::read(named),
-            (AtRest::Sealed, Some(database)) => Self::made(&database.with_added_extension("key")),
-            (AtRest::Sealed, None) => Err(Unusable(
+    /// As the settings say. `beside`: the file of a SQLite database, which gets a secret of its own if none is named
+    /// and nothing was sealed under another one yet.
+    pub fn of(settings: &Settings, beside: Option<&Path>, sealed: &[SealedKey]) -> Result<Self, Unusable> {
+        let named = Some(&settings.secret_key_file).filter(|path| !path.as_os_str().is_empty()).cloned();
+        let own = beside.map(|database| database.with_added_extension("key"));
+        match (settings.keys.at_rest, named, own) {
+            // What was sealed before is opened once more, to stand open from now on.
+            (AtRest::Open, Some(path), _) => Ok(Self { at_rest: AtRest::Open, ..Self::read(&path)? }),
+            (AtRest::Open, None, Some(path)) if path.exists() => {
+                Ok(Self { at_rest: AtRest::Open, ..Self::read(&path)? })
+            }
+            (AtRest::Open, None, _) => Ok(Self::open()),
+            (AtRest::Sealed, Some(path), _) => Self::read(&path),
+            (AtRest::Sealed, None, Some(path)) if sealed.is_empty() => Self::made(&path),
+            (AtRest::Sealed, None, Some(path)) => Self::read(&path),
+            (AtRest::Sealed, None, None) => Err(Unusable(
                 "PostgreSQL needs secret_key_file: a file of mode 600 with 64 hexadecimal digits, the same for every \
                  server (openssl rand -hex 32), or keys.at_rest = \"open\""
                     .into(),
@@ -70,15 +84,8 @@ impl Seal {
 
     /// From a file, which is made if there is none.
     pub fn made(path: &Path) -> Result<Self, Unusable> {
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        match made {
-            Ok(mut file) => {
-                let secret = Zeroizing::new(HEXLOWER.encode(&random::<32>()));
-                let written = writeln!(file, "{}", *secret).and_then(|()| file.sync_all());
-                written.map_err(|error| unusable(path, &error.to_string()))?;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(unusable(path, &error.to_string())),
+        if !path.exists() {
+            write_secret(path).map_err(|error| unusable(path, &error.to_string()))?;
         }
         Self::read(path)
     }
@@ -92,7 +99,7 @@ impl Seal {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let secrets: Option<Vec<_>> = lines.map(secret_of).collect();
         match secrets {
-            Some(secrets) if (1..=2).contains(&secrets.len()) => Ok(Self(secrets)),
+            Some(secrets) if (1..=2).contains(&secrets.len()) => Ok(Self { at_rest: AtRest::Sealed, secrets }),
             _ => Err(unusable(path, "one secret of 64 hexadecimal digits, or two while it changes, one on each line")),
         }
     }
@@ -103,7 +110,7 @@ impl Seal {
     }
 
     fn seal(&self, purpose: &str, kid: &str, plain: &[u8]) -> Result<Vec<u8>, Error> {
-        let Some(secret) = self.0.first() else { return Ok([&[OPEN], plain].concat()) };
+        let Some(secret) = self.sealing() else { return Ok([&[OPEN], plain].concat()) };
         let broken = |_| Error::Internal;
         let key = RandomizedNonceKey::new(&AES_256_GCM, &secret[..]).map_err(broken)?;
         let mut text = plain.to_vec();
@@ -115,19 +122,40 @@ impl Seal {
         let (form, rest) = key.sealed.split_first().ok_or(WrongKey)?;
         match *form {
             OPEN => Ok(Zeroizing::new(rest.to_vec())),
-            SEALED => self.0.iter().find_map(|secret| unsealed(secret, key, rest)).ok_or(WrongKey),
+            SEALED => self.secrets.iter().find_map(|secret| unsealed(secret, key, rest)).ok_or(WrongKey),
             _ => Err(WrongKey),
         }
     }
 
+    fn sealing(&self) -> Option<&[u8; 32]> {
+        self.secrets.first().filter(|_| self.at_rest == AtRest::Sealed).map(|secret| &**secret)
+    }
+
     /// Whether it stands as it would be written now.
     fn is_current(&self, key: &SealedKey) -> bool {
-        match (key.sealed.split_first(), self.0.first()) {
+        match (key.sealed.split_first(), self.sealing()) {
             (Some((&SEALED, rest)), Some(secret)) => unsealed(secret, key, rest).is_some(),
             (Some((&OPEN, _)), None) => true,
             _ => false,
         }
     }
+}
+
+/// Whole or not at all: a file that a crash cut short would stop every later start. Whoever is second keeps the first
+/// one's.
+fn write_secret(path: &Path) -> std::io::Result<()> {
+    let draft = path.with_added_extension(HEXLOWER.encode(&random::<6>()));
+    let secret = Zeroizing::new(HEXLOWER.encode(&random::<32>()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let placed =
+        writeln!(file, "{}", *secret).and_then(|()| file.sync_all()).and_then(|()| match fs::hard_link(&draft, path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        });
+    fs::remove_file(&draft)?;
+    placed?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
 }
 
 fn secret_of(line: &str) -> Option<Zeroizing<[u8; 32]>> {
@@ -180,7 +208,10 @@ impl Keys {
         for key in known.iter().filter(|key| !app.seal.is_current(key)) {
             let plain = app.seal.unseal(key).map_err(|_| Error::Internal)?;
             let sealed = app.seal.seal(&key.purpose, &key.kid, &plain)?;
-            app.perform(&Reseal { key: key.clone(), sealed }, &By::system()).await?.into_inner();
+            // It opens as it is; the next start tries again.
+            if let Err(error) = app.perform(&Reseal { key: key.clone(), sealed }, &By::system()).await {
+                tracing::warn!(kid = key.kid, ?error, "a key could not be sealed again");
+            }
         }
         // Somebody else may have been first.
         known = keys::all(&mut app.db.read().await?).await?;
@@ -284,6 +315,7 @@ struct Reseal {
 
 impl Operation for Reseal {
     type Output = ();
+    const GROWS: bool = false;
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
         if !keys::reseal(tx, &self.key, &self.sealed).await? {
@@ -309,7 +341,7 @@ mod tests {
     use super::*;
 
     fn seal(secrets: &[u8]) -> Seal {
-        Seal(secrets.iter().map(|byte| Zeroizing::new([*byte; 32])).collect())
+        Seal { at_rest: AtRest::Sealed, secrets: secrets.iter().map(|byte| Zeroizing::new([*byte; 32])).collect() }
     }
 
     fn key(seal: &Seal, purpose: &str, kid: &str) -> SealedKey {
@@ -341,8 +373,11 @@ mod tests {
         assert!(both.opens(std::slice::from_ref(&sealed)).is_ok() && !both.is_current(&sealed));
         let again = key(&both, "a", "k");
         assert!(new.opens(std::slice::from_ref(&again)).is_ok() && new.is_current(&again));
-        assert_eq!(old.opens(&[again]), Err(WrongKey));
+        assert_eq!(old.opens(std::slice::from_ref(&again)), Err(WrongKey));
         let open = key(&Seal::open(), "a", "k");
         assert!(new.opens(std::slice::from_ref(&open)).is_ok() && !new.is_current(&open));
+        let opening = Seal { at_rest: AtRest::Open, ..seal(&[2]) };
+        assert!(opening.opens(std::slice::from_ref(&again)).is_ok() && !opening.is_current(&again));
+        assert!(opening.is_current(&key(&opening, "a", "k")));
     }
 }

@@ -237,6 +237,10 @@ async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
         let error = Asked::read(request, captures, from, limits).await.err().unwrap_or(Error::NoRoute);
         return refused(error, |error| error.api(&app.urls));
     }
+    // Programs ask there, and would take the page for signing in for an answer.
+    if request.uri().path().starts_with("/.well-known/") || request.uri().path().starts_with("/oauth/") {
+        return refused(Error::NoRoute, |error| oauth::error::render(error, &app.urls));
+    }
     let answered = async {
         let asked = Asked::read(request, captures, from, limits).await?;
         let visitor = Visitor::arrive(&app, &asked, Admits::WithoutToken).await?;

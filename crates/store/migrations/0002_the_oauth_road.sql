@@ -32,7 +32,8 @@ CREATE INDEX oauth_access_grants_expiry ON oauth_access_grants (expires_at) WHER
 CREATE INDEX oauth_access_grants_redeemed ON oauth_access_grants (redeemed_at) WHERE redeemed_at IS NOT NULL;
 CREATE INDEX oauth_access_grants_application ON oauth_access_grants (application_id);
 
--- An access token and its refresh token are one generation of a family.
+-- An access token and its refresh token are one generation of a family. Without a refresh token the family is over when
+-- the token expires (ends_at).
 CREATE TABLE oauth_access_tokens (
     id             {{pk}},
     family_id      BIGINT NOT NULL REFERENCES token_families (id) ON DELETE CASCADE,
@@ -45,6 +46,7 @@ CREATE TABLE oauth_access_tokens (
     redirect_uri   TEXT,
     created_at     BIGINT NOT NULL,
     expires_at     BIGINT NOT NULL,
+    ends_at        BIGINT,
     rotated_at     BIGINT,
     handed_at      BIGINT,
     replaced_at    BIGINT,
@@ -56,7 +58,7 @@ CREATE INDEX oauth_access_tokens_user ON oauth_access_tokens (user_id, applicati
 CREATE INDEX oauth_access_tokens_salt ON oauth_access_tokens (rotated_at) WHERE salt IS NOT NULL;
 CREATE INDEX oauth_access_tokens_rotated ON oauth_access_tokens (rotated_at) WHERE rotated_at IS NOT NULL;
 CREATE INDEX oauth_access_tokens_replaced ON oauth_access_tokens (replaced_at) WHERE replaced_at IS NOT NULL;
-CREATE INDEX oauth_access_tokens_expiry ON oauth_access_tokens (expires_at) WHERE refresh_digest IS NULL;
+CREATE INDEX oauth_access_tokens_end ON oauth_access_tokens (ends_at) WHERE ends_at IS NOT NULL;
 
 -- What the instance signs and derives with, sealed under a key that does not stand here (T23).
 CREATE TABLE sealed_keys (

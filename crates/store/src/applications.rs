@@ -100,9 +100,11 @@ pub async fn set_scopes(tx: &mut Tx, id: ApplicationId, scopes: &Scopes, now: Ti
 
 /// With its codes and every token that it was given. `false`: there is no such application.
 pub async fn remove(tx: &mut Tx, id: ApplicationId) -> Result<bool> {
+    // A key that changes waits for whoever is giving this application a token now, and whoever would do so later waits
+    // for us and finds no application. So no family is missed.
+    let known = changed!(tx, sqlx::query(HOLD).bind(id.0))? == 1;
     changed!(tx, sqlx::query(REMOVE_FAMILIES).bind(id.0))?;
-    // What somebody is being given at this moment goes with the row, or is refused for want of it.
-    let known = changed!(tx, sqlx::query(REMOVE).bind(id.0))? == 1;
+    changed!(tx, sqlx::query(REMOVE).bind(id.0))?;
     tx.forget(Forget::Application(id));
     Ok(known)
 }
@@ -129,6 +131,8 @@ statements! {
     SET_SECRET = "UPDATE oauth_applications SET secret_digest = $2, updated_at = $3 WHERE id = $1";
 
     SET_SCOPES = "UPDATE oauth_applications SET scopes = $2, updated_at = $3 WHERE id = $1";
+
+    HOLD = "UPDATE oauth_applications SET uid = uid || '-' WHERE id = $1";
 
     REMOVE = "DELETE FROM oauth_applications WHERE id = $1";
 

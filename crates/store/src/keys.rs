@@ -6,7 +6,7 @@ use crate::db::Runs;
 use crate::error::Result;
 use crate::tx::Tx;
 
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, sqlx::FromRow)]
 pub struct SealedKey {
     /// Its name, as far as the world knows it.
     pub kid: String,

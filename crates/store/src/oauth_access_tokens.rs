@@ -104,6 +104,7 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<OauthA
         .bind(new.redirect_uri)
         .bind(now.0)
         .bind(new.expires_at.0)
+        .bind(new.refresh.is_none().then_some(new.expires_at.0))
         .fetch_one(c))?;
     Ok(OauthAccessTokenId(id))
 }
@@ -132,6 +133,6 @@ statements! {
 
     INSERT = "
     INSERT INTO oauth_access_tokens (family_id, previous_id, digest, refresh_digest, application_id, user_id, scopes,
-                                     redirect_uri, created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id";
+                                     redirect_uri, created_at, expires_at, ends_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id";
 }

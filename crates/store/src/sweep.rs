@@ -84,9 +84,10 @@ pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
     gone += changed!(&mut tx, sqlx::query(REPLACED).bind((now - keep.dead_tokens).0))?;
     gone += changed!(&mut tx, sqlx::query(TOKENS_OF_ENDED).bind((now - keep.dead_tokens).0))?;
     gone += changed!(&mut tx, sqlx::query(FAMILIES).bind((now - keep.dead_tokens).0))?;
-    gone += changed!(&mut tx, sqlx::query(CODES).bind(now.0).bind((now - keep.dead_oauth).0))?;
-    gone += changed!(&mut tx, sqlx::query(OAUTH_GENERATIONS).bind((now - keep.dead_oauth).0))?;
-    gone += changed!(&mut tx, sqlx::query(OAUTH_FAMILIES).bind((now - keep.dead_oauth).0))?;
+    gone += changed!(&mut tx, sqlx::query(CODES).bind(now.0))?;
+    for text in [REDEEMED_CODES, OAUTH_GENERATIONS, OAUTH_REPLACED, OAUTH_ENDED, OAUTH_OVER] {
+        gone += changed!(&mut tx, sqlx::query(text).bind((now - keep.dead_oauth).0))?;
+    }
     tx.finish().await?;
     Ok(gone)
 }
@@ -100,13 +101,14 @@ statements! {
         OR EXISTS (SELECT 1 FROM invalidations WHERE position <= (SELECT max(position) FROM invalidations) - $5)
         OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE rotated_at <= $6)
         OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE replaced_at <= $6)
-        OR EXISTS (SELECT 1 FROM token_families WHERE ended_at <= $6)
+        OR EXISTS (SELECT 1 FROM token_families f
+                    WHERE f.ended_at <= $6 AND NOT EXISTS (SELECT 1 FROM oauth_access_tokens t WHERE t.family_id = f.id))
         OR EXISTS (SELECT 1 FROM oauth_access_tokens WHERE salt IS NOT NULL AND rotated_at <= $2)
         OR EXISTS (SELECT 1 FROM oauth_access_grants WHERE redeemed_at IS NULL AND expires_at <= $1)
         OR EXISTS (SELECT 1 FROM oauth_access_grants WHERE redeemed_at <= $7)
         OR EXISTS (SELECT 1 FROM oauth_access_tokens WHERE rotated_at <= $7)
         OR EXISTS (SELECT 1 FROM oauth_access_tokens WHERE replaced_at <= $7)
-        OR EXISTS (SELECT 1 FROM oauth_access_tokens WHERE refresh_digest IS NULL AND expires_at <= $7)
+        OR EXISTS (SELECT 1 FROM oauth_access_tokens WHERE ends_at <= $7)
         OR EXISTS (SELECT 1 FROM token_families f JOIN oauth_access_tokens t ON t.family_id = f.id WHERE f.ended_at <= $7)";
 
     SESSIONS = "
@@ -123,19 +125,30 @@ statements! {
 
     CODES = "
     DELETE FROM oauth_access_grants
-     WHERE digest IN (SELECT digest FROM oauth_access_grants
-                       WHERE (redeemed_at IS NULL AND expires_at <= $1) OR redeemed_at <= $2 ORDER BY digest LIMIT 500)";
+     WHERE digest IN (SELECT digest FROM oauth_access_grants WHERE redeemed_at IS NULL AND expires_at <= $1 LIMIT 500)";
+
+    REDEEMED_CODES = "
+    DELETE FROM oauth_access_grants
+     WHERE digest IN (SELECT digest FROM oauth_access_grants WHERE redeemed_at <= $1 LIMIT 500)";
 
     OAUTH_GENERATIONS = "
     DELETE FROM oauth_access_tokens
-     WHERE id IN (SELECT id FROM oauth_access_tokens WHERE rotated_at <= $1 OR replaced_at <= $1 ORDER BY id LIMIT 500)";
+     WHERE id IN (SELECT id FROM oauth_access_tokens WHERE rotated_at <= $1 LIMIT 500)";
 
-    // Their tokens go with them. A token without a refresh token is dead once it has expired.
-    OAUTH_FAMILIES = "
+    OAUTH_REPLACED = "
+    DELETE FROM oauth_access_tokens
+     WHERE id IN (SELECT id FROM oauth_access_tokens WHERE replaced_at <= $1 LIMIT 500)";
+
+    // Their tokens go with them.
+    OAUTH_ENDED = "
     DELETE FROM token_families
-     WHERE id IN (SELECT t.family_id FROM oauth_access_tokens t JOIN token_families f ON f.id = t.family_id
-                   WHERE f.ended_at <= $1 OR (t.refresh_digest IS NULL AND t.expires_at <= $1)
-                   ORDER BY t.family_id LIMIT 100)";
+     WHERE id IN (SELECT f.id FROM token_families f
+                   WHERE f.ended_at <= $1 AND EXISTS (SELECT 1 FROM oauth_access_tokens t WHERE t.family_id = f.id)
+                   LIMIT 100)";
+
+    OAUTH_OVER = "
+    DELETE FROM token_families
+     WHERE id IN (SELECT family_id FROM oauth_access_tokens WHERE ends_at <= $1 LIMIT 100)";
 
     AUDIT = "DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE at <= $1 ORDER BY id LIMIT 500)";
 
@@ -154,13 +167,18 @@ statements! {
 
     TOKENS_OF_ENDED = "
     DELETE FROM personal_access_tokens
-     WHERE family_id IN (SELECT id FROM token_families WHERE ended_at <= $1 ORDER BY id LIMIT 100)";
+     WHERE family_id IN (SELECT f.id FROM token_families f
+                          WHERE f.ended_at <= $1
+                            AND EXISTS (SELECT 1 FROM personal_access_tokens t WHERE t.family_id = f.id)
+                          LIMIT 100)";
 
     FAMILIES = "
     DELETE FROM token_families
-     WHERE id IN (SELECT id FROM token_families WHERE ended_at <= $1 ORDER BY id LIMIT 100)
-       AND NOT EXISTS (SELECT 1 FROM personal_access_tokens t WHERE t.family_id = token_families.id)
-       AND NOT EXISTS (SELECT 1 FROM oauth_access_tokens t WHERE t.family_id = token_families.id)";
+     WHERE id IN (SELECT f.id FROM token_families f
+                   WHERE f.ended_at <= $1
+                     AND NOT EXISTS (SELECT 1 FROM personal_access_tokens t WHERE t.family_id = f.id)
+                     AND NOT EXISTS (SELECT 1 FROM oauth_access_tokens t WHERE t.family_id = f.id)
+                   LIMIT 100)";
 
     LOG = "
     DELETE FROM invalidations

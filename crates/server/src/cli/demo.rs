@@ -148,6 +148,8 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
         let add = members::Add { of, user: ada, level: AccessLevel::Developer, expires_at: None };
         made(app.perform(&add, &by).await)?;
     }
+    let add = members::Add { of: Of::Group(pilots), user: ada, level: AccessLevel::Developer, expires_at: None };
+    made(app.perform(&add, &by).await)?;
 
     let token = |user: UserId, name: &str, scopes: Scopes| tokens::Create {
         user,

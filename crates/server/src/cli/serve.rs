@@ -13,6 +13,7 @@ use tollhouse_domain::audit::By;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::Clock;
 use tollhouse_store::db::{Db, Url};
+use tollhouse_store::keys;
 use tollhouse_store::sole::Sole;
 
 use super::Failure;
@@ -51,7 +52,6 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
         Url::Sqlite(path) => Some(path.as_path()),
         Url::Postgres(_) => None,
     };
-    let seal = Seal::of(&settings, beside)?;
     if settings.keys.at_rest == AtRest::Open {
         tracing::warn!("keys.at_rest is \"open\": whoever has a copy of the database can sign in this server's name");
     }
@@ -61,6 +61,8 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
     let urls = Urls::new(&settings.external_url, &settings.external_hosts, address, settings.insecure_http)?;
+    let sealed = keys::all(&mut db.read().await?).await?;
+    let seal = Seal::of(&settings, beside, &sealed)?;
     let app = App::new(db.clone(), settings, urls, Clock::system(), seal).await.map_err(unready)?;
     if app.demo && !app.settings.demo_data {
         return Err(Failure::Unusable(format!(

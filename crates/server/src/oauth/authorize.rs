@@ -23,13 +23,17 @@ use crate::params::{Param, Params};
 use crate::web::{Html, Visitor, returns};
 
 /// What was asked, as far as it could be read.
-pub struct Request(Result<Fields, Error>);
+pub struct Request {
+    fields: Result<Fields, Error>,
+    /// Only the head of the page is wanted.
+    head: bool,
+}
 
 impl Params for Request {
     const DECLARED: &'static [Param] = &[];
 
     fn parse(asked: &Asked) -> Result<Self, Error> {
-        Ok(Self(Fields::read(asked)))
+        Ok(Self { fields: Fields::read(asked), head: asked.parts.method == axum::http::Method::HEAD })
     }
 }
 
@@ -40,6 +44,8 @@ struct Valid {
     in_fragment: bool,
     state: Option<String>,
     scopes: Scopes,
+    /// The application has to be given `read_user` first.
+    gains_read_user: bool,
     challenge: Option<Challenge>,
     nonce: Option<String>,
 }
@@ -65,13 +71,12 @@ impl<E: Into<Error>> From<E> for Refusal {
 /// `GET`: the page that asks, or the code at once where nobody needs to be asked.
 pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Error> {
     let Some(identity) = &visitor.identity else { return told(&app, &visitor, OauthError::UnconfirmedEmail) };
-    let fields = match asked.0 {
+    let fields = match asked.fields {
         Ok(fields) => fields,
         Err(Error::Oauth(error)) => return told(&app, &visitor, error),
         Err(error) => return Err(error),
     };
-    let signs_in = fields.text("gl_auth_type") == Some("login");
-    let valid = match validate(&app, &fields).await {
+    let valid = match validate(&app, &fields, true).await {
         Ok(valid) => valid,
         Err(Refusal::Here(error) | Refusal::There { error, .. }) => return told(&app, &visitor, error),
         Err(Refusal::Failed(error)) => return Err(error),
@@ -79,8 +84,10 @@ pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Er
     if forbidden(&app, &identity.user, &valid.application) {
         return forbidden_page(&app, &visitor);
     }
-    let valid = if signs_in { for_sign_in(&app, &visitor, valid).await? } else { valid };
-    if needs_no_page(&app, &identity.user, &valid).await? {
+    if valid.gains_read_user {
+        app.perform(&AddReadUser { id: valid.application.id }, &app.by(identity)).await?.into_inner();
+    }
+    if !asked.head && needs_no_page(&app, &identity.user, &valid).await? {
         let code = code(&app, identity, &valid).await?;
         let page = Onward { target: &leads_to(&valid, &code), demo: app.demo };
         let page = Html::page(&app, StatusCode::OK, &page)?.to(&app, &visitor);
@@ -103,13 +110,13 @@ async fn decide(app: App, visitor: Visitor, asked: Request, allowed: bool) -> Re
     let Some(identity) = &visitor.identity else {
         return Ok(told(&app, &visitor, OauthError::UnconfirmedEmail)?.into_response());
     };
-    let fields = match asked.0 {
+    let fields = match asked.fields.and_then(|fields| fields.fit_for(&app).map(|()| fields)) {
         Ok(fields) => fields,
         Err(Error::Oauth(error)) => return Ok(in_json(error, None)),
         Err(error) => return Err(error),
     };
     let state = fields.text("state");
-    let valid = match validate(&app, &fields).await {
+    let valid = match validate(&app, &fields, false).await {
         Ok(valid) => valid,
         Err(Refusal::Here(error)) => return Ok(in_json(error, state)),
         Err(Refusal::There { error, redirect_uri, in_fragment }) => {
@@ -129,13 +136,15 @@ async fn decide(app: App, visitor: Visitor, asked: Request, allowed: bool) -> Re
 
 /// `/oauth/authorize/native`: a code for somebody who carries it over by hand.
 pub async fn native(app: App, visitor: Visitor, asked: Request) -> Result<Html, Error> {
-    let fields = asked.0?;
-    let page = Native { code: fields.text("code").unwrap_or_default(), demo: app.demo };
+    let fields = asked.fields?;
+    // Nothing but what looks like a code: this page must not speak for whoever wrote a link to it.
+    let code = fields.text("code").filter(|code| code.len() == 64 && code.bytes().all(|b| b.is_ascii_hexdigit()));
+    let page = Native { code: code.ok_or(Error::NoRoute)?, demo: app.demo };
     Ok(Html::page(&app, StatusCode::OK, &page)?.to(&app, &visitor))
 }
 
 /// The order of these lines is that of oauth.md 5.2: the first fault is what is said.
-async fn validate(app: &App, fields: &Fields) -> Result<Valid, Refusal> {
+async fn validate(app: &App, fields: &Fields, page: bool) -> Result<Valid, Refusal> {
     let Some(uid) = fields.text("client_id") else { return Err(Refusal::Here(OauthError::Missing("client_id"))) };
     let known = applications::by_uid(&mut app.db.read().await?, uid).await?;
     let Some(application) = known else { return Err(Refusal::Here(OauthError::InvalidClient)) };
@@ -156,8 +165,15 @@ async fn validate(app: &App, fields: &Fields) -> Result<Valid, Refusal> {
     if !matches!(mode, None | Some("query" | "fragment")) {
         return Err(refused(OauthError::UnsupportedResponseMode));
     }
-    let scopes = application.scopes_for(fields.text("scope")).ok_or_else(|| refused(OauthError::InvalidScope))?;
+    let sign_in =
+        if page && fields.text("gl_auth_type") == Some("login") { read_user(app, &application) } else { None };
+    let gains_read_user = sign_in == Some(Gains::Scope);
+    let scopes = match sign_in {
+        Some(_) => Scopes::from([Scope::ReadUser]),
+        None => application.scopes_for(fields.text("scope")).ok_or_else(|| refused(OauthError::InvalidScope))?,
+    };
     let challenge = match (fields.text("code_challenge"), fields.text("code_challenge_method")) {
+        (Some(value), _) if value.len() > LONGEST_CHALLENGE => return Err(refused(OauthError::InvalidRequest)),
         (Some(value), method) => {
             let method = method.and_then(Method::parse);
             let method = method.ok_or_else(|| refused(OauthError::InvalidCodeChallengeMethod))?;
@@ -171,7 +187,32 @@ async fn validate(app: &App, fields: &Fields) -> Result<Valid, Refusal> {
     };
     let kept = |name: &str| fields.text(name).map(str::to_owned);
     let (state, nonce) = (kept("state"), kept("nonce"));
-    Ok(Valid { application, redirect_uri, in_fragment, state, scopes, challenge, nonce })
+    if nonce.as_ref().is_some_and(|nonce| nonce.len() > LONGEST_NONCE) {
+        return Err(refused(OauthError::InvalidRequest));
+    }
+    Ok(Valid { application, redirect_uri, in_fragment, state, scopes, gains_read_user, challenge, nonce })
+}
+
+/// RFC 7636 section 4.2, and what others keep of a nonce.
+const LONGEST_CHALLENGE: usize = 128;
+const LONGEST_NONCE: usize = 255;
+
+/// What asking for `read_user` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gains {
+    Nothing,
+    Scope,
+}
+
+/// `gl_auth_type=login`: who only wants to know who somebody is, asks for no more than that (oauth.md 5.1). `None`: the
+/// application has no `read_user` and is not given it; by default a page changes no application (T21).
+fn read_user(app: &App, application: &Application) -> Option<Gains> {
+    let held = &application.scopes;
+    if held.is_empty() || held.contains(Scope::ReadUser) {
+        return Some(Gains::Nothing);
+    }
+    let can_be_given = held.contains(Scope::Api) && app.settings.compat.gl_auth_type.is_gitlab();
+    can_be_given.then_some(Gains::Scope)
 }
 
 /// `disable_admin_oauth_scopes` (oauth.md 5.3).
@@ -180,18 +221,6 @@ fn forbidden(app: &App, user: &User, application: &Application) -> bool {
         && user.administrator
         && !application.trusted
         && application.reaches_administrators()
-}
-
-/// `gl_auth_type=login`: who only wants to know who somebody is, asks for no more than that (oauth.md 5.1).
-async fn for_sign_in(app: &App, visitor: &Visitor, valid: Valid) -> Result<Valid, Error> {
-    let held = &valid.application.scopes;
-    let has = held.is_empty() || held.contains(Scope::ReadUser);
-    let can_be_given = held.contains(Scope::Api) && app.settings.compat.gl_auth_type.is_gitlab();
-    if !has && can_be_given {
-        let by = visitor.identity.as_ref().map_or_else(tollhouse_domain::audit::By::system, |who| app.by(who));
-        app.perform(&AddReadUser { id: valid.application.id }, &by).await?.into_inner();
-    }
-    if has || can_be_given { Ok(Valid { scopes: Scopes::from([Scope::ReadUser]), ..valid }) } else { Ok(valid) }
 }
 
 /// Whether somebody has answered this very question before, or need not be asked (oauth.md 5.3; T21).

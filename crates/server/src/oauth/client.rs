@@ -20,6 +20,7 @@ struct Credentials {
 /// The client of a request; `None`: it named none. A client that cannot show who it is, is refused.
 pub async fn authenticate(app: &App, call: &Call) -> Result<Option<Application>, Error> {
     let Some(shown) = shown(call)? else { return Ok(None) };
+    let _pass = app.auth.pass(call.address()).await;
     let known = applications::by_uid(&mut app.db.read().await?, &shown.id).await?;
     let client = known.ok_or(OauthError::InvalidClient)?;
     let right = match &shown.secret {

@@ -167,6 +167,8 @@ pub fn render(error: &Error, urls: &Urls) -> Response {
     }
     let wire = error.wire(urls);
     let (code, description) = match wire.status.as_u16() {
+        404 => ("invalid_request", "There is no such endpoint."),
+        421 => ("invalid_request", "This server does not answer under that name; see external_hosts."),
         503 => ("temporarily_unavailable", "The authorization server cannot answer now. Try the same again later."),
         500 => ("server_error", "The authorization server met something it did not expect."),
         413 => ("invalid_request", "The body of the request is too large."),

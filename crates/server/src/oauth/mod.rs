@@ -34,14 +34,12 @@ pub struct Call {
 
 impl Call {
     pub fn read(app: &App, asked: Asked) -> Result<Self, Error> {
-        // T19: what stands in a URL stands in the logs of everything on the way.
-        let strict = !app.settings.compat.query_secrets.is_gitlab() && asked.parts.method == Method::POST;
-        let query = asked.parts.uri.query().unwrap_or_default();
-        let named = |(name, _): (std::borrow::Cow<'_, str>, _)| SECRETS.contains(&root(&name));
-        if strict && form_urlencoded::parse(query.as_bytes()).any(named) {
-            return Err(OauthError::InvalidRequest.into());
+        // What asks for no method is no preflight; it is answered like a request without parameters, and does nothing.
+        if asked.parts.method == Method::OPTIONS {
+            return Ok(Self { asked, fields: Fields::default() });
         }
         let fields = Fields::read(&asked)?;
+        fields.fit_for(app)?;
         Ok(Self { asked, fields })
     }
 
@@ -76,27 +74,43 @@ impl Call {
 }
 
 /// The parameters of a request, each a text that came once. Blank is absent.
-#[derive(Debug, Default)]
-pub struct Fields(Map<String, Value>);
+#[derive(Default)]
+pub struct Fields {
+    all: Map<String, Value>,
+    secrets_in_query: bool,
+}
 
 impl Fields {
     /// RFC 6749 section 3.1 and 3.2: no parameter comes twice, and what is not known is ignored.
     pub fn read(asked: &Asked) -> Result<Self, Error> {
         let query = asked.parts.uri.query().unwrap_or_default();
         let known = |name: &String| KNOWN.contains(&name.as_str());
-        if asked.repeated.iter().any(known) || repeats(query.as_bytes()).iter().any(known) {
+        let in_query: Vec<_> = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name).collect();
+        let in_body = |name: &str| asked.body.as_ref().is_some_and(|body| body.contains_key(name));
+        let in_both = in_query.iter().any(|name| KNOWN.contains(&name.as_ref()) && in_body(name));
+        if in_both || asked.repeated.iter().any(known) || repeats(query.as_bytes()).iter().any(known) {
             return Err(OauthError::InvalidRequest.into());
         }
+        let posted = asked.parts.method == Method::POST;
+        let secrets_in_query = posted && in_query.iter().any(|name| SECRETS.contains(&root(name)));
         let fields = asked.parameters()?;
         let text = |name: &&str| matches!(fields.get(*name), None | Some(Value::String(_) | Value::Null));
         if !KNOWN.iter().all(text) {
             return Err(OauthError::InvalidRequest.into());
         }
-        Ok(Self(fields.clone()))
+        Ok(Self { all: fields.clone(), secrets_in_query })
+    }
+
+    /// T19: what stands in a URL stands in the logs of everything on the way.
+    pub fn fit_for(&self, app: &App) -> Result<(), Error> {
+        if self.secrets_in_query && !app.settings.compat.query_secrets.is_gitlab() {
+            return Err(OauthError::InvalidRequest.into());
+        }
+        Ok(())
     }
 
     pub fn text(&self, name: &str) -> Option<&str> {
-        match self.0.get(name) {
+        match self.all.get(name) {
             Some(Value::String(text)) if !text.trim().is_empty() => Some(text),
             _ => None,
         }

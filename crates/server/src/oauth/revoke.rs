@@ -21,6 +21,7 @@ pub async fn revoke(app: App, call: Call) -> Result<Response, Error> {
     }
     let Some(token) = call.text("token") else { return Ok(nothing()) };
     let digest = Digest::of(token.as_bytes());
+    let pass = app.auth.pass(call.address()).await;
     let mut reader = app.db.read().await?;
     let by_access = match call.text("token_type_hint") {
         Some("refresh_token") => None,
@@ -32,7 +33,7 @@ pub async fn revoke(app: App, call: Call) -> Result<Response, Error> {
         Some(found) => Some(found),
         None => oauth_access_tokens::by_refresh_digest(&mut reader, digest).await?,
     };
-    drop(reader);
+    drop((reader, pass));
     let Some(found) = found else { return Ok(nothing()) };
     let known = client.map(|client| client.id);
     if found.token.application.is_some() && found.token.application != known {

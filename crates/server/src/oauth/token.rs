@@ -14,6 +14,8 @@ use crate::oauth::{Call, id_token};
 use crate::operations::grants::Issued;
 
 pub async fn issue(app: App, call: Call) -> Result<Response, Error> {
+    // Before anything is used up: an answer may need a signature.
+    app.keys().await?;
     let (issued, client) = match call.required("grant_type")? {
         "authorization_code" => authorization_code::grant(&app, &call).await?,
         "refresh_token" => refresh_token::grant(&app, &call).await?,

@@ -18,7 +18,7 @@ use crate::oauth::error::{OauthError, TokenFault, answer};
 pub async fn show(app: App, call: Call) -> Result<Response, Error> {
     let shown = call.shown();
     let known = match shown.bearer().and_then(|secret| secret.digest()) {
-        Some(digest) => known(&app, digest, false).await?,
+        Some(digest) => known(&app, &call, digest, false).await?,
         None => None,
     };
     let token = known.filter(|known| known.active).ok_or(OauthError::InvalidToken(TokenFault::Unknown))?.token;
@@ -46,7 +46,8 @@ pub(super) struct Known {
 }
 
 /// By the access token, or by the refresh token too. It counts as used (rotation.md rule 7).
-pub(super) async fn known(app: &App, digest: Digest, or_refresh: bool) -> Result<Option<Known>, Error> {
+pub(super) async fn known(app: &App, call: &Call, digest: Digest, or_refresh: bool) -> Result<Option<Known>, Error> {
+    let _pass = app.auth.pass(call.address()).await;
     for _ in 0..ROUNDS {
         let mut reader = app.db.read().await?;
         let mut found = oauth_access_tokens::by_digest(&mut reader, digest).await?;

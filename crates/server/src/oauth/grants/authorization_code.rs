@@ -14,7 +14,10 @@ use crate::operations::grants::Redeem;
 pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Error> {
     let code = Digest::of(call.required("code")?.as_bytes());
     let verifier = call.text("code_verifier");
-    let known = access_grants::find(&mut app.db.read().await?, code).await?;
+    let known = {
+        let _pass = app.auth.pass(call.address()).await;
+        access_grants::find(&mut app.db.read().await?, code).await?
+    };
     let challenged = known.is_some_and(|grant| grant.challenge.is_some() && grant.redeemed.is_none());
     if challenged && verifier.is_none() {
         return Err(OauthError::Missing("code_verifier").into());

@@ -14,7 +14,10 @@ use crate::operations::rotation::Rotated;
 
 pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Error> {
     let presented = Plaintext::new(call.required("refresh_token")?.to_owned());
-    let known = oauth_access_tokens::by_refresh_digest(&mut app.db.read().await?, presented.digest()).await?;
+    let known = {
+        let _pass = app.auth.pass(call.address()).await;
+        oauth_access_tokens::by_refresh_digest(&mut app.db.read().await?, presented.digest()).await?
+    };
     let rules = app.rotation();
     let refused = match known.map(|known| known.standing) {
         None | Some(Standing::Ended) => true,

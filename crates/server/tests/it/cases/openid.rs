@@ -555,7 +555,7 @@ async fn start(t: &Town, lines: &[&str]) -> Option<Town> {
     let file = t.folder.path().join("secrets-of-a-test");
     let settings = Settings::with(&naming(t, &file, lines, 0o600)).expect("settings");
     let urls = Urls::new(&settings.external_url, &settings.external_hosts, settings.listen, true).expect("own names");
-    let seal = Seal::of(&settings, None).ok()?;
+    let seal = Seal::of(&settings, None, &[]).ok()?;
     let db = Db::open(&t.url(), 0).await.expect("a database");
     let Ok(app) = App::new(db.clone(), settings, urls, t.clock.clone(), seal).await else {
         db.close().await;
@@ -607,7 +607,7 @@ async fn t23_a_wrong_secret_stops_the_start(t: Town) {
     }
     let file = t.folder.path().join("open-to-all");
     let settings = Settings::with(&naming(&t, &file, &[&own], 0o644)).expect("settings");
-    assert!(Seal::of(&settings, None).is_err(), "others of this machine could read it");
+    assert!(Seal::of(&settings, None, &[]).is_err(), "others of this machine could read it");
     let again = start(&t, &[&own]).await.expect("the right one");
     assert_eq!(keys(&again).await, before, "nothing was lost by trying");
     again.app.db.close().await;
