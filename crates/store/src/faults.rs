@@ -82,6 +82,16 @@ pub async fn set_public_email(tx: &mut Tx, id: UserId, email: &str) -> Result<()
     changed!(tx, sqlx::query("UPDATE users SET public_email = $2 WHERE id = $1").bind(id.0).bind(email)).map(drop)
 }
 
+/// Families without a generation, which nothing would ever remove.
+pub async fn orphans(at: &mut impl crate::db::Runs) -> Result<i64> {
+    on!(at, |c| sqlx::query_scalar(ORPHANS).fetch_one(c))
+}
+
+const ORPHANS: &str = "
+    SELECT count(*) FROM token_families f
+     WHERE NOT EXISTS (SELECT 1 FROM personal_access_tokens t WHERE t.family_id = f.id)
+       AND NOT EXISTS (SELECT 1 FROM oauth_access_tokens t WHERE t.family_id = f.id)";
+
 const DELETIONS: [&str; 4] = [
     "DELETE FROM routes WHERE source_kind = 'namespace'
         AND source_id IN (SELECT id FROM namespaces WHERE owner_id = $1)",

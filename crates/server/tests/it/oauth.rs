@@ -154,6 +154,11 @@ impl Client {
         self.token("authorization_code", &pairs)
     }
 
+    pub fn token_for_revocation(&self, token: &str) -> Ask {
+        let own = [("client_id", self.uid.as_str()), ("client_secret", self.secret.as_str()), ("token", token)];
+        self.town.post("/oauth/revoke").form(&encoded(&own))
+    }
+
     pub fn refresh(&self, refresh_token: &str) -> Ask {
         self.token("refresh_token", &[("refresh_token", refresh_token)])
     }

@@ -12,6 +12,8 @@ use crate::oauth::{CALLBACK, Client, create, encoded, is_error, tokens};
 use crate::town::{Ask, M401, Reply, Town};
 
 cases![
+    an_application_that_goes_while_it_is_given_tokens_leaves_nothing,
+    t21_names_that_cannot_be_seen,
     app_001_made,
     app_002_a_redirect_uri_without_a_host,
     app_003_a_redirect_uri_that_runs,
@@ -638,4 +640,42 @@ async fn the_trail_has_no_secret(t: Town) {
     for secret in [&old.secret, &new.secret] {
         assert!(!text.contains(&secret[..20]), "{text}");
     }
+}
+
+async fn an_application_that_goes_while_it_is_given_tokens_leaves_nothing(t: Town) {
+    let ada = t.user("ada").await;
+    for _ in 0..6 {
+        let client = t.client("api").await;
+        let pair = client.tokens(&ada, "api").await;
+        let mut codes = Vec::new();
+        for _ in 0..6 {
+            codes.push(client.code(&ada, "api").await);
+        }
+        let mut asks = vec![client.refresh(&pair.refresh)];
+        asks.extend(codes.iter().map(|code| client.redeem(code)));
+        let tasks: Vec<_> = asks.into_iter().map(|ask| tokio::task::spawn_local(ask.send())).collect();
+        t.does(&Delete { id: client.id }).await;
+        for task in tasks {
+            let reply = task.await.expect("an answer");
+            assert!([200, 400, 401, 503].contains(&reply.status.as_u16()), "{}", reply.body);
+            if reply.status.as_u16() == 200 {
+                let access = reply.json()["access_token"].as_str().expect("a token").to_owned();
+                t.get("/api/v4/user").bearer(&access).await.is(401, M401);
+            }
+        }
+    }
+    let mut reader = t.app.db.read().await.expect("a reader");
+    assert_eq!(tollhouse_store::faults::orphans(&mut reader).await.expect("a count"), 0);
+}
+
+async fn t21_names_that_cannot_be_seen(t: Town) {
+    let admin = t.admin().await.token([Scope::Api]).await;
+    for name in ["\u{200b}", "\u{feff}", "Ferry\u{ad} board", "\u{3164}", "Ferry\u{e0041}", "\u{2060}x"] {
+        let new = json!({ "name": name, "redirect_uri": CALLBACK, "scopes": "api" });
+        let reply = t.post("/api/v4/applications").token(&admin).json(new).await;
+        assert!(reply.has(400).json()["message"]["name"].is_array(), "{name:?}");
+    }
+    // Scripts and pictures need joiners.
+    let new = json!({ "name": "\u{1f468}\u{200d}\u{1f467} \u{646}\u{645}\u{6cc}\u{200c}", "redirect_uri": CALLBACK, "scopes": "api" });
+    t.post("/api/v4/applications").token(&admin).json(new).await.has(201);
 }

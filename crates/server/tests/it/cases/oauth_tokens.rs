@@ -8,10 +8,14 @@ use tollhouse_domain::secret::Digest;
 use tollhouse_domain::user::AccountState;
 use tollhouse_store::faults::Fault;
 
-use crate::oauth::{Client, Tokens, basic, encoded, is_error, tokens};
+use crate::oauth::{CALLBACK, Client, Tokens, basic, encoded, is_error, tokens};
 use crate::town::{Ask, EXPIRED, M401, Person, REVOKED, Reply, Town};
 
 cases![
+    what_asks_for_no_method_does_nothing,
+    a_parameter_stands_in_one_place,
+    a_flood_of_guesses_waits_for_its_own_address,
+    t13_sweeping_forgets_each_kind_in_its_own_time with "rotation.memory = '60d'",
     auth_016_as_access_token,
     auth_017_as_bearer,
     auth_018_as_bearer_token,
@@ -763,4 +767,93 @@ async fn revocation_and_introspection_of_what_no_token_is(t: Town) {
         }
     }
     user(&t, access).await.is_user(&ada);
+}
+
+async fn what_asks_for_no_method_does_nothing(t: Town) {
+    let (ada, client) = (t.user("ada").await, t.client("api").await);
+    let pair = client.tokens(&ada, "api").await;
+    let code = client.code(&ada, "api").await;
+    let own = [("client_id", client.uid.as_str()), ("client_secret", client.secret.as_str())];
+    let options = |path: &str, pairs: &[(&str, &str)], in_query: bool| {
+        let form = encoded(&[&own[..], pairs].concat());
+        match in_query {
+            true => t.ask(axum::http::Method::OPTIONS, &format!("{path}?{form}")),
+            false => t.ask(axum::http::Method::OPTIONS, path).form(&form),
+        }
+    };
+    for in_query in [true, false] {
+        for pairs in [
+            &[("grant_type", "client_credentials")][..],
+            &[("grant_type", "refresh_token"), ("refresh_token", &pair.refresh)],
+            &[("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", CALLBACK)],
+        ] {
+            let reply = options("/oauth/token", pairs, in_query).await;
+            assert_eq!(is_error(&reply, 400, "invalid_request"), "Missing required parameter: grant_type.");
+        }
+        options("/oauth/revoke", &[("token", &pair.access)], in_query).await.is(200, "{}");
+    }
+    t.get("/api/v4/user").bearer(&pair.access).await.is_user(&ada);
+    client.redeem(&code).await.has(200);
+    client.refresh(&pair.refresh).await.has(200);
+}
+
+async fn a_parameter_stands_in_one_place(t: Town) {
+    let client = t.client("api").await;
+    let form =
+        encoded(&[("grant_type", "client_credentials"), ("client_id", &client.uid), ("client_secret", &client.secret)]);
+    let ask = |query: &str| t.post(&format!("/oauth/token{query}")).form(&form);
+    ask("").await.has(200);
+    ask("?something=else&something=twice").await.has(200);
+    for query in ["?grant_type=client_credentials", "?scope=api&scope=api", &format!("?client_id={}", client.uid)] {
+        is_error(&ask(query).await, 400, "invalid_request");
+    }
+}
+
+/// As many look-ups of one address at once as anywhere (T14).
+async fn a_flood_of_guesses_waits_for_its_own_address(t: Town) {
+    let flooder = std::net::IpAddr::from([192, 0, 2, 1]);
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(t.app.auth.pass(Some(flooder)).await);
+    }
+    for (path, form) in [
+        ("/oauth/token", "grant_type=authorization_code&code=x&redirect_uri=x&client_id=x"),
+        ("/oauth/token", "grant_type=refresh_token&refresh_token=x"),
+        ("/oauth/token", "grant_type=client_credentials&client_id=x"),
+        ("/oauth/revoke", "token=x"),
+        ("/oauth/introspect", "token=x&client_id=x"),
+        ("/oauth/userinfo", "access_token=x"),
+    ] {
+        let waits = t.post(path).form(form).from(flooder).send();
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(50), waits).await;
+        assert!(waited.is_err(), "{path} {form} waits for none");
+        let reply = t.post(path).form(form).from(std::net::IpAddr::from([192, 0, 2, 2])).await;
+        assert!(reply.status.as_u16() < 500, "somebody else does not wait");
+    }
+    held.clear();
+    t.post("/oauth/revoke").form("token=x").from(flooder).await.is(200, "{}");
+}
+
+async fn t13_sweeping_forgets_each_kind_in_its_own_time(t: Town) {
+    let (ada, client) = (t.user("ada").await, t.client("api").await);
+    for _ in 0..3 {
+        let pair = client.tokens(&ada, "api").await;
+        client.token_for_revocation(&pair.access).await.is(200, "{}");
+    }
+    let (dead, live) = (client.tokens(&ada, "api").await, client.tokens(&ada, "api").await);
+    client.token_for_revocation(&dead.access).await.is(200, "{}");
+    let personal = ada.revoked_token([Scope::Api]).await;
+    t.later(31 * 24 * 3600);
+    tollhouse::job::sweep(&t.app).await;
+    let again = t.reopened("rotation.memory = '60d'").await;
+    again.get("/api/v4/user").token(&personal).await.is(401, M401);
+    again.get("/api/v4/user").bearer(&dead.access).await.is(401, EXPIRED);
+    again.app.db.close().await;
+    t.later(30 * 24 * 3600);
+    tollhouse::job::sweep(&t.app).await;
+    let again = t.reopened("rotation.memory = '60d'").await;
+    again.get("/api/v4/user").bearer(&dead.access).await.is(401, M401);
+    again.get("/api/v4/user").bearer(&live.access).await.is(401, EXPIRED);
+    again.app.db.close().await;
+    client.refresh(&live.refresh).await.has(200);
 }
