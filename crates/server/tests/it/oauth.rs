@@ -1,10 +1,13 @@
 //! What an OAuth application does, for the tests: it sends people to the consent page, and redeems what comes back.
 
+use data_encoding::BASE64URL_NOPAD;
+use serde_json::Value;
 use tollhouse::operations::applications;
 use tollhouse_domain::id::ApplicationId;
 
 use crate::town::{Ask, Person, Reply, Session, Town};
 
+pub const USER: &str = "/api/v4/user";
 pub const CALLBACK: &str = "https://app.example.test/callback";
 
 /// 43 characters, the shortest that RFC 7636 allows, and its S256 challenge (RFC 7636 appendix B).
@@ -50,6 +53,23 @@ impl Town {
         let (id, uid) = (made.application.id, made.application.uid);
         Client { town: self.clone(), id, uid, secret: made.secret.reveal().to_owned(), confidential }
     }
+
+    /// Ada, an application, and what it got for her.
+    pub async fn begun(&self, scope: &str) -> (Person, Client, Tokens) {
+        let (ada, client) = (self.user("ada").await, self.client(scope).await);
+        let pair = client.tokens(&ada, scope).await;
+        (ada, client, pair)
+    }
+}
+
+/// `POST /oauth/token` with these pairs and nothing else.
+pub fn ask(t: &Town, pairs: &[(&str, &str)]) -> Ask {
+    t.post("/oauth/token").form(&encoded(pairs))
+}
+
+/// Who she is, asked with an access token.
+pub fn user(t: &Town, access: &str) -> Ask {
+    t.get(USER).bearer(access)
 }
 
 /// An application to be made; change what the test is about.
@@ -154,7 +174,8 @@ impl Client {
         self.token("authorization_code", &pairs)
     }
 
-    pub fn token_for_revocation(&self, token: &str) -> Ask {
+    /// `POST /oauth/revoke`, with the client's own credentials in the body.
+    pub fn revoke(&self, token: &str) -> Ask {
         let own = [("client_id", self.uid.as_str()), ("client_secret", self.secret.as_str()), ("token", token)];
         self.town.post("/oauth/revoke").form(&encoded(&own))
     }
@@ -167,6 +188,11 @@ impl Client {
     pub async fn tokens(&self, person: &Person, scope: &str) -> Tokens {
         let code = self.code(person, scope).await;
         tokens(&self.redeem(&code).await)
+    }
+
+    /// The same application, asking another process.
+    pub fn at(&self, town: &Town) -> Self {
+        Self { town: town.clone(), ..self.clone() }
     }
 
     /// `Authorization: Basic` of this client.
@@ -187,6 +213,32 @@ pub fn tokens(reply: &Reply) -> Tokens {
     let tokens = Tokens { access: text("access_token"), refresh: text("refresh_token") };
     assert!(!tokens.access.is_empty(), "{}", reply.body);
     tokens
+}
+
+/// 64 hexadecimal digits, as most secrets are.
+pub fn is_hex(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// From base64url without padding.
+#[track_caller]
+pub fn decoded(text: &str) -> Vec<u8> {
+    BASE64URL_NOPAD.decode(text.as_bytes()).expect("base64url without padding")
+}
+
+/// Header, claims and signature, as they stand.
+#[track_caller]
+pub fn parts(jwt: &str) -> [&str; 3] {
+    let parts: Vec<&str> = jwt.split('.').collect();
+    parts.try_into().unwrap_or_else(|_| panic!("three parts: {jwt}"))
+}
+
+/// The claims of the `id_token` of an answer. That they are signed is tested with the keys.
+#[track_caller]
+pub fn id_token(reply: &Reply) -> Value {
+    let body = reply.has(200).json();
+    let [_, claims, _] = parts(body["id_token"].as_str().expect("an id_token"));
+    serde_json::from_slice(&decoded(claims)).expect("JSON")
 }
 
 /// The parameter of that name in the query of a redirect to [`CALLBACK`].

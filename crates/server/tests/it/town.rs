@@ -23,6 +23,7 @@ use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::{CsrfSecret, Plaintext};
 use tollhouse_domain::time::{Clock, Date, Timestamp};
+use tollhouse_store::audit_events::{self, AuditEvent};
 use tollhouse_store::db::{Db, Url};
 use tollhouse_store::members::Of;
 use tollhouse_store::tx::{Change, Tx};
@@ -119,6 +120,12 @@ impl Town {
         Self::open(self.database_url.clone(), settings, self.clock.clone(), self.folder.clone(), database).await
     }
 
+    /// Swept, and then opened by a process that remembers nothing.
+    pub async fn swept(&self, settings: &str) -> Self {
+        tollhouse::job::sweep(&self.app).await;
+        self.reopened(settings).await
+    }
+
     pub fn url(&self) -> Url {
         self.database_url.parse().expect("a URL")
     }
@@ -196,6 +203,22 @@ impl Town {
 
     pub async fn member(&self, of: Of, user: &Person, level: AccessLevel) {
         self.does(&members::Add { of, user: user.id, level, expires_at: None }).await;
+    }
+
+    /// The newest lines of the trail, the newest first.
+    pub async fn trail(&self, limit: i64) -> Vec<AuditEvent> {
+        let mut reader = self.app.db.read().await.expect("a reader");
+        audit_events::newest(&mut reader, limit).await.expect("the trail")
+    }
+
+    /// The names of all events, the newest first.
+    pub async fn events(&self) -> Vec<String> {
+        self.trail(1_000).await.into_iter().map(|line| line.event).collect()
+    }
+
+    /// How many events have that name.
+    pub async fn count(&self, event: &str) -> usize {
+        self.events().await.iter().filter(|known| *known == event).count()
     }
 
     pub fn get(&self, target: &str) -> Ask {

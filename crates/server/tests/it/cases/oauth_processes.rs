@@ -172,8 +172,7 @@ async fn t23_a_server_starts_with_the_right_secret_alone(t: Town) {
     let again = t.reopened("").await;
     let mut sealed = String::new();
     for _ in 0..200 {
-        let mut reader = again.app.db.read().await.expect("a reader");
-        let trail = tollhouse_store::audit_events::newest(&mut reader, 10).await.expect("the trail");
+        let trail = again.trail(10).await;
         sealed = format!("{trail:?}");
         if sealed.matches("key.sealed_again").count() == 2 {
             break;

@@ -41,8 +41,7 @@ async fn first(t: &Town) -> String {
 }
 
 async fn events(t: &Town) -> Vec<String> {
-    let mut reader = t.app.db.read().await.expect("a reader");
-    let lines = tollhouse_store::audit_events::newest(&mut reader, 100).await.expect("the trail");
+    let lines = t.trail(100).await;
     lines.into_iter().map(|line| line.event).filter(|event| event.starts_with("token.")).collect()
 }
 
@@ -108,8 +107,7 @@ async fn rotation_rule_6_reuse_of_an_old_secret_ends_the_family(t: Town) {
     t.get(SELF).token(&new).await.is(401, REVOKED);
     t.post(ROTATE).token(&new).await.is(401, REVOKED);
     assert_eq!(events(&t).await[0], "token.reuse_detected");
-    let mut reader = t.app.db.read().await.expect("a reader");
-    let line = tollhouse_store::audit_events::newest(&mut reader, 1).await.expect("the trail").remove(0);
+    let line = t.trail(1).await.remove(0);
     assert_eq!(line.address.as_deref(), Some("127.0.0.1"));
     assert!(line.detail.ends_with("last rotated from 127.0.0.1"), "both addresses: {}", line.detail);
 }
@@ -215,8 +213,7 @@ async fn rotation_rule_13_dead_generations_go_after_thirty_days(t: Town) {
     t.post(ROTATE).token("glpat-nobody").await.is(401, M401);
     t.get(SELF).token(&revoked).await.is(401, REVOKED);
     t.later(1);
-    tollhouse::job::sweep(&t.app).await;
-    let again = t.reopened("").await;
+    let again = t.swept("").await;
     again.get(SELF).token(&old).await.is(401, M401);
     again.get(SELF).token(&revoked).await.is(401, M401);
     again.get(SELF).token(&new).await.has(200);
@@ -286,8 +283,7 @@ async fn rotation_no_secret_and_no_salt_in_the_trail(t: Town) {
     t.later(181);
     t.get(SELF).token(&new).await.has(200);
     t.post(ROTATE).token(&old).await.has(401);
-    let mut reader = t.app.db.read().await.expect("a reader");
-    let lines = tollhouse_store::audit_events::newest(&mut reader, 100).await.expect("the trail");
+    let lines = t.trail(100).await;
     assert!(lines.len() >= 4);
     let text = format!("{lines:?}");
     for secret in [&old, &new] {

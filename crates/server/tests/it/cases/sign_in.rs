@@ -179,10 +179,8 @@ async fn two_hundred_parallel_guesses_get_ten(t: Town) {
         *statuses.entry(guess.await.expect("an answer")).or_insert(0) += 1;
     }
     assert_eq!(statuses.get(&200).copied(), Some(200), "{statuses:?}");
-    let mut reader = t.app.db.read().await.expect("a reader");
-    let lines = tollhouse_store::audit_events::newest(&mut reader, 100).await.expect("the trail");
+    let lines = t.trail(100).await;
     assert_eq!(lines.iter().filter(|line| line.event == "user.password_locked").count(), 1);
-    drop(reader);
     assert!(guess(&t, "ada", "correct horse").await.has(200).body.contains(WRONG), "locked");
     t.later(599);
     assert!(guess(&t, "ada", "correct horse").await.has(200).body.contains(WRONG), "for ten minutes");

@@ -151,10 +151,7 @@ async fn a_caller_who_goes_away_leaves_nothing_stale(t: Town) {
 
 async fn the_log_and_the_trail_are_swept(t: Town) {
     t.user("ada").await;
-    let trail = async || {
-        let mut reader = t.app.db.read().await.expect("a reader");
-        tollhouse_store::audit_events::newest(&mut reader, 10).await.expect("the trail").len()
-    };
+    let trail = async || t.trail(10).await.len();
     assert_eq!(trail().await, 1);
     t.later(24 * 3600 - 1);
     tollhouse::job::sweep(&t.app).await;

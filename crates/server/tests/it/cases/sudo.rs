@@ -135,8 +135,7 @@ async fn the_trail_names_both(t: Town) {
     let made = warden.made_token([Scope::Api, Scope::Sudo]).await;
     let token = made.secret.reveal();
     t.post("/api/v4/projects?sudo=ada").token(token).json(r#"{"name":"x"}"#).await.has(201);
-    let mut reader = t.app.db.read().await.expect("a reader");
-    let line = tollhouse_store::audit_events::newest(&mut reader, 1).await.expect("the trail").remove(0);
+    let line = t.trail(1).await.remove(0);
     assert_eq!(
         (line.event.as_str(), line.actor_id, line.subject_id),
         ("project.created", Some(warden.id.0), Some(ada.id.0))

@@ -244,8 +244,7 @@ async fn t29_who_did_what_from_where(t: Town) {
     let made = ada.made_token([Scope::Api]).await;
     let ask = t.delete("/api/v4/personal_access_tokens/self").token(made.secret.reveal());
     ask.from([192, 0, 2, 7].into()).await.has(204);
-    let mut reader = t.app.db.read().await.expect("a reader");
-    let lines = tollhouse_store::audit_events::newest(&mut reader, 2).await.expect("the trail");
+    let lines = t.trail(2).await;
     let line = &lines[0];
     assert_eq!((line.event.as_str(), line.actor_id, line.target_id), ("token.revoked", Some(ada.id.0), made.id.0));
     assert_eq!(line.credential, format!("personal_access_token:{}", made.id));
@@ -322,8 +321,7 @@ async fn t30_what_people_send_is_escaped(t: Town) {
         visibility: tollhouse_domain::access::Visibility::Private,
     };
     t.does(&add).await;
-    let mut reader = t.app.db.read().await.expect("a reader");
-    let line = tollhouse_store::audit_events::newest(&mut reader, 1).await.expect("the trail").remove(0);
+    let line = t.trail(1).await.remove(0);
     assert!(line.detail.len() <= 256 && !line.detail.contains('\n'), "{line:?}");
 }
 

@@ -1,0 +1,139 @@
+//! What the application is sent: a code, an error, its state.
+
+use tollhouse_store::faults::Fault;
+
+use super::{BAD_TYPE, allowed, carried, consent, field, is_error_page, is_told, location, sent_on};
+use crate::oauth::{CALLBACK, is_hex, sent_back, tokens};
+use crate::town::Town;
+
+cases![
+    oauth_004_allowed,
+    oauth_020_who_has_its_token_may_allow_again,
+    oauth_094_openid_needs_no_nonce,
+    oauth_118_a_token_is_refused_in_the_fragment,
+    oauth_120_denied,
+    an_answer_in_the_fragment,
+    a_state_comes_back_untouched,
+    a_code_that_cannot_be_kept_is_not_given,
+];
+
+const DENIED: &str = "The resource owner or authorization server denied the request.";
+
+async fn oauth_004_allowed(t: Town) {
+    let client = t.client("api").await;
+    let session = t.user("ada").await.session().await;
+    let reply = client.allow(&session, "api", &[]).await;
+    assert!(location(&reply).starts_with(&format!("{CALLBACK}?code=")));
+    assert_eq!(sent_back(&reply, "state").as_deref(), Some("a state"));
+    let code = sent_back(&reply, "code").expect("a code");
+    assert!(is_hex(&code), "{code}");
+    assert!(reply.header("cache-control").is_some_and(|cache| cache.starts_with("no-store")));
+    assert_eq!(allowed(&t).await, 1);
+    let again = client.allow(&session, "api", &[("state", None)]).await;
+    assert_eq!(sent_back(&again, "state"), None, "none was sent");
+    assert_ne!(sent_back(&again, "code"), Some(code));
+}
+
+async fn oauth_020_who_has_its_token_may_allow_again(t: Town) {
+    let client = t.client("api").await;
+    let ada = t.user("ada").await;
+    let first = client.tokens(&ada, "api").await;
+    let reply = client.allow(&ada.session().await, "api", &[]).await;
+    let code = sent_back(&reply, "code").expect("a code");
+    assert_ne!(tokens(&client.redeem(&code).await), first);
+}
+
+async fn oauth_094_openid_needs_no_nonce(t: Town) {
+    let client = t.client("openid").await;
+    let session = t.user("ada").await.session().await;
+    let reply = client.allow(&session, "openid", &[]).await;
+    assert!(sent_back(&reply, "code").is_some());
+}
+
+async fn oauth_118_a_token_is_refused_in_the_fragment(t: Town) {
+    let client = t.client("api").await;
+    let session = t.user("ada").await.session().await;
+    let reply = client.allow(&session, "api", &[("response_type", Some("token"))]).await;
+    let to = location(&reply);
+    assert!(to.starts_with(&format!("{CALLBACK}#error=unsupported_response_type")), "{to}");
+    assert_eq!(carried(to, '#', "error_description").as_deref(), Some(BAD_TYPE));
+    assert_eq!(carried(to, '#', "state").as_deref(), Some("a state"));
+    let page = client.page(&session, "api", &[("response_type", Some("token"))]).await;
+    is_error_page(&page, BAD_TYPE);
+}
+
+async fn oauth_120_denied(t: Town) {
+    let client = t.client("api").await;
+    let session = t.user("ada").await.session().await;
+    let reply = client.deny(&session, "api", &[]).await;
+    is_told(&reply, "access_denied", DENIED);
+    let to = "error=access_denied&error_description=The+resource+owner+or+authorization+server+denied+the+request.";
+    assert_eq!(location(&reply), format!("{CALLBACK}?{to}&state=a+state"));
+    assert_eq!(sent_back(&client.deny(&session, "api", &[("state", None)]).await, "state"), None);
+    assert_eq!(allowed(&t).await, 0);
+    consent(&client.page(&session, "api", &[]).await);
+}
+
+async fn an_answer_in_the_fragment(t: Town) {
+    let client = t.client("api").await;
+    let session = t.user("ada").await.session().await;
+    let fragment = [("response_mode", Some("fragment"))];
+    consent(&client.page(&session, "api", &fragment).await);
+    let reply = client.allow(&session, "api", &fragment).await;
+    let to = location(&reply);
+    assert!(to.starts_with(&format!("{CALLBACK}#code=")), "{to}");
+    assert_eq!(carried(to, '#', "state").as_deref(), Some("a state"));
+    let code = carried(to, '#', "code").expect("a code");
+    tokens(&client.redeem(&code).await);
+    let error = client.allow(&session, "read_user", &fragment).await;
+    let to = location(&error);
+    assert!(to.starts_with(&format!("{CALLBACK}#error=invalid_scope")), "{to}");
+    assert_eq!(carried(to, '#', "state").as_deref(), Some("a state"));
+    let trusted = t.trusted_client("api").await;
+    let url = sent_on(&trusted.page(&session, "api", &fragment).await);
+    assert!(url.starts_with(&format!("{CALLBACK}#code=")), "{url}");
+    let query = client.allow(&session, "api", &[("response_mode", Some("query"))]).await;
+    assert!(sent_back(&query, "code").is_some());
+}
+
+async fn a_state_comes_back_untouched(t: Town) {
+    let (client, trusted) = (t.client("api").await, t.trusted_client("api").await);
+    let session = t.user("ada").await.session().await;
+    for state in [
+        "x",
+        " x ",
+        "a+b",
+        "%41%zz",
+        "a=b&code=c#d?e",
+        "{\"k\":[1,\"\u{fc}\"]}",
+        "'\"<>&amp;",
+        "\u{1f6e5}\u{fe0f}\u{202e}",
+        "line\r\nset-cookie: x=y",
+        "https://evil.test/",
+    ] {
+        let changes = [("state", Some(state))];
+        let kept = |url: &str, mark: char| assert_eq!(carried(url, mark, "state").as_deref(), Some(state), "{url}");
+        kept(location(&client.allow(&session, "api", &changes).await), '?');
+        kept(location(&client.deny(&session, "api", &changes).await), '?');
+        kept(location(&client.allow(&session, "read_user", &changes).await), '?');
+        let fragment = [("state", Some(state)), ("response_mode", Some("fragment"))];
+        kept(location(&client.allow(&session, "api", &fragment).await), '#');
+        kept(&sent_on(&trusted.page(&session, "api", &changes).await), '?');
+        let (allow, _) = consent(&client.page(&session, "api", &changes).await);
+        assert_eq!(field(&allow, "state"), Some(state));
+    }
+}
+
+async fn a_code_that_cannot_be_kept_is_not_given(t: Town) {
+    let (client, trusted) = (t.client("api").await, t.trusted_client("api").await);
+    let session = t.user("ada").await.session().await;
+    t.app.db.faults.set(Fault::Writes);
+    for ask in [client.allow(&session, "api", &[]), trusted.page(&session, "api", &[])] {
+        let reply = ask.await;
+        assert_eq!(reply.has(503).header("location"), None);
+        assert!(!reply.body.contains("code="), "{}", reply.body);
+    }
+    t.app.db.faults.set(Fault::None);
+    assert_eq!(allowed(&t).await, 0);
+    assert!(sent_back(&client.allow(&session, "api", &[]).await, "code").is_some());
+}

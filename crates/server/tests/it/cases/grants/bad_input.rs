@@ -1,0 +1,170 @@
+//! What nobody means to send, and where it must not arrive.
+
+use serde_json::{Map, Value, json};
+
+use super::{CHALLENGED, TOKEN, both, by_password, exchange, redeem_challenged};
+use crate::oauth::{Client, Tokens, USER, VERIFIER, ask, basic, changed, encoded, is_error, tokens};
+use crate::town::{Town, logged};
+
+cases![
+    parameters_as_nobody_means_them,
+    bodies_as_nobody_means_them,
+    no_secret_of_an_exchange_is_written_down,
+    what_is_sent_reaches_no_header_and_no_line,
+];
+
+async fn parameters_as_nobody_means_them(t: Town) {
+    let (client, ada) = (t.client("api").await, t.user_with_password("ada", "correct horse").await);
+    let code = client.code_with(&ada, "api", &CHALLENGED).await;
+    let given = client.tokens(&ada, "api").await;
+    let own = [("client_id", client.uid.as_str()), ("client_secret", client.secret.as_str())];
+    let by_code = changed(&exchange(&client, &code), &[("code_verifier", Some(VERIFIER))]);
+    let refresh = [("grant_type", Some("refresh_token")), ("refresh_token", Some(given.refresh.as_str()))];
+    let refresh = changed(&own, &refresh);
+    let login = [("grant_type", Some("password")), ("username", Some("ada")), ("password", Some("correct horse"))];
+    let login = changed(&own, &login);
+    let itself = changed(&own, &[("grant_type", Some("client_credentials")), ("scope", Some("api"))]);
+    // What a value of 5,000 characters is, and what an empty one is.
+    let table = [
+        (&by_code, "grant_type", "unsupported_grant_type", "invalid_request"),
+        (&by_code, "code", "invalid_grant", "invalid_request"),
+        (&by_code, "redirect_uri", "invalid_grant", "invalid_request"),
+        (&by_code, "client_id", "invalid_client", "invalid_client"),
+        (&by_code, "client_secret", "invalid_client", "invalid_client"),
+        (&by_code, "code_verifier", "invalid_grant", "invalid_request"),
+        (&refresh, "refresh_token", "invalid_grant", "invalid_request"),
+        (&login, "username", "invalid_grant", "invalid_grant"),
+        (&login, "password", "invalid_grant", "invalid_grant"),
+        (&itself, "scope", "invalid_scope", ""),
+    ];
+    let long = "x".repeat(5_000);
+    for (base, name, huge, empty) in table {
+        let (whole, rest) = (encoded(base), encoded(&changed(base, &[(name, None)])));
+        let right = base.iter().find(|(known, _)| *known == name).expect("the parameter").1;
+        for form in [
+            format!("{whole}&{name}=x"),
+            format!("{whole}&{}", encoded(&[(name, right)])),
+            format!("{rest}&{name}[]={right}"),
+            format!("{rest}&{name}[]=x&{name}[]=y"),
+            format!("{rest}&{name}[a]={right}"),
+        ] {
+            is_error(&t.post(TOKEN).form(&form).await, 400, "invalid_request");
+        }
+        for (value, error) in [("", empty), (long.as_str(), huge)] {
+            if !error.is_empty() {
+                let reply = ask(&t, &changed(base, &[(name, Some(value))])).await;
+                is_error(&reply, if error == "invalid_client" { 401 } else { 400 }, error);
+            }
+        }
+        for wrong in [json!([right]), json!({ "a": right }), json!(5), json!(true)] {
+            let mut body: Map<String, Value> =
+                base.iter().map(|(name, text)| ((*name).to_owned(), json!(text))).collect();
+            body.insert(name.to_owned(), wrong.clone());
+            let reply = t.post(TOKEN).json(Value::Object(body)).await;
+            assert!(reply.status.is_client_error(), "{name} {wrong}: {}", reply.body);
+            assert!(reply.json()["error"].is_string(), "{name} {wrong}: {}", reply.body);
+            if wrong.is_array() || wrong.is_object() {
+                is_error(&reply, 400, "invalid_request");
+            }
+        }
+        for bytes in ["%00", "%ff%fe", "x%00x"] {
+            let reply = t.post(TOKEN).form(&format!("{rest}&{name}={bytes}")).await;
+            assert!(reply.status.is_client_error(), "{name} {bytes}: {}", reply.body);
+        }
+    }
+    // None of it used anything up.
+    for whole in [&by_code, &refresh, &login, &itself] {
+        tokens(&ask(&t, whole).await);
+    }
+}
+
+async fn bodies_as_nobody_means_them(t: Town) {
+    for body in ["{", "[]", "5", "null", "\"code\"", "{\"grant_type\":}", "{}", ""] {
+        let reply = t.post(TOKEN).json(body).await;
+        assert!(reply.status.is_client_error(), "{body}: {} {}", reply.status, reply.body);
+    }
+    let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+    let wide: String = (0..20_000).map(|i| format!("a{i}=&")).collect();
+    for (media, body) in [
+        ("application/json", deep.as_str()),
+        ("application/x-www-form-urlencoded", wide.as_str()),
+        ("application/x-www-form-urlencoded", "=&=&&%"),
+        ("text/plain", "grant_type=client_credentials"),
+        ("multipart/form-data", "x"),
+        ("image/png", "x"),
+    ] {
+        let reply = t.post(TOKEN).body(media, body).await;
+        assert!(reply.status.is_client_error(), "{media}: {} {}", reply.status, reply.body);
+    }
+}
+
+async fn no_secret_of_an_exchange_is_written_down(t: Town) {
+    let client = t.client("api openid").await;
+    let ada = t.user_with_password("ada", "correct horse").await;
+    let mut secrets = vec![client.secret.clone(), VERIFIER.to_owned(), "correct horse".to_owned()];
+    let lines = logged(async {
+        let code = client.code_with(&ada, "openid api", &CHALLENGED).await;
+        let reply = redeem_challenged(&client, &code).await;
+        let first = tokens(&reply);
+        is_error(&redeem_challenged(&client, &code).await, 400, "invalid_grant");
+        let next = tokens(&client.refresh(&first.refresh).await);
+        let wrong = Client { secret: "gloas-wrong".to_owned(), ..client.clone() };
+        is_error(&wrong.refresh(&next.refresh).await, 401, "invalid_client");
+        let by_password = tokens(&by_password(&client, "ada", "correct horse").await);
+        t.post(&format!("{TOKEN}?client_secret={}&code={code}", client.secret)).form("").await.has(400);
+        t.get(&format!("{USER}?access_token={}", next.access)).await.is_user(&ada);
+        t.later(121);
+        is_error(&redeem_challenged(&client, &code).await, 400, "invalid_grant");
+        is_error(&client.refresh(&first.refresh).await, 400, "invalid_grant");
+        client.revoke(&by_password.refresh).await.is(200, "{}");
+        let signed = reply.json()["id_token"].as_str().expect("an id_token").to_owned();
+        secrets.extend([code, signed]);
+        for Tokens { access, refresh } in [first, next, by_password] {
+            secrets.extend([access, refresh]);
+        }
+    })
+    .await;
+    assert!(lines.contains(TOKEN), "{lines}");
+    let rows = t.trail(100).await;
+    assert!(rows.len() >= 6);
+    let rows = format!("{rows:?}");
+    for secret in &secrets {
+        let part = &secret[secret.len().saturating_sub(20)..];
+        assert!(!lines.contains(part), "{secret} in {lines}");
+        assert!(!rows.contains(part), "{secret} in {rows}");
+    }
+}
+
+async fn what_is_sent_reaches_no_header_and_no_line(t: Town) {
+    let (client, ada) = both(&t).await;
+    let code = client.code_with(&ada, "api", &CHALLENGED).await;
+    let good = changed(
+        &exchange(&client, &code),
+        &[("code_verifier", Some(VERIFIER)), ("scope", Some("api")), ("refresh_token", Some("x"))],
+    );
+    let evil = "x\r\nX-Evil: 1\u{1b}[31m\u{202e}\"<script>";
+    let lines = logged(async {
+        for grant in ["authorization_code", "refresh_token", "password", "client_credentials", evil] {
+            for name in ["client_id", "client_secret", "code", "code_verifier", "redirect_uri", "refresh_token"] {
+                let pairs = changed(&good, &[("grant_type", Some(grant)), (name, Some(evil))]);
+                let pairs = changed(&pairs, &[("username", Some(evil)), ("password", Some(evil))]);
+                let reply = ask(&t, &pairs).await;
+                assert!(!reply.status.is_server_error(), "{grant} {name}: {}", reply.body);
+                assert!(reply.headers.get("x-evil").is_none());
+                let challenge = reply.header("www-authenticate").unwrap_or_default();
+                assert!(!challenge.contains("<script") && !reply.body.contains("<script"), "{}", reply.body);
+            }
+        }
+        let unknown = ask(&t, &[(evil, evil)]).await;
+        assert!(unknown.status.is_client_error() && !unknown.body.contains("<script"), "{}", unknown.body);
+        let scope = client.token("client_credentials", &[("scope", evil)]).await;
+        is_error(&scope, 400, "invalid_scope");
+        let id = ask(&t, &[("grant_type", "client_credentials")]).with("authorization", &basic(evil, evil)).await;
+        is_error(&id, 401, "invalid_client");
+    })
+    .await;
+    assert!(lines.contains(TOKEN), "{lines}");
+    assert!(!lines.contains('\u{1b}') && !lines.contains('\u{202e}') && !lines.contains("\nX-Evil"), "{lines}");
+    let rows = t.trail(100).await;
+    assert!(rows.iter().all(|row| !row.detail.contains(['\n', '\u{1b}', '\u{202e}'])), "{rows:?}");
+}
