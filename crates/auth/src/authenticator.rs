@@ -134,21 +134,19 @@ impl Authenticator {
 
     async fn recognise(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Option<Arc<Entry>>, Denial> {
         // The same value is often tried as one kind and then as the other; both stand in one space of digests.
-        let mut seen: Option<(Digest, Option<Arc<Entry>>)> = None;
+        let mut seen: Option<(&Secret<'_>, Option<Arc<Entry>>)> = None;
         for candidate in shown.candidates() {
-            let found = match (candidate.secret.digest(), &seen) {
-                (None, _) => None,
-                (Some(digest), Some((known, found))) if *known == digest => found.clone(),
-                (Some(digest), _) => {
-                    let found = self.by_token(digest, now, shown.peer()).await?;
-                    seen = Some((digest, found.clone()));
-                    found
-                }
+            let found = match (seen.take(), candidate.secret) {
+                (Some((secret, found)), again) if std::ptr::eq(secret, again) => found,
+                (_, secret) => match secret.digest() {
+                    Some(digest) => self.by_token(digest, now, shown.peer()).await?,
+                    None => None,
+                },
             };
-            match found.filter(|entry| is_of(candidate.kind, &entry.record.credential)) {
-                Some(entry) => return Ok(Some(entry)),
-                None if candidate.if_unknown == IfUnknown::Stop => return Err(Denial::Unknown),
-                None => {}
+            match &found {
+                Some(entry) if is_of(candidate.kind, &entry.record.credential) => return Ok(found),
+                _ if candidate.if_unknown == IfUnknown::Stop => return Err(Denial::Unknown),
+                _ => seen = Some((candidate.secret, found)),
             }
         }
         match shown.session() {
@@ -226,7 +224,6 @@ fn is_of(kind: Kind, credential: &Credential) -> bool {
         (kind, credential),
         (Kind::OauthAccessToken, Credential::OauthAccessToken(_))
             | (Kind::PersonalAccessToken, Credential::PersonalAccessToken(_))
-            | (Kind::Session, Credential::Session(_))
     )
 }
 

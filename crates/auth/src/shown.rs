@@ -39,7 +39,6 @@ pub struct Candidate<'s> {
 pub enum Kind {
     OauthAccessToken,
     PersonalAccessToken,
-    Session,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +48,6 @@ pub enum Place {
     BearerTokenParameter,
     PrivateTokenParameter,
     PrivateTokenHeader,
-    SessionCookie,
 }
 
 /// What it means if nobody was given this value: the end of the matter, or look at the next kind.

@@ -83,15 +83,20 @@ pub struct OauthAccessToken {
 }
 
 impl OauthAccessToken {
-    /// It lives through its last instant (authentication.md 5.5).
+    /// authentication.md 5.5
     pub fn expired(&self, now: Timestamp) -> bool {
-        now > self.expires_at
+        dead_from(self.expires_at) <= now
     }
 
     /// The seconds that are left, a second that has begun included.
     pub fn expires_in(&self, now: Timestamp) -> i64 {
         (self.expires_at.0 - now.0 + 999).div_euclid(1000).max(0)
     }
+}
+
+/// The first instant at which an OAuth token is expired: it lives through its last one.
+pub fn dead_from(expires_at: Timestamp) -> Timestamp {
+    Timestamp(expires_at.0 + 1)
 }
 
 /// How long a code can be redeemed.

@@ -98,7 +98,7 @@ impl RedirectUri {
             && host(known) == host(url)
             && (any_port || known.port_or_known_default() == url.port_or_known_default())
             && known.path() == url.path()
-            && known.query_pairs().all(|pair| url.query_pairs().any(|given| given == pair))
+            && adds_to(known, url)
     }
 
     /// With the answer of the server in its query, or in its fragment.
@@ -164,6 +164,14 @@ impl fmt::Display for RedirectUris {
         }
         Ok(())
     }
+}
+
+/// Every parameter that is registered is there, and none of them a second time with something else in it.
+fn adds_to(known: &Url, asked: &Url) -> bool {
+    let registered: Vec<_> = known.query_pairs().collect();
+    let given: Vec<_> = asked.query_pairs().collect();
+    registered.iter().all(|pair| given.contains(pair))
+        && given.iter().all(|pair| registered.contains(pair) || registered.iter().all(|(name, _)| *name != pair.0))
 }
 
 /// Whoever reads the query may split it at `;`, trim names, and take `code[]` for `code`.
@@ -362,6 +370,9 @@ mod tests {
             ("https://app.test/cb", "https://app.test/cb?more=1", true),
             ("https://app.test/cb?a=1&b=2", "https://app.test/cb?b=2&a=1", true),
             ("https://app.test/cb?a=1", "https://app.test/cb", false),
+            ("https://app.test/cb?a=1", "https://app.test/cb?a=1&b=2", true),
+            ("https://app.test/cb?a=1", "https://app.test/cb?a=1&a=evil", false),
+            ("https://app.test/cb?a=1", "https://app.test/cb?a=evil&a=1", false),
             ("https://app.test/cb?a=1", "https://app.test/cb?a=2", false),
             ("http://127.0.0.1/cb", "http://127.0.0.1:9999/cb", true),
             ("http://[::1]:1/cb", "http://[::1]:2/cb", true),

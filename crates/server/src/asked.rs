@@ -8,10 +8,12 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, header};
 use bytes::Bytes;
+use data_encoding::BASE64_NOPAD;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
 use tollhouse_domain::text::printable;
+use zeroize::Zeroizing;
 
 use crate::error::Error;
 
@@ -58,7 +60,7 @@ impl Asked {
                 if media == Media::Form {
                     repeated = repeats(&bytes);
                 }
-                Some(Box::pin(parse(media, bytes, &parts.headers)).await?)
+                Some(Box::pin(parse(media, bytes, &parts.headers, &mut repeated)).await?)
             }
         };
         // The other half of the guard that road.rs runs on the head (1.3); JSON is not seen by it.
@@ -104,6 +106,13 @@ pub fn bearer_header(headers: &HeaderMap) -> bool {
     headers.get(header::AUTHORIZATION).is_some_and(|value| {
         value.as_bytes().split(|b| *b == b' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
     })
+}
+
+/// What `Authorization: Basic` holds, decoded as leniently as others do (oauth.md section 4).
+pub fn basic(value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let encoded = value.get(..6).filter(|scheme| scheme.eq_ignore_ascii_case(b"basic ")).map(|_| &value[6..])?;
+    let end = encoded.iter().position(|b| *b == b'=').unwrap_or(encoded.len());
+    BASE64_NOPAD.decode(encoded[..end].trim_ascii()).ok().map(Zeroizing::new)
 }
 
 /// What kind of body the head announces.
@@ -165,15 +174,17 @@ pub fn form(encoded: &[u8]) -> Result<Map<String, Value>, Error> {
     Ok(all)
 }
 
-/// Names that come more than once though they stand for one value.
+/// Names that come more than once, `a[]` counted as `a`.
 pub fn repeats(encoded: &[u8]) -> Vec<String> {
-    let mut names: Vec<_> = form_urlencoded::parse(encoded)
-        .map(|(name, _)| name)
-        .filter(|name| !name.ends_with("[]"))
-        .take(MOST_PARAMETERS)
-        .collect();
+    let parameters = form_urlencoded::parse(encoded).take(MOST_PARAMETERS);
+    let mut names: Vec<String> = parameters.map(|(name, _)| root(&name).to_owned()).collect();
     names.sort_unstable();
-    names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone().into_owned()).collect()
+    names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone()).collect()
+}
+
+/// `a` of `a[]` and of `a[b]`.
+pub fn root(name: &str) -> &str {
+    name.split('[').next().unwrap_or(name)
 }
 
 async fn collect(body: Body, limits: Limits) -> Result<Bytes, Error> {
@@ -187,10 +198,15 @@ async fn collect(body: Body, limits: Limits) -> Result<Bytes, Error> {
     }
 }
 
-async fn parse(media: Media, bytes: Bytes, headers: &HeaderMap) -> Result<Map<String, Value>, Error> {
+async fn parse(
+    media: Media,
+    bytes: Bytes,
+    headers: &HeaderMap,
+    repeated: &mut Vec<String>,
+) -> Result<Map<String, Value>, Error> {
     match media {
         Media::Form => form(&bytes),
-        Media::Multipart => multipart(bytes, headers).await,
+        Media::Multipart => multipart(bytes, headers, repeated).await,
         Media::Json if bytes.is_empty() => Ok(Map::new()),
         Media::Json => match serde_json::from_slice(&bytes).map_err(|_| Error::BrokenJson)? {
             // What is no object has no parameters.
@@ -223,7 +239,7 @@ fn check_fields(fields: &Map<String, Value>, count: &mut usize) -> Result<(), Er
     )
 }
 
-async fn multipart(bytes: Bytes, headers: &HeaderMap) -> Result<Map<String, Value>, Error> {
+async fn multipart(bytes: Bytes, headers: &HeaderMap, repeated: &mut Vec<String>) -> Result<Map<String, Value>, Error> {
     let broken = |_| Error::BadRequest(Some("The multipart body cannot be read".into()));
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let boundary = multer::parse_boundary(content_type).map_err(broken)?;
@@ -243,6 +259,9 @@ async fn multipart(bytes: Bytes, headers: &HeaderMap) -> Result<Map<String, Valu
         let value = String::from_utf8(field.bytes().await.map_err(broken)?.to_vec()).map_err(|_| Error::Malformed)?;
         if value.contains('\0') || name.contains('\0') {
             return Err(Error::Malformed);
+        }
+        if all.contains_key(root(&name)) {
+            repeated.push(root(&name).to_owned());
         }
         put(&mut all, &name, value)?;
     }

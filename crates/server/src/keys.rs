@@ -230,10 +230,11 @@ impl Keys {
         Ok(Self { signing, pepper: pepper.ok_or(Error::Internal)?, places })
     }
 
-    /// A JWT with these claims, by RS256 (RFC 7515, RFC 7518 section 3.3). `typ` and audience tell what it is for.
-    pub async fn sign(&self, claims: &impl Serialize) -> Result<String, Error> {
+    /// A JWT with these claims, by RS256 (RFC 7515, RFC 7518 section 3.3). `typ` and audience tell what it is for, so every
+    /// kind that is signed has its own (T23).
+    pub async fn sign(&self, typ: &'static str, claims: &impl Serialize) -> Result<String, Error> {
         let key = self.signing.first().ok_or(Error::Internal)?;
-        let header = json!({ "typ": "JWT", "kid": key.kid, "alg": "RS256" }).to_string();
+        let header = json!({ "typ": typ, "kid": key.kid, "alg": "RS256" }).to_string();
         let claims = serde_json::to_vec(claims).map_err(|_| Error::Internal)?;
         let text = format!("{}.{}", BASE64URL_NOPAD.encode(header.as_bytes()), BASE64URL_NOPAD.encode(&claims));
         let place = self.places.clone().acquire_owned().await.map_err(|_| Error::Internal)?;

@@ -17,10 +17,10 @@ use tollhouse_domain::text::printable;
 use tower::Service;
 
 use crate::app::App;
-use crate::asked::{Media, Peer, bearer_header, has_body, malformed, media_type, reads_json};
+use crate::asked::{Media, Peer, basic, bearer_header, has_body, malformed, media_type, reads_json};
 use crate::cors;
-use crate::error::{Error, Reason, refused};
-use crate::router::{Route, router};
+use crate::error::{Error, Reason};
+use crate::router::{Route, refused_at, router};
 
 pub struct Road {
     app: App,
@@ -53,14 +53,13 @@ impl Road {
             self.finish(&mut response, false, &id, began);
             return self.garbled(response).await;
         }
-        let answered = match self.guard(&mut request) {
+        let mut response = match self.guard(&mut request) {
             Ok(()) => AssertUnwindSafe(self.route(request))
                 .catch_unwind()
                 .await
-                .unwrap_or_else(|_| refused(Error::Internal, |error| error.api(&self.app.urls))),
-            Err(error) => refused(error, |error| error.api(&self.app.urls)),
+                .unwrap_or_else(|_| refused_at(&path, Error::Internal, &self.app)),
+            Err(error) => refused_at(&path, error, &self.app),
         };
-        let mut response = answered;
         self.finish(&mut response, api, &id, began);
         if let Some(asked) = asked {
             cors::expose(response.headers_mut(), &path, &asked, &self.app.urls);
@@ -214,12 +213,7 @@ fn malformed_authorization(headers: &HeaderMap) -> bool {
     headers.get_all(header::AUTHORIZATION).iter().any(|value| {
         let value = value.as_bytes();
         if value.is_ascii() && !value.contains(&0) {
-            let Some(encoded) = value.get(..6).filter(|s| s.eq_ignore_ascii_case(b"basic ")).map(|_| &value[6..])
-            else {
-                return false;
-            };
-            let decoded = data_encoding::BASE64.decode(encoded.trim_ascii()).unwrap_or_default();
-            return decoded.contains(&0) || std::str::from_utf8(&decoded).is_err();
+            return basic(value).is_some_and(|text| text.contains(&0) || std::str::from_utf8(&text).is_err());
         }
         value.contains(&0) || std::str::from_utf8(value).is_err()
     })

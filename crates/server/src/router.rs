@@ -227,6 +227,16 @@ pub fn router(table: Vec<Route>, app: App) -> Router {
     routes.fallback(no_route).method_not_allowed_fallback(no_route).with_state(app)
 }
 
+/// A refusal with the face of what was asked, where no handler was reached.
+pub fn refused_at(path: &str, error: Error, app: &App) -> Response {
+    // What cannot be read is refused before anybody looks at the path.
+    let programs = path.starts_with("/.well-known/") || path.starts_with("/oauth/");
+    match programs && error != Error::Malformed {
+        true => refused(error, |error| oauth::error::render(error, &app.urls)),
+        false => refused(error, |error| error.api(&app.urls)),
+    }
+}
+
 async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
     let api = request.uri().path().starts_with("/api");
     let captures = Vec::new();
@@ -239,7 +249,7 @@ async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
     }
     // Programs ask there, and would take the page for signing in for an answer.
     if request.uri().path().starts_with("/.well-known/") || request.uri().path().starts_with("/oauth/") {
-        return refused(Error::NoRoute, |error| oauth::error::render(error, &app.urls));
+        return refused_at(request.uri().path(), Error::NoRoute, &app);
     }
     let answered = async {
         let asked = Asked::read(request, captures, from, limits).await?;

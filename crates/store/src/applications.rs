@@ -102,11 +102,13 @@ pub async fn set_scopes(tx: &mut Tx, id: ApplicationId, scopes: &Scopes, now: Ti
 pub async fn remove(tx: &mut Tx, id: ApplicationId) -> Result<bool> {
     // A key that changes waits for whoever is giving this application a token now, and whoever would do so later waits
     // for us and finds no application. So no family is missed.
-    let known = changed!(tx, sqlx::query(HOLD).bind(id.0))? == 1;
+    if changed!(tx, sqlx::query(HOLD).bind(id.0))? == 0 {
+        return Ok(false);
+    }
     changed!(tx, sqlx::query(REMOVE_FAMILIES).bind(id.0))?;
     changed!(tx, sqlx::query(REMOVE).bind(id.0))?;
     tx.forget(Forget::Application(id));
-    Ok(known)
+    Ok(true)
 }
 
 macro_rules! selected {

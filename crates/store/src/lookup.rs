@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row as _};
+use tollhouse_domain::grant::dead_from;
 use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId};
 use tollhouse_domain::lookup::{
     Answer, Credential, Key, Lookup, Record, SessionRecord, TokenRecord, Unavailable, UserName,
@@ -102,10 +103,9 @@ impl Db {
         let mut reader = self.read().await?;
         let row: Option<TokenRow> = on!(&mut reader, |c| sqlx::query_as(TOKEN).bind(&digest.0[..]).fetch_optional(c))?;
         let Some(TokenRow { token, owner }) = row else { return Ok(None) };
-        // A personal access token ends with the day before, an OAuth token lives through its last instant.
         let dead_from = match (token.expires_on, token.expires_at) {
             (Some(day), _) => Some(Date(day as i32).start()),
-            (None, at) => at.map(|at| Timestamp(at + 1)),
+            (None, at) => at.map(|at| dead_from(Timestamp(at))),
         };
         let record = Arc::new(TokenRecord {
             id: GenerationId(token.token_id),

@@ -14,13 +14,13 @@ use tollhouse_store::{applications, oauth_access_tokens, users};
 
 use crate::app::App;
 use crate::asked::Asked;
-use crate::error::Error;
+use crate::error::{Error, refused};
 use crate::oauth::Fields;
 use crate::oauth::error::{OauthError, answer};
 use crate::operations::applications::AddReadUser;
 use crate::operations::grants::Authorize;
 use crate::params::{Param, Params};
-use crate::web::{Html, Visitor, returns};
+use crate::web::{Failure, Html, Visitor, returns};
 
 /// What was asked, as far as it could be read.
 pub struct Request {
@@ -130,8 +130,12 @@ async fn decide(app: App, visitor: Visitor, asked: Request, allowed: bool) -> Re
     if !allowed {
         return Ok(sent_back(OauthError::AccessDenied, &valid.redirect_uri, valid.in_fragment, state));
     }
-    let code = code(&app, identity, &valid).await?;
-    Ok(Html::redirect(&leads_to(&valid, &code)).into_response())
+    match code(&app, identity, &valid).await {
+        Ok(code) => Ok(Html::redirect(&leads_to(&valid, &code)).into_response()),
+        // The application went away meanwhile.
+        Err(Error::Oauth(error)) => Ok(in_json(error, state)),
+        Err(error) => Err(error),
+    }
 }
 
 /// `/oauth/authorize/native`: a code for somebody who carries it over by hand.
@@ -153,42 +157,42 @@ async fn validate(app: &App, fields: &Fields, page: bool) -> Result<Valid, Refus
 
     let (kind, mode) = (fields.text("response_type"), fields.text("response_mode"));
     let in_fragment = mode == Some("fragment") || (mode.is_none() && kind == Some("token"));
-    let refused = |error: OauthError| match redirect_uri.is_out_of_band() {
+    let refuse = |error: OauthError| match redirect_uri.is_out_of_band() {
         true => Refusal::Here(error),
         false => Refusal::There { error, redirect_uri: redirect_uri.clone(), in_fragment },
     };
     match kind {
-        None => return Err(refused(OauthError::Missing("response_type"))),
+        None => return Err(refuse(OauthError::Missing("response_type"))),
         Some("code") => {}
-        Some(_) => return Err(refused(OauthError::UnsupportedResponseType)),
+        Some(_) => return Err(refuse(OauthError::UnsupportedResponseType)),
     }
     if !matches!(mode, None | Some("query" | "fragment")) {
-        return Err(refused(OauthError::UnsupportedResponseMode));
+        return Err(refuse(OauthError::UnsupportedResponseMode));
     }
     let sign_in =
         if page && fields.text("gl_auth_type") == Some("login") { read_user(app, &application) } else { None };
     let gains_read_user = sign_in == Some(Gains::Scope);
     let scopes = match sign_in {
         Some(_) => Scopes::from([Scope::ReadUser]),
-        None => application.scopes_for(fields.text("scope")).ok_or_else(|| refused(OauthError::InvalidScope))?,
+        None => application.scopes_for(fields.text("scope")).ok_or_else(|| refuse(OauthError::InvalidScope))?,
     };
     let challenge = match (fields.text("code_challenge"), fields.text("code_challenge_method")) {
-        (Some(value), _) if value.len() > LONGEST_CHALLENGE => return Err(refused(OauthError::InvalidRequest)),
+        (Some(value), _) if value.len() > LONGEST_CHALLENGE => return Err(refuse(OauthError::InvalidRequest)),
         (Some(value), method) => {
             let method = method.and_then(Method::parse);
-            let method = method.ok_or_else(|| refused(OauthError::InvalidCodeChallengeMethod))?;
+            let method = method.ok_or_else(|| refuse(OauthError::InvalidCodeChallengeMethod))?;
             Some(Challenge { method, value: value.to_owned() })
         }
         // T20: whoever gets hold of a public application's code could redeem it.
         (None, _) if !application.confidential && !app.settings.compat.pkce.is_gitlab() => {
-            return Err(refused(OauthError::Missing("code_challenge")));
+            return Err(refuse(OauthError::Missing("code_challenge")));
         }
         (None, _) => None,
     };
     let kept = |name: &str| fields.text(name).map(str::to_owned);
     let (state, nonce) = (kept("state"), kept("nonce"));
     if nonce.as_ref().is_some_and(|nonce| nonce.len() > LONGEST_NONCE) {
-        return Err(refused(OauthError::InvalidRequest));
+        return Err(refuse(OauthError::InvalidRequest));
     }
     Ok(Valid { application, redirect_uri, in_fragment, state, scopes, gains_read_user, challenge, nonce })
 }
@@ -271,11 +275,12 @@ fn sent_back(error: OauthError, to: &RedirectUri, in_fragment: bool, state: Opti
         .into_iter()
         .chain(state.map(|state| ("state", state)))
         .collect();
-    Html::redirect(&to.answered(&pairs, in_fragment)).into_response()
+    Html::redirect(&to.answered(&pairs, in_fragment)).because(error.code()).into_response()
 }
 
 fn in_json(error: OauthError, state: Option<&str>) -> Response {
-    answer(error.status(), error.object().when(state.is_some(), |object| object.field("state", state)))
+    let object = error.object().when(state.is_some(), |object| object.field("state", state));
+    refused(Error::Oauth(error), |_| answer(error.status(), object))
 }
 
 /// Always 200, and never a redirect: whoever sees it can go no further from here.
@@ -284,18 +289,18 @@ fn told(app: &App, visitor: &Visitor, error: OauthError) -> Result<Html, Error> 
         OauthError::UnconfirmedEmail => "Confirm your address first",
         _ => "This application asked in the wrong way",
     };
-    let page = Refused { title, text: &error.description(), demo: app.demo };
-    Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor))
+    let page = Failure { title, text: &error.description(), demo: app.demo };
+    Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor).because(error.code()))
 }
 
 fn forbidden_page(app: &App, visitor: &Visitor) -> Result<Html, Error> {
-    let page = Refused {
+    let page = Failure {
         title: "Not for administrators",
         text: "This server does not let administrators give this application access to their account. Sign in as \
                somebody else, or ask for the application to be made a trusted one.",
         demo: app.demo,
     };
-    Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor))
+    Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor).because("disable_admin_oauth_scopes"))
 }
 
 async fn consent(app: &App, visitor: &Visitor, user: &User, valid: &Valid) -> Result<Html, Error> {
@@ -363,13 +368,5 @@ struct Onward<'a> {
 #[template(path = "native.html")]
 struct Native<'a> {
     code: &'a str,
-    demo: bool,
-}
-
-#[derive(Template)]
-#[template(path = "failure.html")]
-struct Refused<'a> {
-    title: &'a str,
-    text: &'a str,
     demo: bool,
 }

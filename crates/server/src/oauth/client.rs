@@ -1,12 +1,12 @@
 //! Which client it is, and how it shows that (oauth.md section 4; RFC 6749 section 2.3).
 
 use axum::http::{HeaderMap, header};
-use data_encoding::BASE64_NOPAD;
 use tollhouse_domain::application::Application;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_store::applications;
 
 use crate::app::App;
+use crate::asked;
 use crate::error::Error;
 use crate::oauth::Call;
 use crate::oauth::error::OauthError;
@@ -36,27 +36,31 @@ pub async fn required(app: &App, call: &Call) -> Result<Application, Error> {
 
 /// The header first, then the parameters; both may say the same.
 fn shown(call: &Call) -> Result<Option<Credentials>, Error> {
+    // Whoever is on the way may have read the other one.
+    if call.headers().get_all(header::AUTHORIZATION).iter().count() > 1 {
+        return Err(OauthError::TwoMechanisms.into());
+    }
     let secret = |name| call.text(name).map(|secret| Plaintext::new(secret.to_owned()));
     let body = call.text("client_id").map(|id| Credentials { id: id.to_owned(), secret: secret("client_secret") });
     match (basic(call.headers()), body) {
         (None, body) => Ok(body),
         (Some(header), None) => Ok(Some(header)),
         (Some(header), Some(body)) => {
-            let reveal = |secret: &Option<Plaintext>| secret.as_ref().map(|secret| secret.reveal().to_owned());
-            let alike = body.secret.is_none() || reveal(&body.secret) == reveal(&header.secret);
+            let alike = match (&body.secret, &header.secret) {
+                (None, _) => true,
+                (Some(one), Some(other)) => one.digest().is_of(other.reveal().as_bytes()),
+                (Some(_), None) => false,
+            };
             if header.id == body.id && alike { Ok(Some(header)) } else { Err(OauthError::TwoMechanisms.into()) }
         }
     }
 }
 
-/// `Authorization: Basic`, decoded as leniently as others do.
+/// `Authorization: Basic`
 fn basic(headers: &HeaderMap) -> Option<Credentials> {
-    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
-    let encoded = value.get(..6).filter(|scheme| scheme.eq_ignore_ascii_case(b"basic ")).map(|_| &value[6..])?;
-    let end = encoded.iter().position(|b| *b == b'=').unwrap_or(encoded.len());
-    let decoded = BASE64_NOPAD.decode(encoded[..end].trim_ascii()).ok()?;
-    let text = String::from_utf8(decoded).ok()?;
-    let (id, secret) = text.split_once(':').unwrap_or((&text, ""));
+    let decoded = asked::basic(headers.get(header::AUTHORIZATION)?.as_bytes())?;
+    let text = std::str::from_utf8(&decoded).ok()?;
+    let (id, secret) = text.split_once(':').unwrap_or((text, ""));
     let secret = (!secret.trim().is_empty()).then(|| Plaintext::new(secret.to_owned()));
     (!id.trim().is_empty()).then(|| Credentials { id: id.to_owned(), secret })
 }

@@ -32,6 +32,8 @@ pub enum OauthError {
     AccessDenied,
     /// The token that was shown, or asked about.
     InvalidToken(TokenFault),
+    /// Userinfo for a token without `openid`.
+    NoOpenid,
     UnconfirmedEmail,
 }
 
@@ -43,7 +45,7 @@ pub enum TokenFault {
 }
 
 impl OauthError {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Missing("code"),
         Self::InvalidRequest,
         Self::TwoMechanisms,
@@ -62,6 +64,7 @@ impl OauthError {
         Self::InvalidToken(TokenFault::Unknown),
         Self::InvalidToken(TokenFault::Expired),
         Self::InvalidToken(TokenFault::Revoked),
+        Self::NoOpenid,
         Self::UnconfirmedEmail,
     ];
 
@@ -80,6 +83,7 @@ impl OauthError {
             Self::InvalidCodeChallengeMethod => "invalid_code_challenge_method",
             Self::AccessDenied => "access_denied",
             Self::InvalidToken(_) => "invalid_token",
+            Self::NoOpenid => "insufficient_scope",
             Self::UnconfirmedEmail => "unconfirmed_email",
         }
     }
@@ -87,7 +91,7 @@ impl OauthError {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::InvalidClient | Self::UnauthorizedClient | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
-            Self::NotYours => StatusCode::FORBIDDEN,
+            Self::NotYours | Self::NoOpenid => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -124,12 +128,16 @@ impl OauthError {
             Self::InvalidToken(TokenFault::Unknown) => "The access token is invalid",
             Self::InvalidToken(TokenFault::Expired) => "The access token expired",
             Self::InvalidToken(TokenFault::Revoked) => "The access token was revoked",
+            Self::NoOpenid => "The token does not have the scope openid.",
             Self::UnconfirmedEmail => "Your e-mail address is not confirmed yet. Confirm it, then try again.",
         };
         text.to_owned()
     }
 
-    pub fn challenge(self) -> Option<HeaderValue> {
+    fn challenge(self) -> Option<HeaderValue> {
+        if self == Self::NoOpenid {
+            return None;
+        }
         let text = format!(
             r#"Bearer realm="Doorkeeper", error="{}", error_description="{}""#,
             self.code(),
@@ -171,6 +179,8 @@ pub fn render(error: &Error, urls: &Urls) -> Response {
         421 => ("invalid_request", "This server does not answer under that name; see external_hosts."),
         503 => ("temporarily_unavailable", "The authorization server cannot answer now. Try the same again later."),
         500 => ("server_error", "The authorization server met something it did not expect."),
+        414 => ("invalid_request", "The target of the request is too long."),
+        431 => ("invalid_request", "The head of the request is too large."),
         413 => ("invalid_request", "The body of the request is too large."),
         408 => ("invalid_request", "The body of the request did not come in time."),
         415 => ("invalid_request", "The body must be a form or JSON."),

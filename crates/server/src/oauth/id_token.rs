@@ -32,8 +32,11 @@ pub(super) async fn made(
         person: person(app, &user, scopes).await?,
         groups_direct: groups.iter().filter(|group| group.direct).map(|group| group.full_path.as_str()).collect(),
     };
-    app.keys().await?.sign(&claims).await
+    app.keys().await?.sign(TYP, &claims).await
 }
+
+/// As on the wire, where it is the only thing that is signed.
+const TYP: &str = "JWT";
 
 pub(super) async fn person(app: &App, user: &User, scopes: &Scopes) -> Result<Person, Error> {
     Ok(Person::new(user, scopes, app.urls.base(), app.keys().await?.pepper()))

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::json::Object;
 use crate::oauth::error::{OauthError, TokenFault, answer};
+use crate::oauth::token_info::Secret;
 use crate::oauth::{Call, client, token_info};
 
 pub async fn introspect(app: App, call: Call) -> Result<Response, Error> {
@@ -18,7 +19,7 @@ pub async fn introspect(app: App, call: Call) -> Result<Response, Error> {
     match client::authenticate(&app, &call).await? {
         Some(client) => {
             let found = match asked {
-                Some(digest) => token_info::known(&app, &call, digest, true).await?,
+                Some(digest) => token_info::recognise(&app, &call, digest, Secret::Either).await?,
                 None => None,
             };
             let own = found.filter(|known| known.token.application.is_none_or(|id| id == client.id));
@@ -34,7 +35,7 @@ async fn by_bearer(app: &App, call: &Call, asked: Option<Digest>) -> Result<Resp
     let shown = call.shown();
     let bearer = shown.bearer().and_then(|secret| secret.digest());
     let caller = match bearer {
-        Some(digest) => token_info::known(app, call, digest, false).await?,
+        Some(digest) => token_info::recognise(app, call, digest, Secret::Access).await?,
         None => None,
     };
     let caller = caller.ok_or(OauthError::NoCaller)?;
@@ -43,7 +44,7 @@ async fn by_bearer(app: &App, call: &Call, asked: Option<Digest>) -> Result<Resp
     }
     let application = caller.token.application.ok_or_else(refused)?;
     let asked = asked.ok_or_else(refused)?;
-    let found = token_info::known(app, call, asked, true).await?.ok_or_else(refused)?;
+    let found = token_info::recognise(app, call, asked, Secret::Either).await?.ok_or_else(refused)?;
     if found.token.application != Some(application) || found.token.id == caller.token.id {
         return Err(refused());
     }

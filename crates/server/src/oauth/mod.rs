@@ -9,7 +9,7 @@ use tollhouse_domain::audit::By;
 use tollhouse_domain::id::ApplicationId;
 
 use crate::app::App;
-use crate::asked::{Asked, repeats};
+use crate::asked::{Asked, repeats, root};
 use crate::error::Error;
 use crate::json::Object;
 use crate::oauth::error::{OauthError, answer};
@@ -87,7 +87,7 @@ impl Fields {
         let known = |name: &String| KNOWN.contains(&name.as_str());
         let in_query: Vec<_> = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name).collect();
         let in_body = |name: &str| asked.body.as_ref().is_some_and(|body| body.contains_key(name));
-        let in_both = in_query.iter().any(|name| KNOWN.contains(&name.as_ref()) && in_body(name));
+        let in_both = in_query.iter().map(|name| root(name)).any(|name| KNOWN.contains(&name) && in_body(name));
         if in_both || asked.repeated.iter().any(known) || repeats(query.as_bytes()).iter().any(known) {
             return Err(OauthError::InvalidRequest.into());
         }
@@ -115,10 +115,6 @@ impl Fields {
             _ => None,
         }
     }
-}
-
-fn root(name: &str) -> &str {
-    name.split('[').next().unwrap_or(name)
 }
 
 /// `{}`

@@ -2,12 +2,12 @@
 
 use axum::response::Response;
 use tollhouse_domain::secret::Digest;
-use tollhouse_store::oauth_access_tokens;
 
 use crate::app::App;
 use crate::error::Error;
 use crate::oauth::error::OauthError;
-use crate::oauth::{Call, client, nothing};
+use crate::oauth::token_info::Secret;
+use crate::oauth::{Call, client, nothing, token_info};
 use crate::operations::grants::Revoke;
 
 pub async fn revoke(app: App, call: Call) -> Result<Response, Error> {
@@ -20,21 +20,16 @@ pub async fn revoke(app: App, call: Call) -> Result<Response, Error> {
         return Err(OauthError::NotYours.into());
     }
     let Some(token) = call.text("token") else { return Ok(nothing()) };
-    let digest = Digest::of(token.as_bytes());
-    let pass = app.auth.pass(call.address()).await;
-    let mut reader = app.db.read().await?;
-    let by_access = match call.text("token_type_hint") {
-        Some("refresh_token") => None,
-        _ => oauth_access_tokens::by_digest(&mut reader, digest).await?,
+    let secret = match call.text("token_type_hint") {
+        Some("refresh_token") => Secret::Refresh,
+        _ => Secret::Either,
     };
-    let found = match by_access {
-        // Its refresh token lives on, as on the wire.
-        Some(found) if found.token.expired(app.now()) => return Ok(nothing()),
-        Some(found) => Some(found),
-        None => oauth_access_tokens::by_refresh_digest(&mut reader, digest).await?,
-    };
-    drop((reader, pass));
+    let found = token_info::recognise(&app, &call, Digest::of(token.as_bytes()), secret).await?;
     let Some(found) = found else { return Ok(nothing()) };
+    // Its refresh token lives on, as on the wire.
+    if found.by_access && found.token.expired(app.now()) {
+        return Ok(nothing());
+    }
     let known = client.map(|client| client.id);
     if found.token.application.is_some() && found.token.application != known {
         return Err(OauthError::NotYours.into());

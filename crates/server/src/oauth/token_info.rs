@@ -18,7 +18,7 @@ use crate::oauth::error::{OauthError, TokenFault, answer};
 pub async fn show(app: App, call: Call) -> Result<Response, Error> {
     let shown = call.shown();
     let known = match shown.bearer().and_then(|secret| secret.digest()) {
-        Some(digest) => known(&app, &call, digest, false).await?,
+        Some(digest) => recognise(&app, &call, digest, Secret::Access).await?,
         None => None,
     };
     let token = known.filter(|known| known.active).ok_or(OauthError::InvalidToken(TokenFault::Unknown))?.token;
@@ -41,17 +41,31 @@ pub async fn show(app: App, call: Call) -> Result<Response, Error> {
 /// An OAuth token that somebody showed or asked about.
 pub(super) struct Known {
     pub token: OauthAccessToken,
+    /// By its access token, not by its refresh token.
+    pub by_access: bool,
     /// It would be let in: live, not expired, and of an account that may come in.
     pub active: bool,
 }
 
-/// By the access token, or by the refresh token too. It counts as used (rotation.md rule 7).
-pub(super) async fn known(app: &App, call: &Call, digest: Digest, or_refresh: bool) -> Result<Option<Known>, Error> {
+/// Which of its secrets somebody may have shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Secret {
+    Access,
+    Refresh,
+    Either,
+}
+
+/// It counts as used, whatever becomes of the request (rotation.md rule 7).
+pub(super) async fn recognise(app: &App, call: &Call, digest: Digest, secret: Secret) -> Result<Option<Known>, Error> {
     let _pass = app.auth.pass(call.address()).await;
     for _ in 0..ROUNDS {
         let mut reader = app.db.read().await?;
-        let mut found = oauth_access_tokens::by_digest(&mut reader, digest).await?;
-        if found.is_none() && or_refresh {
+        let mut found = match secret {
+            Secret::Refresh => None,
+            Secret::Access | Secret::Either => oauth_access_tokens::by_digest(&mut reader, digest).await?,
+        };
+        let by_access = found.is_some();
+        if found.is_none() && secret != Secret::Access {
             found = oauth_access_tokens::by_refresh_digest(&mut reader, digest).await?;
         }
         let Some(found) = found else { return Ok(None) };
@@ -73,7 +87,7 @@ pub(super) async fn known(app: &App, call: &Call, digest: Digest, or_refresh: bo
             (Some(_), Some(owner)) => owner.may_use_api(now, app.accounts()).is_ok(),
             (Some(_), None) => false,
         };
-        return Ok(Some(Known { token: found.token, active: live && welcome }));
+        return Ok(Some(Known { token: found.token, by_access, active: live && welcome }));
     }
     Err(Error::Unavailable)
 }

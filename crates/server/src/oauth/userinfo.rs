@@ -1,7 +1,7 @@
 //! `GET|POST /oauth/userinfo` (OpenID Connect Core section 5.3; oauth.md 9.2).
 
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tollhouse_domain::claims::UserInfo;
 use tollhouse_domain::lookup::Credential;
 use tollhouse_domain::scope::Scope;
@@ -35,7 +35,7 @@ async fn told(app: &App, call: &Call) -> Result<Response, Error> {
     let owner = record.owner.filter(|owner| owner.may_use_api(now, app.accounts()).is_ok());
     let owner = owner.ok_or_else(|| fault(TokenFault::Unknown))?;
     if !token.scopes.contains(Scope::Openid) {
-        return Ok(StatusCode::FORBIDDEN.into_response());
+        return Err(OauthError::NoOpenid.into());
     }
     let groups = members::groups_of(&mut app.db.read().await?, owner.id, now).await?;
     let person = id_token::person(app, &owner, &token.scopes).await?;

@@ -66,16 +66,21 @@ pub struct Issued {
 }
 
 /// What is about to be given.
-pub struct Fresh<'a> {
-    pub application: Option<ApplicationId>,
-    pub user: Option<UserId>,
-    pub scopes: &'a Scopes,
-    pub redirect_uri: Option<&'a str>,
-    pub lifetime: Duration,
+struct Fresh<'a> {
+    application: Option<ApplicationId>,
+    user: Option<UserId>,
+    scopes: &'a Scopes,
+    redirect_uri: Option<&'a str>,
+    lifetime: Duration,
 }
 
 /// Begins a family with its first token.
 async fn begin(tx: &mut Tx, fresh: &Fresh<'_>, now: Timestamp) -> Result<Issued, Failed> {
+    if let Some(application) = fresh.application
+        && applications::find(tx, application).await?.is_none()
+    {
+        return Err(Error::Oauth(OauthError::InvalidClient).into());
+    }
     let family = token_families::insert(tx).await?;
     let access = Plaintext::hex();
     let refresh = fresh.user.map(|_| Plaintext::hex());
@@ -107,11 +112,11 @@ async fn begin(tx: &mut Tx, fresh: &Fresh<'_>, now: Timestamp) -> Result<Issued,
     Ok(Issued { token, access, refresh, nonce: None })
 }
 
-fn created(issued: Issued) -> Change<Issued> {
+/// The line of the trail. `how` is empty for the usual way.
+fn created(issued: &Issued, how: &str) -> Audit {
     let target = Target::new("oauth_access_token", issued.token.id.0);
     let whom = issued.token.user.map_or_else(|| "nobody".to_owned(), |user| format!("user {user}"));
-    let detail = format!("{} for {whom}", issued.token.scopes);
-    Change::new(issued, [Audit::new("token.created", target).with(detail)])
+    Audit::new("token.created", target).with(format!("{} for {whom}{how}", issued.token.scopes))
 }
 
 /// An authenticated client presents a code (oauth.md 6.2).
@@ -155,9 +160,8 @@ impl Operation for Redeem<'_> {
                     return Err(StoreError::Clash.into());
                 }
                 let issued = Issued { nonce: grant.nonce, ..issued };
-                let target = Target::new("oauth_access_token", issued.token.id.0);
-                let detail = format!("{} for user {}", grant.scopes, grant.user);
-                Ok(Change::new(Some(issued), [Audit::new("token.created", target).with(detail)]))
+                let audit = created(&issued, "");
+                Ok(Change::new(Some(issued), [audit]))
             }
         }
     }
@@ -183,9 +187,6 @@ impl Operation for ForItself {
     type Output = Issued;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Issued>, Failed> {
-        if applications::find(tx, self.client).await?.is_none() {
-            return Err(Error::Oauth(OauthError::InvalidClient).into());
-        }
         let fresh = Fresh {
             application: Some(self.client),
             user: None,
@@ -193,7 +194,9 @@ impl Operation for ForItself {
             redirect_uri: None,
             lifetime: self.lifetime,
         };
-        Ok(created(begin(tx, &fresh, now).await?))
+        let issued = begin(tx, &fresh, now).await?;
+        let audit = created(&issued, "");
+        Ok(Change::new(issued, [audit]))
     }
 }
 
@@ -215,11 +218,6 @@ impl Operation for ByPassword {
         if !users::verified(tx, self.user, (&self.seen.0, self.seen.1)).await? {
             return Ok(Change::nothing(None));
         }
-        if let Some(client) = self.client
-            && applications::find(tx, client).await?.is_none()
-        {
-            return Err(Error::Oauth(OauthError::InvalidClient).into());
-        }
         let fresh = Fresh {
             application: self.client,
             user: Some(self.user),
@@ -228,9 +226,8 @@ impl Operation for ByPassword {
             lifetime: self.lifetime,
         };
         let issued = begin(tx, &fresh, now).await?;
-        let target = Target::new("oauth_access_token", issued.token.id.0);
-        let detail = format!("{} for user {} by password", self.scopes, self.user);
-        Ok(Change::new(Some(issued), [Audit::new("token.created", target).with(detail)]))
+        let audit = created(&issued, " by password");
+        Ok(Change::new(Some(issued), [audit]))
     }
 }
 

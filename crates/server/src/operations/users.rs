@@ -6,6 +6,7 @@ use tollhouse_domain::id::UserId;
 use tollhouse_domain::namespace::{self, NamespaceKind};
 use tollhouse_domain::password;
 use tollhouse_domain::secret::Plaintext;
+use tollhouse_domain::text::deceives;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::{AccountState, UserKind};
 use tollhouse_store::error::Error as StoreError;
@@ -62,6 +63,9 @@ impl Operation for Create {
         }
         if self.name.trim().is_empty() {
             faults.push(("name", "can't be blank"));
+        } else if deceives(&self.name) {
+            // It stands on the page that asks for consent (T21).
+            faults.push(("name", "can't hold control characters"));
         }
         if !valid_email(&self.email) {
             faults.push(("email", "is invalid"));

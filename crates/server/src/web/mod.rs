@@ -15,7 +15,7 @@ use tollhouse_domain::user::User;
 
 use crate::app::App;
 use crate::asked::Asked;
-use crate::error::{self, Error};
+use crate::error::{self, Error, Reason};
 
 pub mod assets;
 pub mod home;
@@ -129,7 +129,9 @@ impl Visitor {
         };
         let target = asked.parts.uri.path_and_query().filter(|_| admits == Admits::Consenting);
         (!signed_in).then(|| match (target, &asked.parts.method) {
-            (Some(target), &Method::GET) => returns::remember(app, sign_in_first(app), target.as_str()).into_response(),
+            (Some(target), &Method::GET) => {
+                returns::remember(app, sign_in_first(app), target.as_str(), &asked.parts.headers).into_response()
+            }
             _ => to_sign_in(app),
         })
     }
@@ -198,6 +200,12 @@ impl Html {
 
     pub fn cookie_with(self, app: &App, cookie: &str) -> Self {
         self.cookie(format!("{cookie}; {}", attributes(app)))
+    }
+
+    /// Why it refuses, for the log.
+    pub fn because(mut self, reason: &'static str) -> Self {
+        self.response.extensions_mut().insert(Reason(reason));
+        self
     }
 
     pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
@@ -288,10 +296,10 @@ pub fn failure(error: &Error, app: &App) -> Response {
 
 #[derive(Template)]
 #[template(path = "failure.html")]
-struct Failure<'a> {
-    title: &'a str,
-    text: &'a str,
-    demo: bool,
+pub struct Failure<'a> {
+    pub title: &'a str,
+    pub text: &'a str,
+    pub demo: bool,
 }
 
 impl Notice {

@@ -9,12 +9,13 @@ use crate::web::{Html, cookie};
 
 /// Remembers a path with its query for ten minutes, unless it is so long that the cookies would be in the way of every
 /// other request.
-pub fn remember(app: &App, page: Html, target: &str) -> Html {
+pub fn remember(app: &App, page: Html, target: &str, headers: &HeaderMap) -> Html {
     // Of what may stand in a URL, these two would end a cookie.
     let text = target.replace(';', "%3B").replace(',', "%2C");
     let pieces: Vec<&[u8]> = text.as_bytes().chunks(PIECE).collect();
     if pieces.len() > MOST || !is_ours(&text) {
-        return page;
+        // Nor is anything else then: they did not ask to go where they were going before.
+        return forget(app, page, headers);
     }
     let count = pieces.len();
     pieces.into_iter().enumerate().fold(page, |page, (i, piece)| {

@@ -31,7 +31,7 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
         verifier,
         lifetime: app.settings.oauth.access_token_lifetime.0,
         accounts: app.accounts(),
-        gitlab: app.settings.compat.rotation.is_gitlab(),
+        gitlab: app.rotation().gitlab,
     };
     let issued = app.perform(&operation, &call.by(Some(client.id))).await?.into_inner();
     Ok((issued.ok_or(OauthError::InvalidGrant)?, Some(client)))

@@ -7,7 +7,11 @@ use tollhouse_domain::scope::{Holder, Scope};
 
 use crate::town::{Ask, EXPIRED, M401, REVOKED, Town};
 
-cases![every_route_with_every_credential_in_every_place, routes_open_to_nobody];
+cases![
+    every_route_with_every_credential_in_every_place,
+    every_route_with_every_oauth_token_in_every_place,
+    routes_open_to_nobody,
+];
 
 /// Routes of the API that answer somebody who shows nothing, by hand: a wrong demand would agree with itself.
 const OPEN: &[&str] = &[
@@ -126,6 +130,63 @@ async fn every_route_with_every_credential_in_every_place(t: Town) {
         checked += 3;
     }
     assert!(checked > 400, "{checked}");
+}
+
+/// An OAuth token opens what a personal access token with its scopes opens, in the places of its own kind, but for the
+/// routes that are about the token itself.
+async fn every_route_with_every_oauth_token_in_every_place(t: Town) {
+    let ada = t.user("ada").await;
+    let client = t.client("api read_api read_user self_rotate openid profile email").await;
+    let expired = client.tokens(&ada, "api").await.access;
+    let revoked = client.tokens(&ada, "api").await.access;
+    t.later(7201);
+    client.revoke(&revoked).await.has(200);
+    let revoked_live = client.tokens(&ada, "api").await.access;
+    client.revoke(&revoked_live).await.is(200, "{}");
+    let nobodys = crate::oauth::tokens(&client.token("client_credentials", &[("scope", "api")]).await).access;
+    let mut checked = 0;
+    for route in router::table().into_iter().filter(|route| route.demand.is_some()) {
+        let name = format!("{} {}", route.method, route.path);
+        let path = route.example(|kind| match kind {
+            Kind::Integer => ada.id.to_string(),
+            _ => "team%2Fapp".into(),
+        });
+        let ask = || t.ask(route.method.clone(), &path);
+        let everywhere = |token: &str| {
+            let in_query = |key: &str| t.ask(route.method.clone(), &format!("{path}?{key}={token}"));
+            [ask().bearer(token), in_query("access_token"), in_query("bearer_token")]
+        };
+        for (token, body) in [(&expired, EXPIRED), (&revoked_live, REVOKED), (&nobodys, M401)] {
+            for place in everywhere(token) {
+                place.await.is(401, body);
+                checked += 1;
+            }
+        }
+        let own = route.path.ends_with("/self") || route.path.ends_with("/self/rotate");
+        for scope in [Scope::Api, Scope::ReadApi, Scope::ReadUser, Scope::SelfRotate, Scope::Openid, Scope::Profile] {
+            let token = client.tokens(&ada, scope.as_str()).await.access;
+            for place in everywhere(&token) {
+                let reply = place.await;
+                let insufficient = reply.body.contains("insufficient_scope");
+                assert_eq!(
+                    insufficient,
+                    !opens(scope, &route.method, route.path),
+                    "{name} with {scope}: {}",
+                    reply.body
+                );
+                assert_ne!(reply.status.as_u16(), 401, "{name} with {scope}");
+                if own && !insufficient {
+                    let refused = if route.path.ends_with("rotate") { 405 } else { 400 };
+                    assert_eq!(reply.status.as_u16(), refused, "{name}: {}", reply.body);
+                }
+                checked += 1;
+            }
+            // That place is for personal access tokens.
+            ask().token(&token).await.is(401, M401);
+            t.ask(route.method.clone(), &format!("{path}?private_token={token}")).await.is(401, M401);
+        }
+    }
+    assert!(checked > 300, "{checked}");
 }
 
 async fn routes_open_to_nobody(t: Town) {

@@ -194,8 +194,12 @@ async fn t23_two_nodes_make_the_same_keys(t: Town) {
     let (one, two) = (one.expect("keys"), two.expect("keys"));
     assert_eq!(one.published(), two.published());
     assert_eq!((one.published().len(), one.pepper()), (1, two.pepper()));
-    let jwt = one.sign(&serde_json::json!({ "sub": "1" })).await.expect("signed");
-    assert_eq!(jwt, two.sign(&serde_json::json!({ "sub": "1" })).await.expect("signed"), "PKCS #1 has no chance in it");
+    let jwt = one.sign("JWT", &serde_json::json!({ "sub": "1" })).await.expect("signed");
+    assert_eq!(
+        jwt,
+        two.sign("JWT", &serde_json::json!({ "sub": "1" })).await.expect("signed"),
+        "PKCS #1 has no chance in it"
+    );
     for node in [a, b] {
         node.app.db.close().await;
     }

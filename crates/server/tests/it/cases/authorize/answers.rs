@@ -3,7 +3,7 @@
 use tollhouse_store::faults::Fault;
 
 use super::{BAD_TYPE, allowed, carried, consent, field, is_error_page, is_told, location, sent_on};
-use crate::oauth::{CALLBACK, is_hex, sent_back, tokens};
+use crate::oauth::{CALLBACK, is_error, is_hex, sent_back, tokens};
 use crate::town::Town;
 
 cases![
@@ -15,6 +15,7 @@ cases![
     an_answer_in_the_fragment,
     a_state_comes_back_untouched,
     a_code_that_cannot_be_kept_is_not_given,
+    a_code_that_is_carried_over_by_hand,
 ];
 
 const DENIED: &str = "The resource owner or authorization server denied the request.";
@@ -136,4 +137,38 @@ async fn a_code_that_cannot_be_kept_is_not_given(t: Town) {
     t.app.db.faults.set(Fault::None);
     assert_eq!(allowed(&t).await, 0);
     assert!(sent_back(&client.allow(&session, "api", &[]).await, "code").is_some());
+}
+
+/// `urn:ietf:wg:oauth:2.0:oob`: there is no address, so faults are told here, and the code is shown.
+async fn a_code_that_is_carried_over_by_hand(t: Town) {
+    const BY_HAND: &str = "urn:ietf:wg:oauth:2.0:oob";
+    let client = t
+        .client_with(tollhouse::operations::applications::Create {
+            redirect_uri: BY_HAND.to_owned(),
+            ..crate::oauth::create("api")
+        })
+        .await;
+    let ada = t.user("ada").await;
+    let session = ada.session().await;
+    let by_hand = [("redirect_uri", Some(BY_HAND))];
+    let page = client.page(&session, "api", &by_hand).await;
+    assert_eq!(field(&consent(&page).0, "redirect_uri"), Some(BY_HAND));
+    assert!(page.header("content-security-policy").is_some_and(|policy| policy.contains("form-action 'self';")));
+    let reply = client.allow(&session, "api", &by_hand).await;
+    let to = location(reply.has(302));
+    let code = to.strip_prefix("/oauth/authorize/native?code=").expect("our own page");
+    let shown = t.get(to).session(&session).await;
+    assert!(shown.has(200).body.contains(code) && is_hex(code));
+    let exchange = [("code", code), ("redirect_uri", BY_HAND)];
+    tokens(&client.token("authorization_code", &exchange).await);
+    is_error(&client.deny(&session, "api", &by_hand).await, 400, "access_denied");
+    is_error(&client.allow(&session, "read_user", &by_hand).await, 400, "invalid_scope");
+    // It speaks for nobody who wrote a link to it.
+    for junk in ["", "?code=", "?code=call+0800+12345", "?code[]=x", &format!("?code={}", "g".repeat(64))] {
+        assert!(
+            [400, 404]
+                .contains(&t.get(&format!("/oauth/authorize/native{junk}")).session(&session).await.status.as_u16())
+        );
+    }
+    assert_eq!(location(&t.get(to).await), "/users/sign_in");
 }

@@ -10,6 +10,7 @@ use crate::oauth::{CHALLENGE, create, is_error, sent_back};
 use crate::town::Town;
 
 cases![
+    each_refusal_is_a_line_of_the_log,
     oauth_002_an_unknown_application_on_the_page,
     oauth_005_an_unknown_application_by_post,
     oauth_119_a_challenge_without_a_method,
@@ -247,4 +248,34 @@ async fn an_application_that_is_gone(t: Town) {
         assert_eq!(reply.header("location"), None);
     }
     is_error_page(&client.page(&session, "api", &[]).await, UNKNOWN_CLIENT);
+}
+
+async fn each_refusal_is_a_line_of_the_log(t: Town) {
+    let client = t.client("api").await;
+    let ada = t.user("ada").await;
+    let session = ada.session().await;
+    let access = client.tokens(&ada, "api").await.access;
+    let lines = crate::town::logged(async {
+        client.page(&session, "api", &[("redirect_uri", Some("https://evil.test/"))]).await.has(200);
+        client.page(&session, "read_user", &[]).await.has(200);
+        client.allow(&session, "api", &[("client_id", Some("nobody"))]).await.has(401);
+        client.allow(&session, "api", &[("response_type", Some("token"))]).await.has(302);
+        client.deny(&session, "api", &[]).await.has(302);
+        t.get("/oauth/userinfo").bearer(&access).await.is(403, "");
+        t.get("/oauth/nowhere").await.has(404);
+    })
+    .await;
+    for reason in [
+        "invalid_redirect_uri",
+        "invalid_scope",
+        "invalid_client",
+        "unsupported_response_type",
+        "access_denied",
+        "insufficient_scope",
+        "no_route",
+    ] {
+        assert!(lines.contains(&format!("reason=\"{reason}\"")), "{reason}: {lines}");
+    }
+    let long = format!("/oauth/token?{}", "x".repeat(40_000));
+    crate::oauth::is_error(&t.post(&long).await, 414, "invalid_request");
 }

@@ -157,8 +157,12 @@ async fn what_is_too_long_to_be_remembered_is_not(t: Town) {
     let state = "l".repeat(20_000);
     let query = encoded(&changed(&client.request("api"), &[("state", Some(&state))]));
     let mut browser = Browser::default();
+    // Nor is what was remembered before it.
+    browser.goes(t.get(&format!("{AUTHORIZE}?{}", encoded(&client.request("api"))))).await;
+    assert!(browser.knows_the_way_back());
     let reply = browser.goes(t.get(&format!("{AUTHORIZE}?{query}"))).await;
     assert_eq!(location(&reply), SIGN_IN);
+    assert!(!browser.knows_the_way_back());
     // Cookies go along with every request to this host, and proxies bound all of them together.
     let kept: usize = browser.cookies.iter().map(|(name, value)| name.len() + value.len()).sum();
     assert!(kept < 8_000, "{kept}");

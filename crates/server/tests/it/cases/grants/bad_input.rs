@@ -11,6 +11,8 @@ cases![
     bodies_as_nobody_means_them,
     no_secret_of_an_exchange_is_written_down,
     what_is_sent_reaches_no_header_and_no_line,
+    a_header_that_hides_what_it_says,
+    a_multipart_form_says_each_thing_once,
 ];
 
 async fn parameters_as_nobody_means_them(t: Town) {
@@ -43,6 +45,9 @@ async fn parameters_as_nobody_means_them(t: Town) {
         let right = base.iter().find(|(known, _)| *known == name).expect("the parameter").1;
         for form in [
             format!("{whole}&{name}=x"),
+            format!("{whole}&{name}[]=x"),
+            format!("{name}[]=x&{whole}"),
+            format!("{name}[a]=x&{whole}"),
             format!("{whole}&{}", encoded(&[(name, right)])),
             format!("{rest}&{name}[]={right}"),
             format!("{rest}&{name}[]=x&{name}[]=y"),
@@ -161,10 +166,55 @@ async fn what_is_sent_reaches_no_header_and_no_line(t: Town) {
         is_error(&scope, 400, "invalid_scope");
         let id = ask(&t, &[("grant_type", "client_credentials")]).with("authorization", &basic(evil, evil)).await;
         is_error(&id, 401, "invalid_client");
+        for path in ["/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"] {
+            for name in ["client_id", "client_secret", "token", "token_type_hint", "access_token", "scopes", evil] {
+                let own = [("client_id", client.uid.as_str()), ("client_secret", &client.secret), ("token", "x")];
+                let reply = t.post(path).form(&encoded(&changed(&own, &[(name, Some(evil))]))).await;
+                assert!(
+                    !reply.status.is_server_error() && !reply.body.contains("<script"),
+                    "{path} {name}: {}",
+                    reply.body
+                );
+                assert!(reply.headers.get("x-evil").is_none());
+            }
+        }
     })
     .await;
     assert!(lines.contains(TOKEN), "{lines}");
     assert!(!lines.contains('\u{1b}') && !lines.contains('\u{202e}') && !lines.contains("\nX-Evil"), "{lines}");
     let rows = t.trail(100).await;
     assert!(rows.iter().all(|row| !row.detail.contains(['\n', '\u{1b}', '\u{202e}'])), "{rows:?}");
+}
+
+async fn a_header_that_hides_what_it_says(t: Town) {
+    let client = t.client("api").await;
+    let ask = |value: &str| t.post(TOKEN).form("grant_type=client_credentials").with("authorization", value);
+    // NUL and broken UTF-8, with padding and without.
+    for hidden in ["Basic YQBiOng=", "Basic YQBiOng", "basic  YQBiOng", "Basic /zp4", "Basic /zp4=="] {
+        for path in [TOKEN, "/oauth/revoke", "/oauth/introspect"] {
+            let reply = t.post(path).form("token=x&grant_type=client_credentials").with("authorization", hidden).await;
+            reply.is(400, "Bad Request");
+        }
+    }
+    ask(&client.basic()).await.has(200);
+    ask(client.basic().trim_end_matches('=')).await.has(200);
+    let twice = ask(&client.basic()).with("authorization", &client.basic()).await;
+    is_error(&twice, 400, "invalid_request");
+}
+
+async fn a_multipart_form_says_each_thing_once(t: Town) {
+    let client = t.client("api read_api").await;
+    let form = |pairs: &[(&str, &str)]| {
+        let part = |(name, value): &(&str, &str)| {
+            format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let body: String = pairs.iter().map(part).collect();
+        t.post(TOKEN).body("multipart/form-data; boundary=x", format!("{body}--x--\r\n"))
+    };
+    let own = [("grant_type", "client_credentials"), ("client_id", &*client.uid), ("client_secret", &*client.secret)];
+    form(&own).await.has(200);
+    form(&[&own[..], &[("scope", "api")]].concat()).await.has(200);
+    for more in [&[("scope", "api"), ("scope", "read_api")][..], &[("client_id", "x")], &[("client_id[]", "x")]] {
+        is_error(&form(&[&own[..], more].concat()).await, 400, "invalid_request");
+    }
 }

@@ -3,7 +3,7 @@
 use tollhouse::operations::users::SetState;
 
 use super::{attempts, begun, is_dead, lives, next, refused, with_scope};
-use crate::oauth::{USER, is_error, tokens};
+use crate::oauth::{Tokens, USER, encoded, is_error, tokens};
 use crate::town::{EXPIRED, REVOKED, Town};
 
 cases![
@@ -76,6 +76,24 @@ async fn refresh_rule_7_use_is_what_was_recognised(t: Town) {
         refused(&client.at(&again).refresh(&first.refresh).await);
         is_dead(&again, &new.access).await;
         again.app.db.close().await;
+    }
+    // Asked about, or shown by somebody who may not revoke it.
+    let stranger = t.client("api").await;
+    for secret in [|pair: &Tokens| pair.access.clone(), |pair: &Tokens| pair.refresh.clone()] {
+        let first = client.tokens(&ada, "read_user").await;
+        let new = next(&client, &first.refresh).await;
+        stranger.revoke(&secret(&new)).await.has(403);
+        t.later(121);
+        refused(&client.refresh(&first.refresh).await);
+        is_dead(&t, &new.access).await;
+        let first = client.tokens(&ada, "read_user").await;
+        let new = next(&client, &first.refresh).await;
+        let own = [("client_id", client.uid.as_str()), ("client_secret", &client.secret)];
+        let form = encoded(&[&own[..], &[("token", &*secret(&new))]].concat());
+        assert_eq!(t.post("/oauth/introspect").form(&form).await.has(200).json()["active"], true);
+        t.later(121);
+        refused(&client.refresh(&first.refresh).await);
+        is_dead(&t, &new.access).await;
     }
     let first = client.tokens(&ada, "read_user").await;
     let new = next(&client, &first.refresh).await;
