@@ -60,8 +60,9 @@ impl Seal {
     }
 
     /// As the settings say. `beside`: the file of a SQLite database, which gets a secret of its own if none is named
-    /// and nothing was sealed under another one yet.
-    pub fn of(settings: &Settings, beside: Option<&Path>, sealed: &[SealedKey]) -> Result<Self, Unusable> {
+    /// and none of its keys was sealed under another one yet.
+    pub fn of(settings: &Settings, beside: Option<&Path>, known: &[SealedKey]) -> Result<Self, Unusable> {
+        let sealed = known.iter().any(|key| key.sealed.first() != Some(&OPEN));
         let named = Some(&settings.secret_key_file).filter(|path| !path.as_os_str().is_empty()).cloned();
         let own = beside.map(|database| database.with_added_extension("key"));
         match (settings.keys.at_rest, named, own) {
@@ -72,7 +73,7 @@ impl Seal {
             }
             (AtRest::Open, None, _) => Ok(Self::open()),
             (AtRest::Sealed, Some(path), _) => Self::read(&path),
-            (AtRest::Sealed, None, Some(path)) if sealed.is_empty() => Self::made(&path),
+            (AtRest::Sealed, None, Some(path)) if !sealed => Self::made(&path),
             (AtRest::Sealed, None, Some(path)) => Self::read(&path),
             (AtRest::Sealed, None, None) => Err(Unusable(
                 "PostgreSQL needs secret_key_file: a file of mode 600 with 64 hexadecimal digits, the same for every \
@@ -365,6 +366,28 @@ mod tests {
         for damaged in [vec![], vec![SEALED], vec![9, 1], sealed.sealed[..20].to_vec()] {
             assert_eq!(one.opens(&[SealedKey { sealed: damaged, ..sealed.clone() }]), Err(WrongKey));
         }
+    }
+
+    #[test]
+    fn t23_a_secret_is_made_once_and_never_in_anothers_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("x.db");
+        let file = folder.path().join("x.db.key");
+        let of = |settings: &str, known: &[SealedKey]| {
+            Seal::of(&Settings::with(settings).expect("settings"), Some(&database), known)
+        };
+        let open = key(&Seal::open(), "a", "k");
+        let first = of("", std::slice::from_ref(&open)).expect("made, for nothing is sealed yet");
+        assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "no draft is left");
+        let sealed = key(&first, "a", "k");
+        let again = of("", std::slice::from_ref(&sealed)).expect("the same");
+        assert!(again.opens(std::slice::from_ref(&sealed)).is_ok());
+        let opening = of("keys.at_rest = 'open'", std::slice::from_ref(&sealed)).expect("opens it once more");
+        assert!(opening.opens(std::slice::from_ref(&sealed)).is_ok() && opening.is_current(&open));
+        fs::remove_file(&file).expect("lost");
+        assert!(of("", &[open, sealed]).is_err() && !file.exists(), "nothing is made in its place");
+        assert!(of("keys.at_rest = 'open'", &[]).is_ok() && !file.exists());
     }
 
     #[test]
