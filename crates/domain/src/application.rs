@@ -11,7 +11,7 @@ pub struct Application {
     pub id: ApplicationId,
     /// `client_id`: 64 lower-case hexadecimal digits.
     pub uid: String,
-    pub secret: Digest,
+    pub secret_digest: Digest,
     pub name: String,
     pub redirect_uris: RedirectUris,
     /// Empty: any scope of the server.

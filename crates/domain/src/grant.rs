@@ -36,7 +36,7 @@ pub enum Redemption {
 impl AccessGrant {
     /// A repeat of the very same request within `repeat` is a lost answer or a double load, so nothing dies by it;
     /// `None`: nothing ever dies by a repeat (`compat.rotation = "gitlab"`).
-    pub fn redeem(
+    pub fn decide(
         &self,
         client: ApplicationId,
         redirect_uri: &str,
@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn judged(grant: &AccessGrant, client: i64, uri: &str, verifier: Option<&str>, seconds: i64) -> Redemption {
-        grant.redeem(ApplicationId(client), uri, verifier, Some(CODE_REPEAT), Timestamp(T + seconds * 1000))
+        grant.decide(ApplicationId(client), uri, verifier, Some(CODE_REPEAT), Timestamp(T + seconds * 1000))
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(judged(&redeemed, 2, uri, None, 11), reuse);
         assert_eq!(judged(&redeemed, 1, "https://a.test/", None, 11), reuse);
         assert_eq!(judged(&redeemed, 1, uri, Some("x"), 11), reuse);
-        let gitlab = redeemed.redeem(ApplicationId(2), uri, None, None, Timestamp(T * 2));
+        let gitlab = redeemed.decide(ApplicationId(2), uri, None, None, Timestamp(T * 2));
         assert_eq!(gitlab, Redemption::Refuse, "nothing ever dies");
     }
 }

@@ -31,7 +31,7 @@ impl Row {
         let damaged = |what: &str| Error::Damaged(format!("application {}: {what}", self.id));
         Ok(Application {
             id: ApplicationId(self.id),
-            secret: Digest::from_slice(&self.secret_digest).ok_or_else(|| damaged("secret"))?,
+            secret_digest: Digest::from_slice(&self.secret_digest).ok_or_else(|| damaged("secret"))?,
             redirect_uris: RedirectUris::parse(&self.redirect_uri).map_err(|_| damaged("redirect URI"))?,
             uid: self.uid,
             name: self.name,

@@ -24,7 +24,7 @@ pub async fn authenticate(app: &App, call: &Call) -> Result<Option<Application>,
     let known = applications::by_uid(&mut app.db.read().await?, &shown.id).await?;
     let client = known.ok_or(OauthError::InvalidClient)?;
     let right = match &shown.secret {
-        Some(secret) => client.secret.is_of(secret.reveal().as_bytes()),
+        Some(secret) => client.secret_digest.is_of(secret.reveal().as_bytes()),
         None => !client.confidential,
     };
     if right { Ok(Some(client)) } else { Err(OauthError::InvalidClient.into()) }

@@ -139,7 +139,7 @@ impl Operation for Redeem<'_> {
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Option<Issued>>, Failed> {
         let Some(grant) = access_grants::find(tx, self.code).await? else { return Ok(Change::nothing(None)) };
         let repeat = (!self.gitlab).then_some(CODE_REPEAT);
-        match grant.redeem(self.client, self.redirect_uri, self.verifier, repeat, now) {
+        match grant.decide(self.client, self.redirect_uri, self.verifier, repeat, now) {
             Redemption::Refuse => Ok(Change::nothing(None)),
             Redemption::Reuse(family) => end_reused(tx, family, now).await,
             Redemption::Accept => {
@@ -177,13 +177,13 @@ async fn end_reused(tx: &mut Tx, family: FamilyId, now: Timestamp) -> Result<Cha
 }
 
 /// An application gets a token for itself (RFC 6749 section 4.4).
-pub struct ForItself {
+pub struct ClientCredentials {
     pub client: ApplicationId,
     pub scopes: Scopes,
     pub lifetime: Duration,
 }
 
-impl Operation for ForItself {
+impl Operation for ClientCredentials {
     type Output = Issued;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Issued>, Failed> {
@@ -201,7 +201,7 @@ impl Operation for ForItself {
 }
 
 /// Somebody's password was right (RFC 6749 section 4.3).
-pub struct ByPassword {
+pub struct PasswordGrant {
     pub client: Option<ApplicationId>,
     pub user: UserId,
     /// Password digest and state that were looked at. Hashing takes time, and both may have changed meanwhile.
@@ -210,7 +210,7 @@ pub struct ByPassword {
     pub lifetime: Duration,
 }
 
-impl Operation for ByPassword {
+impl Operation for PasswordGrant {
     /// `None`: it is no longer as it was seen.
     type Output = Option<Issued>;
 

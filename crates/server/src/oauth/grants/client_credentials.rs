@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::oauth::error::OauthError;
 use crate::oauth::token::{Granted, without_a_page};
 use crate::oauth::{Call, client};
-use crate::operations::grants::ForItself;
+use crate::operations::grants::ClientCredentials;
 
 pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Error> {
     let client = client::required(app, call).await?;
@@ -14,7 +14,7 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
     }
     let scopes = without_a_page(app, client.scopes_for(call.text("scope")))?;
     let lifetime = app.settings.oauth.access_token_lifetime.0;
-    let operation = ForItself { client: client.id, scopes, lifetime };
+    let operation = ClientCredentials { client: client.id, scopes, lifetime };
     let issued = app.perform(&operation, &call.by(Some(client.id))).await?.into_inner();
     Ok((issued, Some(client)))
 }

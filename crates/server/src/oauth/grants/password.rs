@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::oauth::error::OauthError;
 use crate::oauth::token::{Granted, without_a_page};
 use crate::oauth::{Call, client};
-use crate::operations::grants::ByPassword;
+use crate::operations::grants::PasswordGrant;
 use crate::operations::sign_in::{check, not_counted};
 
 pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Error> {
@@ -43,7 +43,7 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
             return Err(error);
         }
     };
-    let operation = ByPassword {
+    let operation = PasswordGrant {
         client: client.as_ref().map(|client| client.id),
         user: right.user.id,
         seen: (right.digest, right.user.state),
