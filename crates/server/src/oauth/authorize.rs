@@ -9,6 +9,7 @@ use tollhouse_domain::identity::Identity;
 use tollhouse_domain::pkce::{Challenge, Method};
 use tollhouse_domain::redirect::RedirectUri;
 use tollhouse_domain::scope::{Scope, Scopes};
+use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::user::User;
 use tollhouse_store::{applications, oauth_access_tokens, users};
 
@@ -82,14 +83,14 @@ pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Er
         Err(Refusal::Failed(error)) => return Err(error),
     };
     if forbidden(&app, &identity.user, &valid.application) {
-        return forbidden_page(&app, &visitor);
+        return told(&app, &visitor, OauthError::NotForAdministrators);
     }
     if valid.gains_read_user {
         app.perform(&AddReadUser { id: valid.application.id }, &app.by(identity)).await?.into_inner();
     }
     if !asked.head && needs_no_page(&app, &identity.user, &valid).await? {
         let code = code(&app, identity, &valid).await?;
-        let page = Onward { target: &leads_to(&valid, &code), demo: app.demo };
+        let page = Onward { target: &leads_to(&valid, code.reveal()), demo: app.demo };
         let page = Html::page(&app, StatusCode::OK, &page)?.to(&app, &visitor);
         return Ok(returns::forget(&app, page, &visitor.headers));
     }
@@ -125,13 +126,13 @@ async fn decide(app: App, visitor: Visitor, asked: Request, allowed: bool) -> Re
         Err(Refusal::Failed(error)) => return Err(error),
     };
     if forbidden(&app, &identity.user, &valid.application) {
-        return Ok(forbidden_page(&app, &visitor)?.into_response());
+        return Ok(told(&app, &visitor, OauthError::NotForAdministrators)?.into_response());
     }
     if !allowed {
         return Ok(sent_back(OauthError::AccessDenied, &valid.redirect_uri, valid.in_fragment, state));
     }
     match code(&app, identity, &valid).await {
-        Ok(code) => Ok(Html::redirect(&leads_to(&valid, &code)).into_response()),
+        Ok(code) => Ok(Html::redirect(&leads_to(&valid, code.reveal())).into_response()),
         // The application went away meanwhile.
         Err(Error::Oauth(error)) => Ok(in_json(error, state)),
         Err(error) => Err(error),
@@ -243,7 +244,7 @@ async fn needs_no_page(app: &App, user: &User, valid: &Valid) -> Result<bool, Er
     Ok(consents.iter().any(|(scopes, to)| scopes.is_same_set(&valid.scopes) && to.as_deref() == uri))
 }
 
-async fn code(app: &App, identity: &Identity, valid: &Valid) -> Result<String, Error> {
+async fn code(app: &App, identity: &Identity, valid: &Valid) -> Result<Plaintext, Error> {
     let operation = Authorize {
         application: valid.application.id,
         user: identity.user.id,
@@ -252,8 +253,7 @@ async fn code(app: &App, identity: &Identity, valid: &Valid) -> Result<String, E
         challenge: valid.challenge.clone(),
         nonce: valid.nonce.clone(),
     };
-    let code = app.perform(&operation, &app.by(identity)).await?.into_inner();
-    Ok(code.reveal().to_owned())
+    Ok(app.perform(&operation, &app.by(identity)).await?.into_inner())
 }
 
 /// Where the browser takes the code.
@@ -287,20 +287,11 @@ fn in_json(error: OauthError, state: Option<&str>) -> Response {
 fn told(app: &App, visitor: &Visitor, error: OauthError) -> Result<Html, Error> {
     let title = match error {
         OauthError::UnconfirmedEmail => "Confirm your address first",
+        OauthError::NotForAdministrators => "Not for administrators",
         _ => "This application asked in the wrong way",
     };
     let page = Failure { title, text: &error.description(), demo: app.demo };
     Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor).because(error.code()))
-}
-
-fn forbidden_page(app: &App, visitor: &Visitor) -> Result<Html, Error> {
-    let page = Failure {
-        title: "Not for administrators",
-        text: "This server does not let administrators give this application access to their account. Sign in as \
-               somebody else, or ask for the application to be made a trusted one.",
-        demo: app.demo,
-    };
-    Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor).because("disable_admin_oauth_scopes"))
 }
 
 async fn consent(app: &App, visitor: &Visitor, user: &User, valid: &Valid) -> Result<Html, Error> {

@@ -35,6 +35,8 @@ pub enum OauthError {
     /// Userinfo for a token without `openid`.
     NoOpenid,
     UnconfirmedEmail,
+    /// `oauth.disable_admin_oauth_scopes`
+    NotForAdministrators,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +47,7 @@ pub enum TokenFault {
 }
 
 impl OauthError {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Missing("code"),
         Self::InvalidRequest,
         Self::TwoMechanisms,
@@ -66,6 +68,7 @@ impl OauthError {
         Self::InvalidToken(TokenFault::Revoked),
         Self::NoOpenid,
         Self::UnconfirmedEmail,
+        Self::NotForAdministrators,
     ];
 
     /// `error`
@@ -85,6 +88,7 @@ impl OauthError {
             Self::InvalidToken(_) => "invalid_token",
             Self::NoOpenid => "insufficient_scope",
             Self::UnconfirmedEmail => "unconfirmed_email",
+            Self::NotForAdministrators => "not_for_administrators",
         }
     }
 
@@ -129,6 +133,10 @@ impl OauthError {
             Self::InvalidToken(TokenFault::Expired) => "The access token expired",
             Self::InvalidToken(TokenFault::Revoked) => "The access token was revoked",
             Self::NoOpenid => "The token does not have the scope openid.",
+            Self::NotForAdministrators => {
+                "This server does not let administrators give this application access to their account. Sign in as \
+                 somebody else, or ask for the application to be made a trusted one."
+            }
             Self::UnconfirmedEmail => "Your e-mail address is not confirmed yet. Confirm it, then try again.",
         };
         text.to_owned()
