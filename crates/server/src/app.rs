@@ -60,6 +60,16 @@ impl App {
     /// Fails if `seal` does not open the keys that are there.
     pub async fn new(db: Db, settings: Settings, urls: Urls, clock: Clock, seal: Seal) -> Result<Self, Unready> {
         seal.opens(&keys::all(&mut db.read().await?).await?)?;
+        Ok(Self::assemble(db, settings, urls, clock, seal).await?)
+    }
+
+    /// For a command: it remembers nothing, and neither signs nor opens a key.
+    pub async fn for_command(db: Db, mut settings: Settings, urls: Urls, clock: Clock) -> Result<Self, StoreError> {
+        settings.ledger.entries = 0;
+        Self::assemble(db, settings, urls, clock, Seal::open()).await
+    }
+
+    async fn assemble(db: Db, settings: Settings, urls: Urls, clock: Clock, seal: Seal) -> Result<Self, StoreError> {
         let rules = Rules { accounts: account_rules(&settings), gitlab_rotation: settings.compat.rotation.is_gitlab() };
         let use_rules = UseRules {
             session_lifetime: settings.sessions.lifetime.0,

@@ -114,7 +114,7 @@ impl From<tollhouse_store::error::Error> for Error {
                 tracing::error!(%error, "growth refused");
                 Self::Full
             }
-            Store::Taken | Store::Broken(_) | Store::Damaged(_) | Store::Migration(_) => {
+            Store::Taken | Store::Broken(_) | Store::Damaged(_) | Store::Schema(_) | Store::Migration(_) => {
                 tracing::error!(%error, "the database answered with an error");
                 Self::Internal
             }

@@ -71,6 +71,33 @@ enum Engine {
 impl Db {
     /// Opens the database, makes the SQLite file if there is none, and brings the schema up to date.
     pub async fn open(url: &Url, reserve: u64) -> Result<Self> {
+        let db = Self::connect(url, reserve).await?;
+        match &db.engine {
+            Engine::Sqlite { write, .. } => migrate::SQLITE.migrator().run(write).await?,
+            Engine::Postgres(pool) => migrate::POSTGRES.migrator().run(pool).await?,
+        }
+        Ok(db)
+    }
+
+    /// Opens a database that is there, and whose schema is that of this program; changes nothing. For commands, which
+    /// leave it to a server to make one or to bring it up to date.
+    pub async fn join(url: &Url, reserve: u64) -> Result<Self> {
+        if Self::is_empty(url).await? {
+            return Err(Error::Schema("there is nothing in it; `tollhouse serve` makes what is needed"));
+        }
+        let db = Self::connect(url, reserve).await?;
+        let known = migrate::SQLITE.migrator().iter().map(|step| step.version).max().unwrap_or_default();
+        match migrate::version(&mut db.read().await?).await? {
+            None => Err(Error::Schema("it is not a database of Tollhouse")),
+            Some(version) if version < known => {
+                Err(Error::Schema("it is of an older version; `tollhouse serve` brings it up to date"))
+            }
+            Some(version) if version > known => Err(Error::Schema("it is of a newer version than this program")),
+            Some(_) => Ok(db),
+        }
+    }
+
+    async fn connect(url: &Url, reserve: u64) -> Result<Self> {
         let engine = match url {
             Url::Sqlite(path) => open_sqlite(path).await?,
             Url::Postgres(options) => Engine::Postgres(
@@ -83,10 +110,6 @@ impl Db {
                     .await?,
             ),
         };
-        match &engine {
-            Engine::Sqlite { write, .. } => migrate::SQLITE.migrator().run(write).await?,
-            Engine::Postgres(pool) => migrate::POSTGRES.migrator().run(pool).await?,
-        }
         Ok(Self {
             engine,
             reserve,

@@ -20,6 +20,9 @@ pub enum Error {
     Broken(#[source] sqlx::Error),
     #[error("damaged data: {0}")]
     Damaged(String),
+    /// The schema is not what this program works with.
+    #[error("{0}")]
+    Schema(&'static str),
     #[error("{0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
 }

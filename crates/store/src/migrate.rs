@@ -3,6 +3,9 @@
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
+use crate::db::Runs;
+use crate::error::{Error, Result};
+
 /// How one engine spells what the other spells differently.
 pub(crate) struct Dialect {
     pk: &'static str,
@@ -40,6 +43,19 @@ impl Dialect {
         Migrator::with_migrations(steps.collect())
     }
 }
+
+/// The last step that was taken; `None`: none ever was.
+pub(crate) async fn version(at: &mut impl Runs) -> Result<Option<i64>> {
+    let found: Result<Option<i64>> = on!(at, |c| sqlx::query_scalar(VERSION).fetch_one(c));
+    match found {
+        // There is no such table.
+        Err(Error::Broken(_)) => Ok(None),
+        found => found,
+    }
+}
+
+/// The table is the migrator's own.
+const VERSION: &str = "SELECT max(version) FROM _sqlx_migrations";
 
 const STEPS: &[(&str, &str)] = &[
     ("the road", include_str!("../migrations/0001_the_road.sql")),
