@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tollhouse_domain::agreement::Tick;
 use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
-use tollhouse_domain::forget::Forget;
+#[cfg(feature = "faults")]
+use tollhouse_domain::faults::Mutants;
 use tollhouse_domain::identity::{Identity, Rules};
 use tollhouse_domain::lookup::{Credential, Key, Lookup, Record};
 use tollhouse_domain::secret::Digest;
@@ -14,27 +16,47 @@ use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
 use tollhouse_domain::user::User;
 
+use crate::flights::{Answer, Flights};
 use crate::gate::{Gate, Pass};
 use crate::ledger::{Entry, Ledger, Recall};
 use crate::shown::{IfUnknown, Kind, Secret, Shown};
 use crate::sudo;
+use crate::uptime::Uptime;
 use crate::uses::{UseRules, Uses};
 
 pub struct Authenticator {
-    ledger: Ledger,
+    ledger: Arc<Ledger>,
+    uptime: Uptime,
+    flights: Flights<Option<Arc<Entry>>>,
     lookup: Arc<dyn Lookup>,
     rules: Rules,
     use_rules: UseRules,
     uses: Uses,
     gate: Gate,
     look_ups: AtomicU64,
+    #[cfg(feature = "faults")]
+    mutants: Mutants,
+    #[cfg(feature = "faults")]
+    clock_read_once: AtomicU64,
 }
 
 impl Authenticator {
-    /// `entries`: how many credentials to remember; 0 asks every time.
-    pub fn new(lookup: Arc<dyn Lookup>, entries: usize, rules: Rules, use_rules: UseRules) -> Self {
+    /// Whoever follows the log gives the ledger its leases; without them the database is asked every time.
+    pub fn new(
+        lookup: Arc<dyn Lookup>,
+        ledger: Arc<Ledger>,
+        uptime: Uptime,
+        rules: Rules,
+        use_rules: UseRules,
+    ) -> Self {
         Self {
-            ledger: Ledger::new(entries),
+            #[cfg(feature = "faults")]
+            mutants: ledger.mutants.clone(),
+            #[cfg(feature = "faults")]
+            clock_read_once: AtomicU64::new(0),
+            ledger,
+            uptime,
+            flights: Flights::default(),
             lookup,
             rules,
             use_rules,
@@ -109,11 +131,6 @@ impl Authenticator {
         self.gate.pass(peer).await
     }
 
-    /// Called between the commit of a change and its acknowledgement.
-    pub fn forget(&self, words: &[Forget]) {
-        self.ledger.forget(words);
-    }
-
     /// A token that was made here just now.
     pub fn welcome(&self, digest: Digest) {
         self.ledger.no_longer_unknown(Key::Token(digest));
@@ -175,7 +192,7 @@ impl Authenticator {
                 return Box::pin(self.ask(key, peer)).await;
             }
             // Somebody else was first, or it was replaced: what is remembered is out of date either way.
-            self.ledger.forget(&[Forget::Token(digest)]);
+            self.ledger.drop_token(digest);
         }
         Err(Denial::Unavailable)
     }
@@ -201,21 +218,56 @@ impl Authenticator {
     }
 
     async fn find(&self, key: Key, peer: Option<IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
-        match self.ledger.recall(key) {
+        match self.ledger.recall(key, self.tick()) {
             Recall::Known(entry) => Ok(Some(entry)),
             Recall::Unknown => Ok(None),
             // Boxed: a hit should not carry what only a miss needs.
-            Recall::Ask => Box::pin(self.ask(key, peer)).await,
+            Recall::Ask => Box::pin(self.share(key, peer)).await,
         }
+    }
+
+    /// The answer of a look-up that is under way already, if it is as good as one of our own (A2, A4); else one of our
+    /// own.
+    async fn share(&self, key: Key, peer: Option<IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
+        let unguarded = tollhouse_domain::broken!(self, UnguardedJoin);
+        let leased = self.ledger.is_leased(self.tick()) || unguarded;
+        let flight = self.flights.join(key, (!unguarded).then(|| self.ledger.ticket())).filter(|_| leased);
+        if let Some(mut flight) = flight {
+            // Whoever led it may have gone away; then we ask ourselves.
+            if let Ok(answer) = flight.wait_for(Option::is_some).await
+                && let Some(answer) = &*answer
+            {
+                return answer.clone();
+            }
+        }
+        self.ask(key, peer).await
     }
 
     async fn ask(&self, key: Key, peer: Option<IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
         let _pass = self.gate.pass(peer).await;
         // After the wait: what was forgotten while waiting is seen by the look-up itself.
         let ticket = self.ledger.ticket();
+        let flight = self.flights.lead(key, ticket);
         self.look_ups.fetch_add(1, Ordering::Relaxed);
-        let record = self.lookup.find(key).await.map_err(|_| Denial::Unavailable)?;
-        Ok(self.ledger.keep(ticket, key, record))
+        let found = self.lookup.find(key).await;
+        let answer: Answer<_> =
+            found.map(|record| self.ledger.keep(ticket, key, record)).map_err(|_| Denial::Unavailable);
+        flight.land(&answer);
+        answer
+    }
+
+    /// Read by every request itself (A1).
+    fn tick(&self) -> Tick {
+        #[cfg(feature = "faults")]
+        if tollhouse_domain::broken!(self, CachedClock) {
+            let now = self.uptime.now().0;
+            let kept = self.clock_read_once.fetch_max(1, Ordering::SeqCst);
+            if kept > 1 && now < kept + 1_000_000_000 {
+                return Tick(kept);
+            }
+            self.clock_read_once.store(now, Ordering::SeqCst);
+        }
+        self.uptime.now()
     }
 }
 
@@ -236,6 +288,7 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use tollhouse_domain::denial::AccountFault;
+    use tollhouse_domain::forget::Forget;
     use tollhouse_domain::id::{FamilyId, GenerationId, UserId};
     use tollhouse_domain::lookup::{Answer, TokenRecord, UserName};
     use tollhouse_domain::scope::{Scope, Scopes};
@@ -246,7 +299,7 @@ pub(crate) mod tests {
     /// The owner of its one token is blocked while the first look-up is on its way back.
     #[derive(Default)]
     struct BlockedMeanwhile {
-        auth: OnceLock<Weak<Authenticator>>,
+        ledger: OnceLock<Weak<Ledger>>,
         asked: AtomicBool,
         used: AtomicBool,
     }
@@ -257,8 +310,8 @@ pub(crate) mod tests {
                 let mut owner = user(7);
                 if self.asked.swap(true, Ordering::SeqCst) {
                     owner.state = AccountState::Blocked;
-                } else if let Some(auth) = self.auth.get().and_then(Weak::upgrade) {
-                    auth.forget(&[Forget::Owner(owner.id)]);
+                } else if let Some(ledger) = self.ledger.get().and_then(Weak::upgrade) {
+                    ledger.forget(&[Forget::Owner(owner.id)]);
                 }
                 let Key::Token(digest) = key else { return Ok(None) };
                 let token = TokenRecord {
@@ -293,8 +346,10 @@ pub(crate) mod tests {
         let rules = Rules { accounts, gitlab_rotation: false };
         let use_rules =
             UseRules { session_lifetime: Duration::from_secs(60), from_sign_in: false, interval: Duration::ZERO };
-        let auth = Arc::new(Authenticator::new(lookup.clone(), 100, rules, use_rules));
-        assert!(lookup.auth.set(Arc::downgrade(&auth)).is_ok());
+        let ledger = Arc::new(Ledger::new(100));
+        ledger.lease(Tick(u64::MAX));
+        let auth = Authenticator::new(lookup.clone(), ledger.clone(), Uptime::system(), rules, use_rules);
+        assert!(lookup.ledger.set(Arc::downgrade(&ledger)).is_ok());
         let parts = http::Request::get("/").header("private-token", "x").body(()).expect("a request").into_parts().0;
         for _ in 0..2 {
             let judged = auth.judge(&Shown::in_head(&parts, None), &Demand::PLAIN, Timestamp(1)).await;

@@ -5,6 +5,9 @@
 //! generation has moved since. Owners, families and applications have a number each in a fixed table; forgetting one adds to its
 //! number, and every record that was kept under the old number misses. So blocking a user with a hundred thousand
 //! tokens is one addition. Two owners that share a place in the table cost each other a look-up, never an error.
+//!
+//! Nothing is answered from memory without a lease (A1, A2). The one who follows the log gives it, after every round,
+//! and is the only one who makes the ledger forget.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -12,9 +15,13 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use quick_cache::sync::Cache;
+use tollhouse_domain::agreement::Tick;
+#[cfg(feature = "faults")]
+use tollhouse_domain::faults::Mutants;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{ApplicationId, FamilyId, UserId};
 use tollhouse_domain::lookup::{Credential, Key, Record};
+use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
 pub struct Ledger {
@@ -26,6 +33,14 @@ pub struct Ledger {
     generation: AtomicU64,
     /// Keeping excludes forgetting; hits take no part in it.
     apply: RwLock<()>,
+    /// Until when it may answer, as a [`Tick`]; 0: not at all.
+    lease: AtomicU64,
+    hits: AtomicU64,
+    #[cfg(feature = "faults")]
+    pub mutants: Mutants,
+    /// Of the entry last applied, for the mistake of comparing that.
+    #[cfg(feature = "faults")]
+    pub position: AtomicI64,
 }
 
 /// A record that is remembered.
@@ -53,7 +68,7 @@ pub enum Recall {
 }
 
 /// The right to keep what a look-up brings, unless something was forgotten meanwhile.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     generation: u64,
 }
@@ -69,25 +84,68 @@ impl Ledger {
             hasher: RandomState::new(),
             generation: AtomicU64::new(0),
             apply: RwLock::new(()),
+            lease: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            #[cfg(feature = "faults")]
+            mutants: Mutants::default(),
+            #[cfg(feature = "faults")]
+            position: AtomicI64::new(0),
         }
     }
 
-    pub fn recall(&self, key: Key) -> Recall {
+    /// The same, with mistakes that can be switched on.
+    #[cfg(feature = "faults")]
+    pub fn breaking(mut self, mutants: Mutants) -> Self {
+        self.mutants = mutants;
+        self
+    }
+
+    /// Until then it may answer from memory (F4).
+    pub fn lease(&self, until: Tick) {
+        self.lease.store(until.0, Ordering::SeqCst);
+    }
+
+    /// From now on every request asks the database (F2, N1).
+    pub fn drop_lease(&self) {
+        self.lease.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether the lease holds at `now`, which the request itself has just read (A1).
+    pub fn is_leased(&self, now: Tick) -> bool {
+        now.0 < self.lease.load(Ordering::SeqCst) || tollhouse_domain::broken!(self, NoLeaseCheck)
+    }
+
+    /// `now`: read by the request itself, before this (A1).
+    pub fn recall(&self, key: Key, now: Tick) -> Recall {
         let (Some(known), Some(unknown)) = (&self.known, &self.unknown) else {
             return Recall::Ask;
         };
+        if !self.is_leased(now) {
+            return Recall::Ask;
+        }
         if let Some(entry) = known.get(&key) {
             if entry.marks.iter().flatten().all(|mark| self.current(*mark)) {
+                self.hits.fetch_add(1, Ordering::Relaxed);
                 return Recall::Known(entry);
             }
         } else if unknown.get(&key).is_some() {
+            self.hits.fetch_add(1, Ordering::Relaxed);
             return Recall::Unknown;
         }
         Recall::Ask
     }
 
+    /// How often it answered.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
     /// Noted before a look-up is sent.
     pub fn ticket(&self) -> Ticket {
+        #[cfg(feature = "faults")]
+        if tollhouse_domain::broken!(self, GuardByPosition) {
+            return Ticket { generation: self.position.load(Ordering::SeqCst) as u64 };
+        }
         Ticket { generation: self.generation.load(Ordering::SeqCst) }
     }
 
@@ -95,7 +153,7 @@ impl Ledger {
     /// asked either way.
     pub fn keep(&self, ticket: Ticket, key: Key, record: Option<Record>) -> Option<Arc<Entry>> {
         let _no_forgetting = self.apply.read().unwrap_or_else(PoisonError::into_inner);
-        let fresh = ticket.generation == self.generation.load(Ordering::SeqCst);
+        let fresh = ticket == self.ticket() || tollhouse_domain::broken!(self, NoFillGuard);
         let Some(record) = record else {
             if let (true, Some(unknown)) = (fresh, &self.unknown) {
                 unknown.insert(key, ());
@@ -109,12 +167,8 @@ impl Ledger {
         Some(entry)
     }
 
-    /// After this returns, nothing that was true before is answered from memory. It runs before the change that
-    /// caused it is acknowledged.
+    /// After this returns, nothing that was true before is answered from memory.
     pub fn forget(&self, words: &[Forget]) {
-        if words.iter().all(|word| *word == Forget::Nothing) {
-            return;
-        }
         let _no_keeping = self.apply.write().unwrap_or_else(PoisonError::into_inner);
         self.generation.fetch_add(1, Ordering::SeqCst);
         for word in words {
@@ -130,11 +184,21 @@ impl Ledger {
         }
     }
 
+    /// What is remembered of one token is out of date, though nothing became untrue: it was used for the first time.
+    pub(crate) fn drop_token(&self, digest: Digest) {
+        self.remove(Key::Token(digest));
+    }
+
     /// A secret that was just made here is no longer unknown (revocation.md section 6).
     pub fn no_longer_unknown(&self, key: Key) {
         if let Some(unknown) = &self.unknown {
             unknown.remove(&key);
         }
+    }
+
+    /// Whether it remembers anything at all.
+    pub fn remembers(&self) -> bool {
+        self.known.is_some()
     }
 
     /// How many credentials are remembered now.
@@ -206,7 +270,6 @@ const PLACES: usize = 1 << 16;
 #[cfg(test)]
 mod tests {
     use tollhouse_domain::lookup::SessionRecord;
-    use tollhouse_domain::secret::Digest;
 
     use super::*;
 
@@ -220,13 +283,37 @@ mod tests {
         Digest::of(&n.to_be_bytes())
     }
 
+    const NOW: Tick = Tick(1);
+
+    fn leased(entries: usize) -> Ledger {
+        let ledger = Ledger::new(entries);
+        ledger.lease(Tick(2));
+        ledger
+    }
+
     fn known(ledger: &Ledger, key: Key) -> bool {
-        matches!(ledger.recall(key), Recall::Known(_))
+        matches!(ledger.recall(key, NOW), Recall::Known(_))
+    }
+
+    #[test]
+    fn a_1_without_a_lease_nothing_is_answered() {
+        let ledger = Ledger::new(100);
+        let (key, nobody) = (Key::Session(digest(1)), Key::Session(digest(2)));
+        ledger.keep(ledger.ticket(), key, Some(record(1)));
+        ledger.keep(ledger.ticket(), nobody, None);
+        assert!(!known(&ledger, key), "none was ever given");
+        ledger.lease(Tick(2));
+        assert!(known(&ledger, key));
+        for at in [Tick(2), Tick(3)] {
+            assert!(matches!(ledger.recall(key, at), Recall::Ask) && matches!(ledger.recall(nobody, at), Recall::Ask));
+        }
+        ledger.drop_lease();
+        assert!(!known(&ledger, key) && matches!(ledger.recall(nobody, NOW), Recall::Ask));
     }
 
     #[test]
     fn a_3_a_look_up_that_began_before_a_forget_is_not_kept() {
-        let ledger = Ledger::new(100);
+        let ledger = leased(100);
         let key = Key::Session(digest(1));
         let ticket = ledger.ticket();
         ledger.forget(&[Forget::Owner(UserId(99))]);
@@ -237,12 +324,12 @@ mod tests {
         let late = ledger.ticket();
         ledger.forget(&[Forget::All]);
         ledger.keep(late, Key::Session(digest(2)), None);
-        assert!(matches!(ledger.recall(Key::Session(digest(2))), Recall::Ask), "unknown is not kept either");
+        assert!(matches!(ledger.recall(Key::Session(digest(2)), NOW), Recall::Ask), "unknown is not kept either");
     }
 
     #[test]
     fn each_word_forgets_what_it_names() {
-        let ledger = Ledger::new(100);
+        let ledger = leased(100);
         let key = |n| Key::Session(digest(n));
         let fill = || {
             for n in [1, 2] {
@@ -261,14 +348,14 @@ mod tests {
         ledger.forget(&[Forget::All]);
         assert!(ledger.is_empty());
         ledger.keep(ledger.ticket(), Key::Token(digest(3)), None);
-        assert!(matches!(ledger.recall(Key::Token(digest(3))), Recall::Unknown));
+        assert!(matches!(ledger.recall(Key::Token(digest(3)), NOW), Recall::Unknown));
         ledger.forget(&[Forget::Unknown(digest(3))]);
-        assert!(matches!(ledger.recall(Key::Token(digest(3))), Recall::Ask));
+        assert!(matches!(ledger.recall(Key::Token(digest(3)), NOW), Recall::Ask));
     }
 
     #[test]
     fn guesses_do_not_drive_out_the_living() {
-        let ledger = Ledger::new(1000);
+        let ledger = leased(1000);
         for n in 0..100 {
             ledger.keep(ledger.ticket(), Key::Session(digest(n)), Some(record(n)));
         }
@@ -280,7 +367,7 @@ mod tests {
 
     #[test]
     fn remembering_can_be_switched_off() {
-        let ledger = Ledger::new(0);
+        let ledger = leased(0);
         ledger.keep(ledger.ticket(), Key::Session(digest(1)), Some(record(1)));
         assert!(!known(&ledger, Key::Session(digest(1))));
     }

@@ -6,8 +6,10 @@
 //! [`tollhouse_domain::lookup::Lookup`].
 
 pub mod authenticator;
+mod flights;
 pub mod gate;
 pub mod ledger;
 pub mod shown;
 mod sudo;
+pub mod uptime;
 pub mod uses;

@@ -3,12 +3,27 @@
 //! Nothing in here reads a clock, a socket or a database. Rules take `now` as an argument, so every one of
 //! them is a table in a test.
 
+/// Whether a mistake of [`faults::Mutant`] is switched on; without the feature `faults` there is nothing to ask.
+#[macro_export]
+macro_rules! broken {
+    ($self:ident, $mutant:ident) => {{
+        #[cfg(feature = "faults")]
+        let broken = $self.mutants.is($crate::faults::Mutant::$mutant);
+        #[cfg(not(feature = "faults"))]
+        let broken = false;
+        broken
+    }};
+}
+
 pub mod access;
+pub mod agreement;
 pub mod application;
 pub mod audit;
 pub mod claims;
 pub mod demand;
 pub mod denial;
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod forget;
 pub mod grant;
 pub mod id;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 use tollhouse_auth::authenticator::Authenticator;
+use tollhouse_auth::ledger::Ledger;
 use tollhouse_auth::shown::Shown;
+use tollhouse_auth::uptime::Uptime;
 use tollhouse_auth::uses::UseRules;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
-use tollhouse_domain::forget::Forget;
 use tollhouse_domain::identity::{Identity, Rules};
 use tollhouse_domain::password::Lockout;
 use tollhouse_domain::rotation::Settings as RotationSettings;
@@ -18,12 +19,14 @@ use tollhouse_domain::time::{Clock, Timestamp};
 use tollhouse_domain::user::AccountRules;
 use tollhouse_store::db::Db;
 use tollhouse_store::error::Error as StoreError;
+use tollhouse_store::tx::{Committed, Until};
 use tollhouse_store::{instance, keys};
 
 use crate::config::{Rotation, Settings};
 use crate::error::Error;
 use crate::hasher::Hasher;
 use crate::keys::{Keys, Seal, WrongKey};
+use crate::node::Node;
 use crate::operations::{Done, Failed, Operation, rotation, tokens};
 use crate::urls::Urls;
 
@@ -37,6 +40,8 @@ pub struct App {
 pub struct Shared {
     pub db: Db,
     pub auth: Authenticator,
+    pub node: Arc<Node>,
+    uptime: Uptime,
     pub settings: Settings,
     pub urls: Urls,
     pub clock: Clock,
@@ -77,11 +82,18 @@ impl App {
             interval: settings.tokens.use_interval.0,
         };
         let demo = instance::get(&mut db.read().await?, DEMO).await?.is_some();
-        let auth = Authenticator::new(Arc::new(db.clone()), settings.ledger.entries, rules, use_rules);
+        let (uptime, ledger) = (Uptime::system(), Ledger::new(settings.ledger.entries));
+        #[cfg(feature = "faults")]
+        let ledger = ledger.breaking(db.faults.mutants.clone());
+        let ledger = Arc::new(ledger);
+        let node = Arc::new(Node::new(db.clone(), clock.clone(), uptime.clone(), ledger.clone()));
+        let auth = Authenticator::new(Arc::new(db.clone()), ledger, uptime.clone(), rules, use_rules);
         let hasher = Hasher::start();
         let shared = Shared {
             db,
             auth,
+            node,
+            uptime,
             settings,
             urls,
             clock,
@@ -122,45 +134,47 @@ impl App {
         }
     }
 
-    /// Runs an operation, commits it with its audit rows and log entries, and forgets what it made untrue: then, and
-    /// only then, it is done. A transaction that another one was in the way of is tried again.
+    /// Runs an operation, commits it with its audit rows and log entries, and waits until every node has read those:
+    /// then, and only then, it is done. A transaction that another one was in the way of is tried again.
     pub async fn perform<O: Operation>(&self, operation: &O, by: &By) -> Result<Done<O::Output>, Error> {
         if O::GROWS {
             self.db.room_to_grow()?;
         }
         let mut rounds = ROUNDS;
-        loop {
+        let (value, until) = loop {
             rounds -= 1;
-            let now = self.now();
-            match self.attempt(operation, by, now).await {
+            match self.attempt(operation, by, self.now()).await {
                 Err(Failed::Store(StoreError::Clash)) if rounds > 0 => tokio::task::yield_now().await,
                 Err(Failed::Store(error)) => return Err(error.into()),
+                // It may be gone because the same was asked for before (revocation.md W4).
+                Err(Failed::Rule(error @ Error::NotFound(_))) if !O::GROWS => break (Err(error), Until::Newest),
                 Err(Failed::Rule(error)) => return Err(error),
-                Ok(done) => return Ok(done),
+                Ok(committed) => break (Ok(committed.value), committed.until),
             }
-        }
+        };
+        self.node.acknowledge(until, self.uptime.now()).await;
+        value.map(Done::new)
     }
 
-    async fn attempt<O: Operation>(&self, operation: &O, by: &By, now: Timestamp) -> Result<Done<O::Output>, Failed> {
+    /// Returns when every node knows what is in the log now: for an answer that says of something that it is gone, which
+    /// somebody may have been waiting to hear (revocation.md W4).
+    pub async fn settled(&self) {
+        self.node.acknowledge(Until::Newest, self.uptime.now()).await;
+    }
+
+    async fn attempt<O: Operation>(
+        &self,
+        operation: &O,
+        by: &By,
+        now: Timestamp,
+    ) -> Result<Committed<O::Output>, Failed> {
         let mut tx = self.db.begin().await?;
         let change = operation.run(&mut tx, now).await?;
-        let (app, by) = (self.clone(), by.clone());
-        // From here on it happens whether or not somebody still waits for it: a caller who goes away between the
-        // commit and the forgetting must not leave the past in memory.
-        let committed = tokio::spawn(async move {
-            let committed = tx.commit(change, &by, now).await;
-            match &committed {
-                Ok(committed) => app.auth.forget(&committed.forget),
-                // Whether it happened is not known, so nothing that was known counts any longer.
-                Err(_) => app.auth.forget(&[Forget::All]),
-            }
-            committed
-        });
-        let committed = committed.await.map_err(|_| {
-            self.auth.forget(&[Forget::All]);
-            Error::Internal
-        })?;
-        Ok(Done::new(committed?.value))
+        tx.commit(change, by, now).await.map_err(|error| {
+            // Whether it happened is not known here; if it did, the log says so.
+            self.node.wake();
+            error.into()
+        })
     }
 
     pub fn lockout(&self) -> Lockout {

@@ -299,7 +299,12 @@ fn one_line(text: &str) -> String {
 }
 
 /// Read elsewhere: a secret that is no setting, and where the settings are.
-const NOT_SETTINGS: &[&str] = &["TOLLHOUSE_ROOT_PASSWORD", "TOLLHOUSE_CONFIG"];
+const NOT_SETTINGS: &[&str] = &[
+    "TOLLHOUSE_ROOT_PASSWORD",
+    "TOLLHOUSE_CONFIG",
+    #[cfg(feature = "faults")]
+    "TOLLHOUSE_MUTANT",
+];
 
 #[cfg(test)]
 mod tests {

@@ -32,6 +32,8 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
             tracing::error!(?error, "the keys of this server could not be made");
         }
     });
+    // Nobody is answered from memory before its first round.
+    let following = tokio::spawn(app.node.clone().follow(name(&listener), stop.clone()));
     let housekeeping = tokio::spawn(job::housekeeping(app.clone(), stop.clone()));
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -72,11 +74,22 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
         });
     }
     drop(listener);
+    // What remains is answered from the database: the others no longer wait for us (N1).
+    let _ = following.await;
     let drained = tokio::time::timeout(limits.drain.0, pin!(graceful.shutdown())).await;
     if drained.is_err() {
         tracing::warn!("some requests did not end in time");
     }
     let _ = housekeeping.await;
+}
+
+/// How this server is called in `tollhouse node list`.
+fn name(listener: &TcpListener) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    match listener.local_addr() {
+        Ok(address) => format!("{host} {address}"),
+        Err(_) => host,
+    }
 }
 
 /// The address in the form that goes into a URL.

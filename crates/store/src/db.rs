@@ -6,11 +6,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Executor, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
 
 use crate::error::{Error, Result};
+use crate::log::{CHANNEL, Link};
 use crate::migrate;
 use crate::tx::Tx;
 
@@ -73,7 +74,11 @@ impl Db {
     pub async fn open(url: &Url, reserve: u64) -> Result<Self> {
         let db = Self::connect(url, reserve).await?;
         match &db.engine {
-            Engine::Sqlite { write, .. } => migrate::SQLITE.migrator().run(write).await?,
+            Engine::Sqlite { write, path, .. } => {
+                // Two that start at once must not both take the same step; PostgreSQL sees to that itself.
+                let _alone = lock(path).await.map_err(sqlx::Error::Io)?;
+                migrate::SQLITE.migrator().run(write).await?;
+            }
             Engine::Postgres(pool) => migrate::POSTGRES.migrator().run(pool).await?,
         }
         Ok(db)
@@ -177,6 +182,43 @@ impl Db {
         matches!(self.engine, Engine::Postgres(_))
     }
 
+    /// A connection for the one who follows the log.
+    pub async fn link(&self) -> Result<Link> {
+        #[cfg(feature = "faults")]
+        self.faults.check(&[crate::faults::Fault::Everything])?;
+        match &self.engine {
+            Engine::Sqlite { path, .. } => {
+                let options = sqlite(path).synchronous(SqliteSynchronous::Normal).busy_timeout(BUSY_LINK);
+                Link::sqlite(options).await
+            }
+            Engine::Postgres(pool) => Link::postgres(&pool.connect_options()).await,
+        }
+    }
+
+    /// Wakes `wake` whenever PostgreSQL says that the log has grown, until the connection breaks. `heard` is told when it
+    /// is known that such words arrive: a pooler in between may swallow them (F6).
+    pub async fn listen(&self, wake: &tokio::sync::Notify, heard: impl Fn()) -> Result<()> {
+        let Engine::Postgres(pool) = &self.engine else { return std::future::pending().await };
+        let mut listener = PgListener::connect_with(pool).await?;
+        listener.listen(CHANNEL).await?;
+        sqlx::query("SELECT pg_notify($1, 'listening')").bind(CHANNEL).execute(pool).await?;
+        let mut first = true;
+        loop {
+            let word = match first {
+                true => {
+                    tokio::time::timeout(SILENCE, listener.try_recv()).await.map_err(|_| sqlx::Error::PoolTimedOut)?
+                }
+                false => listener.try_recv().await,
+            };
+            // Words may have been lost with a connection that broke.
+            let Some(_) = word? else { return Ok(()) };
+            if std::mem::take(&mut first) {
+                heard();
+            }
+            wake.notify_one();
+        }
+    }
+
     /// Lets go of every connection.
     pub async fn close(&self) {
         match &self.engine {
@@ -246,13 +288,7 @@ impl Runs for Reader {
 
 async fn open_sqlite(path: &Path) -> Result<Engine> {
     make_private(path).map_err(sqlx::Error::Io)?;
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(5))
-        .statement_cache_capacity(256);
+    let options = sqlite(path).statement_cache_capacity(256);
     let write =
         SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_with(options.clone()).await?;
     let read = SqlitePoolOptions::new()
@@ -260,6 +296,24 @@ async fn open_sqlite(path: &Path) -> Result<Engine> {
         .acquire_timeout(ACQUIRE)
         .connect_lazy_with(options.pragma("query_only", "ON"));
     Ok(Engine::Sqlite { read, write, path: path.to_owned() })
+}
+
+/// The lock stands beside the database: SQLite has locks of its own on the file itself.
+async fn lock(database: &Path) -> std::io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut name = std::fs::canonicalize(database)?.into_os_string();
+    name.push(".lock");
+    let file = std::fs::File::options().create(true).append(true).mode(0o600).open(name)?;
+    tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?
+}
+
+fn sqlite(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
 }
 
 /// The file is its owner's alone from its first byte (T31); SQLite gives its companions the same mode.
@@ -272,3 +326,9 @@ const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false)
                         WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
 const ACQUIRE: Duration = Duration::from_secs(5);
+
+/// Who follows the log has rounds to begin, and says how far it has come another time.
+const BUSY_LINK: Duration = Duration::from_millis(200);
+
+/// A word of our own that has not come back by then was swallowed.
+const SILENCE: Duration = Duration::from_secs(2);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use tollhouse_domain::faults::Mutants;
 use tollhouse_domain::id::UserId;
 
 use crate::error::{Error, Result};
@@ -38,6 +39,7 @@ pub enum Bug {
 pub struct Faults {
     fault: Arc<AtomicU8>,
     bug: Arc<AtomicU8>,
+    pub mutants: Mutants,
 }
 
 impl Faults {

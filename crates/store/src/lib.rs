@@ -22,11 +22,11 @@ pub mod lookup;
 pub mod members;
 mod migrate;
 pub mod namespaces;
+pub mod nodes;
 pub mod oauth_access_tokens;
 pub mod personal_access_tokens;
 pub mod projects;
 pub mod sessions;
-pub mod sole;
 pub mod sweep;
 pub mod token_families;
 pub mod tx;
@@ -44,6 +44,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         lookup::ALL,
         members::ALL,
         namespaces::ALL,
+        nodes::ALL,
         oauth_access_tokens::ALL,
         personal_access_tokens::ALL,
         projects::ALL,

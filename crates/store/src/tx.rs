@@ -25,12 +25,13 @@ enum Inner {
 pub struct Change<T> {
     value: T,
     audit: Vec<Audit>,
+    already: bool,
 }
 
 impl<T> Change<T> {
     pub fn new<const N: usize>(value: T, audit: [Audit; N]) -> Self {
         const { assert!(N > 0, "a change names what it did") };
-        Self { value, audit: audit.into() }
+        Self { value, audit: audit.into(), already: false }
     }
 
     /// For an operation that runs another one inside its own transaction; the audit rows are then its own affair.
@@ -38,17 +39,34 @@ impl<T> Change<T> {
         self.value
     }
 
-    /// The work was done already, there was none, or what was written is a counter that speaks for itself (T29).
+    /// There was nothing to do, or what was written is a counter that speaks for itself (T29).
     pub fn nothing(value: T) -> Self {
-        Self { value, audit: Vec::new() }
+        Self { value, audit: Vec::new(), already: false }
+    }
+
+    /// What was asked for has been done before, perhaps for the same caller, who never heard of it: it is acknowledged
+    /// like the first time (revocation.md W4).
+    pub fn already(value: T) -> Self {
+        Self { value, audit: Vec::new(), already: true }
     }
 }
 
-/// A change that is durable, and what it made untrue.
+/// A change that is durable, and what must have been read before it is acknowledged.
 #[must_use]
 pub struct Committed<T> {
     pub value: T,
-    pub forget: Vec<Forget>,
+    pub until: Until,
+}
+
+/// How far every node must have read the log before a change is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// It made nothing untrue.
+    Nowhere,
+    /// Its own last entry (W3).
+    Entry(i64),
+    /// Whatever the newest entry is, read after this (W4).
+    Newest,
 }
 
 impl Tx {
@@ -84,9 +102,19 @@ impl Tx {
             audit_events::append(&mut self, line, by, now).await?;
         }
         let forget = std::mem::take(&mut self.forget);
-        log::append(&mut self, &forget, now).await?;
+        #[cfg(feature = "faults")]
+        if self.db.faults.mutants.is(tollhouse_domain::faults::Mutant::NoEntry) {
+            self.finish().await?;
+            return Ok(Committed { value: change.value, until: Until::Newest });
+        }
+        let last = log::append(&mut self, &forget, now).await?;
         self.finish().await?;
-        Ok(Committed { value: change.value, forget })
+        let until = match last {
+            Some(position) => Until::Entry(position),
+            None if change.already => Until::Newest,
+            None => Until::Nowhere,
+        };
+        Ok(Committed { value: change.value, until })
     }
 
     /// For housekeeping that takes no right away and makes nothing untrue; the store's own affair.

@@ -18,7 +18,6 @@ use tollhouse_domain::time::{Clock, Timestamp};
 use tollhouse_store::db::{Db, Url};
 use tollhouse_store::instance;
 use tollhouse_store::members::Of;
-use tollhouse_store::sole::Sole;
 use tollhouse_store::tx::{Change, Tx};
 
 use super::Failure;
@@ -57,7 +56,6 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let external = flags.external_url.as_deref().unwrap_or_default();
     let urls = Urls::new(external, &[], address, settings.insecure_http)?;
-    let sole = Sole::take(&url).await?.ok_or_else(|| anyhow!("{url} is in use by another tollhouse"))?;
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
     let mark = App::new(db.clone(), settings.clone(), urls.clone(), Clock::system(), seal(&url)?).await?;
     made(mark.perform(&MarkAsDemo, &By::system()).await)?;
@@ -78,7 +76,6 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     drop(out);
     serve::run(app, listener, stop).await;
     db.close().await;
-    sole.clear(&url);
     Ok(())
 }
 

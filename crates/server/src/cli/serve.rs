@@ -8,13 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::Clock;
 use tollhouse_store::db::{Db, Url};
 use tollhouse_store::keys;
-use tollhouse_store::sole::Sole;
 
 use super::Failure;
 use crate::app::{App, Unready};
@@ -55,7 +53,6 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     if settings.keys.at_rest == AtRest::Open {
         tracing::warn!("keys.at_rest is \"open\": whoever has a copy of the database can sign in this server's name");
     }
-    let sole = sole(&url).await?.ok_or_else(|| anyhow!("{url} is in use by another tollhouse"))?;
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
@@ -63,6 +60,10 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     let urls = Urls::new(&settings.external_url, &settings.external_hosts, address, settings.insecure_http)?;
     let sealed = keys::all(&mut db.read().await?).await?;
     let seal = Seal::of(&settings, beside, &sealed)?;
+    #[cfg(feature = "faults")]
+    if let Ok(code) = std::env::var("TOLLHOUSE_MUTANT") {
+        db.faults.mutants.set(tollhouse_domain::faults::Mutants::named(&code));
+    }
     let app = App::new(db.clone(), settings, urls, Clock::system(), seal).await.map_err(unready)?;
     if app.demo && !app.settings.demo_data {
         return Err(Failure::Unusable(format!(
@@ -72,13 +73,9 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     first_administrator(&app).await?;
 
     let stop = super::stop_signal()?;
-    let watching = tokio::spawn(watch(sole, stop.clone()));
     tracing::info!(%address, url = app.urls.base(), database = %url, "ready");
     serve::run(app, listener, stop).await;
-    // The lock goes last: a successor must not answer while requests of ours are still being acknowledged.
-    let sole = watching.await?;
     db.close().await;
-    drop(sole);
     Ok(())
 }
 
@@ -108,32 +105,6 @@ fn fit_connections(settings: &mut Settings) {
 }
 
 const OTHER_FILES: usize = 64;
-
-/// A predecessor that was killed is gone only when PostgreSQL has noticed; one that drains needs a moment too.
-async fn sole(url: &Url) -> Result<Option<Sole>, Failure> {
-    for _ in 0..20 {
-        if let Some(sole) = Sole::take(url).await.with_context(|| format!("{url}"))? {
-            return Ok(Some(sole));
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Ok(None)
-}
-
-/// Ends the program when the database is no longer its own: at once, since another process may be changing what is
-/// remembered here. What was acknowledged is durable; what is under way gets no answer.
-async fn watch(mut sole: Sole, stop: CancellationToken) -> Sole {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return sole,
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-        }
-        if !sole.holds().await {
-            tracing::error!("the lock on the database is lost");
-            std::process::exit(1);
-        }
-    }
-}
 
 /// Makes `root`, if there is no administrator, with the password from `TOLLHOUSE_ROOT_PASSWORD` or one that is
 /// written once to a file (T31).

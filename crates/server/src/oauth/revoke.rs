@@ -25,7 +25,10 @@ pub async fn revoke(app: App, call: Call) -> Result<Response, Error> {
         _ => Secret::Either,
     };
     let found = token_info::recognise(&app, &call, Digest::of(token.as_bytes()), secret).await?;
-    let Some(found) = found else { return Ok(nothing()) };
+    let Some(found) = found else {
+        app.settled().await;
+        return Ok(nothing());
+    };
     // Its refresh token lives on, as on the wire.
     if found.by_access && found.token.expired(app.now()) {
         return Ok(nothing());

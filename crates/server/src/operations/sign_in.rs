@@ -274,7 +274,7 @@ impl Operation for SignOut {
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<Option<UserId>>, Failed> {
         Ok(match sessions::remove(tx, self.session).await? {
             Some(id) => Change::new(Some(id), [Audit::new("user.signed_out", user(id))]),
-            None => Change::nothing(None),
+            None => Change::already(None),
         })
     }
 }

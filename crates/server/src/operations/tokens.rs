@@ -92,7 +92,7 @@ impl Operation for Revoke {
         if token_families::end(tx, found.token.family_id, EndReason::Revoked, now).await? {
             return Ok(Change::new((), [Audit::new("token.revoked", target(self.id))]));
         }
-        Ok(Change::nothing(()))
+        Ok(Change::already(()))
     }
 }
 
@@ -112,7 +112,7 @@ impl Operation for EndReusedFamily {
             let target = Target::new("token_family", self.family.0);
             return Ok(Change::new((), [Audit::new("token.reuse_detected", target)]));
         }
-        Ok(Change::nothing(()))
+        Ok(Change::already(()))
     }
 }
 

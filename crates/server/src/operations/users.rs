@@ -163,7 +163,7 @@ impl Operation for SetState {
             }
         }
         match users::find(tx, self.user).await? {
-            Some(_) => Ok(Change::nothing(false)),
+            Some(_) => Ok(Change::already(false)),
             None => Err(Error::NotFound(Thing::User).into()),
         }
     }

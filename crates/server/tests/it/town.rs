@@ -2,7 +2,7 @@
 //! road as in production; only the socket is left out.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tollhouse::app::App;
 use tollhouse::config::Settings;
 use tollhouse::keys::Seal;
@@ -18,7 +20,9 @@ use tollhouse::road::Road;
 use tollhouse::router;
 use tollhouse::urls::Urls;
 use tollhouse_domain::access::{AccessLevel, Visibility};
+use tollhouse_domain::agreement::NodeId;
 use tollhouse_domain::audit::By;
+use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::{CsrfSecret, Plaintext};
@@ -59,6 +63,8 @@ pub struct Town {
     pub database_url: String,
     pub folder: Arc<TempDir>,
     database: Option<String>,
+    stop: CancellationToken,
+    following: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 /// What is to be taken away after a test that went well.
@@ -110,8 +116,11 @@ impl Town {
         let db = Db::open(&url, settings.storage.reserve.0).await.expect("a database");
         let seal = Seal::made(&folder.path().join("secret_key")).expect("a secret");
         let app = App::new(db, settings, urls, clock.clone(), seal).await.expect("an app");
+        let stop = CancellationToken::new();
+        let following = tokio::spawn(app.node.clone().follow("test".to_owned(), stop.clone()));
+        let following = Arc::new(Mutex::new(Some(following)));
         let road = Arc::new(Road::new(app.clone(), router::table()));
-        Self { app, road, clock, database_url, folder, database }
+        Self { app, road, clock, database_url, folder, database, stop, following }
     }
 
     /// The same database, opened by a process that remembers nothing.
@@ -124,6 +133,24 @@ impl Town {
     pub async fn swept(&self, settings: &str) -> Self {
         tollhouse::job::sweep(&self.app).await;
         self.reopened(settings).await
+    }
+
+    /// Ends this server in order, so that nobody waits for it, and leaves the database to others.
+    pub async fn leave(&self) {
+        self.stop.cancel();
+        let following = self.following.lock().expect("no panic").take();
+        if let Some(following) = following {
+            following.await.expect("an end");
+        }
+        self.app.db.close().await;
+    }
+
+    /// Entries of the log from a position on, without those that mean nothing.
+    pub async fn log(&self, from: i64) -> Vec<(i64, Forget)> {
+        let mut link = self.app.db.link().await.expect("a link");
+        let page = link.read(from, NodeId([0; 16])).await.expect("the log");
+        let entries = page.entries.into_iter().map(|entry| (entry.place.position, entry.what));
+        entries.filter(|(position, what)| *position >= from && *what != Forget::Nothing).collect()
     }
 
     pub fn url(&self) -> Url {

@@ -16,7 +16,9 @@ use tollhouse::operations::refresh::Refresh;
 use tollhouse::operations::rotate::RotateSelf;
 use tollhouse::operations::rotation::Rotated;
 use tollhouse_auth::authenticator::Authenticator;
+use tollhouse_auth::ledger::Ledger;
 use tollhouse_auth::shown::Shown;
+use tollhouse_auth::uptime::Uptime;
 use tollhouse_auth::uses::UseRules;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::demand::Demand;
@@ -325,7 +327,8 @@ impl World<'_> {
         let rules = Rules { accounts: node.accounts(), gitlab_rotation: false };
         let minute = Duration::from_secs(60);
         let uses = UseRules { session_lifetime: minute, from_sign_in: false, interval: minute };
-        let authenticator = Authenticator::new(Arc::new(lookup), 0, rules, uses);
+        let authenticator =
+            Authenticator::new(Arc::new(lookup), Arc::new(Ledger::new(0)), Uptime::system(), rules, uses);
         let head = http_head(token);
         let judged = authenticator.judge(&Shown::in_head(&head, None), &Demand::PLAIN, node.now()).await;
         let said = told.lock().expect("no panic").take();

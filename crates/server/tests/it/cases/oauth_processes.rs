@@ -70,7 +70,7 @@ fn field(body: &str, name: &str) -> String {
 async fn kill_9_among_redemptions_and_refreshes(t: Town) {
     let (ada, client) = (t.user("ada").await, t.client("api").await);
     let codes = t.does(&Codes { user: ada.id, client: client.id, count: 120 }).await;
-    t.app.db.close().await;
+    t.leave().await;
     // Code, and the refresh token of the last pair that came of it.
     let held: RefCell<BTreeMap<usize, String>> = RefCell::default();
     let refreshed = RefCell::new(0_usize);
@@ -132,7 +132,7 @@ async fn kill_9_among_redemptions_and_refreshes(t: Town) {
 async fn t23_a_server_starts_with_the_right_secret_alone(t: Town) {
     // The keys are made by the first one that is asked for them.
     t.app.keys().await.expect("keys");
-    t.app.db.close().await;
+    t.leave().await;
     let right = t.folder.path().join("secret_key");
     let start = |file: &std::path::Path| {
         let mut command = tollhouse(t.folder.path());
@@ -180,7 +180,7 @@ async fn t23_a_server_starts_with_the_right_secret_alone(t: Town) {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(sealed.matches("key.sealed_again").count(), 2, "{sealed}");
-    again.app.db.close().await;
+    again.leave().await;
     assert_eq!(server.terminate().await, Some(0));
     private(&other, &old);
     refused(&other, "does not open the keys in this database").await;

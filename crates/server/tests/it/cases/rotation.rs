@@ -140,7 +140,7 @@ async fn rotation_rule_7_use_is_what_was_recognised(t: Town) {
     let again = t.reopened("").await;
     again.post(ROTATE).token(&old).await.is(401, REVOKED);
     again.get(SELF).token(&new).await.is(401, REVOKED);
-    again.app.db.close().await;
+    again.leave().await;
 }
 
 async fn rotation_rule_10_repeats_ask_for_the_same(t: Town) {
@@ -217,7 +217,7 @@ async fn rotation_rule_13_dead_generations_go_after_thirty_days(t: Town) {
     again.get(SELF).token(&old).await.is(401, M401);
     again.get(SELF).token(&revoked).await.is(401, M401);
     again.get(SELF).token(&new).await.has(200);
-    again.app.db.close().await;
+    again.leave().await;
 }
 
 async fn rotation_a_hundred_at_once_have_one_successor(t: Town) {
@@ -244,7 +244,7 @@ async fn rotation_over_a_restart(t: Town) {
     let new = rotate(&t, &old).await;
     let again = t.reopened("").await;
     assert_eq!(rotate(&again, &old).await, new);
-    again.app.db.close().await;
+    again.leave().await;
 }
 
 async fn rotation_a_refused_attempt_changes_nothing(t: Town) {

@@ -197,7 +197,7 @@ async fn a_lock_outlives_a_restart(t: Town) {
     assert!(guess(&again, "ada", "correct horse").await.has(200).body.contains(WRONG));
     again.later(600);
     guess(&again, "ada", "correct horse").await.has(302);
-    again.app.db.close().await;
+    again.leave().await;
 }
 
 async fn a_hundred_sessions_and_no_more(t: Town) {
@@ -250,10 +250,7 @@ async fn an_old_password_makes_no_session_after_a_change(t: Town) {
 }
 
 async fn a_stranger_who_signs_out_writes_nothing(t: Town) {
-    let log = async || {
-        let mut reader = t.app.db.read().await.expect("a reader");
-        tollhouse_store::log::since(&mut reader, 0).await.expect("the log").len()
-    };
+    let log = async || t.log(0).await.len();
     let before = log().await;
     for i in 0..20 {
         let session = Session { cookie: format!("{i:032x}") };

@@ -289,7 +289,7 @@ async fn t29_growth_stops_and_revocation_does_not(t: Town) {
         guess(&t, "grace", "correct horse").await.has(503);
     }
     guess(&again, "grace", "correct horse").await.has(302);
-    again.app.db.close().await;
+    again.leave().await;
     t.later(121);
     t.post(rotate).token(&old).await.is(401, crate::town::REVOKED);
     t.get("/api/v4/user").token(&new).await.is(401, crate::town::REVOKED);

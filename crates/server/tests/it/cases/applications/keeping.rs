@@ -216,7 +216,7 @@ async fn a_deleted_application_takes_its_tokens_along(t: Town) {
     tokens(&kept.refresh(&pairs[2].refresh).await);
     let again = t.reopened("").await;
     user(&again, &pairs[0].access).await.is(401, M401);
-    again.app.db.close().await;
+    again.leave().await;
 }
 
 async fn a_deletion_that_the_storage_refuses(t: Town) {
@@ -242,6 +242,7 @@ async fn a_deletion_whose_reply_was_lost(t: Town) {
     t.app.db.faults.set(Fault::CommitReply);
     delete(&t, &token, gone.id).await.has(503);
     t.app.db.faults.set(Fault::None);
+    t.app.settled().await;
     user(&t, &pair.access).await.is(401, M401);
     is_error(&enters(&gone).await, 401, "invalid_client");
     delete(&t, &token, gone.id).await.is(404, NOT_FOUND);

@@ -214,11 +214,11 @@ async fn a_code_outlives_a_restart(t: Town) {
     let code = client.code(&ada, "api").await;
     let again = t.reopened("").await;
     let given = tokens(&client.at(&again).redeem(&code).await);
-    again.app.db.close().await;
+    again.leave().await;
     let again = t.reopened("").await;
     is_error(&client.at(&again).redeem(&code).await, 400, "invalid_grant");
     again.get(USER).bearer(&given.access).await.is_user(&ada);
-    again.app.db.close().await;
+    again.leave().await;
 }
 
 async fn a_hundred_exchanges_at_once_have_one_winner(t: Town) {

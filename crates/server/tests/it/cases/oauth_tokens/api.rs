@@ -277,11 +277,11 @@ async fn t13_sweeping_forgets_each_kind_in_its_own_time(t: Town) {
     let again = t.swept("rotation.memory = '60d'").await;
     again.get("/api/v4/user").token(&personal).await.is(401, M401);
     again.get("/api/v4/user").bearer(&dead.access).await.is(401, EXPIRED);
-    again.app.db.close().await;
+    again.leave().await;
     t.later(30 * 24 * 3600);
     let again = t.swept("rotation.memory = '60d'").await;
     again.get("/api/v4/user").bearer(&dead.access).await.is(401, M401);
     again.get("/api/v4/user").bearer(&live.access).await.is(401, EXPIRED);
-    again.app.db.close().await;
+    again.leave().await;
     client.refresh(&live.refresh).await.has(200);
 }

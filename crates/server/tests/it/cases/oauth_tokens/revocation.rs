@@ -205,6 +205,7 @@ async fn a_revocation_whose_reply_was_lost_is_503(t: Town) {
     t.app.db.faults.set(Fault::CommitReply);
     is_unavailable(&by(&client, revoke(&t, &[("token", &pair.access)])).await);
     t.app.db.faults.set(Fault::None);
+    t.app.settled().await;
     // It did happen; what was remembered does not stand in the way of knowing.
     is_dead(&t, &client, &pair).await;
     revoked(&t, &client, &pair.access).await;

@@ -110,7 +110,7 @@ async fn keys_outlive_a_restart(t: Town) {
     assert_eq!(keys(&again).await, before);
     assert!(before.iter().any(|key| verifies(&id_token, key)));
     assert_eq!(userinfo(&again, &pair.access).await.has(200).json()["sub_legacy"], legacy);
-    again.app.db.close().await;
+    again.leave().await;
 }
 
 /// Wherever a token may stand.
@@ -201,7 +201,7 @@ async fn t23_no_private_key_stands_in_the_clear(t: Town) {
             assert!(!place.windows(needle.len()).any(|window| window == needle.as_slice()));
         }
     }
-    again.app.db.close().await;
+    again.leave().await;
 }
 
 fn secret(byte: &str) -> String {
@@ -235,7 +235,7 @@ fn naming(t: &Town, file: &Path, lines: &[&str], mode: u32) -> String {
 async fn starts(t: &Town, lines: &[&str]) -> bool {
     let again = start(t, lines).await;
     if let Some(again) = &again {
-        again.app.db.close().await;
+        again.leave().await;
     }
     again.is_some()
 }
@@ -256,7 +256,7 @@ async fn t23_a_wrong_secret_stops_the_start(t: Town) {
     let (own, other, third) = (secret("11"), secret("5a"), secret("a5"));
     let again = sealed(&t, &own).await;
     let before = keys(&again).await;
-    again.app.db.close().await;
+    again.leave().await;
     let (longer, altered) = (format!("{own}00"), format!("{}0", &own[..63]));
     let wrong: [&[&str]; 7] =
         [&[&other], &[&altered], &[&own[..63]], &[&longer], &["nonsense"], &[&other, &third], &[]];
@@ -268,14 +268,14 @@ async fn t23_a_wrong_secret_stops_the_start(t: Town) {
     assert!(Seal::of(&settings, None, &[]).is_err(), "others of this machine could read it");
     let again = start(&t, &[&own]).await.expect("the right one");
     assert_eq!(keys(&again).await, before, "nothing was lost by trying");
-    again.app.db.close().await;
+    again.leave().await;
 }
 
 async fn t23_two_secrets_while_they_change(t: Town) {
     let (old, new) = (secret("11"), secret("5a"));
     let again = sealed(&t, &old).await;
     let before = keys(&again).await;
-    again.app.db.close().await;
+    again.leave().await;
     assert!(starts(&t, &[&old, &new]).await, "too early is not wrong");
     assert!(starts(&t, &[&old]).await);
     let again = start(&t, &[&new, &old]).await.expect("both count");
@@ -283,7 +283,7 @@ async fn t23_two_secrets_while_they_change(t: Town) {
     let (ada, client) = (again.user("ada").await, again.client("openid").await);
     let (_, id_token) = redeemed(&client, &ada).await;
     assert!(before.iter().any(|key| verifies(&id_token, key)));
-    again.app.db.close().await;
+    again.leave().await;
     assert!(starts(&t, &[&new]).await, "the new one does alone");
     assert!(!starts(&t, &[&old]).await, "the old one no longer");
 }

@@ -30,7 +30,7 @@ async fn refresh_rule_11_an_expired_access_token_does_not_stop_it(t: Town) {
     let again = t.swept("").await;
     let newer = next(&client.at(&again), &new.refresh).await;
     lives(&again, &newer.access).await;
-    again.app.db.close().await;
+    again.leave().await;
 }
 
 async fn refresh_rule_12_any_remembered_secret_revokes(t: Town) {

@@ -72,12 +72,12 @@ async fn refresh_over_a_restart(t: Town) {
     let again = t.reopened("").await;
     assert_eq!(next(&client.at(&again), &first.refresh).await, new);
     lives(&again, &new.access).await;
-    again.app.db.close().await;
+    again.leave().await;
     t.later(121);
     let again = t.reopened("").await;
     refused(&client.at(&again).refresh(&first.refresh).await);
     is_dead(&again, &new.access).await;
-    again.app.db.close().await;
+    again.leave().await;
 }
 
 async fn refresh_after_a_commit_whose_reply_was_lost(t: Town) {

@@ -75,7 +75,7 @@ async fn refresh_rule_7_use_is_what_was_recognised(t: Town) {
         let again = t.reopened("").await;
         refused(&client.at(&again).refresh(&first.refresh).await);
         is_dead(&again, &new.access).await;
-        again.app.db.close().await;
+        again.leave().await;
     }
     // Asked about, or shown by somebody who may not revoke it.
     let stranger = t.client("api").await;

@@ -1,0 +1,232 @@
+//! One per process: reads the log, makes the ledger forget, renews the lease, says how far it has come. Rounds never
+//! overlap.
+
+use super::{Entry, LEASE, NodeId, Page, Place, Tick};
+#[cfg(feature = "faults")]
+use crate::faults::Mutants;
+use crate::forget::Forget;
+
+#[derive(Debug)]
+pub struct Follower {
+    node: NodeId,
+    /// Whether that id was ever sent to the database.
+    sent: bool,
+    registered: bool,
+    /// Rows that were, or may have been, inserted and count no longer.
+    stale: Vec<NodeId>,
+    /// The entry last applied.
+    applied: Option<Place>,
+    /// What the own row says, as far as is known.
+    seen: Option<i64>,
+    /// When the round that is under way began.
+    began: Tick,
+    #[cfg(feature = "faults")]
+    pub mutants: Mutants,
+}
+
+/// What a round begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Remove these rows and insert that one, with `seen = 0`, in one durable transaction (F2, N1).
+    Register { remove: Vec<NodeId>, insert: NodeId },
+    /// Entries from this position on and the own row, in one statement (F1).
+    Read { from: i64, node: NodeId },
+}
+
+/// What is to be done with the ledger, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Do {
+    DropLease,
+    ForgetEverything,
+    Forget(Vec<Forget>),
+    /// Answer from memory until then.
+    Lease(Tick),
+}
+
+/// Write into the own row that everything up to here was applied, if that entry is still there (F5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Say {
+    pub node: NodeId,
+    pub place: Place,
+}
+
+impl Follower {
+    pub fn new(node: NodeId) -> Self {
+        Self {
+            node,
+            sent: false,
+            registered: false,
+            stale: Vec::new(),
+            applied: None,
+            seen: None,
+            began: Tick(0),
+            #[cfg(feature = "faults")]
+            mutants: Mutants::default(),
+        }
+    }
+
+    /// A round begins. `now` is read before anything is sent (F1); `fresh` makes a new id.
+    pub fn begin(&mut self, now: Tick, fresh: impl FnOnce() -> NodeId) -> Ask {
+        self.began = now;
+        let early = broken!(self, LeaseBeforeRegistration) && self.applied.is_none();
+        if !self.registered && !early {
+            // Even one more try takes a new id: whether the last one was inserted, and what became of it, is not known.
+            if self.sent {
+                self.stale.push(self.node);
+                self.node = fresh();
+            }
+            self.sent = true;
+            if self.stale.len() > MOST_STALE {
+                self.stale.remove(0);
+            }
+            return Ask::Register { remove: self.stale.clone(), insert: self.node };
+        }
+        Ask::Read { from: self.applied.map_or(i64::MAX, |place| place.position), node: self.node }
+    }
+
+    /// The row was inserted.
+    pub fn registered(&mut self) {
+        self.registered = true;
+        self.seen = Some(0);
+        self.stale.clear();
+    }
+
+    /// The page came, at `now`.
+    pub fn read(&mut self, page: Page, now: Tick) -> Vec<Do> {
+        let Page { entries, own } = page;
+        match own {
+            Some(own) if !own.marked || broken!(self, MarkCleared) => self.seen = Some(own.seen),
+            _ if broken!(self, OwnRowNotChecked) || (broken!(self, LeaseBeforeRegistration) && !self.registered) => {}
+            // F2: somebody may have stopped waiting for us.
+            _ => {
+                self.registered = false;
+                return vec![Do::DropLease];
+            }
+        }
+        let Some(newest) = entries.last().map(|entry| entry.place) else {
+            // The log is never empty; whatever this was, it was no read of it.
+            return vec![Do::DropLease];
+        };
+        let known = match (self.applied, entries.first()) {
+            (Some(applied), Some(first)) if broken!(self, MarkOfEntryIgnored) => {
+                applied.position == first.place.position
+            }
+            (applied, first) => applied.is_some() && applied == first.map(|entry| entry.place),
+        };
+        let mut done = Vec::new();
+        if !known {
+            done.push(Do::ForgetEverything);
+        } else if self.applied != Some(newest) {
+            done.push(Do::Forget(entries.iter().skip(1).map(|Entry { what, .. }| *what).collect()));
+        }
+        self.applied = Some(newest);
+        let from = if broken!(self, LeaseFromReply) { now } else { self.began };
+        done.push(Do::Lease(from + LEASE));
+        done
+    }
+
+    /// What the own row should say by now, if it does not.
+    pub fn to_say(&self) -> Option<Say> {
+        let place = self.applied.filter(|place| self.registered && self.seen != Some(place.position))?;
+        Some(Say { node: self.node, place })
+    }
+
+    /// The row says so now, or is no longer as it should be; the next round will tell.
+    pub fn said(&mut self, say: Say) {
+        self.seen = Some(say.place.position);
+    }
+
+    /// When the round that is under way, or was the last, began.
+    pub fn began(&self) -> Tick {
+        self.began
+    }
+
+    pub fn applied(&self) -> Option<Place> {
+        self.applied
+    }
+
+    /// The own row, while there is one.
+    pub fn node(&self) -> Option<NodeId> {
+        self.registered.then_some(self.node)
+    }
+
+    /// Rows to remove when it leaves, after the lease is gone (N1).
+    pub fn rows(&self) -> Vec<NodeId> {
+        let mut rows = self.stale.clone();
+        rows.extend(self.sent.then_some(self.node));
+        rows
+    }
+}
+
+/// So many failed attempts to register are remembered; a row beyond them is removed by those who wait for it.
+const MOST_STALE: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agreement::OwnRow;
+
+    const HERE: NodeId = NodeId([1; 16]);
+
+    fn page(places: &[(i64, i64)], own: Option<(i64, bool)>) -> Page {
+        let entries = places
+            .iter()
+            .map(|(position, mark)| Entry { place: Place { position: *position, mark: *mark }, what: Forget::Nothing });
+        Page { entries: entries.collect(), own: own.map(|(seen, marked)| OwnRow { seen, marked }) }
+    }
+
+    /// Registered, and at entry 5 since a round that began at 100.
+    fn at_five() -> Follower {
+        let mut follower = Follower::new(HERE);
+        assert_eq!(follower.begin(Tick(0), || HERE), Ask::Register { remove: vec![], insert: HERE }, "N1");
+        follower.registered();
+        assert_eq!(follower.begin(Tick(100), || HERE), Ask::Read { from: i64::MAX, node: HERE });
+        let done = follower.read(page(&[(5, 55)], Some((0, false))), Tick(900));
+        assert_eq!(done, [Do::ForgetEverything, Do::Lease(Tick(100) + LEASE)], "from the beginning, not the reply");
+        follower
+    }
+
+    #[test]
+    fn f_4_entries_are_applied_in_order_and_then_there_is_a_lease() {
+        let mut follower = at_five();
+        let say = follower.to_say().expect("its row says 0");
+        assert_eq!(say, Say { node: HERE, place: Place { position: 5, mark: 55 } });
+        follower.said(say);
+        assert_eq!(follower.begin(Tick(200), || HERE), Ask::Read { from: 5, node: HERE });
+        let done = follower.read(page(&[(5, 55), (6, 66), (7, 77)], Some((5, false))), Tick(201));
+        assert_eq!(done, [Do::Forget(vec![Forget::Nothing; 2]), Do::Lease(Tick(200) + LEASE)]);
+        assert_eq!(follower.to_say().map(|say| say.place.position), Some(7));
+        follower.begin(Tick(300), || HERE);
+        assert_eq!(follower.read(page(&[(7, 77)], Some((7, false))), Tick(300)), [Do::Lease(Tick(300) + LEASE)]);
+        assert_eq!(follower.to_say(), None, "an idle node writes nothing");
+    }
+
+    #[test]
+    fn f_3_another_history_empties_the_ledger() {
+        for other in [vec![(5, 56)], vec![(5, 56), (6, 66)], vec![(3, 33)], vec![(9, 99)], vec![(4, 44), (6, 66)]] {
+            let mut follower = at_five();
+            follower.begin(Tick(200), || HERE);
+            let done = follower.read(page(&other, Some((5, false))), Tick(201));
+            assert_eq!(done, [Do::ForgetEverything, Do::Lease(Tick(200) + LEASE)], "{other:?}");
+            assert_eq!(follower.applied().map(|place| place.position), other.last().map(|last| last.0));
+        }
+    }
+
+    #[test]
+    fn f_2_a_row_that_is_gone_or_marked_is_left_for_a_new_one() {
+        for own in [None, Some((5, true))] {
+            let mut follower = at_five();
+            follower.begin(Tick(200), || HERE);
+            assert_eq!(follower.read(page(&[(5, 55), (6, 66)], own), Tick(201)), [Do::DropLease]);
+            assert_eq!(follower.node(), None);
+            let (second, third) = (NodeId([2; 16]), NodeId([3; 16]));
+            let ask = follower.begin(Tick(300), || second);
+            assert_eq!(ask, Ask::Register { remove: vec![HERE], insert: second });
+            // No answer came; it may be there all the same, and its id is spent.
+            let ask = follower.begin(Tick(400), || third);
+            assert_eq!(ask, Ask::Register { remove: vec![HERE, second], insert: third });
+            follower.registered();
+            assert_eq!(follower.begin(Tick(500), || HERE), Ask::Read { from: 5, node: third }, "what it knows is kept");
+        }
+    }
+}

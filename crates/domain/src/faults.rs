@@ -1,0 +1,70 @@
+//! Mistakes in the protocol of revocation that its simulation, or the run with real processes, must find
+//! (`docs/protocols/revocation.md` 9.5). Not in any default build (T32).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $name:ident = $code:literal),+ $(,)?) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutant { $($(#[$doc])* $name),+ }
+
+        impl Mutant {
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code),+ }
+            }
+        }
+    };
+}
+
+mutants! {
+    // Answering
+    NoLeaseCheck = "no_lease_check",
+    CachedClock = "cached_clock",
+    NoFillGuard = "no_fill_guard",
+    GuardByPosition = "guard_by_position",
+    UnguardedJoin = "unguarded_join",
+    ReplicaLookup = "replica_lookup",
+    // Writing
+    Sequence = "sequence",
+    EntryBefore = "entry_before",
+    EntryAfter = "entry_after",
+    NoEntry = "no_entry",
+    // Waiting
+    NoWait = "no_wait",
+    TimerBeforeCommit = "timer_before_commit",
+    RepeatWithoutWait = "repeat_without_wait",
+    RowRemovedAtOnce = "row_removed_at_once",
+    RowRemovedBySomebodyLate = "row_removed_by_somebody_late",
+    ConnectionKept = "connection_kept",
+    // Following
+    LeaseFromReply = "lease_from_reply",
+    SeenBeforeApply = "seen_before_apply",
+    LeaseBeforeRegistration = "lease_before_registration",
+    OwnRowNotChecked = "own_row_not_checked",
+    MarkCleared = "mark_cleared",
+    RowRemovedBeforeLease = "row_removed_before_lease",
+    MarkOfEntryIgnored = "mark_of_entry_ignored",
+    UnconditionalSeen = "unconditional_seen",
+}
+
+/// Which one is switched on, for all parts of one node.
+#[derive(Clone, Debug, Default)]
+pub struct Mutants(Arc<AtomicU8>);
+
+impl Mutants {
+    pub fn set(&self, mutant: Option<Mutant>) {
+        self.0.store(mutant.map_or(0, |mutant| mutant as u8 + 1), Ordering::SeqCst);
+    }
+
+    pub fn is(&self, mutant: Mutant) -> bool {
+        self.0.load(Ordering::Relaxed) == mutant as u8 + 1
+    }
+
+    /// By its code; for a process that is told by its environment.
+    pub fn named(code: &str) -> Option<Mutant> {
+        Mutant::ALL.iter().copied().find(|mutant| mutant.code() == code)
+    }
+}

@@ -1,0 +1,108 @@
+//! `nodes`: running servers, and how far each has read the log (`docs/protocols/revocation.md`).
+
+use tollhouse_domain::agreement::{Behind, NodeId};
+use tollhouse_domain::forget::Forget;
+use tollhouse_domain::time::Timestamp;
+
+use crate::db::{Db, Runs};
+use crate::error::{Error, Result};
+use crate::tx::Tx;
+
+/// A running server.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub id: NodeId,
+    /// The last entry that it has applied.
+    pub seen: i64,
+    /// Somebody has waited for it in vain.
+    pub marked: bool,
+    pub name: String,
+    pub started_at: Timestamp,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Vec<u8>,
+    seen: i64,
+    marked: bool,
+    name: String,
+    started_at: i64,
+}
+
+/// Durable before the first round that counts on it (N1); an id that was used before is none (F2).
+pub async fn register(db: &Db, remove: &[NodeId], insert: NodeId, name: &str, now: Timestamp) -> Result<()> {
+    let mut tx = db.begin().await?;
+    for id in remove {
+        changed!(&mut tx, sqlx::query(REMOVE).bind(&id.0[..]))?;
+    }
+    changed!(&mut tx, sqlx::query(INSERT).bind(&insert.0[..]).bind(name).bind(now.0))?;
+    tx.finish().await
+}
+
+/// A node that leaves, when its lease is gone (N1).
+pub async fn leave(db: &Db, rows: &[NodeId]) -> Result<()> {
+    let mut tx = db.begin().await?;
+    for id in rows {
+        changed!(&mut tx, sqlx::query(REMOVE).bind(&id.0[..]))?;
+    }
+    tx.finish().await
+}
+
+/// Those besides `own` that have not read so far.
+pub async fn behind(at: &mut impl Runs, own: Option<NodeId>, position: i64) -> Result<Vec<Behind>> {
+    let own = own.map_or_else(Vec::new, |id| id.0.to_vec());
+    let rows: Vec<(Vec<u8>, bool)> = on!(at, |c| sqlx::query_as(BEHIND).bind(&own).bind(position).fetch_all(c))?;
+    rows.into_iter().map(|(id, marked)| Ok(Behind { id: node_id(&id)?, marked })).collect()
+}
+
+/// Rows that somebody has waited for in vain: these go, those are marked, each if it is still behind (W3).
+pub async fn give_up_on(db: &Db, remove: &[NodeId], mark: &[NodeId], position: i64) -> Result<()> {
+    if remove.is_empty() && mark.is_empty() {
+        return Ok(());
+    }
+    let mut tx = db.begin().await?;
+    for (text, ids) in [(REMOVE_BEHIND, remove), (MARK_BEHIND, mark)] {
+        for id in ids {
+            changed!(&mut tx, sqlx::query(text).bind(&id.0[..]).bind(position))?;
+        }
+    }
+    tx.finish().await
+}
+
+/// All of them, the oldest first.
+pub async fn all(at: &mut impl Runs) -> Result<Vec<Node>> {
+    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(LIST).fetch_all(c))?;
+    let node = |row: Row| {
+        let Row { id, seen, marked, name, started_at } = row;
+        Ok(Node { id: node_id(&id)?, seen, marked, name, started_at: Timestamp(started_at) })
+    };
+    rows.into_iter().map(node).collect()
+}
+
+/// An entry that means nothing, so that there is something to wait for (N3).
+pub fn announce(tx: &mut Tx) {
+    tx.forget(Forget::Nothing);
+}
+
+/// Everything that any node remembers is out of date.
+pub fn refresh(tx: &mut Tx) {
+    tx.forget(Forget::All);
+}
+
+pub(crate) fn node_id(bytes: &[u8]) -> Result<NodeId> {
+    bytes.try_into().map(NodeId).map_err(|_| Error::Damaged("id of a node".into()))
+}
+
+statements! {
+    INSERT = "INSERT INTO nodes (id, seen, marked, name, started_at) VALUES ($1, 0, FALSE, $2, $3)";
+
+    REMOVE = "DELETE FROM nodes WHERE id = $1";
+
+    BEHIND = "SELECT id, marked FROM nodes WHERE id <> $1 AND seen < $2 ORDER BY id";
+
+    REMOVE_BEHIND = "DELETE FROM nodes WHERE id = $1 AND seen < $2";
+
+    MARK_BEHIND = "UPDATE nodes SET marked = TRUE WHERE id = $1 AND seen < $2";
+
+    LIST = "SELECT id, seen, marked, name, started_at FROM nodes ORDER BY started_at, id";
+}
