@@ -7,11 +7,13 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // it speaks to whoever runs it
 #![allow(unreachable_pub)] // nobody reaches into a test
 
+#[macro_use]
 mod cases;
 mod conformance;
 mod oauth;
 mod postgres;
 mod process;
+mod simulation;
 mod town;
 
 use std::process::ExitCode;

@@ -87,6 +87,7 @@ pub fn all() -> Vec<Case> {
         self_token::CASES,
         sessions::CASES,
         sign_in::CASES,
+        crate::simulation::CASES,
         store::CASES,
         sudo::CASES,
         threats::CASES,
