@@ -6,9 +6,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use axum::http::HeaderName;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use toml::{Table, Value};
+
+use crate::network::Network;
 
 /// The reference of all settings, as `tollhouse config --print-default` prints it.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -33,6 +36,7 @@ pub struct Settings {
     pub oauth: Oauth,
     pub rotation: Rotation,
     pub ledger: Ledger,
+    pub proxies: Proxies,
     pub limits: Limits,
     pub storage: Storage,
     pub audit: Audit,
@@ -59,6 +63,7 @@ sections! {
     }
     Rotation { window: Span, settle: Span, memory: Span }
     Ledger { entries: usize }
+    Proxies { trusted: Vec<Network>, header: Name }
     Limits {
         head: Size, target: Size, body: Size, head_time: Span, body_time: Span, connections: usize,
         connections_per_address: usize, drain: Span,
@@ -98,6 +103,17 @@ pub enum Twin {
 impl Twin {
     pub fn is_gitlab(self) -> bool {
         self == Self::Gitlab
+    }
+}
+
+/// The name of a header.
+#[derive(Clone, Debug)]
+pub struct Name(pub HeaderName);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map(Self).map_err(|_| D::Error::custom("this is not the name of a header"))
     }
 }
 

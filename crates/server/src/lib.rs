@@ -24,6 +24,7 @@ pub mod oauth;
 pub mod operations;
 pub mod params;
 pub mod probes;
+pub mod proxies;
 pub mod road;
 pub mod router;
 pub mod serve;

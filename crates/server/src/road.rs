@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::asked::{Media, Peer, basic, bearer_header, has_body, malformed, media_type, reads_json};
 use crate::cors;
 use crate::error::{Error, Reason};
+use crate::proxies;
 use crate::router::{Route, refused_at, router};
 
 pub struct Road {
@@ -40,8 +41,9 @@ impl Road {
     pub async fn travel(&self, mut request: Request<Body>, peer: Option<IpAddr>) -> Response {
         let began = Instant::now();
         let id = self.ids.next(self.app.now().0);
-        if let Some(peer) = peer {
-            request.extensions_mut().insert(Peer(peer.to_canonical()));
+        let client = peer.map(|peer| proxies::client(&self.app.settings.proxies, request.headers(), peer));
+        if let Some(client) = client {
+            request.extensions_mut().insert(Peer(client));
         }
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
@@ -64,7 +66,7 @@ impl Road {
         if let Some(asked) = asked {
             cors::expose(response.headers_mut(), &path, &asked, &self.app.urls);
         }
-        log(&response, &method, &path, peer, &id, began);
+        log(&response, &method, &path, client, &id, began);
         self.garbled(response).await
     }
 

@@ -25,6 +25,8 @@ cases![
     t13_visits_by_nobody_leave_nothing,
     t14_every_login_costs_a_hash,
     t14_a_long_password_is_wrong,
+    t14_nobody_chooses_their_own_address,
+    t14_a_trusted_proxy_says_who_asks with "proxies.trusted = ['192.0.2.0/24']",
     t26_numbers_are_never_used_twice,
     t26_names_are_ascii_and_not_reserved,
     t29_who_did_what_from_where,
@@ -202,6 +204,57 @@ async fn t14_a_long_password_is_wrong(t: Town) {
     let reply = guess(&t, "ada", &"x".repeat(1025)).await;
     assert!(reply.has(200).body.contains("Invalid login or password."));
     assert_eq!(t.app.hasher.hashed(), before, "and not hashed");
+}
+
+/// From where the trail says that this request came.
+async fn said_to_come_from(t: &Town, peer: &str, headers: &[(&str, &str)]) -> Option<String> {
+    let token = t.user(&format!("ada{}", headers.len() + t.trail(1000).await.len())).await.token([Scope::Api]).await;
+    let ask = t.delete("/api/v4/personal_access_tokens/self").token(&token).from(peer.parse().expect("an address"));
+    headers.iter().fold(ask, |ask, (name, value)| ask.with(name, value)).await.has(204);
+    t.trail(1).await.remove(0).address
+}
+
+async fn t14_nobody_chooses_their_own_address(t: Town) {
+    for name in [
+        "x-forwarded-for",
+        "x-real-ip",
+        "x-original-for",
+        "x-client-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "x-forwarded",
+        "x-cluster-client-ip",
+    ] {
+        let told = said_to_come_from(&t, "198.51.100.1", &[(name, "203.0.113.9")]).await;
+        assert_eq!(told.as_deref(), Some("198.51.100.1"), "{name}");
+    }
+    let told =
+        said_to_come_from(&t, "198.51.100.1", &[("forwarded", "for=203.0.113.9;proto=https;host=evil.test")]).await;
+    assert_eq!(told.as_deref(), Some("198.51.100.1"));
+    // Nor is the name of this server anybody's to choose.
+    for name in ["x-forwarded-host", "x-original-host", "x-host"] {
+        let reply = t.get("/.well-known/openid-configuration").with(name, "evil.test").await;
+        assert!(!reply.has(200).body.contains("evil.test"), "{name}");
+    }
+    for name in ["x-forwarded-proto", "x-forwarded-scheme", "x-forwarded-ssl", "x-url-scheme"] {
+        let reply = t.get("/.well-known/openid-configuration").with(name, "https").await;
+        assert_eq!(reply.has(200).json()["issuer"], "http://127.0.0.1:8080", "{name}");
+    }
+    for name in ["x-original-url", "x-original-uri", "x-rewrite-url", "x-forwarded-uri", "x-forwarded-prefix"] {
+        t.get("/api/v4/user").with(name, "/api/v4/projects").await.has(401);
+        t.get("/api/v4/projects").with(name, "/api/v4/user").await.has(200);
+    }
+}
+
+async fn t14_a_trusted_proxy_says_who_asks(t: Town) {
+    for (peer, header, from) in [
+        ("192.0.2.7", "203.0.113.9", "203.0.113.9"),
+        ("192.0.2.7", "203.0.113.9, 198.51.100.1, 192.0.2.8", "198.51.100.1"),
+        ("198.51.100.1", "203.0.113.9", "198.51.100.1"),
+    ] {
+        let told = said_to_come_from(&t, peer, &[("x-forwarded-for", header), ("x-real-ip", "203.0.113.1")]).await;
+        assert_eq!(told.as_deref(), Some(from), "{peer} {header}");
+    }
 }
 
 async fn t26_numbers_are_never_used_twice(t: Town) {
