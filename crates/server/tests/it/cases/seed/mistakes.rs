@@ -9,7 +9,8 @@ cases![
     seed_every_mistake_is_told_by_itself,
     seed_all_mistakes_are_told_at_once,
     seed_what_is_no_file_of_text,
-    seed_mistakes_show_no_secret
+    seed_mistakes_show_no_secret,
+    seed_every_key_is_in_the_example_and_in_the_document,
 ];
 
 /// A file with one mistake: on which line, and some words of what is told.
@@ -281,4 +282,29 @@ async fn seed_mistakes_show_no_secret(_: Town) {
     let told = Seed::of(&source(&text)).expect_err("mistakes").0;
     assert!(!told.contains("hunter2"), "{told}");
     assert_eq!(format!("{:?}", Seed::load(&example())).matches("glpat-").count(), 0);
+}
+
+async fn seed_every_key_is_in_the_example_and_in_the_document(_: Town) {
+    // The keys that there are, as somebody is told who wrote another one.
+    let known = |text: &str| {
+        let told = Seed::of(&source(text)).expect_err("a mistake").0;
+        let (_, keys) = told.split_once("there is no `zzz` here, only ").expect("the keys");
+        let keys: Vec<_> = keys.lines().next().unwrap_or_default().split(", ").map(str::to_owned).collect();
+        keys
+    };
+    let text = std::fs::read_to_string(example()).expect("the example");
+    let document = std::fs::read_to_string(example().with_file_name("../docs/testing-with-tollhouse.md"));
+    let document = document.expect("the document");
+    let file: toml::Table = text.parse().expect("TOML");
+    for kind in known("zzz = 1") {
+        let (_, part) = document.split_once(&format!("**`[[{kind}]]`**")).expect("a part of its own");
+        let part = part.split("\n**").next().unwrap_or_default();
+        let tables = file[&kind].as_array().expect("a list");
+        for key in known(&format!("[[{kind}]]\nzzz = 1")) {
+            assert!(tables.iter().any(|table| table.get(&key).is_some()), "the example lacks {kind}.{key}");
+            assert!(part.contains(&format!("\n| `{key}` |")), "the document lacks {kind}.{key}");
+        }
+    }
+    let member = known("[[group]]\npath = 'a'\nmembers = [{ zzz = 1 }]");
+    assert_eq!(member, ["user", "level", "expires_at"]);
 }
