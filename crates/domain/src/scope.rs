@@ -91,6 +91,17 @@ pub enum Holder {
     ApplicationsOnly,
 }
 
+impl Holder {
+    /// Whether a person may have it in a personal access token.
+    pub const fn admits(self, administrator: bool) -> bool {
+        match self {
+            Self::Anyone => true,
+            Self::Administrators => administrator,
+            Self::ApplicationsOnly => false,
+        }
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

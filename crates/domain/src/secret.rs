@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::id::UserId;
-use crate::token::APPLICATION_SECRET;
+use crate::token::{APPLICATION_SECRET, JOB_TOKEN};
 
 /// A secret that may be shown once. It has no way into a log, an error or a query.
 #[derive(Clone)]
@@ -86,6 +86,28 @@ impl fmt::Debug for Plaintext {
         f.write_str("Plaintext(***)")
     }
 }
+
+/// What is wrong with a token or client secret that somebody chose, as in a seed for tests. It must come through every
+/// place in which it may be shown.
+pub fn fault(chosen: &str) -> Option<&'static str> {
+    if chosen.len() < SHORTEST_CHOSEN {
+        return Some("is too short (minimum is 8 bytes)");
+    }
+    if chosen.len() > LONGEST_CHOSEN {
+        return Some("is too long (maximum is 255 bytes)");
+    }
+    if !chosen.bytes().all(|b| b.is_ascii_graphic()) {
+        return Some("can hold only printable ASCII, and no spaces");
+    }
+    if chosen.starts_with(JOB_TOKEN.prefix) {
+        // Where such a one is not accepted, it counts as absent (authentication.md 1.1).
+        return Some("can't begin with `glcbt-`, as job tokens do");
+    }
+    None
+}
+
+const SHORTEST_CHOSEN: usize = 8;
+const LONGEST_CHOSEN: usize = 255;
 
 /// SHA-256 of a secret: what is kept, and what look-ups go by.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -220,6 +242,19 @@ mod tests {
         for bad in ["", "=", "x", "AAAA", &token[..40], "\u{e9}"] {
             assert!(!mine.accepts(bad.as_bytes()), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_somebody_chose_must_come_through_a_header() {
+        for good in ["12345678", "glpat-ada", &"x".repeat(255), "!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~"] {
+            assert_eq!(fault(good), None, "{good}");
+        }
+        assert!(fault("1234567").is_some_and(|why| why.contains("short")));
+        assert!(fault(&"x".repeat(256)).is_some_and(|why| why.contains("long")));
+        for bad in ["1234 5678", "12345678\n", "1234\u{e9}678", "12345678\0", " 12345678"] {
+            assert!(fault(bad).is_some_and(|why| why.contains("printable ASCII")), "{bad:?}");
+        }
+        assert!(fault("glcbt-12345678").is_some_and(|why| why.contains("glcbt-")));
     }
 
     #[test]

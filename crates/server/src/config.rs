@@ -310,7 +310,7 @@ fn from_environment(settings: &mut Table, name: &str, value: &str) -> Result<(),
     set(settings, &key, value, name)
 }
 
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

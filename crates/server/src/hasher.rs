@@ -196,6 +196,15 @@ impl Queue {
     }
 }
 
+/// Whether passwords can be compared with this PHC string, and at a price that does not bring the server down.
+pub fn verifies(digest: &str) -> bool {
+    let Ok(hash) = PasswordHash::new(digest) else { return false };
+    let known = Algorithm::try_from(hash.algorithm.as_str()).is_ok()
+        && hash.version.is_none_or(|version| Version::try_from(version).is_ok());
+    let payable = |params: Params| params.m_cost() <= MOST_MEMORY && params.t_cost() <= MOST_PASSES;
+    known && hash.salt.is_some() && hash.hash.is_some() && Params::try_from(&hash).is_ok_and(payable)
+}
+
 fn hash_now(password: &Plaintext) -> String {
     match argon2().hash_password(password.reveal().as_bytes()) {
         Ok(hash) => hash.to_string(),
@@ -218,6 +227,9 @@ fn argon2() -> Argon2<'static> {
 /// Under which the program's own passwords wait.
 const NOWHERE: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 const MOST: usize = 256;
+/// Of a digest that was made elsewhere, in KiB.
+const MOST_MEMORY: u32 = 1 << 20;
+const MOST_PASSES: u32 = 100;
 const MOST_OF_ONE: usize = 64;
 
 #[cfg(test)]
@@ -254,6 +266,31 @@ mod tests {
         let long = Plaintext::new("x".repeat(LONGEST_BYTES + 1));
         assert!(!place().verify(&long, Some(digest)).await);
         assert!(hasher.0.0.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn what_was_hashed_elsewhere_must_be_argon2_and_payable() {
+        let (salt, hash) = ("c29tZXNhbHRzb21l", "RdescudvJCsgt3ub+b3dWRWJTmaaLPQ3gKT8oLe3LJI");
+        for good in [
+            format!("$argon2id$v=19$m=19456,t=2,p=1${salt}${hash}"),
+            format!("$argon2i$v=16$m=64,t=1,p=1${salt}${hash}"),
+            hash_now(&Plaintext::password()),
+        ] {
+            assert!(verifies(&good), "{good}");
+        }
+        for bad in [
+            String::new(),
+            "correct horse".into(),
+            format!("$argon2id$v=19$m=19456,t=2,p=1${salt}"),
+            format!("$argon2id$v=20$m=19456,t=2,p=1${salt}${hash}"),
+            format!("$argon2id$v=19$m=4294967295,t=2,p=1${salt}${hash}"),
+            format!("$argon2id$v=19$m=64,t=4294967295,p=1${salt}${hash}"),
+            format!("$argon2id$v=19$m=1,t=2,p=1${salt}${hash}"),
+            format!("$scrypt$ln=16,r=8,p=1${salt}${hash}"),
+            "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW".into(),
+        ] {
+            assert!(!verifies(&bad), "{bad}");
+        }
     }
 
     #[test]

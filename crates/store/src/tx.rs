@@ -90,9 +90,14 @@ impl Tx {
 
     /// Says that something becomes untrue with this transaction (revocation.md W1).
     pub(crate) fn forget(&mut self, what: Forget) {
-        if !self.forget.contains(&what) {
+        if self.forget.first() != Some(&Forget::All) && !self.forget.contains(&what) {
             self.forget.push(what);
         }
+    }
+
+    /// One entry in place of one for each thing, for a transaction that changes a great many.
+    pub fn forget_all(&mut self) {
+        self.forget = vec![Forget::All];
     }
 
     /// Writes the trail and the log, and commits. The numbers of the log are drawn last (revocation.md W2). An

@@ -21,6 +21,7 @@ use tollhouse_store::members::Of;
 use tollhouse_store::tx::{Change, Tx};
 
 use super::Failure;
+use super::seed::{self, Fill, Seed};
 use crate::app::{App, DEMO};
 use crate::config::Settings;
 use crate::error::Error;
@@ -36,6 +37,8 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
         return Err(Failure::Unusable(format!("{} can be reached by others: --public allows that", flags.listen)));
     }
     super::warn_of_password(flags.database.as_deref());
+    // A file with a mistake leaves no trace.
+    let seed = flags.seed.as_deref().map(Seed::load).transpose()?;
     // Before anything is made: a signal from here on ends it in order.
     let stop = super::stop_signal()?;
     let folder = Folder::make()?;
@@ -58,10 +61,30 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     let urls = Urls::new(external, &[], address, settings.insecure_http)?;
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
     let mark = App::new(db.clone(), settings.clone(), urls.clone(), Clock::system(), seal(&url)?).await?;
-    made(mark.perform(&MarkAsDemo, &By::system()).await)?;
+    let seeded = match seed {
+        Some(seed) => {
+            let seeded = tokio::select! {
+                seeded = plant(&mark, seed) => Some(seeded?),
+                () = stop.cancelled() => None,
+            };
+            if seeded.is_none() {
+                db.close().await;
+                sole.clear(&url);
+                return Ok(());
+            }
+            seeded
+        }
+        None => {
+            made(mark.perform(&MarkAsDemo, &By::system()).await)?;
+            None
+        }
+    };
     // Again, now that the database knows what it is.
     let app = App::new(db.clone(), settings, urls, Clock::system(), seal(&url)?).await?;
-    let facts = fill(&app).await?;
+    let facts = match seeded {
+        Some(seeded) => Facts::Seed(seeded),
+        None => Facts::Cast(Box::new(fill(&app).await?)),
+    };
 
     let base = match flags.external_url {
         Some(_) => app.urls.base().to_owned(),
@@ -71,7 +94,7 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     if flags.json {
         writeln!(out, "{}", facts.json(&base))?;
     }
-    write!(out, "{}", facts.text(&base))?;
+    write!(out, "{}", facts.text(&base, app.now()))?;
     out.flush()?;
     drop(out);
     serve::run(app, listener, stop).await;
@@ -88,7 +111,37 @@ fn seal(url: &Url) -> Result<Seal, Failure> {
 }
 
 /// What was made, for whoever wants to try it.
-struct Facts {
+enum Facts {
+    Cast(Box<Cast>),
+    Seed(seed::Facts),
+}
+
+impl Facts {
+    fn json(&self, base: &str) -> serde_json::Value {
+        match self {
+            Self::Cast(cast) => cast.json(base),
+            Self::Seed(seeded) => seeded.json(base),
+        }
+    }
+
+    fn text(&self, base: &str, now: Timestamp) -> String {
+        match self {
+            Self::Cast(cast) => cast.text(base),
+            Self::Seed(seeded) => seeded.text(base, now),
+        }
+    }
+}
+
+/// Everything that a seed asks for.
+async fn plant(app: &App, seed: Seed) -> Result<seed::Facts, Failure> {
+    let lifetime = app.settings.oauth.access_token_lifetime.0;
+    let fill = made_error(Fill::prepare(seed, &app.hasher, lifetime).await)?;
+    let filled = made(app.perform(&fill, &By::system()).await)?;
+    Ok(seed::Facts { fill, filled })
+}
+
+/// The people, projects and credentials of a demo that was given no seed.
+struct Cast {
     user_login: &'static str,
     user_password: Plaintext,
     user_token: Plaintext,
@@ -103,7 +156,7 @@ struct Facts {
     spa: Created,
 }
 
-async fn fill(app: &App) -> Result<Facts, Failure> {
+async fn fill(app: &App) -> Result<Cast, Failure> {
     let by = By::system();
     let user_password = Plaintext::new(HEXLOWER.encode(&random::<8>()));
     let digest = app.hasher.hash(&user_password).await;
@@ -184,7 +237,7 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
         SignIn::In { session, .. } => session,
         SignIn::Wrong | SignIn::Refused(_) => return Err(anyhow!("the demo user could not sign in").into()),
     };
-    Ok(Facts {
+    Ok(Cast {
         user_login: "ada",
         user_password,
         user_token,
@@ -200,7 +253,7 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
     })
 }
 
-impl Facts {
+impl Cast {
     fn json(&self, base: &str) -> serde_json::Value {
         json!({
             "base_url": base,

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, LogFormat, Settings, Unusable};
 
 mod demo;
+pub mod seed;
 mod serve;
 
 #[derive(Parser)]
@@ -59,6 +60,9 @@ struct Demo {
     /// An empty database to fill and keep [default: a temporary one]
     #[arg(long, value_name = "URL")]
     database: Option<String>,
+    /// What to fill it with, a TOML file; `-` reads standard input [default: a made-up cast]
+    #[arg(long, value_name = "FILE")]
+    seed: Option<PathBuf>,
     /// Print the facts as one line of JSON first
     #[arg(long)]
     json: bool,

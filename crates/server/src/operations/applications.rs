@@ -6,7 +6,7 @@ use tollhouse_domain::id::{ApplicationId, UserId};
 use tollhouse_domain::redirect::RedirectUris;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
-use tollhouse_domain::text::deceives;
+use tollhouse_domain::text::name_fault;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::applications;
 use tollhouse_store::tx::{Change, Tx};
@@ -34,18 +34,17 @@ pub struct Created {
     pub secret: Plaintext,
 }
 
-impl Operation for Create {
-    type Output = Created;
-
-    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
+impl Create {
+    /// With a client id and a secret that were chosen outside, or made just now.
+    pub(crate) async fn register(
+        &self,
+        tx: &mut Tx,
+        uid: &str,
+        secret: Plaintext,
+        now: Timestamp,
+    ) -> Result<Change<Created>, Failed> {
         let mut faults = Vec::new();
-        if self.name.trim().is_empty() {
-            faults.push(("name", "can't be blank"));
-        } else if self.name.chars().count() > LONGEST_NAME {
-            faults.push(("name", "is too long (maximum is 255 characters)"));
-        } else if deceives(&self.name) {
-            faults.push(("name", "can't hold control characters"));
-        }
+        faults.extend(name_fault(&self.name).map(|fault| ("name", fault)));
         let redirect_uris = RedirectUris::parse(&self.redirect_uri);
         if let Err(fault) = &redirect_uris {
             faults.push(("redirect_uri", fault.sentence()));
@@ -57,9 +56,8 @@ impl Operation for Create {
         let (Ok(redirect_uris), Some(scopes), true) = (redirect_uris, scopes, faults.is_empty()) else {
             return Err(Error::Invalid(faults).into());
         };
-        let (uid, secret) = (Plaintext::hex(), Plaintext::application_secret());
         let new = applications::New {
-            uid: uid.reveal(),
+            uid,
             secret: secret.digest(),
             name: &self.name,
             redirect_uris: &redirect_uris,
@@ -73,6 +71,14 @@ impl Operation for Create {
         let kind = if self.confidential { "confidential" } else { "public" };
         let audit = Audit::new("application.created", target(id)).with(format!("{kind}, {}", application.scopes));
         Ok(Change::new(Created { application, secret }, [audit]))
+    }
+}
+
+impl Operation for Create {
+    type Output = Created;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
+        self.register(tx, Plaintext::hex().reveal(), Plaintext::application_secret(), now).await
     }
 }
 
@@ -136,5 +142,3 @@ impl Operation for AddReadUser {
 fn target(id: ApplicationId) -> Target {
     Target::new("application", id.0)
 }
-
-const LONGEST_NAME: usize = 255;

@@ -14,7 +14,7 @@ use tollhouse_domain::user::{AccountRules, AccountState};
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::token_families::{self, EndReason};
 use tollhouse_store::tx::{Change, Tx};
-use tollhouse_store::{access_grants, applications, oauth_access_tokens, users};
+use tollhouse_store::{access_grants, applications, oauth_access_tokens, personal_access_tokens, users};
 
 use crate::error::Error;
 use crate::oauth::error::OauthError;
@@ -76,14 +76,21 @@ struct Fresh<'a> {
 
 /// Begins a family with its first token.
 async fn begin(tx: &mut Tx, fresh: &Fresh<'_>, now: Timestamp) -> Result<Issued, Failed> {
+    begin_with(tx, fresh, (Plaintext::hex(), fresh.user.map(|_| Plaintext::hex())), now).await
+}
+
+async fn begin_with(
+    tx: &mut Tx,
+    fresh: &Fresh<'_>,
+    (access, refresh): (Plaintext, Option<Plaintext>),
+    now: Timestamp,
+) -> Result<Issued, Failed> {
     if let Some(application) = fresh.application
         && applications::find(tx, application).await?.is_none()
     {
         return Err(Error::Oauth(OauthError::InvalidClient).into());
     }
     let family = token_families::insert(tx).await?;
-    let access = Plaintext::hex();
-    let refresh = fresh.user.map(|_| Plaintext::hex());
     let expires_at = now + fresh.lifetime;
     let new = oauth_access_tokens::New {
         family,
@@ -196,6 +203,35 @@ impl Operation for ClientCredentials {
         };
         let issued = begin(tx, &fresh, now).await?;
         let audit = created(&issued, "");
+        Ok(Change::new(issued, [audit]))
+    }
+}
+
+/// A token whose secrets were chosen outside, as in a seed for tests; no grant led to it.
+pub struct Give {
+    pub application: ApplicationId,
+    /// `None`: it is the application's own, and has no refresh token.
+    pub user: Option<UserId>,
+    pub scopes: Scopes,
+    pub access: Plaintext,
+    pub refresh: Option<Plaintext>,
+    pub lifetime: Duration,
+}
+
+impl Operation for Give {
+    type Output = Issued;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Issued>, Failed> {
+        let fresh = Fresh {
+            application: Some(self.application),
+            user: self.user,
+            scopes: &self.scopes,
+            redirect_uri: None,
+            lifetime: self.lifetime,
+        };
+        let issued = begin_with(tx, &fresh, (self.access.clone(), self.refresh.clone()), now).await?;
+        personal_access_tokens::note_chosen_secret(tx, self.access.digest()).await?;
+        let audit = created(&issued, ", chosen");
         Ok(Change::new(issued, [audit]))
     }
 }

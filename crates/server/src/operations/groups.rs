@@ -4,6 +4,7 @@ use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::namespace::{self, Namespace, NamespaceKind};
+use tollhouse_domain::text::name_fault;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::members::{self, Of};
@@ -23,6 +24,22 @@ pub struct Create {
     pub owner: Option<UserId>,
 }
 
+impl Create {
+    /// What is wrong with it, whatever else there is; `parent`: how visible the group around it is.
+    pub fn fault(&self, parent: Option<Visibility>) -> Option<(&'static str, &'static str)> {
+        if let Some(fault) = name_fault(&self.name) {
+            return Some(("name", fault));
+        }
+        if !namespace::valid_path(&self.path) || (parent.is_none() && namespace::reserved(&self.path)) {
+            return Some(("path", "can contain only letters, digits, '_', '-' and '.'"));
+        }
+        if parent.is_some_and(|parent| self.visibility > parent) {
+            return Some(("visibility_level", "is not allowed in this parent group"));
+        }
+        None
+    }
+}
+
 impl Operation for Create {
     type Output = Namespace;
 
@@ -34,15 +51,8 @@ impl Operation for Create {
         if parent.as_ref().is_some_and(|parent| parent.kind != NamespaceKind::Group) {
             return Err(Error::NotFound(Thing::Group).into());
         }
-        if self.name.trim().is_empty() {
-            return Err(Error::Invalid(vec![("name", "can't be blank")]).into());
-        }
-        let reserved = parent.is_none() && namespace::reserved(&self.path);
-        if !namespace::valid_path(&self.path) || reserved {
-            return Err(Error::Invalid(vec![("path", "can contain only letters, digits, '_', '-' and '.'")]).into());
-        }
-        if parent.as_ref().is_some_and(|parent| self.visibility > parent.visibility) {
-            return Err(Error::Invalid(vec![("visibility_level", "is not allowed in this parent group")]).into());
+        if let Some(fault) = self.fault(parent.as_ref().map(|parent| parent.visibility)) {
+            return Err(Error::Invalid(vec![fault]).into());
         }
         let new = namespaces::New {
             kind: NamespaceKind::Group,

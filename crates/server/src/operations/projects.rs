@@ -33,38 +33,72 @@ impl Operation for Create {
         let creator = users::find(tx, self.creator).await?.ok_or(Error::NotFound(Thing::User))?;
         let namespace = self.namespace(tx, &creator, now).await?;
         let name = self.name.as_ref().or(self.path.as_ref()).map_or("", |name| name.trim());
-        let path = self.path.clone().unwrap_or_else(|| path_of(name));
+        let plan = Plan {
+            name: name.to_owned(),
+            path: self.path.clone().unwrap_or_else(|| path_of(name)),
+            description: self.description.clone(),
+            visibility: self.visibility,
+        };
+        plan.carry_out(tx, &namespace, Some(creator.id), now).await
+    }
+}
+
+/// What a project is to be, wherever it goes and whoever makes it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub name: String,
+    pub path: String,
+    pub description: Option<String>,
+    pub visibility: Visibility,
+}
+
+impl Plan {
+    /// What is wrong with it, whatever else there is; `group`: how visible the group is that it goes to.
+    pub fn faults(&self, group: Option<Visibility>) -> Vec<(&'static str, &'static str)> {
         let mut faults = Vec::new();
-        if name.is_empty() {
+        if self.name.trim().is_empty() {
             faults.push(("name", "can't be blank"));
-        } else if name.chars().count() > 255 {
+        } else if self.name.chars().count() > 255 {
             faults.push(("name", "is too long (maximum is 255 characters)"));
         }
-        if !namespace::valid_path(&path) {
+        if !namespace::valid_path(&self.path) {
             faults.push(("path", "can contain only letters, digits, '_', '-' and '.'"));
         }
-        if namespace.kind == NamespaceKind::Group && self.visibility > namespace.visibility {
+        if group.is_some_and(|group| self.visibility > group) {
             faults.push(("visibility_level", "is not allowed in this group"));
         }
+        faults
+    }
+
+    /// Makes it. Whether `creator` may do that has been asked before.
+    pub(crate) async fn carry_out(
+        &self,
+        tx: &mut Tx,
+        namespace: &Namespace,
+        creator: Option<UserId>,
+        now: Timestamp,
+    ) -> Result<Change<ProjectId>, Failed> {
+        let group = (namespace.kind == NamespaceKind::Group).then_some(namespace.visibility);
+        let faults = self.faults(group);
         if !faults.is_empty() {
             return Err(Error::Invalid(faults).into());
         }
-        if projects::name_taken(tx, namespace.id, name).await? {
+        if projects::name_taken(tx, namespace.id, &self.name).await? {
             return Err(taken());
         }
         let new = projects::New {
             namespace: namespace.id,
-            creator: Some(creator.id),
-            name,
-            path: &path,
+            creator,
+            name: &self.name,
+            path: &self.path,
             description: self.description.as_deref(),
             visibility: self.visibility,
         };
         let id = projects::insert(tx, &new, now).await.map_err(or_taken)?;
-        let full_path = format!("{}/{path}", namespace.full_path);
+        let full_path = format!("{}/{}", namespace.full_path, self.path);
         namespaces::add_route(tx, &full_path, Routed::Project(id)).await.map_err(or_taken)?;
-        if namespace.kind == NamespaceKind::User {
-            members::insert(tx, Of::Project(id), creator.id, AccessLevel::Owner, None, None, now).await?;
+        if let Some(owner) = namespace.owner_id {
+            members::insert(tx, Of::Project(id), owner, AccessLevel::Owner, None, None, now).await?;
         }
         Ok(Change::new(id, [Audit::new("project.created", Target::new("project", id.0)).with(full_path)]))
     }

@@ -2,7 +2,7 @@
 
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{FamilyId, PersonalAccessTokenId, UserId};
-use tollhouse_domain::scope::{Holder, Scopes};
+use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::token::{PERSONAL_ACCESS_TOKEN, latest_expiry};
@@ -42,12 +42,8 @@ impl Operation for Create {
         if self.name.trim().is_empty() {
             return Err(Error::Invalid(vec![("name", "can't be blank")]).into());
         }
-        let may_hold = |holder| match holder {
-            Holder::Anyone => true,
-            Holder::Administrators => owner.administrator,
-            Holder::ApplicationsOnly => false,
-        };
-        if self.scopes.is_empty() || !self.scopes.iter().all(|scope| may_hold(scope.holder())) {
+        let may_hold = |scope: Scope| scope.holder().admits(owner.administrator);
+        if self.scopes.is_empty() || !self.scopes.iter().all(may_hold) {
             return Err(Error::Invalid(vec![("scopes", "can only contain available scopes")]).into());
         }
         let expires_at = expiry(self.expires_at, self.require_expiry, latest_expiry(now), now)?;

@@ -6,7 +6,7 @@ use tollhouse_domain::id::UserId;
 use tollhouse_domain::namespace::{self, NamespaceKind};
 use tollhouse_domain::password;
 use tollhouse_domain::secret::Plaintext;
-use tollhouse_domain::text::deceives;
+use tollhouse_domain::text::name_fault;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::{AccountState, UserKind};
 use tollhouse_store::error::Error as StoreError;
@@ -49,27 +49,29 @@ impl Create {
             password_digest: None,
         }
     }
-}
 
-impl Operation for Create {
-    type Output = UserId;
-
-    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<UserId>, Failed> {
+    /// What is wrong with it, whoever else there is.
+    pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
         let mut faults = Vec::new();
         if !namespace::valid_path(&self.username) {
             faults.push(("username", "can contain only letters, digits, '_', '-' and '.'"));
         } else if namespace::reserved(&self.username) {
             faults.push(("username", "is a reserved name"));
         }
-        if self.name.trim().is_empty() {
-            faults.push(("name", "can't be blank"));
-        } else if deceives(&self.name) {
-            // It stands on the page that asks for consent (T21).
-            faults.push(("name", "can't hold control characters"));
-        }
+        // It stands on the page that asks for consent (T21).
+        faults.extend(name_fault(&self.name).map(|fault| ("name", fault)));
         if !valid_email(&self.email) {
             faults.push(("email", "is invalid"));
         }
+        faults
+    }
+}
+
+impl Operation for Create {
+    type Output = UserId;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<UserId>, Failed> {
+        let faults = self.faults();
         if !faults.is_empty() {
             return Err(Error::Invalid(faults).into());
         }

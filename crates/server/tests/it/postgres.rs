@@ -101,6 +101,19 @@ impl Postgres {
     }
 }
 
+/// A database beside another one of the same server, with nothing in it.
+pub fn empty_beside(url: &str) -> String {
+    let (server, rest) = url.rsplit_once('/').expect("a name");
+    let (name, host) = rest.split_once('?').expect("a host");
+    let empty = format!("{name}_empty");
+    let made = Command::new(bin().expect("PostgreSQL").join("psql"))
+        .args([url, "-qc", &format!("CREATE DATABASE {empty}")])
+        .output()
+        .expect("psql runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    format!("{server}/{empty}?{host}")
+}
+
 /// It ends with us, however we end.
 fn as_other(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new("setpriv");

@@ -60,6 +60,22 @@ impl Process {
         Self { child, address: address.parse().expect("an address") }
     }
 
+    /// `demo` on a free port, ready, and the facts that it prints first.
+    pub async fn demo(folder: &Path, flags: &[&str]) -> (Self, serde_json::Value) {
+        let mut command = tollhouse(folder);
+        command.args(["demo", "--json", "--listen", "127.0.0.1:0"]).args(flags);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().expect("it starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("its words")).lines();
+        let first = tokio::time::timeout(Duration::from_secs(20), lines.next_line()).await;
+        let first = first.expect("it speaks in time").expect("its words").expect("it is ready");
+        let facts: serde_json::Value = serde_json::from_str(&first).expect("JSON");
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let base = facts["base_url"].as_str().expect("its address");
+        let address = base.strip_prefix("http://").and_then(|address| address.parse().ok());
+        (Self { child, address: address.expect("an address") }, facts)
+    }
+
     /// SIGKILL.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("it dies");

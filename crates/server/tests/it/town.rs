@@ -157,6 +157,14 @@ impl Town {
         self.database_url.parse().expect("a URL")
     }
 
+    /// Of a database beside this one, in which there is nothing.
+    pub fn empty_database(&self) -> String {
+        if self.app.db.is_postgres() {
+            return crate::postgres::empty_beside(&self.database_url);
+        }
+        format!("sqlite:{}", self.folder.path().join("empty.db").display())
+    }
+
     pub fn leftovers(&self) -> Leftovers {
         Leftovers { app: self.app.clone(), database: self.database.clone(), _folder: self.folder.clone() }
     }

@@ -32,6 +32,7 @@ mod refresh;
 mod road;
 mod rotation;
 mod scopes;
+mod seed;
 mod self_token;
 mod sessions;
 mod sign_in;
@@ -84,6 +85,9 @@ pub fn all() -> Vec<Case> {
         road::CASES,
         rotation::CASES,
         scopes::CASES,
+        seed::filling::CASES,
+        seed::mistakes::CASES,
+        seed::starting::CASES,
         self_token::CASES,
         sessions::CASES,
         sign_in::CASES,
