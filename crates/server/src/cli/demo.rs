@@ -69,7 +69,6 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
             };
             if seeded.is_none() {
                 db.close().await;
-                sole.clear(&url);
                 return Ok(());
             }
             seeded
@@ -350,8 +349,16 @@ impl Operation for MarkAsDemo {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
-        instance::set(tx, DEMO, "yes").await?;
+        claim(tx).await?;
         Ok(Change::new((), [Audit::new("instance.marked_as_demo", Target::new("instance", 1))]))
+    }
+}
+
+/// Of two that found the same database empty, one fills it.
+pub(super) async fn claim(tx: &mut Tx) -> Result<(), Failed> {
+    match instance::claim(tx, DEMO, "yes").await? {
+        true => Ok(()),
+        false => Err(Error::Limit("another demo fills this database".into()).into()),
     }
 }
 

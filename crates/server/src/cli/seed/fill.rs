@@ -8,14 +8,13 @@ use tollhouse_domain::id::{ProjectId, UserId};
 use tollhouse_domain::namespace::Namespace;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::Timestamp;
-use tollhouse_store::instance;
 use tollhouse_store::members::Of;
 use tollhouse_store::token_families::{self, EndReason};
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{namespaces, users as accounts};
 
 use super::{End, Member, OauthToken, Seed, Token, Within};
-use crate::app::DEMO;
+use crate::cli::demo;
 use crate::error::Error;
 use crate::hasher::Hasher;
 use crate::operations::applications::Created;
@@ -97,7 +96,7 @@ impl Operation for Fill {
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Filled>, Failed> {
         let Seed { users, groups, projects, tokens, applications, oauth_tokens, .. } = &self.seed;
         tx.forget_all();
-        instance::set(tx, DEMO, "yes").await?;
+        demo::claim(tx).await?;
         let mut filled = Filled {
             users: Vec::with_capacity(users.len()),
             groups: Vec::with_capacity(groups.len()),
