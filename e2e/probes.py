@@ -6,6 +6,8 @@ from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 from house import expect
+from targets import reads_as_guarded
+from wire import exchange
 
 PROBES = []
 
@@ -85,7 +87,9 @@ def _(gate):
 
 @probe("administrators pass where they are asked for, and nobody else")
 def _(gate):
-    expect_identity(gate.passes("GET", "/admin/x", gate.private(gate.facts.admin_token)), Administrator="true", Rule="admin")
+    expect_identity(
+        gate.passes("GET", "/admin/x", gate.private(gate.facts.admin_token)), Administrator="true", Rule="admin"
+    )
     for target in "/admin/x", "/admin", "/admin/", "/admin?x", "/open/admin/x", "/open/admin":
         gate.refused(403, "GET", target, gate.private(gate.facts.user_token))
         gate.refused(403, "GET", target, gate.cookie())
@@ -99,7 +103,12 @@ def _(gate):
 
 @probe("what is bad is refused everywhere, also where nothing would have been enough")
 def _(gate):
-    for bad in gate.private("glpat-nobody"), gate.bearer("nonsense"), gate.bearer(gate.revoked), gate.private(gate.revoked):
+    for bad in (
+        gate.private("glpat-nobody"),
+        gate.bearer("nonsense"),
+        gate.bearer(gate.revoked),
+        gate.private(gate.revoked),
+    ):
         for target in "/x", "/public/x", "/admin/x":
             gate.refused(401, "GET", target, bad)
     # A session that is none is nobody.
@@ -107,8 +116,13 @@ def _(gate):
         gate.refused(401, "GET", "/x", ("Cookie", cookie))
 
 
-@probe("a 401 says what the API would say, and is no redirect for a program")
+@probe("a refusal says what Tollhouse said of it, and is no redirect for a program")
 def _(gate):
+    writing = ("POST", gate.bearer(gate.reading))
+    for method, who in ("GET", gate.bearer(gate.revoked)), ("GET", gate.private("wrong")), writing, ("GET", ("X", "y")):
+        told = gate.told(method, "/x", who)
+        answer = gate.refused(told.status, method, "/x", who, body=b"x" if method == "POST" else None)
+        expect("WWW-Authenticate", answer.headers.all("WWW-Authenticate"), told.headers.get_all("WWW-Authenticate", []))
     for headers in [], [("Accept", "application/json")], [("Accept", "*/*")], [gate.bearer("nonsense")]:
         answer = gate.refused(401, "GET", "/x", *headers)
         expect("Location", answer.headers.all("Location"), [])
@@ -186,7 +200,7 @@ SPOOFS = {
     "X-Forwarded-For": ADDRESS,
     "X-Forwarded-Port": "443",
     "X-Forwarded-Prefix": "/admin",
-    "Forwarded": f'for={ADDRESS};host={ELSEWHERE};proto=https',
+    "Forwarded": f"for={ADDRESS};host={ELSEWHERE};proto=https",
     "X-Real-IP": ADDRESS,
 }
 
@@ -228,7 +242,13 @@ def _(gate):
 
 @probe("the API reads the very target that was judged", "T8")
 def _(gate):
-    for target in "/public/a%21b", "/public/%C3%A9?x=%2F&y=/../z", "/public/?/admin/x", "/public/x?", "/public/~a.b!'()*":
+    for target in (
+        "/public/a%21b",
+        "/public/%C3%A9?x=%2F&y=/../z",
+        "/public/?/admin/x",
+        "/public/x?",
+        "/public/~a.b!'()*",
+    ):
         reached = gate.passes("GET", target)
         expect("target", reached.target.removesuffix("?"), target.removesuffix("?"))
 
@@ -243,14 +263,22 @@ def _(gate):
             assert answer.status in (401, 403, 404) or answer.reached, f"{target}: {answer.status}"
 
 
-@probe("a path of Tollhouse is one as it was sent", "T8")
+@probe("the paths of Tollhouse lead to Tollhouse, and no other way round it", "T8")
 def _(gate):
-    for target in "/admin/..%2fusers/sign_in", "/oauth/../admin/x", "/assets/..%2f..%2fadmin/x", "/api/v4/%2e%2e/%2e%2e/admin/x":
-        answer = gate.ask("GET", target)
-        assert answer.status >= 400 and not answer.reached, f"{target}: {answer.status}"
     expect("the sign-in page", gate.ask("GET", "/users/sign_in").status, 200)
     expect("the API of Tollhouse", gate.ask("GET", "/api/v4/user", gate.private(gate.facts.user_token)).status, 200)
     expect("the discovery document", gate.ask("GET", "/.well-known/openid-configuration").status, 200)
+    for target in (
+        "/admin/..%2fusers/sign_in",
+        "/oauth/../admin/x",
+        "/assets/..%2f..%2fadmin/x",
+        "/api/v4/%2e%2e/%2e%2e/admin/x",
+    ):
+        answer = gate.ask("GET", target)
+        assert answer.status >= 300 and not answer.reached, f"{target}: {answer.status}"
+    if gate.kind.name == "nginx":
+        # Caddy compares paths after putting them straight, whatever it is told; Tollhouse then knows none like this.
+        gate.refused(403, "GET", "//users/sign_in")
 
 
 @probe("OPTIONS is judged like any method, unless the rule says that preflights pass")
@@ -260,8 +288,64 @@ def _(gate):
     gate.refused(401, "OPTIONS", "/preflight")
     gate.refused(401, "GET", "/preflight", *asks)
     expect_identity(gate.passes("OPTIONS", "/preflight", *asks), **NOBODY | {"Rule": "preflight"})
-    answer = gate.ask("OPTIONS", "*")
-    assert answer.status >= 400 and not answer.reached, answer.status
+    # Caddy answers this by itself.
+    assert not gate.ask("OPTIONS", "*").reached, "`OPTIONS *` reached the API"
+
+
+def message(*lines, body=b"", line="POST /public/x HTTP/1.1"):
+    return lambda site: b"\r\n".join([line.encode(), b"Host: " + site.encode(), *lines, b"", body])
+
+
+INNER = b"GET /admin/x HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED, LENGTH = b"Transfer-Encoding: chunked", b"Content-Length: %d" % len(INNER)
+SMUGGLED = [
+    message(b"Content-Length: 5", CHUNKED, body=b"0\r\n\r\n" + INNER),
+    message(CHUNKED, b"Content-Length: 5", body=b"0\r\n\r\n" + INNER),
+    message(LENGTH, CHUNKED, body=INNER),
+    *(
+        message(coding, body=b"0\r\n\r\n" + INNER)
+        for coding in (CHUNKED, b"Transfer-Encoding : chunked", CHUNKED.upper())
+    ),
+    *(
+        message(b"Content-Length: 0", b"Transfer-Encoding:" + coding, body=b"0\r\n\r\n" + INNER)
+        for coding in (
+            b" xchunked",
+            b"\tchunked",
+            b"\x0bchunked",
+            b" chunked, identity",
+            b" identity, chunked",
+            b"\r\n chunked",
+        )
+    ),
+    *(
+        message(b"Content-Length: " + length, body=INNER)
+        for length in (b"0", b"+0", b"-1", b"0x0", b"0, %d" % len(INNER), b"0 0")
+    ),
+    message(b"Content-Length: 0", LENGTH, body=INNER),
+    message(LENGTH, b"Content-Length: 0", body=INNER),
+    message(b"X: y\r\r\n" + INNER),
+    message(b"X: y\n\n" + INNER),
+    message(b"X: y\0\r\n\r\n" + INNER),
+    message(LENGTH, body=INNER, line="GET /public/x HTTP/1.1"),
+    message(LENGTH, body=INNER, line="GET /public/x HTTP/1.0"),
+    message(b"Expect: 100-continue", LENGTH, body=INNER),
+    message(body=INNER, line="GET /public/x HTTP/0.9"),
+    message(body=INNER, line="GET /public/x\tHTTP/1.1"),
+    message(body=INNER, line="GET /public/x HTTP/1.1 HTTP/1.1"),
+    message(body=INNER, line="GET /public/x%20HTTP/1.1%0d%0aX:%20y HTTP/1.1"),
+    message(body=INNER, line="CONNECT /admin/x HTTP/1.1"),
+    message(body=INNER, line="PRI * HTTP/2.0"),
+]
+
+
+@probe("no second request comes along with one that passes")
+def _(gate):
+    since = len(gate.api.arrived)
+    for smuggled in SMUGGLED:
+        exchange(gate.port, smuggled(gate.site), seconds=0.3)
+    gate.passes("GET", "/public/x")
+    for reached in gate.api.arrived[since:]:
+        assert not reads_as_guarded(reached.target.encode("latin-1")), f"{reached.line} reached the API"
 
 
 # --- Who it is (T2) ----------------------------------------------------------------------------------------------
@@ -276,7 +360,11 @@ def _(gate):
     for spelling in SPELLINGS:
         for name, value in ("User-Id", "1"), ("user_id", "1"), ("Administrator", "true"), ("User", ""), ("Role", "x"):
             spoof = spelling.replace("NAME", name), value
-            for who, target, headers in [(), "/public/x", [spoof]], [(token,), "/x", [spoof]], [(token,), "/x", [spoof] * 2]:
+            for who, target, headers in (
+                [(), "/public/x", [spoof]],
+                [(token,), "/x", [spoof]],
+                [(token,), "/x", [spoof] * 2],
+            ):
                 answer = gate.ask("GET", target, *who, *headers)
                 if not answer.reached:
                     expect(f"status with {spoof[0]}", answer.status, 403)
@@ -302,7 +390,13 @@ def _(gate):
 
 @probe("cookies of Tollhouse do not reach the API, all others do", "T7")
 def _(gate):
-    ours = [gate.cookie()[1], "_tollhouse_return_0=1./x", "_tollhouse_return_1=y", "_tollhouse_notice=a", "_tollhouse_x=b"]
+    ours = [
+        gate.cookie()[1],
+        "_tollhouse_return_0=1./x",
+        "_tollhouse_return_1=y",
+        "_tollhouse_notice=a",
+        "_tollhouse_x=b",
+    ]
     others = ["theme=dark", "session=abc", "my_gitlab_session=kept", "_gitlab_sessions=kept"]
     a, b, c, d = others
     for cookies in (
@@ -322,7 +416,13 @@ def _(gate):
         reached = gate.passes("GET", "/public/x", ("Cookie", "; ".join(many)))
         left = " ".join(reached.headers.all("Cookie"))
         assert not re.search(r"\b_(gitlab_session|tollhouse_\w+)=", left), left
-    for odd in "_gitlab_session =x", "\t_gitlab_session=x", "\xc2\xa0_gitlab_session=x", "_gitlab_session\t=x", "a=b;;_gitlab_session=x":
+    for odd in (
+        "_gitlab_session =x",
+        "\t_gitlab_session=x",
+        "\xc2\xa0_gitlab_session=x",
+        "_gitlab_session\t=x",
+        "a=b;;_gitlab_session=x",
+    ):
         reached = gate.passes("GET", "/public/x", ("Cookie", odd))
         assert "gitlab_session" not in " ".join(reached.headers.all("Cookie")), reached.headers.all("Cookie")
     reached = gate.passes("GET", "/x", gate.cookie(), ("Cookie", "theme=dark"), ("Cookie", "_tollhouse_notice=a"))
@@ -351,7 +451,7 @@ def _(gate):
 @probe("a header that would make another method of it does not reach the API", "T7")
 def _(gate):
     for name in "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override":
-        for name in name, name.lower(), name.upper(), name.replace("-", "_"):
+        for name in name, name.lower(), name.upper(), name.replace("-", "_"), name.replace("-", "."):
             reached = gate.passes("GET", "/methods", (name, "DELETE"))
             expect(name, seen(reached, name), [])
 

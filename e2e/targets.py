@@ -47,10 +47,85 @@ UP = [
     b"/%ef%bc%8e%ef%bc%8e",
     b"//..",
 ]
-SLASHES = [b"/", b"//", b"///", b"%2f", b"%2F", b"%252f", b"%5c", b"\\", b"/./", b"/%2e/", b"/;/", b";/", b"/;x/", b"%00/", b"/\xc0\xaf"]
-ADMINS = [b"admin", b"%61dmin", b"ad%6Din", b"%2561dmin", b"admin.", b"admin%2e", b"admin;x", b"admin%3bx", b"admin%00", b"admin%20", b"admin\t", b"admin%09", b"admin#", b"admin%23", b"admin%3f", b"adm%69n", b"%c1%a1dmin"]
-ENDS = [b"", b"/", b"/x", b"?", b"?x", b"?/public/x", b"#", b"#/public/x", b";", b";x=y", b".", b"..", b"/.", b"/..", b"%", b"%2", b"%zz", b"%00", b"\t", b"/x%3f", b"%25", b"/%2e%2e/public/x", b"%0d%0aX-Tollhouse-User-Id:%201"]
-WORDS = [b"x", b"a.b", b"a-b_c~d", b"%C3%A9", b"%c3%a9", b"...", b"%21", b"a,b", b"@", b"a:b", b"admin", b"100%25", b"%E2%82%AC", b"+", b"'()*", b"!$&="]
+SLASHES = [
+    b"/",
+    b"//",
+    b"///",
+    b"%2f",
+    b"%2F",
+    b"%252f",
+    b"%5c",
+    b"\\",
+    b"/./",
+    b"/%2e/",
+    b"/;/",
+    b";/",
+    b"/;x/",
+    b"%00/",
+    b"/\xc0\xaf",
+]
+ADMINS = [
+    b"admin",
+    b"%61dmin",
+    b"ad%6Din",
+    b"%2561dmin",
+    b"admin.",
+    b"admin%2e",
+    b"admin;x",
+    b"admin%3bx",
+    b"admin%00",
+    b"admin%20",
+    b"admin\t",
+    b"admin%09",
+    b"admin#",
+    b"admin%23",
+    b"admin%3f",
+    b"adm%69n",
+    b"%c1%a1dmin",
+]
+ENDS = [
+    b"",
+    b"/",
+    b"/x",
+    b"?",
+    b"?x",
+    b"?/public/x",
+    b"#",
+    b"#/public/x",
+    b";",
+    b";x=y",
+    b".",
+    b"..",
+    b"/.",
+    b"/..",
+    b"%",
+    b"%2",
+    b"%zz",
+    b"%00",
+    b"\t",
+    b"/x%3f",
+    b"%25",
+    b"/%2e%2e/public/x",
+    b"%0d%0aX-Tollhouse-User-Id:%201",
+]
+WORDS = [
+    b"x",
+    b"a.b",
+    b"a-b_c~d",
+    b"%C3%A9",
+    b"%c3%a9",
+    b"...",
+    b"%21",
+    b"a,b",
+    b"@",
+    b"a:b",
+    b"admin",
+    b"100%25",
+    b"%E2%82%AC",
+    b"+",
+    b"'()*",
+    b"!$&=",
+]
 
 
 def generate(seed, count, site):
@@ -80,18 +155,42 @@ def generate(seed, count, site):
         return before + one([b"?", b"%3f", b"??", b"?%23", b"#", b"#?", b"%23"]) + one([b"", b"/"]) + hidden()[1:]
 
     def bare():
-        return one([b"*", b"admin/x", b"", b"/\\admin/x", b"\\admin\\x", b".", b"..", b"../admin/x", b"%2fadmin%2fx", b"%61", site, b":80/admin/x"]) + one(ENDS)
+        return one(
+            [
+                b"*",
+                b"admin/x",
+                b"",
+                b"/\\admin/x",
+                b"\\admin\\x",
+                b".",
+                b"..",
+                b"../admin/x",
+                b"%2fadmin%2fx",
+                b"%61",
+                site,
+                b":80/admin/x",
+            ]
+        ) + one(ENDS)
 
     def respelt():
         """A guarded path itself, with some of its letters and slashes spelt in other ways."""
         path = one(GUARDED) + one([b"", b"/", b"/x"])
-        spell = [lambda c: b"%%%02x" % c[0], lambda c: b"%%%02X" % c[0], lambda c: b"%%25%02x" % c[0], lambda c: c * 2 if c == b"/" else c]
+        spell = [
+            lambda c: b"%%%02x" % c[0],
+            lambda c: b"%%%02X" % c[0],
+            lambda c: b"%%25%02x" % c[0],
+            lambda c: c * 2 if c == b"/" else c,
+        ]
         letters = (bytes([c]) for c in path)
         return b"".join(c if dice.random() < 0.8 else one(spell)(c) for c in letters) + one(ENDS)
 
     def good():
         query = one([b"", b"", b"?x=1", b"?to=/admin/x", b"?a=%2F..%2F&b=//"])
-        return one(OPEN) + b"".join(b"/" + one([w for w in WORDS if w != b"admin"]) for _ in range(dice.randrange(4))) + query
+        return (
+            one(OPEN)
+            + b"".join(b"/" + one([w for w in WORDS if w != b"admin"]) for _ in range(dice.randrange(4)))
+            + query
+        )
 
     kinds = [hidden, hidden, mixed, mixed, absolute, asking, bare, respelt]
     for number in range(count):
