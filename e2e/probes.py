@@ -263,6 +263,13 @@ def _(gate):
             assert answer.status in (401, 403, 404) or answer.reached, f"{target}: {answer.status}"
 
 
+@probe("the API cannot have the question asked", "T3")
+def _(gate):
+    answer = gate.ask("GET", "/public/sends-elsewhere")
+    expect("status and body", (answer.status, answer.body), (200, b"said by the API"))
+    expect("questions", len(answer.questions), 1)
+
+
 @probe("the paths of Tollhouse lead to Tollhouse, and no other way round it", "T8")
 def _(gate):
     expect("the sign-in page", gate.ask("GET", "/users/sign_in").status, 200)

@@ -121,6 +121,8 @@ class Api(Listener):
                 "401 No",
                 'WWW-Authenticate: Basic realm="api"\r\nX-Tollhouse-Sign-In: http://elsewhere.test/\r\n',
             )
+        if target == "/public/sends-elsewhere":
+            more = "X-Accel-Redirect: /-/auth\r\n"
         if target == "/public/breaks":
             status = "500 Broken"
         body = "" if method == "HEAD" else "said by the API"
