@@ -48,7 +48,7 @@ class check:
         elif kind is Skip:
             print(f"skip {self.name}: {error}", flush=True)
         else:
-            here = [f for f in traceback.extract_tb(trace) if "/checks/" in f.filename][-1]
+            here = [f for f in traceback.extract_tb(trace) if "/e2e/" in f.filename and f.filename != __file__][-1]
             why = " ".join(str(error).split())[:400] or here.line
             name = "" if kind is AssertionError else f"{kind.__name__}: "
             print(f"not ok {self.name}: {name}{why} ({Path(here.filename).name}:{here.lineno})", flush=True)
@@ -110,8 +110,9 @@ class Browser:
         self.base_url = base_url
         self.cookies = {}
 
-    def ask(self, path, method="GET", form=None):
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+    def ask(self, path, method="GET", form=None, **more):
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        headers = {"Cookie": cookies, **{name.replace("_", "-"): value for name, value in more.items()}}
         if form is not None:
             headers |= {"Content-Type": "application/x-www-form-urlencoded", "Origin": self.base_url}
         answer = call(self.base_url, path, method, headers, form and urlencode(form))

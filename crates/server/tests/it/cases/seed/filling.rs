@@ -8,7 +8,7 @@ use tollhouse_domain::forget::Forget;
 use tollhouse_domain::lookup::UserName;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_store::faults::Fault;
-use tollhouse_store::{log, users};
+use tollhouse_store::users;
 
 use super::{filler, planted};
 use crate::cases::sign_in::guess;
@@ -291,8 +291,12 @@ async fn seed_what_was_asked_for_before_it_was_made_is_known_afterwards(t: Town)
     planted(&t, seed).await;
     t.get(USER).token("chosen-secret").await.has(200);
     t.get(USER).bearer("chosen-access").await.has(200);
-    let entries = log::since(&mut t.app.db.read().await.expect("a reader"), 1).await.expect("the log");
-    assert_eq!(entries, [(1, Forget::All)], "one entry, however much was made");
+    let entries = t.log(1).await;
+    assert_eq!(
+        entries.iter().map(|(_, what)| *what).collect::<Vec<_>>(),
+        [Forget::All],
+        "one entry, however much was made"
+    );
 }
 
 async fn seed_nothing_is_half_filled(t: Town) {
