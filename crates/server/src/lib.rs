@@ -18,6 +18,7 @@ pub mod job;
 pub mod json;
 pub mod keys;
 pub mod need;
+pub mod network;
 pub mod oauth;
 pub mod operations;
 pub mod params;
