@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use toml::{Table, Value};
 
+use crate::network::Network;
+
 /// The reference of all settings, as `tollhouse config --print-default` prints it.
 pub const DEFAULT: &str = include_str!("default.toml");
 
@@ -36,6 +38,7 @@ pub struct Settings {
     pub limits: Limits,
     pub storage: Storage,
     pub audit: Audit,
+    pub metrics: Metrics,
     pub compat: Compat,
 }
 
@@ -65,6 +68,7 @@ sections! {
     }
     Storage { reserve: Size }
     Audit { keep: Span }
+    Metrics { allow: Vec<Network> }
     Keys { at_rest: AtRest }
     Compat {
         all: Twin, rotation: Twin, lockout: Twin, links: Twin, cookie: Twin, password_grant: Twin, query_secrets: Twin,
