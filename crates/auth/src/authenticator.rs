@@ -34,12 +34,21 @@ pub struct Authenticator {
     uses: Uses,
     gate: Gate,
     look_ups: AtomicU64,
+    recalled: [AtomicU64; 3],
     #[cfg(feature = "faults")]
     mutants: Mutants,
     #[cfg(feature = "faults")]
     clock_read: AtomicU64,
     #[cfg(feature = "faults")]
     cached_clock: AtomicU64,
+}
+
+/// What the ledger said since the start, as often as it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recalls {
+    pub known: u64,
+    pub unknown: u64,
+    pub ask: u64,
 }
 
 impl Authenticator {
@@ -67,6 +76,7 @@ impl Authenticator {
             uses: Uses::default(),
             gate: Gate::default(),
             look_ups: AtomicU64::new(0),
+            recalled: Default::default(),
         }
     }
 
@@ -153,6 +163,17 @@ impl Authenticator {
         self.look_ups.load(Ordering::Relaxed)
     }
 
+    /// How often memory answered, and how often it could not.
+    pub fn recalls(&self) -> Recalls {
+        let [known, unknown, ask] = [0, 1, 2].map(|i| self.recalled[i].load(Ordering::Relaxed));
+        Recalls { known, unknown, ask }
+    }
+
+    /// How many credentials are remembered now.
+    pub fn remembered(&self) -> usize {
+        self.ledger.len()
+    }
+
     async fn recognise(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Option<Arc<Entry>>, Denial> {
         // The same value is often tried as one kind and then as the other; both stand in one space of digests.
         let mut seen: Option<(&Secret<'_>, Option<Arc<Entry>>)> = None;
@@ -222,7 +243,14 @@ impl Authenticator {
     }
 
     async fn find(&self, key: Key, peer: Option<IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
-        match self.ledger.recall(key, self.tick()) {
+        let recall = self.ledger.recall(key, self.tick());
+        let told = match &recall {
+            Recall::Known(_) => 0,
+            Recall::Unknown => 1,
+            Recall::Ask => 2,
+        };
+        self.recalled[told].fetch_add(1, Ordering::Relaxed);
+        match recall {
             Recall::Known(entry) => Ok(Some(entry)),
             Recall::Unknown => Ok(None),
             // Boxed: a hit should not carry what only a miss needs.

@@ -35,7 +35,6 @@ pub struct Ledger {
     apply: RwLock<()>,
     /// Until when it may answer, as a [`Tick`]; 0: not at all.
     lease: AtomicU64,
-    hits: AtomicU64,
     #[cfg(feature = "faults")]
     pub mutants: Mutants,
     /// Of the entry last applied, for the mistake of comparing that.
@@ -85,7 +84,6 @@ impl Ledger {
             generation: AtomicU64::new(0),
             apply: RwLock::new(()),
             lease: AtomicU64::new(0),
-            hits: AtomicU64::new(0),
             #[cfg(feature = "faults")]
             mutants: Mutants::default(),
             #[cfg(feature = "faults")]
@@ -125,19 +123,12 @@ impl Ledger {
         }
         if let Some(entry) = known.get(&key) {
             if entry.marks.iter().flatten().all(|mark| self.current(*mark)) {
-                self.hits.fetch_add(1, Ordering::Relaxed);
                 return Recall::Known(entry);
             }
         } else if unknown.get(&key).is_some() {
-            self.hits.fetch_add(1, Ordering::Relaxed);
             return Recall::Unknown;
         }
         Recall::Ask
-    }
-
-    /// How often it answered.
-    pub fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
     }
 
     /// Noted before a look-up is sent.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::OnceCell;
 use tollhouse_auth::authenticator::Authenticator;
@@ -26,6 +27,7 @@ use crate::config::{Rotation, Settings};
 use crate::error::Error;
 use crate::hasher::Hasher;
 use crate::keys::{Keys, Seal, WrongKey};
+use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::operations::{Done, Failed, Operation, rotation, tokens};
 use crate::urls::Urls;
@@ -46,6 +48,7 @@ pub struct Shared {
     pub urls: Urls,
     pub clock: Clock,
     pub hasher: Hasher,
+    pub metrics: Metrics,
     pub seal: Seal,
     keyring: OnceCell<Keys>,
     /// The database was made by `demo`, so its secrets are known (T33).
@@ -98,6 +101,7 @@ impl App {
             urls,
             clock,
             hasher,
+            metrics: Metrics::default(),
             seal,
             keyring: OnceCell::new(),
             demo,
@@ -123,7 +127,10 @@ impl App {
 
     /// Judges a request, and does what a refusal asks for before it is answered.
     pub async fn judge(&self, shown: &Shown<'_>, demand: &Demand) -> Result<Option<Identity>, Error> {
-        match self.auth.judge(shown, demand, self.now()).await {
+        let began = Instant::now();
+        let judged = self.auth.judge(shown, demand, self.now()).await;
+        self.metrics.judged(began.elapsed());
+        match judged {
             Err(Denial::Reused(family)) => {
                 let by = By { address: shown.peer(), ..By::system() };
                 // Boxed, as the rare ways are: what is not taken should not make every request's future larger.

@@ -93,12 +93,22 @@ impl Asked {
     }
 }
 
-/// Who is at the other end of the connection; noted on every request.
+/// Where a request comes from; noted on every one.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
+pub struct Peer {
+    /// Who asks, as far as a trusted proxy says it (`proxies.rs`).
+    pub client: IpAddr,
+    /// The other end of the connection.
+    pub connection: IpAddr,
+}
 
 pub fn peer(request: &Request<Body>) -> Option<IpAddr> {
-    request.extensions().get::<Peer>().map(|peer| peer.0)
+    request.extensions().get::<Peer>().map(|peer| peer.client)
+}
+
+/// For what is not for whoever is behind a proxy.
+pub fn connection(request: &Request<Body>) -> Option<IpAddr> {
+    request.extensions().get::<Peer>().map(|peer| peer.connection)
 }
 
 /// Whether `Authorization` says bearer, whatever follows.

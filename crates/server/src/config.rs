@@ -40,6 +40,7 @@ pub struct Settings {
     pub limits: Limits,
     pub storage: Storage,
     pub audit: Audit,
+    pub metrics: Metrics,
     pub compat: Compat,
 }
 
@@ -70,6 +71,7 @@ sections! {
     }
     Storage { reserve: Size }
     Audit { keep: Span }
+    Metrics { allow: Vec<Network> }
     Keys { at_rest: AtRest }
     Compat {
         all: Twin, rotation: Twin, lockout: Twin, links: Twin, cookie: Twin, password_grant: Twin, query_secrets: Twin,

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use argon2::password_hash::phc::PasswordHash;
@@ -29,6 +29,7 @@ struct Shared {
     /// What a password is compared with where there is no account, so that it costs the same.
     nobody: OnceLock<String>,
     hashed: AtomicU64,
+    running: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -52,6 +53,13 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Too many wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Places that are taken, the queued ones among them.
+    pub waiting: usize,
+    pub running: usize,
+}
 
 /// A place in the queue, taken before anything is written about the attempt.
 pub struct Place {
@@ -92,6 +100,12 @@ impl Hasher {
     /// How many passwords were hashed since the start.
     pub fn hashed(&self) -> u64 {
         self.0.0.hashed.load(Ordering::Relaxed)
+    }
+
+    /// What there is to do now.
+    pub fn load(&self) -> Load {
+        let queue = self.0.0.lock();
+        Load { waiting: queue.count, running: self.0.0.running.load(Ordering::Relaxed) }
     }
 
     fn hold(&self, queue: &mut Queue, address: IpAddr) -> Place {
@@ -166,8 +180,11 @@ impl Shared {
                     None => queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
                 }
             };
+            // Under the lock, so that whoever looks finds it in one of both.
+            self.running.fetch_add(1, Ordering::Relaxed);
             drop(queue);
             job();
+            self.running.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

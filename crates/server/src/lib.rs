@@ -17,6 +17,7 @@ pub mod hasher;
 pub mod job;
 pub mod json;
 pub mod keys;
+pub mod metrics;
 pub mod need;
 pub mod network;
 pub mod node;

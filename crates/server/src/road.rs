@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::asked::{Media, Peer, basic, bearer_header, has_body, malformed, media_type, reads_json};
 use crate::cors;
 use crate::error::{Error, Reason};
+use crate::metrics::Face;
 use crate::proxies;
 use crate::router::{Route, refused_at, router};
 
@@ -38,12 +39,19 @@ impl Road {
     }
 
     /// `peer`: who is at the other end of the connection.
-    pub async fn travel(&self, mut request: Request<Body>, peer: Option<IpAddr>) -> Response {
+    pub async fn travel(&self, request: Request<Body>, peer: Option<IpAddr>) -> Response {
+        let face = Face::of(request.uri().path());
+        let response = self.answer(request, peer).await;
+        self.app.metrics.answered(face, &response);
+        response
+    }
+
+    async fn answer(&self, mut request: Request<Body>, peer: Option<IpAddr>) -> Response {
         let began = Instant::now();
         let id = self.ids.next(self.app.now().0);
         let client = peer.map(|peer| proxies::client(&self.app.settings.proxies, request.headers(), peer));
-        if let Some(client) = client {
-            request.extensions_mut().insert(Peer(client));
+        if let (Some(client), Some(peer)) = (client, peer) {
+            request.extensions_mut().insert(Peer { client, connection: peer.to_canonical() });
         }
         let method = request.method().clone();
         let path = request.uri().path().to_owned();

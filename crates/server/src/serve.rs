@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::connection::{Addresses, Patient};
+use crate::metrics::Connected;
 use crate::road::Road;
 use crate::{job, router};
 
@@ -58,6 +59,7 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
             },
         };
         let Some(among) = addresses.enter(peer.ip()) else { continue };
+        let connected = Connected::count(&app);
         let _ = socket.set_nodelay(true);
         let socket = Patient::new(socket);
         let road = road.clone();
@@ -70,7 +72,7 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
         tokio::spawn(async move {
             // What breaks here is between us and the other side; it has been answered where it could be.
             let _ = connection.await;
-            drop((place, among));
+            drop((place, among, connected));
         });
     }
     drop(listener);

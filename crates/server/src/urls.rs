@@ -98,7 +98,8 @@ impl Urls {
     }
 }
 
-fn is_loopback(authority: &str) -> bool {
+/// Whether a `Host` names this machine from within.
+pub fn is_loopback(authority: &str) -> bool {
     match Url::parse(&format!("http://{authority}/")) {
         Ok(url) => match url.host() {
             Some(Host::Domain(name)) => name == "localhost",

@@ -60,6 +60,10 @@ fn the_whole_table() {
         Error::Internal,
     ]);
     let mut table = String::new();
+    let oauth = OauthError::ALL.map(|error| error.code());
+    for code in errors.iter().map(Error::code).chain(oauth) {
+        assert!(crate::metrics::REASONS.contains(&code), "{code} is not counted");
+    }
     for error in errors {
         let wire = error.wire(&urls);
         let body = String::from_utf8(wire.body).expect("UTF-8");

@@ -21,6 +21,7 @@ mod credentials;
 mod grants;
 mod groups;
 mod matrix;
+mod metrics;
 mod model;
 mod oauth_processes;
 mod oauth_tokens;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Case> {
         grants::refreshes::CASES,
         groups::CASES,
         matrix::CASES,
+        metrics::CASES,
         model::CASES,
         oauth_processes::CASES,
         oauth_tokens::api::CASES,

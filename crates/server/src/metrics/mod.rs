@@ -1,0 +1,190 @@
+//! What is counted, for whoever watches this server (docs/monitoring.md). Counting is a few relaxed additions; every
+//! label has a closed set of values, so nobody can make it grow (docs/decisions/0020).
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::response::Response;
+
+use crate::app::App;
+use crate::error::Reason;
+
+mod reasons;
+mod text;
+
+pub use reasons::REASONS;
+pub use text::{show, stranger};
+
+pub struct Metrics {
+    requests: [[AtomicU64; CLASSES.len()]; Face::ALL.len()],
+    /// In the order of [`REASONS`]; what is not in the list comes last.
+    refusals: [AtomicU64; REASONS.len() + 1],
+    judgements: Histogram,
+    connections: AtomicU64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            requests: std::array::from_fn(|_| std::array::from_fn(|_| zero())),
+            refusals: std::array::from_fn(|_| zero()),
+            judgements: Histogram::default(),
+            connections: zero(),
+        }
+    }
+}
+
+impl Metrics {
+    /// One request, with the reason if it was refused.
+    pub fn answered(&self, face: Face, response: &Response) {
+        let class = usize::from(response.status().as_u16() / 100).saturating_sub(1).min(CLASSES.len() - 1);
+        self.requests[face as usize][class].fetch_add(1, Relaxed);
+        if let Some(Reason(reason)) = response.extensions().get::<Reason>() {
+            let place = REASONS.binary_search(reason).unwrap_or(REASONS.len());
+            self.refusals[place].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// How long it took to say who somebody is.
+    pub fn judged(&self, took: Duration) {
+        self.judgements.observe(took);
+    }
+}
+
+/// A connection that is open, until it is dropped.
+pub struct Connected(App);
+
+impl Connected {
+    pub fn count(app: &App) -> Self {
+        app.metrics.connections.fetch_add(1, Relaxed);
+        Self(app.clone())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.metrics.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Who is served at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    Api,
+    Oauth,
+    Page,
+    Gateway,
+    Probe,
+}
+
+impl Face {
+    pub const ALL: [Self; 5] = [Self::Api, Self::Oauth, Self::Page, Self::Gateway, Self::Probe];
+
+    /// By the path as it was sent, whether or not there is something.
+    pub fn of(path: &str) -> Self {
+        match path {
+            "/-/auth" => Self::Gateway,
+            "/-/health" | "/-/liveness" | "/-/readiness" | "/-/metrics" => Self::Probe,
+            "/oauth/authorize" => Self::Page,
+            _ if path.starts_with("/api") => Self::Api,
+            _ if path.starts_with("/oauth/authorize/") => Self::Page,
+            _ if path.starts_with("/oauth/") || path.starts_with("/.well-known/") => Self::Oauth,
+            _ => Self::Page,
+        }
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Oauth => "oauth",
+            Self::Page => "page",
+            Self::Gateway => "gateway",
+            Self::Probe => "probe",
+        }
+    }
+}
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// How many took how long. The buckets are apart here and added up when they are read.
+struct Histogram {
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    nanos: AtomicU64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { buckets: std::array::from_fn(|_| AtomicU64::new(0)), nanos: AtomicU64::new(0) }
+    }
+}
+
+impl Histogram {
+    fn observe(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.buckets[BOUNDS.partition_point(|(bound, _)| *bound < nanos)].fetch_add(1, Relaxed);
+        self.nanos.fetch_add(nanos, Relaxed);
+    }
+}
+
+/// In nanoseconds, and in seconds as text. From memory a judgement takes some microseconds, from the database some
+/// hundred; what takes longer waits for something.
+const BOUNDS: [(u64, &str); 16] = [
+    (1_000, "0.000001"),
+    (2_500, "0.0000025"),
+    (5_000, "0.000005"),
+    (10_000, "0.00001"),
+    (25_000, "0.000025"),
+    (50_000, "0.00005"),
+    (100_000, "0.0001"),
+    (250_000, "0.00025"),
+    (500_000, "0.0005"),
+    (1_000_000, "0.001"),
+    (2_500_000, "0.0025"),
+    (10_000_000, "0.01"),
+    (50_000_000, "0.05"),
+    (250_000_000, "0.25"),
+    (1_000_000_000, "1"),
+    (5_000_000_000, "5"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router;
+
+    #[test]
+    fn every_route_has_its_face() {
+        for route in router::table() {
+            let face = Face::of(route.path);
+            let by_path = match route.path.split('/').nth(1) {
+                Some("api") => Face::Api,
+                Some("oauth" | ".well-known") if !route.path.contains("/authorize") => Face::Oauth,
+                Some("-") if !route.path.contains("user_settings") => Face::Probe,
+                _ => Face::Page,
+            };
+            assert_eq!(face, by_path, "{}", route.path);
+            assert_eq!(route.demand.is_some(), face == Face::Api, "{}", route.path);
+        }
+        assert_eq!(Face::of("/-/auth"), Face::Gateway);
+        assert_eq!(Face::of("/-/nope"), Face::Page);
+        for (place, face) in Face::ALL.into_iter().enumerate() {
+            assert_eq!(face as usize, place);
+        }
+    }
+
+    #[test]
+    fn a_bucket_holds_what_is_at_most_its_bound() {
+        let histogram = Histogram::default();
+        for (bound, text) in BOUNDS {
+            assert_eq!(text.parse::<f64>().map(|seconds| (seconds * 1e9).round() as u64), Ok(bound));
+            histogram.observe(Duration::from_nanos(bound));
+            histogram.observe(Duration::from_nanos(bound + 1));
+        }
+        let counts: Vec<u64> = histogram.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
+        assert_eq!(counts.first(), Some(&1));
+        assert_eq!(counts.last(), Some(&1));
+        assert!(counts[1..BOUNDS.len()].iter().all(|count| *count == 2));
+        assert!(BOUNDS.is_sorted());
+    }
+}

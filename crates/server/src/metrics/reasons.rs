@@ -1,0 +1,79 @@
+//! Why something was refused, as a label.
+
+/// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
+/// first refusal of its kind shows as a change.
+pub const REASONS: [&str; 59] = [
+    "access_denied",
+    "account_blocked",
+    "account_deactivated",
+    "account_internal",
+    "account_password_expired",
+    "account_pending_approval",
+    "account_unconfirmed",
+    "api_v3",
+    "bad_request",
+    "body_too_large",
+    "body_too_slow",
+    "broken_json",
+    "busy",
+    "expired",
+    "forbidden",
+    "forged",
+    "format",
+    "head_too_large",
+    "insufficient_scope",
+    "internal",
+    "invalid",
+    "invalid_client",
+    "invalid_code_challenge_method",
+    "invalid_grant",
+    "invalid_redirect_uri",
+    "invalid_request",
+    "invalid_scope",
+    "invalid_token",
+    "limit",
+    "malformed",
+    "media_type",
+    "method_not_allowed",
+    "metrics_forwarded",
+    "metrics_peer",
+    "missing",
+    "no_api_version",
+    "no_route",
+    "not_administrator",
+    "not_for_administrators",
+    "not_found",
+    "parameters",
+    "reused",
+    "revoked",
+    "settling",
+    "storage_full",
+    "sudo_not_administrator",
+    "sudo_unknown",
+    "sudo_without_token",
+    "target_too_long",
+    "too_many_parameters",
+    "two_bearers",
+    "unauthorized_client",
+    "unavailable",
+    "unconfirmed_email",
+    "unknown",
+    "unsupported_grant_type",
+    "unsupported_response_mode",
+    "unsupported_response_type",
+    "wrong_host",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_sorted_and_documented() {
+        assert!(REASONS.is_sorted_by(|a, b| a < b), "a code is searched for by halves");
+        let documented = include_str!("../../../../docs/deployment.md");
+        for reason in REASONS {
+            assert!(documented.contains(&format!("`{reason}`")), "docs/deployment.md does not explain {reason}");
+        }
+    }
+}
