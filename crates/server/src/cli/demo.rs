@@ -81,7 +81,7 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     // Again, now that the database knows what it is.
     let app = App::new(db.clone(), settings, urls, Clock::system(), seal(&url)?).await?;
     let facts = match seeded {
-        Some(seeded) => Facts::Seed(seeded),
+        Some(seeded) => Facts::Seed(Box::new(seeded)),
         None => Facts::Cast(Box::new(fill(&app).await?)),
     };
 
@@ -112,7 +112,7 @@ fn seal(url: &Url) -> Result<Seal, Failure> {
 /// What was made, for whoever wants to try it.
 enum Facts {
     Cast(Box<Cast>),
-    Seed(seed::Facts),
+    Seed(Box<seed::Facts>),
 }
 
 impl Facts {

@@ -83,7 +83,7 @@ fn text(app: &App) -> String {
     let help = "Questions to the database about a credential.";
     out.single("tollhouse_lookups_total", "counter", help, app.auth.look_ups());
     if let Some(lag) = app.node.lag() {
-        let help = "How far this process is behind with the log of what became untrue.";
+        let help = "Seconds since this server began the reading of the log that it applied last.";
         out.single("tollhouse_log_lag_seconds", "gauge", help, lag.as_secs_f64());
     }
 
