@@ -71,9 +71,9 @@ mod tests {
     #[test]
     fn the_list_is_sorted_and_documented() {
         assert!(REASONS.is_sorted_by(|a, b| a < b), "a code is searched for by halves");
-        let documented = include_str!("../../../../docs/deployment.md");
+        let documented = include_str!("../../../../docs/deploy.md");
         for reason in REASONS {
-            assert!(documented.contains(&format!("`{reason}`")), "docs/deployment.md does not explain {reason}");
+            assert!(documented.contains(&format!("`{reason}`")), "docs/deploy.md does not explain {reason}");
         }
     }
 }
