@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::sweep::{self, Keep, Used};
 
 use crate::app::App;
@@ -50,6 +51,8 @@ pub async fn sweep(app: &App) {
         match sweep::sweep(&app.db, keep, app.now()).await {
             Ok(0) => break,
             Ok(rows) => gone += rows,
+            // Another server removes the same.
+            Err(StoreError::Clash) => break,
             Err(error) => {
                 tracing::warn!(%error, "dead rows could not be removed");
                 break;
