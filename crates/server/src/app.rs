@@ -13,6 +13,7 @@ use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::identity::{Identity, Rules};
+use tollhouse_domain::lookup::Lookup;
 use tollhouse_domain::password::Lockout;
 use tollhouse_domain::rotation::Settings as RotationSettings;
 use tollhouse_domain::time::{Clock, Timestamp};
@@ -73,14 +74,8 @@ impl App {
     }
 
     async fn assemble(db: Db, settings: Settings, urls: Urls, clock: Clock, seal: Seal) -> Result<Self, StoreError> {
-        let rules = Rules { accounts: account_rules(&settings), gitlab_rotation: settings.compat.rotation.is_gitlab() };
-        let use_rules = UseRules {
-            session_lifetime: settings.sessions.lifetime.0,
-            from_sign_in: settings.sessions.from_sign_in,
-            interval: settings.tokens.use_interval.0,
-        };
         let demo = instance::get(&mut db.read().await?, DEMO).await?.is_some();
-        let auth = Authenticator::new(Arc::new(db.clone()), settings.ledger.entries, rules, use_rules);
+        let auth = authenticator(Arc::new(db.clone()), settings.ledger.entries, &settings);
         let hasher = Hasher::start();
         let shared = Shared {
             db,
@@ -127,6 +122,11 @@ impl App {
             }
             judged => Ok(judged?),
         }
+    }
+
+    /// The same judgement over another look-up, remembering nothing.
+    pub fn judging_over(&self, lookup: Arc<dyn Lookup>) -> Authenticator {
+        authenticator(lookup, 0, &self.settings)
     }
 
     /// Runs an operation, commits it with its audit rows and log entries, and forgets what it made untrue: then, and
@@ -204,6 +204,16 @@ pub enum Unready {
     Store(#[from] StoreError),
     #[error("{0}")]
     Key(#[from] WrongKey),
+}
+
+fn authenticator(lookup: Arc<dyn Lookup>, entries: usize, settings: &Settings) -> Authenticator {
+    let rules = Rules { accounts: account_rules(settings), gitlab_rotation: settings.compat.rotation.is_gitlab() };
+    let use_rules = UseRules {
+        session_lifetime: settings.sessions.lifetime.0,
+        from_sign_in: settings.sessions.from_sign_in,
+        interval: settings.tokens.use_interval.0,
+    };
+    Authenticator::new(lookup, entries, rules, use_rules)
 }
 
 fn account_rules(settings: &Settings) -> AccountRules {
