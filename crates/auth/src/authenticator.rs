@@ -303,7 +303,8 @@ impl Authenticator {
     }
 }
 
-fn is_of(kind: Kind, credential: &Credential) -> bool {
+/// Whether a credential counts where one of this kind is looked for.
+pub fn is_of(kind: Kind, credential: &Credential) -> bool {
     matches!(
         (kind, credential),
         (Kind::OauthAccessToken, Credential::OauthAccessToken(_))

@@ -67,7 +67,7 @@ pub enum Secret<'r> {
 
 impl Secret<'_> {
     /// Blank counts as absent; white space inside a value is significant (1.4).
-    fn blank(&self) -> bool {
+    pub fn blank(&self) -> bool {
         matches!(self, Self::Value(value) if value.iter().all(u8::is_ascii_whitespace))
     }
 
@@ -173,6 +173,18 @@ impl<'r> Shown<'r> {
             if_unknown: IfUnknown::Stop,
         });
         oauth.into_iter().chain(personal)
+    }
+
+    /// Every place where something stands, blank or not, in the order in which they are looked at (1.1).
+    pub fn places(&self) -> impl Iterator<Item = (Place, &Secret<'r>)> {
+        let places = [
+            (Place::AccessTokenParameter, &self.access_token),
+            (Place::AuthorizationHeader, &self.authorization),
+            (Place::BearerTokenParameter, &self.bearer_token),
+            (Place::PrivateTokenParameter, &self.private_token),
+            (Place::PrivateTokenHeader, &self.private_header),
+        ];
+        places.into_iter().filter_map(|(place, secret)| Some((place, secret.as_ref()?)))
     }
 
     /// The bearer value: what may be an OAuth access token (1.1).

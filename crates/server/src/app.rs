@@ -14,6 +14,7 @@ use tollhouse_domain::audit::By;
 use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::identity::{Identity, Rules};
+use tollhouse_domain::lookup::Lookup;
 use tollhouse_domain::password::Lockout;
 use tollhouse_domain::rotation::Settings as RotationSettings;
 use tollhouse_domain::time::{Clock, Timestamp};
@@ -78,19 +79,13 @@ impl App {
     }
 
     async fn assemble(db: Db, settings: Settings, urls: Urls, clock: Clock, seal: Seal) -> Result<Self, StoreError> {
-        let rules = Rules { accounts: account_rules(&settings), gitlab_rotation: settings.compat.rotation.is_gitlab() };
-        let use_rules = UseRules {
-            session_lifetime: settings.sessions.lifetime.0,
-            from_sign_in: settings.sessions.from_sign_in,
-            interval: settings.tokens.use_interval.0,
-        };
         let demo = instance::get(&mut db.read().await?, DEMO).await?.is_some();
         let (uptime, ledger) = (Uptime::system(), Ledger::new(settings.ledger.entries));
         #[cfg(feature = "faults")]
         let ledger = ledger.breaking(db.faults.mutants.clone());
         let ledger = Arc::new(ledger);
         let node = Arc::new(Node::new(db.clone(), clock.clone(), uptime.clone(), ledger.clone()));
-        let auth = Authenticator::new(Arc::new(db.clone()), ledger, uptime.clone(), rules, use_rules);
+        let auth = authenticator(Arc::new(db.clone()), ledger, uptime.clone(), &settings);
         let hasher = Hasher::start();
         let shared = Shared {
             db,
@@ -139,6 +134,11 @@ impl App {
             }
             judged => Ok(judged?),
         }
+    }
+
+    /// The same judgement over another look-up, remembering nothing.
+    pub fn judging_over(&self, lookup: Arc<dyn Lookup>) -> Authenticator {
+        authenticator(lookup, Arc::new(Ledger::new(0)), self.uptime.clone(), &self.settings)
     }
 
     /// Runs an operation, commits it with its audit rows and log entries, and waits until every node has read those:
@@ -212,6 +212,16 @@ pub enum Unready {
     Store(#[from] StoreError),
     #[error("{0}")]
     Key(#[from] WrongKey),
+}
+
+fn authenticator(lookup: Arc<dyn Lookup>, ledger: Arc<Ledger>, uptime: Uptime, settings: &Settings) -> Authenticator {
+    let rules = Rules { accounts: account_rules(settings), gitlab_rotation: settings.compat.rotation.is_gitlab() };
+    let use_rules = UseRules {
+        session_lifetime: settings.sessions.lifetime.0,
+        from_sign_in: settings.sessions.from_sign_in,
+        interval: settings.tokens.use_interval.0,
+    };
+    Authenticator::new(lookup, ledger, uptime, rules, use_rules)
 }
 
 fn account_rules(settings: &Settings) -> AccountRules {

@@ -11,6 +11,7 @@ pub mod config;
 pub mod connection;
 pub mod cors;
 pub mod error;
+pub mod explain;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod hasher;

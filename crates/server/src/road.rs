@@ -92,7 +92,7 @@ impl Road {
     }
 
     /// Stages 1, 4, 5 and the part of 6 that concerns spelling (authentication.md section 0).
-    fn guard(&self, request: &mut Request<Body>) -> Result<(), Error> {
+    pub fn guard(&self, request: &mut Request<Body>) -> Result<(), Error> {
         let uri = request.uri();
         let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
         if target as u64 > self.app.settings.limits.target.0 {
@@ -212,7 +212,7 @@ fn log(response: &Response, method: &Method, path: &str, peer: Option<IpAddr>, i
 }
 
 /// NUL or broken UTF-8 in what a head spells in ASCII.
-fn unreadable(request: &Request<Body>) -> bool {
+pub fn unreadable(request: &Request<Body>) -> bool {
     let uri = request.uri();
     malformed(uri.path().as_bytes())
         || malformed(uri.query().unwrap_or_default().as_bytes())

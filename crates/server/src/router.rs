@@ -1,14 +1,19 @@
 //! The table of routes: every one with its demand and its parameters. Nothing else adds a route (`clippy.toml`).
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawPathParams, State};
-use axum::http::{Method, Request};
+use axum::http::{Method, Request, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use tollhouse_auth::shown::Shown;
 use tollhouse_domain::demand::{Demand, Extra, Judged};
+use tollhouse_domain::denial::Denial;
+use tollhouse_domain::identity::Identity;
 use tollhouse_domain::scope::Scope;
+use tower::Service;
 
 use crate::api::{applications, groups, metadata, personal_access_tokens, projects, user, users};
 use crate::app::App;
@@ -102,8 +107,18 @@ pub struct Route {
     /// `None`: a page, or something that looks at no credential at all.
     pub demand: Option<Demand>,
     pub params: &'static [Param],
+    /// Of an endpoint of the API.
+    pub checks: Option<Checks>,
     serve: MethodRouter<App>,
 }
+
+/// What an endpoint looks at before its handler, for whoever wants to know without running it.
+pub struct Checks {
+    pub parse: fn(&Asked) -> Result<(), Error>,
+    pub admit: Box<Admit>,
+}
+
+type Admit = dyn Fn(Option<Identity>, &Shown<'_>) -> Result<(), Denial> + Send + Sync;
 
 impl Route {
     /// An endpoint of the API. The order of the lines is that of authentication.md section 0, from stage 6 on.
@@ -116,11 +131,16 @@ impl Route {
         F: Fn(App, C, P) -> Fut + Clone + Send + Sync + 'static,
     {
         let demand = need.demand();
-        let need = std::sync::Arc::new(need);
+        let need = Arc::new(need);
+        let admits = need.clone();
+        let checks = Checks {
+            parse: |asked| P::parse(asked).map(drop),
+            admit: Box::new(move |who, shown| admits.admit(who, shown).map(drop)),
+        };
         let serve = async move |State(app): State<App>, captures: RawPathParams, request: Request<Body>| {
             let app = app.asked_from(peer(&request));
             let answered = async {
-                let asked = read::<P>(&app, &captures, request).await?;
+                let asked = read(&app, P::DECLARED, pairs(&captures), request).await?;
                 #[cfg(feature = "faults")]
                 app.faults.endpoint(asked.parts.uri.path());
                 let early = match demand.judged {
@@ -144,7 +164,8 @@ impl Route {
                 Err(error) => refused(error, |error| error.api(&app.urls)),
             }
         };
-        Self { serve: on(filter(&method), serve), method, path, demand: Some(demand), params: P::DECLARED }
+        let serve = on(filter(&method), serve);
+        Self { serve, method, path, demand: Some(demand), params: P::DECLARED, checks: Some(checks) }
     }
 
     /// A page for people: sessions count, tokens never do (T10).
@@ -158,7 +179,7 @@ impl Route {
         let serve = async move |State(app): State<App>, captures: RawPathParams, request: Request<Body>| {
             let app = app.asked_from(peer(&request));
             let answered = async {
-                let asked = read::<P>(&app, &captures, request).await?;
+                let asked = read(&app, P::DECLARED, pairs(&captures), request).await?;
                 let visitor = Visitor::arrive(&app, &asked, admits).await?;
                 if let Some(elsewhere) = visitor.sent_elsewhere(&app, &asked, admits) {
                     return Ok(elsewhere);
@@ -171,7 +192,7 @@ impl Route {
                 Err(error) => refused(error, |error| web::failure(error, &app)),
             }
         };
-        Self { serve: on(filter(&method), serve), method, path, demand: None, params: P::DECLARED }
+        Self { serve: on(filter(&method), serve), method, path, demand: None, params: P::DECLARED, checks: None }
     }
 
     /// An endpoint of the OAuth provider for programs. What it asks of its caller is part of its protocol: a client's
@@ -183,7 +204,7 @@ impl Route {
         let serve = async move |State(app): State<App>, captures: RawPathParams, request: Request<Body>| {
             let app = app.asked_from(peer(&request));
             let answered = async {
-                let asked = read::<()>(&app, &captures, request).await?;
+                let asked = read(&app, &[], pairs(&captures), request).await?;
                 handler(app.clone(), Call::read(&app, asked)?).await
             };
             match Box::pin(answered).await {
@@ -191,7 +212,7 @@ impl Route {
                 Err(error) => refused(error, |error| oauth::error::render(error, &app.urls)),
             }
         };
-        Self { serve: on(filter(&method), serve), method, path, demand: None, params: &[] }
+        Self { serve: on(filter(&method), serve), method, path, demand: None, params: &[], checks: None }
     }
 
     /// Something that looks at no credential.
@@ -205,7 +226,7 @@ impl Route {
             let name = captures.iter().next().map_or_else(String::new, |(_, value)| value.to_owned());
             handler(app, name).await.into_response()
         };
-        Self { serve: on(filter(&method), serve), method, path, demand: None, params: &[] }
+        Self { serve: on(filter(&method), serve), method, path, demand: None, params: &[], checks: None }
     }
 
     /// Something for whoever watches this server. To everybody else it is not there (T34); the log says why.
@@ -219,7 +240,7 @@ impl Route {
             response.extensions_mut().insert(Reason(why));
             response
         };
-        Self { serve: on(filter(&method), serve), method, path, demand: None, params: &[] }
+        Self { serve: on(filter(&method), serve), method, path, demand: None, params: &[], checks: None }
     }
 
     /// The path with every `{name}` filled in by a value of its kind.
@@ -241,6 +262,39 @@ impl Route {
 pub fn router(table: Vec<Route>, app: App) -> Router {
     let routes = table.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.serve));
     routes.fallback(no_route).method_not_allowed_fallback(no_route).with_state(app)
+}
+
+/// Where a request would go, found by the router itself with nothing behind it.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// The place of a route in the table, and what its path captures.
+    Route(usize, Vec<(String, String)>),
+    /// The path is there for these methods alone.
+    OtherMethods(String),
+    Nowhere,
+}
+
+#[allow(clippy::disallowed_methods)] // nothing is served here
+pub async fn way(table: &[Route], method: &Method, uri: &Uri) -> Way {
+    let found = |place| {
+        async move |captures: RawPathParams| {
+            let mut response = Response::new(Body::empty());
+            response.extensions_mut().insert(Way::Route(place, pairs(&captures)));
+            response
+        }
+    };
+    let routes = table.iter().enumerate();
+    let mut router =
+        routes.fold(Router::new(), |router, (i, route)| router.route(route.path, on(filter(&route.method), found(i))));
+    let mut request = Request::new(Body::empty());
+    (*request.method_mut(), *request.uri_mut()) = (method.clone(), uri.clone());
+    let mut response = match router.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    let others = response.headers().get(header::ALLOW).and_then(|others| others.to_str().ok());
+    let others = others.map(|others| Way::OtherMethods(others.replace(',', ", ")));
+    response.extensions_mut().remove::<Way>().or(others).unwrap_or(Way::Nowhere)
 }
 
 /// A refusal with the face of what was asked, where no handler was reached.
@@ -281,10 +335,15 @@ async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
     }
 }
 
-async fn read<P: Params>(app: &App, captures: &RawPathParams, request: Request<Body>) -> Result<Asked, Error> {
-    let captures: Vec<(String, String)> = captures.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+/// The request read whole, if what its path captured is what was declared.
+pub async fn read(
+    app: &App,
+    declared: &[Param],
+    captures: Vec<(String, String)>,
+    request: Request<Body>,
+) -> Result<Asked, Error> {
     for (name, value) in &captures {
-        let kind = P::DECLARED.iter().find(|param| param.name == name).map(|param| param.kind);
+        let kind = declared.iter().find(|param| param.name == name).map(|param| param.kind);
         // A number that is none is no route at all, and no credential is looked at.
         if kind == Some(Kind::Integer) && (!value.bytes().all(|b| b.is_ascii_digit()) || value.parse::<i64>().is_err())
         {
@@ -295,7 +354,11 @@ async fn read<P: Params>(app: &App, captures: &RawPathParams, request: Request<B
     Asked::read(request, captures, from, limits(app)).await
 }
 
-fn limits(app: &App) -> Limits {
+fn pairs(captures: &RawPathParams) -> Vec<(String, String)> {
+    captures.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+pub fn limits(app: &App) -> Limits {
     Limits { body: app.settings.limits.body.0 as usize, time: app.settings.limits.body_time.0 }
 }
 

@@ -40,7 +40,7 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_time.0)
         .max_buf_size((limits.head.0 as usize).max(8192))
-        .max_headers(256);
+        .max_headers(MOST_HEADERS);
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,
@@ -93,6 +93,9 @@ fn name(listener: &TcpListener) -> String {
         Err(_) => host,
     }
 }
+
+/// More are refused with 431 before anything else looks at them.
+pub const MOST_HEADERS: usize = 256;
 
 /// The address in the form that goes into a URL.
 pub fn base_url(address: SocketAddr) -> String {

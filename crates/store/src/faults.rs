@@ -89,6 +89,34 @@ pub async fn orphans(at: &mut impl crate::db::Runs) -> Result<i64> {
     on!(at, |c| sqlx::query_scalar(ORPHANS).fetch_one(c))
 }
 
+/// Every row of every table as text, to see whether something changed.
+pub async fn every_row(at: &mut impl crate::db::Runs) -> Result<Vec<String>> {
+    let postgres = matches!(at.conn(), crate::db::Conn::Postgres(_));
+    let tables: Vec<String> = match postgres {
+        true => on!(at, |c| sqlx::query_scalar(POSTGRES_TABLES).fetch_all(c))?,
+        false => on!(at, |c| sqlx::query_scalar(SQLITE_TABLES).fetch_all(c))?,
+    };
+    let mut rows = Vec::new();
+    for table in tables {
+        let text = match postgres {
+            true => format!(r#"SELECT t::text FROM "{table}" t ORDER BY 1"#),
+            false => {
+                let columns: Vec<String> = on!(at, |c| sqlx::query_scalar(SQLITE_COLUMNS).bind(&table).fetch_all(c))?;
+                let columns: Vec<String> = columns.iter().map(|name| format!(r#"quote("{name}")"#)).collect();
+                format!(r#"SELECT {} FROM "{table}" ORDER BY 1"#, columns.join(" || ',' || "))
+            }
+        };
+        let found: Vec<String> = on!(at, |c| sqlx::query_scalar(sqlx::AssertSqlSafe(text.clone())).fetch_all(c))?;
+        rows.extend(found.into_iter().map(|row| format!("{table}: {row}")));
+    }
+    Ok(rows)
+}
+
+const SQLITE_TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1";
+const SQLITE_COLUMNS: &str = "SELECT name FROM pragma_table_info($1) ORDER BY cid";
+const POSTGRES_TABLES: &str =
+    "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1";
+
 const ORPHANS: &str = "
     SELECT count(*) FROM token_families f
      WHERE NOT EXISTS (SELECT 1 FROM personal_access_tokens t WHERE t.family_id = f.id)

@@ -12,9 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, LogFormat, Settings, Unusable};
 
+mod curl;
 mod demo;
+mod explain;
+mod head;
 pub mod seed;
 mod serve;
+mod shell;
 
 #[derive(Parser)]
 #[command(name = "tollhouse", version, about = "An API authentication server that speaks the GitLab dialect")]
@@ -29,6 +33,8 @@ enum What {
     Serve(Serve),
     /// Try it: made-up people, projects and tokens, and curl lines to paste
     Demo(Demo),
+    /// Say what would become of a request, and why: paste a curl line or a request head on stdin
+    Explain(Explain),
     /// Show the settings
     Config(Config),
 }
@@ -75,6 +81,22 @@ struct Demo {
 }
 
 #[derive(Args)]
+struct Explain {
+    /// Settings file [default: tollhouse.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "TOLLHOUSE_CONFIG")]
+    config: Option<PathBuf>,
+    /// sqlite:PATH or postgres://USER@HOST/NAME
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Print one object of JSON
+    #[arg(long)]
+    json: bool,
+    /// A curl line, for the tokens of a demo: others can read a command line
+    #[arg(last = true, value_name = "curl ...")]
+    curl: Vec<String>,
+}
+
+#[derive(Args)]
 #[group(required = true)]
 struct Config {
     /// Print every setting with its default and what it means
@@ -105,6 +127,7 @@ pub fn main() -> ExitCode {
     let outcome = match command.what {
         What::Serve(flags) => runtime().and_then(|runtime| runtime.block_on(serve::run(flags))),
         What::Demo(flags) => runtime().and_then(|runtime| runtime.block_on(demo::run(flags))),
+        What::Explain(flags) => runtime().and_then(|runtime| runtime.block_on(explain::run(flags))),
         What::Config(Config { print_default: true }) => {
             print!("{}", config::DEFAULT);
             Ok(())

@@ -148,7 +148,7 @@ fn private_folder(folder: &Path) -> Result<(), Failure> {
     refuse_readable(folder)
 }
 
-fn refuse_readable(path: &Path) -> Result<(), Failure> {
+pub(super) fn refuse_readable(path: &Path) -> Result<(), Failure> {
     match std::fs::metadata(path) {
         Ok(known) if known.permissions().mode() & 0o077 != 0 => {
             let mode = if known.is_dir() { "700" } else { "600" };

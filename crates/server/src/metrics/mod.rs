@@ -1,7 +1,7 @@
 //! What is counted, for whoever watches this server (docs/monitoring.md). Counting is a few relaxed additions; every
 //! label has a closed set of values, so nobody can make it grow (docs/decisions/0020).
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::response::Response;
@@ -15,22 +15,29 @@ mod text;
 pub use reasons::REASONS;
 pub use text::{show, stranger};
 
+/// What was counted since the start.
+#[derive(Default)]
 pub struct Metrics {
+    shards: [Shard; 8],
+    connections: AtomicU64,
+}
+
+/// A set of counters for some of the threads: two that count at once need not wait for the same cache line.
+#[repr(align(128))]
+struct Shard {
     requests: [[AtomicU64; CLASSES.len()]; Face::ALL.len()],
     /// In the order of [`REASONS`]; what is not in the list comes last.
     refusals: [AtomicU64; REASONS.len() + 1],
     judgements: Histogram,
-    connections: AtomicU64,
 }
 
-impl Default for Metrics {
+impl Default for Shard {
     fn default() -> Self {
         let zero = || AtomicU64::new(0);
         Self {
             requests: std::array::from_fn(|_| std::array::from_fn(|_| zero())),
             refusals: std::array::from_fn(|_| zero()),
             judgements: Histogram::default(),
-            connections: zero(),
         }
     }
 }
@@ -39,16 +46,31 @@ impl Metrics {
     /// One request, with the reason if it was refused.
     pub fn answered(&self, face: Face, response: &Response) {
         let class = usize::from(response.status().as_u16() / 100).saturating_sub(1).min(CLASSES.len() - 1);
-        self.requests[face as usize][class].fetch_add(1, Relaxed);
+        let shard = self.shard();
+        shard.requests[face as usize][class].fetch_add(1, Relaxed);
         if let Some(Reason(reason)) = response.extensions().get::<Reason>() {
             let place = REASONS.binary_search(reason).unwrap_or(REASONS.len());
-            self.refusals[place].fetch_add(1, Relaxed);
+            shard.refusals[place].fetch_add(1, Relaxed);
         }
     }
 
     /// How long it took to say who somebody is.
     pub fn judged(&self, took: Duration) {
-        self.judgements.observe(took);
+        self.shard().judgements.observe(took);
+    }
+
+    fn shard(&self) -> &Shard {
+        thread_local! {
+            static MINE: usize = {
+                static NEXT: AtomicUsize = AtomicUsize::new(0);
+                NEXT.fetch_add(1, Relaxed)
+            };
+        }
+        &self.shards[MINE.with(|mine| mine % self.shards.len())]
+    }
+
+    fn sum(&self, counter: impl Fn(&Shard) -> &AtomicU64) -> u64 {
+        self.shards.iter().map(|shard| counter(shard).load(Relaxed)).sum()
     }
 }
 

@@ -51,26 +51,27 @@ fn text(app: &App) -> String {
 
     out.family("tollhouse_requests_total", "counter", "Requests that were answered, by face and class of status.");
     for face in Face::ALL {
-        for (class, count) in CLASSES.iter().zip(&metrics.requests[face as usize]) {
+        for (i, class) in CLASSES.iter().enumerate() {
             let labels = [("face", face.as_str()), ("class", *class)];
-            out.line("tollhouse_requests_total", &labels, count.load(Relaxed));
+            out.line("tollhouse_requests_total", &labels, metrics.sum(|shard| &shard.requests[face as usize][i]));
         }
     }
 
     out.family("tollhouse_refusals_total", "counter", "Requests that were refused, by the reason in the log.");
-    for (reason, count) in REASONS.iter().chain(&["other"]).zip(&metrics.refusals) {
-        out.line("tollhouse_refusals_total", &[("reason", *reason)], count.load(Relaxed));
+    for (i, reason) in REASONS.iter().chain(&["other"]).enumerate() {
+        let count = metrics.sum(|shard| &shard.refusals[i]);
+        out.line("tollhouse_refusals_total", &[("reason", *reason)], count);
     }
 
     let name = "tollhouse_judgement_duration_seconds";
     out.family(name, "histogram", "How long it took to say who asks at the API, the database included.");
     let mut count = 0;
     let bounds = BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
-    for (bound, bucket) in bounds.zip(&metrics.judgements.buckets) {
-        count += bucket.load(Relaxed);
+    for (i, bound) in bounds.enumerate() {
+        count += metrics.sum(|shard| &shard.judgements.buckets[i]);
         out.line(&format!("{name}_bucket"), &[("le", bound)], count);
     }
-    out.line(&format!("{name}_sum"), &[], metrics.judgements.nanos.load(Relaxed) as f64 / 1e9);
+    out.line(&format!("{name}_sum"), &[], metrics.sum(|shard| &shard.judgements.nanos) as f64 / 1e9);
     out.line(&format!("{name}_count"), &[], count);
 
     let name = "tollhouse_ledger_recalls_total";

@@ -514,11 +514,17 @@ impl Ask {
         self
     }
 
-    pub async fn send(self) -> Reply {
-        let mut request = Request::new(Body::from(self.body));
+    /// What would be sent.
+    pub fn request(&self) -> Request<Body> {
+        let mut request = Request::new(Body::from(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.target.parse().expect("a target");
-        *request.headers_mut() = self.headers;
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+
+    pub async fn send(self) -> Reply {
+        let request = self.request();
         let response = self.town.road.travel(request, Some(self.peer)).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();

@@ -18,6 +18,7 @@ mod authorize;
 mod bad_input;
 mod cors;
 mod credentials;
+mod explain;
 mod grants;
 mod groups;
 mod matrix;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Case> {
         bad_input::CASES,
         cors::CASES,
         credentials::CASES,
+        explain::CASES,
         grants::bad_input::CASES,
         grants::challenges::CASES,
         grants::codes::CASES,

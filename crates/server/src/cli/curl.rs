@@ -1,0 +1,461 @@
+//! A line with `curl`, as the request that curl would send. Only what changes the request is read; an option that is
+//! not known is an error, because leaving it out would explain another request.
+
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, REFERER, USER_AGENT};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use data_encoding::BASE64;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use tollhouse_domain::text::printable;
+
+/// What the words after a prompt ask for. Errors never repeat a value: it may be a credential.
+pub(super) fn request(words: &[String]) -> Result<Request<Vec<u8>>, String> {
+    let mut words = words.iter().map(String::as_str);
+    if !words.next().is_some_and(|first| first == "curl" || first.ends_with("/curl")) {
+        return Err("the line does not begin with curl".to_owned());
+    }
+    let mut line = Line::default();
+    let mut only_urls = false;
+    while let Some(word) = words.next() {
+        match word.strip_prefix("--") {
+            _ if only_urls || !word.starts_with('-') || word == "-" => line.url(word)?,
+            Some("") => only_urls = true,
+            Some(long) => {
+                let (name, joined) = long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
+                let option = long_option(name).ok_or_else(|| unknown(&format!("--{name}")))?;
+                line.option(option, &format!("--{name}"), || joined.or_else(|| words.next()))?;
+            }
+            None => {
+                let mut rest = &word[1..];
+                while let Some(letter) = rest.chars().next() {
+                    rest = &rest[letter.len_utf8()..];
+                    let name = format!("-{letter}");
+                    let option = short_option(letter).ok_or_else(|| unknown(&name))?;
+                    // What follows the letter is its value, if it takes one.
+                    let mut joined = (!rest.is_empty() && option.takes_value()).then(|| std::mem::take(&mut rest));
+                    line.option(option, &name, || joined.take().or_else(|| words.next()))?;
+                }
+            }
+        }
+    }
+    line.request()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opt {
+    Header,
+    Method,
+    User,
+    Bearer,
+    Cookie,
+    Data,
+    DataRaw,
+    DataUrlencode,
+    Json,
+    Url,
+    UserAgent,
+    Referer,
+    Get,
+    Head,
+    PathAsIs,
+    /// Changes how curl works, not what it asks for.
+    Beside,
+    BesideWithValue,
+}
+
+impl Opt {
+    fn takes_value(self) -> bool {
+        !matches!(self, Self::Get | Self::Head | Self::PathAsIs | Self::Beside)
+    }
+}
+
+fn long_option(name: &str) -> Option<Opt> {
+    Some(match name {
+        "header" => Opt::Header,
+        "request" => Opt::Method,
+        "user" => Opt::User,
+        "oauth2-bearer" => Opt::Bearer,
+        "cookie" => Opt::Cookie,
+        "data" | "data-ascii" | "data-binary" => Opt::Data,
+        "data-raw" => Opt::DataRaw,
+        "data-urlencode" => Opt::DataUrlencode,
+        "json" => Opt::Json,
+        "url" => Opt::Url,
+        "user-agent" => Opt::UserAgent,
+        "referer" => Opt::Referer,
+        "get" => Opt::Get,
+        "head" => Opt::Head,
+        "path-as-is" => Opt::PathAsIs,
+        "silent" | "show-error" | "verbose" | "include" | "show-headers" | "location" | "insecure" | "fail"
+        | "fail-with-body" | "compressed" | "no-buffer" | "progress-bar" | "no-progress-meter" | "http1.0"
+        | "http1.1" | "http2" | "http3" | "ipv4" | "ipv6" | "globoff" | "remote-name" | "remote-header-name" => {
+            Opt::Beside
+        }
+        "output" | "write-out" | "max-time" | "connect-timeout" | "retry" | "retry-delay" | "cookie-jar"
+        | "dump-header" | "cacert" | "resolve" | "connect-to" | "max-redirs" => Opt::BesideWithValue,
+        _ => return None,
+    })
+}
+
+fn short_option(letter: char) -> Option<Opt> {
+    Some(match letter {
+        'H' => Opt::Header,
+        'X' => Opt::Method,
+        'u' => Opt::User,
+        'b' => Opt::Cookie,
+        'd' => Opt::Data,
+        'A' => Opt::UserAgent,
+        'e' => Opt::Referer,
+        'G' => Opt::Get,
+        'I' => Opt::Head,
+        's' | 'S' | 'v' | 'i' | 'L' | 'k' | 'f' | 'N' | '#' | '0' | '4' | '6' | 'g' | 'O' | 'J' => Opt::Beside,
+        'o' | 'w' | 'm' | 'c' | 'D' => Opt::BesideWithValue,
+        _ => return None,
+    })
+}
+
+fn unknown(name: &str) -> String {
+    let name = printable(name);
+    format!("the curl option {name} is not known here; say what it does with -H, -X, -u, -b or -d, or leave it out")
+}
+
+#[derive(Default)]
+struct Line {
+    url: Option<String>,
+    method: Option<String>,
+    headers: Vec<String>,
+    user: Option<String>,
+    bearer: Option<String>,
+    cookies: Vec<String>,
+    agent: Option<String>,
+    referer: Option<String>,
+    data: Option<String>,
+    json: bool,
+    get: bool,
+    head: bool,
+    path_as_is: bool,
+}
+
+impl Line {
+    fn url(&mut self, url: &str) -> Result<(), String> {
+        match self.url.replace(url.to_owned()) {
+            None => Ok(()),
+            Some(_) => Err("there is more than one URL, or a word that belongs to no option; paste one request".into()),
+        }
+    }
+
+    fn option<'w>(&mut self, option: Opt, name: &str, value: impl FnOnce() -> Option<&'w str>) -> Result<(), String> {
+        let value = match option.takes_value() {
+            true => value().ok_or_else(|| format!("the curl option {name} needs a value"))?,
+            false => "",
+        };
+        let file = |value: &str| match value.starts_with('@') {
+            true => Err(format!("the curl option {name} names a file, which is not read; paste what is in it")),
+            false => Ok(()),
+        };
+        match option {
+            Opt::Header => {
+                file(value)?;
+                self.headers.push(value.to_owned());
+            }
+            Opt::Method => self.method = Some(value.to_owned()),
+            Opt::User => self.user = Some(value.to_owned()),
+            Opt::Bearer => self.bearer = Some(value.to_owned()),
+            Opt::Cookie if !value.contains('=') => {
+                return Err(format!("the curl option {name} names a file, which is not read; write {name} name=value"));
+            }
+            Opt::Cookie => self.cookies.push(value.to_owned()),
+            Opt::Data => {
+                file(value)?;
+                self.add(value, "&");
+            }
+            Opt::DataRaw => self.add(value, "&"),
+            Opt::DataUrlencode => {
+                let at = value.find(['=', '@']);
+                let (field, content) = match at {
+                    Some(at) if value.as_bytes()[at] == b'@' => return file("@"),
+                    Some(at) => (&value[..at], &value[at + 1..]),
+                    None => ("", value),
+                };
+                let encoded = utf8_percent_encode(content, ENCODED);
+                let pair = if field.is_empty() { encoded.to_string() } else { format!("{field}={encoded}") };
+                self.add(&pair, "&");
+            }
+            Opt::Json => {
+                file(value)?;
+                self.json = true;
+                self.add(value, "");
+            }
+            Opt::Url => self.url(value)?,
+            Opt::UserAgent => self.agent = Some(value.to_owned()),
+            Opt::Referer => self.referer = Some(value.to_owned()),
+            Opt::Get => self.get = true,
+            Opt::Head => self.head = true,
+            Opt::PathAsIs => self.path_as_is = true,
+            Opt::Beside | Opt::BesideWithValue => {}
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, more: &str, between: &str) {
+        match &mut self.data {
+            Some(data) => {
+                data.push_str(between);
+                data.push_str(more);
+            }
+            None => self.data = Some(more.to_owned()),
+        }
+    }
+
+    fn request(mut self) -> Result<Request<Vec<u8>>, String> {
+        let url = self.url.take().ok_or("there is no URL")?;
+        let mut target = Target::parse(&url, self.path_as_is)?;
+        if self.get
+            && let Some(data) = self.data.take()
+        {
+            let between = if target.path.contains('?') { '&' } else { '?' };
+            target.path = format!("{}{between}{data}", target.path);
+        }
+        let method = match (&self.method, self.head, &self.data) {
+            (Some(method), ..) => Method::from_bytes(method.as_bytes()).map_err(|_| "-X names no method")?,
+            (None, true, _) => Method::HEAD,
+            (None, false, Some(_)) => Method::POST,
+            (None, false, None) => Method::GET,
+        };
+        let uri = Uri::try_from(&target.path).map_err(|_| "the URL cannot be read: are there quotes around it?")?;
+        let mut headers = self.standard(&target)?;
+        self.own(&mut headers)?;
+        let body = self.data.unwrap_or_default().into_bytes();
+        if headers.contains_key(CONTENT_TYPE) || !body.is_empty() {
+            headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from(body.len()));
+        }
+        let mut request = Request::new(body);
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
+        Ok(request)
+    }
+
+    /// What curl sends by itself.
+    fn standard(&self, target: &Target) -> Result<HeaderMap, String> {
+        let mut headers = HeaderMap::new();
+        let mut set = |name: HeaderName, value: &str| match HeaderValue::from_bytes(value.as_bytes()) {
+            Ok(value) => {
+                headers.insert(name, value);
+                Ok(())
+            }
+            Err(_) => Err("a value holds what no header can".to_owned()),
+        };
+        set(HOST, &target.host)?;
+        set(ACCEPT, if self.json { "application/json" } else { "*/*" })?;
+        if let Some(user) = self.user.as_ref().or(target.user.as_ref()) {
+            let pair = if user.contains(':') { user.clone() } else { format!("{user}:") };
+            set(AUTHORIZATION, &format!("Basic {}", BASE64.encode(pair.as_bytes())))?;
+        }
+        if let Some(bearer) = &self.bearer {
+            set(AUTHORIZATION, &format!("Bearer {bearer}"))?;
+        }
+        if !self.cookies.is_empty() {
+            set(COOKIE, &self.cookies.join("; "))?;
+        }
+        set(USER_AGENT, self.agent.as_deref().unwrap_or("curl"))?;
+        if let Some(referer) = &self.referer {
+            set(REFERER, referer)?;
+        }
+        match (&self.data, self.json) {
+            (None, _) => {}
+            (Some(_), true) => set(CONTENT_TYPE, "application/json")?,
+            (Some(_), false) => set(CONTENT_TYPE, "application/x-www-form-urlencoded")?,
+        }
+        Ok(headers)
+    }
+
+    /// `Name: value` replaces what curl would send, `Name:` takes it away, `Name;` is one without a value.
+    fn own(&self, headers: &mut HeaderMap) -> Result<(), String> {
+        let mut replaced: Vec<HeaderName> = Vec::new();
+        for line in &self.headers {
+            let (name, value) = match (line.split_once(':'), line.strip_suffix(';')) {
+                (Some((name, value)), _) => (name, Some(value.trim()).filter(|value| !value.is_empty())),
+                (None, Some(name)) => (name, Some("")),
+                (None, None) => return Err("a header is -H 'Name: value'".to_owned()),
+            };
+            let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| "-H names no header")?;
+            if !replaced.contains(&name) {
+                // Cookies of -b and of -H are both sent.
+                if name != COOKIE {
+                    headers.remove(&name);
+                }
+                replaced.push(name.clone());
+            }
+            if let Some(value) = value {
+                let value =
+                    HeaderValue::from_bytes(value.as_bytes()).map_err(|_| "a value holds what no header can")?;
+                headers.append(name, value);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a URL leads.
+struct Target {
+    host: String,
+    user: Option<String>,
+    path: String,
+}
+
+impl Target {
+    fn parse(url: &str, as_is: bool) -> Result<Self, String> {
+        if url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err("there is white space in the URL".to_owned());
+        }
+        let rest = match url.split_once("://") {
+            Some((scheme, rest)) if ["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) => rest,
+            Some((scheme, _)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+                return Err("the URL must be http:// or https://".to_owned());
+            }
+            _ => url,
+        };
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+        if host.is_empty() {
+            return Err("the URL names no host".to_owned());
+        }
+        let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+        let path = if as_is { path.to_owned() } else { without_dots(path) };
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Ok(Self {
+            host: host.to_owned(),
+            user: user.map(|user| percent_decode_str(user).decode_utf8_lossy().into_owned()),
+            path: format!("{slash}{path}{query}"),
+        })
+    }
+}
+
+/// `/a/../b` is `/b` before it is sent (RFC 3986 section 5.2.4).
+fn without_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    for (i, segment) in segments.iter().enumerate() {
+        let last = i + 1 == segments.len();
+        match *segment {
+            "." | ".." => {
+                if *segment == ".." {
+                    kept.pop();
+                }
+                if last {
+                    kept.push("");
+                }
+            }
+            other => kept.push(other),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+/// As `--data-urlencode` does it.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::shell::words;
+
+    fn read(line: &str) -> Request<Vec<u8>> {
+        request(&words(line).expect(line)).expect(line)
+    }
+
+    fn error(line: &str) -> String {
+        request(&words(line).expect(line)).expect_err(line)
+    }
+
+    fn text<'r>(request: &'r Request<Vec<u8>>, name: &str) -> Option<&'r str> {
+        request.headers().get(name).map(|value| value.to_str().expect("text"))
+    }
+
+    #[test]
+    fn a_line_is_the_request_that_curl_sends() {
+        let asked = read("curl -s -H 'PRIVATE-TOKEN: glpat-x' http://127.0.0.1:8080/api/v4/user#top");
+        assert_eq!((asked.method(), asked.uri().to_string().as_str()), (&Method::GET, "/api/v4/user"));
+        assert_eq!((text(&asked, "private-token"), text(&asked, "host")), (Some("glpat-x"), Some("127.0.0.1:8080")));
+        let asked = read("/usr/bin/curl -sSfXDELETE --url h.test -HA:b -H 'a:c' -H 'Accept:' -H 'X-Empty;'");
+        assert_eq!((asked.method(), asked.uri().path(), text(&asked, "accept")), (&Method::DELETE, "/", None));
+        assert_eq!(asked.headers().get_all("a").iter().count(), 2);
+        assert_eq!(text(&asked, "x-empty"), Some(""));
+    }
+
+    #[test]
+    fn data_makes_a_form_a_query_or_json() {
+        let asked = read(r#"curl h.test/x -d a=1 --data 'b=2&c' --data-urlencode 'd=é &' --data-urlencode '=@' "#);
+        assert_eq!(asked.method(), Method::POST);
+        assert_eq!(asked.body().as_slice(), b"a=1&b=2&c&d=%C3%A9%20%26&%40");
+        assert_eq!(text(&asked, "content-type"), Some("application/x-www-form-urlencoded"));
+        assert_eq!(text(&asked, "content-length"), Some("28"));
+        let asked = read("curl -G h.test/x?y -d a=1 -d b=2");
+        assert_eq!((asked.method(), asked.uri().to_string().as_str()), (&Method::GET, "/x?y&a=1&b=2"));
+        assert!(asked.body().is_empty() && text(&asked, "content-type").is_none());
+        let asked = read(r#"curl h.test --json '{"a":' --json=1} -X PUT"#);
+        assert_eq!((asked.method(), asked.body().as_slice()), (&Method::PUT, br#"{"a":1}"#.as_slice()));
+        assert_eq!(text(&asked, "content-type"), Some("application/json"));
+        let asked = read("curl h.test -d x -H 'content-type: text/plain' -d ''");
+        assert_eq!((text(&asked, "content-type"), asked.body().as_slice()), (Some("text/plain"), b"x&".as_slice()));
+        let empty = read("curl h.test -d ''");
+        assert_eq!((empty.method(), text(&empty, "content-length")), (&Method::POST, Some("0")));
+        assert_eq!(read("curl -I h.test").method(), Method::HEAD);
+        assert_eq!(read("curl --data-raw @x h.test").body().as_slice(), b"@x");
+    }
+
+    #[test]
+    fn credentials_of_curl_itself() {
+        let basic = |line: &str| text(&read(line), "authorization").map(str::to_owned);
+        assert_eq!(basic("curl -u id:secret h.test").as_deref(), Some("Basic aWQ6c2VjcmV0"));
+        assert_eq!(basic("curl -uid h.test").as_deref(), Some("Basic aWQ6"));
+        assert_eq!(basic("curl http://id:se%63ret@h.test/").as_deref(), Some("Basic aWQ6c2VjcmV0"));
+        assert_eq!(basic("curl -u id:x -H 'Authorization: Bearer y' h.test").as_deref(), Some("Bearer y"));
+        assert_eq!(basic("curl --oauth2-bearer y h.test").as_deref(), Some("Bearer y"));
+        let asked = read("curl -b 'a=1' --cookie '_gitlab_session=x; b=2' -H 'Cookie: c=3' h.test");
+        let cookies: Vec<_> = asked.headers().get_all("cookie").iter().map(|v| v.to_str().expect("text")).collect();
+        assert_eq!(cookies, ["a=1; _gitlab_session=x; b=2", "c=3"]);
+    }
+
+    #[test]
+    fn paths_are_sent_as_curl_sends_them() {
+        for (url, path) in [
+            ("h.test/a/../b", "/b"),
+            ("h.test/a/./b/..", "/a/"),
+            ("h.test/../../x", "/x"),
+            ("h.test/a/.", "/a/"),
+            ("h.test/a%2Fb//c", "/a%2Fb//c"),
+            ("h.test?x=/../y", "/?x=/../y"),
+            ("HTTP://h.test:1/a?b#c?d", "/a?b"),
+        ] {
+            assert_eq!(read(&format!("curl '{url}'")).uri().to_string(), path, "{url}");
+        }
+        assert_eq!(read("curl --path-as-is h.test/a/../b").uri().path(), "/a/../b");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named_without_its_value() {
+        for (line, words) in [
+            ("curl", "no URL"),
+            ("wget h.test", "does not begin with curl"),
+            ("curl --hunter2=hunter3 h.test", "--hunter2 is not known"),
+            ("curl -F hunter3=1 h.test", "-F is not known"),
+            ("curl -sZhunter3 h.test", "-Z is not known"),
+            ("curl h.test -H", "-H needs a value"),
+            ("curl h.test -H hunter3", "-H 'Name: value'"),
+            ("curl h.test -H 'a b: hunter3'", "-H names no header"),
+            ("curl h.test -d @hunter3", "names a file"),
+            ("curl h.test --data-urlencode x@hunter3", "names a file"),
+            ("curl h.test -H @hunter3", "names a file"),
+            ("curl h.test -b hunter3", "names a file"),
+            ("curl a.test hunter3", "more than one URL"),
+            ("curl 'h.test/a hunter3'", "white space in the URL"),
+            ("curl ftp://hunter3", "must be http"),
+            ("curl http:///hunter3", "names no host"),
+            ("curl -X 'G T' hunter3", "names no method"),
+            ("curl h.test -H $'a: hunter3\\x01'", "no header can"),
+        ] {
+            let told = error(line);
+            assert!(told.contains(words) && !told.contains("hunter3") && !told.contains('\n'), "{line}: {told}");
+        }
+    }
+}

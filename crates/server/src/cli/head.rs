@@ -1,0 +1,135 @@
+//! The head of a request as it goes over the wire, or as `curl -v` shows it.
+
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderName, HeaderValue, Method, Request, Uri};
+
+/// Lines end in CRLF or LF. What follows the empty line is the body, as far as `Content-Length` says. Errors name a
+/// line by its number: it may hold a credential.
+pub(super) fn request(text: &[u8]) -> Result<Request<Vec<u8>>, String> {
+    let shown = sent_lines(text);
+    let text = shown.as_deref().unwrap_or(text);
+    let start = text.iter().position(|b| !b.is_ascii_whitespace()).ok_or("there is no request")?;
+    let (mut rest, mut number) = (&text[start..], 0);
+    let mut request = Request::new(Vec::new());
+    while let Some(line) = line(&mut rest) {
+        number += 1;
+        if number == 1 {
+            (*request.method_mut(), *request.uri_mut()) = request_line(line)?;
+            continue;
+        }
+        if line.is_empty() {
+            break;
+        }
+        if line[0] == b' ' || line[0] == b'\t' {
+            return Err(format!("line {number} goes on with the one before it, which is not read: make them one line"));
+        }
+        let (name, value) = header(line).ok_or_else(|| format!("line {number} is no header"))?;
+        request.headers_mut().append(name, value);
+    }
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    *request.body_mut() = rest[..rest.len().min(length.unwrap_or(0))].to_vec();
+    Ok(request)
+}
+
+/// Without its end; `None`: there is no more.
+fn line<'t>(rest: &mut &'t [u8]) -> Option<&'t [u8]> {
+    if rest.is_empty() {
+        return None;
+    }
+    let end = rest.iter().position(|b| *b == b'\n');
+    let line = &rest[..end.unwrap_or(rest.len())];
+    *rest = &rest[end.map_or(rest.len(), |end| end + 1)..];
+    Some(line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+fn request_line(line: &[u8]) -> Result<(Method, Uri), String> {
+    let parts: Vec<&[u8]> = line.split(|b| *b == b' ').collect();
+    let (method, target) = match parts[..] {
+        [method, target] => (method, target),
+        [method, target, version] if version.starts_with(b"HTTP/") => (method, target),
+        _ => return Err("the first line is not METHOD TARGET HTTP/1.1, nor does it begin with curl".to_owned()),
+    };
+    let method = Method::from_bytes(method).map_err(|_| "the first line names no method")?;
+    let uri = Uri::try_from(target).ok().filter(|uri| uri.path().starts_with('/'));
+    Ok((method, uri.ok_or("the target in the first line cannot be read")?))
+}
+
+fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    let colon = line.iter().position(|b| *b == b':')?;
+    let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+    let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+    Some((name, value))
+}
+
+/// The lines that `curl -v` marks as sent.
+fn sent_lines(text: &[u8]) -> Option<Vec<u8>> {
+    let marked = |line: &&[u8]| line.starts_with(b"> ") || line.trim_ascii() == b">";
+    let mut lines = text.split(|b| *b == b'\n').filter(marked).peekable();
+    lines.peek()?;
+    let first = text.trim_ascii_start().first()?;
+    if !matches!(first, b'>' | b'*' | b'<' | b'{') {
+        return None;
+    }
+    Some(lines.flat_map(|line| [line[1..].strip_prefix(b" ").unwrap_or(&line[1..]), b"\n"].concat()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_with_either_end_of_line() {
+        for end in ["\r\n", "\n"] {
+            let lines = [
+                "POST /api/v4/projects?x=1 HTTP/1.1",
+                "Host: h",
+                "PRIVATE-TOKEN:  glpat-x ",
+                "content-length: 3",
+                "",
+                "a=1\n\n",
+            ];
+            let read = request(lines.join(end).as_bytes()).expect("a request");
+            assert_eq!((read.method(), read.uri().to_string().as_str()), (&Method::POST, "/api/v4/projects?x=1"));
+            assert_eq!(read.headers()["private-token"], "glpat-x");
+            assert_eq!(read.body().as_slice(), b"a=1");
+        }
+        let bare = request(b"\n\nGET /x\nA: b\nA: c").expect("a request");
+        assert_eq!(bare.headers().get_all("a").iter().count(), 2);
+        let absolute = request(b"GET http://h.test/x HTTP/2\n").expect("a request");
+        assert_eq!(absolute.uri().path(), "/x");
+        let body = request(b"POST /x HTTP/1.1\n\nno length, no body").expect("a request");
+        assert!(body.body().is_empty());
+    }
+
+    #[test]
+    fn what_curl_shows_is_read_too() {
+        let shown = b"* Connected\n> GET /api/v4/user HTTP/1.1\r\n> Host: h\r\n> PRIVATE-TOKEN: x\r\n>\r\n< HTTP/1.1 200 OK\r\n";
+        let read = request(shown).expect("a request");
+        assert_eq!((read.uri().path(), read.headers().len()), ("/api/v4/user", 2));
+    }
+
+    #[test]
+    fn what_is_no_head_is_refused_without_repeating_it() {
+        for (text, told) in [
+            (&b""[..], "no request"),
+            (b" \n\t", "no request"),
+            (b"hunter2", "first line"),
+            (b"GET  /hunter2 HTTP/1.1", "first line"),
+            (b"GET /a b HTTP/1.1", "first line"),
+            (b"GET /hunter2 FTP/1", "first line"),
+            (b"G@T /hunter2 HTTP/1.1", "names no method"),
+            (b"GET hunter2:1 HTTP/1.1", "target"),
+            (b"OPTIONS * HTTP/1.1", "target"),
+            (b"GET /hunter2\x01 HTTP/1.1", "target"),
+            (b"GET / HTTP/1.1\nhunter2", "line 2 is no header"),
+            (b"GET / HTTP/1.1\nA: b\n hunter2", "line 3 goes on"),
+            (b"GET / HTTP/1.1\nA : hunter2", "line 2 is no header"),
+            (b"GET / HTTP/1.1\nA: hunter2\0", "line 2 is no header"),
+            (b"GET / HTTP/1.1\n: hunter2", "line 2 is no header"),
+            (b"GET / HTTP/1.1\nA: b\rhunter2: c", "line 2 is no header"),
+        ] {
+            let error = request(text).expect_err("an error");
+            assert!(error.contains(told) && !error.contains("hunter2"), "{error}");
+        }
+    }
+}

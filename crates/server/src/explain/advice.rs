@@ -1,0 +1,327 @@
+//! Plain words: what an endpoint takes, why it refuses, and what it would not refuse.
+
+use axum::http::Method;
+use tollhouse_auth::shown::{Secret, Shown};
+use tollhouse_domain::demand::Demand;
+use tollhouse_domain::denial::{AccountFault, Denial};
+use tollhouse_domain::identity::Identity;
+use tollhouse_domain::lookup::{Credential, Record};
+use tollhouse_domain::scope::{Scope, Scopes};
+use tollhouse_domain::text::printable;
+use tollhouse_domain::token::Standing;
+
+use super::denial;
+use super::seen::{Cookie, Trial, owner};
+use crate::error::Error;
+use crate::metrics::Face;
+use crate::router::Route;
+
+pub(super) struct Advice {
+    pub(super) reason: &'static str,
+    pub(super) why: String,
+    pub(super) remedies: Vec<String>,
+}
+
+/// What an endpoint was asked, and what was found out.
+pub(super) struct Case<'a> {
+    pub(super) demand: &'a Demand,
+    pub(super) shown: &'a Shown<'a>,
+    pub(super) trial: &'a Trial,
+}
+
+impl Advice {
+    pub(super) fn of(error: &Error, case: &Case<'_>) -> Self {
+        match denial(error) {
+            Some(denial) => {
+                let (why, remedies) = case.denied(denial);
+                Self { reason: error.code(), why, remedies }
+            }
+            None => Self::without_judgement(error),
+        }
+    }
+
+    /// For what is refused whoever asks.
+    pub(super) fn without_judgement(error: &Error) -> Self {
+        let one = |remedy: &str| vec![remedy.to_owned()];
+        let (why, remedies) = match error {
+            Error::NoRoute => ("there is no such path, or not with this method; no credential is looked at", vec![]),
+            Error::NoApiVersion => ("the path only begins like a version of the API", one("a path below /api/v4/")),
+            Error::ApiV3 => ("version 3 of the API is gone", one("the same path below /api/v4/")),
+            Error::Malformed => (
+                "there is a NUL, or something that is not UTF-8, in path, parameters or Authorization",
+                one("percent-encode the bytes of UTF-8 text, without %00"),
+            ),
+            Error::TwoBearers => (
+                "a bearer header and the parameter access_token contradict each other, even if one is empty",
+                one("leave one of the two out"),
+            ),
+            Error::Parameters(sentences) => {
+                let why = format!("of the parameters, {}", printable(&sentences.join(", ")));
+                return Self { reason: error.code(), why, remedies: vec!["parameters that fit".to_owned()] };
+            }
+            Error::BrokenJson => ("the body says it is JSON and is not", one("a body that is one JSON object")),
+            Error::MediaType(_) => (
+                "bodies of this type are not read",
+                one("Content-Type: application/json, or application/x-www-form-urlencoded"),
+            ),
+            Error::Format(_) => ("the parameter format asks for something else than JSON", one("leave format out")),
+            Error::TargetTooLong => ("path and query are longer than limits.target", one("put parameters into a body")),
+            Error::HeadTooLarge => ("the head is larger than limits.head", one("fewer or shorter headers")),
+            Error::BodyTooLarge => ("the body is larger than limits.body", one("a smaller body")),
+            Error::TooManyParameters => ("there are too many parameters, or they are too deep", one("fewer of them")),
+            _ => ("the request cannot be answered", vec![]),
+        };
+        Self { reason: error.code(), why: why.to_owned(), remedies }
+    }
+}
+
+impl Case<'_> {
+    fn denied(&self, denial: &Denial) -> (String, Vec<String>) {
+        let one = |remedy: &str| vec![remedy.to_owned()];
+        let name = || self.trial.record().map_or_else(String::new, owner);
+        match denial {
+            Denial::Missing => self.missing(),
+            Denial::Unknown => self.unknown(),
+            Denial::Expired => ("the token has expired".to_owned(), self.fresh("a token that has not expired")),
+            Denial::Revoked | Denial::Reused(_) => match self.standing() {
+                Some(Standing::Rotated) => (
+                    "the token was rotated: it has a successor, or was replaced".to_owned(),
+                    self.fresh("the newest token of this rotation"),
+                ),
+                _ => (
+                    "the token was revoked, or the family it belongs to was ended".to_owned(),
+                    self.fresh("a token that is live"),
+                ),
+            },
+            Denial::Account(fault) => account(*fault, &name()),
+            Denial::Scope(accepted) if accepted[..] == [Scope::Sudo] => (
+                "sudo was asked for, and the token does not have the scope sudo".to_owned(),
+                vec![format!("a token of {} with the scope sudo", name()), "leave sudo out".to_owned()],
+            ),
+            Denial::Scope(_) => {
+                let why = format!("the scopes of the token do not open this with {}", self.method());
+                (why, vec![self.token()])
+            }
+            Denial::NotAdministrator => {
+                (format!("only administrators may, and {} is none", name()), one("a credential of an administrator"))
+            }
+            Denial::SudoNotAdministrator => (
+                format!("only administrators may act as somebody else, and {} is none", name()),
+                vec!["leave sudo out".to_owned(), "a token of an administrator with the scope sudo".to_owned()],
+            ),
+            Denial::SudoWithoutToken => (
+                "a session cannot act as somebody else".to_owned(),
+                vec!["a token of an administrator with the scope sudo".to_owned(), "leave sudo out".to_owned()],
+            ),
+            Denial::SudoUnknown(target) => {
+                (format!("there is no user `{}` to act as", printable(target)), one("the name or number of a user"))
+            }
+            Denial::Unavailable => ("the database does not answer".to_owned(), vec![]),
+        }
+    }
+
+    fn missing(&self) -> (String, Vec<String>) {
+        if let Some(record) = self.trial.record().filter(|record| record.owner.is_none()) {
+            let why = format!("the token is of {}", owner(record));
+            return (why, vec!["a token that a person let the application have (authorization code)".to_owned()]);
+        }
+        if self.shown.sudo().is_some() && self.demand.anonymous {
+            return (
+                "sudo was asked for, and nobody is shown who could".to_owned(),
+                vec!["leave sudo out".to_owned(), "a token of an administrator with the scope sudo".to_owned()],
+            );
+        }
+        let mut remedies = vec![format!("{}, as `PRIVATE-TOKEN: ...` or `Authorization: Bearer ...`", self.token())];
+        let why = match &self.trial.cookie {
+            Cookie::None if self.trial.other_scheme => "the API reads no other scheme in Authorization than Bearer",
+            Cookie::None | Cookie::NotAsked | Cookie::Counts => "no credential is shown that counts here",
+            Cookie::Two => {
+                remedies.insert(0, "send one session cookie".to_owned());
+                "two session cookies are none"
+            }
+            Cookie::WithoutToken { sent } => {
+                remedies.insert(0, "send X-CSRF-Token with the token of this session".to_owned());
+                match sent {
+                    false => "for a write, a session counts only with its CSRF token",
+                    true => "for a write, a session counts only with its own CSRF token; this one is of another",
+                }
+            }
+            Cookie::Ended => {
+                remedies.insert(0, "sign in again".to_owned());
+                "the session has ended, or was never begun here"
+            }
+        };
+        (why.to_owned(), remedies)
+    }
+
+    fn unknown(&self) -> (String, Vec<String>) {
+        if self.trial.misplaced() {
+            let why = "it is an OAuth access token, and this place is for personal access tokens".to_owned();
+            return (why, vec!["send it as `Authorization: Bearer ...`".to_owned()]);
+        }
+        let mut remedies = vec![self.token()];
+        if self.demand.anonymous {
+            remedies.push("show nothing: everybody may ask".to_owned());
+        }
+        let why = match self.trial.decided_by().and_then(|_| self.spelling()) {
+            Some(hint) => format!("nobody was given this value: {hint}"),
+            None => "nobody was given this value; a token that is long dead is forgotten, and those of other servers \
+                     are not known"
+                .to_owned(),
+        };
+        (why, remedies)
+    }
+
+    /// What people get wrong about a value, without telling it.
+    fn spelling(&self) -> Option<&'static str> {
+        let last = self.shown.candidates().last()?;
+        let Secret::Value(value) = last.secret else { return Some("it is a list or a table, not a text") };
+        let ends = [value.first()?, value.last()?];
+        match () {
+            () if ends.iter().any(|b| b.is_ascii_whitespace()) => {
+                Some("it begins or ends with white space, which counts")
+            }
+            () if ends.iter().any(|b| matches!(b, b'"' | b'\'' | b'`')) => Some("there are quotes around it"),
+            () if matches!(ends[0], b'$' | b'<') => Some("it looks like the name of a variable, not its value"),
+            () if value.contains(&b',') => Some("a comma is in it, as when a header comes twice"),
+            () if value.iter().any(u8::is_ascii_whitespace) => Some("there is white space in it"),
+            () => None,
+        }
+    }
+
+    /// A live token in the place of a dead one.
+    fn fresh(&self, what: &str) -> Vec<String> {
+        let oauth =
+            self.trial.record().is_some_and(|record| matches!(record.credential, Credential::OauthAccessToken(_)));
+        let mut remedies = vec![what.to_owned()];
+        if oauth {
+            remedies.push("refresh it: POST /oauth/token with grant_type=refresh_token".to_owned());
+        }
+        remedies
+    }
+
+    fn token(&self) -> String {
+        format!("a token with {}", scopes(self.demand, self.shown.is_read()))
+    }
+
+    fn method(&self) -> &'static str {
+        if self.shown.is_read() { "a method that reads" } else { "a method that writes" }
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        self.trial.record().and_then(|record| record.credential.token()).map(|token| token.standing)
+    }
+}
+
+fn account(fault: AccountFault, name: &str) -> (String, Vec<String>) {
+    let (why, remedy) = match fault {
+        AccountFault::Internal => {
+            (format!("{name} is an account of the program itself"), "a credential of a person".to_owned())
+        }
+        AccountFault::PendingApproval => {
+            (format!("{name} waits for an administrator's approval"), format!("approve {name}"))
+        }
+        AccountFault::Deactivated => {
+            (format!("{name} is deactivated"), format!("let {name} sign in with a browser, which reactivates"))
+        }
+        AccountFault::Unconfirmed => (
+            format!("the e-mail address of {name} was never confirmed"),
+            "confirm it, or set accounts.confirmation_required = false".to_owned(),
+        ),
+        AccountFault::Blocked => {
+            (format!("{name} is blocked"), format!("unblock the user: tollhouse user unblock {name}"))
+        }
+        AccountFault::PasswordExpired => {
+            (format!("the password of {name} has expired"), format!("let {name} choose a new one with a browser"))
+        }
+    };
+    (why, vec![remedy])
+}
+
+/// Which scopes open it, by the demand itself.
+fn scopes(demand: &Demand, read: bool) -> String {
+    if demand.any_scope {
+        return "any scope".to_owned();
+    }
+    let opens = |scope: &Scope| demand.accepts(&Scopes::from([*scope]), read).is_ok();
+    let words: Vec<&str> = Scope::ALL.iter().copied().filter(opens).map(Scope::as_str).collect();
+    match words[..] {
+        [one] => format!("the scope {one}"),
+        _ => format!("one of the scopes {}", words.join(", ")),
+    }
+}
+
+/// What a route asks to be shown.
+pub(super) fn takes(route: &Route, method: &Method) -> String {
+    let Some(demand) = &route.demand else { return elsewhere_takes(route).to_owned() };
+    let read = [Method::GET, Method::HEAD].contains(method);
+    let session = if read { "a session" } else { "a session with its X-CSRF-Token" };
+    let nothing = if demand.anonymous { "nothing, for what everybody may see; or " } else { "" };
+    let whose = if demand.administrator { " of an administrator" } else { "" };
+    format!("{nothing}a token{whose} with {}; or {session}{whose}", scopes(demand, read))
+}
+
+fn elsewhere_takes(route: &Route) -> &'static str {
+    match (route.path, Face::of(route.path)) {
+        ("/oauth/token", _) => {
+            "a client (HTTP Basic, or client_id and client_secret in the body), and what its grant_type wants"
+        }
+        ("/oauth/revoke", _) => "a client, as /oauth/token does; the token to end is the parameter token",
+        ("/oauth/introspect", _) => {
+            "a client, as /oauth/token does, or a token of that client; the token asked about is the parameter token"
+        }
+        ("/oauth/token/info", _) => "the OAuth access token it is about, as bearer or access_token",
+        ("/oauth/userinfo", _) => "an OAuth access token with the scope openid, as bearer or access_token",
+        ("/-/metrics", _) => "nothing, but to come from an address in metrics.allow, through no proxy",
+        (path, Face::Page) if !path.starts_with("/assets/") => {
+            "a session cookie; a form also its authenticity_token, or X-CSRF-Token"
+        }
+        _ => "nothing",
+    }
+}
+
+/// What becomes of credentials of the API at a route that has no demand.
+pub(super) fn elsewhere(route: &Route) -> &'static str {
+    match Face::of(route.path) {
+        Face::Page => "a page looks at the session cookie alone",
+        Face::Oauth => "this endpoint judges for itself",
+        _ => "not looked at",
+    }
+}
+
+pub(super) fn not_judged(route: &Route) -> &'static str {
+    match Face::of(route.path) {
+        Face::Page if !route.path.starts_with("/assets/") => "It is a page. Tokens never count there.",
+        Face::Oauth => "It is an endpoint of OAuth, which takes none of the credentials of the API.",
+        _ => "It looks at no credential.",
+    }
+}
+
+/// What is worth knowing besides.
+pub(super) fn notes(trial: &Trial, demand: &Demand, outcome: &Result<Option<Identity>, Error>) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut note = |text: &str| notes.push(text.to_owned());
+    let token = trial.record().and_then(|record: &Record| record.credential.token());
+    match token.map(|token| token.standing) {
+        Some(Standing::Live { used: false }) => {
+            note(
+                "this token was never used; the request itself would be its first use, and end the window of its predecessor",
+            );
+        }
+        Some(Standing::Rotated) if demand.rotates && outcome.is_ok() => {
+            note("this token was rotated away; the endpoint decides whether it is given its successor again");
+        }
+        _ => {}
+    }
+    if matches!(outcome, Err(Error::Parameters(_))) {
+        note("the credential is good enough");
+    }
+    if matches!(outcome, Ok(None)) && matches!(trial.cookie, Cookie::WithoutToken { .. } | Cookie::Ended | Cookie::Two)
+    {
+        note("the session does not count, so this is asked by nobody");
+    }
+    if matches!(outcome, Ok(Some(who)) if who.sudo_by.is_some()) {
+        note("under sudo the scopes of the endpoint are not asked for");
+    }
+    notes
+}

@@ -1,0 +1,198 @@
+//! What would happen to a request, and why, without doing it (T34). The judgement is the real one: the guards of the
+//! road, the router, the reading of the body and the authenticator, over a look-up that only looks.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Request;
+use axum::http::request::Parts;
+use axum::response::Response;
+use http_body_util::BodyExt;
+use tollhouse_auth::shown::Shown;
+use tollhouse_domain::demand::{Demand, Judged};
+use tollhouse_domain::denial::Denial;
+use tollhouse_domain::identity::Identity;
+
+use crate::app::App;
+use crate::asked::Asked;
+use crate::cors;
+use crate::error::Error;
+use crate::metrics::Face;
+use crate::road::{Road, unreadable};
+use crate::router::{self, Checks, Route, Way};
+use crate::serve::MOST_HEADERS;
+
+mod advice;
+mod report;
+mod seen;
+mod witness;
+
+pub use report::{Answer, Explanation, Verdict, Who};
+pub use seen::Seen;
+
+use advice::Advice;
+use seen::Trial;
+use witness::Witness;
+
+/// `Err`: the database does not answer.
+pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanation, Error> {
+    let sent = head(&request);
+    let table = router::table();
+    let path = request.uri().path().to_owned();
+    let mut told = Explanation::new(&sent, Face::of(&path));
+    if told.face == Face::Gateway.as_str() {
+        told.untried(&sent, "not looked at");
+        return Ok(told.without_judgement(
+            "It is a proxy asking about another request. What that other request shows is not explained here.",
+        ));
+    }
+    if sent.headers.len() > MOST_HEADERS {
+        told.untried(&sent, "not looked at");
+        return Ok(told.without_judgement("It has more headers than are read at all: 431, whatever is shown."));
+    }
+    if cors::preflight(&request, &app.urls).is_some() && !unreadable(&request) {
+        told.untried(&sent, "a browser's preflight is answered before anybody looks");
+        return Ok(told.without_judgement(
+            "It is a browser asking what a page may ask. That is answered to everybody, whatever is shown.",
+        ));
+    }
+    if let Err(error) = Road::new(app.clone(), router::table()).guard(&mut request) {
+        told.untried(&sent, "not looked at");
+        return told.refused(router::refused_at(&path, error.clone(), app), Advice::without_judgement(&error)).await;
+    }
+    let (place, captures) = match router::way(&table, request.method(), request.uri()).await {
+        Way::Route(place, captures) => (place, captures),
+        elsewhere => return nowhere(app, told, &sent, elsewhere, request).await,
+    };
+    let route = &table[place];
+    told.route = Some(format!("{} {}", route.method, route.path));
+    told.takes = advice::takes(route, &sent.method);
+    let Some(checks) = &route.checks else {
+        told.untried(&sent, advice::elsewhere(route));
+        return Ok(told.without_judgement(advice::not_judged(route)));
+    };
+    match router::read(app, route.params, captures, request).await {
+        Ok(asked) => judged(app, told, route, checks, &asked).await,
+        Err(error) => {
+            told.untried(&sent, "not looked at");
+            told.refused(error.api(&app.urls), Advice::without_judgement(&error)).await
+        }
+    }
+}
+
+/// The order is that of `Route::api`.
+async fn judged(
+    app: &App,
+    mut told: Explanation,
+    route: &Route,
+    checks: &Checks,
+    asked: &Asked,
+) -> Result<Explanation, Error> {
+    let demand = route.demand.unwrap_or(Demand::PLAIN);
+    let shown = Shown::in_head(&asked.parts, None);
+    let shown = match &asked.body {
+        Some(body) => shown.and_in_body(body),
+        None => shown,
+    };
+    if demand.judged == Judged::AfterParameters
+        && let Err(error) = (checks.parse)(asked)
+    {
+        told.credentials = seen::untried(&shown, &asked.parts.headers, "not looked at");
+        told.notes.push("this endpoint looks at parameters before credentials".to_owned());
+        return told.refused(error.api(&app.urls), Advice::without_judgement(&error)).await;
+    }
+    let witness = Arc::new(Witness::new(app.db.clone()));
+    let outcome = async {
+        let who = app.judging_over(witness.clone()).judge(&shown, &demand, app.now()).await?;
+        (checks.admit)(who.clone(), &shown)?;
+        (checks.parse)(asked)?;
+        Ok(who)
+    };
+    let outcome: Result<Option<Identity>, Error> = outcome.await;
+    if matches!(outcome, Err(Error::Unavailable)) {
+        return Err(Error::Unavailable);
+    }
+    let trial = Trial::of(&shown, &asked.parts.headers, &witness);
+    told.credentials = trial.seen(&shown, &asked.parts.headers);
+    told.decided_by = trial.decided_by();
+    told.notes = advice::notes(&trial, &demand, &outcome);
+    told.identity = trial.record().and_then(Who::of);
+    match outcome {
+        Ok(who) => {
+            if let (Some(known), Some(who)) = (&mut told.identity, &who) {
+                known.acting(who);
+            }
+            Ok(told.passes(who.as_ref()))
+        }
+        Err(error) => {
+            let advice = Advice::of(&error, &advice::Case { demand: &demand, shown: &shown, trial: &trial });
+            told.refused(error.api(&app.urls), advice).await
+        }
+    }
+}
+
+async fn nowhere(
+    app: &App,
+    mut told: Explanation,
+    sent: &Parts,
+    way: Way,
+    request: Request<Body>,
+) -> Result<Explanation, Error> {
+    told.untried(sent, "not looked at");
+    let path = request.uri().path().to_owned();
+    if told.face == Face::Page.as_str() {
+        return Ok(told.without_judgement(
+            "There is no such page. Who is not signed in is sent to the sign-in page, everybody else gets 404.",
+        ));
+    }
+    let mut error = Error::NoRoute;
+    if told.face == Face::Api.as_str() {
+        // A body that cannot be read is reported before the path that is not there.
+        error = Asked::read(request, Vec::new(), None, router::limits(app)).await.err().unwrap_or(error);
+    }
+    let mut advice = Advice::without_judgement(&error);
+    if let (Way::OtherMethods(others), Error::NoRoute) = (&way, &error) {
+        advice.remedies.insert(0, format!("at this path there is {others}"));
+    }
+    told.refused(router::refused_at(&path, error, app), advice).await
+}
+
+fn head(request: &Request<Body>) -> Parts {
+    let mut head = Request::new(());
+    *head.method_mut() = request.method().clone();
+    *head.uri_mut() = request.uri().clone();
+    *head.headers_mut() = request.headers().clone();
+    head.into_parts().0
+}
+
+impl Explanation {
+    /// The credentials of the head, none of which anybody looks at.
+    fn untried(&mut self, sent: &Parts, why: &str) {
+        self.credentials = seen::untried(&Shown::in_head(sent, None), &sent.headers, why);
+    }
+
+    async fn refused(mut self, answer: Response, advice: Advice) -> Result<Self, Error> {
+        self.verdict = Verdict::Refused;
+        self.reason = Some(advice.reason);
+        self.why = advice.why;
+        self.remedies = advice.remedies;
+        self.answer = Some(Answer::of(answer).await);
+        Ok(self)
+    }
+}
+
+impl Answer {
+    async fn of(response: Response) -> Self {
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.map(|whole| whole.to_bytes()).unwrap_or_default();
+        Self::new(&parts, &bytes)
+    }
+}
+
+/// Whether a refusal came from the judgement itself.
+fn denial(error: &Error) -> Option<&Denial> {
+    match error {
+        Error::Denied(denial) => Some(denial),
+        _ => None,
+    }
+}

@@ -1,0 +1,285 @@
+//! What a request shows, place by place, masked, and what became of it.
+
+use axum::http::{HeaderMap, header};
+use serde::Serialize;
+use tollhouse_auth::authenticator::is_of;
+use tollhouse_auth::shown::{IfUnknown, Kind, Place, SESSION_COOKIE, Secret, Shown, session_cookie};
+use tollhouse_domain::lookup::{Credential, Key, Record};
+use tollhouse_domain::secret::Digest;
+use tollhouse_domain::text::printable;
+use tollhouse_domain::token::{APPLICATION_SECRET, JOB_TOKEN, PERSONAL_ACCESS_TOKEN};
+
+use super::witness::Witness;
+
+/// One credential that was shown.
+#[derive(Debug, Serialize)]
+pub struct Seen {
+    pub place: &'static str,
+    /// What it begins with, if that is a prefix that everybody knows. Nothing more of it is ever told.
+    pub prefix: Option<&'static str>,
+    /// In bytes. `None`: it is no text.
+    pub length: Option<usize>,
+    pub outcome: String,
+    pub decided: bool,
+}
+
+/// What the authenticator did with what was shown, as the witness saw it.
+pub(super) struct Trial {
+    steps: Vec<Step>,
+    pub(super) cookie: Cookie,
+    /// `Authorization` says something else than bearer.
+    pub(super) other_scheme: bool,
+    decided: Option<(&'static str, Option<Record>)>,
+}
+
+struct Step {
+    place: Place,
+    kind: Kind,
+    found: Found,
+}
+
+enum Found {
+    Counts(Record),
+    /// It is a token, but not of the kind that stands in this place.
+    OfOtherKind(Record),
+    Nobodys,
+    /// Nobody can have been given this.
+    Unusable,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Cookie {
+    None,
+    /// Two are none (T9).
+    Two,
+    /// A write without the CSRF token of the session; whether one was sent.
+    WithoutToken {
+        sent: bool,
+    },
+    /// A token was shown and decided.
+    NotAsked,
+    /// There is no such session, or it has ended.
+    Ended,
+    Counts,
+}
+
+impl Trial {
+    pub(super) fn of(shown: &Shown<'_>, headers: &HeaderMap, witness: &Witness) -> Self {
+        let mut steps = Vec::new();
+        let mut decided = None;
+        for candidate in shown.candidates() {
+            let found = match candidate.secret.digest().map(|digest| witness.saw(Key::Token(digest))) {
+                None => Found::Unusable,
+                // Nobody came this far.
+                Some(None) => break,
+                Some(Some(None)) => Found::Nobodys,
+                Some(Some(Some(record))) if is_of(candidate.kind, &record.credential) => Found::Counts(record),
+                Some(Some(Some(record))) => Found::OfOtherKind(record),
+            };
+            let record = match &found {
+                Found::Counts(record) => Some(Some(record.clone())),
+                _ if candidate.if_unknown == IfUnknown::Stop => Some(None),
+                _ => None,
+            };
+            decided = record.map(|record| (name(candidate.place), record));
+            steps.push(Step { place: candidate.place, kind: candidate.kind, found });
+            if decided.is_some() {
+                break;
+            }
+        }
+        let cookie = match (session_cookie(headers), shown.session()) {
+            (None, _) if cookies(headers) > 1 => Cookie::Two,
+            (None, _) => Cookie::None,
+            (Some(_), _) if decided.is_some() => Cookie::NotAsked,
+            (Some(_), None) => Cookie::WithoutToken { sent: headers.contains_key("x-csrf-token") },
+            (Some(_), Some(session)) => match witness.saw(Key::Session(Digest::of(session.as_bytes()))) {
+                None => Cookie::NotAsked,
+                Some(None) => Cookie::Ended,
+                Some(Some(record)) => {
+                    decided = Some((SESSION, Some(record)));
+                    Cookie::Counts
+                }
+            },
+        };
+        Self { steps, cookie, other_scheme: scheme(headers).is_some(), decided }
+    }
+
+    pub(super) fn decided_by(&self) -> Option<&'static str> {
+        self.decided.as_ref().map(|(place, _)| *place)
+    }
+
+    /// The credential that decided, if it is somebody's.
+    pub(super) fn record(&self) -> Option<&Record> {
+        self.decided.as_ref()?.1.as_ref()
+    }
+
+    /// It was decided by a token that stands where its kind does not count.
+    pub(super) fn misplaced(&self) -> bool {
+        matches!(self.steps.last(), Some(Step { found: Found::OfOtherKind(_), .. }))
+    }
+
+    pub(super) fn seen(&self, shown: &Shown<'_>, headers: &HeaderMap) -> Vec<Seen> {
+        let mut all: Vec<Seen> = shown.places().map(|(place, secret)| self.place(place, secret, shown)).collect();
+        all.extend(session(headers, |two| match (&self.cookie, two) {
+            (_, true) | (Cookie::Two, _) => "two session cookies are none".into(),
+            (Cookie::WithoutToken { sent: false }, _) => "does not count: a write also needs X-CSRF-Token".into(),
+            (Cookie::WithoutToken { sent: true }, _) => "does not count: X-CSRF-Token is not of this session".into(),
+            (Cookie::Ended, _) => "no session, or one that has ended".into(),
+            (Cookie::Counts, _) => format!("a session of {}", self.owner()),
+            (Cookie::NotAsked | Cookie::None, _) => "not looked at".into(),
+        }));
+        if let Some((decided, _)) = &self.decided {
+            for seen in all.iter_mut().filter(|seen| seen.place == *decided) {
+                seen.decided = true;
+            }
+        }
+        all.extend(ignored(headers, "the API does not read it"));
+        all
+    }
+
+    fn place(&self, place: Place, secret: &Secret<'_>, shown: &Shown<'_>) -> Seen {
+        let told: Vec<String> = self.steps.iter().filter(|step| step.place == place).map(Step::words).collect();
+        let candidate = shown.candidates().any(|candidate| candidate.place == place);
+        let outcome = match told.is_empty() {
+            _ if secret.blank() => "blank: it counts as absent".to_owned(),
+            false => told.join("; "),
+            true if !candidate && is_job_token(secret) => "a job token: it counts as absent".to_owned(),
+            true if !candidate => "not looked at: another place comes first".to_owned(),
+            true => "not looked at".to_owned(),
+        };
+        masked(name(place), secret, outcome)
+    }
+
+    fn owner(&self) -> String {
+        self.record().map_or_else(String::new, owner)
+    }
+}
+
+impl Step {
+    fn words(&self) -> String {
+        let kind = match self.kind {
+            Kind::OauthAccessToken => "OAuth access token",
+            Kind::PersonalAccessToken => "personal access token",
+        };
+        match &self.found {
+            Found::Counts(record) => format!("{} of {}", what(&record.credential), owner(record)),
+            Found::OfOtherKind(_) | Found::Nobodys if self.kind == Kind::OauthAccessToken => format!("no {kind}"),
+            Found::OfOtherKind(record) => {
+                format!("no {kind}, but an {} of {}", what(&record.credential), owner(record))
+            }
+            Found::Nobodys => format!("no {kind} that anybody was given"),
+            Found::Unusable => format!("cannot be a {kind}"),
+        }
+    }
+}
+
+/// Everything in the head, when nobody looks at it.
+pub(super) fn untried(shown: &Shown<'_>, headers: &HeaderMap, why: &str) -> Vec<Seen> {
+    let mut all: Vec<Seen> =
+        shown.places().map(|(place, secret)| masked(name(place), secret, why.to_owned())).collect();
+    all.extend(session(headers, |_| why.to_owned()));
+    all.extend(ignored(headers, why));
+    all
+}
+
+pub(super) fn owner(record: &Record) -> String {
+    match &record.owner {
+        Some(owner) => printable(&owner.username),
+        None => "an application, which speaks for nobody".to_owned(),
+    }
+}
+
+fn what(credential: &Credential) -> &'static str {
+    match credential {
+        Credential::PersonalAccessToken(_) => "a personal access token",
+        Credential::OauthAccessToken(_) => "an OAuth access token",
+        Credential::Session(_) => "a session",
+    }
+}
+
+fn session(headers: &HeaderMap, outcome: impl FnOnce(bool) -> String) -> Option<Seen> {
+    let count = cookies(headers);
+    let value = session_cookie(headers);
+    let length = value.as_ref().map(|value| value.len());
+    (count > 0).then(|| Seen { place: SESSION, prefix: None, length, outcome: outcome(count > 1), decided: false })
+}
+
+fn cookies(headers: &HeaderMap) -> usize {
+    let lines =
+        headers.get_all(header::COOKIE).iter().map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned());
+    let named = |line: String| {
+        line.split(';').filter(|pair| pair.split_once('=').is_some_and(|(k, _)| k.trim() == SESSION_COOKIE)).count()
+    };
+    lines.map(named).sum()
+}
+
+/// What the API does not read, though people send it.
+fn ignored(headers: &HeaderMap, why: &str) -> Vec<Seen> {
+    let mut all = Vec::new();
+    if let Some((place, length)) = scheme(headers) {
+        all.push(Seen { place, prefix: None, length: Some(length), outcome: why.to_owned(), decided: false });
+    }
+    for (header, place) in [("job-token", "JOB-TOKEN"), ("deploy-token", "Deploy-Token")] {
+        if let Some(value) = headers.get(header) {
+            let prefix = prefix(value.as_bytes());
+            let outcome = "this server has no such tokens".to_owned();
+            all.push(Seen { place, prefix, length: Some(value.len()), outcome, decided: false });
+        }
+    }
+    all
+}
+
+/// Another scheme than bearer, and how much follows it.
+fn scheme(headers: &HeaderMap) -> Option<(&'static str, usize)> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let word = value.split(|b| *b == b' ').next().unwrap_or_default();
+    let place = match word {
+        _ if word.eq_ignore_ascii_case(b"bearer") => return None,
+        _ if word.eq_ignore_ascii_case(b"basic") => "Authorization: Basic",
+        _ => "Authorization",
+    };
+    Some((place, value.len() - word.len()))
+}
+
+fn masked(place: &'static str, secret: &Secret<'_>, outcome: String) -> Seen {
+    match secret {
+        Secret::Value(value) => {
+            Seen { place, prefix: prefix(value), length: Some(value.len()), outcome, decided: false }
+        }
+        Secret::Unusable => Seen { place, prefix: None, length: None, outcome, decided: false },
+    }
+}
+
+fn prefix(value: &[u8]) -> Option<&'static str> {
+    PREFIXES.into_iter().find(|prefix| value.starts_with(prefix.as_bytes()))
+}
+
+fn is_job_token(secret: &Secret<'_>) -> bool {
+    matches!(secret, Secret::Value(value) if value.starts_with(JOB_TOKEN.prefix.as_bytes()))
+}
+
+fn name(place: Place) -> &'static str {
+    match place {
+        Place::AccessTokenParameter => "access_token parameter",
+        Place::AuthorizationHeader => "Authorization: Bearer",
+        Place::BearerTokenParameter => "bearer_token parameter",
+        Place::PrivateTokenParameter => "private_token parameter",
+        Place::PrivateTokenHeader => "PRIVATE-TOKEN",
+    }
+}
+
+const SESSION: &str = "session cookie";
+
+/// Ours, and those of tokens that people mistake for ours.
+const PREFIXES: [&str; 10] = [
+    PERSONAL_ACCESS_TOKEN.prefix,
+    APPLICATION_SECRET.prefix,
+    JOB_TOKEN.prefix,
+    "gldt-",
+    "glrt-",
+    "glptt-",
+    "glft-",
+    "glimt-",
+    "glagent-",
+    "glsoat-",
+];
