@@ -120,7 +120,7 @@ class Proxy:
         self.config.write_text(text)
 
     def __enter__(self):
-        with open(self.folder / "log", "wb") as log:
+        with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
                 self.command(), cwd=self.folder, env=self.env(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
