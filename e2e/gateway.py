@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -104,6 +105,17 @@ class Gatehouse(Server):
         settings = "--config", "examples/tollhouse.toml"
         super().__init__(cwd, "serve", "--demo-data", "--database", f"sqlite:{database}", *settings, env=env)
         self.port = port
+
+
+def steady_port():
+    """A free port that no connection is given meanwhile, so that it is free again whenever a proxy starts anew."""
+    while True:
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port := random.randrange(20000, 32000)))
+                return port
+            except OSError:
+                continue
 
 
 class Proxy:

@@ -7,8 +7,8 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, urlsplit
 
-from gateway import EXAMPLES, Gate, Gatehouse
-from house import Browser, check, expect, folder, free_port, kept_demo
+from gateway import EXAMPLES, Gate, Gatehouse, steady_port
+from house import Browser, check, expect, folder, kept_demo
 from probes import PROBES
 from targets import generate, reads_as_guarded
 from wire import Api, Relay
@@ -24,7 +24,7 @@ def hold(kind, mutants):
     with folder() as cwd, folder() as place, Api() as api:
         place.chmod(0o711)
         database, facts = kept_demo(cwd)
-        port = free_port()
+        port = steady_port()
         site = f"127.0.0.1:{port}"
 
         def front(change=lambda text: text):
