@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -106,6 +107,17 @@ class Gatehouse(Server):
         self.port = port
 
 
+def steady_port():
+    """A free port that no connection is given meanwhile, so that it is free again whenever a proxy starts anew."""
+    while True:
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port := random.randrange(20000, 32000)))
+                return port
+            except OSError:
+                continue
+
+
 class Proxy:
     """One of the example files at work, with only its addresses replaced."""
 
@@ -120,7 +132,7 @@ class Proxy:
         self.config.write_text(text)
 
     def __enter__(self):
-        with open(self.folder / "log", "wb") as log:
+        with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
                 self.command(), cwd=self.folder, env=self.env(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
