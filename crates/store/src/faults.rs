@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tollhouse_domain::id::UserId;
 
+use crate::db::Url;
 use crate::error::{Error, Result};
 use crate::tx::Tx;
 
@@ -85,6 +86,26 @@ pub async fn set_public_email(tx: &mut Tx, id: UserId, email: &str) -> Result<()
 /// Families without a generation, which nothing would ever remove.
 pub async fn orphans(at: &mut impl crate::db::Runs) -> Result<i64> {
     on!(at, |c| sqlx::query_scalar(ORPHANS).fetch_one(c))
+}
+
+/// Runs SQL as somebody does who changes a database by hand, past the program.
+pub async fn by_hand(url: &Url, sql: &str) -> Result<()> {
+    use sqlx::{ConnectOptions, Connection};
+    let sql = sqlx::AssertSqlSafe(sql);
+    match url {
+        Url::Sqlite(path) => {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+            let mut connection = options.connect().await?;
+            sqlx::raw_sql(sql).execute(&mut connection).await?;
+            connection.close().await?;
+        }
+        Url::Postgres(options) => {
+            let mut connection = options.connect().await?;
+            sqlx::raw_sql(sql).execute(&mut connection).await?;
+            connection.close().await?;
+        }
+    }
+    Ok(())
 }
 
 const ORPHANS: &str = "
