@@ -26,6 +26,18 @@ pub fn deceives(text: &str) -> bool {
     text.chars().any(|c| c.is_control() || is_bidi(c) || is_invisible(c))
 }
 
+/// What is wrong with a name that somebody gave to something, as on the wire.
+pub fn name_fault(name: &str) -> Option<&'static str> {
+    match name {
+        _ if name.trim().is_empty() => Some("can't be blank"),
+        _ if name.chars().count() > LONGEST_NAME => Some("is too long (maximum is 255 characters)"),
+        _ if deceives(name) => Some("can't hold control characters"),
+        _ => None,
+    }
+}
+
+const LONGEST_NAME: usize = 255;
+
 /// What takes no room, but for the joiners that scripts and pictures need.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{3164}'
@@ -47,5 +59,15 @@ mod tests {
         assert_eq!(printable("a\nb\u{202e}c\u{1b}[31m"), "a\\u{a}b\\u{202e}c\\u{1b}[31m");
         assert_eq!(printable("Ünïcode ok"), "Ünïcode ok");
         assert!(printable(&"é".repeat(300)).len() <= 256);
+    }
+
+    #[test]
+    fn a_name_says_something_and_hides_nothing() {
+        for good in ["Ada", "é", "日本", &"é".repeat(255)] {
+            assert_eq!(name_fault(good), None, "{good}");
+        }
+        for bad in ["", " \t", "a\nb", "a\u{1b}[2J", "a\u{202e}b", "a\u{200b}b", &"é".repeat(256)] {
+            assert!(name_fault(bad).is_some(), "{bad:?}");
+        }
     }
 }

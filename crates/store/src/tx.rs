@@ -38,7 +38,13 @@ impl<T> Change<T> {
         self.value
     }
 
-    /// The work was done already, there was none, or what was written is a counter that speaks for itself (T29).
+    /// The work was done already. Whoever asks again after a lost answer is told so on the same terms as if it had been
+    /// done now (revocation.md W4).
+    pub fn already(value: T) -> Self {
+        Self::nothing(value)
+    }
+
+    /// There was no work, or what was written is a counter that speaks for itself (T29).
     pub fn nothing(value: T) -> Self {
         Self { value, audit: Vec::new() }
     }

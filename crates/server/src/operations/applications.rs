@@ -6,7 +6,7 @@ use tollhouse_domain::id::{ApplicationId, UserId};
 use tollhouse_domain::redirect::RedirectUris;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
-use tollhouse_domain::text::deceives;
+use tollhouse_domain::text::name_fault;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::applications;
 use tollhouse_store::tx::{Change, Tx};
@@ -39,13 +39,7 @@ impl Operation for Create {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
         let mut faults = Vec::new();
-        if self.name.trim().is_empty() {
-            faults.push(("name", "can't be blank"));
-        } else if self.name.chars().count() > LONGEST_NAME {
-            faults.push(("name", "is too long (maximum is 255 characters)"));
-        } else if deceives(&self.name) {
-            faults.push(("name", "can't hold control characters"));
-        }
+        faults.extend(name_fault(&self.name).map(|fault| ("name", fault)));
         let redirect_uris = RedirectUris::parse(&self.redirect_uri);
         if let Err(fault) = &redirect_uris {
             faults.push(("redirect_uri", fault.sentence()));
@@ -136,5 +130,3 @@ impl Operation for AddReadUser {
 fn target(id: ApplicationId) -> Target {
     Target::new("application", id.0)
 }
-
-const LONGEST_NAME: usize = 255;

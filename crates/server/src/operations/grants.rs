@@ -246,6 +246,6 @@ impl Operation for Revoke {
             let audit = Audit::new("token.revoked", Target::new("token_family", self.family.0));
             return Ok(Change::new((), [audit]));
         }
-        Ok(Change::nothing(()))
+        Ok(Change::already(()))
     }
 }

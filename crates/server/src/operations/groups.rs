@@ -4,6 +4,7 @@ use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::namespace::{self, Namespace, NamespaceKind};
+use tollhouse_domain::text::name_fault;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::members::{self, Of};
@@ -34,8 +35,8 @@ impl Operation for Create {
         if parent.as_ref().is_some_and(|parent| parent.kind != NamespaceKind::Group) {
             return Err(Error::NotFound(Thing::Group).into());
         }
-        if self.name.trim().is_empty() {
-            return Err(Error::Invalid(vec![("name", "can't be blank")]).into());
+        if let Some(fault) = name_fault(&self.name) {
+            return Err(Error::Invalid(vec![("name", fault)]).into());
         }
         let reserved = parent.is_none() && namespace::reserved(&self.path);
         if !namespace::valid_path(&self.path) || reserved {
