@@ -1,5 +1,7 @@
 //! `instance`: what the database knows of itself, such as that it holds demo data (T33).
 
+use tollhouse_domain::forget::Forget;
+
 use crate::db::Runs;
 use crate::error::Result;
 use crate::tx::Tx;
@@ -15,6 +17,12 @@ pub async fn set(tx: &mut Tx, key: &str, value: &str) -> Result<()> {
 /// Takes a key that nobody has taken; `true` for the one who did.
 pub async fn claim(tx: &mut Tx, key: &str, value: &str) -> Result<bool> {
     Ok(changed!(tx, sqlx::query(CLAIM).bind(key).bind(value))? == 1)
+}
+
+/// Says that something was changed past the program: whatever anybody remembers may be untrue (revocation.md
+/// section 6).
+pub fn changed_by_hand(tx: &mut Tx) {
+    tx.forget(Forget::All);
 }
 
 statements! {
