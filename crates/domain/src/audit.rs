@@ -26,6 +26,11 @@ impl By {
         Self { actor, subject: None, credential: CredentialName::Password, address }
     }
 
+    /// A user of this machine who runs a command: their number and name, as `id` prints them.
+    pub fn command_line(user: String) -> Self {
+        Self { credential: CredentialName::CommandLine(user), ..Self::system() }
+    }
+
     /// An application at the token endpoint; `None` is nobody in particular.
     pub fn application(id: Option<ApplicationId>, address: Option<IpAddr>) -> Self {
         let credential = id.map_or(CredentialName::Nothing, CredentialName::Application);
@@ -45,9 +50,11 @@ impl By {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialName {
     System,
+    /// Whoever can open the database from a shell of this machine.
+    CommandLine(String),
     Nothing,
     Password,
     Session,
@@ -61,6 +68,7 @@ impl std::fmt::Display for CredentialName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::System => f.write_str("system"),
+            Self::CommandLine(user) => write!(f, "command_line:{user}"),
             Self::Nothing => f.write_str("nothing"),
             Self::Password => f.write_str("password"),
             Self::Session => f.write_str("session"),

@@ -316,9 +316,10 @@ pub(crate) fn one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// Read elsewhere: a secret that is no setting, and where the settings are.
+/// Read elsewhere: secrets that are no settings, and where the settings are.
 const NOT_SETTINGS: &[&str] = &[
     "TOLLHOUSE_ROOT_PASSWORD",
+    "TOLLHOUSE_PASSWORD",
     "TOLLHOUSE_CONFIG",
     #[cfg(feature = "faults")]
     "TOLLHOUSE_MUTANT",

@@ -61,6 +61,12 @@ pub async fn list(at: &mut impl Runs) -> Result<Vec<Application>> {
     rows.into_iter().map(Row::application).collect()
 }
 
+/// The next so many of those that belong to the instance after this number, oldest first.
+pub async fn after(at: &mut impl Runs, id: ApplicationId, limit: i64) -> Result<Vec<Application>> {
+    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(AFTER).bind(id.0).bind(limit).fetch_all(c))?;
+    rows.into_iter().map(Row::application).collect()
+}
+
 /// An application that is about to exist.
 #[derive(Debug)]
 pub struct New<'a> {
@@ -124,6 +130,8 @@ statements! {
     BY_UID = concat!(selected!(), "WHERE uid = $1");
 
     LIST = concat!(selected!(), "WHERE owner_id IS NULL ORDER BY id");
+
+    AFTER = concat!(selected!(), "WHERE owner_id IS NULL AND id > $1 ORDER BY id LIMIT $2");
 
     INSERT = "
     INSERT INTO oauth_applications (uid, secret_digest, name, redirect_uri, scopes, confidential, trusted, owner_id,

@@ -90,15 +90,35 @@ impl Db {
         if Self::is_empty(url).await? {
             return Err(Error::Schema("there is nothing in it; `tollhouse serve` makes what is needed"));
         }
-        let db = Self::connect(url, reserve).await?;
         let known = migrate::SQLITE.migrator().iter().map(|step| step.version).max().unwrap_or_default();
-        match migrate::version(&mut db.read().await?).await? {
+        match Self::version(url).await? {
             None => Err(Error::Schema("it is not a database of Tollhouse")),
             Some(version) if version < known => {
                 Err(Error::Schema("it is of an older version; `tollhouse serve` brings it up to date"))
             }
             Some(version) if version > known => Err(Error::Schema("it is of a newer version than this program")),
-            Some(_) => Ok(db),
+            Some(_) => Self::connect(url, reserve).await,
+        }
+    }
+
+    /// Of the schema, by a connection that sets nothing: what connects to work turns a SQLite file of any program into one
+    /// with a write-ahead log.
+    async fn version(url: &Url) -> Result<Option<i64>> {
+        use sqlx::{ConnectOptions, Connection};
+        match url {
+            Url::Sqlite(path) => {
+                let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5));
+                let mut connection = options.connect().await?;
+                let found = migrate::version(Conn::Sqlite(&mut connection)).await;
+                connection.close().await?;
+                found
+            }
+            Url::Postgres(options) => {
+                let mut connection = options.connect().await?;
+                let found = migrate::version(Conn::Postgres(&mut connection)).await;
+                connection.close().await?;
+                found
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tollhouse_domain::faults::Mutants;
 use tollhouse_domain::id::UserId;
 
+use crate::db::Url;
 use crate::error::{Error, Result};
 use crate::tx::Tx;
 
@@ -116,6 +117,26 @@ const SQLITE_TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table'
 const SQLITE_COLUMNS: &str = "SELECT name FROM pragma_table_info($1) ORDER BY cid";
 const POSTGRES_TABLES: &str =
     "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1";
+
+/// Runs SQL as somebody does who changes a database by hand, past the program.
+pub async fn by_hand(url: &Url, sql: &str) -> Result<()> {
+    use sqlx::{ConnectOptions, Connection};
+    let sql = sqlx::AssertSqlSafe(sql);
+    match url {
+        Url::Sqlite(path) => {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+            let mut connection = options.connect().await?;
+            sqlx::raw_sql(sql).execute(&mut connection).await?;
+            connection.close().await?;
+        }
+        Url::Postgres(options) => {
+            let mut connection = options.connect().await?;
+            sqlx::raw_sql(sql).execute(&mut connection).await?;
+            connection.close().await?;
+        }
+    }
+    Ok(())
+}
 
 const ORPHANS: &str = "
     SELECT count(*) FROM token_families f

@@ -6,7 +6,7 @@ use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
 use tollhouse_domain::time::{Date, Timestamp};
 
 use crate::db::Runs;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tx::Tx;
 
 /// The groups that user `$1` is in, on day `$3`, with the level there: by membership of the group or of one above
@@ -69,6 +69,28 @@ pub async fn remove(tx: &mut Tx, of: Of, user: UserId) -> Result<bool> {
     Ok(changed!(tx, sqlx::query(REMOVE).bind(kind).bind(id).bind(user.0))? == 1)
 }
 
+/// A membership as it was given, whether it still counts or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    pub level: AccessLevel,
+    /// The first day on which it counts no longer.
+    pub expires_on: Option<Date>,
+    pub created_at: Timestamp,
+}
+
+pub async fn find(at: &mut impl Runs, of: Of, user: UserId) -> Result<Option<Member>> {
+    let (kind, id) = of.source();
+    let row: Option<(i64, Option<i64>, i64)> =
+        on!(at, |c| sqlx::query_as(FIND).bind(kind).bind(id).bind(user.0).fetch_optional(c))?;
+    let Some((level, expires_on, created_at)) = row else { return Ok(None) };
+    let level = AccessLevel::from_number(level);
+    Ok(Some(Member {
+        level: level.ok_or_else(|| Error::Damaged(format!("{kind} {id}: level of user {user}")))?,
+        expires_on: expires_on.map(|day| Date(day as i32)),
+        created_at: Timestamp(created_at),
+    }))
+}
+
 /// The highest level in a group, by membership of it or of one above.
 pub async fn level_in_group(
     at: &mut impl Runs,
@@ -110,6 +132,10 @@ statements! {
 
     HIGHEST = "
     SELECT max(access_level) FROM members WHERE user_id = $1 AND (expires_on IS NULL OR expires_on > $2)";
+
+    FIND = "
+    SELECT access_level, expires_on, created_at FROM members
+     WHERE source_kind = $1 AND source_id = $2 AND user_id = $3";
 
     INSERT = "
     INSERT INTO members (source_kind, source_id, user_id, access_level, expires_on, created_by_id, created_at)

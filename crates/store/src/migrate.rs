@@ -3,7 +3,7 @@
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use crate::db::Runs;
+use crate::db::Conn;
 use crate::error::{Error, Result};
 
 /// How one engine spells what the other spells differently.
@@ -49,17 +49,22 @@ impl Dialect {
 }
 
 /// The last step that was taken; `None`: none ever was.
-pub(crate) async fn version(at: &mut impl Runs) -> Result<Option<i64>> {
-    let found: Result<Option<i64>> = on!(at, |c| sqlx::query_scalar(VERSION).fetch_one(c));
-    match found {
+pub(crate) async fn version(at: Conn<'_>) -> Result<Option<i64>> {
+    let found = match at {
+        Conn::Sqlite(c) => sqlx::query_scalar(VERSION).fetch_one(c).await,
+        Conn::Postgres(c) => sqlx::query_scalar(VERSION).fetch_one(c).await,
+    };
+    match found.map_err(Error::from) {
         // There is no such table.
         Err(Error::Broken(_)) => Ok(None),
         found => found,
     }
 }
 
-/// The table is the migrator's own.
-const VERSION: &str = "SELECT max(version) FROM _sqlx_migrations";
+/// The table is the migrator's own, and other programs have one too.
+const VERSION: &str = "
+    SELECT max(version) FROM _sqlx_migrations
+     WHERE EXISTS (SELECT 1 FROM _sqlx_migrations WHERE version = 1 AND description = 'the road')";
 
 const STEPS: &[(&str, &str)] = &[
     ("the road", include_str!("../migrations/0001_the_road.sql")),

@@ -173,6 +173,12 @@ pub async fn list_groups(
     Ok((rows.into_iter().map(Row::namespace).collect::<Result<_>>()?, total))
 }
 
+/// The next so many groups after this number, oldest first, whoever may see them.
+pub async fn groups_after(at: &mut impl Runs, id: NamespaceId, limit: i64) -> Result<Vec<Namespace>> {
+    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(GROUPS_AFTER).bind(id.0).bind(limit).fetch_all(c))?;
+    rows.into_iter().map(Row::namespace).collect()
+}
+
 /// A namespace that is about to exist.
 #[derive(Debug)]
 pub struct New<'a> {
@@ -284,6 +290,10 @@ statements! {
     GROUPS_BY_PATH_DESCENDING = page!("lower(n.path) DESC, n.id DESC");
     GROUPS_BY_ID = page!("n.id");
     GROUPS_BY_ID_DESCENDING = page!("n.id DESC");
+
+    GROUPS_AFTER = concat!(
+        "SELECT ", columns!(), " FROM namespaces n WHERE n.kind = 'group' AND n.id > $1 ORDER BY n.id LIMIT $2"
+    );
 
     INSERT = "
     INSERT INTO namespaces (kind, parent_id, owner_id, name, lower_name, path, full_path, full_name, description, visibility,

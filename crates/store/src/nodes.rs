@@ -84,11 +84,6 @@ pub fn announce(tx: &mut Tx) {
     tx.forget(Forget::Nothing);
 }
 
-/// Everything that any node remembers is out of date.
-pub fn refresh(tx: &mut Tx) {
-    tx.forget(Forget::All);
-}
-
 pub(crate) fn node_id(bytes: &[u8]) -> Result<NodeId> {
     bytes.try_into().map(NodeId).map_err(|_| Error::Damaged("id of a node".into()))
 }

@@ -64,6 +64,21 @@ pub async fn by_digest(at: &mut impl Runs, digest: Digest) -> Result<Option<Foun
     Ok(row.map(Row::found))
 }
 
+/// The next so many tokens after this number, oldest first: of one user, if one is named, and those that are active at
+/// an instant, if one is given.
+pub async fn after(
+    at: &mut impl Runs,
+    id: PersonalAccessTokenId,
+    user: Option<UserId>,
+    active: Option<Timestamp>,
+    limit: i64,
+) -> Result<Vec<PersonalAccessToken>> {
+    let today = active.map(|now| i64::from(now.date().0));
+    let user = user.map(|user| user.0);
+    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(AFTER).bind(id.0).bind(user).bind(today).bind(limit).fetch_all(c))?;
+    Ok(rows.into_iter().map(|row| row.found().token).collect())
+}
+
 /// A token that is about to exist.
 #[derive(Debug)]
 pub struct New<'a> {
@@ -120,6 +135,14 @@ statements! {
     FIND = concat!(selected!(), "WHERE t.id = $1");
 
     BY_DIGEST = concat!(selected!(), "WHERE t.digest = $1");
+
+    AFTER = concat!(
+        selected!(),
+        "WHERE t.id > $1 AND (CAST($2 AS BIGINT) IS NULL OR t.user_id = $2)
+           AND (CAST($3 AS BIGINT) IS NULL
+                OR (f.ended_at IS NULL AND f.head_id = t.id AND (t.expires_on IS NULL OR t.expires_on > $3)))
+         ORDER BY t.id LIMIT $4"
+    );
 
     INSERT = "
     INSERT INTO personal_access_tokens (family_id, previous_id, digest, user_id, name, description, scopes, impersonation,

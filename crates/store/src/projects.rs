@@ -166,6 +166,17 @@ pub async fn list(
     Ok((rows.into_iter().map(Row::seen).collect::<Result<_>>()?, total))
 }
 
+/// The next so many projects after this number, oldest first, whoever may see them.
+pub async fn after(at: &mut impl Runs, id: ProjectId, viewer: Viewer, limit: i64, now: Timestamp) -> Result<Vec<Seen>> {
+    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(AFTER)
+        .bind(viewer.user_id().map(|id| id.0))
+        .bind(id.0)
+        .bind(i64::from(now.date().0))
+        .bind(limit)
+        .fetch_all(c))?;
+    rows.into_iter().map(Row::seen).collect()
+}
+
 /// A project that is about to exist.
 #[derive(Debug)]
 pub struct New<'a> {
@@ -269,6 +280,8 @@ statements! {
     IN_NAMESPACE = concat!(
         selected!(), " WHERE p.namespace_id = $4 AND ", may_see!(), " ORDER BY p.created_at DESC, p.id DESC LIMIT 100"
     );
+
+    AFTER = concat!(selected!(), " WHERE p.id > $2 ORDER BY p.id LIMIT $4");
 
     COUNT = concat!("SELECT count(*) FROM (", filtered!(), " LIMIT 10001) AS counted");
 

@@ -184,6 +184,11 @@ pub async fn first_use(tx: &mut Tx, id: FamilyId, head: GenerationId, now: Times
     Ok(changed!(tx, sqlx::query(FIRST_USE).bind(id.0).bind(head.0).bind(now.0))? == 1)
 }
 
+/// Takes the row, so that the family stays as it is until the commit.
+pub async fn hold(tx: &mut Tx, id: FamilyId) -> Result<()> {
+    changed!(tx, sqlx::query(HOLD).bind(id.0)).map(drop)
+}
+
 /// Ends a family with everything in it. `false`: it had ended already.
 pub async fn end(tx: &mut Tx, id: FamilyId, why: EndReason, now: Timestamp) -> Result<bool> {
     let won = changed!(tx, sqlx::query(END).bind(id.0).bind(now.0).bind(why.as_str()))? == 1;
@@ -264,6 +269,8 @@ statements! {
     FIRST_USE = "
     UPDATE token_families SET head_used_at = $3
      WHERE id = $1 AND head_id = $2 AND head_used_at IS NULL AND ended_at IS NULL";
+
+    HOLD = "UPDATE token_families SET head_id = head_id WHERE id = $1";
 
     END = "UPDATE token_families SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL";
 

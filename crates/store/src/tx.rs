@@ -95,7 +95,8 @@ impl Tx {
         }
     }
 
-    /// One entry in place of one for each thing, for a transaction that changes a great many.
+    /// One entry in place of one for each thing: for a transaction that changes a great many, or for changes that were
+    /// made by hand.
     pub fn forget_all(&mut self) {
         self.forget = vec![Forget::All];
     }

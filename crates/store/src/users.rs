@@ -162,6 +162,12 @@ pub struct Filter {
     pub humans: bool,
 }
 
+/// The next so many users after this number, oldest first.
+pub async fn after(at: &mut impl Runs, id: UserId, limit: i64) -> Result<Vec<User>> {
+    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(AFTER).bind(id.0).bind(limit).fetch_all(c))?;
+    rows.into_iter().map(Row::user).collect()
+}
+
 /// A page of users and, up to 10,001, how many there are.
 pub async fn list(
     at: &mut impl Runs,
@@ -220,8 +226,9 @@ pub struct New {
     pub password_digest: Option<String>,
 }
 
+/// [`Error::Taken`] if somebody has that name or address; the transaction goes on, so that one can look which.
 pub async fn insert(tx: &mut Tx, new: &New, now: Timestamp) -> Result<UserId> {
-    let id: i64 = on!(tx, |c| sqlx::query_scalar(INSERT)
+    let id: Option<i64> = on!(tx, |c| sqlx::query_scalar(INSERT)
         .bind(&new.username)
         .bind(new.username.to_ascii_lowercase())
         .bind(&new.name)
@@ -237,8 +244,8 @@ pub async fn insert(tx: &mut Tx, new: &New, now: Timestamp) -> Result<UserId> {
         .bind(new.created_by.map(|id| id.0))
         .bind(&new.password_digest)
         .bind(new.name.to_lowercase())
-        .fetch_one(c))?;
-    Ok(UserId(id))
+        .fetch_optional(c))?;
+    id.map(UserId).ok_or(Error::Taken)
 }
 
 pub async fn set_namespace(tx: &mut Tx, id: UserId, namespace: NamespaceId) -> Result<()> {
@@ -344,7 +351,8 @@ pub async fn verified(tx: &mut Tx, id: UserId, (digest, state): (&str, AccountSt
     Ok(won)
 }
 
-/// The password was right, but the account may not come in.
+/// What was counted and locked counts no longer: the password was right though the account may not come in, or somebody
+/// who may has lifted it.
 pub async fn clear_attempts(tx: &mut Tx, id: UserId) -> Result<()> {
     changed!(tx, sqlx::query(CLEAR_ATTEMPTS).bind(id.0))?;
     tx.forget(Forget::Owner(id));
@@ -393,6 +401,10 @@ statements! {
 
     LIST = concat!("SELECT ", columns!(), filtered!(), " ORDER BY u.id DESC LIMIT $9 OFFSET $10");
 
+    AFTER = concat!(
+        "SELECT ", columns!(), " FROM users u WHERE u.id > $1 AND u.kind <> 'internal' ORDER BY u.id LIMIT $2"
+    );
+
     ANY_ADMINISTRATOR = "SELECT EXISTS (SELECT 1 FROM users WHERE administrator AND kind = 'human')";
 
     INSERT = "
@@ -400,6 +412,7 @@ statements! {
                        private_profile, can_create_group, projects_limit, created_at, updated_at, confirmed_at,
                        created_by_id, password_digest)
     VALUES ($1, $2, $3, $15, $4, $5, $4, $6, $7, $8, $9, FALSE, TRUE, $10, $11, $11, $12, $13, $14)
+        ON CONFLICT DO NOTHING
     RETURNING id";
 
     SET_NAMESPACE = "UPDATE users SET namespace_id = $2 WHERE id = $1";

@@ -2,11 +2,8 @@
 
 use axum::response::Response;
 use tollhouse_domain::access::{Viewer, Visibility};
-use tollhouse_domain::id::NamespaceId;
 use tollhouse_domain::identity::Identity;
-use tollhouse_domain::namespace::Namespace;
-use tollhouse_store::db::Reader;
-use tollhouse_store::namespaces::{self, GroupOrder, Routed};
+use tollhouse_store::namespaces::{self, GroupOrder};
 use tollhouse_store::projects;
 
 use crate::api::entities::{group, project};
@@ -14,6 +11,7 @@ use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
 use crate::error::{Error, Thing};
 use crate::json::Json;
+use crate::operations::named;
 use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
 
 one_of!(Order { "name" => Self(GroupOrder::Name), "path" => Self(GroupOrder::Path), "id" => Self(GroupOrder::Id) });
@@ -70,7 +68,7 @@ pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Js
     let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
     let now = app.now();
     let mut reader = app.db.read().await?;
-    let group = find(&mut reader, &params.id, viewer, now).await?.ok_or(Error::NotFound(Thing::Group))?;
+    let group = named::group(&mut reader, &params.id, viewer, now).await?.ok_or(Error::NotFound(Thing::Group))?;
     let mut object = group::detailed(&app.urls, &group);
     if params.with_projects {
         let inside = projects::in_namespace(&mut reader, group.id, viewer, now).await?;
@@ -81,23 +79,4 @@ pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Js
         object = object.array("projects", rows).array("shared_projects", []);
     }
     Ok(Json::ok(object))
-}
-
-/// By number first, if it is one, else by full path.
-async fn find(
-    reader: &mut Reader,
-    id: &str,
-    viewer: Viewer,
-    now: tollhouse_domain::time::Timestamp,
-) -> Result<Option<Namespace>, Error> {
-    if id.bytes().all(|b| b.is_ascii_digit())
-        && let Ok(number) = id.parse()
-        && let Some(group) = namespaces::visible_group(reader, NamespaceId(number), viewer, now).await?
-    {
-        return Ok(Some(group));
-    }
-    match namespaces::route(reader, id).await? {
-        Some(Routed::Namespace(id)) => Ok(namespaces::visible_group(reader, id, viewer, now).await?),
-        _ => Ok(None),
-    }
 }

@@ -6,11 +6,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
 use tollhouse_domain::access::{Viewer, Visibility};
-use tollhouse_domain::id::{NamespaceId, ProjectId};
+use tollhouse_domain::id::NamespaceId;
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::user::User;
 use tollhouse_store::db::Reader;
-use tollhouse_store::namespaces::{self, Routed};
 use tollhouse_store::projects::{self, ProjectOrder, Seen};
 use tollhouse_store::users;
 
@@ -19,6 +18,7 @@ use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
 use crate::error::{Error, Thing};
 use crate::json::Json;
+use crate::operations::named;
 use crate::operations::projects::Create as CreateProject;
 use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
 
@@ -93,7 +93,7 @@ params! {
 pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Json, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
     let mut reader = app.db.read().await?;
-    let seen = match find(&mut reader, &params.id).await? {
+    let seen = match named::project(&mut reader, &params.id).await? {
         Some(id) => projects::visible(&mut reader, id, viewer, app.now()).await?,
         None => None,
     };
@@ -144,22 +144,8 @@ pub async fn create(app: App, caller: Identity, params: Create) -> Result<Json, 
     Ok(Json::ok(made).with_status(StatusCode::CREATED))
 }
 
-/// A number is an id; a path has a slash; anything else is looked up nowhere (rest-api.md 1.1).
-async fn find(reader: &mut Reader, id: &str) -> Result<Option<ProjectId>, Error> {
-    if id.bytes().all(|b| b.is_ascii_digit()) {
-        return Ok(id.parse().ok().map(ProjectId));
-    }
-    if !id.contains('/') {
-        return Ok(None);
-    }
-    match namespaces::route(reader, id).await? {
-        Some(Routed::Project(id)) => Ok(Some(id)),
-        _ => Ok(None),
-    }
-}
-
 /// The owners of those that stand in personal namespaces.
-async fn owners(reader: &mut Reader, rows: &[Seen]) -> Result<HashMap<NamespaceId, User>, Error> {
+pub(crate) async fn owners(reader: &mut Reader, rows: &[Seen]) -> Result<HashMap<NamespaceId, User>, Error> {
     let mut personal: Vec<NamespaceId> =
         rows.iter().filter(|seen| seen.project.namespace.owner_id.is_some()).map(|s| s.project.namespace.id).collect();
     personal.sort_unstable();

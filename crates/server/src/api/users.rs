@@ -7,6 +7,7 @@ use tollhouse_domain::access::Viewer;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::user::User;
+use tollhouse_store::db::Reader;
 use tollhouse_store::{members, users};
 
 use crate::api::entities::user;
@@ -48,17 +49,8 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
     let (limit, offset) = pages::bounds(page, per_page);
     let mut reader = app.db.read().await?;
     let (rows, total) = users::list(&mut reader, &filter, viewer, limit, offset).await?;
-    let mut creators: HashMap<UserId, User> = HashMap::new();
     let administrator = matches!(viewer, Viewer::Administrator { .. });
-    if administrator {
-        for id in rows.iter().filter_map(|row| row.created_by_id) {
-            if !creators.contains_key(&id)
-                && let Some(creator) = users::find(&mut reader, id).await?
-            {
-                creators.insert(id, creator);
-            }
-        }
-    }
+    let creators = if administrator { creators(&mut reader, &rows).await? } else { HashMap::new() };
     drop(reader);
     let rows = rows.iter().map(|row| match administrator {
         true => {
@@ -90,4 +82,17 @@ pub async fn show(app: App, caller: Option<Identity>, Show { id }: Show) -> Resu
     };
     let highest = members::highest(&mut reader, found.id, now).await?;
     Ok(Json::ok(user::single_for_administrator(&app.urls, &found, creator.as_ref(), highest, now)))
+}
+
+/// Who made them, as far as that is known.
+pub(crate) async fn creators(reader: &mut Reader, rows: &[User]) -> Result<HashMap<UserId, User>, Error> {
+    let mut creators = HashMap::new();
+    for id in rows.iter().filter_map(|row| row.created_by_id) {
+        if !creators.contains_key(&id)
+            && let Some(creator) = users::find(reader, id).await?
+        {
+            creators.insert(id, creator);
+        }
+    }
+    Ok(creators)
 }

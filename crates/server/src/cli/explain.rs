@@ -2,28 +2,22 @@
 
 use std::io::{ErrorKind, IsTerminal, Read, Write};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use axum::body::Body;
 use axum::http::Request;
-use tollhouse_domain::time::Clock;
-use tollhouse_store::db::{Db, Url};
 
-use super::{Failure, curl, head, serve, shell};
-use crate::app::App;
-use crate::config::Settings;
+use super::{Failure, curl, head, open, shell};
 use crate::explain::explain;
-use crate::urls::Urls;
 
 pub(super) async fn run(flags: super::Explain) -> Result<(), Failure> {
-    super::warn_of_password(flags.database.as_deref());
     let request = asked(&flags.curl).map_err(Failure::Unusable)?;
-    let (app, url) = open(&flags).await?;
+    let app = open::app(&flags.at).await?;
     if !flags.curl.is_empty() && !app.demo {
         eprintln!("tollhouse: warning: others can read a command line; paste the request on stdin instead");
     }
     let told = explain(&app, request.map(Body::from)).await;
     app.db.close().await;
-    let told = told.map_err(|_| anyhow!("{url}: the database does not answer"))?;
+    let told = told.map_err(|_| anyhow!("the database does not answer"))?;
     let text = match flags.json {
         true => serde_json::to_string(&told)? + "\n",
         false => told.to_string(),
@@ -63,21 +57,6 @@ fn asked(words: &[String]) -> Result<Request<Vec<u8>>, String> {
     }
     let line = std::str::from_utf8(start).map_err(|_| "the line is not UTF-8")?;
     curl::request(&shell::words(line)?)
-}
-
-async fn open(flags: &super::Explain) -> Result<(App, Url), Failure> {
-    let given: Vec<(&str, String)> = flags.database.iter().map(|url| ("database", url.clone())).collect();
-    let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    let settings = Settings::load(flags.config.as_deref(), environment, &given)?;
-    let url: Url = settings.database.parse().map_err(|text| Failure::Unusable(format!("database: {text}")))?;
-    if let Url::Sqlite(path) = &url {
-        serve::refuse_readable(path)?;
-    }
-    // It listens nowhere, so http is nobody's risk.
-    let urls = Urls::new(&settings.external_url, &settings.external_hosts, settings.listen, true)?;
-    let db = Db::join(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
-    let app = App::for_command(db, settings, urls, Clock::system()).await.with_context(|| format!("{url}"))?;
-    Ok((app, url))
 }
 
 const LARGEST: usize = 64 * 1024;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // this is where words go to a terminal
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,10 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, LogFormat, Settings, Unusable};
 
+mod admin;
 mod curl;
 mod demo;
 mod explain;
 mod head;
+mod open;
+mod secret;
 pub mod seed;
 mod serve;
 mod shell;
@@ -37,6 +40,8 @@ enum What {
     Explain(Explain),
     /// Show the settings
     Config(Config),
+    #[command(flatten)]
+    Admin(admin::Command),
 }
 
 #[derive(Args)]
@@ -82,12 +87,8 @@ struct Demo {
 
 #[derive(Args)]
 struct Explain {
-    /// Settings file [default: tollhouse.toml, if there is one]
-    #[arg(long, value_name = "FILE", env = "TOLLHOUSE_CONFIG")]
-    config: Option<PathBuf>,
-    /// sqlite:PATH or postgres://USER@HOST/NAME
-    #[arg(long, value_name = "URL")]
-    database: Option<String>,
+    #[command(flatten)]
+    at: open::At,
     /// Print one object of JSON
     #[arg(long)]
     json: bool,
@@ -133,18 +134,25 @@ pub fn main() -> ExitCode {
             Ok(())
         }
         What::Config(_) => Ok(()),
+        What::Admin(command) => runtime().and_then(|runtime| runtime.block_on(admin::run(command))),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Unusable(text)) => {
-            eprintln!("tollhouse: {text}");
+            complain(&text);
             ExitCode::from(2)
         }
         Err(Failure::Broken(error)) => {
-            eprintln!("tollhouse: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// One line, whatever is in it: an error may repeat what somebody sent.
+fn complain(text: &str) {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let _ = writeln!(std::io::stderr(), "tollhouse: {line}");
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

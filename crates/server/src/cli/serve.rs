@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tollhouse_domain::time::Clock;
 use tollhouse_store::db::{Db, Url};
 use tollhouse_store::keys;
 
-use super::Failure;
+use super::{Failure, open};
 use crate::app::{App, Unready};
 use crate::config::{AtRest, Settings};
 use crate::keys::Seal;
@@ -28,13 +28,12 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     given.extend(flags.listen.map(|listen| ("listen", listen.to_string())));
     given.extend(flags.database.map(|url| ("database", url)));
     given.extend(flags.external_url.map(|url| ("external_url", url)));
-    let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    let mut settings = Settings::load(flags.config.as_deref(), environment, &given)?;
+    let mut settings = open::settings(flags.config.as_deref(), &given)?;
     settings.demo_data |= flags.demo_data;
     super::log(&settings)?;
     fit_connections(&mut settings);
 
-    let url: Url = settings.database.parse().map_err(|text| Failure::Unusable(format!("database: {text}")))?;
+    let url = open::url(&settings)?;
     // Told before anything is made.
     Urls::new(&settings.external_url, &settings.external_hosts, settings.listen, settings.insecure_http)?;
     if settings.rotation.settle.0 < Duration::from_secs(120) {
@@ -44,7 +43,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
         if path.starts_with(&settings.data_dir) {
             private_folder(&settings.data_dir)?;
         }
-        refuse_readable(path)?;
+        open::refuse_readable(path)?;
     }
     let beside = match &url {
         Url::Sqlite(path) => Some(path.as_path()),
@@ -145,16 +144,5 @@ fn private_folder(folder: &Path) -> Result<(), Failure> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.with_context(|| format!("{}", folder.display()))?;
     }
-    refuse_readable(folder)
-}
-
-pub(super) fn refuse_readable(path: &Path) -> Result<(), Failure> {
-    match std::fs::metadata(path) {
-        Ok(known) if known.permissions().mode() & 0o077 != 0 => {
-            let mode = if known.is_dir() { "700" } else { "600" };
-            let path = path.display();
-            Err(Failure::Unusable(format!("{path} is open to other users of this machine: chmod {mode} {path}")))
-        }
-        _ => Ok(()),
-    }
+    open::refuse_readable(folder)
 }

@@ -2,10 +2,12 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
+use tollhouse_domain::application::Application;
 use tollhouse_domain::claims::seconds;
 use tollhouse_domain::grant::OauthAccessToken;
 use tollhouse_domain::lookup::Lookup;
 use tollhouse_domain::secret::Digest;
+use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
 use tollhouse_store::{applications, oauth_access_tokens, users};
 
@@ -26,16 +28,19 @@ pub async fn show(app: App, call: Call) -> Result<Response, Error> {
         Some(id) => applications::find(&mut app.db.read().await?, id).await?,
         None => None,
     };
-    let left = token.expires_in(app.now());
-    let object = Object::default()
+    Ok(answer(StatusCode::OK, object(&token, application.as_ref(), app.now())))
+}
+
+pub(crate) fn object(token: &OauthAccessToken, application: Option<&Application>, now: Timestamp) -> Object {
+    let left = token.expires_in(now);
+    Object::default()
         .field("resource_owner_id", token.user)
         .field("scope", &token.scopes)
         .field("expires_in", left)
-        .object("application", Object::default().field("uid", application.map(|application| application.uid)))
+        .object("application", Object::default().field("uid", application.map(|application| &application.uid)))
         .field("created_at", seconds(token.created_at))
         .field("scopes", &token.scopes)
-        .field("expires_in_seconds", left);
-    Ok(answer(StatusCode::OK, object))
+        .field("expires_in_seconds", left)
 }
 
 /// An OAuth token that somebody showed or asked about.

@@ -14,6 +14,8 @@ pub mod applications;
 pub mod grants;
 pub mod groups;
 pub mod members;
+pub mod named;
+pub mod nodes;
 pub mod projects;
 pub mod refresh;
 pub mod rotate;

@@ -1,15 +1,17 @@
-//! A personal access token rotates itself: it shows its secret and is given a successor.
+//! A personal access token is given a successor: by itself, who shows its secret, or by somebody else, who names it.
 
+use tollhouse_domain::audit::Audit;
 use tollhouse_domain::denial::Denial;
-use tollhouse_domain::id::GenerationId;
+use tollhouse_domain::id::{FamilyId, GenerationId, PersonalAccessTokenId};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::token::{self, PERSONAL_ACCESS_TOKEN, PersonalAccessToken};
-use tollhouse_store::personal_access_tokens;
-use tollhouse_store::token_families::Kind;
+use tollhouse_store::error::Error as StoreError;
+use tollhouse_store::token_families::{EndReason, Kind};
 use tollhouse_store::tx::{Change, Tx};
+use tollhouse_store::{personal_access_tokens, token_families};
 
-use crate::error::Error;
+use crate::error::{Error, Thing};
 use crate::operations::rotation::{Line, Rotated, Rules, rotate};
 use crate::operations::{Failed, Operation, tokens};
 
@@ -65,17 +67,7 @@ impl Line for PersonalLine<'_> {
             Some(salt) => self.derived(salt),
             None => Plaintext::personal_access_token(PERSONAL_ACCESS_TOKEN.prefix, old.user_id),
         };
-        let new = personal_access_tokens::New {
-            family: old.family_id,
-            previous: Some(old.id),
-            digest: secret.digest(),
-            user: old.user_id,
-            name: &old.name,
-            description: old.description.as_deref(),
-            scopes: &old.scopes,
-            impersonation: old.impersonation,
-            expires_at,
-        };
+        let new = heir(old, old.family_id, &secret, expires_at);
         let id = personal_access_tokens::insert(tx, &new, now).await?;
         // The answer shows it as it will be once this is committed: the head, and not used yet.
         let mut token = personal_access_tokens::find(tx, id).await?.ok_or(Error::Internal)?.token;
@@ -100,5 +92,72 @@ impl PersonalLine<'_> {
     fn derived(&self, salt: &[u8; 32]) -> Plaintext {
         let presented = self.asked.presented.reveal().as_bytes();
         Plaintext::successor(PERSONAL_ACCESS_TOKEN.prefix, presented, salt, self.old.user_id)
+    }
+}
+
+/// Somebody who shows no secret of it gives a token a successor. Its family ends, so that whatever was handed out of it
+/// is harmless, and a new one begins (rotation.md rule 9).
+#[derive(Clone, Copy, Debug)]
+pub struct RotateById {
+    pub id: PersonalAccessTokenId,
+    pub expires_at: Option<Date>,
+    pub require_expiry: bool,
+}
+
+impl Operation for RotateById {
+    type Output = Successor;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Successor>, Failed> {
+        let old = self.head(tx).await?;
+        if token::expired(old.expires_at, now) {
+            return Err(Error::Denied(Denial::Expired).into());
+        }
+        let otherwise = token::default_expiry_after_rotation(now);
+        let expires_at = tokens::expiry(self.expires_at, self.require_expiry, otherwise, now)?;
+        if !token_families::end(tx, old.family_id, EndReason::Rotated, now).await? {
+            return Err(StoreError::Clash.into());
+        }
+        let family = token_families::insert(tx).await?;
+        let secret = Plaintext::personal_access_token(PERSONAL_ACCESS_TOKEN.prefix, old.user_id);
+        let id = personal_access_tokens::insert(tx, &heir(&old, family, &secret, expires_at), now).await?;
+        token_families::begin(tx, family, id, now).await?;
+        let token = personal_access_tokens::find(tx, id).await?.ok_or(Error::Internal)?.token;
+        let audit = Audit::new("token.rotated", tokens::target(self.id)).with(format!("by its number, to {id}"));
+        Ok(Change::new(Successor { token: Box::new(token), secret }, [audit]))
+    }
+}
+
+impl RotateById {
+    /// The token, if it is the head of a family that lives; and it stays so until the commit.
+    async fn head(&self, tx: &mut Tx) -> Result<PersonalAccessToken, Failed> {
+        let find = async |tx: &mut Tx| personal_access_tokens::find(tx, self.id).await;
+        let family = find(tx).await?.ok_or(Error::NotFound(Thing::Record))?.token.family_id;
+        token_families::hold(tx, family).await?;
+        // Whoever rotated it a moment ago came first.
+        let token = find(tx).await?.ok_or(Error::NotFound(Thing::Record))?.token;
+        match token.revoked() {
+            true => Err(Error::BadRequest(Some("Token already revoked".into())).into()),
+            false => Ok(token),
+        }
+    }
+}
+
+/// What an old token hands down.
+fn heir<'a>(
+    old: &'a PersonalAccessToken,
+    family: FamilyId,
+    secret: &Plaintext,
+    expires_at: Option<Date>,
+) -> personal_access_tokens::New<'a> {
+    personal_access_tokens::New {
+        family,
+        previous: Some(old.id),
+        digest: secret.digest(),
+        user: old.user_id,
+        name: &old.name,
+        description: old.description.as_deref(),
+        scopes: &old.scopes,
+        impersonation: old.impersonation,
+        expires_at,
     }
 }

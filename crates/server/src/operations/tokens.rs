@@ -2,6 +2,7 @@
 
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{FamilyId, PersonalAccessTokenId, UserId};
+use tollhouse_domain::rotation::{Place, Presented};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::{Date, Timestamp};
@@ -73,22 +74,30 @@ impl Operation for Create {
     }
 }
 
-/// Revokes a token with everything that grew from it.
+/// Revokes a token by its number, with the successor it was given if nobody has used that yet. An older one is dead, and
+/// takes no living one with it (rotation.md rule 12).
 #[derive(Clone, Copy, Debug)]
 pub struct Revoke {
     pub id: PersonalAccessTokenId,
 }
 
 impl Operation for Revoke {
-    type Output = ();
+    /// `false`: it was dead already.
+    type Output = bool;
     const GROWS: bool = false;
 
-    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
         let found = personal_access_tokens::find(tx, self.id).await?.ok_or(Error::NotFound(Thing::Record))?;
-        if token_families::end(tx, found.token.family_id, EndReason::Revoked, now).await? {
-            return Ok(Change::new((), [Audit::new("token.revoked", target(self.id))]));
+        let Presented { place, head_used, .. } = found.generation.presented;
+        let reaches = match place {
+            Place::Head => true,
+            Place::PredecessorOfHead => !head_used,
+            Place::Other => false,
+        };
+        if reaches && token_families::end(tx, found.token.family_id, EndReason::Revoked, now).await? {
+            return Ok(Change::new(true, [Audit::new("token.revoked", target(self.id))]));
         }
-        Ok(Change::already(()))
+        Ok(Change::already(false))
     }
 }
 

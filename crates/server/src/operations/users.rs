@@ -3,6 +3,7 @@
 use tollhouse_domain::access::Visibility;
 use tollhouse_domain::audit::{Audit, By, Target};
 use tollhouse_domain::id::UserId;
+use tollhouse_domain::lookup::UserName;
 use tollhouse_domain::namespace::{self, NamespaceKind};
 use tollhouse_domain::password;
 use tollhouse_domain::secret::Plaintext;
@@ -87,11 +88,10 @@ impl Operation for Create {
             created_by: self.created_by,
             password_digest: self.password_digest.clone(),
         };
-        let taken = |error| match error {
-            StoreError::Taken => Failed::Rule(Error::Invalid(vec![("username", "has already been taken")])),
-            error => error.into(),
+        let id = match users::insert(tx, &new, now).await {
+            Err(StoreError::Taken) => return Err(self.taken(tx).await?),
+            made => made?,
         };
-        let id = users::insert(tx, &new, now).await.map_err(taken)?;
         let personal = namespaces::New {
             kind: NamespaceKind::User,
             parent: None,
@@ -101,10 +101,41 @@ impl Operation for Create {
             description: "",
             visibility: Visibility::Public,
         };
-        let personal = namespaces::insert(tx, &personal, now).await.map_err(taken)?;
+        // A group may have the path.
+        let personal = match namespaces::insert(tx, &personal, now).await {
+            Err(StoreError::Taken) => return Err(Error::Invalid(vec![("username", TAKEN)]).into()),
+            made => made?,
+        };
         users::set_namespace(tx, id, personal.id).await?;
         Ok(Change::new(id, [Audit::new("user.created", user(id)).with(&*self.username)]))
     }
+}
+
+impl Create {
+    /// Which of the two somebody has.
+    async fn taken(&self, tx: &mut Tx) -> Result<Failed, StoreError> {
+        let mut faults = Vec::new();
+        if users::named(tx, UserName::Name(&self.username)).await?.is_some() {
+            faults.push(("username", TAKEN));
+        }
+        // No user name holds an `@`.
+        if users::by_login(tx, &self.email).await?.is_some() {
+            faults.push(("email", TAKEN));
+        }
+        // Whoever had it is gone again.
+        if faults.is_empty() { Err(StoreError::Clash) } else { Ok(Error::Invalid(faults).into()) }
+    }
+}
+
+const TAKEN: &str = "has already been taken";
+
+/// Makes an account with a password that somebody chose.
+pub async fn create(app: &App, new: Create, password: &Plaintext, by: &By) -> Result<Done<UserId>, Error> {
+    if let Some(fault) = password::fault(password.reveal()) {
+        return Err(Error::Invalid(vec![("password", fault)]));
+    }
+    let digest = app.hasher.hash(password).await;
+    app.perform(&Create { password_digest: Some(digest), ..new }, by).await
 }
 
 /// Moves an account from one state to another. Blocking and banning end its sessions; its tokens stay, and are
@@ -165,9 +196,31 @@ impl Operation for SetState {
             }
         }
         match users::find(tx, self.user).await? {
-            Some(_) => Ok(Change::already(false)),
+            Some(found) if found.state == self.to => Ok(Change::already(false)),
+            Some(_) => Ok(Change::nothing(false)),
             None => Err(Error::NotFound(Thing::User).into()),
         }
+    }
+}
+
+/// Lets somebody sign in by password again who was locked out by wrong ones (T15).
+#[derive(Clone, Copy, Debug)]
+pub struct Unlock {
+    pub user: UserId,
+}
+
+impl Operation for Unlock {
+    /// Whether password sign-in was locked.
+    type Output = bool;
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
+        let found = users::find(tx, self.user).await?.ok_or(Error::NotFound(Thing::User))?;
+        if !found.locked(now) {
+            return Ok(Change::already(false));
+        }
+        users::clear_attempts(tx, self.user).await?;
+        Ok(Change::new(true, [Audit::new("user.unlocked", user(self.user))]))
     }
 }
 
@@ -282,7 +335,7 @@ impl Operation for CreateFirstAdministrator {
             ..Create::person("root", "Administrator")
         };
         let _ = root.run(tx, now).await?;
-        let id = users::named(tx, tollhouse_domain::lookup::UserName::Name("root")).await?.map(|user| user.id);
+        let id = users::named(tx, UserName::Name("root")).await?.map(|user| user.id);
         let id = id.ok_or(Error::Internal)?;
         instance::set(tx, FIRST_ADMINISTRATOR, &id.to_string()).await?;
         Ok(Change::new(Some(id), [Audit::new("user.created", user(id)).with("first administrator")]))

@@ -2,6 +2,7 @@
 
 pub mod application;
 pub mod group;
+pub mod member;
 pub mod project;
 pub mod token;
 pub mod user;

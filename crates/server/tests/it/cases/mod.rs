@@ -16,6 +16,7 @@ mod accounts;
 mod applications;
 mod authorize;
 mod bad_input;
+mod command_line;
 mod cors;
 mod credentials;
 mod explain;
@@ -55,6 +56,13 @@ pub fn all() -> Vec<Case> {
         authorize::redirect_uris::CASES,
         authorize::sign_in_first::CASES,
         bad_input::CASES,
+        command_line::bad_input::CASES,
+        command_line::databases::CASES,
+        command_line::lists::CASES,
+        command_line::terminal::CASES,
+        command_line::things::CASES,
+        command_line::tokens::CASES,
+        command_line::users::CASES,
         cors::CASES,
         credentials::CASES,
         explain::CASES,

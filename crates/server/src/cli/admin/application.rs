@@ -1,0 +1,119 @@
+//! `tollhouse application`.
+
+use clap::{Args, Subcommand};
+use tollhouse_domain::application::Application;
+use tollhouse_domain::id::ApplicationId;
+use tollhouse_domain::scope::Scopes;
+use tollhouse_domain::text::printable;
+use tollhouse_store::applications;
+
+use super::listing::{Listing, facts, list};
+use super::operator::{Operator, absent};
+use super::values;
+use crate::api::entities::application::application;
+use crate::cli::Failure;
+use crate::json::Object;
+use crate::operations::applications::{Create, Delete};
+use crate::operations::named;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Register an application and print its client id and secret, this once
+    Create(New),
+    /// List the applications of the instance
+    List,
+    /// Remove an application with every code and token it was given
+    Delete(One),
+}
+
+#[derive(Args)]
+pub(crate) struct New {
+    /// What people are asked about
+    #[arg(long)]
+    name: String,
+    /// Where people are sent back to; may be given more than once
+    #[arg(long, value_name = "URI", required = true)]
+    redirect_uri: Vec<String>,
+    /// What it may ask for, such as openid,email
+    #[arg(long, value_parser = values::scopes)]
+    scopes: Scopes,
+    /// It cannot keep a secret: a program in a browser or on a phone
+    #[arg(long)]
+    public: bool,
+    /// Nobody is asked for consent
+    #[arg(long)]
+    trusted: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct One {
+    /// Number or client id
+    application: String,
+}
+
+pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Create(new) => make(operator, new).await,
+        Command::List => list(operator, &Applications).await,
+        Command::Delete(one) => delete(operator, &one.application).await,
+    }
+}
+
+async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
+    let operation = Create {
+        name: new.name,
+        redirect_uri: new.redirect_uri.join("\n"),
+        scopes: new.scopes.to_string(),
+        confidential: !new.public,
+        trusted: new.trusted,
+        owner: None,
+    };
+    let made = operator.perform(&operation).await?;
+    let text = facts(&[
+        ("id", made.application.id.to_string()),
+        ("name", printable(&made.application.name)),
+        ("client id", made.application.uid.clone()),
+        ("client secret", made.secret.reveal().to_owned()),
+    ]);
+    let what = format!("application {}", made.application.id);
+    operator.hand_over(&what, &text, || application(&made.application).field("secret", made.secret.reveal()))
+}
+
+async fn delete(operator: &Operator, named: &str) -> Result<(), Failure> {
+    let found = named::application(&mut operator.reader().await?, named).await?;
+    let Application { id, name, .. } = found.ok_or_else(|| absent("application", named))?;
+    operator.perform(&Delete { id }).await?;
+    operator.say(&format!("removed {} ({id}), with every code and token it was given", printable(&name)))
+}
+
+struct Applications;
+
+impl Listing for Applications {
+    const COLUMNS: &'static [&'static str] = &["ID", "NAME", "KIND", "CLIENT ID", "SCOPES", "REDIRECT URI"];
+    type Row = Application;
+
+    async fn after(&self, operator: &Operator, id: i64, limit: i64) -> Result<Vec<Application>, Failure> {
+        Ok(applications::after(&mut operator.reader().await?, ApplicationId(id), limit).await?)
+    }
+
+    fn id(row: &Application) -> i64 {
+        row.id.0
+    }
+
+    fn cells(&self, _: &Operator, row: &Application) -> Vec<String> {
+        let kind = if row.confidential { "confidential" } else { "public" };
+        let trusted = if row.trusted { ", trusted" } else { "" };
+        vec![
+            row.id.to_string(),
+            printable(&row.name),
+            format!("{kind}{trusted}"),
+            printable(&row.uid),
+            row.scopes.to_string().replace(' ', ","),
+            printable(&row.redirect_uris.to_string().split_whitespace().collect::<Vec<_>>().join(",")),
+        ]
+    }
+
+    fn object(&self, _: &Operator, row: &Application) -> Object {
+        application(row)
+    }
+}

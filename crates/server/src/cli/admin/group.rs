@@ -1,0 +1,90 @@
+//! `tollhouse group`.
+
+use clap::{Args, Subcommand};
+use tollhouse_domain::access::Visibility;
+use tollhouse_domain::id::NamespaceId;
+use tollhouse_domain::namespace::Namespace;
+use tollhouse_domain::text::printable;
+use tollhouse_store::namespaces;
+
+use super::listing::{Listing, list};
+use super::operator::Operator;
+use super::values;
+use crate::api::entities::group;
+use crate::cli::Failure;
+use crate::json::Object;
+use crate::operations::groups::Create;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make a group
+    Create(New),
+    /// List the groups
+    List,
+}
+
+#[derive(Args)]
+pub(crate) struct New {
+    /// Its full path, such as harbour, or harbour/pilots inside that group
+    path: String,
+    /// Its name [default: the last word of the path]
+    #[arg(long)]
+    name: Option<String>,
+    /// Who may see it: private, internal or public
+    #[arg(long, default_value = "private", value_parser = values::visibility)]
+    visibility: Visibility,
+    /// Its first owner: user name or number
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
+}
+
+pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Create(new) => make(operator, new).await,
+        Command::List => list(operator, &Groups).await,
+    }
+}
+
+async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
+    let (parent, path) = match new.path.rsplit_once('/') {
+        Some((parent, path)) => (Some(operator.group(parent).await?.id), path),
+        None => (None, &*new.path),
+    };
+    let owner = match &new.owner {
+        Some(named) => Some(operator.user(named).await?.id),
+        None => None,
+    };
+    let name = new.name.as_deref().unwrap_or(path).to_owned();
+    let operation = Create { name, path: path.to_owned(), parent, visibility: new.visibility, owner };
+    let made = operator.perform(&operation).await?;
+    let text = format!("made the group {} ({})", printable(&made.full_path), made.id);
+    operator.tell(&text, || group::detailed(&operator.app.urls, &made))
+}
+
+struct Groups;
+
+impl Listing for Groups {
+    const COLUMNS: &'static [&'static str] = &["ID", "PATH", "VISIBILITY", "NAME"];
+    type Row = Namespace;
+
+    async fn after(&self, operator: &Operator, id: i64, limit: i64) -> Result<Vec<Namespace>, Failure> {
+        Ok(namespaces::groups_after(&mut operator.reader().await?, NamespaceId(id), limit).await?)
+    }
+
+    fn id(row: &Namespace) -> i64 {
+        row.id.0
+    }
+
+    fn cells(&self, _: &Operator, row: &Namespace) -> Vec<String> {
+        vec![
+            row.id.to_string(),
+            printable(&row.full_path),
+            row.visibility.as_str().to_owned(),
+            printable(&row.full_name),
+        ]
+    }
+
+    fn object(&self, operator: &Operator, row: &Namespace) -> Object {
+        group::listed(&operator.app.urls, row)
+    }
+}

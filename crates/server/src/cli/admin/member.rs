@@ -1,0 +1,112 @@
+//! `tollhouse member`.
+
+use anyhow::anyhow;
+use clap::{Args, Subcommand};
+use tollhouse_domain::access::AccessLevel;
+use tollhouse_domain::text::printable;
+use tollhouse_domain::time::Date;
+use tollhouse_store::members::{self, Of};
+use tollhouse_store::projects;
+
+use super::operator::{Operator, VIEWER, absent, called};
+use super::values;
+use super::words::refusal;
+use crate::api::entities::member;
+use crate::cli::Failure;
+use crate::error::{Error, Thing};
+use crate::operations::members::{Add, Remove};
+use crate::operations::named;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make somebody a member
+    Add(New),
+    /// End somebody's membership
+    Remove(One),
+}
+
+#[derive(Args)]
+pub(crate) struct New {
+    #[command(flatten)]
+    one: One,
+    /// What they may do: guest, planner, reporter, developer, maintainer or owner
+    #[arg(long, value_parser = values::level)]
+    level: AccessLevel,
+    /// The day from which it counts no longer
+    #[arg(long, value_name = "DAY", value_parser = values::date)]
+    expires_at: Option<Date>,
+}
+
+#[derive(Args)]
+pub(crate) struct One {
+    #[command(flatten)]
+    of: What,
+    /// Who: user name or number
+    #[arg(long)]
+    user: String,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct What {
+    /// Of this group: full path or number
+    #[arg(long)]
+    group: Option<String>,
+    /// Of this project: full path or number
+    #[arg(long)]
+    project: Option<String>,
+}
+
+pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Add(new) => add(operator, new).await,
+        Command::Remove(one) => remove(operator, one).await,
+    }
+}
+
+async fn add(operator: &Operator, New { one, level, expires_at }: New) -> Result<(), Failure> {
+    let (of, path) = operator.of(&one.of).await?;
+    let user = operator.user(&one.user).await?;
+    operator.perform(&Add { of, user: user.id, level, expires_at }).await?;
+    let made = members::find(&mut operator.reader().await?, of, user.id).await?;
+    let made = made.ok_or_else(|| anyhow!("{} is no member any longer", called(&user)))?;
+    let until = expires_at.map_or_else(String::new, |day| format!(", until {day}"));
+    let text = format!("{} is a member of {path} as {}{until}", called(&user), level.as_str());
+    operator.tell(&text, || member::member(&operator.app.urls, &user, &made, VIEWER, operator.now()))
+}
+
+async fn remove(operator: &Operator, one: One) -> Result<(), Failure> {
+    let (of, path) = operator.of(&one.of).await?;
+    let user = operator.user(&one.user).await?;
+    let done = operator.app.perform(&Remove { of, user: user.id }, &operator.by).await;
+    match done {
+        Ok(done) => done.into_inner(),
+        Err(Error::NotFound(Thing::Record)) => {
+            return Err(anyhow!("{} is not a member of {path}", called(&user)).into());
+        }
+        Err(error) => return Err(refusal(error)),
+    }
+    operator.say(&format!("{} is not a member of {path} any longer", called(&user)))
+}
+
+impl Operator {
+    /// What was named, and its full path.
+    async fn of(&self, what: &What) -> Result<(Of, String), Failure> {
+        match what {
+            What { group: Some(named), .. } => {
+                let group = self.group(named).await?;
+                Ok((Of::Group(group.id), printable(&group.full_path)))
+            }
+            What { project, .. } => {
+                let named = project.as_deref().unwrap_or_default();
+                let mut reader = self.reader().await?;
+                let seen = match named::project(&mut reader, named).await? {
+                    Some(id) => projects::visible(&mut reader, id, VIEWER, self.now()).await?,
+                    None => None,
+                };
+                let project = seen.ok_or_else(|| absent("project", named))?.project;
+                Ok((Of::Project(project.id), printable(&project.full_path())))
+            }
+        }
+    }
+}

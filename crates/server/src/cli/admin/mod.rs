@@ -1,0 +1,71 @@
+//! Administration from a shell, beside whatever servers run on the database (docs/administration.md).
+//!
+//! One file for each thing there is. A command finds what was named, builds an operation as every face does, and prints
+//! what came of it: for people, or with `--json` the object that the REST API shows an administrator.
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, open};
+use operator::Operator;
+
+mod application;
+mod group;
+mod listing;
+mod member;
+mod node;
+mod operator;
+mod project;
+mod token;
+mod user;
+mod values;
+mod words;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Users: made, blocked, given a password
+    User(Of<user::Command>),
+    /// Personal access tokens: made, revoked, rotated, recognised
+    Token(Of<token::Command>),
+    /// OAuth applications of this instance
+    Application(Of<application::Command>),
+    /// Projects
+    Project(Of<project::Command>),
+    /// Groups
+    Group(Of<group::Command>),
+    /// Members of groups and projects
+    Member(Of<member::Command>),
+    /// The servers that run on the database
+    Node(Of<node::Command>),
+}
+
+/// What every command takes, and the command.
+#[derive(Args)]
+pub(super) struct Of<C: Subcommand> {
+    #[command(flatten)]
+    at: open::At,
+    /// Print what the REST API would
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    what: C,
+}
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    macro_rules! perform {
+        ($of:expr, $run:path) => {{
+            let operator = Operator::open(&$of.at, $of.json).await?;
+            let done = $run(&operator, $of.what).await;
+            operator.app.db.close().await;
+            done
+        }};
+    }
+    match command {
+        Command::User(of) => perform!(of, user::run),
+        Command::Token(of) => perform!(of, token::run),
+        Command::Application(of) => perform!(of, application::run),
+        Command::Project(of) => perform!(of, project::run),
+        Command::Group(of) => perform!(of, group::run),
+        Command::Member(of) => perform!(of, member::run),
+        Command::Node(of) => perform!(of, node::run),
+    }
+}

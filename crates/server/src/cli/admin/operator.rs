@@ -1,0 +1,119 @@
+//! Whoever runs a command, and what they work on.
+
+use std::io::{ErrorKind, Write, stdout};
+
+use anyhow::{Context, anyhow};
+use tollhouse_domain::access::Viewer;
+use tollhouse_domain::audit::By;
+use tollhouse_domain::id::UserId;
+use tollhouse_domain::namespace::Namespace;
+use tollhouse_domain::text::printable;
+use tollhouse_domain::time::Timestamp;
+use tollhouse_domain::user::User;
+use tollhouse_store::db::Reader;
+use zeroize::Zeroizing;
+
+use super::words::refusal;
+use crate::app::App;
+use crate::cli::{Failure, open};
+use crate::error::Error;
+use crate::json::Object;
+use crate::operations::{Operation, named};
+
+pub(super) struct Operator {
+    pub app: App,
+    pub by: By,
+    pub json: bool,
+}
+
+/// Whoever can open the database sees everything in it, and is no user of it.
+pub(super) const VIEWER: Viewer = Viewer::Administrator { id: UserId(0) };
+
+impl Operator {
+    pub(super) async fn open(at: &open::At, json: bool) -> Result<Self, Failure> {
+        Ok(Self { app: open::app(at).await?, by: By::command_line(system_user()), json })
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.app.now()
+    }
+
+    pub(super) async fn reader(&self) -> Result<Reader, Failure> {
+        Ok(self.app.db.read().await?)
+    }
+
+    pub(super) async fn perform<O: Operation>(&self, operation: &O) -> Result<O::Output, Failure> {
+        Ok(self.app.perform(operation, &self.by).await.map_err(refusal)?.into_inner())
+    }
+
+    pub(super) async fn user(&self, named: &str) -> Result<User, Failure> {
+        let found = named::user(&mut self.reader().await?, named).await?;
+        found.ok_or_else(|| absent("user", named))
+    }
+
+    pub(super) async fn group(&self, named: &str) -> Result<Namespace, Failure> {
+        let found = named::group(&mut self.reader().await?, named, VIEWER, self.now()).await?;
+        found.ok_or_else(|| absent("group", named))
+    }
+
+    /// Prints a line for people, or the object; a reader who has gone away is no matter.
+    pub(super) fn tell(&self, text: &str, object: impl FnOnce() -> Object) -> Result<(), Failure> {
+        match self.json {
+            true => self.print(&object().finish()),
+            false => self.print(text.as_bytes()),
+        }
+    }
+
+    /// The same where there is no object to show afterwards.
+    pub(super) fn say(&self, text: &str) -> Result<(), Failure> {
+        if self.json { Ok(()) } else { self.print(text.as_bytes()) }
+    }
+
+    /// Prints a secret, or the object that holds it. It is shown this once, so somebody must have taken it.
+    pub(super) fn hand_over(&self, what: &str, text: &str, object: impl FnOnce() -> Object) -> Result<(), Failure> {
+        let bytes = Zeroizing::new(if self.json { object().finish() } else { text.as_bytes().to_vec() });
+        line(&bytes).with_context(|| format!("{what} was made, but its secret could not be printed, and is lost"))?;
+        Ok(())
+    }
+
+    fn print(&self, bytes: &[u8]) -> Result<(), Failure> {
+        match line(bytes) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a store or a rule of another face says of a failure while something is only read.
+pub(super) fn read<T>(found: Result<T, Error>) -> Result<T, Failure> {
+    found.map_err(refusal)
+}
+
+pub(super) fn absent(what: &str, named: &str) -> Failure {
+    anyhow!("there is no {what} {}", printable(named)).into()
+}
+
+/// A user as a line for people names them.
+pub(super) fn called(user: &User) -> String {
+    format!("{} ({})", printable(&user.username), user.id)
+}
+
+fn line(bytes: &[u8]) -> std::io::Result<()> {
+    let mut out = stdout().lock();
+    out.write_all(bytes)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// Number and name, as `id` prints them (T29). The number is what the system vouches for; the environment is not asked.
+fn system_user() -> String {
+    let number = rustix::process::getuid().as_raw().to_string();
+    let accounts = std::fs::read("/etc/passwd").unwrap_or_default();
+    let accounts = String::from_utf8_lossy(&accounts);
+    let name = accounts.lines().find_map(|line| {
+        let mut columns = line.split(':');
+        let name = columns.next()?;
+        (columns.nth(1)? == number).then(|| printable(name))
+    });
+    name.map_or(number.clone(), |name| format!("{number}({name})"))
+}

@@ -1,0 +1,376 @@
+//! `tollhouse token`: personal access tokens; those of OAuth are recognised and revoked too.
+
+use std::collections::HashMap;
+
+use anyhow::anyhow;
+use clap::{Args, Subcommand};
+use tollhouse_domain::application::Application;
+use tollhouse_domain::grant::OauthAccessToken;
+use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
+use tollhouse_domain::scope::Scopes;
+use tollhouse_domain::secret::Plaintext;
+use tollhouse_domain::text::printable;
+use tollhouse_domain::time::{Date, Timestamp};
+use tollhouse_domain::token::{PersonalAccessToken, Standing, expired};
+use tollhouse_domain::user::User;
+use tollhouse_store::{applications, personal_access_tokens, users};
+
+use super::listing::{Listing, facts, list};
+use super::operator::{Operator, called};
+use super::values;
+use super::words::refusal;
+use crate::api::entities::token;
+use crate::cli::{Failure, secret};
+use crate::error::{Error, settling};
+use crate::json::Object;
+use crate::oauth::token_info;
+use crate::operations::named::{self, Token};
+use crate::operations::rotate::{RotateById, RotateSelf, Successor};
+use crate::operations::rotation::Rotated;
+use crate::operations::{grants, tokens};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make a personal access token and print it, this once
+    Create(New),
+    /// List personal access tokens
+    List(Which),
+    /// Revoke the token on stdin, with everything that grew from it, or a personal access token by number
+    Revoke(One),
+    /// Give the personal access token on stdin, or that number, a successor, and print it, this once
+    Rotate(Rotate),
+    /// Say what the token on stdin is
+    Identify(Nothing),
+}
+
+#[derive(Args)]
+pub(crate) struct New {
+    /// Whose it is: user name or number
+    #[arg(long)]
+    user: String,
+    /// What it is for
+    #[arg(long)]
+    name: String,
+    /// What it opens, such as api,read_user
+    #[arg(long, value_parser = values::scopes)]
+    scopes: Scopes,
+    /// The day from which it is dead [default: as late as the settings allow]
+    #[arg(long, value_name = "DAY", value_parser = values::date)]
+    expires_at: Option<Date>,
+}
+
+#[derive(Args)]
+pub(crate) struct Which {
+    /// Of this user alone: user name or number
+    #[arg(long)]
+    user: Option<String>,
+    /// Only those that are neither revoked nor expired
+    #[arg(long)]
+    active: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct One {
+    /// Number of a personal access token; the token itself is read from stdin
+    id: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Rotate {
+    #[command(flatten)]
+    one: One,
+    /// The day from which the successor is dead [default: in seven days]
+    #[arg(long, value_name = "DAY", value_parser = values::date)]
+    expires_at: Option<Date>,
+}
+
+#[derive(Args)]
+pub(crate) struct Nothing {
+    #[arg(hide = true)]
+    no_token: Option<String>,
+}
+
+pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Create(new) => make(operator, new).await,
+        Command::List(some) => {
+            let user = match &some.user {
+                Some(named) => Some(operator.user(named).await?.id),
+                None => None,
+            };
+            list(operator, &Tokens { user, active: some.active.then(|| operator.now()) }).await
+        }
+        Command::Revoke(one) => match one.id()? {
+            Some(id) => revoke_by_id(operator, id).await,
+            None => revoke(operator, secret::token().await?).await,
+        },
+        Command::Rotate(Rotate { one, expires_at }) => match one.id()? {
+            Some(id) => rotate_by_id(operator, id, expires_at).await,
+            None => rotate(operator, secret::token().await?, expires_at).await,
+        },
+        Command::Identify(Nothing { no_token: Some(_) }) => Err(never_an_argument()),
+        Command::Identify(_) => identify(operator, secret::token().await?).await,
+    }
+}
+
+impl One {
+    fn id(&self) -> Result<Option<PersonalAccessTokenId>, Failure> {
+        let number = |text: &String| text.parse().map(PersonalAccessTokenId).map_err(|_| never_an_argument());
+        self.id.as_ref().map(number).transpose()
+    }
+}
+
+/// It is not repeated either: what stands here may be a token.
+fn never_an_argument() -> Failure {
+    Failure::Unusable("a token is never an argument, since others can read that: give it on stdin, or a number".into())
+}
+
+async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
+    let operation = tokens::Create {
+        user: operator.user(&new.user).await?.id,
+        name: new.name,
+        scopes: new.scopes,
+        expires_at: new.expires_at,
+        require_expiry: operator.app.settings.tokens.require_expiry,
+        secret: None,
+    };
+    let made = operator.perform(&operation).await?;
+    let token = operator.token(made.id).await?;
+    hand_over(operator, &token, &made.secret)
+}
+
+fn hand_over(operator: &Operator, made: &PersonalAccessToken, secret: &Plaintext) -> Result<(), Failure> {
+    let object = || token::personal(made, operator.now()).field("token", secret.reveal());
+    operator.hand_over(&format!("token {}", made.id), secret.reveal(), object)
+}
+
+async fn rotate(operator: &Operator, presented: Plaintext, expires_at: Option<Date>) -> Result<(), Failure> {
+    match operator.recognise(&presented).await? {
+        Token::Personal(_) => {}
+        Token::Oauth { .. } => return Err(anyhow!("it is an OAuth token, which its application refreshes").into()),
+    }
+    let rules = operator.app.rotation();
+    let require_expiry = operator.app.settings.tokens.require_expiry;
+    match operator.perform(&RotateSelf { presented, expires_at, require_expiry, rules }).await? {
+        Rotated::Successor(made) => hand_over(operator, &made.token, &made.secret),
+        Rotated::Wait { until } => Err(refusal(settling(until, operator.now()))),
+        Rotated::Dead => Err(anyhow!("the token is revoked").into()),
+    }
+}
+
+async fn rotate_by_id(operator: &Operator, id: PersonalAccessTokenId, expires_at: Option<Date>) -> Result<(), Failure> {
+    let require_expiry = operator.app.settings.tokens.require_expiry;
+    let Successor { token, secret } = operator.perform(&RotateById { id, expires_at, require_expiry }).await?;
+    hand_over(operator, &token, &secret)
+}
+
+async fn revoke_by_id(operator: &Operator, id: PersonalAccessTokenId) -> Result<(), Failure> {
+    let revoked = operator.perform(&tokens::Revoke { id }).await?;
+    let found = personal_access_tokens::find(&mut operator.reader().await?, id).await?;
+    let found = found.ok_or_else(|| refusal(Error::NotFound(crate::error::Thing::Record)))?;
+    let text = match (revoked, found.token.standing, found.generation.head) {
+        (true, ..) => "is revoked".to_owned(),
+        (false, Standing::Rotated, Some(head)) => format!("was rotated already; {head} is the one in use"),
+        (false, ..) => "was revoked already".to_owned(),
+    };
+    let object = || token::personal(&found.token, operator.now());
+    operator.tell(&format!("token {id} ({}) {text}", printable(&found.token.name)), object)
+}
+
+/// Whoever has any secret of it can do nothing with it from here on.
+async fn revoke(operator: &Operator, shown: Plaintext) -> Result<(), Failure> {
+    let before = operator.recognise(&shown).await?;
+    operator.perform(&grants::Revoke { family: before.family() }).await?;
+    let after = Described::of(operator, operator.recognise(&shown).await?).await?;
+    let already = before.standing() == Standing::Ended;
+    let text = if already { "was revoked already" } else { "is revoked, with everything that grew from it" };
+    let name = format!("{} {} of {}", after.kind(), after.id(), after.owner());
+    operator.tell(&format!("{name} {text}"), || after.object(operator))
+}
+
+async fn identify(operator: &Operator, shown: Plaintext) -> Result<(), Failure> {
+    let known = Described::of(operator, operator.recognise(&shown).await?).await?;
+    operator.tell(&known.facts(operator.now()), || known.object(operator))
+}
+
+impl Operator {
+    /// It changes nothing: no use is noted.
+    async fn recognise(&self, shown: &Plaintext) -> Result<Token, Failure> {
+        let found = named::token(&mut self.reader().await?, shown.digest()).await?;
+        found.ok_or_else(|| anyhow!("nobody was given this token").into())
+    }
+
+    /// One that was there a moment ago.
+    async fn token(&self, id: PersonalAccessTokenId) -> Result<PersonalAccessToken, Failure> {
+        let found = personal_access_tokens::find(&mut self.reader().await?, id).await?;
+        Ok(found.ok_or_else(|| anyhow!("there is no token {id} any longer"))?.token)
+    }
+}
+
+/// A token with those it belongs to.
+struct Described {
+    token: Token,
+    user: Option<User>,
+    application: Option<Application>,
+}
+
+impl Described {
+    async fn of(operator: &Operator, token: Token) -> Result<Self, Failure> {
+        let mut reader = operator.reader().await?;
+        let (user, application) = match &token {
+            Token::Personal(found) => (Some(found.token.user_id), None),
+            Token::Oauth { found, .. } => (found.token.user, found.token.application),
+        };
+        let user = match user {
+            Some(id) => users::find(&mut reader, id).await?,
+            None => None,
+        };
+        let application = match application {
+            Some(id) => applications::find(&mut reader, id).await?,
+            None => None,
+        };
+        Ok(Self { token, user, application })
+    }
+
+    fn kind(&self) -> &'static str {
+        match &self.token {
+            Token::Personal(_) => "personal access token",
+            Token::Oauth { refresh: false, .. } => "OAuth access token",
+            Token::Oauth { refresh: true, .. } => "OAuth refresh token",
+        }
+    }
+
+    fn id(&self) -> i64 {
+        match &self.token {
+            Token::Personal(found) => found.token.id.0,
+            Token::Oauth { found, .. } => found.token.id.0,
+        }
+    }
+
+    fn owner(&self) -> String {
+        match (&self.user, &self.application) {
+            (Some(user), _) => called(user),
+            (None, Some(application)) => format!("the application {}", printable(&application.name)),
+            (None, None) => "nobody".to_owned(),
+        }
+    }
+
+    fn facts(&self, now: Timestamp) -> String {
+        let mut lines = vec![("kind", self.kind().to_owned()), ("id", self.id().to_string())];
+        if let Token::Personal(found) = &self.token {
+            lines.push(("name", printable(&found.token.name)));
+        }
+        if let Some(user) = &self.user {
+            lines.push(("user", format!("{}, {}", called(user), user.state.as_str())));
+        }
+        if let Some(application) = &self.application {
+            lines.push(("application", format!("{} ({})", printable(&application.name), application.id)));
+        }
+        let (scopes, created, last_used, expires) = match &self.token {
+            Token::Personal(found) => {
+                let PersonalAccessToken { scopes, created_at, last_used_at, expires_at, .. } = &found.token;
+                let never = || "never".to_owned();
+                let last_used = Some(last_used_at.map_or_else(never, Timestamp::iso));
+                (scopes, created_at, last_used, expires_at.map_or_else(never, |day| day.to_string()))
+            }
+            // The row has the end of its access token alone.
+            Token::Oauth { found, refresh } => {
+                let OauthAccessToken { scopes, created_at, expires_at, .. } = &found.token;
+                (scopes, created_at, None, if *refresh { "never".to_owned() } else { expires_at.iso() })
+            }
+        };
+        lines.push(("scopes", scopes.to_string()));
+        lines.push(("created", created.iso()));
+        lines.extend(last_used.map(|at| ("last used", at)));
+        lines.push(("expires", expires));
+        lines.push(("state", self.token.state(now).to_owned()));
+        facts(&lines)
+    }
+
+    /// Of OAuth what `GET /oauth/token/info` says, and whether it still counts.
+    fn object(&self, operator: &Operator) -> Object {
+        let now = operator.now();
+        match &self.token {
+            Token::Personal(found) => token::personal(&found.token, now),
+            Token::Oauth { found, .. } => {
+                let state = self.token.state(now);
+                token_info::object(&found.token, self.application.as_ref(), now)
+                    .field("revoked", !matches!(found.standing, Standing::Live { .. }))
+                    .field("active", state == LIVE)
+            }
+        }
+    }
+}
+
+const LIVE: &str = "live";
+
+impl Token {
+    /// The first reason for which it would be refused, whatever its account.
+    fn state(&self, now: Timestamp) -> &'static str {
+        let over = match self {
+            Self::Personal(found) => expired(found.token.expires_at, now),
+            Self::Oauth { found, refresh } => !refresh && found.token.expired(now),
+        };
+        state(self.standing(), over)
+    }
+}
+
+fn state(standing: Standing, over: bool) -> &'static str {
+    match standing {
+        _ if over => "expired",
+        Standing::Ended => "revoked",
+        Standing::Rotated => "rotated",
+        Standing::Live { .. } => LIVE,
+    }
+}
+
+struct Tokens {
+    user: Option<UserId>,
+    active: Option<Timestamp>,
+}
+
+impl Listing for Tokens {
+    const COLUMNS: &'static [&'static str] =
+        &["ID", "USER", "NAME", "SCOPES", "CREATED", "LAST USED", "EXPIRES", "STATE"];
+    /// And the name of whose it is.
+    type Row = (PersonalAccessToken, String);
+
+    async fn after(&self, operator: &Operator, id: i64, limit: i64) -> Result<Vec<Self::Row>, Failure> {
+        let mut reader = operator.reader().await?;
+        let id = PersonalAccessTokenId(id);
+        let rows = personal_access_tokens::after(&mut reader, id, self.user, self.active, limit).await?;
+        let mut names: HashMap<UserId, String> = HashMap::new();
+        let mut named = Vec::with_capacity(rows.len());
+        for row in rows {
+            if !operator.json && !names.contains_key(&row.user_id) {
+                let user = users::find(&mut reader, row.user_id).await?;
+                names.insert(row.user_id, user.map_or_else(String::new, |user| printable(&user.username)));
+            }
+            let name = names.get(&row.user_id).cloned().unwrap_or_default();
+            named.push((row, name));
+        }
+        Ok(named)
+    }
+
+    fn id((token, _): &Self::Row) -> i64 {
+        token.id.0
+    }
+
+    fn cells(&self, operator: &Operator, (token, user): &Self::Row) -> Vec<String> {
+        let day = |at: Timestamp| at.date().to_string();
+        vec![
+            token.id.to_string(),
+            user.clone(),
+            printable(&token.name),
+            token.scopes.to_string().replace(' ', ","),
+            day(token.created_at),
+            token.last_used_at.map_or_else(|| "never".to_owned(), day),
+            token.expires_at.map_or_else(|| "never".to_owned(), |day| day.to_string()),
+            state(token.standing, expired(token.expires_at, operator.now())).to_owned(),
+        ]
+    }
+
+    fn object(&self, operator: &Operator, (row, _): &Self::Row) -> Object {
+        token::personal(row, operator.now())
+    }
+}

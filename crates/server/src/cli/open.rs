@@ -1,0 +1,74 @@
+//! What `serve` and the commands share: settings from flags, environment and file, and a look at the files of a
+//! database before anything is opened (T31).
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use tollhouse_domain::time::Clock;
+use tollhouse_store::db::{Db, Url};
+
+use super::Failure;
+use crate::app::App;
+use crate::config::Settings;
+use crate::urls::Urls;
+
+/// Which database a command works on.
+#[derive(Args)]
+pub(super) struct At {
+    /// Settings file [default: tollhouse.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "TOLLHOUSE_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// sqlite:PATH or postgres://USER@HOST/NAME [default: that of the settings]
+    #[arg(long, value_name = "URL", global = true)]
+    database: Option<String>,
+}
+
+/// Flags over environment over file.
+pub(super) fn settings(config: Option<&Path>, given: &[(&str, String)]) -> Result<Settings, Failure> {
+    let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    Ok(Settings::load(config, environment, given)?)
+}
+
+pub(super) fn url(settings: &Settings) -> Result<Url, Failure> {
+    settings.database.parse().map_err(|text| Failure::Unusable(format!("database: {text}")))
+}
+
+/// For a command, beside whatever servers run on that database: it must be there, and of this program's schema.
+pub(super) async fn app(at: &At) -> Result<App, Failure> {
+    super::warn_of_password(at.database.as_deref());
+    let given: Vec<_> = at.database.iter().map(|url| ("database", url.clone())).collect();
+    let mut settings = settings(at.config.as_deref(), &given)?;
+    let url = url(&settings)?;
+    // It listens nowhere, so it is no matter who could reach that.
+    let urls = Urls::new(&settings.external_url, &settings.external_hosts, settings.listen, true)?;
+    // A failure is told once, by whoever asked for it.
+    settings.log.level = "warn,sqlx=error,tollhouse::error=off".into();
+    super::log(&settings)?;
+    if let Url::Sqlite(path) = &url {
+        if path.starts_with(&settings.data_dir) {
+            refuse_readable(&settings.data_dir)?;
+        }
+        refuse_readable(path)?;
+        // Who says `--database` and nothing else does not say where its server keeps the first password (T31): most
+        // keep it beside.
+        if let (false, Some(folder)) = (settings.data_dir.exists(), path.parent()) {
+            settings.data_dir = folder.to_owned();
+        }
+    }
+    let db = Db::join(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
+    Ok(App::for_command(db, settings, urls, Clock::system()).await?)
+}
+
+/// What is there is its owner's alone.
+pub(super) fn refuse_readable(path: &Path) -> Result<(), Failure> {
+    match std::fs::metadata(path) {
+        Ok(known) if known.permissions().mode() & 0o077 != 0 => {
+            let mode = if known.is_dir() { "700" } else { "600" };
+            let path = path.display();
+            Err(Failure::Unusable(format!("{path} is open to other users of this machine: chmod {mode} {path}")))
+        }
+        _ => Ok(()),
+    }
+}

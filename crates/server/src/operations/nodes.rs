@@ -1,0 +1,21 @@
+//! The servers that run on one database.
+
+use tollhouse_domain::audit::{Audit, Target};
+use tollhouse_domain::time::Timestamp;
+use tollhouse_store::tx::{Change, Tx};
+
+use crate::operations::{Failed, Operation};
+
+/// Makes every server forget what it remembers: for what was changed by hand in the database (revocation.md section 6).
+#[derive(Clone, Copy, Debug)]
+pub struct Refresh;
+
+impl Operation for Refresh {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
+        tx.forget_all();
+        Ok(Change::new((), [Audit::new("nodes.refreshed", Target::new("instance", 1))]))
+    }
+}

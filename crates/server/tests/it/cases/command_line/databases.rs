@@ -1,0 +1,192 @@
+//! What database a command takes, and which it leaves alone.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use tollhouse_store::faults::by_hand;
+
+use super::{Said, said};
+use crate::process::tollhouse;
+use crate::town::Town;
+
+cases![
+    a_command_makes_no_database,
+    a_foreign_database_is_left_as_it_is,
+    an_older_or_newer_schema_is_refused,
+    the_settings_say_where_it_is,
+    commands_at_once_do_not_hinder_one_another,
+    a_full_disk_takes_nothing_in_and_lets_rights_be_taken_away,
+    t31_a_database_that_others_can_read_is_refused,
+    t31_a_password_in_a_url_draws_a_warning,
+];
+
+/// A command on some other database.
+async fn list(t: &Town, url: &str) -> Said {
+    let mut command = tollhouse(t.folder.path());
+    command.args(["user", "list", "--database", url]);
+    said(command, b"").await
+}
+
+fn sqlite(path: &Path) -> String {
+    format!("sqlite:{}", path.display())
+}
+
+fn private(path: &Path) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).expect("a mode");
+}
+
+async fn a_command_makes_no_database(t: Town) {
+    let (missing, empty) = (t.folder.path().join("missing.db"), t.folder.path().join("empty.db"));
+    std::fs::write(&empty, "").expect("a file");
+    private(&empty);
+    for path in [&missing, &empty] {
+        let text = "there is nothing in it; `tollhouse serve` makes what is needed";
+        assert_eq!(list(&t, &sqlite(path)).await.refused(1), format!("{}: {text}", sqlite(path)));
+    }
+    assert!(!missing.exists() && std::fs::read(&empty).expect("a file").is_empty());
+    assert!(list(&t, "postgres://nobody@127.0.0.1:1/x").await.refused(1).starts_with("postgres://127.0.0.1:1/x: "));
+    assert!(list(&t, "mysql:x").await.refused(2).starts_with("database: a database is sqlite:PATH or "));
+    assert!(list(&t, "sqlite::memory:").await.refused(2).starts_with("database: a SQLite database is a file"));
+    if t.app.db.is_postgres() {
+        by_hand(&t.url(), "CREATE DATABASE nothing_in_it").await.expect("made");
+        let (start, end) = t.database_url.split_once("localhost/").expect("a URL");
+        let (_, end) = end.split_once('?').expect("a URL");
+        let said = list(&t, &format!("{start}localhost/nothing_in_it?{end}")).await;
+        assert!(said.refused(1).ends_with("there is nothing in it; `tollhouse serve` makes what is needed"));
+    }
+    let mut folder = tollhouse(t.folder.path());
+    folder.args(["user", "list", "--database", "sqlite:."]);
+    assert!(matches!(said(folder, b"").await.code, Some(1 | 2)), "a folder is none");
+}
+
+async fn a_foreign_database_is_left_as_it_is(t: Town) {
+    let text = "it is not a database of Tollhouse";
+    if t.app.db.is_postgres() {
+        by_hand(&t.url(), "ALTER TABLE _sqlx_migrations RENAME TO other").await.expect("renamed");
+        assert!(list(&t, &t.database_url).await.refused(1).ends_with(text));
+        return;
+    }
+    let (garbage, other) = (t.folder.path().join("garbage.db"), t.folder.path().join("other.db"));
+    std::fs::write(&garbage, "no database at all\n".repeat(1000)).expect("a file");
+    // Of another program that also keeps its steps in this table.
+    let sql = "CREATE TABLE _sqlx_migrations (version BIGINT, description TEXT); INSERT INTO _sqlx_migrations VALUES (1, 'init'), (2, 'more')";
+    by_hand(&sqlite(&other).parse().expect("a URL"), sql).await.expect("made");
+    for path in [&garbage, &other] {
+        private(path);
+        let before = std::fs::read(path).expect("a file");
+        assert_eq!(list(&t, &sqlite(path)).await.refused(1), format!("{}: {text}", sqlite(path)));
+        assert!(std::fs::read(path).expect("a file") == before, "not a byte is changed");
+    }
+    let beside = std::fs::read_dir(t.folder.path()).expect("a folder").flatten();
+    let beside: Vec<_> = beside.map(|file| file.file_name().into_string().expect("a name")).collect();
+    assert!(!beside.iter().any(|name| name.starts_with("other.db-") || name.starts_with("garbage.db-")), "{beside:?}");
+}
+
+async fn an_older_or_newer_schema_is_refused(t: Town) {
+    let now = "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
+    by_hand(&t.url(), now).await.expect("changed");
+    let older = list(&t, &t.database_url).await;
+    assert!(older.refused(1).ends_with("it is of an older version; `tollhouse serve` brings it up to date"));
+    by_hand(&t.url(), "UPDATE _sqlx_migrations SET version = 999 WHERE version > 1").await.expect("changed");
+    let none = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) SELECT 999, 'x', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1 AND NOT EXISTS (SELECT 1 FROM _sqlx_migrations WHERE version = 999)";
+    by_hand(&t.url(), none).await.expect("changed");
+    let newer = list(&t, &t.database_url).await;
+    assert!(newer.refused(1).ends_with("it is of a newer version than this program"));
+    let url = t.url();
+    let create = ["user", "create", "x", "--email", "x@example.test"];
+    assert!(t.shell(&create).await.refused(1).starts_with(&format!("{url}: ")));
+}
+
+async fn the_settings_say_where_it_is(t: Town) {
+    t.user("ada").await;
+    let run = async |name: &str, value: &str| {
+        let mut command = tollhouse(t.folder.path());
+        command.args(["user", "list"]).env(name, value);
+        said(command, b"").await
+    };
+    assert!(run("TOLLHOUSE_DATABASE", &t.database_url).await.done().contains("ada"));
+    let file = t.folder.path().join("elsewhere.toml");
+    let lines =
+        format!("database = '{}'\nexternal_url = 'https://git.example.test'\nlisten = '0.0.0.0:443'\n", t.database_url);
+    std::fs::write(&file, lines).expect("a file");
+    assert!(run("TOLLHOUSE_CONFIG", "elsewhere.toml").await.done().contains("ada"));
+    let mut command = tollhouse(t.folder.path());
+    command.args(["user", "--json", "list", "--config"]).arg(&file);
+    assert_eq!(said(command, b"").await.json()[0]["web_url"], "https://git.example.test/ada");
+    assert!(run("TOLLHOUSE_CONFIG", "nowhere.toml").await.refused(2).starts_with("nowhere.toml: "));
+    assert_eq!(run("TOLLHOUSE_NOPE", "1").await.refused(2), "TOLLHOUSE_NOPE: there is no such setting");
+    // Neither flag nor file: what `serve` would take here, which is not there.
+    let nowhere = run("TOLLHOUSE_PASSWORD", "a secret that is no setting").await;
+    assert!(nowhere.refused(1).starts_with("sqlite:tollhouse-data/tollhouse.db: there is nothing in it"));
+}
+
+async fn commands_at_once_do_not_hinder_one_another(t: Town) {
+    let make = |login: String| {
+        let t = t.clone();
+        tokio::task::spawn_local(async move {
+            t.shell(&["user", "create", &login, "--email", &format!("{login}@example.test")]).await
+        })
+    };
+    let same: Vec<_> = (0..6).map(|_| make("ada".into())).collect();
+    let others: Vec<_> = (0..6).map(|i| make(format!("u{i}"))).collect();
+    // The town goes on meanwhile.
+    for i in 0..20 {
+        t.user(&format!("own{i}")).await;
+    }
+    let mut made = 0;
+    for run in same {
+        let said = run.await.expect("an end");
+        match said.code {
+            Some(0) => made += 1,
+            _ => assert_eq!(said.refused(1), "username, email has already been taken"),
+        }
+    }
+    assert_eq!(made, 1);
+    for run in others {
+        run.await.expect("an end").done();
+    }
+    assert_eq!(t.count("user.created").await, 27);
+}
+
+async fn a_full_disk_takes_nothing_in_and_lets_rights_be_taken_away(t: Town) {
+    t.user("ada").await;
+    let full = async |words: &[&str]| {
+        let mut command = t.command(words);
+        command.env("TOLLHOUSE_STORAGE_RESERVE", "1000000GiB");
+        said(command, b"").await
+    };
+    let made = full(&["user", "create", "x", "--email", "x@example.test"]).await;
+    // Of a PostgreSQL server's disk nothing is known.
+    if t.app.db.is_postgres() {
+        made.done();
+    } else {
+        assert_eq!(made.refused(1), "the disk is nearly full, so nothing new is taken in (storage.reserve)");
+    }
+    assert_eq!(full(&["user", "block", "ada"]).await.done(), "ada (1) is blocked now");
+}
+
+async fn t31_a_database_that_others_can_read_is_refused(t: Town) {
+    if t.app.db.is_postgres() {
+        return;
+    }
+    let database = t.folder.path().join("tollhouse.db");
+    std::fs::set_permissions(&database, PermissionsExt::from_mode(0o640)).expect("a mode");
+    let path = database.display();
+    let text = format!("{path} is open to other users of this machine: chmod 600 {path}");
+    assert_eq!(t.shell(&["user", "list"]).await.refused(2), text);
+    private(&database);
+    t.shell(&["user", "list"]).await.done();
+    let mut command = t.command(&["user", "list"]);
+    std::fs::set_permissions(t.folder.path(), PermissionsExt::from_mode(0o755)).expect("a mode");
+    command.env("TOLLHOUSE_DATA_DIR", t.folder.path());
+    assert!(said(command, b"").await.refused(2).ends_with(&format!("chmod 700 {}", t.folder.path().display())));
+}
+
+async fn t31_a_password_in_a_url_draws_a_warning(t: Town) {
+    let said = list(&t, "postgres://x:hunter2@127.0.0.1:1/x").await;
+    assert_eq!(said.code, Some(1));
+    let lines: Vec<&str> = said.err.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("tollhouse: warning: others can read a password on the command line"));
+    assert!(!said.err.contains("hunter2"));
+}

@@ -1,0 +1,167 @@
+//! `tollhouse application`, `group`, `project`, `member` and `node`.
+
+use tollhouse_domain::access::Visibility;
+use tollhouse_domain::forget::Forget;
+use tollhouse_domain::scope::Scope;
+
+use crate::oauth::{self, Client};
+use crate::town::Town;
+
+cases![
+    an_application_is_made_and_works,
+    what_is_wrong_with_an_application_is_named,
+    an_application_goes_with_its_tokens,
+    groups_and_projects_are_made_by_their_paths,
+    members_come_and_go,
+    a_refresh_is_one_entry_that_says_all,
+    servers_are_listed,
+];
+
+async fn an_application_is_made_and_works(t: Town) {
+    let words = ["application", "create", "--name", "Ferry board", "--scopes", "api,openid", "--redirect-uri"];
+    let words: Vec<&str> = words.into_iter().chain([oauth::CALLBACK, "--redirect-uri", "http://127.0.0.1/x"]).collect();
+    let text = t.shell(&words).await;
+    let value = |name: &str| {
+        let line = text.done().lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+        line.trim().to_owned()
+    };
+    let id = tollhouse_domain::id::ApplicationId(1);
+    assert_eq!((value("id").as_str(), value("name").as_str()), ("1", "Ferry board"));
+    let (uid, secret) = (value("client id"), value("client secret"));
+    let client = Client { town: t.clone(), id, uid, secret, confidential: true };
+    let ada = t.user("ada").await;
+    let pair = client.tokens(&ada, "api").await;
+    oauth::user(&t, &pair.access).await.is_user(&ada);
+    let words = ["application", "create", "--name", "x", "--scopes", "api", "--public", "--trusted", "--json"];
+    let words: Vec<&str> = words.into_iter().chain(["--redirect-uri", oauth::CALLBACK]).collect();
+    let made = t.shell(&words).await.json();
+    assert_eq!((&made["confidential"], &made["callback_url"]), (&false.into(), &oauth::CALLBACK.into()));
+    assert!(made["secret"].is_string() && made["application_id"].is_string());
+    let token = t.admin().await.token([Scope::Api]).await;
+    let known = t.get("/api/v4/applications").token(&token).await.json();
+    assert_eq!(known[0]["callback_url"], format!("{}\nhttp://127.0.0.1/x", oauth::CALLBACK));
+    assert_eq!(known[1]["application_id"], made["application_id"]);
+}
+
+async fn what_is_wrong_with_an_application_is_named(t: Town) {
+    let make = async |name: &str, uri: &str| {
+        t.shell(&["application", "create", "--name", name, "--scopes", "api", "--redirect-uri", uri]).await
+    };
+    assert_eq!(make("", "x").await.refused(1), "name can't be blank; redirect_uri must be an absolute URI.");
+    let both = make("a\u{202e}b", "javascript:alert(1)").await;
+    assert_eq!(both.refused(1), "name can't hold control characters; redirect_uri is forbidden by the server.");
+    assert_eq!(t.count("application.created").await, 0);
+}
+
+async fn an_application_goes_with_its_tokens(t: Town) {
+    let (_, client, pair) = t.begun("api").await;
+    let other = t.client("api").await;
+    oauth::user(&t, &pair.access).await.has(200);
+    let removed = t.shell(&["application", "delete", "1"]).await;
+    assert_eq!(removed.done(), "removed Ferry board (1), with every code and token it was given");
+    oauth::user(&t, &pair.access).await.has(401);
+    client.refresh(&pair.refresh).await.has(400);
+    assert_eq!(t.shell(&["application", "delete", "1"]).await.refused(1), "there is no application 1");
+    let by_uid = t.shell(&["application", "delete", &other.uid, "--json"]).await;
+    assert_eq!(by_uid.done(), "", "nothing is left to show");
+    assert_eq!(t.shell_json(&["application", "list"]).await, serde_json::json!([]));
+}
+
+async fn groups_and_projects_are_made_by_their_paths(t: Town) {
+    let (ada, warden) = (t.user("ada").await, t.admin().await);
+    let make = async |words: &[&str]| t.shell(words).await;
+    let harbour = ["group", "create", "harbour", "--name", "Harbour", "--visibility", "public", "--owner", "ada"];
+    assert_eq!(make(&harbour).await.done(), "made the group harbour (3)");
+    let pilots = t.shell_json(&["group", "create", "Harbour/pilots"]).await;
+    let token = warden.token([Scope::Api]).await;
+    assert_eq!(pilots, t.get("/api/v4/groups/harbour%2Fpilots?with_projects=false").token(&token).await.json());
+    assert_eq!((&pilots["visibility"], &pilots["full_name"]), (&"private".into(), &"Harbour / pilots".into()));
+    assert_eq!(make(&["group", "create", "nowhere/x"]).await.refused(1), "there is no group nowhere");
+    assert_eq!(make(&["group", "create", "ada/x"]).await.refused(1), "there is no group ada");
+    assert_eq!(make(&["group", "create", "harbour"]).await.refused(1), "path has already been taken");
+    assert!(make(&["group", "create", "api"]).await.refused(1).starts_with("path "));
+    assert_eq!(make(&["group", "create", ""]).await.refused(1), "name can't be blank");
+    let public = ["group", "create", "harbour/pilots/x", "--visibility", "public"];
+    assert_eq!(make(&public).await.refused(1), "visibility_level is not allowed in this parent group");
+
+    let made = t.shell_json(&["project", "create", "harbour/timetable", "--user", "ada", "--name", "Timetable"]).await;
+    let mut shown = t.get("/api/v4/projects/1").token(&token).await.json();
+    shown.as_object_mut().expect("an object").remove("permissions");
+    assert_eq!(made, shown);
+    assert_eq!((&made["creator_id"], &made["visibility"]), (&ada.id.0.into(), &"private".into()));
+    assert_eq!(make(&["project", "create", "ada/notes"]).await.done(), "made the project ada/notes (2)");
+    t.get("/api/v4/projects/ada%2Fnotes").token(&ada.token([Scope::Api]).await).await.has(200);
+    let who = make(&["project", "create", "harbour/x"]).await;
+    assert_eq!(who.refused(2), "--user says who makes a project in a group");
+    assert_eq!(make(&["project", "create", "x"]).await.refused(2), "the full path of a project is NAMESPACE/PROJECT");
+    assert_eq!(make(&["project", "create", "nowhere/x"]).await.refused(1), "there is no group or user nowhere");
+    assert_eq!(make(&["project", "create", "ada/notes"]).await.refused(1), "name, path has already been taken");
+    t.user("grace").await;
+    for path in ["harbour/x", "ada/x"] {
+        let stranger = make(&["project", "create", path, "--user", "grace"]).await;
+        assert_eq!(stranger.refused(1), "namespace is not valid", "{path}");
+    }
+}
+
+async fn members_come_and_go(t: Town) {
+    let ada = t.user("ada").await;
+    let token = ada.token([Scope::Api]).await;
+    let harbour = t.group("harbour", Visibility::Private).await;
+    let charts = t.project(harbour, "charts", Visibility::Private).await;
+    let sees = async || t.get(&format!("/api/v4/projects/{charts}")).token(&token).await.status.as_u16();
+    assert_eq!(sees().await, 404);
+    let member = async |words: &[&str]| {
+        let words: Vec<&str> = ["member"].iter().chain(words).chain(&["--user", "ada"]).copied().collect();
+        t.shell(&words).await
+    };
+    let added = member(&["add", "--group", "harbour", "--level", "developer", "--expires-at", "2999-01-31"]).await;
+    assert_eq!(added.done(), "ada (1) is a member of harbour as developer, until 2999-01-31");
+    assert_eq!(sees().await, 200);
+    let again = member(&["add", "--group", &harbour.to_string(), "--level", "owner"]).await;
+    assert_eq!(again.refused(1), "user is a member already");
+    let removed = member(&["remove", "--group", "HARBOUR"]).await;
+    assert_eq!(removed.done(), "ada (1) is not a member of harbour any longer");
+    assert_eq!(sees().await, 404);
+    assert_eq!(member(&["remove", "--group", "harbour"]).await.refused(1), "ada (1) is not a member of harbour");
+    let made = member(&["add", "--project", "harbour/charts", "--level", "reporter", "--json"]).await.json();
+    assert_eq!(
+        (&made["username"], &made["access_level"], &made["expires_at"]),
+        (&"ada".into(), &20.into(), &().into())
+    );
+    assert_eq!(sees().await, 200);
+    assert_eq!(member(&["remove", "--project", &charts.to_string(), "--json"]).await.done(), "");
+    assert_eq!(sees().await, 404);
+    for (flag, named) in
+        [("--group", "nowhere"), ("--group", "99"), ("--project", "99"), ("--project", "x"), ("--project", "x/y")]
+    {
+        let said = member(&["add", flag, named, "--level", "guest"]).await;
+        assert_eq!(said.refused(1), format!("there is no {} {named}", &flag[2..]));
+    }
+    let lines: Vec<String> = t.events().await.into_iter().filter(|event| event.starts_with("member.")).collect();
+    assert_eq!(lines, ["member.removed", "member.added", "member.removed", "member.added"]);
+}
+
+async fn a_refresh_is_one_entry_that_says_all(t: Town) {
+    let words = async || t.log(1).await.into_iter().filter(|(_, word)| *word == Forget::All).count();
+    assert_eq!(words().await, 0);
+    assert_eq!(t.shell(&["node", "refresh"]).await.done(), "whatever servers remembered is forgotten");
+    assert_eq!(words().await, 1);
+}
+
+async fn servers_are_listed(t: Town) {
+    let other = t.reopened("").await;
+    t.app.settled().await;
+    let listed = async || {
+        let text = t.shell(&["node", "list", "--json"]).await.done();
+        serde_json::from_str::<serde_json::Value>(&text).expect("JSON").as_array().expect("a list").clone()
+    };
+    let two = listed().await;
+    assert_eq!(two.len(), 2);
+    assert!(two.iter().all(|node| node["name"] == "test" && node["answering"] == true && node["behind"] == 0));
+    let text = t.shell(&["node", "list"]).await.done();
+    assert!(text.starts_with("ID") && text.lines().count() == 3 && text.contains("running"), "{text}");
+    other.leave().await;
+    let one = listed().await;
+    assert_eq!(one.len(), 1);
+    assert!(two.contains(&one[0]), "who left has no row");
+}
