@@ -151,14 +151,12 @@ async fn a_refresh_is_one_entry_that_says_all(t: Town) {
 async fn servers_are_listed(t: Town) {
     let other = t.reopened("").await;
     t.app.settled().await;
-    let listed = async || {
-        let text = t.shell(&["node", "list", "--json"]).await.done();
-        serde_json::from_str::<serde_json::Value>(&text).expect("JSON").as_array().expect("a list").clone()
-    };
+    let listed = async || t.shell_json(&["node", "list"]).await.as_array().expect("a list").clone();
     let two = listed().await;
     assert_eq!(two.len(), 2);
     assert!(two.iter().all(|node| node["name"] == "test" && node["answering"] == true && node["behind"] == 0));
-    let text = t.shell(&["node", "list"]).await.done();
+    let said = t.shell(&["node", "list"]).await;
+    let text = said.done();
     assert!(text.starts_with("ID") && text.lines().count() == 3 && text.contains("running"), "{text}");
     other.leave().await;
     let one = listed().await;
