@@ -21,6 +21,23 @@ impl AccessLevel {
     pub fn from_number(number: i64) -> Option<Self> {
         Self::ALL.into_iter().find(|level| *level as i64 == number)
     }
+
+    /// For people; the wire has the number.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Minimal => "minimal",
+            Self::Guest => "guest",
+            Self::Planner => "planner",
+            Self::Reporter => "reporter",
+            Self::Developer => "developer",
+            Self::Maintainer => "maintainer",
+            Self::Owner => "owner",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.as_str() == text)
+    }
 }
 
 impl Serialize for AccessLevel {

@@ -10,6 +10,10 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use toml::{Table, Value};
 
+use crate::gateway::identity::Prefix;
+use crate::gateway::question::Dialect;
+use crate::network::Network;
+
 /// The reference of all settings, as `tollhouse config --print-default` prints it.
 pub const DEFAULT: &str = include_str!("default.toml");
 
@@ -36,6 +40,7 @@ pub struct Settings {
     pub limits: Limits,
     pub storage: Storage,
     pub audit: Audit,
+    pub gateway: Gateway,
     pub compat: Compat,
 }
 
@@ -65,6 +70,7 @@ sections! {
     }
     Storage { reserve: Size }
     Audit { keep: Span }
+    Gateway { rules: PathBuf, peers: Vec<Network>, dialect: Dialect, prefix: Prefix }
     Keys { at_rest: AtRest }
     Compat {
         all: Twin, rotation: Twin, lockout: Twin, links: Twin, cookie: Twin, password_grant: Twin, query_secrets: Twin,

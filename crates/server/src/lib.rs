@@ -13,11 +13,14 @@ pub mod cors;
 pub mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod gateway;
+
 pub mod hasher;
 pub mod job;
 pub mod json;
 pub mod keys;
 pub mod need;
+pub mod network;
 pub mod oauth;
 pub mod operations;
 pub mod params;

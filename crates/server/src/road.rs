@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::asked::{Media, Peer, basic, bearer_header, has_body, malformed, media_type, reads_json};
 use crate::cors;
 use crate::error::{Error, Reason};
+use crate::gateway;
 use crate::router::{Route, refused_at, router};
 
 pub struct Road {
@@ -40,6 +41,10 @@ impl Road {
     pub async fn travel(&self, mut request: Request<Body>, peer: Option<IpAddr>) -> Response {
         let began = Instant::now();
         let id = self.ids.next(self.app.now().0);
+        // What a proxy asks is about another request: nothing below is meant for it (T3).
+        if request.uri().path() == gateway::PATH {
+            return Box::pin(self.vouch(request.headers(), peer, &id)).await;
+        }
         if let Some(peer) = peer {
             request.extensions_mut().insert(Peer(peer.to_canonical()));
         }
@@ -65,6 +70,14 @@ impl Road {
             cors::expose(response.headers_mut(), &path, &asked, &self.app.urls);
         }
         log(&response, &method, &path, peer, &id, began);
+        self.garbled(response).await
+    }
+
+    /// Somebody else's API is asked for; a proxy gets our answer, and whatever goes wrong is a refusal.
+    async fn vouch(&self, headers: &HeaderMap, peer: Option<IpAddr>, id: &str) -> Response {
+        let answered = AssertUnwindSafe(gateway::answer(&self.app, headers, peer, id)).catch_unwind().await;
+        let mut response = answered.unwrap_or_else(|_| gateway::broken());
+        set(response.headers_mut(), X_REQUEST_ID, id);
         self.garbled(response).await
     }
 
@@ -209,7 +222,7 @@ fn unreadable(request: &Request<Body>) -> bool {
         || malformed_authorization(request.headers())
 }
 
-fn malformed_authorization(headers: &HeaderMap) -> bool {
+pub fn malformed_authorization(headers: &HeaderMap) -> bool {
     headers.get_all(header::AUTHORIZATION).iter().any(|value| {
         let value = value.as_bytes();
         if value.is_ascii() && !value.contains(&0) {
@@ -219,7 +232,7 @@ fn malformed_authorization(headers: &HeaderMap) -> bool {
     })
 }
 
-fn has_parameter(query: &str, name: &str) -> bool {
+pub fn has_parameter(query: &str, name: &str) -> bool {
     parameter(query, name).is_some()
 }
 

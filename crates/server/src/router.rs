@@ -98,7 +98,7 @@ pub struct Route {
     pub method: Method,
     pub path: &'static str,
     /// `None`: a page, or something that looks at no credential at all.
-    pub demand: Option<Demand>,
+    pub demand: Option<Demand<'static>>,
     pub params: &'static [Param],
     serve: MethodRouter<App>,
 }

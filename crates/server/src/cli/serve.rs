@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::secret::Plaintext;
@@ -19,6 +20,7 @@ use tollhouse_store::sole::Sole;
 use super::Failure;
 use crate::app::{App, Unready};
 use crate::config::{AtRest, Settings};
+use crate::gateway;
 use crate::keys::Seal;
 use crate::operations::users::{CreateFirstAdministrator, PASSWORD_FILE};
 use crate::serve;
@@ -71,6 +73,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     }
     first_administrator(&app).await?;
 
+    tokio::spawn(gateway::reload(app.clone(), signal(SignalKind::hangup())?));
     let stop = super::stop_signal()?;
     let watching = tokio::spawn(watch(sole, stop.clone()));
     tracing::info!(%address, url = app.urls.base(), database = %url, "ready");
@@ -85,6 +88,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
 fn unready(error: Unready) -> Failure {
     match error {
         Unready::Key(error) => Failure::Unusable(error.to_string()),
+        Unready::Rules(error) => Failure::Unusable(error.0),
         Unready::Store(error) => Failure::Broken(error.into()),
     }
 }
