@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::asked::{Media, Peer, basic, bearer_header, has_body, malformed, media_type, reads_json};
 use crate::cors;
 use crate::error::{Error, Reason};
-use crate::gateway;
+use crate::gateway::{self, answer::answer};
 use crate::router::{Route, refused_at, router};
 
 pub struct Road {
@@ -43,7 +43,9 @@ impl Road {
         let id = self.ids.next(self.app.now().0);
         // What a proxy asks is about another request: nothing below is meant for it (T3).
         if request.uri().path() == gateway::PATH {
-            return Box::pin(self.vouch(request.headers(), peer, &id)).await;
+            let mut response = Box::pin(answer(&self.app, request.headers(), peer, &id)).await;
+            set(response.headers_mut(), X_REQUEST_ID, &id);
+            return self.garbled(response).await;
         }
         if let Some(peer) = peer {
             request.extensions_mut().insert(Peer(peer.to_canonical()));
@@ -70,14 +72,6 @@ impl Road {
             cors::expose(response.headers_mut(), &path, &asked, &self.app.urls);
         }
         log(&response, &method, &path, peer, &id, began);
-        self.garbled(response).await
-    }
-
-    /// Somebody else's API is asked for; a proxy gets our answer, and whatever goes wrong is a refusal.
-    async fn vouch(&self, headers: &HeaderMap, peer: Option<IpAddr>, id: &str) -> Response {
-        let answered = AssertUnwindSafe(gateway::answer(&self.app, headers, peer, id)).catch_unwind().await;
-        let mut response = answered.unwrap_or_else(|_| gateway::broken());
-        set(response.headers_mut(), X_REQUEST_ID, id);
         self.garbled(response).await
     }
 

@@ -151,3 +151,61 @@ const NEEDED: [&str; 9] = [
     "accept-encoding",
     "content-length",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefix(text: &str) -> Result<Prefix, toml::de::Error> {
+        #[derive(Deserialize)]
+        struct Holder {
+            prefix: Prefix,
+        }
+        toml::from_str::<Holder>(&format!("prefix = '{text}'")).map(|holder| holder.prefix)
+    }
+
+    #[test]
+    fn t2_our_voice_is_known_in_every_spelling() {
+        let names = Names::new(&prefix("X-Tollhouse-").expect("a prefix"));
+        let are_in = |name: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_bytes(name.as_bytes()).expect(name), NONE);
+            names.are_in(&headers)
+        };
+        for ours in [
+            "X-Tollhouse-User",
+            "x-tollhouse-user-id",
+            "X_Tollhouse_User",
+            "x-tollhouse_user",
+            "X.TOLLHOUSE.USER",
+            "x-tollhouse-",
+            "x-tollhouse-anything",
+            "x!tollhouse~user",
+        ] {
+            assert!(are_in(ours), "{ours}");
+        }
+        for other in ["x-tollhouse", "x-tollhous-user", "tollhouse-user", "x-tollhouses-user", "y-tollhouse-user", "x"]
+        {
+            assert!(!are_in(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn t2_values_are_printable_and_never_empty() {
+        for (text, told) in
+            [("ada", "ada"), ("", "-"), ("a\r\nb", "a%0D%0Ab"), ("\u{fc}@x", "%C3%BC@x"), ("a b%", "a b%")]
+        {
+            assert_eq!(value(text), told, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_leaves_room_for_the_question() {
+        assert!(prefix("X-Auth-").is_ok());
+        for bad in
+            ["", "-x", "X", "X-", "X-Original-", "X-Forwarded-", "User-", "Sec-Fetch-", "X-A_", "X A-", "\u{e9}-"]
+        {
+            assert!(prefix(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -175,3 +175,108 @@ impl Pattern {
         if other.below && !self.below { false } else { self.matches(&other.decoded, Form::Decoded) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::question::Dialect;
+    use super::*;
+
+    fn rules(text: &str) -> Rules {
+        Rules::parse(text, "rules.toml").expect("rules")
+    }
+
+    /// The rule that decides, or why none does.
+    fn decides<'r>(rules: &'r Rules, method: &str, host: &str, target: &str) -> Result<&'r str, Refusal> {
+        let mut headers = axum::http::HeaderMap::new();
+        for (name, value) in [("method", method), ("proto", "https"), ("host", host), ("uri", target)] {
+            let name = axum::http::HeaderName::try_from(format!("x-original-{name}")).expect("a name");
+            headers.insert(name, value.parse().expect("a value"));
+        }
+        let question = Question::read(&headers, Dialect::Original)?;
+        let path = question.straight_path(1024)?;
+        rules.decide(&question, &path, false).map(|rule| rule.name.as_str())
+    }
+
+    #[test]
+    fn t8_the_first_that_matches_decides_and_prefixes_end_at_a_segment() {
+        let rules = rules(
+            "[[rule]]\nname = 'exact'\nhost = 'a.test'\npath = '/v1'\nmethod = ['GET', 'HEAD']\n\
+             [[rule]]\nname = 'below'\nhost = ['A.test', 'b.test:8443']\npath = ['/v1/*', '/v2/x/*']\n\
+             [[rule]]\nname = 'ported'\nhost = 'c.test:443'\npath = '/*'\n\
+             [[rule]]\nname = 'purge'\nhost = 'd.test'\npath = '/v1/items:purge'\n\
+             [[rule]]\nname = 'rest'\nhost = 'd.test'\npath = '/*'\nadmits = ['%2f', ';']\n",
+        );
+        let decides = |method, host, target| decides(&rules, method, host, target);
+        for (method, host, target, rule) in [
+            ("GET", "a.test", "/v1", "exact"),
+            ("GET", "a.test:99", "/v1?/../x", "exact"),
+            ("POST", "a.test", "/v1", "below"),
+            ("GET", "a.test", "/v1/", "below"),
+            ("GET", "A.TEST", "/v2/x/y/z", "below"),
+            ("GET", "b.test:8443", "/v1/x", "below"),
+            ("GET", "c.test", "/", "ported"),
+            ("GET", "d.test", "/v1/items:purge", "purge"),
+            ("GET", "d.test", "/v1/items", "rest"),
+            ("GET", "d.test", "/files/a%2Fb", "rest"),
+            ("GET", "d.test", "/files/a;v=1/b", "rest"),
+        ] {
+            assert_eq!(decides(method, host, target), Ok(rule), "{method} {host}{target}");
+        }
+        for (method, host, target) in [
+            ("GET", "a.test", "/"),
+            ("GET", "a.test", "/v1x"),
+            ("GET", "a.test", "/V1"),
+            ("GET", "a.test", "/v2"),
+            ("GET", "a.test", "/v2/xy"),
+            ("GET", "b.test", "/v1"),
+            ("GET", "c.test:8443", "/"),
+            ("GET", "other.test", "/v1"),
+        ] {
+            assert_eq!(decides(method, host, target), Err(Refusal::NoRule), "{method} {host}{target}");
+        }
+        for target in [
+            // To whoever decodes it is the other rule's.
+            "/v1/items%3Apurge",
+            "/v1%2fitems:purge",
+            "/v1/items:purge;x",
+            "/v1;x/items:purge",
+            "/v1/items:purge%3Bx",
+            // Not admitted.
+            "/v1/a%3fb",
+        ] {
+            assert_eq!(decides("GET", "d.test", target), Err(Refusal::Crooked), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_hidden_only_if_nothing_is_left_of_it() {
+        let hidden = |first: &str, second: &str| {
+            let text = format!("[[rule]]\nname = 'a'\n{first}\n[[rule]]\nname = 'b'\n{second}\n");
+            Rules::parse(&text, "rules.toml").is_err()
+        };
+        let here = |path: &str, more: &str| format!("host = 'a.test'\npath = {path}\n{more}");
+        for (first, second) in [
+            (here("'/*'", ""), here("'/x'", "")),
+            (here("'/x/*'", ""), here("'/x'", "")),
+            (here("'/x/*'", ""), here("['/x/y/*', '/x']", "method = 'GET'")),
+            (here("'/x'", "method = ['GET', 'PUT']"), here("'/x'", "method = 'PUT'")),
+            (here("'/caf%C3%A9'", ""), here("'/caf%c3%a9'", "")),
+            (here("'/x'", ""), "host = 'a.test:8443'\npath = '/x'".to_owned()),
+        ] {
+            assert!(hidden(&first, &second), "{first} / {second}");
+        }
+        for (first, second) in [
+            (here("'/x'", ""), here("'/*'", "")),
+            (here("'/x'", ""), here("'/x/*'", "")),
+            (here("'/x/*'", ""), here("'/xy'", "")),
+            (here("'/x/*'", ""), here("['/x/y', '/z']", "")),
+            (here("'/x'", "method = 'GET'"), here("'/x'", "")),
+            (here("'/x'", "method = 'GET'"), here("'/x'", "method = 'GET'\npreflight = 'pass'")),
+            (here("'/x'", "method = 'GET'\npreflight = 'pass'"), here("'/x'", "method = 'OPTIONS'")),
+            ("host = 'a.test:8443'\npath = '/x'".to_owned(), here("'/x'", "")),
+            ("host = 'b.test'\npath = '/*'".to_owned(), here("'/x'", "")),
+        ] {
+            assert!(!hidden(&first, &second), "{first} / {second}");
+        }
+    }
+}

@@ -187,3 +187,130 @@ pub fn in_capitals(path: &str) -> String {
 fn before<'t>(text: &'t str, mark: &str) -> &'t str {
     text.split(mark).next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t8_a_path_is_judged_only_if_it_leads_nowhere_else() {
+        for straight in
+            ["/", "/a", "/a/", "/a.b/..c/d../...", "/~a-b_c", "/a%20b", "/caf%c3%a9", "/100%25", "/a:b@c,d=e+f(g)*!$&'"]
+        {
+            let path = Path::read(straight).unwrap_or_else(|_| panic!("{straight}"));
+            assert!(path.oddities.is_empty(), "{straight}");
+        }
+        for crooked in [
+            "",
+            "a",
+            "*",
+            "http://h/a",
+            "//",
+            "//a",
+            "/a//b",
+            "/a//",
+            "/.",
+            "/..",
+            "/./a",
+            "/a/.",
+            "/a/../b",
+            "/a/..",
+            "/%2e",
+            "/%2E%2e/a",
+            "/a/.%2e/b",
+            "/%61",
+            "/%5A",
+            "/%30",
+            "/%2d%5f%7e",
+            "/\\",
+            "/a\\..\\b",
+            "/%5c",
+            "/%5Ca",
+            "/%00",
+            "/%0a",
+            "/%1f",
+            "/%7f",
+            "/a b",
+            "/a\tb",
+            "/a\n",
+            "/\u{e9}",
+            "/a?b",
+            "/a#b",
+            "/%",
+            "/%2",
+            "/%g0",
+            "/%0g",
+            "/% 1",
+            "/%%",
+            "/%252e",
+            "/%2500",
+            "/%25%32%65",
+            "/%25c0%25af",
+            "/%c0%af",
+            "/%c0%ae",
+            "/%e0%80%af",
+            "/%ff",
+            "/%c3",
+            "/%c3/%a9",
+            "/%ed%a0%80",
+            "/%f4%90%80%80",
+            "/%uff0e",
+        ] {
+            assert_eq!(Path::read(crooked), Err(Crooked), "{crooked}");
+        }
+    }
+
+    #[test]
+    fn t8_a_path_is_compared_as_it_is_decoded_but_for_its_oddities() {
+        let decoded = |sent| Path::read(sent).map(|path| path.decoded.into_owned());
+        assert_eq!(decoded("/caf%C3%a9%20%3a/%25"), Ok("/caf\u{e9} :/%".to_owned()));
+        assert_eq!(decoded("/a%2fb%3F%23c%3b;"), Ok("/a%2Fb%3F%23c;;".to_owned()));
+        assert!(matches!(Path::read("/a").expect("straight").decoded, Cow::Borrowed("/a")));
+        assert_eq!(in_capitals("/%c3%a9a%2f%"), "/%C3%A9a%2F%");
+    }
+
+    #[test]
+    fn t8_every_way_to_read_what_is_odd() {
+        let readings = |sent: &str| {
+            let readings = Path::read(sent).expect(sent).readings()?;
+            Ok::<Vec<String>, Crooked>(readings.into_iter().map(|reading| reading.text).collect())
+        };
+        assert_eq!(readings("/a/b"), Ok(vec![]));
+        assert_eq!(readings("/a%20b"), Ok(vec!["/a%20b".to_owned()]), "some do not decode");
+        let all = readings("/a%2fb;c/d%3Fe").expect("straight");
+        for reading in ["/a/b;c/d%3Fe", "/a/b/d", "/a/b;c/d", "/a%2Fb", "/a%2Fb/d%3Fe", "/a/b", "/a%2Fb;c/d"] {
+            assert!(all.iter().any(|text| text == reading), "{reading} of {all:?}");
+        }
+        for crooked in [
+            "/a%2f%2fb",
+            "/%2fa",
+            "/a/%2fb",
+            "/a%2f/b",
+            "/a/..%2fb",
+            "/..%2f",
+            "/a%2f..",
+            "/a%2f..%2fb",
+            "/..;/a",
+            "/a/..;x/b",
+            "/.;",
+            "/;/a",
+            "/a/;x/b",
+            "/a/..%3b/b",
+            "/a/..%3fb",
+            "/a/..%23b",
+            "/a/.;%2f",
+            "/a;%2f..",
+        ] {
+            assert_eq!(readings(crooked), Err(Crooked), "{crooked}");
+        }
+        assert!(readings("/a%2f").is_ok() && readings("/a/;").is_ok());
+    }
+
+    #[test]
+    fn oddities_have_names() {
+        assert!(Oddities::named("%2F").is_some_and(|named| named == Oddities(2)));
+        assert!(["", "/", "%5c", "%00", "//", "%2f "].iter().all(|word| Oddities::named(word).is_none()));
+        let both = Oddities(1).and(Oddities(2));
+        assert!(Oddities(2).is_within(both) && !both.is_within(Oddities(2)) && Oddities(0).is_within(Oddities(0)));
+    }
+}

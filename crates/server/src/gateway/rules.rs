@@ -9,6 +9,7 @@ use tollhouse_domain::demand::Extra;
 use tollhouse_domain::membership::Of;
 use tollhouse_domain::namespace::{self, NamespaceKind};
 use tollhouse_domain::scope::Scope;
+use tollhouse_domain::text::printable;
 use tollhouse_store::applications;
 use tollhouse_store::db::Db;
 use tollhouse_store::error::Error as StoreError;
@@ -29,7 +30,7 @@ impl Rules {
         let mut rules: Vec<Rule> = Vec::new();
         for (key, value) in whole.get_ref() {
             if key.get_ref() != "rule" {
-                return Err(place.fault(Some(key.span()), None, format!("there is no such key: `{}`", key.get_ref())));
+                return Err(place.fault(Some(key.span()), None, unknown(key.get_ref())));
             }
             let DeValue::Array(tables) = value.get_ref() else {
                 return Err(place.fault(Some(value.span()), None, "a rule begins with [[rule]]"));
@@ -94,7 +95,7 @@ impl<'t> Place<'t> {
 
     fn fault(self, span: Option<Range<usize>>, rule: Option<&str>, text: impl Display) -> Unusable {
         let line = self.line(&span.unwrap_or_default());
-        let rule = rule.map(|name| format!("rule `{name}`: ")).unwrap_or_default();
+        let rule = rule.map(|name| format!("rule `{}`: ", printable(name))).unwrap_or_default();
         Unusable(format!("{}: line {line}: {rule}{text}", self.file))
     }
 
@@ -119,7 +120,7 @@ struct Fields<'f, 't> {
 impl<'t> Fields<'_, 't> {
     fn read(&self) -> Result<Rule, Unusable> {
         if let Some((key, _)) = self.fields.iter().find(|(key, _)| !KEYS.contains(&key.get_ref().as_ref())) {
-            return Err(self.fault(key.span(), format!("there is no such key: `{}`", key.get_ref())));
+            return Err(self.fault(key.span(), unknown(key.get_ref())));
         }
         let name = self.one("name", name)?.ok_or_else(|| self.missing("name"))?;
         let admits =
@@ -130,7 +131,7 @@ impl<'t> Fields<'_, 't> {
             name,
             line: self.place.line(&self.whole),
             hosts: self.some("host", host)?,
-            paths: self.some("path", |text| pattern(text, admits))?,
+            paths: self.some("path", pattern)?,
             methods: self.any("method", |word| question::method(word).ok_or("this must be a method, in capitals"))?,
             allow: self.one("allow", allow)?.unwrap_or(Allow::SignedIn),
             scopes: self.any("scopes", scope)?,
@@ -217,6 +218,10 @@ impl<'t> Fields<'_, 't> {
     }
 }
 
+fn unknown(key: &str) -> String {
+    format!("there is no such key: `{}`", printable(key))
+}
+
 type Read<T> = Result<T, &'static str>;
 
 fn name(text: &str) -> Read<String> {
@@ -236,8 +241,8 @@ fn host(text: &str) -> Read<Host> {
     Ok(Host { name: question::host_name(name).ok_or(NO_HOST)?.into_owned(), port })
 }
 
-/// What no request can have, or what only a rule that admits it can let in, is a mistake.
-fn pattern(text: &str, admits: Oddities) -> Read<Pattern> {
+/// What no request can have is a mistake, and so is what some requests have for some readers alone.
+fn pattern(text: &str) -> Read<Pattern> {
     let (text, below) = match text.strip_suffix("/*") {
         Some(above) => (above, true),
         None => (text, false),
@@ -252,8 +257,8 @@ fn pattern(text: &str, admits: Oddities) -> Read<Pattern> {
     if below && text.ends_with('/') {
         return Err("no request has this path, as far as requests are judged");
     }
-    if !path.oddities.is_within(admits) {
-        return Err("it holds what the rule does not admit");
+    if !path.oddities.is_empty() {
+        return Err("`%2f`, `;`, `%3f` and `%23` are read in many ways; name the path above them");
     }
     Ok(Pattern { decoded: path.decoded.into_owned(), encoded: in_capitals(text), below })
 }
@@ -311,3 +316,98 @@ const KEYS: [&str; 13] = [
     "preflight",
     "admits",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        Rules::parse(text, "rules.toml").expect_err(text).0
+    }
+
+    /// The fault of one rule with these lines.
+    fn fault_of(lines: &str) -> String {
+        fault(&format!("# Ours\n[[rule]]\nname = 'x'\nhost = 'a.test'\npath = '/'\n{lines}\n"))
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_file_line_and_rule() {
+        for (lines, told) in [
+            ("nope = 1", "line 6: rule `x`: there is no such key: `nope`"),
+            ("allow = 1", "line 6: rule `x`: `allow` must be text, not integer"),
+            ("allow = 'all'", "line 6: rule `x`: `allow`: this must be `anyone`, `signed_in` or `administrator`"),
+            ("scopes = ['openid']", "line 6: rule `x`: `scopes`: `openid` opens nothing"),
+            ("scopes = ['read_user',\n'nope']", "line 7: rule `x`: `scopes`: there is no such scope"),
+            ("scopes = []", "line 6: rule `x`: `scopes` is empty"),
+            ("method = ['GET', 'post']", "line 6: rule `x`: `method`: this must be a method, in capitals"),
+            ("level = 'guest'", "line 6: rule `x`: `level`: this says nothing without `group` or `project`"),
+            ("group = 'g'\nproject = 'g/p'", "line 7: rule `x`: `project`: a rule has `group` or `project`, not both"),
+            ("group = '/g'", "line 6: rule `x`: `group`: this is no full path, such as `harbour/pilots`"),
+            (
+                "project = 'g'\nlevel = 'minimal'",
+                "line 7: rule `x`: `level`: this must be `guest`, `planner`, `reporter`, `developer`, `maintainer` or `owner`",
+            ),
+            (
+                "allow = 'anyone'\nscopes = 'read_user'",
+                "line 7: rule `x`: `scopes`: this contradicts `allow = \"anyone\"`",
+            ),
+            ("allow = 'anyone'\ngroup = 'g'", "line 7: rule `x`: `group`: this contradicts `allow = \"anyone\"`"),
+            (
+                "allow = 'administrator'\nproject = 'g/p'",
+                "line 7: rule `x`: `project`: this contradicts `allow = \"administrator\"`",
+            ),
+            (
+                "allow = 'administrator'\napplications = 'c'",
+                "line 7: rule `x`: `applications`: this contradicts `allow = \"administrator\"`",
+            ),
+            ("query_credentials = 'yes'", "line 6: rule `x`: `query_credentials` must be true or false"),
+            ("preflight = 'judge'", "line 6: rule `x`: `preflight`: this must be `pass`"),
+            ("admits = '%5c'", "line 6: rule `x`: `admits`: this must be `%2f`, `;`, `%3f` or `%23`"),
+            ("applications = ['']", "line 6: rule `x`: `applications`: a client id is missing"),
+            ("name = 'y'", "line 6: duplicate key"),
+            ("allow = ", "line 6: "),
+            ("[[rule]]\nname = 'x'\nhost = 'b.test'\npath = '/'", "line 6: rule `x`: line 2 has a rule of that name"),
+            (
+                "[[rule]]\nname = 'y'\nhost = 'a.test'\npath = '/'",
+                "line 6: rule `y`: it can never match, since rule `x` in line 2 comes first",
+            ),
+            ("[[rule]]\nname = 'y'\npath = '/'", "line 6: rule `y`: `host` is missing"),
+            ("[[rule]]\nname = 'y'\nhost = 'b.test'", "line 6: rule `y`: `path` is missing"),
+            ("[[rule]]\nhost = 'b.test'", "line 6: `name` is missing"),
+            ("[[rule]]\nname = 'a b'", "line 7: rule `a b`: `name`: letters, digits, `-` and `_`, up to 64"),
+        ] {
+            let said = fault_of(lines);
+            assert!(said.starts_with(&format!("rules.toml: {told}")) && !said.contains('\n'), "{lines}: {said}");
+        }
+        assert_eq!(fault("rules = 1"), "rules.toml: line 1: there is no such key: `rules`");
+        assert_eq!(fault("[rule]\nname = 'x'"), "rules.toml: line 1: a rule begins with [[rule]]");
+        assert_eq!(fault("rule = [1]"), "rules.toml: line 1: a rule begins with [[rule]]");
+        assert_eq!(fault("rule = 'x'"), "rules.toml: line 1: a rule begins with [[rule]]");
+    }
+
+    #[test]
+    fn a_host_or_path_that_no_request_has_is_a_mistake() {
+        let read = |key: &str, value: &str| {
+            let other = if key == "host" { "path = '/'" } else { "host = 'a.test'" };
+            Rules::parse(&format!("[[rule]]\nname = 'x'\n{key} = \"{value}\"\n{other}\n"), "rules.toml")
+        };
+        for bad in ["", "a b", "a:0", "a:x", "http://a", "a/", "*.test", "u@a", "[::1"] {
+            assert!(read("host", bad).is_err(), "{bad}");
+        }
+        for good in ["a", "A.test:1", "[::1]:80", "127.0.0.1"] {
+            assert!(read("host", good).is_ok(), "{good}");
+        }
+        for bad in [
+            "", "*", "a", "a/*", "/a*", "/*/a", "/a/*/b", "/a//*", "/a/../b", "//*", "/a?b", "/a#b", "/%61", "/a%2fb",
+            "/a;b", "/\u{e9}",
+        ] {
+            assert!(read("path", bad).is_err(), "{bad}");
+        }
+        for good in ["/", "/*", "/a", "/a/", "/a/*", "/caf%c3%a9/*", "/a:b"] {
+            assert!(read("path", good).is_ok(), "{good}");
+        }
+        let admitted = "[[rule]]\nname = 'x'\nhost = 'a.test'\npath = '/a%2fb/*'\nadmits = ['%2F']\n";
+        assert!(Rules::parse(admitted, "rules.toml").is_err(), "to some it is `/a/b`");
+        assert!(Rules::parse("", "rules.toml").is_ok_and(|rules| rules.0.is_empty()));
+    }
+}

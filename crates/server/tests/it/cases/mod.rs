@@ -18,6 +18,7 @@ mod authorize;
 mod bad_input;
 mod cors;
 mod credentials;
+mod gateway;
 mod grants;
 mod groups;
 mod matrix;
@@ -54,6 +55,15 @@ pub fn all() -> Vec<Case> {
         bad_input::CASES,
         cors::CASES,
         credentials::CASES,
+        gateway::asking::CASES,
+        gateway::browsers::CASES,
+        gateway::credentials::CASES,
+        gateway::hostile::CASES,
+        gateway::identities::CASES,
+        gateway::members::CASES,
+        gateway::paths::CASES,
+        gateway::rules::CASES,
+        gateway::signing_in::CASES,
         grants::bad_input::CASES,
         grants::challenges::CASES,
         grants::codes::CASES,
