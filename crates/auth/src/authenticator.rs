@@ -9,8 +9,11 @@ use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
 #[cfg(feature = "faults")]
 use tollhouse_domain::faults::Mutants;
-use tollhouse_domain::identity::{Identity, Rules};
+use tollhouse_domain::id::UserId;
+use tollhouse_domain::identity::{Caller, Identity, Rules};
 use tollhouse_domain::lookup::{Credential, Key, Lookup, Record};
+use tollhouse_domain::membership::{Memberships, Of};
+use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
@@ -19,7 +22,7 @@ use tollhouse_domain::user::User;
 use crate::flights::{Answer, Flights};
 use crate::gate::{Gate, Pass};
 use crate::ledger::{Entry, Ledger, Recall};
-use crate::shown::{IfUnknown, Kind, Secret, Shown};
+use crate::shown::{IfUnknown, Kind, Place, Secret, Shown};
 use crate::sudo;
 use crate::uptime::Uptime;
 use crate::uses::{UseRules, Uses};
@@ -82,13 +85,14 @@ impl Authenticator {
 
     /// `Ok(None)` is anonymous; a denial says that a credential was tried and failed, or that one is missing.
     /// The order is that of authentication.md 0.1.
-    pub async fn judge(&self, shown: &Shown<'_>, demand: &Demand, now: Timestamp) -> Result<Option<Identity>, Denial> {
-        let identity = match self.recognise(shown, now).await? {
-            Some(entry) => {
-                let identity = Identity::establish(entry.record.clone(), demand, self.rules, now)?;
-                self.uses.note(&entry, self.use_rules, now);
-                Some(identity)
-            }
+    pub async fn judge(
+        &self,
+        shown: &Shown<'_>,
+        demand: &Demand<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Identity>, Denial> {
+        let identity = match self.establish(shown, demand, now).await? {
+            Some((caller, _)) => Some(caller.person()?),
             None => None,
         };
         let identity = match (identity, shown.sudo()) {
@@ -96,16 +100,50 @@ impl Authenticator {
             (None, Some(_)) => return Err(Denial::Missing),
             (identity, None) => identity,
         };
-        match &identity {
-            Some(who) if who.sudo_by.is_none() => {
-                if let Some(scopes) = who.scopes() {
-                    demand.accepts(scopes, shown.is_read())?;
-                }
-            }
-            None if !demand.anonymous => return Err(Denial::Missing),
-            _ => {}
-        }
+        let limits = identity.as_ref().map(|who| who.scopes().filter(|_| who.sudo_by.is_none()));
+        met(demand, limits, shown.is_read())?;
         Ok(identity)
+    }
+
+    /// For somebody else's API: judged as for a route of ours, but that an application may come for itself where the
+    /// demand names it (T6), and with the place that decided, which is not passed on (T7).
+    pub async fn vouch(
+        &self,
+        shown: &Shown<'_>,
+        demand: &Demand<'_>,
+        now: Timestamp,
+    ) -> Result<Option<(Caller, Place)>, Denial> {
+        let established = self.establish(shown, demand, now).await?;
+        met(demand, established.as_ref().map(|(caller, _)| caller.scopes()), shown.is_read())?;
+        Ok(established)
+    }
+
+    /// What a user is to a group or project; remembered until something of that user is forgotten.
+    pub async fn memberships(
+        &self,
+        user: UserId,
+        of: Of,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Arc<Memberships>, Denial> {
+        match self.ledger.recall_memberships(user, of, self.tick()) {
+            Some(known) => Ok(known),
+            None => Box::pin(self.ask_memberships(user, of, peer, now)).await,
+        }
+    }
+
+    async fn ask_memberships(
+        &self,
+        user: UserId,
+        of: Of,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Arc<Memberships>, Denial> {
+        let _pass = self.gate.pass(peer).await;
+        // After the wait, as for a credential (A3).
+        let ticket = self.ledger.ticket();
+        let found = self.lookup.memberships(user, of, now).await.map_err(|_| Denial::Unavailable)?;
+        Ok(self.ledger.keep_memberships(ticket, user, of, found))
     }
 
     /// The signed-in person behind a session cookie, for pages: tokens do not count there (T10).
@@ -174,7 +212,20 @@ impl Authenticator {
         self.ledger.len()
     }
 
-    async fn recognise(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Option<Arc<Entry>>, Denial> {
+    /// Who it is by what was shown, before sudo and scopes, and which place said so. Whoever comes this far has used it.
+    async fn establish(
+        &self,
+        shown: &Shown<'_>,
+        demand: &Demand<'_>,
+        now: Timestamp,
+    ) -> Result<Option<(Caller, Place)>, Denial> {
+        let Some((entry, place)) = self.recognise(shown, now).await? else { return Ok(None) };
+        let caller = Caller::establish(entry.record.clone(), demand, self.rules, now)?;
+        self.uses.note(&entry, self.use_rules, now);
+        Ok(Some((caller, place)))
+    }
+
+    async fn recognise(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Option<(Arc<Entry>, Place)>, Denial> {
         // The same value is often tried as one kind and then as the other; both stand in one space of digests.
         let mut seen: Option<(&Secret<'_>, Option<Arc<Entry>>)> = None;
         for candidate in shown.candidates() {
@@ -185,14 +236,19 @@ impl Authenticator {
                     None => None,
                 },
             };
-            match &found {
-                Some(entry) if is_of(candidate.kind, &entry.record.credential) => return Ok(found),
+            match found {
+                Some(entry) if is_of(candidate.kind, &entry.record.credential) => {
+                    return Ok(Some((entry, candidate.place)));
+                }
                 _ if candidate.if_unknown == IfUnknown::Stop => return Err(Denial::Unknown),
-                _ => seen = Some((candidate.secret, found)),
+                found => seen = Some((candidate.secret, found)),
             }
         }
         match shown.session() {
-            Some(session) => Box::pin(self.by_session(session, now, shown.peer())).await,
+            Some(session) => {
+                let found = Box::pin(self.by_session(session, now, shown.peer())).await?;
+                Ok(found.map(|entry| (entry, Place::SessionCookie)))
+            }
             None => Ok(None),
         }
     }
@@ -303,6 +359,15 @@ impl Authenticator {
     }
 }
 
+/// The end of the judgement. `limits`: of whoever it is, the scopes that bound them, if any do.
+fn met(demand: &Demand<'_>, limits: Option<Option<&Scopes>>, read: bool) -> Result<(), Denial> {
+    match limits {
+        Some(Some(scopes)) => demand.accepts(scopes, read),
+        None if !demand.anonymous => Err(Denial::Missing),
+        Some(None) | None => Ok(()),
+    }
+}
+
 /// Whether a credential counts where one of this kind is looked for.
 pub fn is_of(kind: Kind, credential: &Credential) -> bool {
     matches!(
@@ -322,9 +387,9 @@ pub(crate) mod tests {
 
     use tollhouse_domain::denial::AccountFault;
     use tollhouse_domain::forget::Forget;
-    use tollhouse_domain::id::{FamilyId, GenerationId, UserId};
+    use tollhouse_domain::id::{FamilyId, GenerationId};
     use tollhouse_domain::lookup::{Answer, TokenRecord, UserName};
-    use tollhouse_domain::scope::{Scope, Scopes};
+    use tollhouse_domain::scope::Scope;
     use tollhouse_domain::user::{AccountRules, AccountState, UserKind};
 
     use super::*;
@@ -354,6 +419,7 @@ pub(crate) mod tests {
                     scopes: Scopes::from([Scope::Api]),
                     impersonation: false,
                     application: None,
+                    client_id: None,
                     dead_from: None,
                     last_used_at: None,
                     standing: Standing::Live { used: self.used.load(Ordering::SeqCst) },
@@ -365,6 +431,10 @@ pub(crate) mod tests {
 
         fn user<'a>(&'a self, _: UserName<'a>) -> Answer<'a, Option<User>> {
             Box::pin(async { Ok(None) })
+        }
+
+        fn memberships(&self, _: UserId, _: Of, _: Timestamp) -> Answer<'_, Memberships> {
+            Box::pin(async { Ok(Memberships::default()) })
         }
 
         fn first_use(&self, _: FamilyId, _: GenerationId, _: Timestamp) -> Answer<'_, bool> {

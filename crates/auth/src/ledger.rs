@@ -21,6 +21,7 @@ use tollhouse_domain::faults::Mutants;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{ApplicationId, FamilyId, UserId};
 use tollhouse_domain::lookup::{Credential, Key, Record};
+use tollhouse_domain::membership::{Memberships, Of};
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
@@ -28,6 +29,8 @@ pub struct Ledger {
     known: Option<Cache<Key, Arc<Entry>>>,
     /// Values that nobody was given. Apart, so that guesses cannot drive out the living.
     unknown: Option<Cache<Key, ()>>,
+    /// What users are to groups and projects.
+    memberships: Option<Cache<(UserId, Of), Member>>,
     numbers: Box<[AtomicU32]>,
     hasher: RandomState,
     generation: AtomicU64,
@@ -50,6 +53,13 @@ pub struct Entry {
     pub noted_at: AtomicI64,
     /// Of its owner, its family and its application, as far as it has them.
     marks: [Option<Mark>; 3],
+}
+
+#[derive(Clone)]
+struct Member {
+    known: Arc<Memberships>,
+    /// Of the user.
+    mark: Mark,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +89,7 @@ impl Ledger {
         Self {
             known: some.then(|| Cache::new(entries)),
             unknown: some.then(|| Cache::new((entries / 10).max(16))),
+            memberships: some.then(|| Cache::new(entries)),
             numbers: (0..PLACES).map(|_| AtomicU32::new(0)).collect(),
             hasher: RandomState::new(),
             generation: AtomicU64::new(0),
@@ -156,6 +167,26 @@ impl Ledger {
             known.insert(key, entry.clone());
         }
         Some(entry)
+    }
+
+    /// As [`Ledger::recall`], of what a user is to a group or project.
+    pub fn recall_memberships(&self, user: UserId, of: Of, now: Tick) -> Option<Arc<Memberships>> {
+        if !self.is_leased(now) {
+            return None;
+        }
+        let member = self.memberships.as_ref()?.get(&(user, of))?;
+        self.current(member.mark).then_some(member.known)
+    }
+
+    /// As [`Ledger::keep`].
+    pub fn keep_memberships(&self, ticket: Ticket, user: UserId, of: Of, found: Memberships) -> Arc<Memberships> {
+        let _no_forgetting = self.apply.read().unwrap_or_else(PoisonError::into_inner);
+        let fresh = ticket == self.ticket() || tollhouse_domain::broken!(self, NoFillGuard);
+        let known = Arc::new(found);
+        if let (true, Some(memberships)) = (fresh, &self.memberships) {
+            memberships.insert((user, of), Member { known: known.clone(), mark: self.mark(self.owner(user)) });
+        }
+        known
     }
 
     /// After this returns, nothing that was true before is answered from memory.
@@ -252,6 +283,9 @@ impl Ledger {
             known.clear();
             unknown.clear();
         }
+        if let Some(memberships) = &self.memberships {
+            memberships.clear();
+        }
     }
 }
 
@@ -342,6 +376,31 @@ mod tests {
         assert!(matches!(ledger.recall(Key::Token(digest(3)), NOW), Recall::Unknown));
         ledger.forget(&[Forget::Unknown(digest(3))]);
         assert!(matches!(ledger.recall(Key::Token(digest(3)), NOW), Recall::Ask));
+    }
+
+    #[test]
+    fn t27_memberships_are_forgotten_with_their_user() {
+        use tollhouse_domain::id::NamespaceId;
+        let ledger = Ledger::new(100);
+        let of = Of::Group(NamespaceId(5));
+        let keep = |ticket| ledger.keep_memberships(ticket, UserId(1), of, Memberships::default());
+        let known = || ledger.recall_memberships(UserId(1), of).is_some();
+        keep(ledger.ticket());
+        assert!(known());
+        ledger.forget(&[Forget::Owner(UserId(2))]);
+        assert!(known(), "somebody else's");
+        let before = ledger.ticket();
+        for word in [Forget::Owner(UserId(1)), Forget::All] {
+            ledger.forget(&[word]);
+            assert!(!known());
+            keep(before);
+            assert!(!known(), "a look-up that began before is not kept (A3)");
+            keep(ledger.ticket());
+            assert!(known());
+        }
+        let none = Ledger::new(0);
+        none.keep_memberships(none.ticket(), UserId(1), of, Memberships::default());
+        assert!(none.recall_memberships(UserId(1), of).is_none());
     }
 
     #[test]

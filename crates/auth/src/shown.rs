@@ -48,6 +48,18 @@ pub enum Place {
     BearerTokenParameter,
     PrivateTokenParameter,
     PrivateTokenHeader,
+    SessionCookie,
+}
+
+/// How far the session cookie of a relayed request counts (T4, T5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Session {
+    /// It does not.
+    Foreign,
+    /// As on the API: on a read, or with the CSRF token that belongs to it (6.3).
+    Own,
+    /// On a write too, since the browser says that a page of this very origin asks.
+    Vouched,
 }
 
 /// What it means if nobody was given this value: the end of the matter, or look at the next kind.
@@ -89,25 +101,52 @@ impl std::fmt::Debug for Secret<'_> {
 impl<'r> Shown<'r> {
     /// What stands in the head: headers, query and cookie. `peer` is who is really at the other end.
     pub fn in_head(parts: &'r Parts, peer: Option<IpAddr>) -> Self {
-        let session = session_cookie(&parts.headers);
-        let csrf = session.as_deref().is_some_and(|id| csrf_accepted(&parts.headers, id));
-        let mut shown = Self {
-            access_token: None,
-            authorization: bearer(&parts.headers),
-            bearer_token: None,
-            private_token: None,
-            private_header: header_value(&parts.headers, &PRIVATE_TOKEN).map(Secret::Value),
-            session,
-            csrf,
-            sudo_parameter: None,
-            sudo_header: header_value(&parts.headers, &SUDO).map(lossy),
-            read: parts.method == Method::GET || parts.method == Method::HEAD,
-            peer,
-        };
+        let mut shown = Self::in_headers(&parts.headers, &parts.method, peer);
+        shown.sudo_header = header_value(&parts.headers, &SUDO).map(lossy);
         if let Some(query) = parts.uri.query() {
             shown.in_query(query);
         }
         shown
+    }
+
+    /// What a proxy relays of a request to somebody else: the headers are the original's, method and query are what the
+    /// proxy says of it, and sudo is not heard of (T6).
+    pub fn relayed(
+        headers: &'r HeaderMap,
+        method: &Method,
+        query: Option<&'r str>,
+        session: Session,
+        peer: Option<IpAddr>,
+    ) -> Self {
+        let mut shown = Self::in_headers(headers, method, peer);
+        if let Some(query) = query {
+            shown.in_query(query);
+            shown.sudo_parameter = None;
+        }
+        match session {
+            Session::Foreign => shown.session = None,
+            Session::Own => {}
+            Session::Vouched => shown.csrf = true,
+        }
+        shown
+    }
+
+    fn in_headers(headers: &'r HeaderMap, method: &Method, peer: Option<IpAddr>) -> Self {
+        let session = session_cookie(headers);
+        let csrf = session.as_deref().is_some_and(|id| csrf_accepted(headers, id));
+        Self {
+            access_token: None,
+            authorization: bearer(headers),
+            bearer_token: None,
+            private_token: None,
+            private_header: header_value(headers, &PRIVATE_TOKEN).map(Secret::Value),
+            session,
+            csrf,
+            sudo_parameter: None,
+            sudo_header: None,
+            read: method == Method::GET || method == Method::HEAD,
+            peer,
+        }
     }
 
     fn in_query(&mut self, query: &'r str) {
@@ -369,6 +408,21 @@ mod tests {
         assert_eq!(session("a=1; _gitlab_session=x; b=2").as_deref(), Some("x"));
         assert_eq!(session("_gitlab_session=x; _gitlab_session=y"), None);
         assert_eq!(session("_gitlab_session_geo=x"), None);
+    }
+
+    #[test]
+    fn t6_what_is_relayed_has_no_sudo_and_no_session_but_where_it_counts() {
+        let cookie = "_gitlab_session=x";
+        let parts = head("/?sudo=1&access_token=a", &[("cookie", cookie), ("sudo", "2"), ("private-token", "p")]);
+        let relayed = |method: Method, query, session| Shown::relayed(&parts.headers, &method, query, session, None);
+        let shown = relayed(Method::GET, Some("sudo=1&access_token=a"), Session::Own);
+        assert_eq!(shown.sudo(), None);
+        assert_eq!(shown.bearer().and_then(Secret::digest), of("a"));
+        assert_eq!(shown.session(), Some("x"));
+        assert!(relayed(Method::GET, None, Session::Own).bearer().is_none(), "the question's own query is nobody's");
+        assert_eq!(relayed(Method::POST, None, Session::Own).session(), None);
+        assert_eq!(relayed(Method::POST, None, Session::Vouched).session(), Some("x"));
+        assert_eq!(relayed(Method::GET, None, Session::Foreign).session(), None);
     }
 
     #[test]

@@ -1,27 +1,31 @@
-//! What a route asks of its caller. A route cannot be declared without one.
+//! What a route, or a rule of the gateway, asks of its caller. A route cannot be declared without one.
 
 use crate::denial::Denial;
+use crate::id::ApplicationId;
 use crate::scope::{Scope, Scopes};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Demand {
+pub struct Demand<'a> {
     pub anonymous: bool,
     pub administrator: bool,
     /// Scopes that open this route besides `api`, and `read_api` on a read.
-    pub scopes: &'static [Extra],
+    pub scopes: &'a [Extra],
     /// Every scope opens it (`/personal_access_tokens/self`).
     pub any_scope: bool,
+    /// Applications whose own tokens count, though they speak for nobody (T6).
+    pub applications: &'a [ApplicationId],
     pub judged: Judged,
     /// A token that was rotated away may come this far, to be given its successor again (rotation.md section 3).
     pub rotates: bool,
 }
 
-impl Demand {
+impl Demand<'_> {
     pub const PLAIN: Self = Self {
         anonymous: false,
         administrator: false,
         scopes: &[],
         any_scope: false,
+        applications: &[],
         judged: Judged::BeforeParameters,
         rotates: false,
     };
@@ -70,7 +74,7 @@ mod tests {
 
     #[test]
     fn scopes_open_what_the_specification_says() {
-        const USERS: Demand = Demand { scopes: &[Extra::reads(Scope::ReadUser)], ..Demand::PLAIN };
+        const USERS: Demand<'_> = Demand { scopes: &[Extra::reads(Scope::ReadUser)], ..Demand::PLAIN };
         let held = |scope| Scopes::from([scope]);
         assert_eq!(USERS.accepts(&held(Scope::Api), false), Ok(()));
         assert_eq!(USERS.accepts(&held(Scope::ReadApi), true), Ok(()));

@@ -29,16 +29,15 @@ pub enum Via {
 impl Identity {
     /// The order of these lines is the order of the specification: expired, revoked, account
     /// (authentication.md 0.1). Scopes come after sudo and are the demand's affair.
-    pub fn establish(record: Record, demand: &Demand, rules: Rules, now: Timestamp) -> Result<Self, Denial> {
+    pub fn establish(record: Record, demand: &Demand<'_>, rules: Rules, now: Timestamp) -> Result<Self, Denial> {
         let Record { credential, owner } = record;
         let via = match credential {
             Credential::PersonalAccessToken(token) => {
                 token_stands(&token, demand, rules, now)?;
                 Via::PersonalAccessToken(token)
             }
-            // Only a personal access token is presented for rotation at a route of the API.
             Credential::OauthAccessToken(token) => {
-                token_stands(&token, &Demand { rotates: false, ..*demand }, rules, now)?;
+                oauth_token_stands(&token, demand, rules, now)?;
                 Via::OauthAccessToken(token)
             }
             Credential::Session(session) => Via::Session(session),
@@ -70,6 +69,43 @@ impl Identity {
     }
 }
 
+/// Who is behind a credential: somebody, or an application that speaks for nobody.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    Person(Identity),
+    Application(Arc<TokenRecord>),
+}
+
+impl Caller {
+    /// As [`Identity::establish`], but that an application's own token counts where the demand names it (T6).
+    pub fn establish(record: Record, demand: &Demand<'_>, rules: Rules, now: Timestamp) -> Result<Self, Denial> {
+        match record {
+            Record { credential: Credential::OauthAccessToken(token), owner: None }
+                if token.application.is_some_and(|id| demand.applications.contains(&id)) =>
+            {
+                oauth_token_stands(&token, demand, rules, now)?;
+                Ok(Self::Application(token))
+            }
+            record => Identity::establish(record, demand, rules, now).map(Self::Person),
+        }
+    }
+
+    /// `None`: a session, which has all rights of its user.
+    pub fn scopes(&self) -> Option<&Scopes> {
+        match self {
+            Self::Person(who) => who.scopes(),
+            Self::Application(token) => Some(&token.scopes),
+        }
+    }
+
+    pub fn person(self) -> Result<Identity, Denial> {
+        match self {
+            Self::Person(who) => Ok(who),
+            Self::Application(_) => Err(Denial::Missing),
+        }
+    }
+}
+
 /// Proof that the caller is an administrator; made by [`Identity::administrator`] alone.
 #[derive(Clone, Debug)]
 pub struct Administrator(Identity);
@@ -88,7 +124,12 @@ pub struct Rules {
     pub gitlab_rotation: bool,
 }
 
-fn token_stands(token: &TokenRecord, demand: &Demand, rules: Rules, now: Timestamp) -> Result<(), Denial> {
+/// Only a personal access token is presented for rotation at a route of the API.
+fn oauth_token_stands(token: &TokenRecord, demand: &Demand<'_>, rules: Rules, now: Timestamp) -> Result<(), Denial> {
+    token_stands(token, &Demand { rotates: false, ..*demand }, rules, now)
+}
+
+fn token_stands(token: &TokenRecord, demand: &Demand<'_>, rules: Rules, now: Timestamp) -> Result<(), Denial> {
     // The window of a repeat counts from the rotation, not from the old token's own end (rotation.md rule 11).
     let repeats = demand.rotates && !rules.gitlab_rotation && token.standing == Standing::Rotated;
     if repeats {
@@ -115,9 +156,15 @@ mod tests {
     use crate::user::{AccountState, tests::ada};
 
     const ACCOUNTS: AccountRules = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
-    const ROTATE: Demand = Demand { rotates: true, ..Demand::PLAIN };
+    const ROTATE: Demand<'_> = Demand { rotates: true, ..Demand::PLAIN };
 
-    fn judge(standing: Standing, expires: i32, state: AccountState, demand: &Demand, gitlab: bool) -> Option<Denial> {
+    fn judge(
+        standing: Standing,
+        expires: i32,
+        state: AccountState,
+        demand: &Demand<'_>,
+        gitlab: bool,
+    ) -> Option<Denial> {
         let token = TokenRecord {
             id: GenerationId(1),
             family: FamilyId(2),
@@ -125,6 +172,7 @@ mod tests {
             scopes: Scopes::from([Scope::Api]),
             impersonation: false,
             application: None,
+            client_id: None,
             dead_from: Some(Date(expires).start()),
             last_used_at: None,
             standing,

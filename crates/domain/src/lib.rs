@@ -29,6 +29,7 @@ pub mod grant;
 pub mod id;
 pub mod identity;
 pub mod lookup;
+pub mod membership;
 pub mod namespace;
 pub mod password;
 pub mod pkce;

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::id::{ApplicationId, FamilyId, GenerationId, UserId};
+use crate::membership::{Memberships, Of};
 use crate::scope::Scopes;
 use crate::secret::Digest;
 use crate::time::Timestamp;
@@ -18,6 +19,9 @@ pub trait Lookup: Send + Sync {
 
     /// A user for sudo, by number or by name without regard to case.
     fn user<'a>(&'a self, name: UserName<'a>) -> Answer<'a, Option<User>>;
+
+    /// What a user is to a group or project. What had ended by `now` may be left out, what ends later may not.
+    fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships>;
 
     /// Notes that the head of a family was used (rotation.md rule 7), before the request is judged. `false`: it
     /// is no longer the head, or the family has ended; look again.
@@ -78,6 +82,8 @@ pub struct TokenRecord {
     pub impersonation: bool,
     /// The application that an OAuth token was given to.
     pub application: Option<ApplicationId>,
+    /// What others call that application.
+    pub client_id: Option<Box<str>>,
     /// The first instant at which it is expired.
     pub dead_from: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,

@@ -24,8 +24,9 @@ use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Committed, Until};
 use tollhouse_store::{instance, keys};
 
-use crate::config::{Rotation, Settings};
+use crate::config::{Rotation, Settings, Unusable};
 use crate::error::Error;
+use crate::gateway::{Gateway, Unloaded};
 use crate::hasher::Hasher;
 use crate::keys::{Keys, Seal, WrongKey};
 use crate::metrics::Metrics;
@@ -51,6 +52,7 @@ pub struct Shared {
     pub hasher: Hasher,
     pub metrics: Metrics,
     pub seal: Seal,
+    pub gateway: Gateway,
     keyring: OnceCell<Keys>,
     /// The database was made by `demo`, so its secrets are known (T33).
     pub demo: bool,
@@ -69,16 +71,25 @@ impl App {
     /// Fails if `seal` does not open the keys that are there.
     pub async fn new(db: Db, settings: Settings, urls: Urls, clock: Clock, seal: Seal) -> Result<Self, Unready> {
         seal.opens(&keys::all(&mut db.read().await?).await?)?;
-        Ok(Self::assemble(db, settings, urls, clock, seal).await?)
+        let gateway = Gateway::open(&settings, &urls, &db).await?;
+        Ok(Self::assemble(db, settings, urls, clock, seal, gateway).await?)
     }
 
     /// For a command: it remembers nothing, and neither signs nor opens a key.
     pub async fn for_command(db: Db, mut settings: Settings, urls: Urls, clock: Clock) -> Result<Self, StoreError> {
         settings.ledger.entries = 0;
-        Self::assemble(db, settings, urls, clock, Seal::open()).await
+        let gateway = Gateway::closed(&settings, &urls);
+        Self::assemble(db, settings, urls, clock, Seal::open(), gateway).await
     }
 
-    async fn assemble(db: Db, settings: Settings, urls: Urls, clock: Clock, seal: Seal) -> Result<Self, StoreError> {
+    async fn assemble(
+        db: Db,
+        settings: Settings,
+        urls: Urls,
+        clock: Clock,
+        seal: Seal,
+        gateway: Gateway,
+    ) -> Result<Self, StoreError> {
         let demo = instance::get(&mut db.read().await?, DEMO).await?.is_some();
         let (uptime, ledger) = (Uptime::system(), Ledger::new(settings.ledger.entries));
         #[cfg(feature = "faults")]
@@ -98,6 +109,7 @@ impl App {
             hasher,
             metrics: Metrics::default(),
             seal,
+            gateway,
             keyring: OnceCell::new(),
             demo,
             #[cfg(feature = "faults")]
@@ -121,7 +133,7 @@ impl App {
     }
 
     /// Judges a request, and does what a refusal asks for before it is answered.
-    pub async fn judge(&self, shown: &Shown<'_>, demand: &Demand) -> Result<Option<Identity>, Error> {
+    pub async fn judge(&self, shown: &Shown<'_>, demand: &Demand<'_>) -> Result<Option<Identity>, Error> {
         let began = Instant::now();
         let judged = self.auth.judge(shown, demand, self.now()).await;
         self.metrics.judged(began.elapsed());
@@ -205,6 +217,15 @@ impl App {
     }
 }
 
+impl From<Unloaded> for Unready {
+    fn from(error: Unloaded) -> Self {
+        match error {
+            Unloaded::File(error) => Self::Rules(error),
+            Unloaded::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub enum Unready {
@@ -212,6 +233,8 @@ pub enum Unready {
     Store(#[from] StoreError),
     #[error("{0}")]
     Key(#[from] WrongKey),
+    #[error("{0}")]
+    Rules(#[from] Unusable),
 }
 
 fn authenticator(lookup: Arc<dyn Lookup>, ledger: Arc<Ledger>, uptime: Uptime, settings: &Settings) -> Authenticator {

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use toml::{Table, Value};
 
+use crate::gateway::identity::Prefix;
+use crate::gateway::question::Dialect;
 use crate::network::Network;
 
 /// The reference of all settings, as `tollhouse config --print-default` prints it.
@@ -40,6 +42,7 @@ pub struct Settings {
     pub limits: Limits,
     pub storage: Storage,
     pub audit: Audit,
+    pub gateway: Gateway,
     pub metrics: Metrics,
     pub compat: Compat,
 }
@@ -71,6 +74,7 @@ sections! {
     }
     Storage { reserve: Size }
     Audit { keep: Span }
+    Gateway { rules: PathBuf, peers: Vec<Network>, dialect: Dialect, prefix: Prefix }
     Metrics { allow: Vec<Network> }
     Keys { at_rest: AtRest }
     Compat {

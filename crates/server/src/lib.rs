@@ -14,6 +14,8 @@ pub mod error;
 pub mod explain;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod gateway;
+
 pub mod hasher;
 pub mod job;
 pub mod json;

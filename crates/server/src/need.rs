@@ -10,7 +10,7 @@ use tollhouse_domain::identity::{Administrator, Identity, Via};
 use tollhouse_domain::secret::Plaintext;
 
 pub struct Need<C> {
-    demand: Demand,
+    demand: Demand<'static>,
     admit: fn(Option<Identity>, &Shown<'_>) -> Result<C, Denial>,
 }
 
@@ -69,7 +69,7 @@ impl<C> Need<C> {
         self
     }
 
-    pub const fn demand(&self) -> Demand {
+    pub const fn demand(&self) -> Demand<'static> {
         self.demand
     }
 

@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::asked::{Media, Peer, basic, bearer_header, has_body, malformed, media_type, reads_json};
 use crate::cors;
 use crate::error::{Error, Reason};
+use crate::gateway::{self, answer::answer};
 use crate::metrics::Face;
 use crate::proxies;
 use crate::router::{Route, refused_at, router};
@@ -49,6 +50,12 @@ impl Road {
     async fn answer(&self, mut request: Request<Body>, peer: Option<IpAddr>) -> Response {
         let began = Instant::now();
         let id = self.ids.next(self.app.now().0);
+        // What a proxy asks is about another request: nothing below is meant for it (T3).
+        if request.uri().path() == gateway::PATH {
+            let mut response = Box::pin(answer(&self.app, request.headers(), peer, &id)).await;
+            set(response.headers_mut(), X_REQUEST_ID, &id);
+            return self.garbled(response).await;
+        }
         let client = peer.map(|peer| proxies::client(&self.app.settings.proxies, request.headers(), peer));
         if let (Some(client), Some(peer)) = (client, peer) {
             request.extensions_mut().insert(Peer { client, connection: peer.to_canonical() });
@@ -219,7 +226,7 @@ pub fn unreadable(request: &Request<Body>) -> bool {
         || malformed_authorization(request.headers())
 }
 
-fn malformed_authorization(headers: &HeaderMap) -> bool {
+pub fn malformed_authorization(headers: &HeaderMap) -> bool {
     headers.get_all(header::AUTHORIZATION).iter().any(|value| {
         let value = value.as_bytes();
         if value.is_ascii() && !value.contains(&0) {
@@ -229,7 +236,7 @@ fn malformed_authorization(headers: &HeaderMap) -> bool {
     })
 }
 
-fn has_parameter(query: &str, name: &str) -> bool {
+pub fn has_parameter(query: &str, name: &str) -> bool {
     parameter(query, name).is_some()
 }
 

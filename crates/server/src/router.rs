@@ -105,7 +105,7 @@ pub struct Route {
     pub method: Method,
     pub path: &'static str,
     /// `None`: a page, or something that looks at no credential at all.
-    pub demand: Option<Demand>,
+    pub demand: Option<Demand<'static>>,
     pub params: &'static [Param],
     /// Of an endpoint of the API.
     pub checks: Option<Checks>,

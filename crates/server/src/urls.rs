@@ -14,6 +14,7 @@ pub struct Urls {
     /// `host` or `host:port`, lower case.
     hosts: Vec<String>,
     ssh_host: String,
+    port: u16,
     /// Any loopback name counts while we listen on loopback only.
     loopback: bool,
     /// The configured name is one of this machine's own.
@@ -50,6 +51,7 @@ impl Urls {
             https,
             hosts,
             ssh_host: host.to_owned(),
+            port: url.port_or_known_default().unwrap_or_default(),
             loopback,
         })
     }
@@ -66,6 +68,11 @@ impl Urls {
     /// People ask under a name of their own machine, so a browser trusts the connection as it trusts https.
     pub fn is_local(&self) -> bool {
         self.local
+    }
+
+    /// Of our own URL, the port by name or by its scheme.
+    pub fn host_and_port(&self) -> (&str, u16) {
+        (&self.ssh_host, self.port)
     }
 
     pub fn ssh_host(&self) -> &str {

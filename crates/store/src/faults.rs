@@ -85,6 +85,12 @@ pub async fn set_public_email(tx: &mut Tx, id: UserId, email: &str) -> Result<()
     changed!(tx, sqlx::query("UPDATE users SET public_email = $2 WHERE id = $1").bind(id.0).bind(email)).map(drop)
 }
 
+/// Nor one that moves a group or project.
+pub async fn move_route(tx: &mut Tx, from: &str, to: &str) -> Result<()> {
+    tx.forget(tollhouse_domain::forget::Forget::All);
+    changed!(tx, sqlx::query("UPDATE routes SET lower_path = $2 WHERE lower_path = $1").bind(from).bind(to)).map(drop)
+}
+
 /// Families without a generation, which nothing would ever remove.
 pub async fn orphans(at: &mut impl crate::db::Runs) -> Result<i64> {
     on!(at, |c| sqlx::query_scalar(ORPHANS).fetch_one(c))

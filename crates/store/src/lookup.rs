@@ -6,10 +6,11 @@ use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row as _};
 use tollhouse_domain::grant::dead_from;
-use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId};
+use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, UserId};
 use tollhouse_domain::lookup::{
     Answer, Credential, Key, Lookup, Record, SessionRecord, TokenRecord, Unavailable, UserName,
 };
+use tollhouse_domain::membership::{Memberships, Of};
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::{Date, Timestamp};
@@ -17,7 +18,7 @@ use tollhouse_domain::user::User;
 
 use crate::db::Db;
 use crate::error::{Error, Result};
-use crate::{token_families, users};
+use crate::{members, token_families, users};
 
 impl Lookup for Db {
     fn find(&self, key: Key) -> Answer<'_, Option<Record>> {
@@ -33,6 +34,13 @@ impl Lookup for Db {
     fn user<'a>(&'a self, name: UserName<'a>) -> Answer<'a, Option<User>> {
         Box::pin(async move {
             let found = async { users::named(&mut self.read().await?, name).await };
+            found.await.map_err(unavailable)
+        })
+    }
+
+    fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships> {
+        Box::pin(async move {
+            let found = async { members::memberships(&mut self.read().await?, user, of, now).await };
             found.await.map_err(unavailable)
         })
     }
@@ -69,6 +77,7 @@ struct Token {
     scopes: String,
     impersonation: bool,
     application_id: Option<i64>,
+    client_id: Option<String>,
     expires_on: Option<i64>,
     expires_at: Option<i64>,
     last_used_at: Option<i64>,
@@ -114,6 +123,7 @@ impl Db {
             scopes: Scopes::from_words(&token.scopes),
             impersonation: token.impersonation,
             application: token.application_id.map(ApplicationId),
+            client_id: token.client_id.map(Into::into),
             dead_from,
             last_used_at: token.last_used_at.map(Timestamp),
             standing: token_families::standing(token.token_id, token.head_id, token.head_used_at, token.ended_at),
@@ -141,6 +151,7 @@ statements! {
     // Both kinds share one space of digests (docs/decisions/0001).
     TOKEN = concat!(
         "SELECT FALSE AS oauth, t.id AS token_id, t.family_id, t.scopes, t.impersonation, CAST(NULL AS BIGINT) AS application_id,
+                CAST(NULL AS TEXT) AS client_id,
                 t.expires_on, CAST(NULL AS BIGINT) AS expires_at, t.last_used_at,
                 f.head_id, f.head_used_at, f.ended_at, ", users::columns!(),
         " FROM personal_access_tokens t
@@ -148,11 +159,12 @@ statements! {
           JOIN users u ON u.id = t.user_id
          WHERE t.digest = $1
         UNION ALL
-        SELECT TRUE, t.id, t.family_id, t.scopes, FALSE, t.application_id,
+        SELECT TRUE, t.id, t.family_id, t.scopes, FALSE, t.application_id, a.uid,
                NULL, t.expires_at, NULL,
                f.head_id, f.head_used_at, f.ended_at, ", users::columns!(),
         " FROM oauth_access_tokens t
           JOIN token_families f ON f.id = t.family_id
+          LEFT JOIN oauth_applications a ON a.id = t.application_id
           LEFT JOIN users u ON u.id = t.user_id
          WHERE t.digest = $1"
     );

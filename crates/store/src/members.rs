@@ -2,40 +2,33 @@
 
 use tollhouse_domain::access::AccessLevel;
 use tollhouse_domain::claims::Membership;
-use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::forget::Forget;
+use tollhouse_domain::id::{NamespaceId, UserId};
+use tollhouse_domain::membership::{Held, Memberships, Of};
 use tollhouse_domain::time::{Date, Timestamp};
 
 use crate::db::Runs;
 use crate::error::{Error, Result};
 use crate::tx::Tx;
 
-/// The groups that user `$1` is in, on day `$3`, with the level there: by membership of the group or of one above
-/// it. The same group may stand there more than once.
+/// The groups that user `$1` is in, on day `$3`, with the level there and its end: by membership of the group or of one
+/// above it. The same group may stand there more than once.
 macro_rules! mine {
     () => {
-        "mine(id, level) AS (
-            SELECT m.source_id, m.access_level FROM members m
+        "mine(id, level, expires_on) AS (
+            SELECT m.source_id, m.access_level, m.expires_on FROM members m
              WHERE m.source_kind = 'group' AND m.user_id = $1 AND (m.expires_on IS NULL OR m.expires_on > $3)
             UNION
-            SELECT n.id, mine.level FROM namespaces n JOIN mine ON n.parent_id = mine.id
+            SELECT n.id, mine.level, mine.expires_on FROM namespaces n JOIN mine ON n.parent_id = mine.id
         )"
     };
 }
 pub(crate) use mine;
 
-/// Of what somebody is a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
-    Group(NamespaceId),
-    Project(ProjectId),
-}
-
-impl Of {
-    fn source(self) -> (&'static str, i64) {
-        match self {
-            Self::Group(id) => ("group", id.0),
-            Self::Project(id) => ("project", id.0),
-        }
+fn source(of: Of) -> (&'static str, i64) {
+    match of {
+        Of::Group(id) => ("group", id.0),
+        Of::Project(id) => ("project", id.0),
     }
 }
 
@@ -49,7 +42,9 @@ pub async fn insert(
     by: Option<UserId>,
     now: Timestamp,
 ) -> Result<()> {
-    let (kind, id) = of.source();
+    // That somebody is no member is remembered too.
+    tx.forget(Forget::Owner(user));
+    let (kind, id) = source(of);
     changed!(
         tx,
         sqlx::query(INSERT)
@@ -64,8 +59,11 @@ pub async fn insert(
     .map(drop)
 }
 
+/// Says so to the log even if the row was gone: a repeat after a lost answer is a full acknowledgement
+/// (revocation.md W4).
 pub async fn remove(tx: &mut Tx, of: Of, user: UserId) -> Result<bool> {
-    let (kind, id) = of.source();
+    tx.forget(Forget::Owner(user));
+    let (kind, id) = source(of);
     Ok(changed!(tx, sqlx::query(REMOVE).bind(kind).bind(id).bind(user.0))? == 1)
 }
 
@@ -106,6 +104,23 @@ pub async fn level_in_group(
     Ok(level.and_then(AccessLevel::from_number))
 }
 
+/// Everything that a user is to one group or project, by membership of it or of a group above, and where that stands
+/// now.
+pub async fn memberships(at: &mut impl Runs, user: UserId, of: Of, now: Timestamp) -> Result<Memberships> {
+    let (text, (_, id)) = match of {
+        Of::Group(_) => (IN_GROUP, source(of)),
+        Of::Project(_) => (IN_PROJECT, source(of)),
+    };
+    let today = i64::from(now.date().0);
+    let rows: Vec<(String, Option<i64>, Option<i64>)> =
+        on!(at, |c| sqlx::query_as(text).bind(user.0).bind(id).bind(today).fetch_all(c))?;
+    let held = rows.iter().filter_map(|(_, level, end)| {
+        let level = AccessLevel::from_number((*level)?)?;
+        Some(Held { level, expires_on: end.map(|day| Date(day as i32)) })
+    });
+    Ok(Memberships { held: held.collect(), path: rows.into_iter().next().map(|(path, ..)| path.into()) })
+}
+
 /// The highest level anywhere.
 pub async fn highest(at: &mut impl Runs, user: UserId, now: Timestamp) -> Result<Option<AccessLevel>> {
     let today = i64::from(now.date().0);
@@ -140,6 +155,20 @@ statements! {
     INSERT = "
     INSERT INTO members (source_kind, source_id, user_id, access_level, expires_on, created_by_id, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
+    IN_GROUP = concat!("WITH RECURSIVE ", mine!(), "
+    SELECT r.lower_path, mine.level, mine.expires_on FROM routes r LEFT JOIN mine ON mine.id = r.source_id
+     WHERE r.source_kind = 'namespace' AND r.source_id = $2 ORDER BY r.lower_path");
+
+    IN_PROJECT = concat!("WITH RECURSIVE ", mine!(), ", held(level, expires_on) AS (
+        SELECT m.access_level, m.expires_on FROM members m
+         WHERE m.source_kind = 'project' AND m.source_id = $2 AND m.user_id = $1
+           AND (m.expires_on IS NULL OR m.expires_on > $3)
+        UNION ALL
+        SELECT mine.level, mine.expires_on FROM mine JOIN projects p ON p.namespace_id = mine.id WHERE p.id = $2
+    )
+    SELECT r.lower_path, held.level, held.expires_on FROM routes r LEFT JOIN held ON 1 = 1
+     WHERE r.source_kind = 'project' AND r.source_id = $2 ORDER BY r.lower_path");
 
     REMOVE = "DELETE FROM members WHERE source_kind = $1 AND source_id = $2 AND user_id = $3";
 

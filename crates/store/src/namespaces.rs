@@ -69,7 +69,8 @@ pub async fn route(at: &mut impl Runs, full_path: &str) -> Result<Option<Routed>
     }))
 }
 
-/// [`Error::Taken`] if anything has that path.
+/// [`Error::Taken`] if anything has that path. What takes a path away, or gives it to something else, has to say
+/// `Forget::All`: what is remembered of memberships says where their group or project stands (T8).
 pub async fn add_route(tx: &mut Tx, full_path: &str, to: Routed) -> Result<()> {
     let (kind, id) = match to {
         Routed::Namespace(id) => ("namespace", id.0),

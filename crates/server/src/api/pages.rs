@@ -146,7 +146,7 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: String) {
 }
 
 /// A link of ours carries none of these (ARCHITECTURE.md); `compat.links` restores them.
-const CREDENTIALS: &[&str] =
+pub const CREDENTIALS: &[&str] =
     &["private_token", "access_token", "bearer_token", "job_token", "token", "feed_token", "rss_token"];
 
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');

@@ -12,12 +12,12 @@ use tokio::net::TcpListener;
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::audit::{Audit, By, Target};
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::membership::Of;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::{CsrfSecret, Plaintext, random};
 use tollhouse_domain::time::{Clock, Timestamp};
 use tollhouse_store::db::{Db, Url};
 use tollhouse_store::instance;
-use tollhouse_store::members::Of;
 use tollhouse_store::tx::{Change, Tx};
 
 use super::Failure;

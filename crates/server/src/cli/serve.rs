@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::Clock;
@@ -17,6 +18,7 @@ use tollhouse_store::keys;
 use super::{Failure, open};
 use crate::app::{App, Unready};
 use crate::config::{AtRest, Settings};
+use crate::gateway;
 use crate::keys::Seal;
 use crate::operations::users::{CreateFirstAdministrator, PASSWORD_FILE};
 use crate::serve;
@@ -71,6 +73,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     }
     first_administrator(&app).await?;
 
+    tokio::spawn(gateway::reload(app.clone(), signal(SignalKind::hangup())?));
     let stop = super::stop_signal()?;
     tracing::info!(%address, url = app.urls.base(), database = %url, "ready");
     serve::run(app, listener, stop).await;
@@ -81,6 +84,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
 fn unready(error: Unready) -> Failure {
     match error {
         Unready::Key(error) => Failure::Unusable(error.to_string()),
+        Unready::Rules(error) => Failure::Unusable(error.0),
         Unready::Store(error) => Failure::Broken(error.into()),
     }
 }

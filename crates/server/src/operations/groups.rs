@@ -3,11 +3,12 @@
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{NamespaceId, UserId};
+use tollhouse_domain::membership::Of;
 use tollhouse_domain::namespace::{self, Namespace, NamespaceKind};
 use tollhouse_domain::text::name_fault;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::error::Error as StoreError;
-use tollhouse_store::members::{self, Of};
+use tollhouse_store::members;
 use tollhouse_store::namespaces;
 use tollhouse_store::tx::{Change, Tx};
 

@@ -3,9 +3,10 @@
 use tollhouse_domain::access::AccessLevel;
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::UserId;
+use tollhouse_domain::membership::Of;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_store::error::Error as StoreError;
-use tollhouse_store::members::{self, Of};
+use tollhouse_store::members;
 use tollhouse_store::tx::{Change, Tx};
 
 use crate::error::{Error, Thing};

@@ -3,11 +3,12 @@
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::membership::Of;
 use tollhouse_domain::namespace::{self, Namespace, NamespaceKind};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::User;
 use tollhouse_store::error::Error as StoreError;
-use tollhouse_store::members::{self, Of};
+use tollhouse_store::members;
 use tollhouse_store::namespaces::{self, Routed};
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{projects, users};

@@ -1,4 +1,4 @@
-//! Where somebody was going before they had to sign in. It is kept in their browser, in cookies of its own, since the
+//! Where somebody was going before they had to sign in: a page of ours, or an API behind the gateway. It is kept in their browser, in cookies of its own, since the
 //! form for signing in costs no row (T13). The first one says how many there are, so that what an earlier visit left
 //! behind is no part of it.
 
@@ -10,10 +10,9 @@ use crate::web::{Html, cookie};
 /// Remembers a path with its query for ten minutes, unless it is so long that the cookies would be in the way of every
 /// other request.
 pub fn remember(app: &App, page: Html, target: &str, headers: &HeaderMap) -> Html {
-    // Of what may stand in a URL, these two would end a cookie.
-    let text = target.replace(';', "%3B").replace(',', "%2C");
+    let text = spelt(app, target).unwrap_or_default();
     let pieces: Vec<&[u8]> = text.as_bytes().chunks(PIECE).collect();
-    if pieces.len() > MOST || !is_ours(&text) {
+    if pieces.is_empty() || pieces.len() > MOST {
         // Nor is anything else then: they did not ask to go where they were going before.
         return forget(app, page, headers);
     }
@@ -25,13 +24,13 @@ pub fn remember(app: &App, page: Html, target: &str, headers: &HeaderMap) -> Htm
     })
 }
 
-/// Only what we would have remembered: no page but the one that asks for consent.
-pub fn recall(headers: &HeaderMap) -> Option<String> {
+/// Only what we would have remembered.
+pub fn recall(app: &App, headers: &HeaderMap) -> Option<String> {
     let (count, first) = cookie(headers, &format!("{NAME}0"))?.split_once('.')?;
     let count: usize = count.parse().ok().filter(|count| (1..=MOST).contains(count))?;
     let more = (1..count).map(|i| cookie(headers, &format!("{NAME}{i}")));
     let target: String = std::iter::once(Some(first)).chain(more).collect::<Option<_>>()?;
-    is_ours(&target).then_some(target)
+    is_ours(app, &target).then_some(target)
 }
 
 pub fn forget(app: &App, page: Html, headers: &HeaderMap) -> Html {
@@ -39,10 +38,22 @@ pub fn forget(app: &App, page: Html, headers: &HeaderMap) -> Html {
     names.fold(page, |page, name| page.cookie_with(app, &format!("{name}=; Max-Age=0")))
 }
 
-fn is_ours(target: &str) -> bool {
-    let clean = target.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\,;".contains(&b));
-    clean && target.starts_with("/oauth/authorize?")
+/// A way back as it can be kept, if it is one of ours.
+pub fn spelt(app: &App, target: &str) -> Option<String> {
+    // Of what may stand in a URL, these two would end a cookie.
+    let text = target.replace(';', "%3B").replace(',', "%2C");
+    is_ours(app, &text).then_some(text)
 }
+
+/// Whether somebody may be sent there: to a page, or to what a rule of the gateway is about under our own name (T4).
+fn is_ours(app: &App, target: &str) -> bool {
+    let clean = target.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\,;".contains(&b));
+    let path = target.split('?').next().unwrap_or_default();
+    clean && (PAGES.contains(&path) || app.gateway.leads_to(target))
+}
+
+/// The pages that somebody who is signed in can go to.
+const PAGES: [&str; 3] = ["/", "/oauth/authorize", "/-/user_settings/password/edit"];
 
 const NAME: &str = "_tollhouse_return_";
 

@@ -6,16 +6,39 @@ use serde_json::Value;
 use tollhouse_domain::secret::Plaintext;
 
 use crate::app::App;
+use crate::asked::Asked;
 use crate::error::Error;
 use crate::operations::sign_in::{Attempt, Refusal, SignIn, sign_in};
+use crate::params::{Param, Params};
 use crate::web::{Html, Notice, Visitor, returns};
 
-pub async fn form(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
+pub async fn form(app: App, visitor: Visitor, Return(target): Return) -> Result<Html, Error> {
+    let target = target.and_then(|target| returns::spelt(&app, &target));
     if visitor.identity.is_some() {
-        return Ok(Html::redirect("/"));
+        return Ok(Html::redirect(target.as_deref().unwrap_or("/")));
     }
     let notice = visitor.notice.map(|notice| notice.sentence());
-    page(&app, &visitor, "", notice, None)
+    let page = page(&app, &visitor, "", notice, None)?;
+    Ok(match target {
+        Some(target) => returns::remember(&app, page, &target, &visitor.headers),
+        None => page,
+    })
+}
+
+/// `return_to`: where somebody was going. What is no such place is not heard of, whatever it is.
+pub struct Return(Option<String>);
+
+impl Params for Return {
+    const DECLARED: &'static [Param] = &[];
+
+    fn parse(asked: &Asked) -> Result<Self, Error> {
+        let query = asked.parts.uri.query().unwrap_or_default();
+        let mut given = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "return_to");
+        Ok(Self(match (given.next(), given.next()) {
+            (Some((_, target)), None) => Some(target.into_owned()),
+            _ => None,
+        }))
+    }
 }
 
 pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
@@ -32,7 +55,7 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     };
     let alert = match sign_in(&app, attempt).await? {
         SignIn::In { session, reactivated } => {
-            let target = returns::recall(&visitor.headers);
+            let target = returns::recall(&app, &visitor.headers);
             let page = Html::redirect(target.as_deref().unwrap_or("/")).session(&app, session.reveal());
             let page = returns::forget(&app, page, &visitor.headers);
             return Ok(if reactivated { page.notice(&app, Notice::Reactivated) } else { page });

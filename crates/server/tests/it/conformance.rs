@@ -77,7 +77,7 @@ fn id(name: &str) -> Option<String> {
     let (family, rest) = name.split_once('_')?;
     let number = rest.get(..3).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
     let family = family.to_ascii_uppercase();
-    ["AUTH", "OAUTH", "PAT", "APP", "USER", "PROJ", "REST"]
+    ["AUTH", "OAUTH", "PAT", "APP", "USER", "PROJ", "REST", "GATE"]
         .contains(&family.as_str())
         .then(|| format!("{family}-{number}"))
 }

@@ -81,10 +81,15 @@ impl Process {
         self.child.kill().await.expect("it dies");
     }
 
+    /// As `kill` names it.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        Command::new("kill").args([name, &id]).status().expect("kill runs");
+    }
+
     /// SIGTERM; its exit code.
     pub async fn terminate(mut self) -> Option<i32> {
-        let id = self.child.id().expect("it runs").to_string();
-        Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
+        self.signal("-TERM");
         let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
         ended.expect("it ends").expect("it ran").code()
     }
@@ -107,7 +112,8 @@ pub async fn post_form(address: SocketAddr, path: &str, form: &str) -> Option<(u
     exchange(address, request).await
 }
 
-async fn exchange(address: SocketAddr, request: String) -> Option<(u16, String)> {
+/// The bytes of a request, sent; status and body of the answer.
+pub async fn exchange(address: SocketAddr, request: String) -> Option<(u16, String)> {
     let asked = async {
         let mut socket = TcpStream::connect(address).await.ok()?;
         socket.write_all(request.as_bytes()).await.ok()?;

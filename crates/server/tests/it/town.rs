@@ -24,12 +24,12 @@ use tollhouse_domain::agreement::NodeId;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::membership::Of;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::{CsrfSecret, Plaintext};
 use tollhouse_domain::time::{Clock, Date, Timestamp};
 use tollhouse_store::audit_events::{self, AuditEvent};
 use tollhouse_store::db::{Db, Url};
-use tollhouse_store::members::Of;
 use tollhouse_store::tx::{Change, Tx};
 
 use crate::postgres::Postgres;

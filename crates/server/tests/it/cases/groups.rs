@@ -1,8 +1,8 @@
 //! `/groups` (rest-api.md 4.4), and who sees which.
 
 use tollhouse_domain::access::{AccessLevel, Visibility};
+use tollhouse_domain::membership::Of;
 use tollhouse_domain::scope::Scope;
-use tollhouse_store::members::Of;
 
 use crate::town::Town;
 

@@ -20,6 +20,7 @@ mod command_line;
 mod cors;
 mod credentials;
 mod explain;
+mod gateway;
 mod grants;
 mod groups;
 mod matrix;
@@ -66,6 +67,15 @@ pub fn all() -> Vec<Case> {
         cors::CASES,
         credentials::CASES,
         explain::CASES,
+        gateway::asking::CASES,
+        gateway::browsers::CASES,
+        gateway::credentials::CASES,
+        gateway::hostile::CASES,
+        gateway::identities::CASES,
+        gateway::members::CASES,
+        gateway::paths::CASES,
+        gateway::rules::CASES,
+        gateway::signing_in::CASES,
         grants::bad_input::CASES,
         grants::challenges::CASES,
         grants::codes::CASES,

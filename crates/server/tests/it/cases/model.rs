@@ -22,9 +22,10 @@ use tollhouse_auth::uptime::Uptime;
 use tollhouse_auth::uses::UseRules;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::demand::Demand;
-use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId};
+use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, UserId};
 use tollhouse_domain::identity::Rules;
 use tollhouse_domain::lookup::{Answer, Key, Lookup, Record, UserName};
+use tollhouse_domain::membership::{Memberships, Of};
 use tollhouse_domain::rotation::{Outcome, Place, decide};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::{Digest, Plaintext};
@@ -127,6 +128,10 @@ impl Lookup for Meanwhile {
 
     fn user<'a>(&'a self, name: UserName<'a>) -> Answer<'a, Option<User>> {
         self.db.user(name)
+    }
+
+    fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships> {
+        self.db.memberships(user, of, now)
     }
 
     fn first_use(&self, family: FamilyId, head: GenerationId, now: Timestamp) -> Answer<'_, bool> {

@@ -3,8 +3,8 @@
 use serde_json::json;
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::id::{NamespaceId, ProjectId};
+use tollhouse_domain::membership::Of;
 use tollhouse_domain::scope::Scope;
-use tollhouse_store::members::Of;
 
 use super::users::keys;
 use crate::town::{M401, Town};

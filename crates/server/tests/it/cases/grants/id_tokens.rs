@@ -5,8 +5,8 @@ use tollhouse::operations::users::Confirm;
 use tollhouse::operations::{Failed, Operation};
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::id::UserId;
+use tollhouse_domain::membership::Of;
 use tollhouse_domain::time::Timestamp;
-use tollhouse_store::members::Of;
 use tollhouse_store::tx::{Change, Tx};
 
 use super::{both, exchange};

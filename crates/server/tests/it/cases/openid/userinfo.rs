@@ -4,7 +4,7 @@ use axum::http::Method;
 use serde_json::json;
 use tollhouse::operations::users::{Confirm, SetState};
 use tollhouse_domain::access::{AccessLevel, Visibility};
-use tollhouse_store::members::Of;
+use tollhouse_domain::membership::Of;
 
 use super::{BASE, CLAIMS, INVALID, USERINFO, member, refused, userinfo};
 use crate::oauth::{decoded, encoded, is_error, is_hex, parts, tokens};

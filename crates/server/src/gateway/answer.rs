@@ -1,0 +1,185 @@
+//! The answer to a question. It has no body, and is 204, 401, 403 or 503.
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use futures_util::FutureExt;
+use tollhouse_auth::shown::{Place, Shown};
+use tollhouse_domain::denial::Denial;
+use tollhouse_domain::identity::Caller;
+use tollhouse_domain::text::printable;
+
+use super::browser::{session, sign_in};
+use super::matching::{Allow, Rule, Rules};
+use super::question::{Question, client};
+use super::refusal::{Refusal, status};
+use crate::app::App;
+use crate::asked::{bearer_header, malformed};
+use crate::error::{Error, Reason};
+use crate::road::{has_parameter, malformed_authorization};
+
+/// Whoever passes: `None` is nobody, where nobody in particular has to come.
+type Who = Option<(Caller, Place)>;
+
+/// `id`: of the request that asks.
+pub async fn answer(app: &App, headers: &HeaderMap, peer: Option<IpAddr>, id: &str) -> Response {
+    let began = Instant::now();
+    let rules = app.gateway.rules();
+    let mut seen = Seen::default();
+    let judged = AssertUnwindSafe(judge(app, &rules, headers, peer, &mut seen)).catch_unwind().await;
+    let response = match judged.unwrap_or(Err(Error::Internal.into())) {
+        Ok((who, rule)) => allowed(app, who.as_ref(), rule),
+        Err(refusal) => refused(app, &refusal, headers, &seen),
+    };
+    seen.log(&response, peer, id, began);
+    response
+}
+
+/// The order of these lines is that of `docs/protocols/gateway.md`.
+async fn judge<'r>(
+    app: &App,
+    rules: &'r Rules,
+    headers: &'r HeaderMap,
+    peer: Option<IpAddr>,
+    seen: &mut Seen<'r>,
+) -> Result<(Who, &'r Rule), Refusal> {
+    let gateway = &app.gateway;
+    let peer = peer.filter(|peer| gateway.knows(*peer)).ok_or(Refusal::NotAPeer)?;
+    #[cfg(feature = "faults")]
+    app.faults.endpoint(super::PATH);
+    if gateway.names.are_in(headers) {
+        return Err(Refusal::IdentityHeader);
+    }
+    let client = *seen.client.insert(client(headers, gateway.settings.dialect, &gateway.settings.peers, peer));
+    let question = seen.question.insert(Question::read(headers, gateway.settings.dialect)?);
+    let path = question.straight_path(gateway.longest)?;
+    let preflight = question.is_preflight(headers);
+    let rule = *seen.rule.insert(rules.decide(question, &path, preflight)?);
+    if rule.preflight && preflight {
+        return Ok((None, rule));
+    }
+    let query = question.query().filter(|_| rule.query_credentials);
+    readable(headers, query)?;
+    let session = session(question, headers, &gateway.own);
+    let shown = Shown::relayed(headers, &question.method, query, session, Some(client));
+    let now = app.now();
+    let who = match app.auth.vouch(&shown, &rule.demand(), now).await {
+        Err(Denial::Missing) if shown.candidates().next().is_none() => return Err(Refusal::Nobody),
+        judged => judged?,
+    };
+    // An application for itself came this far because the rule names it (T6).
+    if let Some((Caller::Person(who), _)) = &who {
+        if rule.allow == Allow::Administrator && !who.user.administrator {
+            return Err(Denial::NotAdministrator.into());
+        }
+        if let Some(member) = &rule.member {
+            let of = member.of.ok_or(Refusal::Unbound)?;
+            let known = app.auth.memberships(who.user.id, of, Some(client), now).await?;
+            if known.path.as_deref() != Some(&member.path) {
+                return Err(Refusal::Unbound);
+            }
+            if !who.user.administrator && known.level(now) < Some(member.level) {
+                return Err(Refusal::NotAMember);
+            }
+        }
+    }
+    Ok((who, rule))
+}
+
+/// The guards of the API on what a credential stands in (authentication.md 1.3).
+fn readable(headers: &HeaderMap, query: Option<&str>) -> Result<(), Error> {
+    let query = query.unwrap_or_default();
+    if malformed_authorization(headers) || malformed(query.as_bytes()) {
+        return Err(Error::Malformed);
+    }
+    if bearer_header(headers) && has_parameter(query, "access_token") {
+        return Err(Error::TwoBearers);
+    }
+    Ok(())
+}
+
+fn allowed(app: &App, who: Option<&(Caller, Place)>, rule: &Rule) -> Response {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    app.gateway.names.tell(response.headers_mut(), who, &rule.label);
+    response
+}
+
+fn refused(app: &App, refusal: &Refusal, headers: &HeaderMap, seen: &Seen<'_>) -> Response {
+    let wire = refusal.error().map(|error| error.wire(&app.urls));
+    let mut response = empty(wire.as_ref().map_or(StatusCode::FORBIDDEN, |wire| status(wire.status)));
+    response.extensions_mut().insert(Reason(refusal.code()));
+    let told = response.headers_mut();
+    if let Some(wire) = wire {
+        if let Some(challenge) = wire.challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
+            told.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = wire.retry_after {
+            told.insert(header::RETRY_AFTER, seconds.into());
+        }
+    }
+    if let (Refusal::Nobody, Some(question)) = (refusal, &seen.question)
+        && let Some(page) = sign_in(question, headers, &app.gateway.own, &app.urls)
+    {
+        told.insert(app.gateway.names.sign_in.clone(), page);
+    }
+    response
+}
+
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// How far a question was understood, for the log.
+#[derive(Default)]
+struct Seen<'r> {
+    client: Option<IpAddr>,
+    question: Option<Question<'r>>,
+    rule: Option<&'r Rule>,
+}
+
+impl Seen<'_> {
+    fn log(&self, response: &Response, peer: Option<IpAddr>, id: &str, began: Instant) {
+        let status = response.status().as_u16();
+        let micros = began.elapsed().as_micros() as u64;
+        let rule = self.rule.map(|rule| rule.name.as_str());
+        let method = self.question.as_ref().map(|question| question.method.as_str());
+        // Never the query, for it may hold a credential (T30).
+        let path = || self.question.as_ref().map(|question| printable(question.path()));
+        let host = || self.question.as_ref().map(|question| printable(&question.origin.host));
+        let (client, peer) = (self.client.map(tracing::field::display), peer.map(tracing::field::display));
+        match response.extensions().get::<Reason>() {
+            Some(Reason(reason)) => tracing::info!(
+                request_id = id,
+                method,
+                host = host(),
+                path = path(),
+                rule,
+                status,
+                reason,
+                client,
+                peer,
+                micros,
+                "kept out"
+            ),
+            None => tracing::debug!(
+                request_id = id,
+                method,
+                host = host(),
+                path = path(),
+                rule,
+                status,
+                client,
+                peer,
+                micros,
+                "let in"
+            ),
+        }
+    }
+}

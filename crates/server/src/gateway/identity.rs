@@ -1,0 +1,211 @@
+//! The headers that tell the API behind who it is: every one of them in every answer that allows, and none of them from
+//! anybody else (T2).
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{CONTROLS, utf8_percent_encode};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use tollhouse_auth::shown::Place;
+use tollhouse_domain::identity::{Caller, Via};
+
+/// What the names begin with, `X-Tollhouse-` unless it is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix(String);
+
+/// The names, made once.
+pub struct Names {
+    prefix: Prefix,
+    user_id: HeaderName,
+    user: HeaderName,
+    email: HeaderName,
+    administrator: HeaderName,
+    scopes: HeaderName,
+    credential: HeaderName,
+    place: HeaderName,
+    application: HeaderName,
+    rule: HeaderName,
+    pub sign_in: HeaderName,
+}
+
+impl Names {
+    pub fn new(prefix: &Prefix) -> Self {
+        let name = |end: &str| {
+            let whole = format!("{}{end}", prefix.0);
+            HeaderName::try_from(whole).expect("a prefix is letters, digits and `-`, and so is what follows")
+        };
+        Self {
+            user_id: name("user-id"),
+            user: name("user"),
+            email: name("email"),
+            administrator: name("administrator"),
+            scopes: name("scopes"),
+            credential: name("credential"),
+            place: name("place"),
+            application: name("application"),
+            rule: name("rule"),
+            sign_in: name("sign-in"),
+            prefix: prefix.clone(),
+        }
+    }
+
+    /// Whether somebody speaks with our voice. An API may read `X-Tollhouse_User` as `X-Tollhouse-User`, and one that
+    /// is asked by CGI knows no difference between any two characters that are neither letter nor digit.
+    pub fn are_in(&self, headers: &HeaderMap) -> bool {
+        headers.keys().any(|name| self.prefix.begins(name.as_str()))
+    }
+
+    /// `None`: nobody was asked for.
+    pub fn tell(&self, headers: &mut HeaderMap, who: Option<&(Caller, Place)>, rule: &HeaderValue) {
+        headers.reserve(9);
+        let mut set = |name: &HeaderName, value: HeaderValue| drop(headers.insert(name.clone(), value));
+        let user = match who {
+            Some((Caller::Person(who), _)) => Some(&*who.user),
+            Some((Caller::Application(_), _)) | None => None,
+        };
+        set(&self.user_id, user.map_or(NONE, |user| user.id.0.into()));
+        set(&self.user, user.map_or(NONE, |user| value(&user.username)));
+        // Whoever never showed that an address is theirs could claim anybody's (T22).
+        set(&self.email, user.filter(|user| user.confirmed_at.is_some()).map_or(NONE, |user| value(&user.email)));
+        let administrator = user.is_some_and(|user| user.administrator);
+        set(&self.administrator, HeaderValue::from_static(if administrator { "true" } else { "false" }));
+        let scopes = who.map(|(caller, _)| caller.scopes());
+        set(&self.scopes, scopes.map_or(NONE, |scopes| scopes.map_or(ALL, |scopes| value(&scopes.to_string()))));
+        set(&self.credential, who.map_or(NONE, |(caller, _)| credential(caller)));
+        set(&self.place, who.map_or(NONE, |(_, place)| spelt(*place)));
+        set(&self.application, who.and_then(|(caller, _)| client_id(caller)).map_or(NONE, value));
+        set(&self.rule, rule.clone());
+    }
+}
+
+fn credential(caller: &Caller) -> HeaderValue {
+    HeaderValue::from_static(match caller {
+        Caller::Application(_) => "oauth_access_token",
+        Caller::Person(who) => match who.via {
+            Via::PersonalAccessToken(_) => "personal_access_token",
+            Via::OauthAccessToken(_) => "oauth_access_token",
+            Via::Session(_) => "session",
+        },
+    })
+}
+
+fn spelt(place: Place) -> HeaderValue {
+    HeaderValue::from_static(match place {
+        Place::AuthorizationHeader => "authorization",
+        Place::PrivateTokenHeader => "private_token",
+        Place::SessionCookie => "session",
+        Place::AccessTokenParameter | Place::BearerTokenParameter | Place::PrivateTokenParameter => "query",
+    })
+}
+
+fn client_id(caller: &Caller) -> Option<&str> {
+    let token = match caller {
+        Caller::Application(token) => token,
+        Caller::Person(who) => match &who.via {
+            Via::OauthAccessToken(token) => token,
+            Via::PersonalAccessToken(_) | Via::Session(_) => return None,
+        },
+    };
+    token.client_id.as_deref()
+}
+
+/// Printable ASCII, and never empty: some proxies leave an empty header out, and then the client's own would count.
+fn value(text: &str) -> HeaderValue {
+    let known = HeaderValue::try_from(utf8_percent_encode(text, CONTROLS).to_string());
+    known.ok().filter(|value| !value.is_empty()).unwrap_or(NONE)
+}
+
+impl Prefix {
+    fn begins(&self, name: &str) -> bool {
+        let alike = |(known, given): (u8, u8)| known == if given.is_ascii_alphanumeric() { given } else { b'-' };
+        // Names of headers are in lower case here.
+        name.len() >= self.0.len() && self.0.bytes().zip(name.bytes()).all(alike)
+    }
+}
+
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let prefix = Self(String::deserialize(from)?.to_ascii_lowercase());
+        let plain = prefix.0.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if !plain || prefix.0.len() < 2 || prefix.0.len() > 64 || !prefix.0.ends_with('-') {
+            return Err(D::Error::custom("a prefix is letters, digits and `-`, and ends with `-`"));
+        }
+        match NEEDED.iter().find(|name| prefix.begins(name)) {
+            Some(name) => Err(D::Error::custom(format!("`{name}` begins with it, which is read from every request"))),
+            None => Ok(prefix),
+        }
+    }
+}
+
+const NONE: HeaderValue = HeaderValue::from_static("-");
+const ALL: HeaderValue = HeaderValue::from_static("*");
+
+/// Headers that every question has, or that decide one.
+const NEEDED: [&str; 9] = [
+    "x-original-uri",
+    "x-forwarded-uri",
+    "x-csrf-token",
+    "private-token",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "user-agent",
+    "accept-encoding",
+    "content-length",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefix(text: &str) -> Result<Prefix, toml::de::Error> {
+        #[derive(Deserialize)]
+        struct Holder {
+            prefix: Prefix,
+        }
+        toml::from_str::<Holder>(&format!("prefix = '{text}'")).map(|holder| holder.prefix)
+    }
+
+    #[test]
+    fn t2_our_voice_is_known_in_every_spelling() {
+        let names = Names::new(&prefix("X-Tollhouse-").expect("a prefix"));
+        let are_in = |name: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_bytes(name.as_bytes()).expect(name), NONE);
+            names.are_in(&headers)
+        };
+        for ours in [
+            "X-Tollhouse-User",
+            "x-tollhouse-user-id",
+            "X_Tollhouse_User",
+            "x-tollhouse_user",
+            "X.TOLLHOUSE.USER",
+            "x-tollhouse-",
+            "x-tollhouse-anything",
+            "x!tollhouse~user",
+        ] {
+            assert!(are_in(ours), "{ours}");
+        }
+        for other in ["x-tollhouse", "x-tollhous-user", "tollhouse-user", "x-tollhouses-user", "y-tollhouse-user", "x"]
+        {
+            assert!(!are_in(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn t2_values_are_printable_and_never_empty() {
+        for (text, told) in
+            [("ada", "ada"), ("", "-"), ("a\r\nb", "a%0D%0Ab"), ("\u{fc}@x", "%C3%BC@x"), ("a b%", "a b%")]
+        {
+            assert_eq!(value(text), told, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_leaves_room_for_the_question() {
+        assert!(prefix("X-Auth-").is_ok());
+        for bad in
+            ["", "-x", "X", "X-", "X-Original-", "X-Forwarded-", "User-", "Sec-Fetch-", "X-A_", "X A-", "\u{e9}-"]
+        {
+            assert!(prefix(bad).is_err(), "{bad}");
+        }
+    }
+}

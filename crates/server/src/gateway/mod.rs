@@ -1,0 +1,120 @@
+//! Forward auth: a proxy asks whether a request to somebody else's API may pass, and tells that API who it is
+//! (`docs/protocols/gateway.md`). This is where this product is trusted most, so what is not understood is refused.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::http::Method;
+use tokio::signal::unix::Signal;
+use tollhouse_store::db::Db;
+use tollhouse_store::error::Error as StoreError;
+
+use crate::app::App;
+use crate::config::{self, Settings, Unusable};
+use crate::urls::Urls;
+
+pub mod answer;
+pub mod browser;
+pub mod identity;
+pub mod matching;
+pub mod path;
+pub mod question;
+pub mod refusal;
+pub mod rules;
+
+use identity::Names;
+use matching::Rules;
+use question::{Origin, Question};
+
+/// Where a proxy asks.
+pub const PATH: &str = "/-/auth";
+
+pub struct Gateway {
+    settings: config::Gateway,
+    names: Names,
+    /// Of `external_url`: where a session counts (T4).
+    own: Origin<'static>,
+    /// How long a target may be.
+    longest: u64,
+    rules: RwLock<Arc<Rules>>,
+}
+
+impl Gateway {
+    /// With the rules that the settings name. If they cannot be used, there is no gateway: one that refuses everything
+    /// would be noticed too late.
+    pub async fn open(settings: &Settings, urls: &Urls, db: &Db) -> Result<Self, Unloaded> {
+        let gateway = Self::closed(settings, urls);
+        gateway.load(db).await?;
+        Ok(gateway)
+    }
+
+    /// Without rules, so it refuses everything.
+    pub fn closed(settings: &Settings, urls: &Urls) -> Self {
+        Self {
+            settings: settings.gateway.clone(),
+            names: Names::new(&settings.gateway.prefix),
+            own: Origin::of(urls),
+            longest: settings.limits.target.0,
+            rules: RwLock::default(),
+        }
+    }
+
+    /// Reads the file of rules again. If it cannot be used, the old ones stay.
+    pub async fn load(&self, db: &Db) -> Result<usize, Unloaded> {
+        let Some(file) = self.file() else { return Ok(0) };
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(&file).map_err(|error| Unusable(format!("{name}: {error}")))?;
+        self.replace(&text, &name, db).await
+    }
+
+    /// From now on these rules count; how many they are.
+    pub async fn replace(&self, text: &str, name: &str, db: &Db) -> Result<usize, Unloaded> {
+        let rules = Rules::parse(text, name)?.bind(db).await?;
+        let count = rules.0.len();
+        if count == 0 {
+            tracing::warn!(file = name, "there are no rules in it, so everything is refused");
+        }
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        Ok(count)
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        Some(self.settings.rules.clone()).filter(|file| !file.as_os_str().is_empty())
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a rule is about this target under our own name, so that somebody may be sent there.
+    pub fn leads_to(&self, target: &str) -> bool {
+        let question = Question { method: Method::GET, origin: self.own.clone(), target };
+        let path = question.straight_path(self.longest);
+        path.is_ok_and(|path| self.rules().decide(&question, &path, false).is_ok())
+    }
+
+    /// Whether this connection is one of a proxy of ours (T3).
+    fn knows(&self, peer: IpAddr) -> bool {
+        self.settings.peers.iter().any(|network| network.contains(peer))
+    }
+}
+
+/// Reads the rules again at each SIGHUP (T27). If they cannot be used, the old ones stay.
+pub async fn reload(app: App, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        match app.gateway.load(&app.db).await {
+            Ok(rules) => tracing::info!(rules, "read the rules of the gateway again"),
+            Err(error) => tracing::error!(%error, "the rules of the gateway stay as they are"),
+        }
+    }
+}
+
+/// Why there are no rules.
+#[derive(Debug, thiserror::Error)]
+pub enum Unloaded {
+    #[error("{0}")]
+    File(#[from] Unusable),
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}

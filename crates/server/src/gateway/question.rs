@@ -1,0 +1,325 @@
+//! What a proxy says it was asked, in the headers of its dialect (T1). What is missing, repeated or unreadable there is
+//! never made up for by anything else: not by the other dialect, nor by the request that the proxy itself makes.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use serde::Deserialize;
+
+use super::path::Path;
+use super::refusal::Refusal;
+use crate::network::Network;
+use crate::urls::Urls;
+
+/// The original request.
+#[derive(Debug)]
+pub struct Question<'r> {
+    pub method: Method,
+    pub origin: Origin<'r>,
+    /// Path and query as they were sent; nothing is known of them yet.
+    pub target: &'r str,
+}
+
+/// Scheme, host and port, in the one spelling that they are compared in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin<'r> {
+    pub https: bool,
+    pub host: Cow<'r, str>,
+    pub port: u16,
+}
+
+/// Which headers say what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    Original,
+    Forwarded,
+}
+
+impl<'r> Question<'r> {
+    pub fn read(headers: &'r HeaderMap, dialect: Dialect) -> Result<Self, Refusal> {
+        let names = dialect.names();
+        let only = |name| only(headers, name).ok_or(Refusal::Unclear);
+        let method = method(only(&names.method)?).ok_or(Refusal::Unclear)?;
+        let https = match only(&names.proto)? {
+            "https" => true,
+            "http" => false,
+            _ => return Err(Refusal::Unclear),
+        };
+        let origin = Origin::read(https, only(&names.host)?).ok_or(Refusal::Unclear)?;
+        Ok(Self { method, origin, target: only(&names.uri)? })
+    }
+
+    pub fn path(&self) -> &'r str {
+        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+    }
+
+    pub fn query(&self) -> Option<&'r str> {
+        self.target.split_once('?').map(|(_, query)| query)
+    }
+
+    /// The path, if it can be judged. A fragment is never sent: what holds one is read in one way here and in another
+    /// there, and so is what holds a space.
+    pub fn straight_path(&self, longest: u64) -> Result<Path<'r>, Refusal> {
+        let target = self.target;
+        if target.len() as u64 > longest || target.contains('#') || !target.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Refusal::Crooked);
+        }
+        Path::read(self.path()).map_err(|_| Refusal::Crooked)
+    }
+
+    /// A browser asks beforehand whether a page of another origin may ask.
+    pub fn is_preflight(&self, headers: &HeaderMap) -> bool {
+        self.method == Method::OPTIONS
+            && headers.contains_key(header::ORIGIN)
+            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    }
+}
+
+/// Who asked the proxy: the last address that is not a proxy of ours, if one is said and can be read, else the proxy
+/// itself. It bounds guesses (T14) and decides nothing.
+pub fn client(headers: &HeaderMap, dialect: Dialect, proxies: &[Network], peer: IpAddr) -> IpAddr {
+    let said: Vec<&HeaderValue> = headers.get_all(&dialect.names().client).iter().collect();
+    let values = said.iter().rev().flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
+    let addresses = values.map(|text| address(text.trim()));
+    let mut others = addresses.skip_while(|known| known.is_some_and(|ip| proxies.iter().any(|net| net.contains(ip))));
+    others.next().flatten().unwrap_or(peer).to_canonical()
+}
+
+impl<'r> Origin<'r> {
+    /// `authority`: a host, perhaps with a port.
+    pub fn read(https: bool, authority: &'r str) -> Option<Self> {
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, digits)) if !digits.ends_with(']') => (host, Some(port(digits)?)),
+            _ => (authority, None),
+        };
+        let port = port.unwrap_or(if https { 443 } else { 80 });
+        Some(Self { https, host: host_name(host)?, port })
+    }
+
+    /// Our own, as `external_url` says it.
+    pub fn of(urls: &Urls) -> Origin<'static> {
+        let (host, port) = urls.host_and_port();
+        Origin { https: urls.is_https(), host: Cow::Owned(host.to_owned()), port }
+    }
+
+    /// Whether this is what a browser calls it.
+    pub fn is_spelt(&self, text: &str) -> bool {
+        let scheme = if self.https { "https://" } else { "http://" };
+        let Some(authority) = text.strip_prefix(scheme) else { return false };
+        Origin::read(self.https, authority).is_some_and(|known| known == *self)
+    }
+}
+
+/// A host in lower case, IPv6 in brackets and in its shortest form.
+pub fn host_name(text: &str) -> Option<Cow<'_, str>> {
+    if let Some(v6) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let v6: Ipv6Addr = v6.parse().ok()?;
+        return Some(format!("[{v6}]").into());
+    }
+    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    if text.is_empty() || text.len() > 255 || !text.bytes().all(known) {
+        return None;
+    }
+    let upper = text.bytes().any(|b| b.is_ascii_uppercase());
+    Some(if upper { text.to_ascii_lowercase().into() } else { text.into() })
+}
+
+/// Digits alone, and none too many.
+pub fn port(digits: &str) -> Option<u16> {
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    digits.parse().ok().filter(|port| plain && *port > 0)
+}
+
+/// Capitals and `-`, as every method that is registered. `get` is none: some would take it for `GET`.
+pub fn method(text: &str) -> Option<Method> {
+    let plain = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
+    if plain { Method::from_bytes(text.as_bytes()).ok() } else { None }
+}
+
+/// The one value of a header; what comes more than once, or is no text, is none.
+pub fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<&'r str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+/// An address as proxies write it, perhaps with a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|known| known.ip()))
+}
+
+struct Names {
+    method: HeaderName,
+    proto: HeaderName,
+    host: HeaderName,
+    uri: HeaderName,
+    client: HeaderName,
+}
+
+impl Dialect {
+    fn names(self) -> &'static Names {
+        match self {
+            Self::Original => &ORIGINAL,
+            Self::Forwarded => &FORWARDED,
+        }
+    }
+}
+
+static ORIGINAL: Names = Names {
+    method: HeaderName::from_static("x-original-method"),
+    proto: HeaderName::from_static("x-original-proto"),
+    host: HeaderName::from_static("x-original-host"),
+    uri: HeaderName::from_static("x-original-uri"),
+    client: HeaderName::from_static("x-original-for"),
+};
+
+static FORWARDED: Names = Names {
+    method: HeaderName::from_static("x-forwarded-method"),
+    proto: HeaderName::from_static("x-forwarded-proto"),
+    host: HeaderName::from_static("x-forwarded-host"),
+    uri: HeaderName::from_static("x-forwarded-uri"),
+    client: HeaderName::from_static("x-forwarded-for"),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
+        }
+        headers
+    }
+
+    #[test]
+    fn t1_a_question_stands_in_four_headers_of_one_dialect() {
+        let whole = |dialect: &str| {
+            let name = |end: &str| format!("x-{dialect}-{end}");
+            [("method", "POST"), ("proto", "https"), ("host", "API.test:8443"), ("uri", "/a?b?c")]
+                .map(|(end, value)| (name(end), value.to_owned()))
+        };
+        for (spoken, other, dialect) in
+            [("original", "forwarded", Dialect::Original), ("forwarded", "original", Dialect::Forwarded)]
+        {
+            let said = whole(spoken);
+            let pairs: Vec<(&str, &str)> = said.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            let all = headers(&pairs);
+            let question = Question::read(&all, dialect).expect("whole");
+            assert_eq!((question.method.as_str(), question.path(), question.query()), ("POST", "/a", Some("b?c")));
+            assert_eq!(question.origin, Origin { https: true, host: "api.test".into(), port: 8443 });
+            for i in 0..4 {
+                let without: Vec<_> = pairs.iter().enumerate().filter(|(at, _)| *at != i).map(|(_, p)| *p).collect();
+                assert_eq!(Question::read(&headers(&without), dialect).err(), Some(Refusal::Unclear));
+                let twice: Vec<_> = pairs.iter().chain([&pairs[i]]).copied().collect();
+                assert_eq!(Question::read(&headers(&twice), dialect).err(), Some(Refusal::Unclear));
+            }
+            let foreign = whole(other);
+            let foreign: Vec<(&str, &str)> = foreign.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            assert_eq!(Question::read(&headers(&foreign), dialect).err(), Some(Refusal::Unclear));
+        }
+    }
+
+    #[test]
+    fn t1_what_cannot_be_read_is_not_guessed() {
+        for good in ["GET", "M-SEARCH", "PROPFIND"] {
+            assert_eq!(method(good).expect(good).as_str(), good);
+        }
+        for bad in ["", "get", "Get", "GET ", "GET, POST", "G\u{c9}T", "GET1", &"A".repeat(33)] {
+            assert_eq!(method(bad), None, "{bad}");
+        }
+        let read = |authority| Origin::read(true, authority).map(|origin| (origin.host.into_owned(), origin.port));
+        for (authority, host, port) in [
+            ("api.test", "api.test", 443),
+            ("API.test:1", "api.test", 1),
+            ("a_b-c.d.", "a_b-c.d.", 443),
+            ("127.0.0.1:65535", "127.0.0.1", 65535),
+            ("[::1]", "[::1]", 443),
+            ("[0:0::1]:80", "[::1]", 80),
+        ] {
+            assert_eq!(read(authority), Some((host.to_owned(), port)), "{authority}");
+        }
+        for bad in [
+            "",
+            ":",
+            ":80",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "a:1:2",
+            "a b",
+            "a,b",
+            "a/b",
+            "u@a",
+            "a?",
+            "a#",
+            "a%2e",
+            "\u{e9}",
+            "[::1",
+            "::1",
+            "[::1]x",
+            "[::1]:",
+            "[a]",
+            "[]",
+            "[::1%eth0]",
+            &"a".repeat(256),
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_what_a_browser_calls_it() {
+        let at = |https, authority| Origin::read(https, authority).expect("an origin");
+        let (plain, other) = (at(true, "api.test"), at(false, "api.test:8000"));
+        for (text, spelt) in [
+            ("https://api.test", true),
+            ("https://API.test:443", true),
+            ("http://api.test", false),
+            ("https://api.test:8443", false),
+            ("https://api.test.evil.test", false),
+            ("https://api.test/", false),
+            ("null", false),
+            ("", false),
+        ] {
+            assert_eq!(plain.is_spelt(text), spelt, "{text}");
+        }
+        assert!(other.is_spelt("http://api.test:8000") && !other.is_spelt("http://api.test"));
+    }
+
+    #[test]
+    fn t14_who_asked_is_the_last_that_is_no_proxy_of_ours() {
+        let proxies: Vec<Network> = ["10.0.0.0/8", "::1"].iter().map(|text| text.parse().expect("a network")).collect();
+        let peer: IpAddr = "10.0.0.1".parse().expect("an address");
+        for (said, who) in [
+            (&[][..], "10.0.0.1"),
+            (&["192.0.2.1"], "192.0.2.1"),
+            (&["6.6.6.6, 192.0.2.1"], "192.0.2.1"),
+            (&["6.6.6.6", "192.0.2.1, 10.9.9.9,::1"], "192.0.2.1"),
+            (&["192.0.2.1:4711"], "192.0.2.1"),
+            (&["[2001:db8::1]:4711, 10.0.0.2"], "2001:db8::1"),
+            (&["[2001:db8::1]"], "2001:db8::1"),
+            (&["::ffff:192.0.2.1"], "192.0.2.1"),
+            (&["10.0.0.7, 10.0.0.8"], "10.0.0.1"),
+            (&["192.0.2.1, unknown"], "10.0.0.1"),
+            (&["192.0.2.1, "], "10.0.0.1"),
+            (&[""], "10.0.0.1"),
+        ] {
+            let pairs: Vec<(&str, &str)> = said.iter().map(|value| ("x-original-for", *value)).collect();
+            let known = client(&headers(&pairs), Dialect::Original, &proxies, peer);
+            assert_eq!(known.to_string(), who, "{said:?}");
+        }
+        let other =
+            headers(&[("x-forwarded-for", "192.0.2.1"), ("x-real-ip", "192.0.2.1"), ("forwarded", "for=192.0.2.1")]);
+        assert_eq!(client(&other, Dialect::Original, &proxies, peer), peer);
+        assert_eq!(client(&other, Dialect::Forwarded, &proxies, peer).to_string(), "192.0.2.1");
+    }
+}
