@@ -381,10 +381,10 @@ mod tests {
     #[test]
     fn t27_memberships_are_forgotten_with_their_user() {
         use tollhouse_domain::id::NamespaceId;
-        let ledger = Ledger::new(100);
+        let ledger = leased(100);
         let of = Of::Group(NamespaceId(5));
         let keep = |ticket| ledger.keep_memberships(ticket, UserId(1), of, Memberships::default());
-        let known = || ledger.recall_memberships(UserId(1), of).is_some();
+        let known = || ledger.recall_memberships(UserId(1), of, NOW).is_some();
         keep(ledger.ticket());
         assert!(known());
         ledger.forget(&[Forget::Owner(UserId(2))]);
@@ -398,9 +398,9 @@ mod tests {
             keep(ledger.ticket());
             assert!(known());
         }
-        let none = Ledger::new(0);
+        let none = leased(0);
         none.keep_memberships(none.ticket(), UserId(1), of, Memberships::default());
-        assert!(none.recall_memberships(UserId(1), of).is_none());
+        assert!(none.recall_memberships(UserId(1), of, NOW).is_none());
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub struct Member {
 }
 
 pub async fn find(at: &mut impl Runs, of: Of, user: UserId) -> Result<Option<Member>> {
-    let (kind, id) = of.source();
+    let (kind, id) = source(of);
     let row: Option<(i64, Option<i64>, i64)> =
         on!(at, |c| sqlx::query_as(FIND).bind(kind).bind(id).bind(user.0).fetch_optional(c))?;
     let Some((level, expires_on, created_at)) = row else { return Ok(None) };

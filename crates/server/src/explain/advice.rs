@@ -24,7 +24,7 @@ pub(super) struct Advice {
 
 /// What an endpoint was asked, and what was found out.
 pub(super) struct Case<'a> {
-    pub(super) demand: &'a Demand,
+    pub(super) demand: &'a Demand<'a>,
     pub(super) shown: &'a Shown<'a>,
     pub(super) trial: &'a Trial,
 }

@@ -265,6 +265,7 @@ fn name(place: Place) -> &'static str {
         Place::BearerTokenParameter => "bearer_token parameter",
         Place::PrivateTokenParameter => "private_token parameter",
         Place::PrivateTokenHeader => "PRIVATE-TOKEN",
+        Place::SessionCookie => SESSION,
     }
 }
 

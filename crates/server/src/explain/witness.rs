@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use tollhouse_domain::id::{FamilyId, GenerationId};
+use tollhouse_domain::id::{FamilyId, GenerationId, UserId};
 use tollhouse_domain::lookup::{Answer, Key, Lookup, Record, UserName};
+use tollhouse_domain::membership::{Memberships, Of};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::User;
 use tollhouse_store::db::Db;
@@ -36,6 +37,10 @@ impl Lookup for Witness {
 
     fn user<'a>(&'a self, name: UserName<'a>) -> Answer<'a, Option<User>> {
         self.db.user(name)
+    }
+
+    fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships> {
+        self.db.memberships(user, of, now)
     }
 
     /// It would be the first use. Nobody is told (T34).

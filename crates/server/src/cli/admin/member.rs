@@ -3,9 +3,10 @@
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use tollhouse_domain::access::AccessLevel;
+use tollhouse_domain::membership::Of;
 use tollhouse_domain::text::printable;
 use tollhouse_domain::time::Date;
-use tollhouse_store::members::{self, Of};
+use tollhouse_store::members;
 use tollhouse_store::projects;
 
 use super::operator::{Operator, VIEWER, absent, called};

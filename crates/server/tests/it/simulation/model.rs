@@ -186,6 +186,7 @@ impl Truth {
             scopes: Scopes::from([Scope::Api]),
             impersonation: false,
             application: None,
+            client_id: None,
             dead_from: None,
             last_used_at: None,
             standing,

@@ -21,9 +21,10 @@ use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::faults::{Mutant, Mutants};
 use tollhouse_domain::forget::Forget;
-use tollhouse_domain::id::{FamilyId, GenerationId};
+use tollhouse_domain::id::{FamilyId, GenerationId, UserId};
 use tollhouse_domain::identity::Rules;
 use tollhouse_domain::lookup::{Answer, Key, Lookup, Record, Unavailable, UserName};
+use tollhouse_domain::membership::{Memberships, Of};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::{AccountRules, User};
 
@@ -235,6 +236,10 @@ impl Lookup for Desk {
 
     fn user<'a>(&'a self, _: UserName<'a>) -> Answer<'a, Option<User>> {
         Box::pin(async { Ok(None) })
+    }
+
+    fn memberships(&self, _: UserId, _: Of, _: Timestamp) -> Answer<'_, Memberships> {
+        Box::pin(async { Ok(Memberships::default()) })
     }
 
     fn first_use(&self, _: FamilyId, _: GenerationId, _: Timestamp) -> Answer<'_, bool> {

@@ -5,10 +5,10 @@ use std::process::Stdio;
 use tokio::io::AsyncReadExt;
 use tollhouse::operations::{Failed, Operation, users};
 use tollhouse_domain::access::{AccessLevel, Visibility};
+use tollhouse_domain::membership::Of;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::faults::by_hand;
-use tollhouse_store::members::Of;
 use tollhouse_store::tx::{Change, Tx};
 
 use crate::town::Town;
