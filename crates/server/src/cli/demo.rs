@@ -62,17 +62,14 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
     let mark = App::new(db.clone(), settings.clone(), urls.clone(), Clock::system(), seal(&url)?).await?;
     let seeded = match seed {
-        Some(seed) => {
-            let seeded = tokio::select! {
-                seeded = plant(&mark, seed) => Some(seeded?),
-                () = stop.cancelled() => None,
-            };
-            if seeded.is_none() {
+        Some(seed) => tokio::select! {
+            seeded = plant(&mark, seed) => Some(seeded?),
+            // Passwords take their time.
+            () = stop.cancelled() => {
                 db.close().await;
                 return Ok(());
             }
-            seeded
-        }
+        },
         None => {
             made(mark.perform(&MarkAsDemo, &By::system()).await)?;
             None
@@ -80,20 +77,22 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     };
     // Again, now that the database knows what it is.
     let app = App::new(db.clone(), settings, urls, Clock::system(), seal(&url)?).await?;
-    let facts = match seeded {
-        Some(seeded) => Facts::Seed(Box::new(seeded)),
-        None => Facts::Cast(Box::new(fill(&app).await?)),
-    };
-
     let base = match flags.external_url {
         Some(_) => app.urls.base().to_owned(),
         None => serve::base_url(address),
     };
+    let (json, text) = match seeded {
+        Some(facts) => (facts.json(&base), facts.text(&base, app.now())),
+        None => {
+            let facts = fill(&app).await?;
+            (facts.json(&base), facts.text(&base))
+        }
+    };
     let mut out = std::io::stdout().lock();
     if flags.json {
-        writeln!(out, "{}", facts.json(&base))?;
+        writeln!(out, "{json}")?;
     }
-    write!(out, "{}", facts.text(&base, app.now()))?;
+    write!(out, "{text}")?;
     out.flush()?;
     drop(out);
     serve::run(app, listener, stop).await;
@@ -109,28 +108,6 @@ fn seal(url: &Url) -> Result<Seal, Failure> {
     }
 }
 
-/// What was made, for whoever wants to try it.
-enum Facts {
-    Cast(Box<Cast>),
-    Seed(Box<seed::Facts>),
-}
-
-impl Facts {
-    fn json(&self, base: &str) -> serde_json::Value {
-        match self {
-            Self::Cast(cast) => cast.json(base),
-            Self::Seed(seeded) => seeded.json(base),
-        }
-    }
-
-    fn text(&self, base: &str, now: Timestamp) -> String {
-        match self {
-            Self::Cast(cast) => cast.text(base),
-            Self::Seed(seeded) => seeded.text(base, now),
-        }
-    }
-}
-
 /// Everything that a seed asks for.
 async fn plant(app: &App, seed: Seed) -> Result<seed::Facts, Failure> {
     let lifetime = app.settings.oauth.access_token_lifetime.0;
@@ -139,8 +116,8 @@ async fn plant(app: &App, seed: Seed) -> Result<seed::Facts, Failure> {
     Ok(seed::Facts { fill, filled })
 }
 
-/// The people, projects and credentials of a demo that was given no seed.
-struct Cast {
+/// What was made, for whoever wants to try it.
+struct Facts {
     user_login: &'static str,
     user_password: Plaintext,
     user_token: Plaintext,
@@ -155,7 +132,7 @@ struct Cast {
     spa: Created,
 }
 
-async fn fill(app: &App) -> Result<Cast, Failure> {
+async fn fill(app: &App) -> Result<Facts, Failure> {
     let by = By::system();
     let user_password = Plaintext::new(HEXLOWER.encode(&random::<8>()));
     let digest = app.hasher.hash(&user_password).await;
@@ -236,7 +213,7 @@ async fn fill(app: &App) -> Result<Cast, Failure> {
         SignIn::In { session, .. } => session,
         SignIn::Wrong | SignIn::Refused(_) => return Err(anyhow!("the demo user could not sign in").into()),
     };
-    Ok(Cast {
+    Ok(Facts {
         user_login: "ada",
         user_password,
         user_token,
@@ -252,7 +229,7 @@ async fn fill(app: &App) -> Result<Cast, Failure> {
     })
 }
 
-impl Cast {
+impl Facts {
     fn json(&self, base: &str) -> serde_json::Value {
         json!({
             "base_url": base,

@@ -18,6 +18,7 @@ cases![
     seed_people_are_as_they_were_asked_for,
     seed_passwords_in_clear_and_hashed_elsewhere,
     seed_groups_and_projects_stand_in_each_other,
+    seed_the_longest_names_fit,
     seed_memberships_count_and_end,
     seed_tokens_live_and_dead,
     seed_applications_and_their_tokens,
@@ -126,6 +127,28 @@ async fn seed_groups_and_projects_stand_in_each_other(t: Town) {
     assert_eq!(notes["permissions"]["project_access"]["access_level"], 50, "the owner's own");
     t.get("/api/v4/groups/harbour%2Fpilots").await.has(404);
     t.get("/api/v4/groups/harbour%2Fpilots").token("token-of-grace").await.has(200);
+}
+
+async fn seed_the_longest_names_fit(t: Town) {
+    // Three bytes each, which no index compresses away.
+    let name: String = (0..255).filter_map(|i| char::from_u32(0x4e00 + i * 79)).collect();
+    let (user, secret) = ("u".repeat(255), "s".repeat(255));
+    let mut seed = format!(
+        "[[user]]\nusername='{user}'\nname='{name}'\nemail='u@x'\n\
+         [[project]]\npath='{user}/{user}'\nname='{name}'\n\
+         [[token]]\nuser='{user}'\nname='{name}'\nscopes=['api']\ntoken='{secret}'\n\
+         [[application]]\nname='{name}'\nredirect_uris=['https://a.test/']\nclient_id='{user}'\nclient_secret='{secret}'\n"
+    );
+    let segments = ["a".repeat(255), "b".repeat(255), "c".repeat(255), "d".repeat(256 - 4), "eee".into()];
+    for i in 1..=segments.len() {
+        let _ = write!(seed, "[[group]]\npath='{}'\nname='{name}'\n", segments[..i].join("/"));
+    }
+    assert_eq!(segments.join("/").len(), 1_024);
+    planted(&t, &seed).await;
+    assert_eq!(t.get(USER).token(&secret).await.has(200).json()["name"], *name);
+    let longer = seed.replace("eee'", "eeee'");
+    let told = tollhouse::cli::seed::Seed::of(&super::source(&longer)).expect_err("a mistake").0;
+    assert!(told.ends_with("`path` is too long (maximum is 1024 bytes)"), "{told}");
 }
 
 async fn seed_memberships_count_and_end(t: Town) {
