@@ -9,6 +9,7 @@ use super::{Failure, open};
 use operator::Operator;
 
 mod application;
+mod described;
 mod group;
 mod listing;
 mod member;

@@ -1,0 +1,134 @@
+//! What is to be said of a token that somebody has in hand.
+
+use tollhouse_domain::application::Application;
+use tollhouse_domain::grant::OauthAccessToken;
+use tollhouse_domain::text::printable;
+use tollhouse_domain::time::Timestamp;
+use tollhouse_domain::token::{PersonalAccessToken, Standing, expired};
+use tollhouse_domain::user::User;
+use tollhouse_store::{applications, users};
+
+use super::listing::facts;
+use super::operator::{Operator, called};
+use crate::api::entities::token;
+use crate::cli::Failure;
+use crate::json::Object;
+use crate::oauth::token_info;
+use crate::operations::named::Token;
+
+/// A token with those it belongs to.
+pub(super) struct Described {
+    token: Token,
+    user: Option<User>,
+    application: Option<Application>,
+}
+
+impl Described {
+    pub(super) async fn of(operator: &Operator, token: Token) -> Result<Self, Failure> {
+        let mut reader = operator.reader().await?;
+        let (user, application) = match &token {
+            Token::Personal(found) => (Some(found.token.user_id), None),
+            Token::Oauth { found, .. } => (found.token.user, found.token.application),
+        };
+        let user = match user {
+            Some(id) => users::find(&mut reader, id).await?,
+            None => None,
+        };
+        let application = match application {
+            Some(id) => applications::find(&mut reader, id).await?,
+            None => None,
+        };
+        Ok(Self { token, user, application })
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        match &self.token {
+            Token::Personal(_) => "personal access token",
+            Token::Oauth { refresh: false, .. } => "OAuth access token",
+            Token::Oauth { refresh: true, .. } => "OAuth refresh token",
+        }
+    }
+
+    pub(super) fn id(&self) -> i64 {
+        match &self.token {
+            Token::Personal(found) => found.token.id.0,
+            Token::Oauth { found, .. } => found.token.id.0,
+        }
+    }
+
+    pub(super) fn owner(&self) -> String {
+        match (&self.user, &self.application) {
+            (Some(user), _) => called(user),
+            (None, Some(application)) => format!("the application {}", printable(&application.name)),
+            (None, None) => "nobody".to_owned(),
+        }
+    }
+
+    pub(super) fn facts(&self, now: Timestamp) -> String {
+        let mut lines = vec![("kind", self.kind().to_owned()), ("id", self.id().to_string())];
+        if let Token::Personal(found) = &self.token {
+            lines.push(("name", printable(&found.token.name)));
+        }
+        if let Some(user) = &self.user {
+            lines.push(("user", format!("{}, {}", called(user), user.state.as_str())));
+        }
+        if let Some(application) = &self.application {
+            lines.push(("application", format!("{} ({})", printable(&application.name), application.id)));
+        }
+        let (scopes, created, last_used, expires) = match &self.token {
+            Token::Personal(found) => {
+                let PersonalAccessToken { scopes, created_at, last_used_at, expires_at, .. } = &found.token;
+                let never = || "never".to_owned();
+                let last_used = Some(last_used_at.map_or_else(never, Timestamp::iso));
+                (scopes, created_at, last_used, expires_at.map_or_else(never, |day| day.to_string()))
+            }
+            // The row has the end of its access token alone.
+            Token::Oauth { found, refresh } => {
+                let OauthAccessToken { scopes, created_at, expires_at, .. } = &found.token;
+                (scopes, created_at, None, if *refresh { "never".to_owned() } else { expires_at.iso() })
+            }
+        };
+        lines.push(("scopes", scopes.to_string()));
+        lines.push(("created", created.iso()));
+        lines.extend(last_used.map(|at| ("last used", at)));
+        lines.push(("expires", expires));
+        lines.push(("state", self.token.state(now).to_owned()));
+        facts(&lines)
+    }
+
+    /// Of OAuth what `GET /oauth/token/info` says, and whether it still counts.
+    pub(super) fn object(&self, operator: &Operator) -> Object {
+        let now = operator.now();
+        match &self.token {
+            Token::Personal(found) => token::personal(&found.token, now),
+            Token::Oauth { found, .. } => {
+                let state = self.token.state(now);
+                token_info::object(&found.token, self.application.as_ref(), now)
+                    .field("revoked", !matches!(found.standing, Standing::Live { .. }))
+                    .field("active", state == LIVE)
+            }
+        }
+    }
+}
+
+const LIVE: &str = "live";
+
+impl Token {
+    /// The first reason for which it would be refused, whatever its account.
+    fn state(&self, now: Timestamp) -> &'static str {
+        let over = match self {
+            Self::Personal(found) => expired(found.token.expires_at, now),
+            Self::Oauth { found, refresh } => !refresh && found.token.expired(now),
+        };
+        state(self.standing(), over)
+    }
+}
+
+pub(super) fn state(standing: Standing, over: bool) -> &'static str {
+    match standing {
+        _ if over => "expired",
+        Standing::Ended => "revoked",
+        Standing::Rotated => "rotated",
+        Standing::Live { .. } => LIVE,
+    }
+}
