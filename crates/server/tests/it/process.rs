@@ -6,7 +6,6 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Child;
@@ -88,12 +87,6 @@ impl Process {
         self.panics.lock().expect("no panic").clone()
     }
 
-    /// Any signal that does not end it.
-    pub fn signal(&self, signal: Signal) {
-        let id = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("it runs");
-        kill_process(id, signal).expect("it is told");
-    }
-
     /// `demo` on a free port, ready, and the facts that it prints first.
     pub async fn demo(folder: &Path, flags: &[&str]) -> (Self, serde_json::Value) {
         let mut command = tollhouse(folder);
@@ -107,7 +100,7 @@ impl Process {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let base = facts["base_url"].as_str().expect("its address");
         let address = base.strip_prefix("http://").and_then(|address| address.parse().ok());
-        (Self { child, address: address.expect("an address") }, facts)
+        (Self { child, address: address.expect("an address"), panics: Arc::default() }, facts)
     }
 
     /// SIGKILL.

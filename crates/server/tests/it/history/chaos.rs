@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use rustix::process::Signal;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::load::Taking;
@@ -164,7 +163,7 @@ impl World {
         let mut made: Vec<_> = join_all(made).await.into_iter().flatten().collect();
         let signal = |signal| self.servers[node].process.borrow().iter().for_each(|process| process.signal(signal));
         self.servers[node].stopped.set(true);
-        signal(Signal::STOP);
+        signal("-STOP");
         let stopped = Instant::now();
         let elsewhere = || (node + 1 + self.throw(self.servers.len() - 1)) % self.servers.len();
         let taken: Vec<_> = made
@@ -189,7 +188,7 @@ impl World {
         let go_on = async {
             // Until they lie in its sockets.
             sleep(Duration::from_millis(20)).await;
-            signal(Signal::CONT);
+            signal("-CONT");
             self.servers[node].stopped.set(false);
         };
         tokio::join!(late, go_on);

@@ -30,7 +30,7 @@ pub enum Taking {
     Itself,
     /// It is renewed, so the old one goes.
     Renewal,
-    /// By the command line.
+    /// By `tollhouse token revoke`.
     Command,
     /// Its code is shown a second time.
     Replay,
@@ -85,7 +85,6 @@ impl World {
             story: given(),
             held: RefCell::new(vec![Rc::new(held)]),
             code: None,
-            id: None,
             began: started,
             until: self.now() + self.between(500, 6_000).as_nanos() as u64,
         }
@@ -103,8 +102,7 @@ impl World {
         let started = self.now();
         let made = self.command.perform(&create, &By::system()).await.ok()?.into_inner();
         let secret = made.secret.reveal();
-        let family = self.family(Kind::Personal, owner, started, secret, secret);
-        Some(Rc::new(Family { id: Some(made.id), ..family }))
+        Some(Rc::new(self.family(Kind::Personal, owner, started, secret, secret)))
     }
 
     async fn authorize(&self, owner: &Rc<Owner>) -> Option<Rc<Family>> {
@@ -220,8 +218,14 @@ impl World {
         let check = |accepted| Check { what: what.clone(), started, ended, accepted };
         match (family.kind, answer.as_ref().map(|answer| answer.status)) {
             (Kind::Personal, Some(204)) => {
-                family.story.acknowledge(id, ended);
                 self.judge(&check(true), family, Some(&held));
+                // Somebody may have been given its successor meanwhile and used it, which then lives on (rotation.md
+                // rule 12).
+                match held.story.is_first(u64::MAX) {
+                    true => family.story.acknowledge(id, ended),
+                    false => family.story.fail(id, ended),
+                }
+                held.story.acknowledge(held.story.begin("revoked", false, started), ended);
                 return true;
             }
             (Kind::Oauth, Some(200)) | (Kind::Session, Some(302)) => {
@@ -308,11 +312,16 @@ impl World {
         family.held.borrow_mut().push(Rc::new(held));
     }
 
+    /// Whoever goes away kills it.
     async fn revoke_by_command(&self, family: &Family, patience: Option<Duration>) -> bool {
-        let Some(token) = family.id else { return false };
-        let id = family.story.begin("revoked by command", false, self.now());
-        let done = self.command(&tokens::Revoke { id: token }, patience).await;
-        end(&family.story, id, done.map(|done| done.is_some()), self.now())
+        let held = family.newest();
+        let id = family.story.begin("revoked by a command", false, self.now());
+        let said = self.town.shell_with(&["token", "revoke"], &held.access);
+        let said = match patience {
+            Some(patience) => timeout(patience, said).await.ok(),
+            None => Some(said.await),
+        };
+        end(&family.story, id, said.map(|said| said.code == Some(0)), self.now())
     }
 
     /// The answer refuses; that it came says that the family is dead (W5).
@@ -335,7 +344,14 @@ impl World {
         };
         let id = owner.standing.begin(what, !blocked, now);
         let sessions = blocked.then(|| owner.ended.begin("ended by a block", false, now));
-        let done = self.command(&change, patience).await.map(|done| done.is_some());
+        let done = match (patience, self.throw(3)) {
+            // A process of its own, as somebody with a shell does it.
+            (None, 0) => {
+                let word = if blocked { "block" } else { "unblock" };
+                Some(self.town.shell(&["user", word, &owner.name]).await.code == Some(0))
+            }
+            _ => self.command(&change, patience).await.map(|done| done.is_some()),
+        };
         let now = self.now();
         for (story, id) in [(&owner.standing, Some(id)), (&owner.ended, sessions)] {
             match (id, done) {
@@ -434,8 +450,8 @@ impl World {
             _ if !old => return,
             (roll, kind) => {
                 let how = match (kind, roll % 3) {
-                    (Kind::Personal, 0) => Taking::Command,
-                    (Kind::Oauth, 0) => Taking::Replay,
+                    (Kind::Personal | Kind::Oauth, 0) => Taking::Command,
+                    (Kind::Oauth, 1) => Taking::Replay,
                     _ => Taking::Itself,
                 };
                 if !self.take(family, how, node, patience).await {

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use tollhouse::app::App;
 use tollhouse::config::Settings;
 use tollhouse::urls::Urls;
-use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
+use tollhouse_domain::id::UserId;
 use tollhouse_domain::time::Clock;
 use tollhouse_store::db::Db;
 
@@ -68,8 +68,6 @@ pub struct Family {
     pub held: RefCell<Vec<Rc<Held>>>,
     /// It came of this code.
     pub code: Option<String>,
-    /// The first token of it.
-    pub id: Option<PersonalAccessTokenId>,
     pub began: Moment,
     /// From then on it may be revoked.
     pub until: Moment,
@@ -139,9 +137,7 @@ impl World {
             environment: environment.to_vec(),
             town: t,
         });
-        // The first one makes the first administrator, and the keys.
-        world.start(&world.servers[0]).await;
-        join_all(world.servers[1..].iter().map(|server| world.start(server))).await;
+        join_all(world.servers.iter().map(|server| world.start(server))).await;
         world
     }
 
