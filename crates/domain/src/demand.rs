@@ -17,6 +17,9 @@ pub struct Demand<'a> {
     pub judged: Judged,
     /// A token that was rotated away may come this far, to be given its successor again (rotation.md section 3).
     pub rotates: bool,
+    /// It takes the right away that was shown. So a refusal for want of that right may answer a repeat, and is an
+    /// acknowledgement too (revocation.md W4).
+    pub revokes: bool,
 }
 
 impl Demand<'_> {
@@ -28,6 +31,7 @@ impl Demand<'_> {
         applications: &[],
         judged: Judged::BeforeParameters,
         rotates: false,
+        revokes: false,
     };
 
     /// Whether a token with these scopes opens the route (authentication.md 3.2). The refusal lists every scope

@@ -144,6 +144,10 @@ impl App {
                 Box::pin(self.perform(&tokens::EndReusedFamily { family }, &by)).await?.into_inner();
                 Err(Denial::Reused(family).into())
             }
+            Err(Denial::Revoked) if demand.revokes => {
+                Box::pin(self.settled()).await;
+                Err(Denial::Revoked.into())
+            }
             judged => Ok(judged?),
         }
     }

@@ -63,6 +63,12 @@ impl<C> Need<C> {
         self
     }
 
+    /// What was shown is revoked by it.
+    pub const fn revokes(mut self) -> Self {
+        self.demand.revokes = true;
+        self
+    }
+
     /// A wrong parameter is reported before a wrong credential.
     pub const fn after_parameters(mut self) -> Self {
         self.demand.judged = Judged::AfterParameters;

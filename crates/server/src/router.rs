@@ -55,7 +55,7 @@ pub fn table() -> Vec<Route> {
         Route::api(
             DELETE,
             "/api/v4/personal_access_tokens/self",
-            signed_in().any_scope(),
+            signed_in().any_scope().revokes(),
             personal_access_tokens::revoke_self,
         ),
         Route::api(

@@ -49,6 +49,11 @@ impl<T> Change<T> {
     pub fn already(value: T) -> Self {
         Self { value, audit: Vec::new(), already: true }
     }
+
+    /// The same, where that it is told again leaves a line in the trail.
+    pub fn again<const N: usize>(value: T, audit: [Audit; N]) -> Self {
+        Self { already: true, ..Self::new(value, audit) }
+    }
 }
 
 /// A change that is durable, and what must have been read before it is acknowledged.

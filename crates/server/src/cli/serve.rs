@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tollhouse_domain::audit::By;
-use tollhouse_domain::secret::Plaintext;
+use tollhouse_domain::secret::{Plaintext, random};
 use tollhouse_domain::time::Clock;
 use tollhouse_store::db::{Db, Url};
 use tollhouse_store::keys;
@@ -122,11 +122,13 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
         return Err(Failure::Unusable(format!("TOLLHOUSE_ROOT_PASSWORD {fault}")));
     }
     let path = app.settings.data_dir.join(PASSWORD_FILE);
+    // Of several that start at once one makes the account; what the others wrote down must not take its place.
+    let draft = path.with_extension(data_encoding::HEXLOWER.encode(&random::<8>()));
     if generated {
         private_folder(&app.settings.data_dir)?;
         // Before the account exists: a password that was never written down would open it to nobody.
-        let made = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        let mut file = made.with_context(|| format!("{}", path.display()))?;
+        let made = File::options().write(true).create_new(true).mode(0o600).open(&draft);
+        let mut file = made.with_context(|| format!("{}", draft.display()))?;
         writeln!(file, "{}", password.reveal())?;
         file.sync_all()?;
     }
@@ -134,9 +136,10 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
     let made = app.perform(&operation, &By::system()).await.map_err(|_| anyhow!("root could not be made"))?;
     match (made.into_inner(), generated) {
         (Some(_), true) => {
+            std::fs::rename(&draft, &path).with_context(|| format!("{}", path.display()))?;
             tracing::info!(file = %path.display(), "made the first administrator, root; the password is in this file");
         }
-        (None, true) => std::fs::remove_file(&path)?,
+        (None, true) => std::fs::remove_file(&draft)?,
         (_, false) => {}
     }
     Ok(())

@@ -131,7 +131,8 @@ async fn repeat<L: Line>(
         return Err(StoreError::Clash.into());
     }
     let audit = audit("token.rotation_repeated", old).with(format!("generation {}", old.id));
-    Ok(Change::new(Rotated::Successor(successor), [audit]))
+    // Whoever is given it takes the old one for dead, and the first one's wait may have ended with its caller.
+    Ok(Change::again(Rotated::Successor(successor), [audit]))
 }
 
 fn audit(event: &'static str, generation: &Generation) -> Audit {

@@ -17,6 +17,9 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
         };
         let session = Digest::of(visitor.session.as_bytes());
         app.perform(&SignOut { session }, &by).await?.into_inner();
+    } else if !visitor.fresh {
+        // It may be the repeat of one whose answer was lost (revocation.md W4).
+        app.settled().await;
     }
     Ok(Html::redirect("/users/sign_in")
         .header(header::HeaderName::from_static("clear-site-data"), CLEARED)

@@ -10,6 +10,7 @@
 #[macro_use]
 mod cases;
 mod conformance;
+mod history;
 mod oauth;
 mod postgres;
 mod process;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -14,6 +15,7 @@ use crate::town::Town;
 pub struct Process {
     child: Child,
     pub address: SocketAddr,
+    panics: Arc<Mutex<Vec<String>>>,
 }
 
 /// `tollhouse`, with nothing of this machine's settings.
@@ -34,13 +36,25 @@ pub async fn output(command: Command) -> Output {
     ended.expect("it ends").expect("it runs")
 }
 
+/// `serve`, on a port of its own.
+pub fn server(folder: &Path, database_url: &str) -> Command {
+    let mut command = tollhouse(folder);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--database", database_url]);
+    command.env("TOLLHOUSE_LOG_FORMAT", "json").env("TOLLHOUSE_DATA_DIR", folder.join("data"));
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
 impl Process {
     /// `serve` on the database of a town, ready.
     pub async fn serve(t: &Town, flags: &[&str]) -> Self {
-        let mut command = tollhouse(t.folder.path());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--database", &t.database_url]).args(flags);
-        command.env("TOLLHOUSE_LOG_FORMAT", "json").env("TOLLHOUSE_DATA_DIR", t.folder.path().join("data"));
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut command = server(t.folder.path(), &t.database_url);
+        command.args(flags);
+        Self::start(command).await
+    }
+
+    /// A [`server`], ready.
+    pub async fn start(command: Command) -> Self {
         let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stderr.take().expect("its words")).lines();
         let mut said = Vec::new();
@@ -56,8 +70,21 @@ impl Process {
         });
         let address = ready.await.ok().flatten().unwrap_or_else(|| panic!("it is not ready: {said:?}"));
         // Somebody must go on reading, or it waits for room to speak.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, address: address.parse().expect("an address") }
+        let panics = Arc::new(Mutex::new(Vec::new()));
+        let heard = panics.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if line.contains("panicked at") {
+                    heard.lock().expect("no panic").push(line);
+                }
+            }
+        });
+        Self { child, address: address.parse().expect("an address"), panics }
+    }
+
+    /// Where it has panicked.
+    pub fn panics(&self) -> Vec<String> {
+        self.panics.lock().expect("no panic").clone()
     }
 
     /// `demo` on a free port, ready, and the facts that it prints first.
@@ -73,7 +100,7 @@ impl Process {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let base = facts["base_url"].as_str().expect("its address");
         let address = base.strip_prefix("http://").and_then(|address| address.parse().ok());
-        (Self { child, address: address.expect("an address") }, facts)
+        (Self { child, address: address.expect("an address"), panics: Arc::default() }, facts)
     }
 
     /// SIGKILL.

@@ -85,6 +85,7 @@ pub fn all() -> Vec<Case> {
         grants::passwords::CASES,
         grants::refreshes::CASES,
         groups::CASES,
+        crate::history::CASES,
         matrix::CASES,
         metrics::CASES,
         model::CASES,

@@ -18,6 +18,7 @@ use crate::town::{REVOKED, Town};
 cases![
     kill_9_among_a_thousand_revocations,
     kill_9_among_a_thousand_rotations,
+    of_three_that_start_at_once_one_makes_the_administrator,
     t12_http_for_others_must_be_asked_for,
     t31_what_is_on_the_disk_is_its_owners_alone,
     t33_a_demo_database_is_not_served,
@@ -237,6 +238,19 @@ async fn t31_what_is_on_the_disk_is_its_owners_alone(t: Town) {
         said.contains("warning: others can read a password on the command line") && !said.contains("hunter2"),
         "{said}"
     );
+}
+
+async fn of_three_that_start_at_once_one_makes_the_administrator(t: Town) {
+    let start = || Process::serve(&t, &[]);
+    let (one, two, three) = tokio::join!(start(), start(), start());
+    let folder = std::fs::read_dir(t.folder.path().join("data")).expect("a folder");
+    let names: Vec<_> = folder.map(|file| file.expect("a file").file_name()).collect();
+    assert_eq!(names, [tollhouse::operations::users::PASSWORD_FILE]);
+    let password = std::fs::read_to_string(t.folder.path().join("data").join(&names[0])).expect("a password");
+    super::sign_in::guess(&t, "root", password.trim()).await.has(302);
+    for server in [one, two, three] {
+        assert_eq!(server.terminate().await, Some(0));
+    }
 }
 
 async fn t33_a_demo_database_is_not_served(t: Town) {

@@ -1,0 +1,155 @@
+//! The history checker with real processes that `docs/protocols/revocation.md` 9.3 asks for: three servers on one
+//! database, load on all of them over sockets, faults meanwhile, and every answer held against what had been
+//! acknowledged.
+//!
+//! `TOLLHOUSE_HISTORY_SECONDS` makes it last longer, and says every minute how far it is.
+
+mod chaos;
+mod check;
+mod load;
+mod relay;
+mod wire;
+mod world;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use self::chaos::{Ambush, Fault};
+use self::check::Story;
+use self::wire::Line;
+use self::world::{Owner, World};
+use crate::town::Town;
+
+cases![
+    history_checker_finds_bad_histories,
+    history_of_three_servers,
+    history_finds_a_missing_lease_check,
+    history_finds_a_missing_wait,
+    history_finds_a_repeat_that_does_not_wait,
+];
+
+async fn history_checker_finds_bad_histories(t: Town) {
+    drop(t);
+    check::bad_histories();
+}
+
+async fn history_of_three_servers(t: Town) {
+    let seconds = std::env::var("TOLLHOUSE_HISTORY_SECONDS").ok().and_then(|text| text.parse::<u64>().ok());
+    let sleeper = t.user("sleeper").await;
+    let world = World::found(t, &[]).await;
+    let engine = if world.command.db.is_postgres() { "postgres" } else { "sqlite" };
+    let began = Instant::now();
+    let until = began + Duration::from_secs(seconds.unwrap_or_default());
+
+    let faults = Fault::all(world.command.db.is_postgres());
+    let (some, others): (Vec<_>, Vec<_>) = faults.iter().partition(|fault| (**fault as usize).is_multiple_of(2));
+    let long = seconds.is_some();
+    let chaos = async {
+        tokio::join!(world.chaos(some, long), world.chaos(others, long));
+    };
+    let end = async {
+        let mut minutes = 0;
+        while !world.over.get() && Instant::now() < until {
+            sleep(Duration::from_millis(250)).await;
+            if began.elapsed().as_secs() / 60 > minutes {
+                minutes += 1;
+                println!("history on {engine}, {minutes} min: {}", sum(&world));
+            }
+        }
+    };
+    let over = async {
+        match long {
+            // The clock of the run ends what goes wrong, not the other way round.
+            true => {
+                let ending = async {
+                    end.await;
+                    world.over.set(true);
+                };
+                tokio::join!(ending, chaos);
+            }
+            false => chaos.await,
+        }
+        world.over.set(true);
+    };
+    let clients = async {
+        let asking = (0..6).map(|n| world.ask_on(n % 3));
+        let living = (0..3).map(|_| world.live());
+        tokio::join!(join_all(asking), join_all(living));
+    };
+    let sleepers = async {
+        if long {
+            let owner = Owner {
+                id: sleeper.id,
+                name: sleeper.name.clone(),
+                standing: Story::default(),
+                ended: Story::default(),
+            };
+            owner.standing.acknowledge(owner.standing.begin("made", true, 0), 0);
+            let owner = Rc::new(owner);
+            join_all((0..4).map(|_| world.sleep_over(&owner))).await;
+        }
+    };
+    tokio::join!(over, clients, sleepers);
+    at_the_end(&world).await;
+
+    println!("history on {engine}, {} s, done: {}", began.elapsed().as_secs(), sum(&world));
+    let (operations, faults_seen) = (world.counts("operation: ").0, world.counts("fault: ").0);
+    println!("history on {engine}: operations: {operations}\nhistory on {engine}: faults: {faults_seen}");
+    let findings = world.findings.borrow();
+    assert!(findings.is_empty(), "{} found, the first:\n{}", findings.len(), findings[0]);
+    assert!(faults.iter().all(|fault| world.counted(&format!("fault: {fault:?}")) > 0), "{faults_seen}");
+    let enough = [("certain: accepted", 100), ("certain: refused", 30), ("use: accepted", 200)];
+    for (what, least) in enough {
+        assert!(world.counted(what) >= least, "only {} {what}", world.counted(what));
+    }
+}
+
+/// Everything that is still known is asked for once more at every server, when nothing happens any more.
+async fn at_the_end(world: &World) {
+    let families = world.families.borrow().clone();
+    for node in 0..world.servers.len() {
+        let mut line = Line::default();
+        for family in &families {
+            let held = family.held.borrow().clone();
+            for held in held {
+                world.check(&mut line, node, family, &held).await;
+            }
+        }
+        world.note_panics(node, world.servers[node].process.borrow().as_ref());
+    }
+}
+
+fn sum(world: &World) -> String {
+    let ((uses, asked), (_, operations)) = (world.counts("use: "), world.counts("operation: "));
+    let ((certain, _), (_, faults)) = (world.counts("certain: "), world.counts("fault: "));
+    format!("{operations} operations, {asked} uses ({uses}; certain: {certain}), {faults} faults")
+}
+
+async fn history_finds_a_missing_lease_check(t: Town) {
+    finds(t, "no_lease_check", Ambush::LONG).await;
+}
+
+async fn history_finds_a_missing_wait(t: Town) {
+    finds(t, "no_wait", Ambush::SHORT).await;
+}
+
+async fn history_finds_a_repeat_that_does_not_wait(t: Town) {
+    finds(t, "repeat_without_wait", Ambush::SHORT).await;
+}
+
+/// Three servers that have this mistake in them.
+async fn finds(t: Town, mutant: &'static str, how: Ambush) {
+    let world = World::found(t, &[("TOLLHOUSE_MUTANT", mutant)]).await;
+    for _ in 0..5 {
+        world.ambush(world.node(), how).await;
+        let findings = world.findings.borrow();
+        if let Some(found) = findings.first() {
+            assert!(found.starts_with("accepted after an acknowledged revocation"), "{found}");
+            return;
+        }
+    }
+    panic!("{mutant} was not found: {}", sum(&world));
+}
