@@ -3,33 +3,29 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 
-use crate::config::Proxies;
+use crate::network::Network;
 
-/// The other end of the connection; if that is a trusted proxy, the last address in its header that is no trusted
-/// proxy's. What cannot be read ends the search: whoever wrote the rest is not known.
-pub fn client(proxies: &Proxies, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
-    let trusted = |address: IpAddr| proxies.trusted.iter().any(|network| network.contains(address));
-    let mut found = peer.to_canonical();
-    if !trusted(found) {
-        return found;
+/// The other end of the connection. If that is one of these proxies: the last address in its header that is none of
+/// them, if there is one and it can be read.
+pub fn client(proxies: &[Network], header: &HeaderName, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+    let peer = peer.to_canonical();
+    let is_proxy = |address: IpAddr| proxies.iter().any(|network| network.contains(address));
+    if !is_proxy(peer) {
+        return peer;
     }
-    let lines: Vec<&[u8]> = headers.get_all(&proxies.header.0).iter().map(|value| value.as_bytes()).collect();
-    for said in lines.iter().rev().flat_map(|line| line.rsplit(|b| *b == b',')) {
-        let Some(address) = std::str::from_utf8(said).ok().and_then(|text| address(text.trim())) else { break };
-        found = address;
-        if !trusted(found) {
-            break;
-        }
-    }
-    found
+    let lines: Vec<&str> = headers.get_all(header).iter().map(|value| value.to_str().unwrap_or_default()).collect();
+    let said = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(|text| address(text.trim()));
+    let mut others = said.skip_while(|known| known.is_some_and(is_proxy));
+    others.next().flatten().unwrap_or(peer)
 }
 
-/// Some proxies add a port.
+/// As proxies write it, perhaps with brackets or a port.
 fn address(text: &str) -> Option<IpAddr> {
-    let bare = text.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()));
-    bare.map(|address: IpAddr| address.to_canonical())
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let known = bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|known| known.ip()));
+    known.map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -38,8 +34,8 @@ mod tests {
 
     #[test]
     fn t14_only_a_trusted_proxy_says_who_asks() {
-        let settings = "[proxies]\ntrusted = ['192.0.2.0/24', '::1']\nheader = 'X-Forwarded-For'";
-        let proxies = crate::config::Settings::with(settings).expect("settings").proxies;
+        let proxies = ["192.0.2.0/24", "::1"].map(|text| text.parse().expect("a network"));
+        let header = HeaderName::from_static("x-forwarded-for");
         let client = |peer: &str, lines: &[&str]| {
             let mut headers = HeaderMap::new();
             for line in lines {
@@ -47,7 +43,7 @@ mod tests {
             }
             headers.append("x-real-ip", "198.51.100.1".parse().expect("a value"));
             headers.append("forwarded", "for=198.51.100.1".parse().expect("a value"));
-            client(&proxies, &headers, peer.parse().expect("an address")).to_string()
+            client(&proxies, &header, &headers, peer.parse().expect("an address")).to_string()
         };
         for (peer, lines, who) in [
             ("203.0.113.9", &["198.51.100.7"][..], "203.0.113.9"),
@@ -58,8 +54,9 @@ mod tests {
             ("192.0.2.1", &["203.0.113.1", "198.51.100.7 , 192.0.2.2"], "198.51.100.7"),
             ("192.0.2.1", &["198.51.100.7:4711"], "198.51.100.7"),
             ("::1", &["[2001:db8::1]:4711"], "2001:db8::1"),
-            ("192.0.2.1", &["192.0.2.3, 192.0.2.2"], "192.0.2.3"),
-            ("192.0.2.1", &["203.0.113.1, unknown, 192.0.2.2"], "192.0.2.2"),
+            ("192.0.2.1", &["192.0.2.3, 192.0.2.2"], "192.0.2.1"),
+            ("192.0.2.1", &["[2001:db8::1]"], "2001:db8::1"),
+            ("192.0.2.1", &["203.0.113.1, unknown, 192.0.2.2"], "192.0.2.1"),
             ("192.0.2.1", &["", "unknown"], "192.0.2.1"),
         ] {
             assert_eq!(client(peer, lines), who, "{peer} {lines:?}");

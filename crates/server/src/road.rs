@@ -18,6 +18,7 @@ use tower::Service;
 
 use crate::app::App;
 use crate::asked::{Media, Peer, basic, bearer_header, has_body, malformed, media_type, reads_json};
+use crate::config::Proxies;
 use crate::cors;
 use crate::error::{Error, Reason};
 use crate::gateway::{self, answer::answer};
@@ -56,7 +57,8 @@ impl Road {
             set(response.headers_mut(), X_REQUEST_ID, &id);
             return self.garbled(response).await;
         }
-        let client = peer.map(|peer| proxies::client(&self.app.settings.proxies, request.headers(), peer));
+        let Proxies { trusted, header } = &self.app.settings.proxies;
+        let client = peer.map(|peer| proxies::client(trusted, &header.0, request.headers(), peer));
         if let (Some(client), Some(peer)) = (client, peer) {
             request.extensions_mut().insert(Peer { client, connection: peer.to_canonical() });
         }

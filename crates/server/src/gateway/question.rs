@@ -2,14 +2,15 @@
 //! never made up for by anything else: not by the other dialect, nor by the request that the proxy itself makes.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, Method, header};
 use serde::Deserialize;
 
 use super::path::Path;
 use super::refusal::Refusal;
 use crate::network::Network;
+use crate::proxies;
 use crate::urls::Urls;
 
 /// The original request.
@@ -80,11 +81,7 @@ impl<'r> Question<'r> {
 /// Who asked the proxy: the last address that is not a proxy of ours, if one is said and can be read, else the proxy
 /// itself. It bounds guesses (T14) and decides nothing.
 pub fn client(headers: &HeaderMap, dialect: Dialect, proxies: &[Network], peer: IpAddr) -> IpAddr {
-    let said: Vec<&HeaderValue> = headers.get_all(&dialect.names().client).iter().collect();
-    let values = said.iter().rev().flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
-    let addresses = values.map(|text| address(text.trim()));
-    let mut others = addresses.skip_while(|known| known.is_some_and(|ip| proxies.iter().any(|net| net.contains(ip))));
-    others.next().flatten().unwrap_or(peer).to_canonical()
+    proxies::client(proxies, &dialect.names().client, headers, peer)
 }
 
 impl<'r> Origin<'r> {
@@ -147,12 +144,6 @@ pub fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<&'r str> {
     }
 }
 
-/// An address as proxies write it, perhaps with a port.
-fn address(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|known| known.ip()))
-}
-
 struct Names {
     method: HeaderName,
     proto: HeaderName,
@@ -188,6 +179,8 @@ static FORWARDED: Names = Names {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
