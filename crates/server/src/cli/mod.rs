@@ -139,20 +139,21 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Unusable(text)) => {
-            complain(&text);
+            // Several mistakes of a file are a line each; what stands in them is printable already.
+            text.lines().enumerate().for_each(|(i, line)| complain(if i == 0 { "tollhouse: " } else { "" }, line));
             ExitCode::from(2)
         }
         Err(Failure::Broken(error)) => {
-            complain(&format!("{error:#}"));
+            complain("tollhouse: ", &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
 /// One line, whatever is in it: an error may repeat what somebody sent.
-fn complain(text: &str) {
+fn complain(who: &str, text: &str) {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let _ = writeln!(std::io::stderr(), "tollhouse: {line}");
+    let _ = writeln!(std::io::stderr(), "{who}{line}");
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
