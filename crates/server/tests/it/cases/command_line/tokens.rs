@@ -4,6 +4,7 @@ use tollhouse_domain::id::PersonalAccessTokenId;
 use tollhouse_store::personal_access_tokens;
 
 use crate::oauth;
+use crate::process::{Process, ask};
 use crate::town::{M401, REVOKED, Town};
 
 cases![
@@ -15,6 +16,7 @@ cases![
     rotation_rule_9_by_number_the_family_ends,
     rotations_by_number_at_once_make_one_successor,
     tokens_of_oauth_are_known_too,
+    a_change_is_seen_by_every_server_before_the_command_ends,
 ];
 
 const USER: &str = "/api/v4/user";
@@ -217,4 +219,29 @@ async fn tokens_of_oauth_are_known_too(t: Town) {
     assert!(t.shell_with(&["token", "revoke"], &own).await.done().contains("of the application Ferry board"));
     t.get(USER).bearer(&own).await.has(401);
     t.get(USER).await.is(401, M401);
+}
+
+async fn a_change_is_seen_by_every_server_before_the_command_ends(t: Town) {
+    t.user("ada").await;
+    let servers = [Process::serve(&t, &[]).await, Process::serve(&t, &[]).await];
+    let seen = async |token: &str| {
+        let mut all = vec![t.get(USER).token(token).await.status.as_u16()];
+        for server in &servers {
+            all.push(ask(server.address, "GET", USER, token).await.expect("an answer").0);
+        }
+        all
+    };
+    for round in 0..5 {
+        let token = made(&t, &format!("round {round}")).await;
+        assert_eq!(seen(&token).await, [200; 3]);
+        t.shell(&["user", "block", "ada"]).await.done();
+        assert_eq!(seen(&token).await, [403; 3]);
+        t.shell(&["user", "unblock", "ada"]).await.done();
+        assert_eq!(seen(&token).await, [200; 3]);
+        t.shell_with(&["token", "revoke"], &token).await.done();
+        assert_eq!(seen(&token).await, [401; 3]);
+    }
+    for server in servers {
+        assert_eq!(server.terminate().await, Some(0));
+    }
 }
