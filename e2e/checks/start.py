@@ -39,9 +39,17 @@ with folder() as cwd:
         assert "--no-such-flag" in done.stderr, done.stderr
 
     with Serve(cwd, database) as server:
-        with check("start: a second server on one SQLite database is refused"):
-            refused(run(*serve, "--demo-data", cwd=cwd), 1)
-            expect("the first one", call(server.base_url, "/-/readiness").status, 200)
+        with check("start: two servers on one SQLite database are of one mind"), Serve(cwd, database) as second:
+            read = with_token(facts.user_token)
+            for asked in server, second:
+                expect("the token", call(asked.base_url, "/api/v4/user", headers=read).status, 200)
+            self_rotate = "/api/v4/personal_access_tokens/self/rotate"
+            rotated = call(second.base_url, self_rotate, "POST", headers=read)
+            for asked in server, second:
+                expect("the old token", call(asked.base_url, "/api/v4/user", headers=read).status, 401)
+            facts.user_token = json.loads(rotated.text)["token"]
+            for asked in server, second:
+                expect("the new token", call(asked.base_url, "/api/v4/user", headers=with_token(facts.user_token)).status, 200)
 
         with check("start: SIGTERM lets a request under way end, then exits with 0"):
             # Half a body is under way; the other half comes after the signal.
