@@ -157,6 +157,10 @@ impl Ledger {
         let _no_forgetting = self.apply.read().unwrap_or_else(PoisonError::into_inner);
         let fresh = ticket == self.ticket() || tollhouse_domain::broken!(self, NoFillGuard);
         let Some(record) = record else {
+            // What was known of it stands in the way of knowing that it is gone.
+            if let Some(known) = &self.known {
+                known.remove(&key);
+            }
             if let (true, Some(unknown)) = (fresh, &self.unknown) {
                 unknown.insert(key, ());
             }

@@ -144,7 +144,7 @@ impl App {
                 Box::pin(self.perform(&tokens::EndReusedFamily { family }, &by)).await?.into_inner();
                 Err(Denial::Reused(family).into())
             }
-            Err(Denial::Revoked) if demand.revokes => {
+            Err(Denial::Revoked) if demand.revokes || demand.rotates => {
                 Box::pin(self.settled()).await;
                 Err(Denial::Revoked.into())
             }

@@ -187,6 +187,10 @@ impl Node {
         let (from, node) = match follower.begin(self.uptime.now(), fresh) {
             Ask::Register { remove, insert } => {
                 self.set_own(None);
+                if !remove.is_empty() {
+                    // Whoever loses its row again and again must not do nothing else.
+                    sleep(BLIND_POLL).await;
+                }
                 nodes::register(&self.db, &remove, insert, name, self.clock.now()).await?;
                 follower.registered();
                 self.set_own(Some(insert));
@@ -217,15 +221,22 @@ impl Node {
         }
         if let Some(say) = follower.to_say() {
             let said = timeout(PATIENCE, link.say(say)).await.unwrap_or(Err(StoreError::late()));
-            if said.is_ok() {
-                follower.said(say);
-                sleep(REST).await;
-            } else {
-                // Somebody may be waiting for it: the next round says it.
-                sleep(BLIND_POLL).await;
-                self.wake.notify_one();
+            match said {
+                Ok(()) => {
+                    follower.said(say);
+                    sleep(REST).await;
+                }
+                // Another process was writing. Somebody may be waiting for it: the next round says it.
+                Err(_) if !self.db.is_postgres() => {
+                    sleep(REST).await;
+                    self.wake.notify_one();
+                }
+                Err(error) => {
+                    sleep(BLIND_POLL).await;
+                    self.wake.notify_one();
+                    return Err(error);
+                }
             }
-            said?;
         }
         Ok(version)
     }

@@ -107,6 +107,10 @@ impl Urls {
 
 /// Whether a `Host` names this machine from within.
 pub fn is_loopback(authority: &str) -> bool {
+    // Nothing that would make a URL of it another one.
+    if authority.contains(['@', '/', '?', '#', '\\']) {
+        return false;
+    }
     match Url::parse(&format!("http://{authority}/")) {
         Ok(url) => match url.host() {
             Some(Host::Domain(name)) => name == "localhost",

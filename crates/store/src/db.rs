@@ -72,13 +72,14 @@ enum Engine {
 impl Db {
     /// Opens the database, makes the SQLite file if there is none, and brings the schema up to date.
     pub async fn open(url: &Url, reserve: u64) -> Result<Self> {
+        // Two that start at once must not both make the file, or take the same step; PostgreSQL sees to that itself.
+        let _alone = match url {
+            Url::Sqlite(path) => Some(lock(path).await.map_err(sqlx::Error::Io)?),
+            Url::Postgres(_) => None,
+        };
         let db = Self::connect(url, reserve).await?;
         match &db.engine {
-            Engine::Sqlite { write, path, .. } => {
-                // Two that start at once must not both take the same step; PostgreSQL sees to that itself.
-                let _alone = lock(path).await.map_err(sqlx::Error::Io)?;
-                migrate::SQLITE.migrator().run(write).await?;
-            }
+            Engine::Sqlite { write, .. } => migrate::SQLITE.migrator().run(write).await?,
             Engine::Postgres(pool) => migrate::POSTGRES.migrator().run(pool).await?,
         }
         Ok(db)
@@ -129,8 +130,7 @@ impl Db {
                 PgPoolOptions::new()
                     .max_connections(16)
                     .acquire_timeout(ACQUIRE)
-                    // An acknowledged commit is on the disk (revocation.md D1), whatever the server's default says.
-                    .after_connect(|connection, _| Box::pin(async move { connection.execute(DURABLE).await.map(drop) }))
+                    .after_connect(|connection, _| Box::pin(primary(connection)))
                     .connect_with(options.as_ref().clone())
                     .await?,
             ),
@@ -182,7 +182,13 @@ impl Db {
         match &self.engine {
             // A plain BEGIN takes the write lock too late: what was read may be stale by then.
             Engine::Sqlite { write, .. } => Ok(Tx::sqlite(self.clone(), write.begin_with("BEGIN IMMEDIATE").await?)),
-            Engine::Postgres(pool) => Ok(Tx::postgres(self.clone(), pool.begin().await?)),
+            // In a task of its own: dropped in the middle of BEGIN, it would leave a connection behind that is in a
+            // transaction, and nobody knows.
+            Engine::Postgres(pool) => {
+                let pool = pool.clone();
+                let begun = tokio::spawn(async move { pool.begin().await }).await;
+                Ok(Tx::postgres(self.clone(), begun.map_err(|_| sqlx::Error::WorkerCrashed)??))
+            }
         }
     }
 
@@ -309,8 +315,13 @@ impl Runs for Reader {
 async fn open_sqlite(path: &Path) -> Result<Engine> {
     make_private(path).map_err(sqlx::Error::Io)?;
     let options = sqlite(path).statement_cache_capacity(256);
-    let write =
-        SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_with(options.clone()).await?;
+    let write = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE)
+        // After a full disk SQLite has ended the transaction by itself, which its driver does not know.
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!sqlx::Connection::is_in_transaction(connection)) }))
+        .connect_with(options.clone())
+        .await?;
     let read = SqlitePoolOptions::new()
         .max_connections(8)
         .acquire_timeout(ACQUIRE)
@@ -318,9 +329,20 @@ async fn open_sqlite(path: &Path) -> Result<Engine> {
     Ok(Engine::Sqlite { read, write, path: path.to_owned() })
 }
 
+/// A connection to the primary (revocation.md A5), on which an acknowledged commit is on the disk (D1) and each statement
+/// sees what was committed before it, whatever the server's defaults say.
+pub(crate) async fn primary(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let (standby, ..): (bool, String, String) = sqlx::query_as(SETTLED).fetch_one(&mut *connection).await?;
+    match standby {
+        true => Err(sqlx::Error::Io(std::io::Error::other("this is a standby, not the primary"))),
+        false => Ok(()),
+    }
+}
+
 /// The lock stands beside the database: SQLite has locks of its own on the file itself.
 async fn lock(database: &Path) -> std::io::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
+    make_private(database)?;
     let mut name = std::fs::canonicalize(database)?.into_os_string();
     name.push(".lock");
     let file = std::fs::File::options().create(true).append(true).mode(0o600).open(name)?;
@@ -342,8 +364,12 @@ pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }
 
-const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false)
-                        WHERE current_setting('synchronous_commit') IN ('off', 'local')";
+const SETTLED: &str = "
+    SELECT pg_is_in_recovery(),
+           set_config('default_transaction_isolation', 'read committed', false),
+           set_config('synchronous_commit',
+                      CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')
+                           THEN 'on' ELSE current_setting('synchronous_commit') END, false)";
 
 const ACQUIRE: Duration = Duration::from_secs(5);
 

@@ -7,7 +7,7 @@ use tollhouse_domain::agreement::{Entry, NodeId, OwnRow, Page, Place};
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::time::Timestamp;
 
-use crate::db::{Conn, Runs};
+use crate::db::{Conn, Runs, primary};
 use crate::error::{Error, Result};
 use crate::tx::Tx;
 
@@ -61,6 +61,7 @@ impl Link {
 
     pub(crate) async fn postgres(options: &sqlx::postgres::PgConnectOptions) -> Result<Self> {
         let mut connection = options.connect().await?;
+        primary(&mut connection).await?;
         connection.execute("SET synchronous_commit = off").await?;
         Ok(Self(Held::Postgres(Box::new(connection))))
     }
@@ -68,6 +69,9 @@ impl Link {
     /// One round's read: entries from a position on, or the newest one alone, and the own row, in one statement (F1).
     pub async fn read(&mut self, from: i64, node: NodeId) -> Result<Page> {
         let rows: Vec<Row> = on!(self, |c| sqlx::query_as(READ).bind(from).bind(&node.0[..]).fetch_all(c))?;
+        if rows.is_empty() {
+            return Err(Error::Damaged("the log of revocations is empty".into()));
+        }
         let own = rows.first().and_then(|row| Some(OwnRow { seen: row.seen?, marked: row.marked? }));
         let entries = rows.into_iter().map(|row| {
             let place = Place { position: row.position, mark: row.mark };

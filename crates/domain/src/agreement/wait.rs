@@ -78,7 +78,9 @@ impl Wait {
         Step::Pause(Duration::from_millis(match self.looks {
             1 => 2,
             2 => 4,
-            _ => 8,
+            3..=12 => 8,
+            // Somebody stands still; looking more often does not wake them.
+            _ => 32,
         }))
     }
 }

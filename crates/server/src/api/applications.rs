@@ -57,7 +57,15 @@ params! {
 }
 
 pub async fn delete(app: App, caller: Administrator, one: One) -> Result<StatusCode, Error> {
-    let operation = Delete { id: of_the_instance(&app, one.id).await? };
+    let id = match of_the_instance(&app, one.id).await {
+        // Perhaps because the same was asked for before (revocation.md W4).
+        Err(error @ Error::NotFound(_)) => {
+            app.settled().await;
+            return Err(error);
+        }
+        found => found?,
+    };
+    let operation = Delete { id };
     app.perform(&operation, &app.by(caller.identity())).await?.into_inner();
     Ok(StatusCode::NO_CONTENT)
 }

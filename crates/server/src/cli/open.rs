@@ -51,11 +51,14 @@ pub(super) async fn app(at: &At) -> Result<App, Failure> {
             refuse_readable(&settings.data_dir)?;
         }
         refuse_readable(path)?;
-        // Who says `--database` and nothing else does not say where its server keeps the first password (T31): most
-        // keep it beside.
-        if let (false, Some(folder)) = (settings.data_dir.exists(), path.parent()) {
-            settings.data_dir = folder.to_owned();
-        }
+    }
+    // Who names a database does not say where its server keeps the first password (T31): most keep it beside a file. The
+    // folder of the settings may be another server's.
+    if at.database.is_some() {
+        settings.data_dir = match &url {
+            Url::Sqlite(path) => path.parent().unwrap_or(Path::new(".")).to_owned(),
+            Url::Postgres(_) => PathBuf::from("/dev/null"),
+        };
     }
     let db = Db::join(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
     Ok(App::for_command(db, settings, urls, Clock::system()).await?)

@@ -26,6 +26,8 @@ use crate::urls::Urls;
 
 pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     super::warn_of_password(flags.database.as_deref());
+    // From the first moment on: whoever is not listening to it is ended by it.
+    let hangup = signal(SignalKind::hangup())?;
     let mut given: Vec<(&str, String)> = Vec::new();
     given.extend(flags.listen.map(|listen| ("listen", listen.to_string())));
     given.extend(flags.database.map(|url| ("database", url)));
@@ -73,7 +75,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     }
     first_administrator(&app).await?;
 
-    tokio::spawn(gateway::reload(app.clone(), signal(SignalKind::hangup())?));
+    tokio::spawn(gateway::reload(app.clone(), hangup));
     let stop = super::stop_signal()?;
     tracing::info!(%address, url = app.urls.base(), database = %url, "ready");
     serve::run(app, listener, stop).await;

@@ -109,7 +109,10 @@ impl Splitter<'_> {
         let name: String = self.left.clone().skip_while(|c| *c == '{').take_while(|c| is_name(*c)).collect();
         match name.is_empty() || c == '`' {
             true => Err("a command inside the line is not run; put in its place what it prints".to_owned()),
-            false => Err(format!("${name} is known to your shell alone; put its value there")),
+            // What looks like one may be half a password.
+            false => {
+                Err("a variable is known to your shell alone; put its value there, or quote the dollar".to_owned())
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use axum::response::Response;
 use futures_util::FutureExt;
 use tollhouse_auth::shown::{Place, Shown};
 use tollhouse_domain::denial::Denial;
+use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::Caller;
 use tollhouse_domain::text::printable;
 
@@ -67,24 +68,31 @@ async fn judge<'r>(
     let session = session(question, headers, &gateway.own);
     let shown = Shown::relayed(headers, &question.method, query, session, Some(client));
     let now = app.now();
-    let who = match app.auth.vouch(&shown, &rule.demand(), now).await {
+    let judging = Instant::now();
+    let vouched = app.auth.vouch(&shown, &rule.demand(), now).await;
+    app.metrics.judged(judging.elapsed());
+    let who = match vouched {
         Err(Denial::Missing) if shown.candidates().next().is_none() => return Err(Refusal::Nobody),
         judged => judged?,
     };
-    // An application for itself came this far because the rule names it (T6).
-    if let Some((Caller::Person(who), _)) = &who {
-        if rule.allow == Allow::Administrator && !who.user.administrator {
-            return Err(Denial::NotAdministrator.into());
+    let person = match &who {
+        Some((Caller::Person(who), _)) => Some(&who.user),
+        Some((Caller::Application(_), _)) | None => None,
+    };
+    if rule.allow == Allow::Administrator && person.is_some_and(|user| !user.administrator) {
+        return Err(Denial::NotAdministrator.into());
+    }
+    if let Some(member) = &rule.member {
+        let of = member.of.ok_or(Refusal::Unbound)?;
+        // An application for itself came this far because the rule names it (T6). It is a member of nothing, but where
+        // the path leads matters to it too.
+        let id = person.map_or(UserId(0), |user| user.id);
+        let known = app.auth.memberships(id, of, Some(client), now).await?;
+        if known.path.as_deref() != Some(&member.path) {
+            return Err(Refusal::Unbound);
         }
-        if let Some(member) = &rule.member {
-            let of = member.of.ok_or(Refusal::Unbound)?;
-            let known = app.auth.memberships(who.user.id, of, Some(client), now).await?;
-            if known.path.as_deref() != Some(&member.path) {
-                return Err(Refusal::Unbound);
-            }
-            if !who.user.administrator && known.level(now) < Some(member.level) {
-                return Err(Refusal::NotAMember);
-            }
+        if person.is_some_and(|user| !user.administrator && known.level(now) < Some(member.level)) {
+            return Err(Refusal::NotAMember);
         }
     }
     Ok((who, rule))

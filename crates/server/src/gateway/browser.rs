@@ -18,8 +18,19 @@ pub fn session(question: &Question<'_>, headers: &HeaderMap, own: &Origin<'_>) -
         _ if question.origin != *own => Session::Foreign,
         Some(Some(text)) if own.is_spelt(text) => Session::Vouched,
         Some(_) => Session::Foreign,
-        None if only(headers, &SEC_FETCH_SITE) == Some("same-origin") => Session::Vouched,
-        None => Session::Own,
+        None if !headers.contains_key(SEC_FETCH_SITE) => Session::Own,
+        None => match only(headers, &SEC_FETCH_SITE) {
+            Some("same-origin") => Session::Vouched,
+            // Typed, or chosen among bookmarks.
+            Some("none") => Session::Own,
+            // A link of another page leads here; what that page embeds does not count.
+            _ if only(headers, &SEC_FETCH_MODE) == Some("navigate")
+                && only(headers, &SEC_FETCH_DEST) == Some("document") =>
+            {
+                Session::Own
+            }
+            _ => Session::Foreign,
+        },
     }
 }
 
@@ -50,5 +61,6 @@ fn holds_credential(query: &str) -> bool {
 /// Some proxies give the head of an answer no more than four KiB.
 const LONGEST_RETURN: usize = 2048;
 
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::http::Method;
 use tokio::signal::unix::Signal;
@@ -64,8 +65,29 @@ impl Gateway {
     pub async fn load(&self, db: &Db) -> Result<usize, Unloaded> {
         let Some(file) = self.file() else { return Ok(0) };
         let name = file.display().to_string();
-        let text = std::fs::read_to_string(&file).map_err(|error| Unusable(format!("{name}: {error}")))?;
-        self.replace(&text, &name, db).await
+        let read = || std::fs::read_to_string(&file).map_err(|error| Unusable(format!("{name}: {error}")));
+        self.replace(&read()?, &name, db).await
+    }
+
+    /// The same while it serves. A file that is being written may be rules already, and laxer ones: it is taken when it
+    /// has kept still for a moment, and not if it is empty.
+    async fn load_again(&self, db: &Db) -> Result<usize, Unloaded> {
+        let Some(file) = self.file() else { return Ok(0) };
+        let name = file.display().to_string();
+        let read = || std::fs::read_to_string(&file).map_err(|error| Unusable(format!("{name}: {error}")));
+        let mut text = read()?;
+        for _ in 0..MOST_READINGS {
+            tokio::time::sleep(STILL).await;
+            let again = read()?;
+            if again == text {
+                if Rules::parse(&text, &name)?.0.is_empty() {
+                    return Err(Unusable(format!("{name}: there are no rules in it")).into());
+                }
+                return self.replace(&text, &name, db).await;
+            }
+            text = again;
+        }
+        Err(Unusable(format!("{name}: it changes all the time")).into())
     }
 
     /// From now on these rules count; how many they are.
@@ -103,12 +125,15 @@ impl Gateway {
 /// Reads the rules again at each SIGHUP (T27). If they cannot be used, the old ones stay.
 pub async fn reload(app: App, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
-        match app.gateway.load(&app.db).await {
+        match app.gateway.load_again(&app.db).await {
             Ok(rules) => tracing::info!(rules, "read the rules of the gateway again"),
             Err(error) => tracing::error!(%error, "the rules of the gateway stay as they are"),
         }
     }
 }
+
+const STILL: Duration = Duration::from_millis(250);
+const MOST_READINGS: u32 = 20;
 
 /// Why there are no rules.
 #[derive(Debug, thiserror::Error)]

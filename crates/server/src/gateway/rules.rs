@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::ops::Range;
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, Method};
 use tollhouse_domain::access::AccessLevel;
 use tollhouse_domain::demand::Extra;
 use tollhouse_domain::membership::Of;
@@ -126,13 +126,19 @@ impl<'t> Fields<'_, 't> {
         let admits =
             self.any("admits", |word| Oddities::named(word).ok_or("this must be `%2f`, `;`, `%3f` or `%23`"))?;
         let admits = admits.into_iter().fold(Oddities::default(), Oddities::and);
+        let mut methods =
+            self.any("method", |word| question::method(word).ok_or("this must be a method, in capitals"))?;
+        // Who answers GET answers HEAD in the same way.
+        if methods.contains(&Method::GET) && !methods.contains(&Method::HEAD) {
+            methods.push(Method::HEAD);
+        }
         let rule = Rule {
             label: HeaderValue::try_from(name.as_str()).map_err(|_| self.missing("name"))?,
             name,
             line: self.place.line(&self.whole),
             hosts: self.some("host", host)?,
             paths: self.some("path", pattern)?,
-            methods: self.any("method", |word| question::method(word).ok_or("this must be a method, in capitals"))?,
+            methods,
             allow: self.one("allow", allow)?.unwrap_or(Allow::SignedIn),
             scopes: self.any("scopes", scope)?,
             member: self.member()?,

@@ -2,7 +2,7 @@
 
 /// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
 /// first refusal of its kind shows as a change.
-pub const REASONS: [&str; 59] = [
+pub const REASONS: [&str; 67] = [
     "access_denied",
     "account_blocked",
     "account_deactivated",
@@ -16,11 +16,13 @@ pub const REASONS: [&str; 59] = [
     "body_too_slow",
     "broken_json",
     "busy",
+    "crooked_path",
     "expired",
     "forbidden",
     "forged",
     "format",
     "head_too_large",
+    "identity_header",
     "insufficient_scope",
     "internal",
     "invalid",
@@ -40,6 +42,10 @@ pub const REASONS: [&str; 59] = [
     "missing",
     "no_api_version",
     "no_route",
+    "no_rule",
+    "no_rules",
+    "not_a_member",
+    "not_a_peer",
     "not_administrator",
     "not_for_administrators",
     "not_found",
@@ -56,6 +62,8 @@ pub const REASONS: [&str; 59] = [
     "two_bearers",
     "unauthorized_client",
     "unavailable",
+    "unbound_rule",
+    "unclear_question",
     "unconfirmed_email",
     "unknown",
     "unsupported_grant_type",

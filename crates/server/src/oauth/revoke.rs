@@ -31,6 +31,7 @@ pub async fn revoke(app: App, call: Call) -> Result<Response, Error> {
     };
     // Its refresh token lives on, as on the wire.
     if found.by_access && found.token.expired(app.now()) {
+        app.settled().await;
         return Ok(nothing());
     }
     let known = client.map(|client| client.id);

@@ -25,6 +25,8 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
         Some(Standing::Live { .. }) => false,
     };
     if refused {
+        // It may be the answer to a theft, whose first telling was lost (revocation.md W5).
+        app.settled().await;
         return Err(OauthError::InvalidGrant.into());
     }
     let client = client::authenticate(app, call).await?;

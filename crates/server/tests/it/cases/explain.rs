@@ -385,7 +385,7 @@ async fn explain_refuses_what_it_cannot_read(t: Town) {
         (b"curl", "there is no URL"),
         (b"curl --frobnicate hunter2", "--frobnicate is not known"),
         (b"curl -H 'PRIVATE-TOKEN: hunter2 h.test", "never closed"),
-        (b"curl -H \"PRIVATE-TOKEN: $TOKEN\" hunter2", "$TOKEN is known to your shell alone"),
+        (b"curl -H \"PRIVATE-TOKEN: $TOKEN\" hunter2", "a variable is known to your shell alone"),
         (b"curl h.test/a?private_token=hunter2&b=c", "put the URL in quotes"),
         (b"curl a.test; curl hunter2", "more than one command"),
         (b"GET / HTTP/1.1\r\n hunter2: b\r\n\r\n", "line 2 goes on"),
