@@ -232,6 +232,7 @@ class Gate:
         arrived = self.api.arrived[since:]
         answer.reached = next((r for r in arrived if r.headers.all("X-Probe") == [str(number)]), None)
         answer.questions = self.relay.asked.get(number, [])
+        answer.heard = self.relay.heard.get(number, [])
         return answer
 
     def passes(self, method, target, *headers, **more):

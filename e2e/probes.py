@@ -224,6 +224,14 @@ def _(gate):
         expect(name, seen(reached, name), [value])
 
 
+@probe("Tollhouse hears of the client's address from the proxy alone, where people sign in", "T14")
+def _(gate):
+    for spoof in [("X-Forwarded-For", "203.0.113.9")], [("x-forwarded-for", "203.0.113.9")] * 2:
+        [asked] = gate.ask("GET", "/api/v4/projects", *spoof).heard
+        said = [value.strip() for line in seen(asked, "X-Forwarded-For") for value in line.split(",")]
+        expect("the last X-Forwarded-For", said[-1:], ["127.0.0.1"])
+
+
 @probe("another host is nobody's here, also in an absolute target", "T12")
 def _(gate):
     for host in ELSEWHERE, "localhost", "", "127.0.0.2", "a.127.0.0.1":

@@ -130,11 +130,11 @@ class Api(Listener):
 
 
 class Relay(Listener):
-    """Between the proxy and Tollhouse, to read along; `asked` are the questions, by the probe that led to them."""
+    """Between the proxy and Tollhouse, to read along; `asked` are the questions, `heard` all else, by the probe that led to them."""
 
     def __init__(self, port):
         super().__init__()
-        self.to, self.asked = port, {}
+        self.to, self.asked, self.heard = port, {}, {}
 
     def serve(self, line):
         with socket.create_connection(("127.0.0.1", self.to)) as onward:
@@ -145,10 +145,12 @@ class Relay(Listener):
                     first, headers = head
                     lines = [first, *(f"{name}: {value}" for name, value in headers)]
                     raw = "\r\n".join([*lines, "", ""]).encode("latin-1")
-                    if first.split(" ")[1].startswith("/-/auth"):
+                    question = first.split(" ")[1].startswith("/-/auth")
+                    among = self.asked if question else self.heard
+                    number = int((headers.all("X-Probe") or ["0"])[0])
+                    among.setdefault(number, []).append(SimpleNamespace(line=first, headers=headers))
+                    if question:
                         # Its length is said, if at all, of a body that does not come.
-                        question = SimpleNamespace(line=first, headers=headers)
-                        self.asked.setdefault(int((headers.all("X-Probe") or ["0"])[0]), []).append(question)
                         onward.sendall(raw)
                     else:
                         onward.sendall(raw)
