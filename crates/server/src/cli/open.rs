@@ -52,9 +52,9 @@ pub(super) async fn app(at: &At) -> Result<App, Failure> {
         }
         refuse_readable(path)?;
     }
-    // Who names a database does not say where its server keeps the first password (T31): most keep it beside a file. The
-    // folder of the settings may be another server's.
-    if at.database.is_some() {
+    // Who names a database and nothing else does not say where its server keeps the first password (T31): most keep it
+    // beside a file. A folder of the usual name here may be another server's.
+    if at.database.is_some() && settings.data_dir == Path::new(USUAL) {
         settings.data_dir = match &url {
             Url::Sqlite(path) => path.parent().unwrap_or(Path::new(".")).to_owned(),
             Url::Postgres(_) => PathBuf::from("/dev/null"),
@@ -75,3 +75,6 @@ pub(super) fn refuse_readable(path: &Path) -> Result<(), Failure> {
         _ => Ok(()),
     }
 }
+
+/// As in `default.toml`.
+const USUAL: &str = "tollhouse-data";

@@ -10,6 +10,7 @@ gates![
     gate_055_under_https with "external_url = 'https://git.example.test'",
     gate_056_a_foreign_origin_is_nobody,
     gate_057_a_write_says_where_it_comes_from,
+    gate_058_what_a_foreign_page_embeds_is_nobody,
     t4_a_session_on_another_host_is_nobody,
     t5_a_web_socket_of_another_page_is_nobody,
     t9_two_sessions_are_none,
@@ -93,12 +94,28 @@ async fn gate_057_a_write_says_where_it_comes_from(t: Town) {
     }
     for method in ["GET", "HEAD"] {
         asked(&t, method, &format!("{HERE}/x")).session(&session).await.passes("all");
-        asked(&t, method, &format!("{HERE}/x"))
-            .session(&session)
-            .with("sec-fetch-site", "cross-site")
-            .await
-            .passes("all");
+        for site in ["none", "same-origin"] {
+            asked(&t, method, &format!("{HERE}/x")).session(&session).with("sec-fetch-site", site).await.passes("all");
+        }
     }
+}
+
+async fn gate_058_what_a_foreign_page_embeds_is_nobody(t: Town) {
+    signed_in(&t).await;
+    let session = t.user("ada").await.session().await;
+    let from = |site: &str, mode: &str, dest: &str| {
+        let ask = asked(&t, "GET", &format!("{HERE}/x")).session(&session).with("sec-fetch-site", site);
+        ask.with("sec-fetch-mode", mode).with("sec-fetch-dest", dest)
+    };
+    for site in ["cross-site", "same-site", "", "none, none"] {
+        for (mode, dest) in [("no-cors", "script"), ("no-cors", "image"), ("navigate", "iframe"), ("cors", "empty")] {
+            from(site, mode, dest).await.is_kept_out(401);
+        }
+        asked(&t, "GET", &format!("{HERE}/x")).session(&session).with("sec-fetch-site", site).await.is_kept_out(401);
+        // A link leads a person there.
+        from(site, "navigate", "document").await.passes("all");
+    }
+    from("same-origin", "no-cors", "script").await.passes("all");
 }
 
 async fn t4_a_session_on_another_host_is_nobody(t: Town) {

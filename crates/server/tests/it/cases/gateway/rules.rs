@@ -116,10 +116,14 @@ async fn gate_033_paths(t: Town) {
 
 async fn gate_034_methods(t: Town) {
     rule(&t, "allow = 'anyone'\nmethod = 'GET'").await;
-    asked(&t, "GET", &format!("{HERE}/")).await.passes("all");
-    for method in ["HEAD", "POST", "OPTIONS", "GETS"] {
+    for method in ["GET", "HEAD"] {
+        asked(&t, method, &format!("{HERE}/")).await.passes("all");
+    }
+    for method in ["POST", "OPTIONS", "GETS"] {
         asked(&t, method, &format!("{HERE}/")).await.is_kept_out(403);
     }
+    rule(&t, "allow = 'anyone'\nmethod = 'HEAD'").await;
+    asked(&t, "GET", &format!("{HERE}/")).await.is_kept_out(403);
     rule(&t, "allow = 'anyone'").await;
     for method in ["GET", "HEAD", "POST", "OPTIONS", "PROPFIND", "X-ANY"] {
         asked(&t, method, &format!("{HERE}/")).await.passes("all");
@@ -257,8 +261,19 @@ async fn a_server_reads_its_rules_at_start_and_at_sighup(t: Town) {
     becomes(401).await;
     write("nonsense");
     server.signal("-HUP");
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
     assert_eq!(ask().await, Some((401, String::new())), "the old rules stay");
+    // It is being written: rules already, and laxer ones.
+    write("anyone");
+    server.signal("-HUP");
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    write("administrator");
+    tokio::time::sleep(std::time::Duration::from_millis(1_000)).await;
+    assert_eq!(ask().await, Some((401, String::new())), "half of a file is not taken");
+    std::fs::write(&file, "").expect("a file");
+    server.signal("-HUP");
+    tokio::time::sleep(std::time::Duration::from_millis(1_000)).await;
+    assert_eq!(ask().await, Some((401, String::new())), "no rules are none to take");
     write("anyone");
     server.signal("-HUP");
     becomes(204).await;
