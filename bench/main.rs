@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::check::{Change, Dice, Line, Person, Town};
 
 mod check;
+mod revocation;
 mod servers;
 
 #[cfg(feature = "mimalloc")]
@@ -41,12 +42,19 @@ fn main() -> Result<ExitCode> {
     match arguments[..] {
         [folder] => compare(Path::new(folder), false),
         [folder, "--strict"] => compare(Path::new(folder), true),
-        [folder, "fill"] => servers::fill(Path::new(folder), PEOPLE).map(|()| ExitCode::SUCCESS),
-        [folder, "tollhouse"] => servers::tollhouse(Path::new(folder)).map(|()| ExitCode::SUCCESS),
+        [folder, "fill"] => servers::fill(Path::new(folder), &sqlite(folder), PEOPLE).map(|()| ExitCode::SUCCESS),
+        [folder, "tollhouse"] => servers::tollhouse(Path::new(folder), &sqlite(folder)).map(|()| ExitCode::SUCCESS),
+        [folder, "tollhouse", database] => servers::tollhouse(Path::new(folder), database).map(|()| ExitCode::SUCCESS),
+        [folder, "revocation", postgres] => revocation::compare(Path::new(folder), postgres, false),
+        [folder, "revocation", postgres, "--strict"] => revocation::compare(Path::new(folder), postgres, true),
         [folder, "axum"] => servers::axum(Path::new(folder)).map(|()| ExitCode::SUCCESS),
         [folder, "hyper"] => servers::hyper(Path::new(folder)).map(|()| ExitCode::SUCCESS),
-        _ => bail!("bench/run [--strict]"),
+        _ => bail!("bench/run [--strict] or bench/revocation [--strict]"),
     }
+}
+
+fn sqlite(folder: &str) -> String {
+    format!("sqlite:{folder}/tollhouse.db")
 }
 
 fn compare(folder: &Path, strict: bool) -> Result<ExitCode> {
@@ -184,13 +192,19 @@ impl Pipe {
 
 impl Server {
     fn start(name: &'static str, folder: &Path) -> Result<Self> {
+        Self::start_with(name, folder, &[], name)
+    }
+
+    /// `log`: the file for what it has to say.
+    fn start_with(name: &'static str, folder: &Path, more: &[&str], log: &str) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg(folder)
             .arg(name)
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // A terminal would slow down what logs.
-            .stderr(File::create(folder.join(name))?)
+            .stderr(File::create(folder.join(log))?)
             .spawn()?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else { bail!("no pipes") };
         let mut pipe = Pipe(stdin, BufReader::new(stdout));

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use axum::Router;
@@ -30,9 +31,9 @@ use tollhouse_store::db::{Db, Url};
 use tollhouse_store::users::Profile;
 
 /// Makes the people, each with a token, and writes down who they are.
-pub(crate) fn fill(folder: &Path, people: usize) -> Result<()> {
+pub(crate) fn fill(folder: &Path, database: &str, people: usize) -> Result<()> {
     Runtime::new()?.block_on(async {
-        let (app, _) = open(folder).await?;
+        let (app, _) = open(folder, database).await?;
         let mut list = BufWriter::new(File::create(folder.join("people"))?);
         for n in 0..people {
             let username = format!("user{n:05}");
@@ -55,17 +56,22 @@ pub(crate) fn fill(folder: &Path, people: usize) -> Result<()> {
 }
 
 /// Serves as `tollhouse serve` does, and obeys lines: `profile USER`, `revoke TOKEN`, `look_ups`. A reply says that
-/// it was acknowledged.
-pub(crate) fn tollhouse(folder: &Path) -> Result<()> {
+/// it was acknowledged. `timed TOKEN` revokes too, and `commit TOKEN` does without waiting for anybody; the reply says
+/// after how many microseconds. `leave` ends it.
+pub(crate) fn tollhouse(folder: &Path, database: &str) -> Result<()> {
     let runtime = Runtime::new()?;
-    let (app, listener) = runtime.block_on(open(folder))?;
+    let (app, listener) = runtime.block_on(open(folder, database))?;
     let level = tracing_subscriber::EnvFilter::try_new(&app.settings.log.level)?;
     tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).with_target(false).init();
     println!("{}", listener.local_addr()?);
     let stop = CancellationToken::new();
     let serving = runtime.spawn(serve::run(app.clone(), listener, stop.clone()));
     for line in std::io::stdin().lines() {
-        println!("{}", runtime.block_on(obey(&app, &line?))?);
+        let line = line?;
+        if line == "leave" {
+            break;
+        }
+        println!("{}", runtime.block_on(obey(&app, &line))?);
     }
     stop.cancel();
     Ok(runtime.block_on(serving)?)
@@ -80,17 +86,35 @@ async fn obey(app: &App, line: &str) -> Result<String> {
         Some(("revoke", token)) => {
             perform(app, &tokens::Revoke { id: PersonalAccessTokenId(token.parse()?) }).await?;
         }
+        Some((how @ ("timed" | "commit"), token)) => {
+            let revoke = tokens::Revoke { id: PersonalAccessTokenId(token.parse()?) };
+            let began = Instant::now();
+            match how {
+                "timed" => drop(perform(app, &revoke).await?),
+                _ => commit(app, &revoke).await?,
+            }
+            return Ok(began.elapsed().as_micros().to_string());
+        }
         _ => return Ok(app.auth.look_ups().to_string()),
     }
     Ok("done".to_owned())
 }
 
-async fn open(folder: &Path) -> Result<(App, TcpListener)> {
+/// The same transaction, and no more.
+async fn commit<O: Operation>(app: &App, operation: &O) -> Result<()> {
+    let mut tx = app.db.begin().await?;
+    let change = operation.run(&mut tx, app.now()).await.map_err(|_| anyhow!("an operation failed"))?;
+    let _ = tx.commit(change, &By::system(), app.now()).await?;
+    Ok(())
+}
+
+async fn open(folder: &Path, database: &str) -> Result<(App, TcpListener)> {
     let mut settings = Settings::with("")?;
     settings.data_dir = folder.to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let urls = Urls::new("", &[], listener.local_addr()?, false)?;
-    let db = Db::open(&Url::Sqlite(folder.join("tollhouse.db")), settings.storage.reserve.0).await?;
+    let url: Url = database.parse().map_err(|text| anyhow!("{text}"))?;
+    let db = Db::open(&url, settings.storage.reserve.0).await?;
     Ok((App::new(db, settings, urls, Clock::system(), tollhouse::keys::Seal::open()).await?, listener))
 }
 

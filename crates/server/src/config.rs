@@ -327,6 +327,8 @@ const NOT_SETTINGS: &[&str] = &[
     "TOLLHOUSE_CONFIG",
     #[cfg(feature = "faults")]
     "TOLLHOUSE_MUTANT",
+    #[cfg(feature = "faults")]
+    "TOLLHOUSE_FAULT",
 ];
 
 #[cfg(test)]

@@ -247,6 +247,10 @@ impl Node {
             true if !self.heard.load(Ordering::Relaxed) || link.is_none() => BLIND_POLL,
             _ => POLL,
         };
+        #[cfg(feature = "faults")]
+        if self.db.faults.is_deaf() {
+            return sleep(poll).await;
+        }
         tokio::select! {
             () = self.wake.notified() => {}
             () = changed(link) => {}

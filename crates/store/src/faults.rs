@@ -1,7 +1,7 @@
 //! Makes the storage fail on demand, for tests (T32). Not in any default build.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use tollhouse_domain::faults::Mutants;
 use tollhouse_domain::id::UserId;
@@ -40,6 +40,7 @@ pub enum Bug {
 pub struct Faults {
     fault: Arc<AtomicU8>,
     bug: Arc<AtomicU8>,
+    deaf: Arc<AtomicBool>,
     pub mutants: Mutants,
 }
 
@@ -55,6 +56,15 @@ impl Faults {
     pub fn bug(&self) -> Option<Bug> {
         let now = self.bug.load(Ordering::SeqCst);
         [Bug::NoWindow, Bug::NoSettle, Bug::BlindUpdate].into_iter().find(|bug| *bug as u8 == now)
+    }
+
+    /// Nothing wakes who follows the log any more; the clock alone does (F6).
+    pub fn deafen(&self) {
+        self.deaf.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_deaf(&self) -> bool {
+        self.deaf.load(Ordering::SeqCst)
     }
 
     pub(crate) fn check(&self, faults: &[Fault]) -> Result<()> {

@@ -67,6 +67,10 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     if let Ok(code) = std::env::var("TOLLHOUSE_MUTANT") {
         db.faults.mutants.set(tollhouse_domain::faults::Mutants::named(&code));
     }
+    #[cfg(feature = "faults")]
+    if std::env::var("TOLLHOUSE_FAULT").is_ok_and(|fault| fault == "deaf") {
+        db.faults.deafen();
+    }
     let app = App::new(db.clone(), settings, urls, Clock::system(), seal).await.map_err(unready)?;
     if app.demo && !app.settings.demo_data {
         return Err(Failure::Unusable(format!(

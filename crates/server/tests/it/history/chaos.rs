@@ -31,17 +31,15 @@ pub enum Fault {
     Held,
     /// Everything comes late.
     Slow,
-    /// Notifications are lost.
+    /// What wakes it is lost: notifications, or the number of the file.
     Deaf,
 }
 
 impl Fault {
     pub fn all(postgres: bool) -> Vec<Self> {
-        let here: &[Self] = match postgres {
-            true => &[Self::Cut, Self::Held, Self::Slow, Self::Deaf],
-            false => &[Self::Locked],
-        };
-        [&[Self::Stopped, Self::Dozing, Self::Killed, Self::Ended, Self::Visited], here].concat()
+        let everywhere = [Self::Stopped, Self::Dozing, Self::Killed, Self::Ended, Self::Visited, Self::Deaf];
+        let here: &[Self] = if postgres { &[Self::Cut, Self::Held, Self::Slow] } else { &[Self::Locked] };
+        [&everywhere, here].concat()
     }
 }
 
@@ -97,13 +95,9 @@ impl World {
             Fault::Stopped => self.ambush(node, Ambush::LONG).await,
             Fault::Dozing => self.ambush(node, Ambush::SHORT).await,
             Fault::Killed => {
-                let process = server.process.borrow_mut().take();
-                self.note_panics(node, process.as_ref());
-                if let Some(process) = process {
-                    process.kill().await;
-                }
+                self.kill(node).await;
                 sleep(self.between(0, 1_500)).await;
-                self.start(server).await;
+                self.start(server, &[]).await;
             }
             Fault::Ended => {
                 let process = server.process.borrow_mut().take();
@@ -113,7 +107,7 @@ impl World {
                 {
                     self.found_that(format!("node {node} did not end in order"));
                 }
-                self.start(server).await;
+                self.start(server, &[]).await;
             }
             Fault::Visited => {
                 let url = &self.town.database_url;
@@ -133,7 +127,23 @@ impl World {
             Fault::Cut => weather(Weather::Cut, 300, 3_500).await,
             Fault::Held => weather(Weather::Held, 300, 3_500).await,
             Fault::Slow => weather(Weather::Slow(self.between(20, 400)), 800, 2_000).await,
-            Fault::Deaf => weather(Weather::Deaf, 600, 2_000).await,
+            Fault::Deaf if self.command.db.is_postgres() => weather(Weather::Deaf, 600, 2_000).await,
+            // Nobody can take it away from outside, so it is deaf from birth.
+            Fault::Deaf => {
+                self.kill(node).await;
+                self.start(server, &[("TOLLHOUSE_FAULT", "deaf")]).await;
+                sleep(self.between(600, 2_000)).await;
+                self.kill(node).await;
+                self.start(server, &[]).await;
+            }
+        }
+    }
+
+    async fn kill(&self, node: usize) {
+        let process = self.servers[node].process.borrow_mut().take();
+        self.note_panics(node, process.as_ref());
+        if let Some(process) = process {
+            process.kill().await;
         }
     }
 

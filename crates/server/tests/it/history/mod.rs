@@ -76,7 +76,7 @@ async fn history_of_three_servers(t: Town) {
     };
     let clients = async {
         let asking = (0..6).map(|n| world.ask_on(n % 3));
-        let living = (0..3).map(|_| world.live());
+        let living = (0..5).map(|_| world.live());
         tokio::join!(join_all(asking), join_all(living));
     };
     let sleepers = async {

@@ -137,7 +137,7 @@ impl World {
             environment: environment.to_vec(),
             town: t,
         });
-        join_all(world.servers.iter().map(|server| world.start(server))).await;
+        join_all(world.servers.iter().map(|server| world.start(server, &[]))).await;
         world
     }
 
@@ -145,8 +145,10 @@ impl World {
         self.began.elapsed().as_nanos() as Moment
     }
 
-    pub async fn start(&self, server: &Server) {
-        let process = Process::start(self.serve(&server.url)).await;
+    pub async fn start(&self, server: &Server, more: &[(&str, &str)]) {
+        let mut command = self.serve(&server.url);
+        command.envs(more.iter().copied());
+        let process = Process::start(command).await;
         server.address.set(process.address);
         *server.process.borrow_mut() = Some(process);
     }
