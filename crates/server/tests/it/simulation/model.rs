@@ -1,5 +1,5 @@
-//! The database of the simulation: in memory, with transactions that hold the head of the log, snapshots to restore, and
-//! whatever mistakes are asked for; or a real one.
+//! The database of the simulation, in memory: what is true, its log and its nodes, with every mistake that can be made
+//! there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub fn secret(token: u64) -> String {
     format!("secret-of-{token}")
 }
 
-pub fn digest(token: u64) -> Digest {
+fn digest(token: u64) -> Digest {
     Digest::of(secret(token).as_bytes())
 }
 
@@ -66,6 +66,11 @@ fn family(token: u64) -> FamilyId {
 }
 
 impl Change {
+    /// Whether it makes anything untrue.
+    pub fn forgets_something(self) -> bool {
+        !matches!(self, Self::Create { .. })
+    }
+
     /// What becomes untrue with it.
     pub fn forgets(self) -> Vec<Forget> {
         match self {
@@ -136,6 +141,10 @@ impl Truth {
     pub fn register(&mut self, remove: &[NodeId], insert: NodeId) {
         self.leave(remove);
         self.nodes.insert(insert, Row::default());
+    }
+
+    pub fn has_row(&self, node: NodeId) -> bool {
+        self.nodes.contains_key(&node)
     }
 
     pub fn leave(&mut self, rows: &[NodeId]) {

@@ -1,0 +1,152 @@
+//! What the nodes and revokers of a world ask: a database in memory that can break every rule and come back from a copy,
+//! or a real one. Every statement happens at once, at the moment the scheduler chose for it.
+
+use tollhouse_domain::agreement::follower::Say;
+use tollhouse_domain::agreement::{Behind, NodeId, Page};
+use tollhouse_domain::id::{FamilyId, GenerationId};
+use tollhouse_domain::lookup::{Key, Record, Unavailable};
+use tollhouse_domain::user::User;
+
+use super::model::{self, Change, Truth};
+use super::store::Store;
+
+pub enum Database {
+    Memory(Box<Memory>),
+    Store(Box<Store>),
+}
+
+pub struct Memory {
+    pub truth: Truth,
+    /// Whoever draws the next number; nobody else may until that is committed (W2).
+    pub head: Option<u64>,
+    pub waiting_for_head: Vec<u64>,
+    /// For the mistake of drawing numbers without waiting.
+    pub sequence: i64,
+    /// With the time when they were made.
+    pub copies: Vec<(u64, Truth)>,
+    pub somebody: User,
+}
+
+/// What an authenticator asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Question {
+    Find(Key),
+    FirstUse(FamilyId, GenerationId),
+}
+
+#[derive(Clone, Debug)]
+pub enum Told {
+    Record(Option<Box<Record>>),
+    Won(bool),
+}
+
+impl Memory {
+    fn new(somebody: User) -> Self {
+        let (truth, waiting_for_head, copies) = (Truth::default(), Vec::new(), Vec::new());
+        Self { truth, head: None, waiting_for_head, sequence: 0, copies, somebody }
+    }
+
+    /// For one more world.
+    pub fn begin(&mut self, mark: i64) {
+        *self = Self { truth: Truth::new(mark), ..Self::new(self.somebody.clone()) };
+    }
+}
+
+impl Database {
+    pub fn memory(somebody: &User) -> Self {
+        Self::Memory(Box::new(Memory::new(somebody.clone())))
+    }
+
+    pub fn as_memory(&mut self) -> Option<&mut Memory> {
+        match self {
+            Self::Memory(memory) => Some(memory),
+            Self::Store(_) => None,
+        }
+    }
+
+    /// The secret of a token, once it has one.
+    pub fn secret(&self, token: u64) -> Option<String> {
+        match self {
+            Self::Memory(_) => Some(model::secret(token)),
+            Self::Store(store) => store.secret(token),
+        }
+    }
+
+    /// Whether it is so already.
+    pub fn holds(&self, change: Change) -> bool {
+        match self {
+            Self::Memory(memory) => memory.truth.holds(change),
+            Self::Store(store) => store.holds(change),
+        }
+    }
+
+    /// Without a log entry: something new.
+    pub fn create(&mut self, token: u64, owner: u64) {
+        let change = Change::Create { token, owner };
+        match self {
+            Self::Memory(memory) => memory.truth.apply(change),
+            Self::Store(store) => drop(store.perform(change)),
+        }
+    }
+
+    pub fn read(&mut self, from: i64, node: NodeId) -> Page {
+        match self {
+            Self::Memory(memory) => memory.truth.read(from, node),
+            Self::Store(store) => store.read(from, node),
+        }
+    }
+
+    pub fn register(&mut self, remove: &[NodeId], insert: NodeId) {
+        match self {
+            Self::Memory(memory) => memory.truth.register(remove, insert),
+            Self::Store(store) => store.register(remove, insert),
+        }
+    }
+
+    pub fn leave(&mut self, rows: &[NodeId]) {
+        match self {
+            Self::Memory(memory) => memory.truth.leave(rows),
+            Self::Store(store) => store.leave(rows),
+        }
+    }
+
+    pub fn say(&mut self, say: Say, unconditional: bool) {
+        match self {
+            Self::Memory(memory) => memory.truth.say(say, unconditional),
+            Self::Store(store) => store.say(say),
+        }
+    }
+
+    /// Which rows are behind; without a position, behind the newest entry (W4).
+    pub fn behind(&mut self, own: Option<NodeId>, position: Option<i64>) -> (i64, Vec<Behind>) {
+        match self {
+            Self::Memory(memory) => {
+                let position = position.unwrap_or_else(|| memory.truth.newest());
+                (position, memory.truth.behind(own, position))
+            }
+            Self::Store(store) => store.behind(own, position),
+        }
+    }
+
+    pub fn give_up_on(&mut self, remove: &[NodeId], mark: &[NodeId], position: i64) {
+        match self {
+            Self::Memory(memory) => memory.truth.give_up_on(remove, mark, position),
+            Self::Store(store) => store.give_up_on(remove, mark, position),
+        }
+    }
+
+    /// `old`: from a replica that is behind.
+    pub fn answer(&mut self, question: Question, old: bool) -> Result<Told, Unavailable> {
+        match self {
+            Self::Memory(memory) => {
+                let replica = memory.copies.last().filter(|_| old);
+                let truth = replica.map_or(&memory.truth, |(_, older)| older);
+                match question {
+                    Question::Find(key) => Ok(Told::Record(truth.find(key, &memory.somebody).map(Box::new))),
+                    Question::FirstUse(..) => Ok(Told::Won(false)),
+                }
+            }
+            Self::Store(store) => store.answer(question),
+        }
+    }
+}

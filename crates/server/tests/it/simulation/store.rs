@@ -1,0 +1,173 @@
+//! The real store as the database of a world. Its clock is that of the test; its connections belong to a runtime of their
+//! own, so that the scheduler, which waits for nobody, can wait for them.
+
+use std::collections::BTreeMap;
+
+use tokio::runtime::Runtime;
+use tollhouse::operations::{Operation, tokens, users};
+use tollhouse_domain::agreement::follower::Say;
+use tollhouse_domain::agreement::{Behind, NodeId, Page};
+use tollhouse_domain::audit::By;
+use tollhouse_domain::faults::Mutant;
+use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
+use tollhouse_domain::lookup::{Lookup, Unavailable};
+use tollhouse_domain::scope::{Scope, Scopes};
+use tollhouse_domain::secret::Plaintext;
+use tollhouse_store::db::{Db, Url};
+use tollhouse_store::log::{self, Link};
+use tollhouse_store::nodes;
+use tollhouse_store::tx::{Change as Done, Committed, Until};
+
+use super::database::{Question, Told};
+use super::model::Change;
+use crate::town::START;
+
+pub struct Store {
+    runtime: Runtime,
+    db: Db,
+    link: Link,
+    owners: Vec<UserId>,
+    tokens: BTreeMap<u64, Token>,
+    blocked: BTreeMap<u64, bool>,
+    /// How many worlds there have been: a secret that somebody chooses is chosen once.
+    worlds: u64,
+}
+
+struct Token {
+    secret: String,
+    id: PersonalAccessTokenId,
+    stands: bool,
+}
+
+impl Store {
+    pub fn open(url: &Url, owners: u64) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (db, link, owners) = runtime.block_on(async {
+            let db = Db::open(url, 0).await.expect("a database");
+            let link = db.link().await.expect("a link");
+            let mut ids = Vec::new();
+            for owner in 0..owners {
+                let name = format!("owner{owner}");
+                ids.push(perform(&db, &users::Create::person(&name, &name)).await.value);
+            }
+            (db, link, ids)
+        });
+        Self { runtime, db, link, owners, tokens: BTreeMap::new(), blocked: BTreeMap::new(), worlds: 0 }
+    }
+
+    /// For one more world: nobody is there, everybody has their rights.
+    pub fn begin(&mut self, mutant: Option<Mutant>) {
+        self.db.faults.mutants.set(None);
+        for owner in 0..self.owners.len() as u64 {
+            self.perform(Change::Block { owner, blocked: false });
+        }
+        self.runtime.block_on(async {
+            let rows = nodes::all(&mut self.db.read().await.expect("a reader")).await.expect("the nodes");
+            let rows: Vec<NodeId> = rows.into_iter().map(|node| node.id).collect();
+            nodes::leave(&self.db, &rows).await.expect("they leave");
+        });
+        self.tokens.clear();
+        self.worlds += 1;
+        self.db.faults.mutants.set(mutant);
+    }
+
+    pub fn secret(&self, token: u64) -> Option<String> {
+        Some(self.tokens.get(&token).map_or_else(|| self.chosen(token), |token| token.secret.clone()))
+    }
+
+    fn chosen(&self, token: u64) -> String {
+        format!("chosen-{}-{token}", self.worlds)
+    }
+
+    pub fn holds(&self, change: Change) -> bool {
+        match change {
+            Change::Revoke { token } => self.tokens.get(&token).is_some_and(|token| !token.stands),
+            Change::Block { owner, blocked } => self.blocked.get(&owner).copied().unwrap_or_default() == blocked,
+            Change::Create { .. } | Change::Import { .. } | Change::Nothing => false,
+        }
+    }
+
+    /// How far everybody must have read before it is acknowledged; `None`: there is nothing to do it to.
+    pub fn perform(&mut self, change: Change) -> Option<Until> {
+        match change {
+            Change::Create { token, owner } | Change::Import { token, owner } => {
+                let chosen = matches!(change, Change::Import { .. }).then(|| Plaintext::new(self.chosen(token)));
+                let create = tokens::Create {
+                    user: self.owners[owner as usize],
+                    name: "simulated".into(),
+                    scopes: Scopes::from([Scope::Api]),
+                    expires_at: None,
+                    require_expiry: true,
+                    secret: chosen,
+                };
+                let made = self.runtime.block_on(perform(&self.db, &create));
+                let secret = made.value.secret.reveal().to_owned();
+                self.tokens.insert(token, Token { secret, id: made.value.id, stands: true });
+                Some(made.until)
+            }
+            Change::Revoke { token } => {
+                let token = self.tokens.get_mut(&token)?;
+                token.stands = false;
+                Some(self.runtime.block_on(perform(&self.db, &tokens::Revoke { id: token.id })).until)
+            }
+            Change::Block { owner, blocked } => {
+                self.blocked.insert(owner, blocked);
+                let user = self.owners[owner as usize];
+                let change = if blocked { users::SetState::block(user) } else { users::SetState::unblock(user) };
+                Some(self.runtime.block_on(perform(&self.db, &change)).until)
+            }
+            Change::Nothing => self.runtime.block_on(async {
+                let mut tx = self.db.begin().await.ok()?;
+                nodes::announce(&mut tx);
+                Some(tx.commit(Done::nothing(()), &By::system(), START).await.ok()?.until)
+            }),
+        }
+    }
+
+    pub fn read(&mut self, from: i64, node: NodeId) -> Page {
+        self.runtime.block_on(self.link.read(from, node)).expect("the log")
+    }
+
+    pub fn say(&mut self, say: Say) {
+        self.runtime.block_on(self.link.say(say)).expect("said");
+    }
+
+    pub fn register(&mut self, remove: &[NodeId], insert: NodeId) {
+        let register = nodes::register(&self.db, remove, insert, "simulated", START);
+        self.runtime.block_on(register).expect("a row");
+    }
+
+    pub fn leave(&mut self, rows: &[NodeId]) {
+        self.runtime.block_on(nodes::leave(&self.db, rows)).expect("no row");
+    }
+
+    pub fn behind(&mut self, own: Option<NodeId>, position: Option<i64>) -> (i64, Vec<Behind>) {
+        self.runtime.block_on(async {
+            let mut reader = self.db.read().await.expect("a reader");
+            let position = match position {
+                Some(position) => position,
+                None => log::newest(&mut reader).await.expect("the log"),
+            };
+            (position, nodes::behind(&mut reader, own, position).await.expect("the nodes"))
+        })
+    }
+
+    pub fn give_up_on(&mut self, remove: &[NodeId], mark: &[NodeId], position: i64) {
+        self.runtime.block_on(nodes::give_up_on(&self.db, remove, mark, position)).expect("given up");
+    }
+
+    pub fn answer(&mut self, question: Question) -> Result<Told, Unavailable> {
+        self.runtime.block_on(async {
+            match question {
+                Question::Find(key) => Ok(Told::Record(self.db.find(key).await?.map(Box::new))),
+                Question::FirstUse(family, head) => Ok(Told::Won(self.db.first_use(family, head, START).await?)),
+            }
+        })
+    }
+}
+
+async fn perform<O: Operation>(db: &Db, operation: &O) -> Committed<O::Output> {
+    let mut tx = db.begin().await.expect("a transaction");
+    let Ok(change) = operation.run(&mut tx, START).await else { panic!("an operation was refused") };
+    tx.commit(change, &By::system(), START).await.expect("a commit")
+}
