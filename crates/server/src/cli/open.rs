@@ -57,7 +57,7 @@ pub(super) async fn app(at: &At) -> Result<App, Failure> {
     if at.database.is_some() && settings.data_dir == Path::new(USUAL) {
         settings.data_dir = match &url {
             Url::Sqlite(path) => path.parent().unwrap_or(Path::new(".")).to_owned(),
-            Url::Postgres(_) => PathBuf::from("/dev/null"),
+            Url::Postgres(_) => PathBuf::from("/nonexistent"),
         };
     }
     let db = Db::join(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;

@@ -65,10 +65,10 @@ impl History {
         }
     }
 
-    /// The database is as it was then.
+    /// The database is as it was then; what happened in that very moment may be in the copy or not.
     pub fn restored(&mut self, to: u64) {
         for operation in self.operations.values_mut() {
-            operation.undone |= operation.committed.is_none_or(|at| at > to);
+            operation.undone |= operation.committed.is_none_or(|at| at >= to);
         }
     }
 

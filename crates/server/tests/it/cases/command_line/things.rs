@@ -152,7 +152,15 @@ async fn servers_are_listed(t: Town) {
     let other = t.reopened("").await;
     t.app.settled().await;
     let listed = async || t.shell_json(&["node", "list"]).await.as_array().expect("a list").clone();
-    let two = listed().await;
+    let mut two = listed().await;
+    for _ in 0..50 {
+        // One that has just started says how far it has come after its first round.
+        if two.len() == 2 && two.iter().all(|node| node["behind"] == 0) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        two = listed().await;
+    }
     assert_eq!(two.len(), 2);
     assert!(two.iter().all(|node| node["name"] == "test" && node["answering"] == true && node["behind"] == 0));
     let said = t.shell(&["node", "list"]).await;
