@@ -3,7 +3,7 @@
 //! Nothing in here reads a clock, a socket or a database. Rules take `now` as an argument, so every one of
 //! them is a table in a test.
 
-/// Whether a mistake of [`faults::Mutant`] is switched on; without the feature `faults` there is nothing to ask.
+/// Whether a mistake of `faults::Mutant` is switched on; without the feature `faults` there is nothing to ask.
 #[macro_export]
 macro_rules! broken {
     ($self:ident, $mutant:ident) => {{
