@@ -74,7 +74,7 @@ pub(crate) fn tollhouse(folder: &Path, database: &str) -> Result<()> {
         println!("{}", runtime.block_on(obey(&app, &line))?);
     }
     stop.cancel();
-    Ok(runtime.block_on(serving)?)
+    Ok(runtime.block_on(serving)??)
 }
 
 async fn obey(app: &App, line: &str) -> Result<String> {

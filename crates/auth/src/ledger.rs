@@ -9,8 +9,7 @@
 //! Nothing is answered from memory without a lease (A1, A2). The one who follows the log gives it, after every round,
 //! and is the only one who makes the ledger forget.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -32,7 +31,8 @@ pub struct Ledger {
     /// What users are to groups and projects.
     memberships: Option<Cache<(UserId, Of), Member>>,
     numbers: Box<[AtomicU32]>,
-    hasher: RandomState,
+    /// Without a secret, so that a simulation is the same again: who shares a place costs a look-up, and no more.
+    hasher: BuildHasherDefault<DefaultHasher>,
     generation: AtomicU64,
     /// Keeping excludes forgetting; hits take no part in it.
     apply: RwLock<()>,
@@ -91,7 +91,7 @@ impl Ledger {
             unknown: some.then(|| Cache::new((entries / 10).max(16))),
             memberships: some.then(|| Cache::new(entries)),
             numbers: (0..PLACES).map(|_| AtomicU32::new(0)).collect(),
-            hasher: RandomState::new(),
+            hasher: BuildHasherDefault::default(),
             generation: AtomicU64::new(0),
             apply: RwLock::new(()),
             lease: AtomicU64::new(0),

@@ -172,6 +172,7 @@ impl App {
                 // It may be gone because the same was asked for before (revocation.md W4).
                 Err(Failed::Rule(error @ Error::NotFound(_))) if !O::GROWS => break (Err(error), Until::Newest),
                 Err(Failed::Rule(error)) => return Err(error),
+                Err(Failed::Already(error)) => break (Err(error), Until::Newest),
                 Ok(committed) => break (Ok(committed.value), committed.until),
             }
         };

@@ -106,7 +106,7 @@ impl From<tollhouse_store::error::Error> for Error {
     fn from(error: tollhouse_store::error::Error) -> Self {
         use tollhouse_store::error::Error as Store;
         match error {
-            Store::Unavailable(_) | Store::Clash => {
+            Store::Unavailable(_) | Store::Clash | Store::Replaced => {
                 tracing::error!(%error, "the database did not answer");
                 Self::Unavailable
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tollhouse_auth::ledger::Ledger;
 use tollhouse_auth::uptime::Uptime;
@@ -104,6 +104,8 @@ impl Node {
                     let _ = timeout(PATIENCE, nodes::give_up_on(&self.db, &remove, &mark, position)).await;
                     return false;
                 }
+                // Our own rounds say nothing of the others.
+                Step::Pause(span) if *applied.borrow() > replied => sleep(span).await,
                 Step::Pause(span) => drop(timeout(span, applied.changed()).await),
             }
         }
@@ -128,10 +130,11 @@ impl Node {
     }
 
     /// Follows the log until `stop`. When this returns the ledger answers nothing any more, and the row is gone. What
-    /// remembers nothing has nothing to follow (N2).
-    pub async fn follow(self: Arc<Self>, name: String, stop: CancellationToken) {
+    /// remembers nothing has nothing to follow (N2). Fails if there is no database any more to follow.
+    pub async fn follow(self: Arc<Self>, name: String, stop: CancellationToken) -> Result<()> {
         if !self.ledger.remembers() {
-            return;
+            stop.cancelled().await;
+            return Ok(());
         }
         self.applied.send_replace(Tick(0));
         let mut follower = Follower::new(fresh());
@@ -141,8 +144,9 @@ impl Node {
         }
         let listening = tokio::spawn(self.clone().listen(stop.clone()));
         let greeting = tokio::spawn(self.clone().greet(stop.clone()));
-        let (mut link, mut failing) = (None, false);
+        let (mut link, mut failures, mut lost) = (None, 0_u32, Ok(()));
         while !stop.is_cancelled() {
+            let began = Instant::now();
             // A step that is broken off leaves a connection of which nothing is known.
             let round = async {
                 let mut linked = match link.take() {
@@ -154,23 +158,34 @@ impl Node {
             };
             link = match timeout(PATIENCE + PATIENCE, round).await.unwrap_or(Err(StoreError::late())) {
                 Ok(linked) => {
-                    if std::mem::take(&mut failing) {
+                    if std::mem::take(&mut failures) > 0 {
                         tracing::info!("the log of revocations can be read again");
                     }
                     Some(linked)
                 }
+                Err(error @ StoreError::Replaced) => {
+                    lost = Err(error);
+                    break;
+                }
                 Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
+                    failures = failures.saturating_add(1);
+                    if failures == 1 {
                         tracing::warn!(%error, "the log of revocations cannot be read; credentials are looked up");
                     }
                     None
                 }
             };
+            let pause = async {
+                self.pause(&mut link, failures).await;
+                // Whoever is woken again and again rests as well.
+                sleep(REST.saturating_sub(began.elapsed())).await;
+            };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.pause(&mut link) => {}
+                () = pause => {}
             }
         }
+        stop.cancel();
         // In this order: whoever finds no row must find no memory (N1).
         self.ledger.drop_lease();
         self.set_own(None);
@@ -180,6 +195,7 @@ impl Node {
             tracing::warn!("the row of this server could not be removed; the next revocations wait for it");
         }
         let _ = (listening.await, greeting.await);
+        lost
     }
 
     /// One round (F1 to F5), or the registration before it. The number of a SQLite file as it was before the read.
@@ -242,9 +258,11 @@ impl Node {
     }
 
     /// Until the next round (F6).
-    async fn pause(&self, link: &mut Option<(Link, Option<i64>)>) {
+    async fn pause(&self, link: &mut Option<(Link, Option<i64>)>, failures: u32) {
         let poll = match self.db.is_postgres() {
-            true if !self.heard.load(Ordering::Relaxed) || link.is_none() => BLIND_POLL,
+            // Connecting is dear for a database that has trouble anyway.
+            _ if failures > 0 => (BLIND_POLL * 2_u32.saturating_pow(failures - 1)).min(POLL),
+            true if !self.heard.load(Ordering::Relaxed) => BLIND_POLL,
             _ => POLL,
         };
         #[cfg(feature = "faults")]
@@ -280,7 +298,8 @@ impl Node {
     /// Rows of predecessors that crashed vanish before a person waits for them (N3).
     async fn greet(self: Arc<Self>, stop: CancellationToken) {
         let greeting = async {
-            for _ in 0..3 {
+            let mut told = 0;
+            while told < 3 {
                 let announced = async {
                     let mut tx = self.db.begin().await?;
                     nodes::announce(&mut tx);
@@ -289,8 +308,11 @@ impl Node {
                 };
                 match announced.await {
                     Ok(until) if self.acknowledge(until, self.uptime.now()).await => return,
-                    Ok(_) => {}
-                    Err(error) => return tracing::warn!(%error, "this server could not announce itself"),
+                    Ok(_) => told += 1,
+                    Err(error) => {
+                        tracing::debug!(%error, "this server could not announce itself yet");
+                        sleep(Duration::from_secs(1)).await;
+                    }
                 }
             }
         };

@@ -12,6 +12,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tollhouse_store::error::Error as StoreError;
 
 use crate::app::App;
 use crate::connection::{Addresses, Patient};
@@ -19,8 +20,9 @@ use crate::metrics::Connected;
 use crate::road::Road;
 use crate::{job, router};
 
-/// Answers until `stop`, then lets what is under way end.
-pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
+/// Answers until `stop`, then lets what is under way end. Fails if it must not go on: if the database it works on is no
+/// longer the one that others see.
+pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Result<(), Lost> {
     let road = Arc::new(Road::new(app.clone(), router::table()));
     let limits = &app.settings.limits;
     let places = Arc::new(Semaphore::new(limits.connections.max(1)));
@@ -34,7 +36,7 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
         }
     });
     // Nobody is answered from memory before its first round.
-    let following = tokio::spawn(app.node.clone().follow(name(&listener), stop.clone()));
+    let following = tokio::spawn(followed(app.clone(), name(&listener), stop.clone()));
     let housekeeping = tokio::spawn(job::housekeeping(app.clone(), stop.clone()));
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -77,12 +79,29 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
     }
     drop(listener);
     // What remains is answered from the database: the others no longer wait for us (N1).
-    let _ = following.await;
+    following.await.unwrap_or(Err(Lost::Follower))?;
     let drained = tokio::time::timeout(limits.drain.0, pin!(graceful.shutdown())).await;
     if drained.is_err() {
         tracing::warn!("some requests did not end in time");
     }
     let _ = housekeeping.await;
+    Ok(())
+}
+
+/// Why a server ends by itself, and answers nothing more.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    #[error("{0}; this server ends, since it cannot see what others revoke")]
+    Database(#[from] StoreError),
+    #[error("a mistake of ours ended the task that follows the log of revocations")]
+    Follower,
+}
+
+/// Whoever follows the log is not to be missed without being noticed: every revocation would wait for it.
+async fn followed(app: App, name: String, stop: CancellationToken) -> Result<(), Lost> {
+    let followed = tokio::spawn(app.node.clone().follow(name, stop.clone())).await;
+    stop.cancel();
+    followed.map_err(|_| Lost::Follower)?.map_err(Lost::Database)
 }
 
 /// How this server is called in `tollhouse node list`.

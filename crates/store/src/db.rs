@@ -65,8 +65,16 @@ pub struct Db {
 
 #[derive(Clone)]
 enum Engine {
-    Sqlite { read: SqlitePool, write: SqlitePool, path: PathBuf },
-    Postgres(PgPool),
+    Sqlite {
+        read: SqlitePool,
+        write: SqlitePool,
+        path: PathBuf,
+    },
+    /// Two, so that commits which nobody acknowledges cannot take the connections of those who only ask.
+    Postgres {
+        read: PgPool,
+        write: PgPool,
+    },
 }
 
 impl Db {
@@ -80,7 +88,7 @@ impl Db {
         let db = Self::connect(url, reserve).await?;
         match &db.engine {
             Engine::Sqlite { write, .. } => migrate::SQLITE.migrator().run(write).await?,
-            Engine::Postgres(pool) => migrate::POSTGRES.migrator().run(pool).await?,
+            Engine::Postgres { write, .. } => migrate::POSTGRES.migrator().run(write).await?,
         }
         Ok(db)
     }
@@ -126,14 +134,14 @@ impl Db {
     async fn connect(url: &Url, reserve: u64) -> Result<Self> {
         let engine = match url {
             Url::Sqlite(path) => open_sqlite(path).await?,
-            Url::Postgres(options) => Engine::Postgres(
-                PgPoolOptions::new()
-                    .max_connections(16)
-                    .acquire_timeout(ACQUIRE)
-                    .after_connect(|connection, _| Box::pin(primary(connection)))
-                    .connect_with(options.as_ref().clone())
-                    .await?,
-            ),
+            Url::Postgres(options) => {
+                let pool = |most| {
+                    let pool = PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE);
+                    pool.after_connect(|connection, _| Box::pin(primary(connection)))
+                };
+                let write = pool(WRITERS).connect_with(options.as_ref().clone()).await?;
+                Engine::Postgres { read: pool(READERS).connect_lazy_with(options.as_ref().clone()), write }
+            }
         };
         Ok(Self {
             engine,
@@ -171,7 +179,7 @@ impl Db {
         self.faults.check(&[crate::faults::Fault::Everything])?;
         Ok(Reader(match &self.engine {
             Engine::Sqlite { read, .. } => Held::Sqlite(read.acquire().await?),
-            Engine::Postgres(pool) => Held::Postgres(pool.acquire().await?),
+            Engine::Postgres { read, .. } => Held::Postgres(read.acquire().await?),
         }))
     }
 
@@ -184,9 +192,9 @@ impl Db {
             Engine::Sqlite { write, .. } => Ok(Tx::sqlite(self.clone(), write.begin_with("BEGIN IMMEDIATE").await?)),
             // In a task of its own: dropped in the middle of BEGIN, it would leave a connection behind that is in a
             // transaction, and nobody knows.
-            Engine::Postgres(pool) => {
-                let pool = pool.clone();
-                let begun = tokio::spawn(async move { pool.begin().await }).await;
+            Engine::Postgres { write, .. } => {
+                let pool = write.clone();
+                let begun = tokio::spawn(async move { pool.begin_with(BEGIN).await }).await;
                 Ok(Tx::postgres(self.clone(), begun.map_err(|_| sqlx::Error::WorkerCrashed)??))
             }
         }
@@ -205,39 +213,48 @@ impl Db {
     }
 
     pub fn is_postgres(&self) -> bool {
-        matches!(self.engine, Engine::Postgres(_))
+        matches!(self.engine, Engine::Postgres { .. })
     }
 
     /// A connection for the one who follows the log.
     pub async fn link(&self) -> Result<Link> {
         #[cfg(feature = "faults")]
         self.faults.check(&[crate::faults::Fault::Everything])?;
-        match &self.engine {
+        let link = match &self.engine {
             Engine::Sqlite { path, .. } => {
                 let options = sqlite(path).synchronous(SqliteSynchronous::Normal).busy_timeout(BUSY_LINK);
-                Link::sqlite(options).await
+                Link::sqlite(options, path).await
             }
-            Engine::Postgres(pool) => Link::postgres(&pool.connect_options()).await,
-        }
+            Engine::Postgres { read, .. } => Link::postgres(&read.connect_options()).await,
+        };
+        #[cfg(feature = "faults")]
+        let link = link.map(|link| link.breaking(self.faults.mutants.clone()));
+        link
     }
 
     /// Wakes `wake` whenever PostgreSQL says that the log has grown, until the connection breaks. `heard` is told when it
     /// is known that such words arrive: a pooler in between may swallow them (F6).
     pub async fn listen(&self, wake: &tokio::sync::Notify, heard: impl Fn()) -> Result<()> {
-        let Engine::Postgres(pool) = &self.engine else { return std::future::pending().await };
+        let Engine::Postgres { read: pool, .. } = &self.engine else { return std::future::pending().await };
         let mut listener = PgListener::connect_with(pool).await?;
         listener.listen(CHANNEL).await?;
         sqlx::query("SELECT pg_notify($1, 'listening')").bind(CHANNEL).execute(pool).await?;
         let mut first = true;
         loop {
-            let word = match first {
-                true => {
-                    tokio::time::timeout(SILENCE, listener.try_recv()).await.map_err(|_| sqlx::Error::PoolTimedOut)?
+            let within = if first { SILENCE } else { QUIET };
+            match tokio::time::timeout(within, listener.try_recv()).await {
+                // Words may have been lost with a connection that broke.
+                Ok(word) => {
+                    let Some(_) = word? else { return Ok(()) };
                 }
-                false => listener.try_recv().await,
-            };
-            // Words may have been lost with a connection that broke.
-            let Some(_) = word? else { return Ok(()) };
+                Err(_) if first => return Err(Error::late()),
+                // A connection that is dead without knowing it is quiet too.
+                Err(_) => {
+                    let answer = tokio::time::timeout(SILENCE, listener.execute("SELECT 1")).await;
+                    answer.map_err(|_| Error::late())??;
+                    continue;
+                }
+            }
             if std::mem::take(&mut first) {
                 heard();
             }
@@ -252,7 +269,10 @@ impl Db {
                 read.close().await;
                 write.close().await;
             }
-            Engine::Postgres(pool) => pool.close().await,
+            Engine::Postgres { read, write } => {
+                read.close().await;
+                write.close().await;
+            }
         }
     }
 
@@ -263,15 +283,16 @@ impl Db {
         on!(&mut tx, |c| async { Executor::prepare(c, sql.into_sql_str()).await.map(drop) })
     }
 
-    /// What the writing connection says of itself, for the test that asserts `synchronous = FULL`.
+    /// What a transaction says of itself, for the test that asserts `synchronous = FULL`.
     pub async fn durability(&self) -> Result<String> {
-        match &self.engine {
-            Engine::Sqlite { write, .. } => {
-                let level: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(write).await?;
+        let mut tx = self.begin().await?;
+        match self.is_postgres() {
+            false => {
+                let level: i64 = on!(&mut tx, |c| sqlx::query_scalar("PRAGMA synchronous").fetch_one(c))?;
                 Ok(format!("synchronous={level}"))
             }
-            Engine::Postgres(pool) => {
-                let level: String = sqlx::query_scalar("SHOW synchronous_commit").fetch_one(pool).await?;
+            true => {
+                let level: String = on!(&mut tx, |c| sqlx::query_scalar("SHOW synchronous_commit").fetch_one(c))?;
                 Ok(format!("synchronous_commit={level}"))
             }
         }
@@ -301,6 +322,14 @@ impl<'c> Conn<'c> {
 /// What can run a statement: a [`Reader`] or a [`Tx`].
 pub trait Runs: Send {
     fn conn(&mut self) -> Conn<'_>;
+
+    /// How long a server may take to answer.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    /// It did not answer, and whoever gets this connection next should not wait for it either.
+    fn give_up(&mut self) {}
 }
 
 impl Runs for Reader {
@@ -308,6 +337,12 @@ impl Runs for Reader {
         match &mut self.0 {
             Held::Sqlite(c) => Conn::Sqlite(c),
             Held::Postgres(c) => Conn::Postgres(c),
+        }
+    }
+
+    fn give_up(&mut self) {
+        if let Held::Postgres(connection) = &mut self.0 {
+            connection.close_on_drop();
         }
     }
 }
@@ -329,11 +364,9 @@ async fn open_sqlite(path: &Path) -> Result<Engine> {
     Ok(Engine::Sqlite { read, write, path: path.to_owned() })
 }
 
-/// A connection to the primary (revocation.md A5), on which an acknowledged commit is on the disk (D1) and each statement
-/// sees what was committed before it, whatever the server's defaults say.
+/// A connection to the primary (revocation.md A5).
 pub(crate) async fn primary(connection: &mut PgConnection) -> sqlx::Result<()> {
-    let (standby, ..): (bool, String, String) = sqlx::query_as(SETTLED).fetch_one(&mut *connection).await?;
-    match standby {
+    match sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(&mut *connection).await? {
         true => Err(sqlx::Error::Io(std::io::Error::other("this is a standby, not the primary"))),
         false => Ok(()),
     }
@@ -364,17 +397,30 @@ pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }
 
-const SETTLED: &str = "
-    SELECT pg_is_in_recovery(),
-           set_config('default_transaction_isolation', 'read committed', false),
-           set_config('synchronous_commit',
-                      CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')
-                           THEN 'on' ELSE current_setting('synchronous_commit') END, false)";
+/// On PostgreSQL: each statement sees what was committed before it, and an acknowledged commit is on the disk (D1),
+/// whatever the defaults of the server are, or somebody has set on a connection that a pooler passes around. Whoever stands
+/// still in a transaction holds the others up for four seconds, not for ever.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
+    SET LOCAL synchronous_commit = on;
+    SET LOCAL idle_in_transaction_session_timeout = '4s';
+    SET LOCAL lock_timeout = '6s';
+    SET LOCAL statement_timeout = '8s'";
+
+/// For a statement that only reads; one of a transaction is ended by the server, as [`BEGIN`] says, or after
+/// [`PATIENCE_OF_A_WRITER`].
+const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE_OF_A_WRITER: Duration = Duration::from_secs(10);
+
+const READERS: u32 = 10;
+const WRITERS: u32 = 6;
 
 const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// Who follows the log has rounds to begin, and says how far it has come another time.
 const BUSY_LINK: Duration = Duration::from_millis(200);
+
+/// After so long without a word it is asked whether anybody is there.
+const QUIET: Duration = Duration::from_secs(30);
 
 /// A word of our own that has not come back by then was swallowed.
 const SILENCE: Duration = Duration::from_secs(2);

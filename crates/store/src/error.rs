@@ -20,6 +20,9 @@ pub enum Error {
     Broken(#[source] sqlx::Error),
     #[error("damaged data: {0}")]
     Damaged(String),
+    /// The file is another one than it was; what is open is no database of anybody's any more.
+    #[error("the file of the database was replaced while the server ran")]
+    Replaced,
     /// The schema is not what this program works with.
     #[error("{0}")]
     Schema(&'static str),
@@ -54,6 +57,9 @@ impl From<sqlx::Error> for Error {
                     {
                         Self::Unavailable(error)
                     }
+                    // lock_not_available, idle_in_transaction_session_timeout, read_only_sql_transaction: whoever holds
+                    // us up, or the primary, is another one by the next attempt
+                    "55P03" | "25P03" | "25006" => Self::Unavailable(error),
                     // connection exceptions, insufficient resources, operator intervention
                     _ if code.len() == 5 && ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
                         Self::Unavailable(error)

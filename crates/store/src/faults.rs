@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use tollhouse_domain::faults::Mutants;
+use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::UserId;
+use tollhouse_domain::time::Timestamp;
 
 use crate::db::Url;
 use crate::error::{Error, Result};
@@ -91,13 +93,13 @@ pub async fn set_projects_limit(tx: &mut Tx, id: UserId, limit: i64) -> Result<(
 
 /// Nor one that makes an address public.
 pub async fn set_public_email(tx: &mut Tx, id: UserId, email: &str) -> Result<()> {
-    tx.forget(tollhouse_domain::forget::Forget::Owner(id));
+    tx.forget(Forget::Owner(id));
     changed!(tx, sqlx::query("UPDATE users SET public_email = $2 WHERE id = $1").bind(id.0).bind(email)).map(drop)
 }
 
 /// Nor one that moves a group or project.
 pub async fn move_route(tx: &mut Tx, from: &str, to: &str) -> Result<()> {
-    tx.forget(tollhouse_domain::forget::Forget::All);
+    tx.forget(Forget::All);
     changed!(tx, sqlx::query("UPDATE routes SET lower_path = $2 WHERE lower_path = $1").bind(from).bind(to)).map(drop)
 }
 
@@ -153,6 +155,23 @@ pub async fn by_hand(url: &Url, sql: &str) -> Result<()> {
     }
     Ok(())
 }
+
+/// Draws a number and holds it, as a revocation does between its last statement and its commit.
+pub async fn draw(tx: &mut Tx, now: Timestamp) -> Result<i64> {
+    let drawn = crate::log::append(tx, &[Forget::Nothing], now).await?;
+    drawn.ok_or(Error::Damaged("no number was drawn".into()))
+}
+
+/// Commits what [`draw`] has begun.
+pub async fn let_go(tx: Tx) -> Result<()> {
+    tx.finish().await
+}
+
+/// Draws without waiting for whoever has drawn before: `Mutant::Sequence`.
+pub(crate) const DRAW: &str = "SELECT max(position) + 100 + $1 FROM invalidations";
+
+/// Says it of whatever history: `Mutant::UnconditionalSeen`.
+pub(crate) const SAY: &str = "UPDATE nodes SET seen = $2 WHERE id = $1";
 
 const ORPHANS: &str = "
     SELECT count(*) FROM token_families f

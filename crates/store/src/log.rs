@@ -1,9 +1,14 @@
 //! `invalidation_head`, `invalidations`: the numbered log of what became untrue (`docs/protocols/revocation.md`), how it
 //! is written and how a node reads it.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
 use sqlx::{ConnectOptions, Executor, PgConnection, SqliteConnection};
 use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::{Entry, NodeId, OwnRow, Page, Place};
+#[cfg(feature = "faults")]
+use tollhouse_domain::faults::{Mutant, Mutants};
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::time::Timestamp;
 
@@ -21,7 +26,11 @@ pub(crate) async fn append(tx: &mut Tx, entries: &[Forget], now: Timestamp) -> R
         // Before the numbers are drawn, since nothing is to be locked after that (W2). Sent when it commits (F6).
         connection.execute(NOTIFY).await?;
     }
-    let last: i64 = on!(tx, |c| sqlx::query_scalar(DRAW).bind(count).fetch_one(c))?;
+    #[cfg(feature = "faults")]
+    let draw = if tx.breaks(Mutant::Sequence) { crate::faults::DRAW } else { DRAW };
+    #[cfg(not(feature = "faults"))]
+    let draw = DRAW;
+    let last: i64 = on!(tx, |c| sqlx::query_scalar(draw).bind(count).fetch_one(c))?;
     for (entry, position) in entries.iter().zip(last - count + 1..) {
         let (kind, key) = entry.entry();
         let mark = i64::from_be_bytes(tollhouse_domain::secret::random());
@@ -37,11 +46,39 @@ pub async fn newest(at: &mut impl Runs) -> Result<i64> {
 
 /// A connection of a node's own: the log must be read on time, however busy the others are. What it writes may be
 /// committed lazily (F5).
-pub struct Link(Held);
+pub struct Link {
+    held: Held,
+    #[cfg(feature = "faults")]
+    mutants: Mutants,
+}
 
 enum Held {
-    Sqlite(Box<SqliteConnection>),
+    Sqlite(Box<SqliteConnection>, File),
     Postgres(Box<PgConnection>),
+}
+
+/// Which file a path led to.
+struct File {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+impl File {
+    fn at(path: &Path) -> Result<Self> {
+        Ok(Self { path: path.to_owned(), id: Self::id(path)? })
+    }
+
+    fn id(path: &Path) -> Result<(u64, u64)> {
+        let known = std::fs::metadata(path).map_err(sqlx::Error::Io)?;
+        Ok((known.dev(), known.ino()))
+    }
+
+    fn is_there(&self) -> Result<()> {
+        match Self::id(&self.path) {
+            Ok(id) if id == self.id => Ok(()),
+            _ => Err(Error::Replaced),
+        }
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -55,15 +92,28 @@ struct Row {
 }
 
 impl Link {
-    pub(crate) async fn sqlite(options: sqlx::sqlite::SqliteConnectOptions) -> Result<Self> {
-        Ok(Self(Held::Sqlite(Box::new(options.connect().await?))))
+    pub(crate) async fn sqlite(options: sqlx::sqlite::SqliteConnectOptions, path: &Path) -> Result<Self> {
+        let connection = Box::new(options.connect().await?);
+        Ok(Self::on(Held::Sqlite(connection, File::at(path)?)))
     }
 
     pub(crate) async fn postgres(options: &sqlx::postgres::PgConnectOptions) -> Result<Self> {
         let mut connection = options.connect().await?;
         primary(&mut connection).await?;
-        connection.execute("SET synchronous_commit = off").await?;
-        Ok(Self(Held::Postgres(Box::new(connection))))
+        Ok(Self::on(Held::Postgres(Box::new(connection))))
+    }
+
+    fn on(held: Held) -> Self {
+        Self {
+            held,
+            #[cfg(feature = "faults")]
+            mutants: Mutants::default(),
+        }
+    }
+
+    #[cfg(feature = "faults")]
+    pub(crate) fn breaking(self, mutants: Mutants) -> Self {
+        Self { mutants, ..self }
     }
 
     /// One round's read: entries from a position on, or the newest one alone, and the own row, in one statement (F1).
@@ -83,13 +133,20 @@ impl Link {
     /// Only if the entry is still there: a fail-over may have erased it (F5).
     pub async fn say(&mut self, say: Say) -> Result<()> {
         let Say { node, place } = say;
-        changed!(self, sqlx::query(SAY).bind(&node.0[..]).bind(place.position).bind(place.mark)).map(drop)
+        #[cfg(feature = "faults")]
+        if self.mutants.is(Mutant::UnconditionalSeen) {
+            return changed!(self, sqlx::query(crate::faults::SAY).bind(&node.0[..]).bind(place.position)).map(drop);
+        }
+        let text = if matches!(self.held, Held::Postgres(_)) { SAY_LAZILY } else { SAY };
+        changed!(self, sqlx::query(text).bind(&node.0[..]).bind(place.position).bind(place.mark)).map(drop)
     }
 
-    /// On SQLite, a number that changes when another connection has committed.
+    /// On SQLite, a number that changes when another connection has committed. Fails if another file has taken the place
+    /// of the one that is open: nobody writes into that one any more, so nothing would ever be heard again (F3).
     pub async fn version(&mut self) -> Result<Option<i64>> {
-        match &mut self.0 {
-            Held::Sqlite(connection) => {
+        match &mut self.held {
+            Held::Sqlite(connection, file) => {
+                file.is_there()?;
                 let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut **connection).await;
                 version.map(Some).map_err(Error::from)
             }
@@ -100,8 +157,8 @@ impl Link {
 
 impl Runs for Link {
     fn conn(&mut self) -> Conn<'_> {
-        match &mut self.0 {
-            Held::Sqlite(c) => Conn::Sqlite(c),
+        match &mut self.held {
+            Held::Sqlite(c, _) => Conn::Sqlite(c),
             Held::Postgres(c) => Conn::Postgres(c),
         }
     }
@@ -110,6 +167,13 @@ impl Runs for Link {
 /// Where PostgreSQL says that there is something to read; a wake-up, never evidence (F6).
 pub(crate) const CHANNEL: &str = "tollhouse_invalidations";
 const NOTIFY: &str = "SELECT pg_notify('tollhouse_invalidations', '')";
+
+/// [`SAY`] on PostgreSQL, where this one transaction need not reach the disk at once (F5). Said with the statement itself: a
+/// pooler would pass a setting of the connection on to somebody whose commit must be durable.
+const SAY_LAZILY: &str = "
+    UPDATE nodes SET seen = $2
+     WHERE id = $1 AND set_config('synchronous_commit', 'off', true) = 'off'
+       AND EXISTS (SELECT 1 FROM invalidations WHERE position = $2 AND mark = $3)";
 
 statements! {
     DRAW = "UPDATE invalidation_head SET position = position + $1 WHERE id = 1 RETURNING position";

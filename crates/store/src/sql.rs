@@ -1,25 +1,30 @@
 //! How one text runs on two databases.
 
 /// Runs one statement on whichever database this is: `on!(reader, |c| query.fetch_one(c))`. The body is compiled
-/// once for each, so keep it to one statement and decode outside.
+/// once for each, so keep it to one statement and decode outside. A server that is asked over a network may never answer:
+/// then the connection is given up, and it is an error in time.
 macro_rules! on {
-    ($at:expr, |$c:ident| $body:expr) => {
-        match $crate::db::Conn::of($at) {
-            $crate::db::Conn::Sqlite($c) => $body.await,
-            $crate::db::Conn::Postgres($c) => $body.await,
+    ($at:expr, |$c:ident| $body:expr) => {{
+        let at = &mut *$at;
+        let patience = $crate::db::Runs::patience(at);
+        let done = match $crate::db::Conn::of(at) {
+            $crate::db::Conn::Sqlite($c) => Ok($body.await),
+            $crate::db::Conn::Postgres($c) => tokio::time::timeout(patience, $body).await,
+        };
+        match done {
+            Ok(done) => done.map_err($crate::error::Error::from),
+            Err(_) => {
+                $crate::db::Runs::give_up(at);
+                Err($crate::error::Error::late())
+            }
         }
-        .map_err($crate::error::Error::from)
-    };
+    }};
 }
 
 /// Runs one statement that writes, and says how many rows it changed. Compare and set: one row means you won.
 macro_rules! changed {
     ($at:expr, $query:expr) => {
-        match $crate::db::Conn::of($at) {
-            $crate::db::Conn::Sqlite(c) => $query.execute(c).await.map(|done| done.rows_affected()),
-            $crate::db::Conn::Postgres(c) => $query.execute(c).await.map(|done| done.rows_affected()),
-        }
-        .map_err($crate::error::Error::from)
+        on!($at, |c| async { $query.execute(c).await.map(|done| done.rows_affected()) })
     };
 }
 

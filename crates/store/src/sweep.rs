@@ -20,28 +20,29 @@ pub struct Used {
     pub sessions: Vec<(Digest, Timestamp, Timestamp)>,
 }
 
-impl Used {
-    pub fn is_empty(&self) -> bool {
-        self.tokens.is_empty() && self.sessions.is_empty()
-    }
-}
-
-/// One transaction, rows in the order of their keys, so that two of them cannot block each other.
+/// Rows in the order of their keys, so that two of these cannot block each other; a few at a time, so that nobody else
+/// waits long to write.
 pub async fn flush(db: &Db, mut used: Used, interval: Duration) -> Result<()> {
-    if used.is_empty() {
-        return Ok(());
-    }
     used.tokens.sort_by_key(|(id, _)| *id);
     used.sessions.sort_by_key(|(digest, ..)| *digest);
-    let mut tx = db.begin().await?;
-    for (id, at) in used.tokens {
-        personal_access_tokens::set_used(&mut tx, id, at, at - interval).await?;
+    for some in used.tokens.chunks(TOGETHER) {
+        let mut tx = db.begin().await?;
+        for (id, at) in some {
+            personal_access_tokens::set_used(&mut tx, *id, *at, *at - interval).await?;
+        }
+        tx.finish().await?;
     }
-    for (digest, at, until) in used.sessions {
-        sessions::extend(&mut tx, digest, at, until).await?;
+    for some in used.sessions.chunks(TOGETHER) {
+        let mut tx = db.begin().await?;
+        for (digest, at, until) in some {
+            sessions::extend(&mut tx, *digest, *at, *until).await?;
+        }
+        tx.finish().await?;
     }
-    tx.finish().await
+    Ok(())
 }
+
+const TOGETHER: usize = 200;
 
 /// How long dead rows are kept.
 #[derive(Clone, Copy, Debug)]

@@ -1,12 +1,14 @@
 //! One unit of work: what it changes, who is behind it, and what it makes untrue go into one commit.
 
+use std::time::Duration;
+
 use sqlx::{Postgres, Sqlite, Transaction};
 use tollhouse_domain::audit::{Audit, By};
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::time::Timestamp;
 
-use crate::db::{Conn, Db, Runs};
-use crate::error::Result;
+use crate::db::{Conn, Db, PATIENCE_OF_A_WRITER, Runs};
+use crate::error::{Error, Result};
 use crate::{audit_events, log};
 
 pub struct Tx {
@@ -93,6 +95,11 @@ impl Tx {
         self.db.faults.bug()
     }
 
+    #[cfg(feature = "faults")]
+    pub(crate) fn breaks(&self, mutant: tollhouse_domain::faults::Mutant) -> bool {
+        self.db.faults.mutants.is(mutant)
+    }
+
     /// Says that something becomes untrue with this transaction (revocation.md W1).
     pub(crate) fn forget(&mut self, what: Forget) {
         if self.forget.first() != Some(&Forget::All) && !self.forget.contains(&what) {
@@ -114,7 +121,7 @@ impl Tx {
         }
         let forget = std::mem::take(&mut self.forget);
         #[cfg(feature = "faults")]
-        if self.db.faults.mutants.is(tollhouse_domain::faults::Mutant::NoEntry) {
+        if self.breaks(tollhouse_domain::faults::Mutant::NoEntry) {
             self.finish().await?;
             return Ok(Committed { value: change.value, until: Until::Newest });
         }
@@ -133,7 +140,10 @@ impl Tx {
         debug_assert!(self.forget.is_empty(), "what becomes untrue is committed with its log entries");
         match self.inner {
             Inner::Sqlite(tx) => tx.commit().await?,
-            Inner::Postgres(tx) => tx.commit().await?,
+            Inner::Postgres(tx) => {
+                // Whether it happened is open then, as after any answer that was lost.
+                tokio::time::timeout(PATIENCE_OF_A_WRITER, tx.commit()).await.map_err(|_| Error::late())??;
+            }
         }
         #[cfg(feature = "faults")]
         self.db.faults.check(&[crate::faults::Fault::CommitReply])?;
@@ -147,5 +157,9 @@ impl Runs for Tx {
             Inner::Sqlite(tx) => Conn::Sqlite(tx),
             Inner::Postgres(tx) => Conn::Postgres(tx),
         }
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE_OF_A_WRITER
     }
 }

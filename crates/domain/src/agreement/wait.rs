@@ -13,6 +13,9 @@ pub struct Wait {
     /// When the first look at the other rows was answered, and which of them were marked by then.
     first: Option<(Tick, Vec<NodeId>)>,
     looks: u32,
+    /// A moment before the commit, for the mistake of counting from there.
+    #[cfg(feature = "faults")]
+    pub before: Tick,
     #[cfg(feature = "faults")]
     pub mutants: Mutants,
 }
@@ -38,6 +41,8 @@ impl Wait {
             first: None,
             looks: 0,
             #[cfg(feature = "faults")]
+            before: replied,
+            #[cfg(feature = "faults")]
             mutants: Mutants::default(),
         }
     }
@@ -47,7 +52,9 @@ impl Wait {
     pub fn looked(&mut self, now: Tick, behind: &[Behind], own: Tick) -> Step {
         let marked = || behind.iter().filter(|row| row.marked).map(|row| row.id).collect();
         let (since, seen_marked) = self.first.get_or_insert_with(|| (now, marked()));
-        let since = if broken!(self, TimerBeforeCommit) { self.replied } else { *since };
+        let since = *since;
+        #[cfg(feature = "faults")]
+        let since = if broken!(self, TimerBeforeCommit) { self.before } else { since };
         if behind.is_empty() && own > self.replied || broken!(self, NoWait) {
             return Step::Done;
         }

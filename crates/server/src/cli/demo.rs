@@ -20,8 +20,8 @@ use tollhouse_store::db::{Db, Url};
 use tollhouse_store::instance;
 use tollhouse_store::tx::{Change, Tx};
 
-use super::Failure;
 use super::seed::{self, Fill, Seed};
+use super::{Failure, open};
 use crate::app::{App, DEMO};
 use crate::config::Settings;
 use crate::error::Error;
@@ -95,9 +95,9 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     write!(out, "{text}")?;
     out.flush()?;
     drop(out);
-    serve::run(app, listener, stop).await;
-    db.close().await;
-    Ok(())
+    let ended = serve::run(app, listener, stop).await;
+    open::close(&db).await;
+    Ok(ended?)
 }
 
 /// The keys of a demo on PostgreSQL stand open: its other secrets are known too.

@@ -64,6 +64,11 @@ pub(super) async fn app(at: &At) -> Result<App, Failure> {
     Ok(App::for_command(db, settings, urls, Clock::system()).await?)
 }
 
+/// Lets go of a database, which may have gone away meanwhile.
+pub(super) async fn close(db: &Db) {
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), db.close()).await;
+}
+
 /// What is there is its owner's alone.
 pub(super) fn refuse_readable(path: &Path) -> Result<(), Failure> {
     match std::fs::metadata(path) {

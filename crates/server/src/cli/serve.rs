@@ -82,9 +82,9 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     tokio::spawn(gateway::reload(app.clone(), hangup));
     let stop = super::stop_signal()?;
     tracing::info!(%address, url = app.urls.base(), database = %url, "ready");
-    serve::run(app, listener, stop).await;
-    db.close().await;
-    Ok(())
+    let ended = serve::run(app, listener, stop).await;
+    open::close(&db).await;
+    Ok(ended?)
 }
 
 fn unready(error: Unready) -> Failure {

@@ -122,16 +122,27 @@ impl Gateway {
     }
 }
 
-/// Reads the rules again at each SIGHUP (T27). If they cannot be used, the old ones stay.
+/// Reads the rules again at each SIGHUP (T27). If they cannot be used, the old ones stay; if only the database is away,
+/// which says what their groups and projects are, they are tried again.
 pub async fn reload(app: App, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
-        match app.gateway.load_again(&app.db).await {
-            Ok(rules) => tracing::info!(rules, "read the rules of the gateway again"),
-            Err(error) => tracing::error!(%error, "the rules of the gateway stay as they are"),
+        loop {
+            match app.gateway.load_again(&app.db).await {
+                Ok(rules) => tracing::info!(rules, "read the rules of the gateway again"),
+                Err(error) => {
+                    tracing::error!(%error, "the rules of the gateway stay as they are");
+                    if let Unloaded::Store(_) = error {
+                        tokio::time::sleep(AGAIN).await;
+                        continue;
+                    }
+                }
+            }
+            break;
         }
     }
 }
 
+const AGAIN: Duration = Duration::from_secs(1);
 const STILL: Duration = Duration::from_millis(250);
 const MOST_READINGS: u32 = 20;
 

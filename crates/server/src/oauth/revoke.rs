@@ -26,6 +26,8 @@ pub async fn revoke(app: App, call: Call) -> Result<Response, Error> {
     };
     let found = token_info::recognise(&app, &call, Digest::of(token.as_bytes()), secret).await?;
     let Some(found) = found else {
+        // Anybody may ask, and have many wait (T14).
+        let _pass = app.auth.pass(call.address()).await;
         app.settled().await;
         return Ok(nothing());
     };

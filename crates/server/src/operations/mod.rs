@@ -53,6 +53,9 @@ impl<T> Done<T> {
 pub enum Failed {
     Store(StoreError),
     Rule(Error),
+    /// What was asked for has been done before: whoever asked may never have heard of it, so it is told when everybody knows
+    /// (revocation.md W4).
+    Already(Error),
 }
 
 impl From<StoreError> for Failed {

@@ -136,7 +136,7 @@ impl RotateById {
         // Whoever rotated it a moment ago came first.
         let token = find(tx).await?.ok_or(Error::NotFound(Thing::Record))?.token;
         match token.revoked() {
-            true => Err(Error::BadRequest(Some("Token already revoked".into())).into()),
+            true => Err(Failed::Already(Error::BadRequest(Some("Token already revoked".into())))),
             false => Ok(token),
         }
     }

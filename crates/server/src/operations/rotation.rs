@@ -69,11 +69,12 @@ pub async fn rotate<L: Line>(
     match decide(presented.presented, rules.settings, now) {
         Outcome::New => succeed(line, tx, presented, rules, false, now).await,
         // Without repeats everything but the head is refused.
-        _ if rules.gitlab => Ok(Change::nothing(Rotated::Dead)),
+        _ if rules.gitlab => Ok(Change::already(Rotated::Dead)),
         Outcome::Replace => succeed(line, tx, presented, rules, true, now).await,
         Outcome::Same => repeat(line, tx, presented, now).await,
         Outcome::Wait { until } => Ok(Change::nothing(Rotated::Wait { until })),
-        Outcome::Refuse => Ok(Change::nothing(Rotated::Dead)),
+        // Somebody else's theft may have ended it a moment ago: no refusal says so before everybody knows (W5).
+        Outcome::Refuse => Ok(Change::already(Rotated::Dead)),
         Outcome::Theft => {
             if !token_families::end(tx, presented.family, EndReason::Theft, now).await? {
                 return Err(StoreError::Clash.into());

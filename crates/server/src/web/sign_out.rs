@@ -18,7 +18,8 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
         let session = Digest::of(visitor.session.as_bytes());
         app.perform(&SignOut { session }, &by).await?.into_inner();
     } else if !visitor.fresh {
-        // It may be the repeat of one whose answer was lost (revocation.md W4).
+        // It may be the repeat of one whose answer was lost (revocation.md W4); anybody may say so (T14).
+        let _pass = app.auth.pass(visitor.address).await;
         app.settled().await;
     }
     Ok(Html::redirect("/users/sign_in")

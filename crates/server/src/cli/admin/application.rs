@@ -81,7 +81,9 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
 
 async fn delete(operator: &Operator, named: &str) -> Result<(), Failure> {
     let found = named::application(&mut operator.reader().await?, named).await?;
-    let Application { id, name, .. } = found.ok_or_else(|| absent("application", named))?;
+    let Some(Application { id, name, .. }) = found else {
+        return Err(operator.gone(absent("application", named)).await);
+    };
     operator.perform(&Delete { id }).await?;
     operator.say(&format!("removed {} ({id}), with every code and token it was given", printable(&name)))
 }

@@ -46,6 +46,13 @@ impl Operator {
         Ok(self.app.perform(operation, &self.by).await.map_err(refusal)?.into_inner())
     }
 
+    /// What is not there may have been taken away by the same command, whose end nobody saw: it is said when every server
+    /// knows (revocation.md W4).
+    pub(super) async fn gone(&self, said: Failure) -> Failure {
+        self.app.settled().await;
+        said
+    }
+
     pub(super) async fn user(&self, named: &str) -> Result<User, Failure> {
         let found = named::user(&mut self.reader().await?, named).await?;
         found.ok_or_else(|| absent("user", named))

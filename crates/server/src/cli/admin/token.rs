@@ -176,7 +176,11 @@ async fn revoke_by_id(operator: &Operator, id: PersonalAccessTokenId) -> Result<
 
 /// Whoever has any secret of it can do nothing with it from here on.
 async fn revoke(operator: &Operator, shown: Plaintext) -> Result<(), Failure> {
-    let before = operator.recognise(&shown).await?;
+    let before = match operator.recognise(&shown).await {
+        // Its application may have been removed with it.
+        Err(error) => return Err(operator.gone(error).await),
+        Ok(before) => before,
+    };
     operator.perform(&grants::Revoke { family: before.family() }).await?;
     let after = Described::of(operator, operator.recognise(&shown).await?).await?;
     let already = before.standing() == Standing::Ended;

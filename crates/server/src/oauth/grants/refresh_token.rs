@@ -14,10 +14,8 @@ use crate::operations::rotation::Rotated;
 
 pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Error> {
     let presented = Plaintext::new(call.required("refresh_token")?.to_owned());
-    let known = {
-        let _pass = app.auth.pass(call.address()).await;
-        oauth_access_tokens::by_refresh_digest(&mut app.db.read().await?, presented.digest()).await?
-    };
+    let pass = app.auth.pass(call.address()).await;
+    let known = oauth_access_tokens::by_refresh_digest(&mut app.db.read().await?, presented.digest()).await?;
     let rules = app.rotation();
     let refused = match known.map(|known| known.standing) {
         None | Some(Standing::Ended) => true,
@@ -29,6 +27,7 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
         app.settled().await;
         return Err(OauthError::InvalidGrant.into());
     }
+    drop(pass);
     let client = client::authenticate(app, call).await?;
     let operation = Refresh {
         presented,
