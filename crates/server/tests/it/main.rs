@@ -2,7 +2,8 @@
 //!
 //! A test whose name begins with an id of `docs/wire/cases.tsv` holds that case; one whose name begins with `t` and a
 //! number holds that rule of `docs/protocols/threats.md`. With `TOLLHOUSE_GARBLE=1` every answer of the server is
-//! garbled, and each test that holds a case must fail: a test that cannot fail is a defect.
+//! garbled, and each test that holds a case must fail: a test that cannot fail is a defect. Where no answer of the server
+//! is involved, or one would say too little, a mistake that breaks the very rule takes the place of garbling.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // it speaks to whoever runs it
 #![allow(unreachable_pub)] // nobody reaches into a test
@@ -21,9 +22,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use tollhouse_domain::faults::Mutant;
 
 use crate::postgres::Postgres;
-use crate::town::{Engine, Town};
+use crate::town::{Engine, Town, Wrong};
 
 /// One test, as a function of a fresh server.
 #[derive(Clone, Copy)]
@@ -31,6 +33,8 @@ pub struct Case {
     pub name: &'static str,
     /// Lines of settings it needs.
     pub settings: &'static str,
+    /// What must make it fail; `None`: garbled answers.
+    pub breaks: Option<Mutant>,
     pub run: fn(Town) -> std::pin::Pin<Box<dyn Future<Output = ()>>>,
 }
 
@@ -44,7 +48,10 @@ fn main() -> ExitCode {
     }
     if garbled {
         all.retain(|case| conformance::named_by_an_id(case.name));
-        println!("garbled: every answer has its status plus one and its body reversed; each test must fail");
+        println!(
+            "garbled: every answer has its status plus one and its body reversed, or the rule that a test holds is \
+             broken; each test must fail"
+        );
     }
     // They wait for databases more than they compute.
     arguments.test_threads.get_or_insert(6);
@@ -90,7 +97,8 @@ fn run(case: Case, engine: Engine, postgres: Option<&Postgres>, garbled: bool) -
     let local = tokio::task::LocalSet::new();
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         local.block_on(&runtime, async {
-            let town = Town::found(engine, postgres, case.settings, garbled).await;
+            let wrong = garbled.then_some(case.breaks.map_or(Wrong::Answers, Wrong::Rule));
+            let town = Town::found(engine, postgres, case.settings, wrong).await;
             let leftovers = town.leftovers();
             (case.run)(town).await;
             leftovers

@@ -22,6 +22,7 @@ use tollhouse::urls::Urls;
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::agreement::NodeId;
 use tollhouse_domain::audit::By;
+use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
 use tollhouse_domain::membership::Of;
@@ -54,6 +55,13 @@ impl Engine {
     }
 }
 
+/// What is wrong with a server in which a test must fail.
+#[derive(Clone, Copy, Debug)]
+pub enum Wrong {
+    Answers,
+    Rule(Mutant),
+}
+
 #[derive(Clone)]
 pub struct Town {
     pub app: App,
@@ -63,8 +71,9 @@ pub struct Town {
     pub database_url: String,
     pub folder: Arc<TempDir>,
     database: Option<String>,
+    wrong: Option<Wrong>,
     stop: CancellationToken,
-    following: Arc<Mutex<Option<JoinHandle<()>>>>,
+    following: Arc<Mutex<Option<JoinHandle<tollhouse_store::error::Result<()>>>>>,
 }
 
 /// What is to be taken away after a test that went well.
@@ -84,7 +93,7 @@ impl Leftovers {
 }
 
 impl Town {
-    pub async fn found(engine: Engine, postgres: Option<&Postgres>, settings: &str, garbled: bool) -> Self {
+    pub async fn found(engine: Engine, postgres: Option<&Postgres>, settings: &str, wrong: Option<Wrong>) -> Self {
         let folder = Arc::new(TempDir::new().expect("a temporary folder"));
         let (url, database) = match (engine, postgres) {
             (Engine::Postgres, Some(postgres)) => {
@@ -94,11 +103,7 @@ impl Town {
             _ => (format!("sqlite:{}", folder.path().join("tollhouse.db").display()), None),
         };
         let clock = Clock::by_hand(START);
-        let town = Self::open(url, settings, clock, folder, database).await;
-        if garbled {
-            town.app.faults.garble_all();
-        }
-        town
+        Self::open(url, settings, clock, folder, database, wrong).await
     }
 
     async fn open(
@@ -107,6 +112,7 @@ impl Town {
         clock: Clock,
         folder: Arc<TempDir>,
         database: Option<String>,
+        wrong: Option<Wrong>,
     ) -> Self {
         let settings = format!("data_dir = '{}'\n{settings}", folder.path().display());
         let settings = Settings::with(&settings).expect("settings");
@@ -114,19 +120,26 @@ impl Town {
         let urls = Urls::new(&settings.external_url, &settings.external_hosts, listen, true).expect("own names");
         let url: Url = database_url.parse().expect("a URL");
         let db = Db::open(&url, settings.storage.reserve.0).await.expect("a database");
+        if let Some(Wrong::Rule(mutant)) = wrong {
+            db.faults.mutants.set(Some(mutant));
+        }
         let seal = Seal::made(&folder.path().join("secret_key")).expect("a secret");
         let app = App::new(db, settings, urls, clock.clone(), seal).await.expect("an app");
+        if let Some(Wrong::Answers) = wrong {
+            app.faults.garble_all();
+        }
         let stop = CancellationToken::new();
         let following = tokio::spawn(app.node.clone().follow("test".to_owned(), stop.clone()));
         let following = Arc::new(Mutex::new(Some(following)));
         let road = Arc::new(Road::new(app.clone(), router::table()));
-        Self { app, road, clock, database_url, folder, database, stop, following }
+        Self { app, road, clock, database_url, folder, database, wrong, stop, following }
     }
 
     /// The same database, opened by a process that remembers nothing.
     pub async fn reopened(&self, settings: &str) -> Self {
         let database = self.database.clone();
-        Self::open(self.database_url.clone(), settings, self.clock.clone(), self.folder.clone(), database).await
+        let (url, clock, folder) = (self.database_url.clone(), self.clock.clone(), self.folder.clone());
+        Self::open(url, settings, clock, folder, database, self.wrong).await
     }
 
     /// Swept, and then opened by a process that remembers nothing.
@@ -140,9 +153,16 @@ impl Town {
         self.stop.cancel();
         let following = self.following.lock().expect("no panic").take();
         if let Some(following) = following {
-            following.await.expect("an end");
+            following.await.expect("no panic").expect("an end");
         }
         self.app.db.close().await;
+    }
+
+    /// From now on nobody follows the log here, and nobody says so: as if that task had been forgotten by its machine.
+    pub fn freeze(&self) {
+        if let Some(following) = self.following.lock().expect("no panic").take() {
+            following.abort();
+        }
     }
 
     /// Entries of the log from a position on, without those that mean nothing.
@@ -151,6 +171,14 @@ impl Town {
         let page = link.read(from, NodeId([0; 16])).await.expect("the log");
         let entries = page.entries.into_iter().map(|entry| (entry.place.position, entry.what));
         entries.filter(|(position, what)| *position >= from && *what != Forget::Nothing).collect()
+    }
+
+    /// Which rule is broken here.
+    pub fn broken(&self) -> Option<Mutant> {
+        match self.wrong? {
+            Wrong::Rule(mutant) => Some(mutant),
+            Wrong::Answers => None,
+        }
     }
 
     pub fn url(&self) -> Url {

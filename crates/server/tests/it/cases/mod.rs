@@ -3,16 +3,18 @@
 use crate::Case;
 
 macro_rules! cases {
-    ($($name:ident $(with $settings:literal)?),+ $(,)?) => {
+    ($($name:ident $(with $settings:literal)? $(breaks $mutant:ident)?),+ $(,)?) => {
         pub const CASES: &[$crate::Case] = &[$($crate::Case {
             name: stringify!($name),
             settings: concat!($($settings)?),
+            breaks: [$(Some(tollhouse_domain::faults::Mutant::$mutant),)? None][0],
             run: |town| Box::pin($name(town)),
         }),+];
     };
 }
 
 mod accounts;
+mod agreement;
 mod applications;
 mod authorize;
 mod bad_input;
@@ -48,6 +50,10 @@ mod users;
 pub fn all() -> Vec<Case> {
     [
         accounts::CASES,
+        agreement::answering::CASES,
+        agreement::following::CASES,
+        agreement::rows::CASES,
+        agreement::writing::CASES,
         applications::keeping::CASES,
         applications::making::CASES,
         authorize::answers::CASES,

@@ -9,6 +9,7 @@ macro_rules! gates {
     ($($name:ident $(with $settings:literal)?),+ $(,)?) => {
         pub const CASES: &[$crate::Case] = &[$($crate::Case {
             name: stringify!($name),
+            breaks: None,
             settings: concat!("gateway.peers = ['127.0.0.1', '198.51.100.0/25', '2001:db8:0:1::/64']\n", $($settings)?),
             run: |town| Box::pin($name(town)),
         }),+];

@@ -1,0 +1,148 @@
+//! Whoever takes a right away: one transaction, its number drawn last, and nobody is told before everybody knows.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+use tollhouse_domain::agreement::{LEASE, WAIT};
+use tollhouse_domain::forget::Forget;
+use tollhouse_domain::scope::Scope;
+use tollhouse_store::faults;
+
+use super::{SELF, USER, laggard, newest, numbers, row, settled};
+use crate::town::{REVOKED, Town};
+
+cases![
+    w1_the_change_and_its_entry_are_one_transaction breaks NoEntry,
+    w2_numbers_are_drawn_last_and_held_to_the_end breaks Sequence,
+    w3_everybody_is_waited_for_and_then_given_up_on breaks NoWait,
+    w4_a_repeat_waits_like_the_first breaks RepeatWithoutWait,
+    w5_a_refusal_that_ends_a_family_waits breaks NoWait,
+    d1_what_is_acknowledged_is_on_the_disk,
+];
+
+const ROTATE: &str = "/api/v4/personal_access_tokens/self/rotate";
+
+async fn w1_the_change_and_its_entry_are_one_transaction(t: Town) {
+    let ada = t.user("ada").await;
+    let other = t.reopened("").await;
+    settled(&other).await;
+    let made = ada.made_token([Scope::Api]).await;
+    let token = made.secret.reveal();
+    other.get(USER).token(token).await.is_user(&ada);
+    let before = newest(&t).await;
+    // It happens, though nobody hears of it: the change has its entry, and is there only with it.
+    t.app.db.faults.set(faults::Fault::CommitReply);
+    t.delete(SELF).token(token).await.has(503);
+    t.app.db.faults.set(faults::Fault::None);
+    assert_eq!(t.log(before + 1).await, [(before + 1, Forget::Family(made.family))]);
+    // What does not happen has none.
+    let second = ada.token([Scope::Api]).await;
+    t.app.db.faults.set(faults::Fault::Writes);
+    t.delete(SELF).token(&second).await.has(503);
+    t.app.db.faults.set(faults::Fault::None);
+    assert_eq!(newest(&t).await, before + 1);
+    t.get(USER).token(&second).await.is_user(&ada);
+    t.app.settled().await;
+    other.get(USER).token(token).await.is(401, REVOKED);
+    other.leave().await;
+}
+
+/// Two transactions by hand (9.4): the second must wait until the first has ended.
+async fn w2_numbers_are_drawn_last_and_held_to_the_end(t: Town) {
+    let other = t.reopened("").await;
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    settled(&other).await;
+    let mut first = t.app.db.begin().await.expect("a transaction");
+    let drawn = faults::draw(&mut first, t.now()).await.expect("a number");
+    let revoker = other.clone();
+    let second = tokio::task::spawn_local(async move { revoker.delete(SELF).token(&token).await.status.as_u16() });
+    sleep(Duration::from_millis(300)).await;
+    assert!(!second.is_finished(), "a number was drawn past one that is not committed");
+    assert!(newest(&other).await < drawn, "neither is seen");
+    faults::let_go(first).await.expect("a commit");
+    assert_eq!(second.await.expect("an answer"), 204);
+    assert_eq!(numbers(&t, drawn).await, [drawn, drawn + 1], "in the order of their commits, and none left out");
+    other.leave().await;
+}
+
+async fn w3_everybody_is_waited_for_and_then_given_up_on(t: Town) {
+    let ada = t.user("ada").await;
+    let tokens = [ada.token([Scope::Api]).await, ada.token([Scope::Api]).await, ada.token([Scope::Api]).await];
+    let healthy = t.reopened("").await;
+    let (own, other, late) = (settled(&t).await, settled(&healthy).await, laggard(&t).await);
+    let began = Instant::now();
+    t.delete(SELF).token(&tokens[0]).await.has(204);
+    assert!(began.elapsed() > WAIT && WAIT > LEASE, "any lease that it may have had is over");
+    assert!(row(&t, late).await.expect("its row").marked, "the next one need not wait again");
+    t.delete(SELF).token(&tokens[1]).await.has(204);
+    assert!(row(&t, late).await.is_none(), "it was marked all the while");
+    t.delete(SELF).token(&tokens[2]).await.has(204);
+    for id in [own, other] {
+        assert!(!row(&t, id).await.expect("its row").marked, "who reads is not given up on");
+    }
+    healthy.leave().await;
+}
+
+async fn w4_a_repeat_waits_like_the_first(t: Town) {
+    let ada = t.user("ada").await;
+    let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
+    settled(&t).await;
+    let gone = Duration::from_millis(100);
+    for how in ["revocation", "sign-out"] {
+        let late = laggard(&t).await;
+        let ask = || match how {
+            "revocation" => t.delete(SELF).token(&token),
+            _ => t.post("/users/sign_out").session(&session).form(""),
+        };
+        // Whoever asked goes away; it happens all the same.
+        assert!(timeout(gone, ask().send()).await.is_err(), "the {how} waits");
+        let began = Instant::now();
+        let repeat = ask().await;
+        match how {
+            "revocation" => repeat.is(401, REVOKED),
+            _ => repeat.has(302),
+        };
+        assert!(began.elapsed() > WAIT, "a repeated {how} is acknowledged like the first");
+        let row = row(&t, late).await;
+        assert!(row.is_none_or(|row| row.marked));
+        super::by_hand(&t, "DELETE FROM nodes WHERE name = 'laggard'").await;
+    }
+}
+
+async fn w5_a_refusal_that_ends_a_family_waits(t: Town) {
+    let ada = t.user("ada").await;
+    let old = ada.token([Scope::Api]).await;
+    let rotated = t.post(ROTATE).token(&old).await.has(200).json();
+    let new = rotated["token"].as_str().expect("a token");
+    let other = t.reopened("").await;
+    settled(&other).await;
+    other.get(USER).token(new).await.is_user(&ada);
+    t.later(300);
+    let late = laggard(&t).await;
+    let began = Instant::now();
+    t.post(ROTATE).token(&old).await.is(401, REVOKED);
+    assert!(began.elapsed() > WAIT, "it is told when the whole family is dead everywhere");
+    assert!(row(&t, late).await.expect("its row").marked);
+    other.get(USER).token(new).await.is(401, REVOKED);
+    other.leave().await;
+}
+
+async fn d1_what_is_acknowledged_is_on_the_disk(t: Town) {
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    let full = if t.app.db.is_postgres() { "synchronous_commit=on" } else { "synchronous=2" };
+    assert_eq!(t.app.db.durability().await.expect("an answer"), full);
+    if t.app.db.is_postgres() {
+        // Whatever the database itself is set to.
+        let sql =
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$";
+        super::by_hand(&t, sql).await;
+    }
+    let again = t.reopened("").await;
+    assert_eq!(again.app.db.durability().await.expect("an answer"), full);
+    // Without the reply to the commit nobody is told that it is.
+    again.app.db.faults.set(faults::Fault::CommitReply);
+    again.delete(SELF).token(&token).await.has(503);
+    again.app.db.faults.set(faults::Fault::None);
+    again.delete(SELF).token(&token).await.is(401, REVOKED);
+    again.leave().await;
+}
