@@ -8,6 +8,20 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+/// It lives for minutes, and has hundreds of small databases.
+const SETTINGS: &[&str] = &[
+    "listen_addresses=",
+    "max_connections=400",
+    "fsync=off",
+    "full_page_writes=off",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "max_wal_size=4GB",
+    "checkpoint_timeout=1h",
+    "autovacuum=off",
+    "shared_buffers=128MB",
+];
+
 pub struct Postgres {
     server: Child,
     bin: PathBuf,
@@ -36,16 +50,7 @@ impl Postgres {
             .arg(&data)
             .arg("-k")
             .arg(folder.path())
-            .args([
-                "-c",
-                "listen_addresses=",
-                "-c",
-                "max_connections=400",
-                "-c",
-                "fsync=off",
-                "-c",
-                "shared_buffers=64MB",
-            ])
+            .args(SETTINGS.iter().flat_map(|setting| ["-c", setting]))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

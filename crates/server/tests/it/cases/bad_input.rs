@@ -187,7 +187,7 @@ async fn the_sign_in_form_with_what_it_does_not_send(t: Town) {
 struct Served {
     address: std::net::SocketAddr,
     stop: CancellationToken,
-    server: tokio::task::JoinHandle<()>,
+    server: tokio::task::JoinHandle<Result<(), tollhouse::serve::Lost>>,
 }
 
 impl Served {
@@ -204,15 +204,18 @@ impl Served {
         let mut socket = TcpStream::connect(self.address).await.expect("a connection");
         socket.write_all(bytes).await.expect("sent");
         let mut answer = Vec::new();
-        let _ = tokio::time::timeout(Duration::from_millis(400), socket.read_to_end(&mut answer)).await;
+        let _ = tokio::time::timeout(SILENT, socket.read_to_end(&mut answer)).await;
         String::from_utf8_lossy(&answer).into_owned()
     }
 
     async fn end(self) {
         self.stop.cancel();
-        self.server.await.expect("a graceful end");
+        self.server.await.expect("no panic").expect("a graceful end");
     }
 }
+
+/// Whoever says nothing for so long will say nothing.
+const SILENT: Duration = Duration::from_secs(2);
 
 async fn on_the_socket_what_no_parser_should_meet(t: Town) {
     let ada = t.user("ada").await;
@@ -283,7 +286,7 @@ async fn on_the_socket_connections_are_kept_and_drained(t: Town) {
     let mut answer = Vec::new();
     under_way.read_to_end(&mut answer).await.expect("an answer");
     assert!(answer.starts_with(b"HTTP/1.1 201"), "{}", String::from_utf8_lossy(&answer));
-    served.server.await.expect("a graceful end");
+    served.server.await.expect("no panic").expect("a graceful end");
     assert!(TcpStream::connect(served.address).await.is_err(), "and nothing listens");
 }
 

@@ -193,7 +193,9 @@ impl World {
         let all = timeout(how.most, &mut taken).await;
         sleep_until(stopped + how.least).await;
         let late = async {
-            join_all(made.iter_mut().map(|(family, held, _, line)| self.check(line, node, family, held))).await;
+            let all = made.iter_mut().map(|(family, held, _, line)| self.check(line, node, family, held));
+            let answered = join_all(all).await.into_iter().filter(|answered| *answered).count();
+            (0..answered).for_each(|_| self.count("ambush: asked the moment it woke"));
         };
         let go_on = async {
             // Until they lie in its sockets.

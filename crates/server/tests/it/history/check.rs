@@ -158,6 +158,14 @@ fn tell(what: &str, check: &Check, subjects: &[Subject<'_>]) -> String {
     text
 }
 
+/// Whoever is told of in an answer to a credential of this person, if that is somebody else.
+pub fn stranger(owner: &str, told: &serde_json::Value) -> Option<String> {
+    match told["username"].as_str() {
+        Some(name) if name == owner => None,
+        name => Some(format!("a credential of {owner} is taken for one of {name:?}")),
+    }
+}
+
 /// A successor that somebody was given for a secret.
 #[derive(Clone, Debug)]
 pub struct Handed {
@@ -237,6 +245,10 @@ pub fn bad_histories() {
     long.forget(42);
     assert_eq!(long.effects.borrow().len(), 1);
     assert!(wrong(judge(&check(50, 51, true), &[&[&long]])), "what counts is still known");
+
+    assert!(stranger("ada", &serde_json::json!({ "username": "grace" })).is_some(), "read by another");
+    assert!(stranger("ada", &serde_json::json!({ "id": 7 })).is_some(), "read by nobody knows whom");
+    assert!(stranger("ada", &serde_json::json!({ "username": "ada" })).is_none());
 
     let handed = |started, ended, secret: &str| Handed { started, ended, secret: secret.to_owned() };
     let (a, b, window) = (handed(1, 5, "a"), handed(7, 9, "b"), Duration::from_nanos(100));

@@ -13,7 +13,7 @@ use tollhouse_domain::audit::By;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::CsrfSecret;
 
-use super::check::{Check, Handed, Story, twins};
+use super::check::{Check, Handed, Story, stranger, twins};
 use super::wire::{Answer, Line, Request};
 use super::world::{Family, Held, Kind, Owner, PASSWORD, World};
 use crate::oauth::{CALLBACK, USER};
@@ -148,8 +148,8 @@ impl World {
 
     // Using
 
-    /// Asks who it is, and holds the answer against all that is known.
-    pub async fn check(&self, line: &mut Line, node: usize, family: &Family, held: &Held) {
+    /// Asks who it is, and holds the answer against all that is known. Whether there was an answer.
+    pub async fn check(&self, line: &mut Line, node: usize, family: &Family, held: &Held) -> bool {
         let request = Request::new("GET", USER);
         let request = match family.kind {
             Kind::Personal => request.with("PRIVATE-TOKEN", &held.access),
@@ -163,16 +163,26 @@ impl World {
         let accepted = match answer.as_ref().map(|answer| answer.status) {
             Some(200) => true,
             Some(401 | 403) => false,
-            Some(503) => return self.count("use: not now"),
-            None => return self.count("use: no answer"),
-            Some(status) => return self.found_that(format!("{status} for {}", what())),
+            Some(503) => {
+                self.count("use: not now");
+                return false;
+            }
+            None => {
+                self.count("use: no answer");
+                return false;
+            }
+            Some(status) => {
+                self.found_that(format!("{status} for {}", what()));
+                return false;
+            }
         };
         self.count(if accepted { "use: accepted" } else { "use: refused" });
-        let name = answer.map(|answer| answer.json()["username"].as_str().unwrap_or_default().to_owned());
-        if accepted && name.as_ref() != Some(&family.owner.name) {
-            self.found_that(format!("{} is taken for {name:?}", what()));
+        let told = answer.filter(|_| accepted).map(|answer| answer.json());
+        if let Some(stranger) = told.and_then(|told| stranger(&family.owner.name, &told)) {
+            self.found_that(format!("{}: {stranger}", what()));
         }
         self.judge(&Check { what: what(), started, ended, accepted }, family, Some(held));
+        true
     }
 
     /// Everywhere at once, but where somebody would have to wait.

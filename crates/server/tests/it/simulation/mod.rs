@@ -19,6 +19,7 @@ use world::{OWNERS, Theme, World};
 
 cases![
     the_checker_finds_bad_histories,
+    a_seed_is_the_whole_story,
     simulation_of_many_nodes,
     simulation_finds_every_mistake,
     simulation_on_a_real_database,
@@ -30,6 +31,21 @@ const STEPS: u64 = 6_000;
 async fn the_checker_finds_bad_histories(t: Town) {
     drop(t);
     history::bad_histories();
+}
+
+/// The same seed is the same world, step by step; else it would be no bug report.
+async fn a_seed_is_the_whole_story(t: Town) {
+    if t.app.db.is_postgres() {
+        return;
+    }
+    let who = somebody(&t).await;
+    apart(move || {
+        for seed in [3, 8, 21] {
+            let told = |world: World| (world.steps, world.outcome());
+            let [one, two] = [(); 2].map(|()| told(visit(seed, None, Database::memory(&who))));
+            assert_eq!(one, two, "seed {seed}");
+        }
+    });
 }
 
 async fn somebody(t: &Town) -> User {
@@ -63,9 +79,10 @@ impl Sum {
     fn add(&mut self, seed: u64, world: &World) {
         assert!(
             world.found.is_none(),
-            "seed {seed}, step {}: {}",
+            "seed {seed}, step {}: {}\n{}",
             world.steps,
-            world.found.as_deref().unwrap_or_default()
+            world.found.as_deref().unwrap_or_default(),
+            again(seed)
         );
         self.seeds += 1;
         self.steps += world.steps;
@@ -106,8 +123,7 @@ async fn simulation_of_many_nodes(t: Town) {
         let mut sum = Sum::default();
         while sum.steps < wanted {
             let seed = first + sum.seeds;
-            let mut world = World::new(seed, None, Database::memory(&who));
-            world.run(STEPS);
+            let world = visit(seed, None, Database::memory(&who));
             sum.add(seed, &world);
         }
         sum.tell("of many nodes", first);
@@ -123,6 +139,7 @@ async fn simulation_finds_every_mistake(t: Town) {
     let only = std::env::var("TOLLHOUSE_MUTANT").ok();
     let wanted = Mutant::ALL.iter().filter(|mutant| only.as_deref().is_none_or(|code| code == mutant.code()));
     let wanted: Vec<Mutant> = wanted.copied().collect();
+    assert!(!wanted.is_empty(), "TOLLHOUSE_MUTANT names no mistake: {only:?}");
     let unfound = apart(move || {
         let mut database = Database::memory(&who);
         let mut unfound = Vec::new();
@@ -141,25 +158,55 @@ async fn simulation_finds_every_mistake(t: Town) {
 fn hunt(mutant: Mutant, seeds: u64, mut database: Database) -> Result<Database, Database> {
     let (suiting, others): (Vec<u64>, Vec<u64>) =
         (1..=seeds).partition(|seed| suits(mutant).contains(&Theme::first(*seed, &database)));
+    let whole = number("TOLLHOUSE_SIMULATION_TELL").is_some();
     let mut steps = 0;
     for seed in suiting.into_iter().chain(others) {
-        let mut world = World::new(seed, Some(mutant), database);
-        world.run(STEPS);
+        let mut world = visit(seed, Some(mutant), database);
         steps += world.steps;
-        let found = world.found.take();
-        if let Some(what) = found {
-            let whole = number("TOLLHOUSE_SIMULATION_TELL").is_some();
-            let what = if whole { &what } else { what.lines().next().unwrap_or_default() };
-            println!(
-                "simulation: {} found by seed {seed}, step {}, after {steps} steps: {what}",
-                mutant.code(),
-                world.steps
-            );
-            return Ok(world.into_database());
-        }
+        let found = world.found.take().filter(|what| what.contains(shown_by(mutant)));
+        let step = world.steps;
         database = world.into_database();
+        let Some(what) = found else { continue };
+        // It was the mistake: without it nothing is found in the same world.
+        let right = visit(seed, None, database);
+        assert!(right.found.is_none(), "seed {seed}, and no {}: {:?}", mutant.code(), right.found);
+        let what = if whole { &what } else { what.lines().next().unwrap_or_default() };
+        println!("simulation: {} found by seed {seed}, step {step}, after {steps} steps: {what}", mutant.code());
+        return Ok(right.into_database());
     }
     Err(database)
+}
+
+/// What a mistake leads to. Another finding may be anything.
+fn shown_by(mutant: Mutant) -> &'static str {
+    match mutant {
+        Mutant::ConnectionKept => " ms though all are well",
+        _ => "after an acknowledged ",
+    }
+}
+
+/// Whatever ends it, it is known which seed it was.
+fn visit(seed: u64, mutant: Option<Mutant>, database: Database) -> World {
+    struct Told(u64);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                println!("simulation: seed {} panicked; {}", self.0, again(self.0));
+            }
+        }
+    }
+    let _told = Told(seed);
+    let mut world = World::new(seed, mutant, database);
+    world.run(STEPS);
+    world
+}
+
+/// The command that runs one world again.
+fn again(seed: u64) -> String {
+    format!(
+        "again: TOLLHOUSE_SIMULATION_SEED={seed} TOLLHOUSE_SIMULATION_STEPS=1 cargo test -p tollhouse --test it -- \
+         simulation_of_many_nodes"
+    )
 }
 
 /// Every seed can find every mistake; these are quick.

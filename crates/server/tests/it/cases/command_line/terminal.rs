@@ -82,7 +82,12 @@ impl Typist {
         }
         let status = status.unwrap_or_else(|| panic!("it does not end: {:?}", self.shown()));
         assert!(self.echoes(), "the terminal is as it was");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // What it said last is still on its way through the terminal.
+        let mut seen = None;
+        while seen.as_ref() != Some(&self.shown()) {
+            seen = Some(self.shown());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         let mut out = String::new();
         self.child.stdout.take().expect("its words").read_to_string(&mut out).expect("UTF-8");
         (status.code(), out, self.shown())

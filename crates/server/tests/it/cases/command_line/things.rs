@@ -155,7 +155,7 @@ async fn servers_are_listed(t: Town) {
     let mut two = listed().await;
     for _ in 0..50 {
         // One that has just started says how far it has come after its first round.
-        if two.len() == 2 && two.iter().all(|node| node["behind"] == 0) {
+        if two.len() == 2 && two.iter().all(|node| node["behind"] == 0 && node["answering"] == true) {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;

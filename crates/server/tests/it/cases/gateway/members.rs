@@ -148,12 +148,21 @@ async fn gate_062_what_was_found_is_remembered(t: Town) {
     rule(&t, "group = 'harbour/pilots'").await;
     let (hers, other) = (ada.token([Scope::Api]).await, grace.token([Scope::Api]).await);
     let ask = async |token: &str| asked(&t, "GET", &format!("{HERE}/x")).token(token).await;
-    ask(&hers).await.passes("all");
-    ask(&other).await.is_kept_out(403);
-    t.app.db.faults.set(Fault::Everything);
-    ask(&hers).await.passes("all");
-    ask(&other).await.is_kept_out(403);
-    t.app.db.faults.set(Fault::None);
+    // A server that has just started may forget once more what it knows.
+    for round in 0.. {
+        ask(&hers).await.passes("all");
+        ask(&other).await.is_kept_out(403);
+        t.app.db.faults.set(Fault::Everything);
+        let replies = [ask(&hers).await, ask(&other).await];
+        t.app.db.faults.set(Fault::None);
+        if round < 20 && replies.iter().any(|reply| reply.status == 503) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            continue;
+        }
+        replies[0].passes("all");
+        replies[1].is_kept_out(403);
+        break;
+    }
 }
 
 async fn leaves_and_joins(t: &Town) {

@@ -169,6 +169,12 @@ impl World {
         self.database
     }
 
+    /// The time, and what was asked and answered by then: two worlds that differ anywhere differ here soon after.
+    pub fn outcome(&self) -> [u64; 6] {
+        let History { accepted, refused, acknowledged, .. } = self.history;
+        [self.now, self.count, accepted, refused, acknowledged, self.longest]
+    }
+
     /// Lets so many steps happen, or fewer if something is found.
     pub fn run(&mut self, steps: u64) {
         while self.steps < steps && self.found.is_none() {

@@ -52,13 +52,16 @@ pub(super) struct Node {
     pub(super) asked: BTreeMap<u64, Asked>,
 }
 
+/// For all that a world can make: what is driven out of a full ledger is up to chance of its own.
+const ROOM: usize = 4_096;
+
 /// What failed is tried again after this time.
 const SOON: u64 = 50 * MILLI;
 
 impl World {
     pub(super) fn start(&mut self) {
         let hand = Arc::new(AtomicU64::new(0));
-        let ledger = Arc::new(Ledger::new(64).breaking(self.mutants.clone()));
+        let ledger = Arc::new(Ledger::new(ROOM).breaking(self.mutants.clone()));
         let desk = Arc::new(Desk::default());
         let accounts = AccountRules { confirmation_required: false, lockout_stops_tokens: false };
         let rules = Rules { accounts, gitlab_rotation: false };

@@ -210,10 +210,10 @@ impl World {
             self.kept.insert(op);
         }
         let true_now = self.now;
-        let (mutants, early) = (self.mutants.clone(), self.is(Mutant::TimerBeforeCommit));
+        let mutants = self.mutants.clone();
         if let Some(running) = self.running.get_mut(&op) {
-            let mut wait = Wait::new(if early { running.before } else { now });
-            wait.mutants = mutants;
+            let mut wait = Wait::new(now);
+            (wait.before, wait.mutants) = (running.before, mutants);
             running.wait = Some(wait);
             running.until = position;
             running.replied = true_now;
