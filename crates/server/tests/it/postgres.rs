@@ -45,19 +45,45 @@ impl Postgres {
             .output()
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let server = as_other(&bin.join("postgres"), folder.path())
-            .arg("-D")
-            .arg(&data)
-            .arg("-k")
-            .arg(folder.path())
-            .args(SETTINGS.iter().flat_map(|setting| ["-c", setting]))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("postgres runs");
+        let server = Self::run(&bin, folder.path());
         let postgres = Self { server, bin, folder, count: AtomicU32::new(0) };
         postgres.wait();
         Some(postgres)
+    }
+
+    fn run(bin: &Path, folder: &Path) -> Child {
+        let mut command = as_other(&bin.join("postgres"), folder);
+        command.arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
+        command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("postgres runs")
+    }
+
+    /// SIGKILL, for it and whatever it has started.
+    pub fn kill(&mut self) {
+        // Its children see that it is gone, and go too.
+        self.server.kill().expect("it dies");
+        self.server.wait().expect("it is dead");
+    }
+
+    /// SIGINT: it breaks every connection off, and closes its files.
+    pub fn end(&mut self) {
+        let _ = Command::new("kill").args(["-INT", &self.server.id().to_string()]).status();
+        let _ = self.server.wait();
+    }
+
+    /// It must have ended before.
+    pub fn start_again(&mut self) {
+        self.server = Self::run(&self.bin, self.folder.path());
+        self.wait();
+    }
+
+    /// A copy of everything it keeps, or that copy back in its place; it must have ended.
+    pub fn copy(&self, back: bool) {
+        let (data, copy) = (self.folder.path().join("data"), self.folder.path().join("copy"));
+        let (from, to) = if back { (copy, data) } else { (data, copy) };
+        let _ = std::fs::remove_dir_all(&to);
+        let done = Command::new("cp").arg("-a").args([from, to]).status().expect("cp runs");
+        assert!(done.success(), "a copy");
     }
 
     /// A database for one test, made from the template if that is there.
@@ -79,8 +105,7 @@ impl Postgres {
     }
 
     pub fn stop(mut self) {
-        let _ = Command::new("kill").args(["-INT", &self.server.id().to_string()]).status();
-        let _ = self.server.wait();
+        self.end();
     }
 
     fn sql(&self, text: &str) {

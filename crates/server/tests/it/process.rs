@@ -115,8 +115,13 @@ impl Process {
     }
 
     /// SIGTERM; its exit code.
-    pub async fn terminate(mut self) -> Option<i32> {
+    pub async fn terminate(self) -> Option<i32> {
         self.signal("-TERM");
+        self.ended().await
+    }
+
+    /// Its exit code, when it ends by itself.
+    pub async fn ended(mut self) -> Option<i32> {
         let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
         ended.expect("it ends").expect("it ran").code()
     }

@@ -51,6 +51,7 @@ pub fn all() -> Vec<Case> {
     [
         accounts::CASES,
         agreement::answering::CASES,
+        agreement::databases::CASES,
         agreement::following::CASES,
         agreement::rows::CASES,
         agreement::writing::CASES,

@@ -502,8 +502,12 @@ impl World {
                 return;
             }
             if !used {
-                self.renew(&family, &old, self.node(), None).await;
-                self.count("operation: Personal replaced");
+                // If no answer comes, it may have happened or not.
+                let id = next.story.begin("replaced by a late renewal", false, self.now());
+                if self.renew(&family, &old, self.node(), None).await {
+                    next.story.acknowledge(id, self.now());
+                    self.count("operation: Personal replaced");
+                }
             } else {
                 let id = family.story.begin("a theft is noticed", false, self.now());
                 let request = Request::new("POST", ROTATE).with("PRIVATE-TOKEN", &old.access);

@@ -11,6 +11,7 @@ use tollhouse_store::{faults, log};
 use crate::town::Town;
 
 pub mod answering;
+pub mod databases;
 pub mod following;
 pub mod rows;
 pub mod writing;

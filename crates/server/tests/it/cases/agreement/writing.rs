@@ -3,9 +3,15 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
+use tollhouse::error::Error;
+use tollhouse::operations::Done;
+use tollhouse::operations::rotate::{RotateById, RotateSelf};
+use tollhouse::operations::rotation::Rotated;
 use tollhouse_domain::agreement::{LEASE, WAIT};
+use tollhouse_domain::audit::By;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::scope::Scope;
+use tollhouse_domain::secret::Plaintext;
 use tollhouse_store::faults;
 
 use super::{SELF, USER, laggard, newest, numbers, row, settled};
@@ -15,7 +21,9 @@ cases![
     w1_the_change_and_its_entry_are_one_transaction breaks NoEntry,
     w2_numbers_are_drawn_last_and_held_to_the_end breaks Sequence,
     w3_everybody_is_waited_for_and_then_given_up_on breaks NoWait,
+    who_stands_still_in_a_transaction_is_left_behind,
     w4_a_repeat_waits_like_the_first breaks RepeatWithoutWait,
+    w4_a_repeat_by_command_waits_too breaks RepeatWithoutWait,
     w5_a_refusal_that_ends_a_family_waits breaks NoWait,
     d1_what_is_acknowledged_is_on_the_disk,
 ];
@@ -109,6 +117,38 @@ async fn w4_a_repeat_waits_like_the_first(t: Town) {
     }
 }
 
+/// The same for an operation that no face asks whether there is anything left to do.
+async fn w4_a_repeat_by_command_waits_too(t: Town) {
+    let made = t.user("ada").await.made_token([Scope::Api]).await;
+    settled(&t).await;
+    laggard(&t).await;
+    let rotate = RotateById { id: made.id, expires_at: None, require_expiry: true };
+    let by = By::system();
+    assert!(timeout(Duration::from_millis(100), t.app.perform(&rotate, &by)).await.is_err(), "it waits");
+    let began = Instant::now();
+    let repeat = t.app.perform(&rotate, &by).await;
+    assert!(matches!(repeat, Err(Error::BadRequest(_))), "it is done already");
+    assert!(began.elapsed() > WAIT);
+}
+
+/// Whoever stands still in a transaction has drawn the last number, and nobody else gets one.
+async fn who_stands_still_in_a_transaction_is_left_behind(t: Town) {
+    // On SQLite that would be another process that has the one writer; it is waited for, and told of (503).
+    if !t.app.db.is_postgres() {
+        return;
+    }
+    let other = t.reopened("").await;
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    settled(&other).await;
+    let mut still = t.app.db.begin().await.expect("a transaction");
+    let drawn = faults::draw(&mut still, t.now()).await.expect("a number");
+    other.delete(SELF).token(&token).await.has(204);
+    other.get(USER).token(&token).await.is(401, REVOKED);
+    assert!(faults::let_go(still).await.is_err(), "it comes too late");
+    assert_eq!(numbers(&t, drawn).await.first(), Some(&drawn), "its number was drawn again");
+    other.leave().await;
+}
+
 async fn w5_a_refusal_that_ends_a_family_waits(t: Town) {
     let ada = t.user("ada").await;
     let old = ada.token([Scope::Api]).await;
@@ -124,6 +164,15 @@ async fn w5_a_refusal_that_ends_a_family_waits(t: Town) {
     assert!(began.elapsed() > WAIT, "it is told when the whole family is dead everywhere");
     assert!(row(&t, late).await.expect("its row").marked);
     other.get(USER).token(new).await.is(401, REVOKED);
+    // So does the next refusal, by whatever way it comes to that: its presenter may have asked at the same time.
+    super::by_hand(&t, "DELETE FROM nodes WHERE name = 'laggard'").await;
+    laggard(&t).await;
+    let presented = Plaintext::new(old);
+    let rotate = RotateSelf { presented, expires_at: None, require_expiry: true, rules: t.app.rotation() };
+    let began = Instant::now();
+    let refused = t.app.perform(&rotate, &By::system()).await;
+    assert!(matches!(refused.map(Done::into_inner), Ok(Rotated::Dead)));
+    assert!(began.elapsed() > WAIT);
     other.leave().await;
 }
 
