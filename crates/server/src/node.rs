@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tollhouse_auth::ledger::Ledger;
 use tollhouse_auth::uptime::Uptime;
+#[cfg(feature = "faults")]
+use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::follower::{Ask, Do, Follower};
 use tollhouse_domain::agreement::wait::{Step, Wait};
 use tollhouse_domain::agreement::{BLIND_POLL, NodeId, PATIENCE, POLL, REST, Tick};
@@ -186,6 +188,11 @@ impl Node {
             }
         }
         stop.cancel();
+        #[cfg(feature = "faults")]
+        if broken!(self, RowRemovedBeforeLease) {
+            let _ = nodes::leave(&self.db, &follower.rows()).await;
+            sleep(PATIENCE / 8).await;
+        }
         // In this order: whoever finds no row must find no memory (N1).
         self.ledger.drop_lease();
         self.set_own(None);
@@ -217,6 +224,11 @@ impl Node {
         };
         let read = async { Ok((link.version().await?, link.read(from, node).await?)) };
         let (version, page) = timeout(PATIENCE, read).await.unwrap_or(Err(StoreError::late()))?;
+        #[cfg(feature = "faults")]
+        if let (true, Some(last)) = (broken!(self, SeenBeforeApply), page.entries.last()) {
+            link.say(Say { node, place: last.place }).await?;
+            sleep(PATIENCE / 8).await;
+        }
         let mut whole = false;
         for step in follower.read(page, self.uptime.now()) {
             match step {

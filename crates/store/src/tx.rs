@@ -125,6 +125,12 @@ impl Tx {
             self.finish().await?;
             return Ok(Committed { value: change.value, until: Until::Newest });
         }
+        #[cfg(feature = "faults")]
+        if self.breaks(tollhouse_domain::faults::Mutant::EntryAfter) {
+            let db = self.db.clone();
+            self.finish().await?;
+            self = db.begin().await?;
+        }
         let last = log::append(&mut self, &forget, now).await?;
         self.finish().await?;
         let until = match last {

@@ -16,6 +16,7 @@ cases![
     f3_another_history_is_noticed_by_its_marks breaks MarkOfEntryIgnored,
     f4_what_is_not_understood_counts_as_everything,
     f5_seen_is_said_of_an_entry_that_is_there breaks UnconditionalSeen,
+    f5_seen_is_said_when_it_was_applied breaks SeenBeforeApply,
     f6_a_wake_up_that_is_lost_costs_time_only,
 ];
 
@@ -126,6 +127,21 @@ async fn f5_seen_is_said_of_an_entry_that_is_there(t: Town) {
     let now = link.read(0, id).await.expect("the log").entries.last().expect("an entry").place;
     link.say(Say { node: id, place: now }).await.expect("an answer");
     assert_eq!(seen().await, now.position);
+}
+
+async fn f5_seen_is_said_when_it_was_applied(t: Town) {
+    let ada = t.user("ada").await;
+    let other = t.reopened("").await;
+    // Whoever revokes makes no mistake.
+    t.app.db.faults.mutants.set(None);
+    settled(&other).await;
+    for _ in 0..3 {
+        let token = ada.token([Scope::Api]).await;
+        other.get(USER).token(&token).await.is_user(&ada);
+        t.delete(SELF).token(&token).await.has(204);
+        other.get(USER).token(&token).await.is(401, REVOKED);
+    }
+    other.leave().await;
 }
 
 async fn f6_a_wake_up_that_is_lost_costs_time_only(t: Town) {

@@ -1,7 +1,7 @@
 //! The rows of those who remember, and how much of the log is kept.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -18,34 +18,71 @@ use super::{SELF, USER, by_hand, laggard, newest, numbers, row, rows, settled, u
 use crate::town::{REVOKED, Town};
 
 cases![
-    n1_a_row_before_the_first_lease_and_none_after_the_last breaks LeaseBeforeRegistration,
+    n1_a_row_before_the_first_lease breaks LeaseBeforeRegistration,
+    n1_no_lease_without_a_row_at_the_end breaks RowRemovedBeforeLease,
     n2_who_remembers_nothing_has_no_row,
     n3_rows_of_predecessors_vanish_by_themselves breaks NoWait,
     d2_the_newest_entries_are_kept,
 ];
 
-async fn n1_a_row_before_the_first_lease_and_none_after_the_last(t: Town) {
-    let db = Db::open(&t.url(), 0).await.expect("a database");
-    db.faults.mutants.set(t.broken());
-    let ledger = Arc::new(Ledger::new(100).breaking(db.faults.mutants.clone()));
-    // Its lease is looked at by a clock that stands still, so it never runs out meanwhile.
-    let hand = Arc::new(AtomicU64::new(1));
-    let node = Arc::new(Node::new(db.clone(), t.clock.clone(), Uptime::by_hand(hand.clone()), ledger.clone()));
-    let leased = || ledger.is_leased(Tick(hand.load(Ordering::SeqCst)));
-    let stop = CancellationToken::new();
+/// A node by itself, whose leases are looked at by a clock that stands still, so that none runs out meanwhile.
+struct Late {
+    db: Db,
+    ledger: Arc<Ledger>,
+    node: Arc<Node>,
+    stop: CancellationToken,
+}
+
+impl Late {
+    async fn joins(t: &Town) -> Self {
+        let db = Db::open(&t.url(), 0).await.expect("a database");
+        db.faults.mutants.set(t.broken());
+        let ledger = Arc::new(Ledger::new(100).breaking(db.faults.mutants.clone()));
+        let uptime = Uptime::by_hand(Arc::new(AtomicU64::new(STILL.0)));
+        let node = Arc::new(Node::new(db.clone(), t.clock.clone(), uptime, ledger.clone()));
+        Self { db, ledger, node, stop: CancellationToken::new() }
+    }
+
+    fn follows(&self) -> tokio::task::JoinHandle<tollhouse_store::error::Result<()>> {
+        tokio::spawn(self.node.clone().follow("late".into(), self.stop.clone()))
+    }
+
+    fn leased(&self) -> bool {
+        self.ledger.is_leased(STILL)
+    }
+}
+
+const STILL: Tick = Tick(1);
+
+async fn n1_a_row_before_the_first_lease(t: Town) {
+    let late = Late::joins(&t).await;
     // The log can be read, but no row can be written.
-    db.faults.set(Fault::Writes);
-    let following = tokio::spawn(node.clone().follow("late".into(), stop.clone()));
+    late.db.faults.set(Fault::Writes);
+    let following = late.follows();
     sleep(Duration::from_millis(800)).await;
-    assert!(!leased() && node.own().is_none(), "it answers from memory, and nobody knows that it is there");
-    db.faults.set(Fault::None);
-    until("a lease", async || leased().then_some(())).await;
-    let own = node.own().expect("a row");
+    assert!(!late.leased() && late.node.own().is_none(), "it answers from memory, and nobody knows that it is there");
+    late.db.faults.set(Fault::None);
+    until("a lease", async || late.leased().then_some(())).await;
+    let own = late.node.own().expect("a row");
     assert!(row(&t, own).await.is_some());
-    stop.cancel();
-    following.await.expect("no panic").expect("an end");
-    assert!(!leased() && row(&t, own).await.is_none());
-    db.close().await;
+    late.stop.cancel();
+    following.await.expect("no panic").expect("a graceful end");
+    late.db.close().await;
+}
+
+async fn n1_no_lease_without_a_row_at_the_end(t: Town) {
+    let late = Late::joins(&t).await;
+    let following = late.follows();
+    until("a lease", async || late.leased().then_some(())).await;
+    let own = late.node.own().expect("a row");
+    late.stop.cancel();
+    while row(&t, own).await.is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!late.leased(), "whoever finds no row must find no memory");
+    following.await.expect("no panic").expect("a graceful end");
+    assert!(!late.leased() && row(&t, own).await.is_none());
+    late.db.close().await;
 }
 
 async fn n2_who_remembers_nothing_has_no_row(t: Town) {

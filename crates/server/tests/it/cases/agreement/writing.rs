@@ -9,6 +9,7 @@ use tollhouse::operations::rotate::{RotateById, RotateSelf};
 use tollhouse::operations::rotation::Rotated;
 use tollhouse_domain::agreement::{LEASE, WAIT};
 use tollhouse_domain::audit::By;
+use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Plaintext;
@@ -18,10 +19,12 @@ use super::{SELF, USER, laggard, newest, numbers, row, settled};
 use crate::town::{REVOKED, Town};
 
 cases![
-    w1_the_change_and_its_entry_are_one_transaction breaks NoEntry,
+    w1_the_change_and_its_entry_are_one_transaction breaks EntryAfter,
+    w1_a_change_has_an_entry breaks NoEntry,
     w2_numbers_are_drawn_last_and_held_to_the_end breaks Sequence,
     w3_everybody_is_waited_for_and_then_given_up_on breaks NoWait,
     who_stands_still_in_a_transaction_is_left_behind,
+    the_writer_is_given_back_before_the_wait,
     w4_a_repeat_waits_like_the_first breaks RepeatWithoutWait,
     w4_a_repeat_by_command_waits_too breaks RepeatWithoutWait,
     w5_a_refusal_that_ends_a_family_waits breaks NoWait,
@@ -52,6 +55,19 @@ async fn w1_the_change_and_its_entry_are_one_transaction(t: Town) {
     t.get(USER).token(&second).await.is_user(&ada);
     t.app.settled().await;
     other.get(USER).token(token).await.is(401, REVOKED);
+    other.leave().await;
+}
+
+async fn w1_a_change_has_an_entry(t: Town) {
+    let ada = t.user("ada").await;
+    let other = t.reopened("").await;
+    settled(&other).await;
+    for _ in 0..3 {
+        let token = ada.token([Scope::Api]).await;
+        other.get(USER).token(&token).await.is_user(&ada);
+        t.delete(SELF).token(&token).await.has(204);
+        other.get(USER).token(&token).await.is(401, REVOKED);
+    }
     other.leave().await;
 }
 
@@ -89,6 +105,28 @@ async fn w3_everybody_is_waited_for_and_then_given_up_on(t: Town) {
         assert!(!row(&t, id).await.expect("its row").marked, "who reads is not given up on");
     }
     healthy.leave().await;
+}
+
+/// Of several processes on one file, somebody who waited with the one writer in hand would wait for those who want to write
+/// that they have read.
+async fn the_writer_is_given_back_before_the_wait(t: Town) {
+    if t.app.db.is_postgres() {
+        return;
+    }
+    let ada = t.user("ada").await;
+    let tokens = [ada.token([Scope::Api]).await, ada.token([Scope::Api]).await];
+    let other = t.reopened("").await;
+    let id = settled(&other).await;
+    let has_read = async || {
+        let newest = newest(&t).await;
+        row(&t, id).await.is_some_and(|row| row.seen >= newest)
+    };
+    t.delete(SELF).token(&tokens[0]).await.has(204);
+    assert!(has_read().await, "who is well is not given up on");
+    t.app.db.faults.mutants.set(Some(Mutant::ConnectionKept));
+    t.delete(SELF).token(&tokens[1]).await.has(204);
+    assert!(!has_read().await, "with the writer in hand that would not hold");
+    other.leave().await;
 }
 
 async fn w4_a_repeat_waits_like_the_first(t: Town) {
