@@ -15,6 +15,7 @@ use tollhouse_domain::identity::Caller;
 use tollhouse_domain::text::printable;
 
 use super::browser::{session, sign_in};
+use super::identity::has_odd_name;
 use super::matching::{Allow, Rule, Rules};
 use super::question::{Question, client};
 use super::refusal::{Refusal, status};
@@ -54,6 +55,9 @@ async fn judge<'r>(
     app.faults.endpoint(super::PATH);
     if gateway.names.are_in(headers) {
         return Err(Refusal::IdentityHeader);
+    }
+    if has_odd_name(headers) {
+        return Err(Refusal::OddHeader);
     }
     let client = *seen.client.insert(client(headers, gateway.settings.dialect, &gateway.settings.peers, peer));
     let question = seen.question.insert(Question::read(headers, gateway.settings.dialect)?);

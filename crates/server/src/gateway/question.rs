@@ -129,10 +129,12 @@ pub fn port(digits: &str) -> Option<u16> {
     digits.parse().ok().filter(|port| plain && *port > 0)
 }
 
-/// Capitals and `-`, as every method that is registered. `get` is none: some would take it for `GET`.
+/// Capitals and `-`, as every method that is registered. `get` is none: some would take it for `GET`. CONNECT asks for a
+/// tunnel and no path. Where it opens a WebSocket (HTTP/2, HTTP/3), some proxies send it on as GET, so that another
+/// method than was judged would reach the API.
 pub fn method(text: &str) -> Option<Method> {
     let plain = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
-    if plain { Method::from_bytes(text.as_bytes()).ok() } else { None }
+    if plain { Method::from_bytes(text.as_bytes()).ok().filter(|method| *method != Method::CONNECT) } else { None }
 }
 
 /// The one value of a header; what comes more than once, or is no text, is none.
@@ -225,7 +227,7 @@ mod tests {
         for good in ["GET", "M-SEARCH", "PROPFIND"] {
             assert_eq!(method(good).expect(good).as_str(), good);
         }
-        for bad in ["", "get", "Get", "GET ", "GET, POST", "G\u{c9}T", "GET1", &"A".repeat(33)] {
+        for bad in ["", "get", "Get", "GET ", "GET, POST", "G\u{c9}T", "GET1", "CONNECT", &"A".repeat(33)] {
             assert_eq!(method(bad), None, "{bad}");
         }
         let read = |authority| Origin::read(true, authority).map(|origin| (origin.host.into_owned(), origin.port));
