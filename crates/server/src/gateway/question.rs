@@ -70,11 +70,13 @@ impl<'r> Question<'r> {
         Path::read(self.path()).map_err(|_| Refusal::Crooked)
     }
 
-    /// A browser asks beforehand whether a page of another origin may ask.
+    /// A browser asks beforehand whether a page of another origin may ask. It never shows a credential there, so what
+    /// shows one is no preflight: unjudged it would reach the API with it (GATE-035).
     pub fn is_preflight(&self, headers: &HeaderMap) -> bool {
         self.method == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+            && ![header::AUTHORIZATION, PRIVATE_TOKEN, header::COOKIE].iter().any(|name| headers.contains_key(name))
     }
 }
 
@@ -145,6 +147,13 @@ pub fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<&'r str> {
         _ => None,
     }
 }
+
+/// Whether something comes twice of which one is meant: the API behind may take another one than was judged.
+pub fn is_repeated(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
+}
+
+pub const PRIVATE_TOKEN: HeaderName = HeaderName::from_static("private-token");
 
 struct Names {
     method: HeaderName,
