@@ -262,12 +262,22 @@ class Gate:
                 line.sendall(b"anybody there?")
                 echoed = stream.read(14) == b"anybody there?"
         reached = [r for r in self.api.arrived if r.headers.all("X-Probe") == [str(number)]]
+        self.nothing_ambiguous()
         return SimpleNamespace(status=status, echoed=echoed, reached=reached[0] if reached else None)
 
     def told(self, method, target, *headers):
         """What Tollhouse says to the proxy that asks this."""
         asks = {"Method": method, "Proto": "http", "Host": self.site, "Uri": target}
         return call(
+    def nothing_ambiguous(self):
+        """Of everything that reached the API there is one reading, so that no second request can hide in it."""
+        ambiguous, self.api.ambiguous = self.api.ambiguous, []
+        expect("what reached the API and could be read in two ways", ambiguous, [])
+
+    def expect_no_credential_in(self, logs):
+        for secret in "private_token", "glpat-", self.facts.user_token:
+            assert secret not in logs, f"`{secret[:13]}` stands in the log"
+
             self.tollhouse.base_url, "/-/auth", "HEAD", {self.dialect + k: v for k, v in asks.items()} | dict(headers)
         )
 

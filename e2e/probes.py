@@ -413,6 +413,7 @@ def _(gate):
         "_tollhouse_x=b",
     ]
     others = ["theme=dark", "session=abc", "my_gitlab_session=kept", "_gitlab_sessions=kept"]
+        gate.nothing_ambiguous()
     a, b, c, d = others
     for cookies in (
         ours[:1],
