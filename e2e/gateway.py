@@ -83,6 +83,20 @@ path = "/preflight"
 preflight = "pass"
 
 [[rule]]
+name = "files-admin"
+host = "SITE"
+path = "/files/admin/*"
+allow = "administrator"
+admits = ["%2f", ";", "%3f", "%23"]
+
+[[rule]]
+name = "files"
+host = "SITE"
+path = "/files/*"
+allow = "anyone"
+admits = ["%2f", ";", "%3f", "%23"]
+
+[[rule]]
 name = "elsewhere"
 host = "elsewhere.example.test"
 path = "/*"
