@@ -83,6 +83,20 @@ path = "/preflight"
 preflight = "pass"
 
 [[rule]]
+name = "files-admin"
+host = "SITE"
+path = "/files/admin/*"
+allow = "administrator"
+admits = ["%2f", ";", "%3f", "%23"]
+
+[[rule]]
+name = "files"
+host = "SITE"
+path = "/files/*"
+allow = "anyone"
+admits = ["%2f", ";", "%3f", "%23"]
+
+[[rule]]
 name = "elsewhere"
 host = "elsewhere.example.test"
 path = "/*"
@@ -118,6 +132,10 @@ def steady_port():
                 continue
 
 
+class NotStarted(AssertionError):
+    pass
+
+
 class Proxy:
     """One of the example files at work, with only its addresses replaced."""
 
@@ -145,7 +163,8 @@ class Proxy:
 
     def answers(self):
         code = self.process.poll()
-        assert code is None, f"{self.name} ended with {code}: {(self.folder / 'log').read_text()[-300:]}"
+        if code is not None:
+            raise NotStarted(f"{self.name} ended with {code}: {(self.folder / 'log').read_text()[-300:]}")
         try:
             socket.create_connection(("127.0.0.1", self.port)).close()
             return True
@@ -170,7 +189,9 @@ class Nginx(Proxy):
     def command(self):
         # Workers of a master that root started are somebody else, who may not look into our folder.
         root = "user root;" if os.getuid() == 0 else ""
-        return [shutil.which("nginx"), "-p", self.folder, "-c", self.config, "-g", f"daemon off; {root}"]
+        # Where it logs if the example does not say so; otherwise that would be the log of the whole machine.
+        log = self.folder / "default.log"
+        return [shutil.which("nginx"), "-e", log, "-p", self.folder, "-c", self.config, "-g", f"daemon off; {root}"]
 
 
 class Caddy(Proxy):
@@ -192,10 +213,21 @@ class Caddy(Proxy):
 # --- Asking through the proxy ------------------------------------------------------------------------------------
 
 
+class Logs:
+    """What a proxy wrote down, from a moment on: what stood there before is another one's."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.before = {path: path.stat().st_size for path in folder.glob("*log")}
+
+    def text(self):
+        return "".join(path.read_bytes()[self.before.get(path, 0) :].decode(errors="replace") for path in self.folder.glob("*log"))
+
+
 class Gate:
     """What stands behind one address, who may come, and a way to ask there."""
 
-    def __init__(self, kind, api, relay, port, facts, tollhouse, dialect="X-Original-"):
+    def __init__(self, kind, api, relay, port, facts, tollhouse, logs, dialect="X-Original-"):
         self.kind, self.api, self.relay, self.port, self.facts, self.tollhouse = (
             kind,
             api,
@@ -204,6 +236,7 @@ class Gate:
             facts,
             tollhouse,
         )
+        self.logs = logs
         self.site, self.base_url, self.dialect = f"127.0.0.1:{port}", f"http://127.0.0.1:{port}", dialect
         self.numbers = itertools.count(1)
 
@@ -229,11 +262,21 @@ class Gate:
         head += [as_bytes(name) + b": " + as_bytes(value) for name, value in (*own, *headers) if value is not None]
         since = len(self.api.arrived)
         answer = exchange(self.port, b"\r\n".join([*head, b"", body or b""]))
+        self.nothing_ambiguous()
         arrived = self.api.arrived[since:]
         answer.reached = next((r for r in arrived if r.headers.all("X-Probe") == [str(number)]), None)
         answer.questions = self.relay.asked.get(number, [])
         answer.heard = self.relay.heard.get(number, [])
         return answer
+
+    def nothing_ambiguous(self):
+        """Of everything that reached the API there is one reading, so that no second request can hide in it."""
+        ambiguous, self.api.ambiguous = self.api.ambiguous, []
+        expect("what reached the API and could be read in two ways", ambiguous, [])
+
+    def expect_no_credential_in(self, logs):
+        for secret in "private_token", "glpat-", self.facts.user_token:
+            assert secret not in logs, f"`{secret[:13]}` stands in the log"
 
     def passes(self, method, target, *headers, **more):
         answer = self.ask(method, target, *headers, **more)

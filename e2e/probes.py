@@ -2,6 +2,7 @@
 again for every line that is taken out of an example."""
 
 import re
+import time
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,9 +22,9 @@ def probe(name, *rules):
     return keep
 
 
-# What each kind of server makes of a name of a header: `-`, `_` and `.` are one to some.
+# What each kind of server makes of a name of a header: what is neither letter nor digit is one to some.
 def folded(name):
-    return re.sub(r"[._]", "-", name.lower())
+    return re.sub(r"[^a-z0-9]", "-", name.lower())
 
 
 def seen(reached, name):
@@ -131,13 +132,14 @@ def _(gate):
         expect("Location", answer.headers.all("Location"), [])
 
 
-@probe("a person is sent to sign in, and the address has nothing of theirs but where they were going")
+@probe("a person is sent to sign in, and the address has nothing of theirs but where they were going", "T3")
 def _(gate):
     target = "/reports/2026?of=a%26b&x=%2F"
     for more in [], [("Sec-Fetch-Mode", "navigate")], [("Cookie", "theme=dark")]:
         answer = gate.refused(302, "GET", target, ("Accept", "text/html,application/xhtml+xml;q=0.9"), *more)
         location = urlsplit(answer.headers.one("Location"))
         expect("origin", f"{location.scheme}://{location.netloc}", gate.base_url)
+        expect("kept by caches", answer.headers.all("Cache-Control"), ["no-store"])
         expect("path", location.path, "/users/sign_in")
         expect("query", parse_qs(location.query), {"return_to": [target]})
     answer = gate.refused(401, "GET", target, ("Accept", "text/html"), ("Sec-Fetch-Mode", "cors"))
@@ -200,6 +202,15 @@ SPOOFS = {
     "X-Forwarded-For": ADDRESS,
     "X-Forwarded-Port": "443",
     "X-Forwarded-Prefix": "/admin",
+    "X-Forwarded-Path": "/admin",
+    "X-Forwarded-Ssl": "on",
+    "X-Forwarded-Scheme": "https",
+    "X-Forwarded-Protocol": "https",
+    "X-Forwarded-Server": ELSEWHERE,
+    "X-Forwarded-User": "root",
+    "X-Forwarded-Email": "root@example.test",
+    "X-Forwarded-Groups": "admin",
+    "X-Forwarded-Preferred-Username": "root",
     "Forwarded": f"for={ADDRESS};host={ELSEWHERE};proto=https",
     "X-Real-IP": ADDRESS,
 }
@@ -207,7 +218,9 @@ SPOOFS = {
 
 @probe("what a client says of its own way changes nothing", "T1", "T7")
 def _(gate):
-    for name, value in SPOOFS.items():
+    # Caddy can be told to take away all of a kind, nginx cannot.
+    more = {"X-Forwarded-Anything": "x", "X-Original-Anything": "x"} if gate.kind.name == "caddy" else {}
+    for name, value in (SPOOFS | more).items():
         for spoof in [(name, value)], [(name.lower(), value)] * 2, [(name.replace("-", "_"), value)]:
             gate.refused(401, "GET", "/admin/x", *spoof)
             gate.refused(401, "POST", "/methods", *spoof, body=b"x")
@@ -230,6 +243,30 @@ def _(gate):
         [asked] = gate.ask("GET", "/api/v4/projects", *spoof).heard
         said = [value.strip() for line in seen(asked, "X-Forwarded-For") for value in line.split(",")]
         expect("the last X-Forwarded-For", said[-1:], ["127.0.0.1"])
+
+
+@probe("the client does not choose the port that the API and Tollhouse hear of", "T1", "T12")
+def _(gate):
+    for host in "127.0.0.1:9999", "127.0.0.1:80", "127.0.0.1", f"{gate.site}0":
+        for target in "/public/x", f"http://{host}/public/x":
+            answer = gate.ask("GET", target, host=host)
+            assert answer.reached or answer.status in (400, 421), answer.status
+            if answer.reached:
+                for name in "Host", "X-Forwarded-Host":
+                    expect(f"{name} after {host}", seen(answer.reached, name), [gate.site])
+        for asked in gate.ask("GET", "/users/sign_in", host=host).heard:
+            expect(f"Host at Tollhouse after {host}", seen(asked, "Host"), [gate.site])
+
+
+@probe("CONNECT and TRACE are answered by the proxy", "T1")
+def _(gate):
+    for method in "CONNECT", "TRACE":
+        for target in "/public/x", "/x", gate.site, f"http://{gate.site}/public/x":
+            for who in [], [gate.private(gate.facts.user_token)], [("Upgrade", "websocket"), ("Connection", "Upgrade")]:
+                answer = gate.ask(method, target, *who)
+                # To Caddy, the second target is another host.
+                assert answer.status in (400, 405, 421), f"{method} {target}: {answer.status}"
+                assert not answer.reached and not answer.questions and not answer.heard, f"{method} {target}"
 
 
 @probe("another host is nobody's here, also in an absolute target", "T12")
@@ -278,6 +315,18 @@ def _(gate):
     expect("questions", len(answer.questions), 1)
 
 
+@probe("only what Tollhouse says lets anybody in: another answer than its 204 does not", "T3")
+def _(gate):
+    # nginx takes every 2xx for a yes; Tollhouse has no other.
+    no = [302, 401, 403, 404, 500, 503, *([200, 201, 206] if gate.kind.name == "caddy" else [])]
+    for status in no:
+        for target, who in ("/public/x", []), ("/x", [gate.private(gate.facts.user_token)]):
+            gate.relay.instead = status
+            answer = gate.ask("GET", target, *who)
+            expect("asked for it", gate.relay.instead, None)
+            assert not answer.reached, f"after {status} it reached the API"
+
+
 @probe("the paths of Tollhouse lead to Tollhouse, and no other way round it", "T8")
 def _(gate):
     expect("the sign-in page", gate.ask("GET", "/users/sign_in").status, 200)
@@ -303,6 +352,12 @@ def _(gate):
     gate.refused(401, "OPTIONS", "/preflight")
     gate.refused(401, "GET", "/preflight", *asks)
     expect_identity(gate.passes("OPTIONS", "/preflight", *asks), **NOBODY | {"Rule": "preflight"})
+    # No browser shows a credential there; unjudged, it would reach the API.
+    for shown in ("Authorization", "Basic YTpi"), gate.bearer("nonsense"), gate.private("wrong"), gate.cookie():
+        gate.refused(401, "OPTIONS", "/preflight", *asks, shown)
+    reached = gate.passes("OPTIONS", "/preflight", *asks, gate.bearer(gate.facts.user_token))
+    expect_identity(reached, User_Id=gate.user_id)
+    expect("Authorization", seen(reached, "Authorization"), [])
     # Caddy answers this by itself.
     assert not gate.ask("OPTIONS", "*").reached, "`OPTIONS *` reached the API"
 
@@ -358,6 +413,7 @@ def _(gate):
     since = len(gate.api.arrived)
     for smuggled in SMUGGLED:
         exchange(gate.port, smuggled(gate.site), seconds=0.3)
+        gate.nothing_ambiguous()
     gate.passes("GET", "/public/x")
     for reached in gate.api.arrived[since:]:
         assert not reads_as_guarded(reached.target.encode("latin-1")), f"{reached.line} reached the API"
@@ -366,7 +422,7 @@ def _(gate):
 # --- Who it is (T2) ----------------------------------------------------------------------------------------------
 
 SPELLINGS = """x-tollhouse-NAME X-Tollhouse-NAME X-TOLLHOUSE-NAME x_tollhouse_NAME X_Tollhouse_NAME X-Tollhouse_NAME
-               X_Tollhouse-NAME x.tollhouse.NAME X-TollHouse-NAME""".split()
+               X_Tollhouse-NAME x.tollhouse.NAME X-TollHouse-NAME x!tollhouse~NAME X-Tollhouse`NAME""".split()
 
 
 @probe("an identity that the client sends never reaches the API, in no spelling", "T2")
@@ -396,6 +452,8 @@ def _(gate):
         connection = "Connection", ", ".join(named)
         reached = gate.passes("GET", "/x", connection, gate.private(gate.facts.user_token))
         expect_identity(reached, User_Id=gate.user_id)
+        # The API, or a proxy before it, would drop what is named there.
+        expect("tokens in Connection", [v for v in seen(reached, "Connection") if v not in ("close", "keep-alive")], [])
         gate.refused(401, "GET", "/admin/x", connection)
         gate.refused(401, "POST", "/methods", connection, body=b"x")
 
@@ -469,6 +527,33 @@ def _(gate):
         for name in name, name.lower(), name.upper(), name.replace("-", "_"), name.replace("-", "."):
             reached = gate.passes("GET", "/methods", (name, "DELETE"))
             expect(name, seen(reached, name), [])
+        for mark in "!#$%&'*+^`|~":
+            answer = gate.ask("GET", "/methods", (name.replace("-", mark), "DELETE"))
+            assert answer.reached or answer.status in (400, 403), answer.status
+            if answer.reached:
+                expect(f"{name} with {mark}", seen(answer.reached, name), [])
+
+
+@probe("of two headers Authorization, or two PRIVATE-TOKEN, none passes", "T7")
+def _(gate):
+    token = gate.facts.user_token
+    bearer, private = gate.bearer(token), gate.private(token)
+    basic = "Authorization", "Basic YTpi"
+    for two in [bearer, basic], [basic, bearer], [bearer, bearer], [private, private], [basic, private, basic]:
+        for target in "/x", "/public/x":
+            answer = gate.ask("GET", target, *two)
+            assert answer.status in (400, 403) and not answer.reached, f"{two}: {answer.status}"
+
+
+@probe("its log holds no credential, whatever goes wrong", "T30")
+def _(gate):
+    logs, token = gate.logs(), gate.facts.user_token
+    for target in f"/query?private_token={token}", f"/query?private_token={token}&breaks-off", "/x?breaks-off":
+        answer = gate.ask("GET", target, gate.private(token), gate.cookie())
+        assert answer.status in (200, 502), answer.status
+    # It may write after it has answered.
+    time.sleep(0.05)
+    gate.expect_no_credential_in(logs.text())
 
 
 @probe("a credential in the query counts only where a rule says so")
@@ -495,11 +580,12 @@ def _(gate):
         expect("body", gate.passes("POST", "/x", token, body=b"y" * 100).body, b"y" * 100)
 
 
-@probe("a WebSocket passes for who may, not from a foreign page with somebody's session")
+@probe("a WebSocket passes for who may, not from a foreign page with somebody's session", "T2")
 def _(gate):
     for who in [gate.private(gate.facts.user_token)], [gate.cookie(), ("Origin", gate.base_url)]:
         answer = gate.upgrade("/x", "websocket", *who)
         expect("status and echo", (answer.status, answer.echoed), (101, True))
+        expect("Connection", [value.lower() for value in seen(answer.reached, "Connection")], ["upgrade"])
         expect_identity(answer.reached, User_Id=gate.user_id)
     for who in [], [gate.cookie(), ("Origin", "http://elsewhere.test")], [gate.cookie(), ("Origin", "null")]:
         answer = gate.upgrade("/x", "websocket", *who)

@@ -7,10 +7,10 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, urlsplit
 
-from gateway import EXAMPLES, Gate, Gatehouse, steady_port
+from gateway import EXAMPLES, Gate, Gatehouse, Logs, NotStarted, steady_port
 from house import Browser, check, expect, folder, kept_demo
 from probes import PROBES
-from targets import generate, reads_as_guarded
+from targets import generate, reads_as_guarded, reads_as_trimmed
 from wire import Api, Relay
 
 SEED = int(os.environ.get("E2E_SEED", "20261122"))
@@ -27,11 +27,14 @@ def hold(kind, mutants):
         port = steady_port()
         site = f"127.0.0.1:{port}"
 
+        def logs():
+            return Logs(place)
+
         def front(change=lambda text: text):
             return kind(place, port, relay.port, api.port, change)
 
         with Gatehouse(cwd, database, site) as tollhouse, Relay(tollhouse.port) as relay:
-            gate = Gate(kind, api, relay, port, facts, tollhouse)
+            gate = Gate(kind, api, relay, port, facts, tollhouse, logs)
             with front():
                 gate.prepare()
                 sound = []
@@ -40,32 +43,46 @@ def hold(kind, mutants):
                         probe.run(gate)
                         sound.append(probe)
                 sign_in_and_return(kind, gate)
-                hostile_targets(kind, gate)
+                hostile_targets(kind, gate, "nobody")
+                # What is for whoever is signed in is open then, and only what is for administrators is not.
+                hostile_targets(kind, gate, "a user", gate.private(facts.user_token))
             without_each_line(kind, gate, front, sound, mutants)
+            with check(f"{kind.name}: its log holds no credential, though the socket of the API is not there"):
+                log = logs()
+                with front(socket_gone):
+                    for target in f"/query?private_token={facts.user_token}", "/x":
+                        answer = gate.ask("GET", target, gate.private(facts.user_token), gate.cookie())
+                        expect(f"status of {target}", answer.status, 502)
+                gate.expect_no_credential_in(log.text())
 
         other = {"TOLLHOUSE_GATEWAY_DIALECT": "forwarded"}
         with Gatehouse(cwd, database, site, **other) as tollhouse, Relay(tollhouse.port) as relay:
-            gate = Gate(kind, api, relay, port, facts, tollhouse, dialect="X-Forwarded-")
+            gate = Gate(kind, api, relay, port, facts, tollhouse, logs, dialect="X-Forwarded-")
             with check(f"{kind.name}: the other dialect, with every probe"), front(forwarded):
                 gate.prepare()
                 for probe in PROBES:
                     probe.run(gate)
 
         with Gatehouse(cwd, database, site) as tollhouse, Relay(tollhouse.port) as relay:
-            gate = Gate(kind, api, relay, port, facts, tollhouse)
+            gate = Gate(kind, api, relay, port, facts, tollhouse, logs)
+            log = logs()
             with front():
                 database_gone(gate, database)
             with front(hasty):
                 tollhouse_gone(gate)
             with check(f"{kind.name}: its logs hold no credential, though Tollhouse was gone"):
-                logs = "".join(path.read_text() for path in place.glob("*log"))
-                assert logs, "there are none"
-                assert "private_token" not in logs and "glpat-" not in logs, "they do"
+                assert log.text(), "there are none"
+                gate.expect_no_credential_in(log.text())
 
 
 def hasty(text):
     """The example waits longer than a check wants to."""
     return re.sub(r"\b10s\b", "1s", text)
+
+
+def socket_gone(text):
+    """The API listens on a socket that is not there: a mistake that nginx takes more seriously than other ones."""
+    return text.replace("127.0.0.1:9000", "unix:/nonexistent/api" if "upstream api" in text else "unix//nonexistent/api")
 
 
 def forwarded(text):
@@ -144,7 +161,7 @@ def sign_in_and_return(kind, gate):
 # --- Hostile targets ---------------------------------------------------------------------------------------------
 
 
-def hostile_targets(kind, gate):
+def hostile_targets(kind, gate, who, *shown):
     targets = list(generate(SEED, TARGETS, gate.site))
     assert len({target for target, _ in targets}) >= 2000
     since = len(gate.api.arrived)
@@ -152,7 +169,7 @@ def hostile_targets(kind, gate):
     def send(pair):
         target, good = pair
         method = "POST" if len(target) % 5 == 0 and not good else "GET"
-        return target, good, gate.ask(method, target)
+        return target, good, gate.ask(method, target, *shown)
 
     with ThreadPoolExecutor(4) as several:
         answers = list(several.map(send, targets))
@@ -160,20 +177,23 @@ def hostile_targets(kind, gate):
     judged = sum(bool(answer.questions) for _, _, answer in answers)
     summary = f"{len(answers)} targets of seed {SEED}, {judged} of them judged, {len(arrived)} reached the API"
 
-    with check(f"{kind.name}: none reads as a guarded path that reached the API without a credential ({summary})"):
+    with check(f"{kind.name}, {who}: none that reached the API reads as a path for administrators ({summary}") as this:
         assert arrived, "none reached the API at all"
+        trimmed = 0
         for reached in arrived:
             reading = reads_as_guarded(reached.target.encode("latin-1"))
             assert not reading, f"{reached.target!r} reached the API, and may be read as {reading!r}"
+            trimmed += reads_as_trimmed(reached.target.encode("latin-1"))
+        this.name += f"; {trimmed} do where names lose dots and spaces at their end, which is not promised)"
 
-    with check(f"{kind.name}: of these, the harmless ones all passed, as they were sent"):
+    with check(f"{kind.name}, {who}: of these, the harmless ones all passed, as they were sent"):
         for target, good, answer in answers:
             if good:
                 expect(f"status of {target!r}", answer.status, 200)
                 expect("target", answer.reached.target, target.decode("latin-1"))
 
     with check(
-        f"{kind.name}: of these, the API read the very target that was judged, and no request more than was sent"
+        f"{kind.name}, {who}: of these, the API read the very target that was judged, and no request more than was sent"
     ):
         expect("arrived twice, or of its own", len(arrived), sum(bool(answer.reached) for _, _, answer in answers))
         for target, _, answer in answers:
@@ -196,8 +216,11 @@ def without_each_line(kind, gate, front, sound, mutants):
     for old, new, rule, what in ways:
         with check(f"{kind.name}, {what}, a probe fails ({rule})") as this:
             expect(f"how often it is in {kind.file}", text.count(old), 1)
-            with front(lambda text: text.replace(old, new)):
-                failed = first_failure(gate, sound, rule)
+            try:
+                with front(lambda text: text.replace(old, new)):
+                    failed = first_failure(gate, sound, rule)
+            except NotStarted:
+                failed = "it does not start"
             assert failed, "every probe passed"
             this.name += f": {failed}"
 

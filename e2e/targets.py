@@ -6,8 +6,8 @@ from itertools import product
 from urllib.parse import unquote_to_bytes
 
 # What anybody may ask for, and what lies beside it or inside of it for administrators alone.
-OPEN = [b"/public", b"/open"]
-GUARDED = [b"/admin", b"/open/admin"]
+OPEN = [b"/public", b"/open", b"/files"]
+GUARDED = [b"/admin", b"/open/admin", b"/files/admin"]
 
 UP = [
     b"/..",
@@ -35,6 +35,8 @@ UP = [
     b"%c0%af..",
     b"%c1%9c..",
     b"/%u002e%u002e",
+    b"/%25u002e%25u002e",
+    b"/%c2%85..",
     b"/..%00",
     b"/..\x00",
     b"/..%20",
@@ -212,6 +214,36 @@ def without_dots(path):
     return b"/".join(kept)
 
 
+def overlong_decoded(path):
+    """As an old decoder would: ASCII that is spelt in more bytes than it needs."""
+
+    def ascii(found):
+        first, *rest = found[0]
+        value = first & (0x3F >> len(rest))
+        for byte in rest:
+            value = value << 6 | byte & 0x3F
+        return bytes([value]) if value < 0x80 else found[0]
+
+    more = rb"[\x80-\xbf]"
+    return re.sub(rb"[\xc0-\xdf]%b|[\xe0-\xef]%b{2}|[\xf0-\xf7]%b{3}" % (more, more, more), ascii, path)
+
+
+def utf16_decoded(path):
+    """`%u002e`, and the wide letters of which some make narrow ones."""
+
+    def character(found):
+        value = int(found[1], 16)
+        value -= 0xFEE0 if 0xFF01 <= value <= 0xFF5E else 0
+        return chr(value).encode("utf-8", "surrogatepass")
+
+    return re.sub(rb"%[uU]([0-9a-fA-F]{4})", character, path)
+
+
+def without_spaces(path):
+    """Some file systems drop spaces at the end of a name, and then `.. ` leads up."""
+    return re.sub(rb"(?<![^/])(\.\.?) +(?![^/])", rb"\1", path)
+
+
 def readings(target):
     """The target as it might be read: in each combination and order that a server of some make could have."""
     started = {path_of(target)}
@@ -232,10 +264,12 @@ def readings(target):
     paths = started
     for _ in range(3):
         paths = each(paths, straight)
+        paths = each(paths, without_spaces)
         paths = each(paths, cut)
         paths = each(paths, merged)
         paths = each(paths, without_dots)
-        paths = each(paths, unquote_to_bytes)
+        paths = each(paths, unquote_to_bytes, utf16_decoded)
+        paths = each(paths, overlong_decoded)
         # A path that is taken apart after it was decoded.
         paths = each(paths, lambda path: re.split(rb"[?#\0]", path)[0])
     return paths
@@ -249,3 +283,8 @@ def reads_as_guarded(target):
     """The reading under which this target is a guarded path, if there is one."""
     # The query is no path to anybody: what stands there is not read.
     return next((path for path in sorted(readings(target.split(b"?")[0])) if is_guarded(path)), None)
+
+
+def reads_as_trimmed(target):
+    """Whether it is one where names lose dots and spaces at their end. That is not promised (docs/gateway.md)."""
+    return any(is_guarded(re.sub(rb"[. ]+(?![^/])", b"", path)) for path in readings(target.split(b"?")[0]))

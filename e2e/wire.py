@@ -1,5 +1,6 @@
 """HTTP as it really is on the wire, and two who write it down: an API, and a relay before Tollhouse."""
 
+import re
 import socket
 import threading
 from types import SimpleNamespace
@@ -20,15 +21,46 @@ class Headers(list):
         return value
 
 
-def read_head(stream):
-    """The first line and the headers, or None at the end of the stream."""
-    lines = []
-    while (line := stream.readline()) not in (b"\r\n", b"\n"):
-        if not line:
-            return None
-        lines.append(line.rstrip(b"\r\n").decode("latin-1"))
+def read_raw_head(stream):
+    """Everything up to the first empty line, or None at the end of the stream."""
+    raw = b""
+    while line := stream.readline():
+        raw += line
+        if line in (b"\r\n", b"\n"):
+            return raw
+    return None
+
+
+def parsed(raw):
+    """The first line and the headers."""
+    lines = [line.rstrip(b"\r\n").decode("latin-1") for line in raw.split(b"\n")[:-2]]
     pairs = (line.partition(":") for line in lines[1:])
-    return lines[0], Headers((name, value.strip()) for name, _, value in pairs)
+    return lines[0] if lines else "", Headers((name, value.strip()) for name, _, value in pairs)
+
+
+def read_head(stream):
+    raw = read_raw_head(stream)
+    return raw and parsed(raw)
+
+
+def ambiguities(raw):
+    """Why two servers might not agree where this request ends, or what it asks for."""
+    first, *lines = raw.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    if re.search(rb"[\r\n\0]", b"".join([first, *lines])):
+        yield "a bare CR or LF, or a NUL"
+    if not re.fullmatch(rb"[!-~]+ [^ \t]+ HTTP/1\.[01]", first):
+        yield "a first line that is not of three parts"
+    pairs = [line.partition(b":") for line in lines]
+    if not all(re.fullmatch(rb"[\w!#$%&'*+.^`|~-]+", name) and colon for name, colon, _ in pairs):
+        yield "a line that is no header"
+    lengths, codings = (
+        [value.strip() for name, _, value in pairs if name.strip().lower() == wanted]
+        for wanted in (b"content-length", b"transfer-encoding")
+    )
+    if len(lengths) > 1 or not all(re.fullmatch(rb"[0-9]+", length) for length in lengths):
+        yield "more than one Content-Length, or one that is no number"
+    if codings not in ([], [b"chunked"]) or (codings and lengths):
+        yield "a Transfer-Encoding that is not `chunked` alone"
 
 
 def read_body(stream, headers):
@@ -37,7 +69,9 @@ def read_body(stream, headers):
         while size := int(stream.readline().split(b";")[0], 16):
             body += stream.read(size)
             stream.readline()
-        stream.readline()
+        # Trailers count for nothing.
+        while stream.readline().strip():
+            pass
         return body
     return stream.read(int((headers.all("Content-Length") or ["0"])[0]))
 
@@ -91,16 +125,17 @@ class Listener:
 
 
 class Api(Listener):
-    """Somebody's API. `arrived` is what reached it, in order."""
+    """Somebody's API. `arrived` is what reached it, in order; `ambiguous` is what of it could be read in two ways."""
 
     def __init__(self):
         super().__init__()
-        self.arrived = []
+        self.arrived, self.ambiguous = [], []
 
     def serve(self, line):
         with line.makefile("rb") as stream:
-            while head := read_head(stream):
-                first, headers = head
+            while raw := read_raw_head(stream):
+                self.ambiguous += [(why, raw) for why in ambiguities(raw)]
+                first, headers = parsed(raw)
                 method, target, _ = first.split(" ", 2)
                 body = read_body(stream, headers)
                 self.arrived.append(
@@ -111,6 +146,8 @@ class Api(Listener):
                     line.sendall(f"HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: {upgrade[0]}\r\n\r\n".encode())
                     while some := line.recv(4096):
                         line.sendall(some)
+                    return
+                if "breaks-off" in target:
                     return
                 line.sendall(self.answer(method, target))
 
@@ -130,11 +167,12 @@ class Api(Listener):
 
 
 class Relay(Listener):
-    """Between the proxy and Tollhouse, to read along; `asked` are the questions, `heard` all else, by the probe that led to them."""
+    """Between the proxy and Tollhouse, to read along; `asked` are the questions, `heard` all else, by the probe that led
+    to them. To the next question it says `instead`, if that is a status, and Tollhouse does not hear of it."""
 
     def __init__(self, port):
         super().__init__()
-        self.to, self.asked, self.heard = port, {}, {}
+        self.to, self.asked, self.heard, self.instead = port, {}, {}, None
 
     def serve(self, line):
         with socket.create_connection(("127.0.0.1", self.to)) as onward:
@@ -149,7 +187,10 @@ class Relay(Listener):
                     among = self.asked if question else self.heard
                     number = int((headers.all("X-Probe") or ["0"])[0])
                     among.setdefault(number, []).append(SimpleNamespace(line=first, headers=headers))
-                    if question:
+                    if question and self.instead:
+                        status, self.instead = self.instead, None
+                        line.sendall(f"HTTP/1.1 {status} So\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n".encode())
+                    elif question:
                         # Its length is said, if at all, of a body that does not come.
                         onward.sendall(raw)
                     else:

@@ -15,8 +15,9 @@ use tollhouse_domain::identity::Caller;
 use tollhouse_domain::text::printable;
 
 use super::browser::{session, sign_in};
+use super::identity::has_odd_name;
 use super::matching::{Allow, Rule, Rules};
-use super::question::{Question, client};
+use super::question::{PRIVATE_TOKEN, Question, client, is_repeated};
 use super::refusal::{Refusal, status};
 use crate::app::App;
 use crate::asked::{bearer_header, malformed};
@@ -54,6 +55,9 @@ async fn judge<'r>(
     app.faults.endpoint(super::PATH);
     if gateway.names.are_in(headers) {
         return Err(Refusal::IdentityHeader);
+    }
+    if has_odd_name(headers) {
+        return Err(Refusal::OddHeader);
     }
     let client = *seen.client.insert(client(headers, gateway.settings.dialect, &gateway.settings.peers, peer));
     let question = seen.question.insert(Question::read(headers, gateway.settings.dialect)?);
@@ -98,10 +102,12 @@ async fn judge<'r>(
     Ok((who, rule))
 }
 
-/// The guards of the API on what a credential stands in (authentication.md 1.3).
+/// The guards of the API on what a credential stands in (authentication.md 1.3), and one more: of two headers only one
+/// is judged, and the API behind could take the other (GATE-053).
 fn readable(headers: &HeaderMap, query: Option<&str>) -> Result<(), Error> {
     let query = query.unwrap_or_default();
-    if malformed_authorization(headers) || malformed(query.as_bytes()) {
+    let twice = [header::AUTHORIZATION, PRIVATE_TOKEN].iter().any(|name| is_repeated(headers, name));
+    if twice || malformed_authorization(headers) || malformed(query.as_bytes()) {
         return Err(Error::Malformed);
     }
     if bearer_header(headers) && has_parameter(query, "access_token") {

@@ -11,12 +11,14 @@ use crate::asked::root;
 use crate::urls::Urls;
 
 /// T4: a session counts on our own origin alone. T5: not if the browser says that a page of another one asks; and to
-/// write, something has to say that it is a page of ours.
+/// write, something has to say that it is a page of ours. Under `no-referrer` a page's own requests come from `null`;
+/// then `Sec-Fetch-Site` says whose they are (decision 0004), and of a frame in a sandbox it says `cross-site`.
 pub fn session(question: &Question<'_>, headers: &HeaderMap, own: &Origin<'_>) -> Session {
     let origin = headers.contains_key(header::ORIGIN).then(|| only(headers, &header::ORIGIN));
     match origin {
         _ if question.origin != *own => Session::Foreign,
         Some(Some(text)) if own.is_spelt(text) => Session::Vouched,
+        Some(Some("null")) if only(headers, &SEC_FETCH_SITE) == Some("same-origin") => Session::Vouched,
         Some(_) => Session::Foreign,
         None if !headers.contains_key(SEC_FETCH_SITE) => Session::Own,
         None => match only(headers, &SEC_FETCH_SITE) {

@@ -70,7 +70,7 @@ impl<'r> Path<'r> {
                         b'#' => oddities.note(Oddity::Hash, known, "%23"),
                         b';' => oddities.note(Oddity::Semicolon, known, ";"),
                         // Decoded once more it would be another path.
-                        b'%' if escape(&rest[2..]).is_some() => return Err(Crooked),
+                        b'%' if escape(&rest[2..]).is_some() || is_utf16_escape(&rest[2..]) => return Err(Crooked),
                         b'\\' => return Err(Crooked),
                         _ if is_unreserved(means) || means.is_ascii_control() => return Err(Crooked),
                         _ => known.push(means),
@@ -91,6 +91,10 @@ impl<'r> Path<'r> {
             // Overlong forms of `/` and `.` are no UTF-8.
             Some(bytes) => Cow::Owned(String::from_utf8(bytes).map_err(|_| Crooked)?),
         };
+        // What was sent is printable ASCII; only escapes can hide something.
+        if matches!(decoded, Cow::Owned(_)) && (decoded.contains(is_unseen) || !is_straight(&decoded)) {
+            return Err(Crooked);
+        }
         Ok(Self { sent, decoded, oddities })
     }
 
@@ -158,9 +162,16 @@ impl Oddities {
     }
 }
 
-/// No segment is empty, but perhaps the last, and none leads elsewhere.
+/// No segment is empty, but perhaps the last, and none leads elsewhere. Some file systems drop spaces at the end of a
+/// name, so `.. ` leads where `..` does.
 fn is_straight(path: &str) -> bool {
-    !path.contains("//") && path.split('/').all(|segment| segment != "." && segment != "..")
+    let leads_elsewhere = |segment: &str| matches!(segment.trim_end_matches(' '), "." | "..");
+    !path.contains("//") && !path.split('/').any(leads_elsewhere)
+}
+
+/// Controls of every kind, what ends a line to some, and a mark that some drop.
+fn is_unseen(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
 /// What needs no escape, so that one is there to hide it (RFC 3986 section 2.3).
@@ -172,6 +183,12 @@ fn is_unreserved(byte: u8) -> bool {
 fn escape(after: &[u8]) -> Option<u8> {
     let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
     Some((digit(0)? << 4 | digit(1)?) as u8)
+}
+
+/// After a `%`: `u002e`, as some servers still write a `.`.
+fn is_utf16_escape(after: &[u8]) -> bool {
+    let digits = after.strip_prefix(b"u").or_else(|| after.strip_prefix(b"U"));
+    digits.and_then(|digits| digits.get(..4)).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// `%c3` and `%C3` are one spelling.
@@ -194,9 +211,22 @@ mod tests {
 
     #[test]
     fn t8_a_path_is_judged_only_if_it_leads_nowhere_else() {
-        for straight in
-            ["/", "/a", "/a/", "/a.b/..c/d../...", "/~a-b_c", "/a%20b", "/caf%c3%a9", "/100%25", "/a:b@c,d=e+f(g)*!$&'"]
-        {
+        for straight in [
+            "/",
+            "/a",
+            "/a/",
+            "/a.b/..c/d../...",
+            "/~a-b_c",
+            "/a%20b",
+            "/a%20/%20",
+            "/caf%c3%a9",
+            "/100%25",
+            "/100%25u",
+            "/100%25up",
+            "/%c2%a0",
+            "/%e2%80%a7",
+            "/a:b@c,d=e+f(g)*!$&'",
+        ] {
             let path = Path::read(straight).unwrap_or_else(|_| panic!("{straight}"));
             assert!(path.oddities.is_empty(), "{straight}");
         }
@@ -255,6 +285,16 @@ mod tests {
             "/%ed%a0%80",
             "/%f4%90%80%80",
             "/%uff0e",
+            "/%25u002e",
+            "/%25UFF0E/a",
+            "/a/..%20/b",
+            "/.%20%20",
+            "/%c2%80",
+            "/a%C2%85",
+            "/%c2%9f",
+            "/a%e2%80%a8b",
+            "/%E2%80%A9",
+            "/%ef%bb%bfa",
         ] {
             assert_eq!(Path::read(crooked), Err(Crooked), "{crooked}");
         }

@@ -70,11 +70,13 @@ impl<'r> Question<'r> {
         Path::read(self.path()).map_err(|_| Refusal::Crooked)
     }
 
-    /// A browser asks beforehand whether a page of another origin may ask.
+    /// A browser asks beforehand whether a page of another origin may ask. It never shows a credential there, so what
+    /// shows one is no preflight: unjudged it would reach the API with it (GATE-035).
     pub fn is_preflight(&self, headers: &HeaderMap) -> bool {
         self.method == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+            && ![header::AUTHORIZATION, PRIVATE_TOKEN, header::COOKIE].iter().any(|name| headers.contains_key(name))
     }
 }
 
@@ -129,10 +131,12 @@ pub fn port(digits: &str) -> Option<u16> {
     digits.parse().ok().filter(|port| plain && *port > 0)
 }
 
-/// Capitals and `-`, as every method that is registered. `get` is none: some would take it for `GET`.
+/// Capitals and `-`, as every method that is registered. `get` is none: some would take it for `GET`. CONNECT asks for a
+/// tunnel and no path. Where it opens a WebSocket (HTTP/2, HTTP/3), some proxies send it on as GET, so that another
+/// method than was judged would reach the API.
 pub fn method(text: &str) -> Option<Method> {
     let plain = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
-    if plain { Method::from_bytes(text.as_bytes()).ok() } else { None }
+    if plain { Method::from_bytes(text.as_bytes()).ok().filter(|method| *method != Method::CONNECT) } else { None }
 }
 
 /// The one value of a header; what comes more than once, or is no text, is none.
@@ -143,6 +147,13 @@ pub fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<&'r str> {
         _ => None,
     }
 }
+
+/// Whether something comes twice of which one is meant: the API behind may take another one than was judged.
+pub fn is_repeated(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
+}
+
+pub const PRIVATE_TOKEN: HeaderName = HeaderName::from_static("private-token");
 
 struct Names {
     method: HeaderName,
@@ -225,7 +236,7 @@ mod tests {
         for good in ["GET", "M-SEARCH", "PROPFIND"] {
             assert_eq!(method(good).expect(good).as_str(), good);
         }
-        for bad in ["", "get", "Get", "GET ", "GET, POST", "G\u{c9}T", "GET1", &"A".repeat(33)] {
+        for bad in ["", "get", "Get", "GET ", "GET, POST", "G\u{c9}T", "GET1", "CONNECT", &"A".repeat(33)] {
             assert_eq!(method(bad), None, "{bad}");
         }
         let read = |authority| Origin::read(true, authority).map(|origin| (origin.host.into_owned(), origin.port));

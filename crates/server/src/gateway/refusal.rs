@@ -13,6 +13,8 @@ pub enum Refusal {
     NoRules,
     /// A header that only we may set (T2).
     IdentityHeader,
+    /// A header whose name servers read in different ways (T2).
+    OddHeader,
     /// What was asked is not said, said twice, or cannot be read (T1).
     Unclear,
     /// The path could be read in more than one way (T8).
@@ -34,6 +36,7 @@ impl Refusal {
             Self::NotAPeer => "not_a_peer",
             Self::NoRules => "no_rules",
             Self::IdentityHeader => "identity_header",
+            Self::OddHeader => "odd_header",
             Self::Unclear => "unclear_question",
             Self::Crooked => "crooked_path",
             Self::NoRule => "no_rule",

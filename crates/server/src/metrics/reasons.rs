@@ -2,7 +2,7 @@
 
 /// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
 /// first refusal of its kind shows as a change.
-pub const REASONS: [&str; 67] = [
+pub const REASONS: [&str; 68] = [
     "access_denied",
     "account_blocked",
     "account_deactivated",
@@ -49,6 +49,7 @@ pub const REASONS: [&str; 67] = [
     "not_administrator",
     "not_for_administrators",
     "not_found",
+    "odd_header",
     "parameters",
     "reused",
     "revoked",

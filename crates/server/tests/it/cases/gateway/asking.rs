@@ -1,4 +1,4 @@
-//! Who may ask, what an answer is, and what a question is (GATE-001 to GATE-017, GATE-090).
+//! Who may ask, what an answer is, and what a question is (GATE-001 to GATE-018, GATE-090).
 
 use std::net::IpAddr;
 
@@ -27,6 +27,7 @@ gates![
     gate_015_who_asked_the_proxy,
     gate_016_nobody_else_speaks_with_our_voice,
     gate_017_another_voice with "gateway.prefix = 'X-Auth-'",
+    gate_018_odd_names_of_headers,
     gate_090_a_refusal_is_a_line,
     t1_a_proxy_asks_by_its_own_method,
     t2_identity_headers_of_a_client,
@@ -185,7 +186,7 @@ async fn gate_012_what_cannot_be_read_is_not_guessed(t: Town) {
             .fold(t.get("/-/auth"), |ask, (name, said)| ask.with(name, if *name == changed { value } else { said }))
     };
     for (name, values) in [
-        ("x-original-method", &["", "get", "GET POST", "GET,POST", "G\tET", "GET\u{e9}"][..]),
+        ("x-original-method", &["", "get", "GET POST", "GET,POST", "G\tET", "GET\u{e9}", "CONNECT"][..]),
         ("x-original-proto", &["", "HTTP", "ws", "https,http", "https "]),
         (
             "x-original-host",
@@ -291,6 +292,18 @@ async fn gate_017_another_voice(t: Town) {
         assert!(reply.header(&format!("x-tollhouse-{name}")).is_none(), "{name}");
     }
     asked(&t, "GET", &format!("{HERE}/")).with("x_auth_user", "ada").await.is_kept_out(403);
+}
+
+async fn gate_018_odd_names_of_headers(t: Town) {
+    rule(&t, "allow = 'anyone'").await;
+    for mark in "!#$%&'*+^`|~".chars() {
+        for name in [format!("x{mark}http{mark}method"), format!("x-y{mark}"), format!("{mark}x")] {
+            asked(&t, "GET", &format!("{HERE}/")).with(&name, "DELETE").await.is_kept_out(403);
+        }
+    }
+    for name in ["x-http-method", "x_http_method", "x.http.method", "x1"] {
+        asked(&t, "GET", &format!("{HERE}/")).with(name, "DELETE").await.passes("all");
+    }
 }
 
 async fn gate_090_a_refusal_is_a_line(t: Town) {

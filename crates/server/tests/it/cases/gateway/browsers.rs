@@ -9,6 +9,7 @@ gates![
     gate_055_a_session_counts_at_home,
     gate_055_under_https with "external_url = 'https://git.example.test'",
     gate_056_a_foreign_origin_is_nobody,
+    gate_056_a_page_without_referrer_is_our_own,
     gate_057_a_write_says_where_it_comes_from,
     gate_058_what_a_foreign_page_embeds_is_nobody,
     t4_a_session_on_another_host_is_nobody,
@@ -68,11 +69,32 @@ async fn gate_056_a_foreign_origin_is_nobody(t: Town) {
         ask().await.passes("all");
         ask().with("origin", HERE).await.passes("all");
         for origin in FOREIGN {
-            ask().with("origin", origin).with("sec-fetch-site", "same-origin").await.is_kept_out(401);
+            ask().with("origin", origin).await.is_kept_out(401);
+            if origin != "null" {
+                ask().with("origin", origin).with("sec-fetch-site", "same-origin").await.is_kept_out(401);
+            }
             // A token is no cookie: no browser sends it by itself.
             ask().with("origin", origin).token(&token).await.passes("all");
         }
         ask().with("origin", HERE).with("origin", HERE).await.is_kept_out(401);
+    }
+}
+
+async fn gate_056_a_page_without_referrer_is_our_own(t: Town) {
+    signed_in(&t).await;
+    let session = t.user("ada").await.session().await;
+    for method in ["GET", "HEAD", "POST", "DELETE"] {
+        let ask = || asked(&t, method, &format!("{HERE}/x")).session(&session).with("origin", "null");
+        ask().with("sec-fetch-site", "same-origin").await.passes("all");
+        // A frame in a sandbox says `cross-site`, and a page of a neighbour `same-site`.
+        for site in ["cross-site", "same-site", "none", "", "same-origin, none"] {
+            ask().with("sec-fetch-site", site).await.is_kept_out(401);
+        }
+        let twice = ask().with("sec-fetch-site", "same-origin").with("sec-fetch-site", "same-origin");
+        twice.await.is_kept_out(401);
+        ask().with("origin", "null").with("sec-fetch-site", "same-origin").await.is_kept_out(401);
+        let there = asked(&t, method, "https://api.example.test/x").session(&session).with("origin", "null");
+        there.with("sec-fetch-site", "same-origin").await.is_kept_out(401);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What counts as a credential for somebody else's API (GATE-040 to GATE-052).
+//! What counts as a credential for somebody else's API (GATE-040 to GATE-053).
 
 use tollhouse::operations::users::SetState;
 use tollhouse_domain::scope::Scope;
@@ -22,6 +22,7 @@ gates![
     gate_051_an_application_for_itself,
     gate_052_a_use_is_a_use with "sessions.lifetime = '1h'",
     gate_052_a_first_use_is_noted,
+    gate_053_two_of_one_kind_are_refused,
     what_cannot_be_read_is_refused,
     t6_openid_opens_nothing,
     t6_applications_count_where_they_are_named,
@@ -56,7 +57,26 @@ async fn gate_041_nothing_and_nobody(t: Town) {
     ask().with("authorization", "Basic dTpw").await.is_kept_out(401);
     let token = t.user("ada").await.token([Scope::Api]).await;
     ask().with("authorization", "Basic dTpw").token(&token).await.passes("all");
-    ask().token(&token).token(&token).await.is_kept_out(401);
+}
+
+async fn gate_053_two_of_one_kind_are_refused(t: Town) {
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    for lines in ["", "allow = 'anyone'"] {
+        rule(&t, lines).await;
+        let ask = || asked(&t, "GET", &format!("{THERE}/x"));
+        for other in [token.as_str(), "unknown", ""] {
+            ask().token(&token).token(other).await.is_kept_out(403);
+            ask().token(other).token(&token).await.is_kept_out(403);
+        }
+        // What is shown beside it does not help.
+        for scheme in ["Bearer unknown", "Basic dTpw", ""] {
+            ask().bearer(&token).with("authorization", scheme).await.is_kept_out(403);
+            ask().with("authorization", scheme).bearer(&token).await.is_kept_out(403);
+            ask().with("authorization", scheme).with("authorization", scheme).token(&token).await.is_kept_out(403);
+        }
+        // One of each kind is no contradiction.
+        ask().bearer(&token).token(&token).await.passes("all");
+    }
 }
 
 async fn gate_042_dead_tokens(t: Town) {

@@ -33,7 +33,8 @@ async fn all_are_kept_out(t: &Town, targets: &[&str]) {
 async fn gate_020_dots(t: Town) {
     let dots = ["/.", "/..", "/./", "/../", "/a/./b", "/a/../b", "/a/..", "/%2e", "/%2E%2e/b", "/a/.%2e/b", "/a/%2e."];
     all_are_kept_out(&t, &dots).await;
-    for fine in ["/...", "/a..b", "/..a", "/a/.b/c.", "/.well-known/x"] {
+    all_are_kept_out(&t, &["/.%20", "/..%20/a", "/a/..%20%20"]).await;
+    for fine in ["/...", "/a..b", "/..a", "/a/.b/c.", "/.well-known/x", "/a%20/b", "/..%20a"] {
         ask(&t, fine).await.passes("all");
     }
 }
@@ -55,8 +56,17 @@ async fn gate_021_slashes_and_controls(t: Town) {
         "/a%1f",
         "/a%7f",
         "/a\tb",
+        "/a%c2%80",
+        "/a%C2%85b",
+        "/%c2%9f",
+        "/a%e2%80%a8",
+        "/a%E2%80%A9b",
+        "/%ef%bb%bf",
     ];
     all_are_kept_out(&t, &crooked).await;
+    for fine in ["/a%c2%a0", "/a%e2%80%a7", "/%ef%bb%bc"] {
+        ask(&t, fine).await.passes("all");
+    }
 }
 
 async fn gate_022_escapes(t: Town) {
@@ -84,9 +94,12 @@ async fn gate_022_escapes(t: Town) {
         "/%252f",
         "/%25%32%66",
         "/%25252e",
+        "/%25u002e",
+        "/%25UFF0E/",
     ];
     all_are_kept_out(&t, &crooked).await;
-    for fine in ["/100%25", "/a%20b", "/caf%C3%A9", "/%e2%82%ac", "/%21%24%26%27%28%29%2a%2b%2c%3a%3d%40"] {
+    for fine in ["/100%25", "/100%25up", "/a%20b", "/caf%C3%A9", "/%e2%82%ac", "/%21%24%26%27%28%29%2a%2b%2c%3a%3d%40"]
+    {
         ask(&t, fine).await.passes("all");
     }
 }
