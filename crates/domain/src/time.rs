@@ -13,31 +13,24 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// The UTC day this instant falls on.
     pub fn date(self) -> Date {
-        Date(self.0.div_euclid(MILLIS_PER_DAY) as i32)
+        Date(self.0.div_euclid(MILLIS_PER_DAY).clamp(i32::MIN.into(), i32::MAX.into()) as i32)
     }
 
-    /// ISO 8601 in UTC with milliseconds, `2026-01-31T10:20:30.123Z` (rest-api.md 1.2).
+    /// ISO 8601 in UTC with milliseconds, `2026-01-31T10:20:30.123Z` (rest-api.md 1.2). What no calendar reaches is told as
+    /// the nearest day that it does.
     pub fn iso(self) -> String {
-        let Ok(instant) = jiff::Timestamp::from_millisecond(self.0) else {
-            return String::new();
-        };
-        let civil = jiff::tz::TimeZone::UTC.to_datetime(instant);
-        // Digit by digit: every answer about a user holds half a dozen of these.
+        let millis = self.0.rem_euclid(MILLIS_PER_DAY);
         let mut text = String::with_capacity(24);
-        let mut put = |number: i64, width: u32, after: char| {
-            for place in (0..width).rev() {
-                let digit = number / 10_i64.pow(place) % 10;
-                text.push(char::from(b'0' + digit.unsigned_abs() as u8));
-            }
-            text.push(after);
-        };
-        put(civil.year().into(), 4, '-');
-        put(civil.month().into(), 2, '-');
-        put(civil.day().into(), 2, 'T');
-        put(civil.hour().into(), 2, ':');
-        put(civil.minute().into(), 2, ':');
-        put(civil.second().into(), 2, '.');
-        put(civil.millisecond().into(), 3, 'Z');
+        self.date().write(&mut text);
+        text.push('T');
+        digits(&mut text, millis / 3_600_000, 2);
+        text.push(':');
+        digits(&mut text, millis / 60_000 % 60, 2);
+        text.push(':');
+        digits(&mut text, millis / 1_000 % 60, 2);
+        text.push('.');
+        digits(&mut text, millis % 1_000, 3);
+        text.push('Z');
         text
     }
 
@@ -90,10 +83,33 @@ impl Date {
     }
 }
 
+impl Date {
+    fn write(self, text: &mut String) {
+        let (first, last) = (jiff::civil::Date::ZERO, jiff::civil::Date::MAX);
+        let since = jiff::Span::new().try_days(self.0).ok();
+        let nearest = if self.0 < 0 { first } else { last };
+        let civil = since.and_then(|span| EPOCH.checked_add(span).ok()).unwrap_or(nearest).clamp(first, last);
+        digits(text, civil.year().into(), 4);
+        text.push('-');
+        digits(text, civil.month().into(), 2);
+        text.push('-');
+        digits(text, civil.day().into(), 2);
+    }
+}
+
+/// Digit by digit: every answer about a user holds half a dozen instants.
+fn digits(text: &mut String, number: i64, width: u32) {
+    for place in (0..width).rev() {
+        let digit = number / 10_i64.pow(place) % 10;
+        text.push(char::from(b'0' + digit.unsigned_abs() as u8));
+    }
+}
+
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let iso = self.start().iso();
-        f.write_str(iso.get(..10).unwrap_or_default())
+        let mut text = String::with_capacity(10);
+        self.write(&mut text);
+        f.write_str(&text)
     }
 }
 
@@ -150,6 +166,12 @@ mod tests {
         assert_eq!(at.date().to_string(), "2026-01-31");
         assert_eq!(Timestamp(-1).iso(), "1969-12-31T23:59:59.999Z");
         assert_eq!(Timestamp(-1).date().to_string(), "1969-12-31");
+        for day in ["0000-01-01", "0001-01-01", "1970-01-01", "2024-02-29", "9999-12-30", "9999-12-31"] {
+            let date = Date::parse(day).unwrap_or_else(|| panic!("{day}"));
+            assert_eq!(date.to_string(), day);
+            assert_eq!(date.start().iso(), format!("{day}T00:00:00.000Z"));
+        }
+        assert_eq!(Timestamp(i64::MAX).date().to_string().len(), 10, "never nothing");
     }
 
     #[test]

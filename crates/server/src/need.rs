@@ -9,24 +9,32 @@ use tollhouse_domain::denial::Denial;
 use tollhouse_domain::identity::{Administrator, Identity, Via};
 use tollhouse_domain::secret::Plaintext;
 
+use crate::asked::Asked;
+use crate::error::Error;
+
 pub struct Need<C> {
     demand: Demand<'static>,
     admit: fn(Option<Identity>, &Shown<'_>) -> Result<C, Denial>,
+    unless: Option<Unless>,
 }
+
+/// A rule on who asks for what, which refuses in words of its own.
+pub type Unless = fn(Option<&Identity>, &Asked) -> Result<(), Error>;
 
 /// Nobody is refused for showing nothing; a bad credential is refused all the same.
 pub const fn anyone() -> Need<Option<Identity>> {
-    Need { demand: Demand { anonymous: true, ..Demand::PLAIN }, admit: |who, _| Ok(who) }
+    Need { demand: Demand { anonymous: true, ..Demand::PLAIN }, admit: |who, _| Ok(who), unless: None }
 }
 
 pub const fn signed_in() -> Need<Identity> {
-    Need { demand: Demand::PLAIN, admit: |who, _| who.ok_or(Denial::Missing) }
+    Need { demand: Demand::PLAIN, admit: |who, _| who.ok_or(Denial::Missing), unless: None }
 }
 
 pub const fn administrator() -> Need<Administrator> {
     Need {
         demand: Demand { administrator: true, ..Demand::PLAIN },
         admit: |who, _| who.ok_or(Denial::Missing)?.administrator(),
+        unless: None,
     }
 }
 
@@ -42,6 +50,7 @@ pub const fn presenter() -> Need<Presenter> {
             };
             Ok(Presenter { identity, secret })
         },
+        unless: None,
     }
 }
 
@@ -73,6 +82,16 @@ impl<C> Need<C> {
     pub const fn after_parameters(mut self) -> Self {
         self.demand.judged = Judged::AfterParameters;
         self
+    }
+
+    /// Looked at last, when who asks and what for are both known.
+    pub const fn unless(mut self, rule: Unless) -> Self {
+        self.unless = Some(rule);
+        self
+    }
+
+    pub fn rule(&self) -> Option<Unless> {
+        self.unless
     }
 
     pub const fn demand(&self) -> Demand<'static> {

@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::asked::{Asked, Limits, peer};
 use crate::error::{Error, Reason, refused};
 use crate::metrics;
-use crate::need::{Need, administrator, anyone, presenter, signed_in};
+use crate::need::{Need, Unless, administrator, anyone, presenter, signed_in};
 use crate::oauth::{self, Call};
 use crate::params::{Kind, Param, Params, Place};
 use crate::probes;
@@ -37,8 +37,18 @@ pub fn table() -> Vec<Route> {
     const ROTATE: &[Extra] = &[Extra::any(Scope::Api), Extra::any(Scope::SelfRotate)];
     vec![
         Route::api(GET, "/api/v4/user", signed_in().or_scope(READ_USER), user::show),
-        Route::api(GET, "/api/v4/users", anyone().or_scope(READ_USER).after_parameters(), users::list),
-        Route::api(GET, "/api/v4/users/{id}", anyone().or_scope(READ_USER).after_parameters(), users::show),
+        Route::api(
+            GET,
+            "/api/v4/users",
+            anyone().or_scope(READ_USER).after_parameters().unless(users::lists_nobody),
+            users::list,
+        ),
+        Route::api(
+            GET,
+            "/api/v4/users/{id}",
+            anyone().or_scope(READ_USER).after_parameters().unless(users::shows_nobody),
+            users::show,
+        ),
         Route::api(GET, "/api/v4/projects", anyone().or_scope(WORKFLOWS).after_parameters(), projects::list),
         Route::api(POST, "/api/v4/projects", signed_in(), projects::create),
         Route::api(GET, "/api/v4/projects/{id}", anyone().or_scope(WORKFLOWS).after_parameters(), projects::show),
@@ -49,19 +59,19 @@ pub fn table() -> Vec<Route> {
         Route::api(
             GET,
             "/api/v4/personal_access_tokens/self",
-            signed_in().any_scope(),
+            signed_in().any_scope().unless(personal_access_tokens::is_none),
             personal_access_tokens::show_self,
         ),
         Route::api(
             DELETE,
             "/api/v4/personal_access_tokens/self",
-            signed_in().any_scope().revokes(),
+            signed_in().any_scope().revokes().unless(personal_access_tokens::is_none),
             personal_access_tokens::revoke_self,
         ),
         Route::api(
             POST,
             "/api/v4/personal_access_tokens/self/rotate",
-            presenter().or_scope(ROTATE),
+            presenter().or_scope(ROTATE).unless(personal_access_tokens::shows_none),
             personal_access_tokens::rotate_self,
         ),
         Route::api(GET, "/api/v4/applications", administrator(), applications::list),
@@ -116,6 +126,7 @@ pub struct Route {
 pub struct Checks {
     pub parse: fn(&Asked) -> Result<(), Error>,
     pub admit: Box<Admit>,
+    pub unless: Option<Unless>,
 }
 
 type Admit = dyn Fn(Option<Identity>, &Shown<'_>) -> Result<(), Denial> + Send + Sync;
@@ -136,6 +147,7 @@ impl Route {
         let checks = Checks {
             parse: |asked| P::parse(asked).map(drop),
             admit: Box::new(move |who, shown| admits.admit(who, shown).map(drop)),
+            unless: need.rule(),
         };
         let serve = async move |State(app): State<App>, captures: RawPathParams, request: Request<Body>| {
             let app = app.asked_from(peer(&request));
@@ -152,11 +164,15 @@ impl Route {
                     shown = shown.and_in_body(body);
                 }
                 let who = app.judge(&shown, &demand).await?;
+                let rule = need.rule().map(|rule| (rule, who.clone()));
                 let caller = need.admit(who, &shown)?;
                 let params = match early {
                     Some(params) => params,
                     None => P::parse(&asked)?,
                 };
+                if let Some((unless, who)) = rule {
+                    unless(who.as_ref(), &asked)?;
+                }
                 Ok(handler(app.clone(), caller, params).await?.into_response())
             };
             match answered.await {

@@ -9,6 +9,7 @@ use tollhouse_store::personal_access_tokens;
 
 use crate::api::entities::token;
 use crate::app::App;
+use crate::asked::Asked;
 use crate::error::{Error, settling};
 use crate::json::Json;
 use crate::need::Presenter;
@@ -50,6 +51,19 @@ pub async fn rotate_self(app: App, caller: Presenter, params: Rotate) -> Result<
         }
         Rotated::Wait { until } => Err(settling(until, app.now())),
         Rotated::Dead => Err(Error::Denied(Denial::Revoked)),
+    }
+}
+
+/// Whether nothing is shown that these could speak of.
+pub fn is_none(who: Option<&Identity>, _: &Asked) -> Result<(), Error> {
+    who.map_or(Ok(()), |who| presented(who).map(drop))
+}
+
+/// The same for rotation, which says so in other words.
+pub fn shows_none(who: Option<&Identity>, _: &Asked) -> Result<(), Error> {
+    match who.map(presented) {
+        Some(Err(_)) => Err(Error::MethodNotAllowed),
+        Some(Ok(_)) | None => Ok(()),
     }
 }
 

@@ -13,9 +13,10 @@ use tollhouse_store::{members, users};
 use crate::api::entities::user;
 use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
+use crate::asked::Asked;
 use crate::error::{Error, Thing};
 use crate::json::Json;
-use crate::params::{Search, params};
+use crate::params::{Params, Search, params};
 
 params! {
     /// `GET /users`
@@ -31,12 +32,19 @@ params! {
     }
 }
 
+/// Nobody may ask for one by name, and no more (rest-api.md 3.2).
+pub fn lists_nobody(who: Option<&Identity>, asked: &Asked) -> Result<(), Error> {
+    match who {
+        None if List::parse(asked)?.username.is_none() => {
+            Err(Error::Forbidden(Some("Not authorized to access /api/v4/users".into())))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Response, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
     let List { page, per_page, .. } = list.params;
-    if caller.is_none() && list.params.username.is_none() {
-        return Err(Error::Forbidden(Some("Not authorized to access /api/v4/users".into())));
-    }
     let filter = users::Filter {
         username: list.params.username.clone(),
         search: list.params.search.clone().map(|search| search.0),
@@ -68,8 +76,16 @@ params! {
     pub struct Show { path id: i64 }
 }
 
+pub fn shows_nobody(who: Option<&Identity>, _: &Asked) -> Result<(), Error> {
+    known(who).map(drop)
+}
+
+fn known(who: Option<&Identity>) -> Result<&Identity, Error> {
+    who.ok_or_else(|| Error::Forbidden(Some("Not authorized!".into())))
+}
+
 pub async fn show(app: App, caller: Option<Identity>, Show { id }: Show) -> Result<Json, Error> {
-    let caller = caller.ok_or_else(|| Error::Forbidden(Some("Not authorized!".into())))?;
+    let caller = known(caller.as_ref())?;
     let now = app.now();
     let mut reader = app.db.read().await?;
     let found = users::find(&mut reader, UserId(id)).await?.ok_or(Error::NotFound(Thing::User))?;

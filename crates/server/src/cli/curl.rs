@@ -21,7 +21,7 @@ pub(super) fn request(words: &[String]) -> Result<Request<Vec<u8>>, String> {
             Some("") => only_urls = true,
             Some(long) => {
                 let (name, joined) = long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
-                let option = long_option(name).ok_or_else(|| unknown(&format!("--{name}")))?;
+                let option = long_option(name).ok_or_else(|| unknown_long(name))?;
                 line.option(option, &format!("--{name}"), || joined.or_else(|| words.next()))?;
             }
             None => {
@@ -111,6 +111,18 @@ fn short_option(letter: char) -> Option<Opt> {
         'o' | 'w' | 'm' | 'c' | 'D' => Opt::BesideWithValue,
         _ => return None,
     })
+}
+
+/// Without a space behind it, the value of an option is part of its name.
+fn unknown_long(name: &str) -> String {
+    match (1..name.len()).rev().filter_map(|end| name.get(..end)).find(|name| long_option(name).is_some()) {
+        Some(known) => format!("behind the curl option --{known} belongs a space or a `=`"),
+        // So every option of curl is spelt; a secret of ours has capitals.
+        None if name.len() <= 32 && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.')) => {
+            unknown(&format!("--{name}"))
+        }
+        None => "there is an option of curl that is not known here; leave it out".to_owned(),
+    }
 }
 
 fn unknown(name: &str) -> String {
@@ -380,6 +392,19 @@ mod tests {
         assert_eq!((asked.method(), asked.uri().path(), text(&asked, "accept")), (&Method::DELETE, "/", None));
         assert_eq!(asked.headers().get_all("a").iter().count(), 2);
         assert_eq!(text(&asked, "x-empty"), Some(""));
+    }
+
+    #[test]
+    fn t30_a_value_that_stands_too_close_is_not_repeated() {
+        for line in [
+            "curl --header'PRIVATE-TOKEN: glpat-x' h.test",
+            "curl --oauth2-bearerglpat-x h.test",
+            "curl --Xglpat-x h.test",
+        ] {
+            let said = error(line);
+            assert!(!said.contains("glpat-x"), "{said}");
+        }
+        assert!(error("curl --headerA:b h.test").contains("--header belongs a space"));
     }
 
     #[test]

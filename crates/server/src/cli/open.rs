@@ -38,6 +38,9 @@ pub(super) fn url(settings: &Settings) -> Result<Url, Failure> {
 /// For a command, beside whatever servers run on that database: it must be there, and of this program's schema.
 pub(super) async fn app(at: &At) -> Result<App, Failure> {
     super::warn_of_password(at.database.as_deref());
+    if at.database.as_deref() == Some("") {
+        return Err(Failure::Unusable("--database is empty".into()));
+    }
     let given: Vec<_> = at.database.iter().map(|url| ("database", url.clone())).collect();
     let mut settings = settings(at.config.as_deref(), &given)?;
     let url = url(&settings)?;
@@ -47,6 +50,7 @@ pub(super) async fn app(at: &At) -> Result<App, Failure> {
     settings.log.level = "warn,sqlx=error,tollhouse::error=off".into();
     super::log(&settings)?;
     if let Url::Sqlite(path) = &url {
+        is_database(path)?;
         if path.starts_with(&settings.data_dir) {
             refuse_readable(&settings.data_dir)?;
         }
@@ -62,6 +66,19 @@ pub(super) async fn app(at: &At) -> Result<App, Failure> {
     }
     let db = Db::join(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
     Ok(App::for_command(db, settings, urls, Clock::system()).await?)
+}
+
+/// No advice is given about files that are no database. What is not there, or cannot be read, is told when it is opened.
+fn is_database(path: &Path) -> Result<(), Failure> {
+    use std::io::Read;
+    let mut begins = [0; 16];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut begins));
+    match read {
+        Ok(0) => Ok(()),
+        Ok(_) if begins == *b"SQLite format 3\0" => Ok(()),
+        Err(error) if error.kind() != std::io::ErrorKind::IsADirectory => Ok(()),
+        _ => Err(anyhow::anyhow!("sqlite:{}: it is not a database of Tollhouse", path.display()).into()),
+    }
 }
 
 /// Lets go of a database, which may have gone away meanwhile.

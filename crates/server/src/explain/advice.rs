@@ -9,6 +9,7 @@ use tollhouse_domain::lookup::{Credential, Record};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::text::printable;
 use tollhouse_domain::token::Standing;
+use tollhouse_domain::user::AccountState;
 
 use super::denial;
 use super::seen::{Cookie, Trial, owner};
@@ -27,6 +28,8 @@ pub(super) struct Case<'a> {
     pub(super) demand: &'a Demand<'a>,
     pub(super) shown: &'a Shown<'a>,
     pub(super) trial: &'a Trial,
+    /// Nobody at all may ask this.
+    pub(super) open: bool,
 }
 
 impl Advice {
@@ -36,7 +39,10 @@ impl Advice {
                 let (why, remedies) = case.denied(denial);
                 Self { reason: error.code(), why, remedies }
             }
-            None => Self::without_judgement(error),
+            None => match case.ruled_out(error) {
+                Some((why, remedies)) => Self { reason: error.code(), why: why.to_owned(), remedies },
+                None => Self::without_judgement(error),
+            },
         }
     }
 
@@ -76,6 +82,20 @@ impl Advice {
 }
 
 impl Case<'_> {
+    /// What the endpoint itself has against whoever asks.
+    fn ruled_out(&self, error: &Error) -> Option<(&'static str, Vec<String>)> {
+        match error {
+            Error::Forbidden(_) if self.trial.record().is_none() => {
+                Some(("this is not told to nobody", vec![self.token(), "a session".to_owned()]))
+            }
+            Error::BadRequest(_) | Error::MethodNotAllowed if self.trial.record().is_some() => Some((
+                "it speaks of the personal access token that is shown, and what is shown is none",
+                vec!["a personal access token".to_owned()],
+            )),
+            _ => None,
+        }
+    }
+
     fn denied(&self, denial: &Denial) -> (String, Vec<String>) {
         let one = |remedy: &str| vec![remedy.to_owned()];
         let name = || self.trial.record().map_or_else(String::new, owner);
@@ -93,7 +113,10 @@ impl Case<'_> {
                     self.fresh("a token that is live"),
                 ),
             },
-            Denial::Account(fault) => account(*fault, &name()),
+            Denial::Account(fault) => {
+                let state = self.trial.record().and_then(|record| record.owner.as_ref()).map(|owner| owner.state);
+                account(*fault, &name(), state)
+            }
             Denial::Scope(accepted) if accepted[..] == [Scope::Sudo] => (
                 "sudo was asked for, and the token does not have the scope sudo".to_owned(),
                 vec![format!("a token of {} with the scope sudo", name()), "leave sudo out".to_owned()],
@@ -102,6 +125,10 @@ impl Case<'_> {
                 let why = format!("the scopes of the token do not open this with {}", self.method());
                 (why, vec![self.token()])
             }
+            Denial::NotAdministrator if self.shown.sudo().is_some() => (
+                "only administrators may, and whoever is acted as is none".to_owned(),
+                vec!["leave sudo out".to_owned(), "act as an administrator".to_owned()],
+            ),
             Denial::NotAdministrator => {
                 (format!("only administrators may, and {} is none", name()), one("a credential of an administrator"))
             }
@@ -160,7 +187,7 @@ impl Case<'_> {
             return (why, vec!["send it as `Authorization: Bearer ...`".to_owned()]);
         }
         let mut remedies = vec![self.token()];
-        if self.demand.anonymous {
+        if self.open {
             remedies.push("show nothing: everybody may ask".to_owned());
         }
         let why = match self.trial.decided_by().and_then(|_| self.spelling()) {
@@ -213,20 +240,27 @@ impl Case<'_> {
     }
 }
 
-fn account(fault: AccountFault, name: &str) -> (String, Vec<String>) {
+fn account(fault: AccountFault, name: &str, state: Option<AccountState>) -> (String, Vec<String>) {
     let (why, remedy) = match fault {
         AccountFault::Internal => {
             (format!("{name} is an account of the program itself"), "a credential of a person".to_owned())
         }
         AccountFault::PendingApproval => {
-            (format!("{name} waits for an administrator's approval"), format!("approve {name}"))
+            let remedy = format!("let the user in: tollhouse user block {name}, and then unblock {name}");
+            (format!("{name} waits for an administrator's approval"), remedy)
         }
         AccountFault::Deactivated => {
             (format!("{name} is deactivated"), format!("let {name} sign in with a browser, which reactivates"))
         }
         AccountFault::Unconfirmed => (
             format!("the e-mail address of {name} was never confirmed"),
-            "confirm it, or set accounts.confirmation_required = false".to_owned(),
+            "accounts.confirmation_required = false, or a credential of somebody else: there is no command that confirms \
+             an address"
+                .to_owned(),
+        ),
+        AccountFault::Blocked if state != Some(AccountState::Blocked) => (
+            format!("{name} is banned, or blocked by a directory"),
+            "a credential of somebody else: there is no command that undoes this".to_owned(),
         ),
         AccountFault::Blocked => {
             (format!("{name} is blocked"), format!("unblock the user: tollhouse user unblock {name}"))
@@ -252,11 +286,14 @@ fn scopes(demand: &Demand, read: bool) -> String {
 }
 
 /// What a route asks to be shown.
-pub(super) fn takes(route: &Route, method: &Method) -> String {
+pub(super) fn takes(route: &Route, method: &Method, open: bool) -> String {
     let Some(demand) = &route.demand else { return elsewhere_takes(route).to_owned() };
     let read = [Method::GET, Method::HEAD].contains(method);
     let session = if read { "a session" } else { "a session with its X-CSRF-Token" };
-    let nothing = if demand.anonymous { "nothing, for what everybody may see; or " } else { "" };
+    if demand.any_scope || demand.rotates {
+        return format!("a personal access token with {}", scopes(demand, read));
+    }
+    let nothing = if open { "nothing, for what everybody may see; or " } else { "" };
     let whose = if demand.administrator { " of an administrator" } else { "" };
     format!("{nothing}a token{whose} with {}; or {session}{whose}", scopes(demand, read))
 }
@@ -305,7 +342,7 @@ pub(super) fn notes(trial: &Trial, demand: &Demand, outcome: &Result<Option<Iden
     match token.map(|token| token.standing) {
         Some(Standing::Live { used: false }) => {
             note(
-                "this token was never used; the request itself would be its first use, and end the window of its predecessor",
+                "this token was never used; the request would be its first use, after which its predecessor cannot replace it",
             );
         }
         Some(Standing::Rotated) if demand.rotates && outcome.is_ok() => {

@@ -66,7 +66,7 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
     };
     let route = &table[place];
     told.route = Some(format!("{} {}", route.method, route.path));
-    told.takes = advice::takes(route, &sent.method);
+    told.takes = advice::takes(route, &sent.method, route.demand.is_some_and(|demand| demand.anonymous));
     let Some(checks) = &route.checks else {
         told.untried(&sent, advice::elsewhere(route));
         return Ok(told.without_judgement(advice::not_judged(route)));
@@ -101,11 +101,14 @@ async fn judged(
         told.notes.push("this endpoint looks at parameters before credentials".to_owned());
         return told.refused(error.api(&app.urls), Advice::without_judgement(&error)).await;
     }
+    let open = demand.anonymous && checks.unless.is_none_or(|unless| unless(None, asked).is_ok());
+    told.takes = advice::takes(route, &asked.parts.method, open);
     let witness = Arc::new(Witness::new(app.db.clone()));
     let outcome = async {
         let who = app.judging_over(witness.clone()).judge(&shown, &demand, app.now()).await?;
         (checks.admit)(who.clone(), &shown)?;
         (checks.parse)(asked)?;
+        checks.unless.map_or(Ok(()), |unless| unless(who.as_ref(), asked))?;
         Ok(who)
     };
     let outcome: Result<Option<Identity>, Error> = outcome.await;
@@ -125,7 +128,8 @@ async fn judged(
             Ok(told.passes(who.as_ref()))
         }
         Err(error) => {
-            let advice = Advice::of(&error, &advice::Case { demand: &demand, shown: &shown, trial: &trial });
+            let case = advice::Case { demand: &demand, shown: &shown, trial: &trial, open };
+            let advice = Advice::of(&error, &case);
             told.refused(error.api(&app.urls), advice).await
         }
     }

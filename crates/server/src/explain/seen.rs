@@ -165,7 +165,7 @@ impl Step {
             Found::Counts(record) => format!("{} of {}", what(&record.credential), owner(record)),
             Found::OfOtherKind(_) | Found::Nobodys if self.kind == Kind::OauthAccessToken => format!("no {kind}"),
             Found::OfOtherKind(record) => {
-                format!("no {kind}, but an {} of {}", what(&record.credential), owner(record))
+                format!("no {kind}, but {} of {}", what(&record.credential), owner(record))
             }
             Found::Nobodys => format!("no {kind} that anybody was given"),
             Found::Unusable => format!("cannot be a {kind}"),

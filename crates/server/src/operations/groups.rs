@@ -31,8 +31,11 @@ impl Create {
         if let Some(fault) = name_fault(&self.name) {
             return Some(("name", fault));
         }
-        if !namespace::valid_path(&self.path) || (parent.is_none() && namespace::reserved(&self.path)) {
+        if !namespace::valid_path(&self.path) {
             return Some(("path", "can contain only letters, digits, '_', '-' and '.'"));
+        }
+        if parent.is_none() && namespace::reserved(&self.path) {
+            return Some(("path", "is a reserved name"));
         }
         if parent.is_some_and(|parent| self.visibility > parent) {
             return Some(("visibility_level", "is not allowed in this parent group"));

@@ -3,12 +3,12 @@
 use clap::{Args, Subcommand};
 use tollhouse_domain::access::Visibility;
 use tollhouse_domain::id::NamespaceId;
-use tollhouse_domain::namespace::Namespace;
+use tollhouse_domain::namespace::{Namespace, NamespaceKind};
 use tollhouse_domain::text::printable;
-use tollhouse_store::namespaces;
+use tollhouse_store::namespaces::{self, Routed};
 
 use super::listing::{Listing, list};
-use super::operator::Operator;
+use super::operator::{Operator, absent};
 use super::values;
 use crate::api::entities::group;
 use crate::cli::Failure;
@@ -47,7 +47,16 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
 
 async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
     let (parent, path) = match new.path.rsplit_once('/') {
-        Some((parent, path)) => (Some(operator.group(parent).await?.id), path),
+        // What stands before is a path, also where it looks like a number.
+        Some((parent, path)) => {
+            let mut reader = operator.reader().await?;
+            let found = match namespaces::route(&mut reader, parent).await? {
+                Some(Routed::Namespace(id)) => namespaces::find(&mut reader, id).await?,
+                _ => None,
+            };
+            let group = found.filter(|found| found.kind == NamespaceKind::Group);
+            (Some(group.ok_or_else(|| absent("group", parent))?.id), path)
+        }
         None => (None, &*new.path),
     };
     let owner = match &new.owner {

@@ -66,6 +66,9 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
 }
 
 async fn add(operator: &Operator, New { one, level, expires_at }: New) -> Result<(), Failure> {
+    if let Some(day) = expires_at.filter(|day| *day <= operator.now().date()) {
+        return Err(Failure::Unusable(format!("--expires-at: {day} is not after today, so it would never count")));
+    }
     let (of, path) = operator.of(&one.of).await?;
     let user = operator.user(&one.user).await?;
     operator.perform(&Add { of, user: user.id, level, expires_at }).await?;

@@ -53,7 +53,8 @@ async fn told_and_done(t: &Town, ask: Ask) -> Explanation {
             assert!(!told.why.is_empty() && told.reason.is_some(), "{told}");
         }
         Verdict::Passes => {
-            assert!(!done.body.contains("insufficient_scope") && done.status.as_u16() != 401, "{told}\n{}", done.body);
+            let refused = matches!(done.status.as_u16(), 401 | 403 | 405) || done.body.contains("requires token type");
+            assert!(!refused, "{told}\n{}", done.body);
             assert!(told.answer.is_none() && told.remedies.is_empty(), "{told}");
         }
         Verdict::NotJudged => panic!("{told}"),
@@ -178,7 +179,19 @@ async fn explain_names_what_would_make_it_pass(t: Town) {
 
     let not_root = told(&t, &t.get("/api/v4/applications").token(&full)).await;
     assert_eq!((not_root.reason, not_root.remedies.len()), (Some("not_administrator"), 1));
+    // What nobody may ask is not offered to nobody, and what speaks of a token wants one.
+    let nobody = told_and_done(&t, t.get("/api/v4/users")).await;
+    assert!(nobody.reason == Some("forbidden") && nobody.why.contains("not told to nobody"), "{nobody}");
+    let wrong = told_and_done(&t, t.get("/api/v4/users").token("nope")).await;
+    assert!(wrong.remedies.iter().all(|remedy| !remedy.contains("show nothing")), "{wrong}");
+    let wrong = told_and_done(&t, t.get("/api/v4/users?username=ada").token("nope")).await;
+    assert!(wrong.remedies.iter().any(|remedy| remedy.contains("show nothing")), "{wrong}");
     let session = ada.session().await;
+    let itself = told_and_done(&t, t.get(SELF).session(&session)).await;
+    assert_eq!(itself.remedies, ["a personal access token"]);
+    let root = t.admin().await.token([Scope::Api, Scope::Sudo]).await;
+    let acting = told_and_done(&t, t.get("/api/v4/applications").token(&root).with("sudo", "ada")).await;
+    assert_eq!(acting.remedies[0], "leave sudo out");
     let no_csrf = told(&t, &t.post("/api/v4/projects").form("name=y").session(&session)).await;
     assert_eq!((no_csrf.reason, no_csrf.decided_by), (Some("missing"), None));
     assert!(no_csrf.remedies[0].contains("send X-CSRF-Token"), "{no_csrf}");
@@ -218,6 +231,7 @@ async fn explain_names_the_state_of_an_account(t: Town) {
     for (name, change, reason, remedy) in [
         ("bo", SetState::block as fn(_) -> _, "account_blocked", "tollhouse user unblock bo"),
         ("di", SetState::deactivate, "account_deactivated", "sign in with a browser"),
+        ("ba", SetState::ban, "account_blocked", "there is no command that undoes this"),
     ] {
         let person = t.user(name).await;
         let token = person.token([Scope::Api]).await;

@@ -7,7 +7,7 @@ use tollhouse_domain::agreement::{LEASE, NodeId, Place};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::random;
 
-use super::{SELF, USER, at, block_by_hand, by_hand, laggard, newest, row, settled, until};
+use super::{SELF, USER, at, block_by_hand, by_hand, laggard, newest, revoked_here_refused_there, row, settled, until};
 use crate::town::{REVOKED, Town};
 
 cases![
@@ -130,17 +130,10 @@ async fn f5_seen_is_said_of_an_entry_that_is_there(t: Town) {
 }
 
 async fn f5_seen_is_said_when_it_was_applied(t: Town) {
-    let ada = t.user("ada").await;
     let other = t.reopened("").await;
     // Whoever revokes makes no mistake.
     t.app.db.faults.mutants.set(None);
-    settled(&other).await;
-    for _ in 0..3 {
-        let token = ada.token([Scope::Api]).await;
-        other.get(USER).token(&token).await.is_user(&ada);
-        t.delete(SELF).token(&token).await.has(204);
-        other.get(USER).token(&token).await.is(401, REVOKED);
-    }
+    revoked_here_refused_there(&t, &other).await;
     other.leave().await;
 }
 

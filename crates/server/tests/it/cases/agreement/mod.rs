@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use tollhouse_domain::agreement::{NodeId, Tick};
+use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::random;
 use tollhouse_store::nodes::{self, Node};
 use tollhouse_store::{faults, log};
 
-use crate::town::Town;
+use crate::town::{REVOKED, Town};
 
 pub mod answering;
 pub mod databases;
@@ -69,6 +70,18 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
 /// Its row, when it has one and answers from memory.
 async fn settled(t: &Town) -> NodeId {
     until("a lease", async || t.app.node.own().filter(|_| t.app.node.lag().is_some_and(|lag| lag < YOUNG))).await
+}
+
+/// What one server remembers and another one takes away is refused the moment that is acknowledged.
+async fn revoked_here_refused_there(here: &Town, there: &Town) {
+    let ada = here.user("ada").await;
+    settled(there).await;
+    for _ in 0..3 {
+        let token = ada.token([Scope::Api]).await;
+        there.get(USER).token(&token).await.is_user(&ada);
+        here.delete(SELF).token(&token).await.has(204);
+        there.get(USER).token(&token).await.is(401, REVOKED);
+    }
 }
 
 const YOUNG: Duration = Duration::from_secs(1);

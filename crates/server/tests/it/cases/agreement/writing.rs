@@ -15,7 +15,7 @@ use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_store::faults;
 
-use super::{SELF, USER, laggard, newest, numbers, row, settled};
+use super::{SELF, USER, laggard, newest, numbers, revoked_here_refused_there, row, settled};
 use crate::town::{REVOKED, Town};
 
 cases![
@@ -59,15 +59,8 @@ async fn w1_the_change_and_its_entry_are_one_transaction(t: Town) {
 }
 
 async fn w1_a_change_has_an_entry(t: Town) {
-    let ada = t.user("ada").await;
     let other = t.reopened("").await;
-    settled(&other).await;
-    for _ in 0..3 {
-        let token = ada.token([Scope::Api]).await;
-        other.get(USER).token(&token).await.is_user(&ada);
-        t.delete(SELF).token(&token).await.has(204);
-        other.get(USER).token(&token).await.is(401, REVOKED);
-    }
+    revoked_here_refused_there(&t, &other).await;
     other.leave().await;
 }
 
