@@ -5,7 +5,6 @@ use tollhouse_domain::id::{FamilyId, PersonalAccessTokenId, UserId};
 use tollhouse_domain::rotation::{Place, Presented};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
-use tollhouse_domain::text::name_fault;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::token::{PERSONAL_ACCESS_TOKEN, latest_expiry};
 use tollhouse_store::token_families::EndReason;
@@ -41,8 +40,8 @@ impl Operation for Create {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
         let owner = users::find(tx, self.user).await?.ok_or(Error::NotFound(Thing::User))?;
-        if let Some(fault) = name_fault(&self.name) {
-            return Err(Error::Invalid(vec![("name", fault)]).into());
+        if self.name.trim().is_empty() {
+            return Err(Error::Invalid(vec![("name", "can't be blank")]).into());
         }
         let may_hold = |scope: Scope| scope.holder().admits(owner.administrator);
         if self.scopes.is_empty() || !self.scopes.iter().all(may_hold) {

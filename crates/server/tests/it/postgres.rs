@@ -3,10 +3,12 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tollhouse_store::db::{Db, Url};
 
 /// It lives for minutes, and has hundreds of small databases.
 const SETTINGS: &[&str] = &[
@@ -27,6 +29,7 @@ pub struct Postgres {
     bin: PathBuf,
     folder: TempDir,
     count: AtomicU32,
+    prepared: OnceLock<String>,
 }
 
 impl Postgres {
@@ -46,7 +49,7 @@ impl Postgres {
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let server = Self::run(&bin, folder.path());
-        let postgres = Self { server, bin, folder, count: AtomicU32::new(0) };
+        let postgres = Self { server, bin, folder, count: AtomicU32::new(0), prepared: OnceLock::new() };
         postgres.wait();
         Some(postgres)
     }
@@ -86,10 +89,29 @@ impl Postgres {
         assert!(done.success(), "a copy");
     }
 
-    /// A database for one test, made from the template if that is there.
+    /// A database for one test, in which there is nothing yet.
     pub fn database(&self) -> String {
+        self.made_from("template0")
+    }
+
+    /// The same with the schema in it, which is made once: hundreds of tests need it, and few are about that.
+    pub fn prepared_database(&self) -> String {
+        self.prepared.get_or_init(|| {
+            let name = self.database();
+            let url: Url = self.url(&name).parse().expect("a URL");
+            let make = move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                runtime.block_on(async { Db::open(&url, 0).await.expect("a database").close().await });
+            };
+            std::thread::spawn(make).join().expect("no panic");
+            name
+        });
+        self.made_from(self.prepared.get().expect("it was made"))
+    }
+
+    fn made_from(&self, template: &str) -> String {
         let name = format!("t{}", self.count.fetch_add(1, Ordering::SeqCst));
-        self.sql(&format!("CREATE DATABASE {name}"));
+        self.sql(&format!("CREATE DATABASE {name} TEMPLATE {template}"));
         name
     }
 

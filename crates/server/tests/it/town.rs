@@ -97,7 +97,7 @@ impl Town {
         let folder = Arc::new(TempDir::new().expect("a temporary folder"));
         let (url, database) = match (engine, postgres) {
             (Engine::Postgres, Some(postgres)) => {
-                let name = postgres.database();
+                let name = postgres.prepared_database();
                 (postgres.url(&name), Some(name))
             }
             _ => (format!("sqlite:{}", folder.path().join("tollhouse.db").display()), None),

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Plaintext;
-use tollhouse_domain::text::printable;
+use tollhouse_domain::text::{name_fault, printable};
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::token::{PersonalAccessToken, Standing, expired};
 use tollhouse_store::{personal_access_tokens, users};
@@ -123,6 +123,10 @@ fn never_an_argument() -> Failure {
 }
 
 async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
+    // The wire takes any; whoever types one here means a word.
+    if let Some(fault) = name_fault(&new.name) {
+        return Err(anyhow!("name {fault}").into());
+    }
     let operation = tokens::Create {
         user: operator.user(&new.user).await?.id,
         name: new.name,
