@@ -30,7 +30,7 @@ use crate::gateway::{Gateway, Unloaded};
 use crate::hasher::Hasher;
 use crate::keys::{Keys, Seal, WrongKey};
 use crate::metrics::Metrics;
-use crate::node::Node;
+use crate::node::{self, Node};
 use crate::operations::{Done, Failed, Operation, rotation, tokens};
 use crate::urls::Urls;
 
@@ -95,7 +95,7 @@ impl App {
         #[cfg(feature = "faults")]
         let ledger = ledger.breaking(db.faults.mutants.clone());
         let ledger = Arc::new(ledger);
-        let node = Arc::new(Node::new(db.clone(), clock.clone(), uptime.clone(), ledger.clone()));
+        let node = Arc::new(Node::new(node::Shared { db: db.clone(), clock: clock.clone(), uptime: uptime.clone() }, ledger.clone()));
         let auth = authenticator(Arc::new(db.clone()), ledger, uptime.clone(), &settings);
         let hasher = Hasher::start();
         let shared = Shared {

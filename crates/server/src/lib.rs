@@ -34,3 +34,4 @@ pub mod router;
 pub mod serve;
 pub mod urls;
 pub mod web;
+pub mod workers;

@@ -1,23 +1,20 @@
 //! The socket: accepting, limits, and a graceful end.
 
-use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tollhouse_store::error::Error as StoreError;
 
 use crate::app::App;
-use crate::connection::{Addresses, Patient};
+use crate::connection::Addresses;
 use crate::metrics::Connected;
 use crate::road::Road;
+use crate::workers::{Arrival, Workers};
 use crate::{job, router};
 
 /// Answers until `stop`, then lets what is under way end. Fails if it must not go on: if the database it works on is no
@@ -27,7 +24,6 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Re
     let limits = &app.settings.limits;
     let places = Arc::new(Semaphore::new(limits.connections.max(1)));
     let addresses = Addresses::new(limits.connections_per_address.max(1));
-    let graceful = GracefulShutdown::new();
     // Made at the first start, beside everything else: whoever needs one sooner waits for it.
     let keys = app.clone();
     tokio::spawn(async move {
@@ -41,8 +37,8 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Re
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_time.0)
-        .max_buf_size((limits.head.0 as usize).max(8192))
-        .max_headers(MOST_HEADERS);
+        .max_buf_size((limits.head.0 as usize).max(8192));
+    let workers = Workers::start(&road, &http, limits.drain.0)?;
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,
@@ -60,28 +56,20 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Re
                 }
             },
         };
-        let Some(among) = addresses.enter(peer.ip()) else { continue };
-        let connected = Connected::count(&app);
+        let peer = peer.ip();
+        let Some(among) = addresses.enter(peer) else { continue };
+        let held = Box::new((place, among, Connected::count(&app)));
         let _ = socket.set_nodelay(true);
-        let socket = Patient::new(socket);
-        let road = road.clone();
-        let address: IpAddr = peer.ip();
-        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let road = road.clone();
-            async move { Ok::<_, std::convert::Infallible>(road.travel(request.map(Body::new), Some(address)).await) }
-        });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(socket), service));
-        tokio::spawn(async move {
-            // What breaks here is between us and the other side; it has been answered where it could be.
-            let _ = connection.await;
-            drop((place, among, connected));
-        });
+        let Ok(socket) = socket.into_std() else { continue };
+        if !workers.take(Arrival { socket, peer, held }) {
+            stop.cancel();
+            return Err(Lost::Worker);
+        }
     }
     drop(listener);
     // What remains is answered from the database: the others no longer wait for us (N1).
     following.await.unwrap_or(Err(Lost::Follower))?;
-    let drained = tokio::time::timeout(limits.drain.0, pin!(graceful.shutdown())).await;
-    if drained.is_err() {
+    if !workers.end().await {
         tracing::warn!("some requests did not end in time");
     }
     let _ = housekeeping.await;
@@ -95,6 +83,10 @@ pub enum Lost {
     Database(#[from] StoreError),
     #[error("a mistake of ours ended the task that follows the log of revocations")]
     Follower,
+    #[error("a mistake of ours ended a thread that serves connections")]
+    Worker,
+    #[error("no thread could be started to serve connections: {0}")]
+    Threads(#[from] std::io::Error),
 }
 
 /// Whoever follows the log is not to be missed without being noticed: every revocation would wait for it.
@@ -113,8 +105,9 @@ fn name(listener: &TcpListener) -> String {
     }
 }
 
-/// More are refused with 431 before anything else looks at them.
-pub const MOST_HEADERS: usize = 256;
+/// More are refused with 431 before anything else looks at them. This is the bound of hyper, which asks for no memory to
+/// parse so many; any other would cost every request some.
+pub const MOST_HEADERS: usize = 100;
 
 /// The address in the form that goes into a URL.
 pub fn base_url(address: SocketAddr) -> String {

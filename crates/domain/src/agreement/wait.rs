@@ -13,9 +13,6 @@ pub struct Wait {
     /// When the first look at the other rows was answered, and which of them were marked by then.
     first: Option<(Tick, Vec<NodeId>)>,
     looks: u32,
-    /// A moment before the commit, for the mistake of counting from there.
-    #[cfg(feature = "faults")]
-    pub before: Tick,
     #[cfg(feature = "faults")]
     pub mutants: Mutants,
 }
@@ -41,8 +38,6 @@ impl Wait {
             first: None,
             looks: 0,
             #[cfg(feature = "faults")]
-            before: replied,
-            #[cfg(feature = "faults")]
             mutants: Mutants::default(),
         }
     }
@@ -54,7 +49,7 @@ impl Wait {
         let (since, seen_marked) = self.first.get_or_insert_with(|| (now, marked()));
         let since = *since;
         #[cfg(feature = "faults")]
-        let since = if broken!(self, TimerBeforeCommit) { self.before } else { since };
+        let since = if broken!(self, TimerBeforeCommit) { self.replied } else { since };
         if behind.is_empty() && own > self.replied || broken!(self, NoWait) {
             return Step::Done;
         }

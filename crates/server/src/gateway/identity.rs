@@ -29,10 +29,9 @@ pub struct Names {
 
 impl Names {
     pub fn new(prefix: &Prefix) -> Self {
-        let name = |end: &str| {
-            let whole = format!("{}{end}", prefix.0);
-            HeaderName::try_from(whole).expect("a prefix is letters, digits and `-`, and so is what follows")
-        };
+        // A prefix is letters in lower case, digits and `-`, and so is what follows. Kept as long as the process lives:
+        // such a name is cloned for nothing, and every answer needs them all.
+        let name = |end: &str| HeaderName::from_static(format!("{}{end}", prefix.0).leak());
         Self {
             user_id: name("user-id"),
             user: name("user"),

@@ -3,12 +3,11 @@
 
 use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::{Behind, NodeId, Page};
-use tollhouse_domain::id::{FamilyId, GenerationId};
-use tollhouse_domain::lookup::{Key, Record, Unavailable};
 use tollhouse_domain::user::User;
 
 use super::model::{self, Change, Truth};
 use super::store::Store;
+use super::world::{Question, Told};
 
 pub enum Database {
     Memory(Box<Memory>),
@@ -25,19 +24,6 @@ pub struct Memory {
     /// With the time when they were made.
     pub copies: Vec<(u64, Truth)>,
     pub somebody: User,
-}
-
-/// What an authenticator asks.
-#[derive(Clone, Copy, Debug)]
-pub enum Question {
-    Find(Key),
-    FirstUse(FamilyId, GenerationId),
-}
-
-#[derive(Clone, Debug)]
-pub enum Told {
-    Record(Option<Box<Record>>),
-    Won(bool),
 }
 
 impl Memory {
@@ -135,15 +121,15 @@ impl Database {
         }
     }
 
-    /// `old`: from a replica that is behind.
-    pub fn answer(&mut self, question: Question, old: bool) -> Result<Told, Unavailable> {
+    /// What an authenticator asks. `old`: from a replica that is behind.
+    pub fn answer(&mut self, question: &Question, old: bool) -> Told {
         match self {
             Self::Memory(memory) => {
                 let replica = memory.copies.last().filter(|_| old);
                 let truth = replica.map_or(&memory.truth, |(_, older)| older);
                 match question {
-                    Question::Find(key) => Ok(Told::Record(truth.find(key, &memory.somebody).map(Box::new))),
-                    Question::FirstUse(..) => Ok(Told::Won(false)),
+                    Question::Find(key) => Told::Record(truth.find(*key, &memory.somebody).map(Box::new)),
+                    _ => Told::Won(false),
                 }
             }
             Self::Store(store) => store.answer(question),

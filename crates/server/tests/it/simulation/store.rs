@@ -10,7 +10,7 @@ use tollhouse_domain::agreement::{Behind, NodeId, Page};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
-use tollhouse_domain::lookup::{Lookup, Unavailable};
+use tollhouse_domain::lookup::Lookup;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_store::db::{Db, Url};
@@ -18,8 +18,8 @@ use tollhouse_store::log::{self, Link};
 use tollhouse_store::nodes;
 use tollhouse_store::tx::{Change as Done, Committed, Until};
 
-use super::database::{Question, Told};
 use super::model::Change;
+use super::world::{Question, Told};
 use crate::town::START;
 
 pub struct Store {
@@ -156,12 +156,14 @@ impl Store {
         self.runtime.block_on(nodes::give_up_on(&self.db, remove, mark, position)).expect("given up");
     }
 
-    pub fn answer(&mut self, question: Question) -> Result<Told, Unavailable> {
+    pub fn answer(&mut self, question: &Question) -> Told {
         self.runtime.block_on(async {
-            match question {
-                Question::Find(key) => Ok(Told::Record(self.db.find(key).await?.map(Box::new))),
-                Question::FirstUse(family, head) => Ok(Told::Won(self.db.first_use(family, head, START).await?)),
-            }
+            let told = match question {
+                Question::Find(key) => self.db.find(*key).await.map(|found| Told::Record(found.map(Box::new))),
+                Question::FirstUse(family, head) => self.db.first_use(*family, *head, START).await.map(Told::Won),
+                _ => return Told::Refused,
+            };
+            told.unwrap_or(Told::Refused)
         })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tollhouse::node::Node;
+use tollhouse::node::{Node, Shared};
 use tollhouse_auth::ledger::Ledger;
 use tollhouse_auth::uptime::Uptime;
 use tollhouse_domain::agreement::Tick;
@@ -39,7 +39,8 @@ impl Late {
         db.faults.mutants.set(t.broken());
         let ledger = Arc::new(Ledger::new(100).breaking(db.faults.mutants.clone()));
         let uptime = Uptime::by_hand(Arc::new(AtomicU64::new(STILL.0)));
-        let node = Arc::new(Node::new(db.clone(), t.clock.clone(), uptime, ledger.clone()));
+        let around = Shared { db: db.clone(), clock: t.clock.clone(), uptime };
+        let node = Arc::new(Node::new(around, ledger.clone()));
         Self { db, ledger, node, stop: CancellationToken::new() }
     }
 

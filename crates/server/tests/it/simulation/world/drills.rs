@@ -53,7 +53,7 @@ impl World {
                     self.nodes[n].deaf_until = self.now + span;
                 }
             }
-            Plan::Leave(n) if self.nodes[n].alive && !self.nodes[n].leaving => self.leave(n),
+            Plan::Leave(n) if self.nodes[n].alive && !self.nodes[n].is_leaving() => self.leave(n),
             Plan::Leave(_) => {}
             Plan::Copy => self.copy(),
             Plan::Restore(token) => self.restore(token),
@@ -126,7 +126,7 @@ impl World {
 
     /// Somebody new has hardly learned anything when it is revoked, and somebody leaves just before a revocation.
     fn joins(&mut self) -> u64 {
-        let standing: Vec<usize> = self.alive().into_iter().filter(|n| !self.nodes[*n].leaving).collect();
+        let standing: Vec<usize> = self.alive().into_iter().filter(|n| !self.nodes[*n].is_leaving()).collect();
         self.start();
         let new = self.nodes.len() - 1;
         self.nodes[new].deaf_until = self.now + 400 * MILLI;
@@ -225,14 +225,13 @@ impl World {
         memory.copies.truncate(pick);
         let before = std::mem::replace(&mut memory.truth, truth);
         for node in &mut self.nodes {
-            node.lost |= node.own.is_some_and(|own| before.has_row(own) && !memory.truth.has_row(own));
+            node.lost |= node.process.real.own().is_some_and(|own| before.has_row(own) && !memory.truth.has_row(own));
         }
         memory.sequence = 0;
         memory.head = None;
         memory.waiting_for_head.clear();
-        self.kept.clear();
         self.history.restored(at);
-        self.running.clear();
+        self.forsake_all();
         // Numbers are used again at once.
         if let Some(token) = then {
             let by = self.mostly_nobody();

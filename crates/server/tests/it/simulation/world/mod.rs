@@ -1,26 +1,29 @@
 //! Nodes, revokers and callers on one database, with a scheduler that decides by its seed what happens next: virtual
 //! clocks of different rates, late and lost replies, nodes that stand still, crash, leave and start, a database that is
-//! cut off or restored from an older copy. The follower, the wait, the ledger and the authenticator are the real ones.
+//! cut off or restored from an older copy. What a server does is the real code: of the node, its ledger and its
+//! authenticator.
 
 mod callers;
+mod desk;
 mod drills;
 mod nodes;
 mod operations;
 mod weather;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Weak;
 use std::time::Duration;
 
-use tollhouse_domain::agreement::follower::{Ask, Say};
-use tollhouse_domain::agreement::{Behind, NodeId, Page, Tick};
+use tollhouse_auth::ledger::Ledger;
 use tollhouse_domain::faults::{Mutant, Mutants};
 
 use super::chance::Chance;
 use super::database::Database;
 use super::history::{History, Subject};
-use super::model::Change;
+use desk::Slot;
+pub use desk::{Question, Told};
 use drills::Plan;
-use nodes::Node;
+use nodes::{Node, Process};
 use operations::Running;
 pub use weather::Theme;
 use weather::Weather;
@@ -41,6 +44,8 @@ pub struct World {
     pub steps: u64,
     database: Database,
     nodes: Vec<Node>,
+    /// Where commands are given.
+    shell: Process,
     running: BTreeMap<u64, Running>,
     /// With their owners.
     tokens: Vec<(u64, u64)>,
@@ -59,33 +64,22 @@ pub struct World {
     pub found: Option<String>,
 }
 
-#[derive(Debug)]
 enum Event {
     Client,
-    Announce(usize),
-    Round(usize),
-    /// The statement reaches the database; when it was sent.
-    Asked(usize, Ask, u64),
-    Read(usize, Option<Page>),
-    Registered(usize, bool),
-    Apply(usize, Page),
-    Told(usize, Say),
-    Said(usize, Say, bool),
+    /// A process goes on with what it was about to do.
+    GoOn(Option<usize>),
+    /// A question of one of its tasks reaches the database.
+    Reaches(Option<usize>, u64, Question, Weak<Slot>),
+    /// An answer has come.
+    Told(Option<usize>, Weak<Slot>, Told),
+    /// The database says that there is something new.
+    Woken(usize),
     /// The head of a request has come.
     Check(usize, u64),
-    Arrives(usize, u64),
-    LookUp(usize, u64),
-    Found(usize, u64),
     Draw(u64),
     Commit(u64),
     Append(u64),
     Reply(u64),
-    Look(u64),
-    Looked(u64, Option<Vec<Behind>>),
-    GiveUp(u64, Vec<NodeId>, Vec<NodeId>),
-    Acknowledged(u64),
-    RowsGone(usize),
-    LeaseGone(usize),
     Gone(usize),
     Weather,
     /// Of a season.
@@ -98,22 +92,16 @@ impl Event {
     /// database does goes on.
     fn of(&self, operations: &BTreeMap<u64, Running>) -> Option<usize> {
         match self {
-            Self::Announce(n)
-            | Self::Round(n)
-            | Self::Read(n, _)
-            | Self::Registered(n, _)
-            | Self::Apply(n, _)
-            | Self::Said(n, ..)
-            | Self::Check(n, _)
-            | Self::Arrives(n, _)
-            | Self::Found(n, _)
-            | Self::LeaseGone(n)
-            | Self::Gone(n) => Some(*n),
-            Self::Draw(op) | Self::Reply(op) | Self::Look(op) | Self::Looked(op, _) | Self::Acknowledged(op) => {
-                operations.get(op).and_then(|running| running.by)
-            }
+            Self::GoOn(who) | Self::Told(who, ..) => *who,
+            Self::Woken(n) | Self::Check(n, _) | Self::Gone(n) => Some(*n),
+            Self::Draw(op) | Self::Reply(op) => operations.get(op).and_then(|running| running.by),
             _ => None,
         }
+    }
+
+    /// Whoever waited for it waits no longer.
+    fn is_moot(&self) -> bool {
+        matches!(self, Self::Told(_, slot, _) | Self::Reaches(_, _, Question::Sleep(_), slot) if slot.strong_count() == 0)
     }
 }
 
@@ -129,6 +117,7 @@ impl World {
             Database::Memory(memory) => memory.begin(mark),
             Database::Store(store) => store.begin(mutant),
         }
+        let shell = Process::new(Ledger::new(0), &mut chance, &mutants);
         let mut world = Self {
             chance,
             now: SECOND,
@@ -137,6 +126,7 @@ impl World {
             steps: 0,
             database,
             nodes: Vec::new(),
+            shell,
             running: BTreeMap::new(),
             tokens: Vec::new(),
             owners: BTreeMap::new(),
@@ -179,6 +169,9 @@ impl World {
     pub fn run(&mut self, steps: u64) {
         while self.steps < steps && self.found.is_none() {
             let Some(((at, number), event)) = self.queue.pop_first() else { return };
+            if event.is_moot() {
+                continue;
+            }
             self.now = self.now.max(at);
             if let Some(node) = event.of(&self.running) {
                 let node = &self.nodes[node];
@@ -219,24 +212,11 @@ impl World {
         self.chance.between(50_000, 2 * MILLI)
     }
 
-    /// The same, from or to this node.
-    fn way_of(&mut self, n: usize) -> u64 {
-        match self.nodes[n].slow_until > self.now {
+    /// The same, from or to this process.
+    fn way_of(&mut self, who: Option<usize>) -> u64 {
+        match who.is_some_and(|n| self.nodes[n].slow_until > self.now) {
             true => self.chance.between(MILLI, 900 * MILLI),
             false => self.way(),
-        }
-    }
-
-    fn clock(&self, node: usize) -> Tick {
-        let node = &self.nodes[node];
-        Tick(node.offset + self.now / 1_000 * node.rate)
-    }
-
-    /// Of whoever revokes: its node's, or a command line's own.
-    fn clock_of(&self, running: &Running) -> Tick {
-        match running.by {
-            Some(node) => self.clock(node),
-            None => Tick(self.now / 1_000 * running.rate),
         }
     }
 
@@ -251,33 +231,22 @@ impl World {
             Event::Weather => self.storm(),
             Event::Drill(season) => self.drill(season),
             Event::Planned(plan) => self.go_by(plan),
-            // N3.
-            Event::Announce(n) => self.operate(Change::Nothing, Some(n)),
-            Event::Round(n) => self.round(n),
-            Event::Asked(n, ask, sent) => self.asked(n, ask, sent),
-            Event::Registered(n, done) => self.registered(n, done),
-            Event::Read(n, page) => self.read(n, page),
-            Event::Apply(n, page) => self.apply(n, page),
-            Event::Told(n, say) => self.told(n, say),
-            Event::Said(n, say, done) => self.said(n, say, done),
-            Event::LeaseGone(n) => self.nodes[n].ledger.drop_lease(),
-            Event::RowsGone(n) => {
-                let rows = self.nodes[n].follower.rows();
-                self.database.leave(&rows);
+            Event::GoOn(who) => self.go_on(who),
+            Event::Reaches(who, task, question, slot) => self.reaches(who, task, question, slot),
+            Event::Told(who, slot, told) => {
+                slot.upgrade().iter().for_each(|slot| slot.tell(told.clone()));
+                self.go_on(who);
             }
-            Event::Gone(n) => self.nodes[n].alive = false,
+            Event::Woken(n) => {
+                self.nodes[n].process.real.wake();
+                self.go_on(Some(n));
+            }
+            Event::Gone(n) => self.die(n),
             Event::Check(n, token) => self.check(n, token),
-            Event::Arrives(n, check) => self.poll(n, Some(check)),
-            Event::LookUp(n, id) => self.look_up(n, id),
-            Event::Found(n, id) => self.answered(n, id),
             Event::Draw(op) => self.draw(op),
             Event::Commit(op) => self.commit(op),
             Event::Append(op) => self.append(op),
             Event::Reply(op) => self.reply(op),
-            Event::Look(op) => self.look(op),
-            Event::Looked(op, behind) => self.looked(op, behind),
-            Event::GiveUp(op, remove, mark) => self.give_up(op, &remove, &mark),
-            Event::Acknowledged(op) => self.acknowledge(op),
         }
     }
 }

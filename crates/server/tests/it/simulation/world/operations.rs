@@ -1,11 +1,13 @@
 //! What changes something: the transaction, the wait for everybody, and the acknowledgement.
 
-use tollhouse_domain::agreement::wait::{Step, Wait};
-use tollhouse_domain::agreement::{Behind, Entry, NodeId, PATIENCE, Place, Tick, WAIT};
+use std::sync::Weak;
+
+use tollhouse_domain::agreement::{Behind, Entry, Place, Tick, WAIT};
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::secret::Digest;
 use tollhouse_store::tx::Until;
 
+use super::desk::{Outcome, Slot, Told};
 use super::weather::Theme;
 use super::{Event, MILLI, SECOND, World};
 use crate::simulation::database::Database;
@@ -16,8 +18,8 @@ pub(super) struct Running {
     pub(super) change: Change,
     /// On a node, or from a command line.
     pub(super) by: Option<usize>,
-    /// Of a command line's clock.
-    pub(super) rate: u64,
+    /// A node announces itself, and waits here.
+    announces: Option<Weak<Slot>>,
     /// Its statements are on their way.
     sent: bool,
     /// The number of its entry.
@@ -25,11 +27,9 @@ pub(super) struct Running {
     /// Its COMMIT takes that long.
     slowly: Option<u64>,
     before: Tick,
-    wait: Option<Wait>,
+    /// When its commit was answered; since then it waits for the others.
+    replied: Option<u64>,
     looked: bool,
-    /// `None`: the newest, which the first look finds.
-    until: Option<i64>,
-    replied: u64,
     started: u64,
     /// Nobody waits for its answer any longer.
     dead: bool,
@@ -40,7 +40,7 @@ impl World {
         self.operate_slowly(change, by, None);
     }
 
-    pub(super) fn operate_slowly(&mut self, change: Change, by: Option<usize>, slowly: Option<u64>) {
+    pub(super) fn operate_slowly(&mut self, change: Change, by: Option<usize>, slowly: Option<u64>) -> u64 {
         self.count += 1;
         let id = self.count;
         let subject = match change {
@@ -55,21 +55,41 @@ impl World {
         let running = Running {
             change,
             by,
-            rate: self.chance.between(905, 1_095),
+            announces: None,
             sent: false,
             drawn: None,
             slowly,
             before: Tick(0),
-            wait: None,
+            replied: None,
             looked: false,
-            until: None,
-            replied: 0,
             started: self.now,
             dead: false,
         };
         self.running.insert(id, running);
         let way = self.way();
         self.after(way, Event::Draw(id));
+        id
+    }
+
+    /// It did not happen, or nobody will be told.
+    fn forsake(&mut self, op: u64) {
+        let Some(Running { by, announces: Some(slot), .. }) = self.running.remove(&op) else { return };
+        self.after(SECOND, Event::Told(by, slot, Told::Refused));
+    }
+
+    /// Nor did any of all that is under way.
+    pub(super) fn forsake_all(&mut self) {
+        self.kept.clear();
+        let all: Vec<u64> = self.running.keys().copied().collect();
+        all.into_iter().for_each(|op| self.forsake(op));
+    }
+
+    /// A node says that it is there (N3).
+    pub(super) fn announce(&mut self, who: Option<usize>, slot: Weak<Slot>) {
+        let op = self.operate_slowly(Change::Nothing, who, None);
+        if let Some(running) = self.running.get_mut(&op) {
+            running.announces = Some(slot);
+        }
     }
 
     /// Somebody revokes something that stands.
@@ -89,7 +109,8 @@ impl World {
     /// The transaction: what it finds, and the number of its entry.
     pub(super) fn draw(&mut self, op: u64) {
         let Some(running) = self.running.get(&op) else { return };
-        let (change, slowly, before) = (running.change, running.slowly, self.clock_of(running));
+        let (change, slowly, by) = (running.change, running.slowly, running.by);
+        let before = self.clock(by);
         let numbered = change.forgets_something();
         let in_order = !self.is(Mutant::Sequence);
         let (repeats, early) = (self.chance.often(700), self.is(Mutant::EntryBefore));
@@ -138,8 +159,7 @@ impl World {
         let Some(running) = self.running.get(&op) else { return };
         let (change, dead) = (running.change, running.dead);
         if aborted || (dead && way % 2 == 0) {
-            self.running.remove(&op);
-            return;
+            return self.forsake(op);
         }
         match &mut self.database {
             Database::Memory(memory) => {
@@ -150,7 +170,7 @@ impl World {
                 }
             }
             Database::Store(store) => {
-                let Some(until) = store.perform(change) else { return drop(self.running.remove(&op)) };
+                let Some(until) = store.perform(change) else { return self.forsake(op) };
                 if let (Until::Entry(position), Some(running)) = (until, self.running.get_mut(&op)) {
                     running.drawn = Some(position);
                     self.wake_all();
@@ -160,8 +180,7 @@ impl World {
         self.history.commit(op, self.now);
         if lost || dead {
             // The caller gets an error or nothing, and concludes nothing.
-            self.running.remove(&op);
-            return;
+            return self.forsake(op);
         }
         let then = if self.is(Mutant::EntryAfter) { Event::Append(op) } else { Event::Reply(op) };
         self.after(way, then);
@@ -173,7 +192,7 @@ impl World {
             self.write_entry(op);
             self.after(0, Event::Reply(op));
         } else {
-            self.running.remove(&op);
+            self.forsake(op);
         }
     }
 
@@ -189,113 +208,65 @@ impl World {
         self.wake_all();
     }
 
+    /// The commit is answered. What follows is the code of a node: it waits for the others.
     pub(super) fn reply(&mut self, op: u64) {
         let Some(running) = self.running.get(&op) else { return };
-        let (change, drawn, by) = (running.change, running.drawn, running.by);
-        let now = self.clock_of(running);
-        if !change.forgets_something() {
-            // A creation: the node that made it no longer takes it for unknown.
-            if let (Change::Create { token, .. }, Some(n)) = (change, by)
-                && let Some(secret) = self.database.secret(token)
-            {
-                self.nodes[n].auth.welcome(Digest::of(secret.as_bytes()));
-            }
-            return self.acknowledge(op);
+        let (change, drawn, by, before) = (running.change, running.drawn, running.by, running.before);
+        if let Some(slot) = &running.announces {
+            let told = Told::Until(drawn.map_or(Until::Newest, Until::Entry));
+            self.after(0, Event::Told(by, slot.clone(), told));
+            self.running.remove(&op);
+            return;
         }
-        let position = if self.is(Mutant::NoEntry) { None } else { drawn };
-        if position.is_none() && self.is(Mutant::RepeatWithoutWait) {
-            return self.acknowledge(op);
+        // A creation: the node that made it no longer takes it for unknown.
+        if let (Change::Create { token, .. }, Some(n)) = (change, by)
+            && let Some(secret) = self.database.secret(token)
+        {
+            self.nodes[n].auth.welcome(Digest::of(secret.as_bytes()));
         }
-        if self.is(Mutant::ConnectionKept) {
-            self.kept.insert(op);
-        }
-        let true_now = self.now;
-        let mutants = self.mutants.clone();
-        if let Some(running) = self.running.get_mut(&op) {
-            let mut wait = Wait::new(now);
-            (wait.before, wait.mutants) = (running.before, mutants);
-            running.wait = Some(wait);
-            running.until = position;
-            running.replied = true_now;
-        }
-        if let Some(n) = by {
-            self.after(0, Event::Round(n));
-        }
-        self.after(0, Event::Look(op));
-    }
-
-    pub(super) fn look(&mut self, op: u64) {
-        let Some(running) = self.running.get(&op) else { return };
-        let (by, until) = (running.by, running.until);
-        if by.is_some_and(|n| self.cut(n)) {
-            let patience = PATIENCE.as_nanos() as u64;
-            return self.after(patience, Event::Looked(op, None));
-        }
-        let own = by.and_then(|n| self.nodes[n].own);
-        let (position, behind) = self.database.behind(own, until);
-        if let Some(running) = self.running.get_mut(&op) {
-            running.until = Some(position);
-        }
-        let way = self.way();
-        self.after(way, Event::Looked(op, Some(behind)));
-    }
-
-    pub(super) fn looked(&mut self, op: u64, behind: Option<Vec<Behind>>) {
-        let Some(running) = self.running.get(&op) else { return };
-        let now = self.clock_of(running);
-        let own = match running.by {
-            Some(n) if !self.nodes[n].leaving => self.nodes[n].applied,
-            _ => Tick::MAX,
+        let until = match drawn {
+            _ if !change.forgets_something() => Until::Nowhere,
+            Some(position) if !self.is(Mutant::NoEntry) => Until::Entry(position),
+            _ => Until::Newest,
         };
-        let rate = running.by.map_or(running.rate, |n| self.nodes[n].rate);
+        let replied = if self.is(Mutant::TimerBeforeCommit) { before } else { self.clock(by) };
+        let now = self.now;
+        if let Some(running) = self.running.get_mut(&op) {
+            running.replied = Some(now);
+        }
+        let process = self.process(by);
+        let real = process.real.clone();
+        process.tasks.start(op, async move {
+            real.acknowledge(until, replied).await;
+            Outcome::Acknowledged
+        });
+        self.after(0, Event::GoOn(by));
+    }
+
+    /// Whether this is an operation that has been waiting for the others for a while.
+    pub(super) fn waits_long(&self, task: u64) -> bool {
+        let replied = self.running.get(&task).and_then(|running| running.replied);
+        replied.is_some_and(|at| self.now - at > 100 * MILLI)
+    }
+
+    pub(super) fn first_look(&mut self, who: Option<usize>, op: u64, behind: &[Behind]) {
         let Some(running) = self.running.get_mut(&op) else { return };
-        let first = behind.is_some() && !std::mem::replace(&mut running.looked, behind.is_some());
-        let (change, took, started) = (running.change, self.now - running.replied, running.started);
-        let Some(wait) = running.wait.as_mut() else { return };
-        let step = match &behind {
-            Some(behind) => wait.looked(now, behind, own),
-            None => wait.failed(now),
-        };
-        if let (true, Some(behind)) = (first, &behind) {
+        if !std::mem::replace(&mut running.looked, true) {
+            let rate = self.process(who).rate;
             self.come_back_late(behind, self.lasting(WAIT, rate));
         }
-        // With everybody well nobody waits for a lease to run out.
-        if self.all_was_well() && took > SECOND && started > SECOND + 200 * MILLI {
-            self.found = Some(format!("{change:?} takes {} ms though all are well", took / MILLI));
-        }
-        match step {
-            Step::Done => self.acknowledge(op),
-            Step::Pause(span) => {
-                // Looks in vain are no steps worth taking; a slow revoker makes fewer.
-                let slow = if took > 100 * MILLI && self.chance.often(850) { 10 } else { 1 };
-                let span = self.lasting(span * slow, rate);
-                self.after(span, Event::Look(op));
-            }
-            Step::GiveUp { remove, mark } => {
-                let way = self.way();
-                match self.chance.often(self.weather.cuts) {
-                    true => self.after(way, Event::Acknowledged(op)),
-                    false => self.after(way, Event::GiveUp(op, remove, mark)),
-                }
-            }
-        }
-    }
-
-    pub(super) fn give_up(&mut self, op: u64, remove: &[NodeId], mark: &[NodeId]) {
-        if let Some(position) = self.running.get(&op).and_then(|running| running.until) {
-            self.database.give_up_on(remove, mark, position);
-        }
-        self.after(0, Event::Acknowledged(op));
     }
 
     pub(super) fn acknowledge(&mut self, op: u64) {
         self.kept.remove(&op);
         let Some(running) = self.running.remove(&op) else { return };
-        if running.change != Change::Nothing {
-            self.history.acknowledge(op, self.now);
-        }
-        let took = if running.replied > 0 { self.now - running.replied } else { 0 };
+        self.history.acknowledge(op, self.now);
+        let took = running.replied.map_or(0, |at| self.now - at);
         self.longest = self.longest.max(took);
+        // With everybody well nobody waits for a lease to run out.
+        if self.all_was_well() && took > SECOND && running.started > SECOND + 200 * MILLI {
+            self.found = Some(format!("{:?} takes {} ms though all are well", running.change, took / MILLI));
+        }
         // Nobody can have asked for a generated secret before it was told.
         if let Change::Create { token, owner } = running.change {
             self.tokens.push((token, owner));
@@ -305,7 +276,7 @@ impl World {
                 self.operate(Change::Revoke { token }, running.by);
             }
         }
-        if running.wait.is_some() && self.chance.often(self.weather.bursts) {
+        if running.change.forgets_something() && self.chance.often(self.weather.bursts) {
             self.revoke_any();
         }
         // Somebody acts the moment after a node was given up.
@@ -326,7 +297,7 @@ impl World {
     /// Its process died: nobody hears an answer. What the database was told to commit may still happen.
     pub(super) fn orphan(&mut self, op: u64) {
         let Some(running) = self.running.get_mut(&op) else { return };
-        if running.sent && running.wait.is_none() {
+        if running.sent && running.replied.is_none() {
             running.by = None;
             running.dead = true;
         } else {
@@ -347,7 +318,7 @@ impl World {
             }
             let late = self.chance.between(5 * MILLI, 400 * MILLI);
             let now = self.now;
-            let stopped = |node: &&mut super::Node| node.own == Some(row.id) && node.stopped_until > now;
+            let stopped = |node: &&mut super::Node| node.process.real.own() == Some(row.id) && node.stopped_until > now;
             if let Some(node) = self.nodes.iter_mut().find(stopped) {
                 node.stopped_until = now + wait - late;
                 node.mute = (node.stopped_until + SECOND, 900 * MILLI);

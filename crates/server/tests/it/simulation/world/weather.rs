@@ -145,18 +145,14 @@ impl World {
         }
         if self.chance.often(self.weather.cuts) {
             let cut = self.chance.between(20 * MILLI, 4 * SECOND);
-            self.nodes[n].cut_until = self.now + cut;
+            self.cut(n, cut);
         }
         if self.chance.often(self.weather.crashes) {
-            self.nodes[n].alive = false;
-            let dead: Vec<u64> = self.running.iter().filter(|(_, r)| r.by == Some(n)).map(|(id, _)| *id).collect();
-            for op in dead {
-                self.orphan(op);
-            }
-        } else if self.chance.often(self.weather.crashes) && self.alive().len() > 1 && !self.nodes[n].leaving {
+            self.die(n);
+        } else if self.chance.often(self.weather.crashes) && self.alive().len() > 1 && !self.nodes[n].is_leaving() {
             self.leave(n);
         }
-        let standing = self.alive().iter().filter(|n| !self.nodes[**n].leaving).count();
+        let standing = self.alive().iter().filter(|n| !self.nodes[**n].is_leaving()).count();
         if standing < 3 && self.chance.often(60) {
             self.start();
         }

@@ -1,0 +1,120 @@
+//! Who serves connections: a thread for each core, each with a runtime of its own (docs/decisions/0024). A request stays
+//! on the thread where its connection is, so nobody has to be woken to help; what takes long (hashing, signing, SQLite)
+//! has threads elsewhere.
+
+use std::any::Any;
+use std::io;
+use std::net::{IpAddr, TcpStream};
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::connection::Patient;
+use crate::road::Road;
+
+pub struct Workers(Vec<Worker>);
+
+struct Worker {
+    arrivals: mpsc::UnboundedSender<Arrival>,
+    /// How many connections it has.
+    load: Arc<AtomicUsize>,
+    ended: oneshot::Receiver<bool>,
+}
+
+/// A connection, and what is held while it lasts.
+pub struct Arrival {
+    pub socket: TcpStream,
+    pub peer: IpAddr,
+    pub held: Box<dyn Any + Send>,
+}
+
+/// One of the connections of a worker.
+struct Served(Arc<AtomicUsize>);
+
+impl Workers {
+    /// `drain`: how long what is under way has to end, once nothing new comes.
+    pub fn start(road: &Arc<Road>, http: &http1::Builder, drain: Duration) -> io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let start = |number: usize| {
+            let (arrivals, coming) = mpsc::unbounded_channel();
+            let (end, ended) = oneshot::channel();
+            let (load, road, http) = (Arc::new(AtomicUsize::new(0)), road.clone(), http.clone());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let counted = load.clone();
+            std::thread::Builder::new().name(format!("connections-{number}")).spawn(move || {
+                let drained = runtime.block_on(work(coming, &counted, &road, &http, drain));
+                // Whoever waits for it may be gone.
+                let _ = end.send(drained);
+            })?;
+            Ok(Worker { arrivals, load, ended })
+        };
+        (0..cores).map(start).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Gives it to whoever has the fewest; `false`: that one is no more.
+    pub fn take(&self, arrival: Arrival) -> bool {
+        let idlest = self.0.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
+        idlest.is_some_and(|worker| {
+            worker.load.fetch_add(1, Ordering::Relaxed);
+            worker.arrivals.send(arrival).is_ok()
+        })
+    }
+
+    /// Lets what is under way end; `false`: some did not in time.
+    pub async fn end(self) -> bool {
+        // All hear of it before the first is waited for.
+        let ends: Vec<_> = self.0.into_iter().map(|worker| worker.ended).collect();
+        let mut drained = true;
+        for ended in ends {
+            drained &= ended.await.unwrap_or(false);
+        }
+        drained
+    }
+}
+
+async fn work(
+    mut coming: mpsc::UnboundedReceiver<Arrival>,
+    load: &Arc<AtomicUsize>,
+    road: &Arc<Road>,
+    http: &http1::Builder,
+    drain: Duration,
+) -> bool {
+    let graceful = GracefulShutdown::new();
+    while let Some(Arrival { socket, peer, held }) = coming.recv().await {
+        let served = Served(load.clone());
+        let socket = match tokio::net::TcpStream::from_std(socket) {
+            Ok(socket) => Patient::new(socket),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be served");
+                continue;
+            }
+        };
+        let road = road.clone();
+        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let road = road.clone();
+            async move { Ok::<_, std::convert::Infallible>(road.travel(request.map(Body::new), Some(peer)).await) }
+        });
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(socket), service));
+        tokio::spawn(async move {
+            // What breaks here is between us and the other side; it has been answered where it could be.
+            let _ = connection.await;
+            drop((held, served));
+        });
+    }
+    timeout(drain, graceful.shutdown()).await.is_ok()
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
