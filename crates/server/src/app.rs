@@ -95,7 +95,10 @@ impl App {
         #[cfg(feature = "faults")]
         let ledger = ledger.breaking(db.faults.mutants.clone());
         let ledger = Arc::new(ledger);
-        let node = Arc::new(Node::new(node::Shared { db: db.clone(), clock: clock.clone(), uptime: uptime.clone() }, ledger.clone()));
+        let node = Arc::new(Node::new(
+            node::Shared { db: db.clone(), clock: clock.clone(), uptime: uptime.clone() },
+            ledger.clone(),
+        ));
         let auth = authenticator(Arc::new(db.clone()), ledger, uptime.clone(), &settings);
         let hasher = Hasher::start();
         let shared = Shared {

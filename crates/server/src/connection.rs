@@ -1,16 +1,17 @@
-//! One connection: who reads no answer does not keep a place for ever, and no address has them all.
+//! One connection: who reads no answer or sends no request does not keep a place for ever, and no address has them all.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tollhouse_auth::gate::network;
 
 /// A socket that breaks off when the other side takes nothing for half a minute.
@@ -71,6 +72,44 @@ impl AsyncWrite for Patient {
     }
 }
 
+/// Since when the other side owes the head of a request. One timer runs as long as the connection lasts; one for every
+/// request, as hyper sets them, would cost as much as judging it.
+pub struct Pace {
+    began: Instant,
+    /// In milliseconds since then; [`NOTHING`] while a request is answered.
+    owed: AtomicU64,
+}
+
+impl Pace {
+    pub fn begin() -> Self {
+        Self { began: Instant::now(), owed: AtomicU64::new(0) }
+    }
+
+    pub fn head_came(&self) {
+        self.owed.store(NOTHING, Ordering::Relaxed);
+    }
+
+    pub fn answered(&self) {
+        self.owed.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Returns when a head has been owed for so long.
+    pub async fn overdue(&self, most: Duration) {
+        loop {
+            let left = match self.owed.load(Ordering::Relaxed) {
+                NOTHING => most,
+                owed => (Duration::from_millis(owed) + most).saturating_sub(self.began.elapsed()),
+            };
+            if left.is_zero() {
+                return;
+            }
+            sleep(left).await;
+        }
+    }
+}
+
+const NOTHING: u64 = u64::MAX;
+
 /// How many connections each address has. An address stands here only while it has one.
 #[derive(Clone)]
 pub struct Addresses {
@@ -130,6 +169,25 @@ mod tests {
         drop(held);
         assert!(addresses.enter(a).is_some());
         assert!(addresses.counts.lock().expect("no panic").is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_nothing_is_left() {
+        const MOST: Duration = Duration::from_secs(10);
+        let pace = Pace::begin();
+        let began = Instant::now();
+        // Four requests, each with a second of silence before it; the answers take as long as they like.
+        let spoken = async {
+            for takes in [1, 30, 0, 12] {
+                sleep(Duration::from_secs(1)).await;
+                pace.head_came();
+                sleep(Duration::from_secs(takes)).await;
+                pace.answered();
+            }
+        };
+        let ((), ()) = tokio::join!(spoken, pace.overdue(MOST));
+        let silent = began.elapsed() - Duration::from_secs(4 + 43);
+        assert!(silent >= MOST && silent < MOST + Duration::from_millis(10), "{silent:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +13,7 @@ use crate::app::App;
 use crate::connection::Addresses;
 use crate::metrics::Connected;
 use crate::road::Road;
-use crate::workers::{Arrival, Workers};
+use crate::workers::{Arrival, Patience, Workers};
 use crate::{job, router};
 
 /// Answers until `stop`, then lets what is under way end. Fails if it must not go on: if the database it works on is no
@@ -35,10 +34,9 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Re
     let following = tokio::spawn(followed(app.clone(), name(&listener), stop.clone()));
     let housekeeping = tokio::spawn(job::housekeeping(app.clone(), stop.clone()));
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.head_time.0)
-        .max_buf_size((limits.head.0 as usize).max(8192));
-    let workers = Workers::start(&road, &http, limits.drain.0)?;
+    // Heads that do not come are seen to by `Pace`.
+    http.header_read_timeout(None).max_buf_size((limits.head.0 as usize).max(8192));
+    let workers = Workers::start(&road, &http, Patience { head: limits.head_time.0, drain: limits.drain.0 })?;
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,

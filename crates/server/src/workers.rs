@@ -18,7 +18,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::connection::Patient;
+use crate::connection::{Pace, Patient};
 use crate::road::Road;
 
 pub struct Workers(Vec<Worker>);
@@ -37,12 +37,20 @@ pub struct Arrival {
     pub held: Box<dyn Any + Send>,
 }
 
+/// How long is waited.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    /// For the head of a request.
+    pub head: Duration,
+    /// For what is under way, once nothing new comes.
+    pub drain: Duration,
+}
+
 /// One of the connections of a worker.
 struct Served(Arc<AtomicUsize>);
 
 impl Workers {
-    /// `drain`: how long what is under way has to end, once nothing new comes.
-    pub fn start(road: &Arc<Road>, http: &http1::Builder, drain: Duration) -> io::Result<Self> {
+    pub fn start(road: &Arc<Road>, http: &http1::Builder, patience: Patience) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let start = |number: usize| {
             let (arrivals, coming) = mpsc::unbounded_channel();
@@ -51,7 +59,7 @@ impl Workers {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let counted = load.clone();
             std::thread::Builder::new().name(format!("connections-{number}")).spawn(move || {
-                let drained = runtime.block_on(work(coming, &counted, &road, &http, drain));
+                let drained = runtime.block_on(work(coming, &counted, &road, &http, patience));
                 // Whoever waits for it may be gone.
                 let _ = end.send(drained);
             })?;
@@ -86,7 +94,7 @@ async fn work(
     load: &Arc<AtomicUsize>,
     road: &Arc<Road>,
     http: &http1::Builder,
-    drain: Duration,
+    patience: Patience,
 ) -> bool {
     let graceful = GracefulShutdown::new();
     while let Some(Arrival { socket, peer, held }) = coming.recv().await {
@@ -98,19 +106,29 @@ async fn work(
                 continue;
             }
         };
-        let road = road.clone();
+        let (road, pace) = (road.clone(), Arc::new(Pace::begin()));
+        let paced = pace.clone();
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let road = road.clone();
-            async move { Ok::<_, std::convert::Infallible>(road.travel(request.map(Body::new), Some(peer)).await) }
+            let (road, pace) = (road.clone(), paced.clone());
+            async move {
+                pace.head_came();
+                let response = road.travel(request.map(Body::new), Some(peer)).await;
+                pace.answered();
+                Ok::<_, std::convert::Infallible>(response)
+            }
         });
         let connection = graceful.watch(http.serve_connection(TokioIo::new(socket), service));
         tokio::spawn(async move {
-            // What breaks here is between us and the other side; it has been answered where it could be.
-            let _ = connection.await;
+            tokio::select! {
+                biased;
+                // What breaks here is between us and the other side; it has been answered where it could be.
+                _ = connection => {}
+                () = pace.overdue(patience.head) => {}
+            }
             drop((held, served));
         });
     }
-    timeout(drain, graceful.shutdown()).await.is_ok()
+    timeout(patience.drain, graceful.shutdown()).await.is_ok()
 }
 
 impl Drop for Served {

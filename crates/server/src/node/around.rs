@@ -57,12 +57,7 @@ pub trait Around: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(i64, Vec<Behind>)>> + Send;
 
     /// See [`nodes::give_up_on`].
-    fn give_up_on(
-        &self,
-        remove: &[NodeId],
-        mark: &[NodeId],
-        position: i64,
-    ) -> impl Future<Output = Result<()>> + Send;
+    fn give_up_on(&self, remove: &[NodeId], mark: &[NodeId], position: i64) -> impl Future<Output = Result<()>> + Send;
 
     /// Writes an entry that means nothing (N3).
     fn announce(&self) -> impl Future<Output = Result<Until>> + Send;

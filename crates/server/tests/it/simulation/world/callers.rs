@@ -113,8 +113,7 @@ impl World {
 
     pub(super) fn judged(&mut self, n: usize, token: u64, started: u64, accepted: &Result<bool, Denial>) {
         if let (Ok(accepted), Some(owner), false) = (accepted, self.owners.get(&token), self.nodes[n].lost) {
-            let check =
-                Check { token, owner: *owner, node: n, started, ended: self.now, accepted: *accepted };
+            let check = Check { token, owner: *owner, node: n, started, ended: self.now, accepted: *accepted };
             if let Err(what) = self.history.judge(check) {
                 self.found = Some(what);
             }
