@@ -1,6 +1,6 @@
 //! This process as one of many on a database (`docs/protocols/revocation.md`): it follows the log of what became untrue,
 //! and waits for the others before something of its own is acknowledged. What to do next is decided by the machines of
-//! [`tollhouse_domain::agreement`]; here it is done, with what [`around`] offers.
+//! [`tollhouse_domain::agreement`]; here it is done, with what is [`Around`] it.
 //!
 //! No `select!` here leaves anything to chance: the simulation has to go the same way twice.
 
