@@ -76,6 +76,12 @@ pub struct Member {
     pub created_at: Timestamp,
 }
 
+impl Member {
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.expires_on.is_some_and(|day| day <= now.date())
+    }
+}
+
 pub async fn find(at: &mut impl Runs, of: Of, user: UserId) -> Result<Option<Member>> {
     let (kind, id) = source(of);
     let row: Option<(i64, Option<i64>, i64)> =

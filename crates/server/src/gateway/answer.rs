@@ -166,7 +166,8 @@ impl Seen<'_> {
         let method = self.question.as_ref().map(|question| question.method.as_str());
         // Never the query, for it may hold a credential (T30).
         let path = || self.question.as_ref().map(|question| printable(question.path()));
-        let host = || self.question.as_ref().map(|question| printable(&question.origin.host));
+        let origin = || Some(&self.question.as_ref()?.origin);
+        let host = || origin().map(|origin| format!("{}:{}", printable(&origin.host), origin.port));
         let (client, peer) = (self.client.map(tracing::field::display), peer.map(tracing::field::display));
         match response.extensions().get::<Reason>() {
             Some(Reason(reason)) => tracing::info!(

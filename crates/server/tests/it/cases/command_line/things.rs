@@ -1,8 +1,11 @@
 //! `tollhouse application`, `group`, `project`, `member` and `node`.
 
-use tollhouse_domain::access::Visibility;
+use tollhouse::operations::members::Add;
+use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::forget::Forget;
+use tollhouse_domain::membership::Of;
 use tollhouse_domain::scope::Scope;
+use tollhouse_domain::time::Date;
 
 use crate::oauth::{self, Client};
 use crate::town::Town;
@@ -131,6 +134,12 @@ async fn members_come_and_go(t: Town) {
     assert_eq!(sees().await, 200);
     assert_eq!(member(&["remove", "--project", &charts.to_string(), "--json"]).await.done(), "");
     assert_eq!(sees().await, 404);
+    // One that is over is in nobody's way.
+    let over = Date::parse("2020-01-01");
+    t.does(&Add { of: Of::Project(charts), user: ada.id, level: AccessLevel::Guest, expires_at: over }).await;
+    assert_eq!(sees().await, 404);
+    member(&["add", "--project", "harbour/charts", "--level", "reporter"]).await.done();
+    assert_eq!(sees().await, 200);
     for (flag, named) in
         [("--group", "nowhere"), ("--group", "99"), ("--project", "99"), ("--project", "x"), ("--project", "x/y")]
     {
@@ -138,7 +147,8 @@ async fn members_come_and_go(t: Town) {
         assert_eq!(said.refused(1), format!("there is no {} {named}", &flag[2..]));
     }
     let lines: Vec<String> = t.events().await.into_iter().filter(|event| event.starts_with("member.")).collect();
-    assert_eq!(lines, ["member.removed", "member.added", "member.removed", "member.added"]);
+    let (came, went) = ("member.added", "member.removed");
+    assert_eq!(lines, [came, came, went, came, went, came]);
 }
 
 async fn a_refresh_is_one_entry_that_says_all(t: Town) {
