@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::migrate::MigrateError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -40,6 +41,9 @@ impl FromStr for Url {
         Err("a database is sqlite:PATH or postgres://USER@HOST/NAME".into())
     }
 }
+
+const FOREIGN: &str = "it is not a database of Tollhouse";
+const NEWER: &str = "it is of a newer version than this program";
 
 impl fmt::Display for Url {
     /// Without the password.
@@ -85,10 +89,24 @@ impl Db {
             Url::Sqlite(path) => Some(lock(path).await.map_err(sqlx::Error::Io)?),
             Url::Postgres(_) => None,
         };
-        let db = Self::connect(url, reserve).await?;
-        match &db.engine {
-            Engine::Sqlite { write, .. } => migrate::SQLITE.migrator().run(write).await?,
-            Engine::Postgres { write, .. } => migrate::POSTGRES.migrator().run(write).await?,
+        let db = match Self::connect(url, reserve).await {
+            // Whoever asks once more, alone, is told why.
+            Err(Error::Unavailable(sqlx::Error::PoolTimedOut)) => {
+                return Err(Self::version(url).await.err().unwrap_or_else(Error::late));
+            }
+            connected => connected?,
+        };
+        let migrated = match &db.engine {
+            Engine::Sqlite { write, .. } => migrate::SQLITE.migrator().run(write).await,
+            Engine::Postgres { write, .. } => migrate::POSTGRES.migrator().run(write).await,
+        };
+        if let Err(error) = migrated {
+            return Err(match error {
+                MigrateError::VersionMissing(_) => Error::Schema(NEWER),
+                // The first step finds its tables, or others of their names.
+                MigrateError::ExecuteMigration(sqlx::Error::Database(_), 1) => Error::Schema(FOREIGN),
+                error => error.into(),
+            });
         }
         Ok(db)
     }
@@ -101,11 +119,11 @@ impl Db {
         }
         let known = migrate::SQLITE.migrator().iter().map(|step| step.version).max().unwrap_or_default();
         match Self::version(url).await? {
-            None => Err(Error::Schema("it is not a database of Tollhouse")),
+            None => Err(Error::Schema(FOREIGN)),
             Some(version) if version < known => {
                 Err(Error::Schema("it is of an older version; `tollhouse serve` brings it up to date"))
             }
-            Some(version) if version > known => Err(Error::Schema("it is of a newer version than this program")),
+            Some(version) if version > known => Err(Error::Schema(NEWER)),
             Some(_) => Self::connect(url, reserve).await,
         }
     }

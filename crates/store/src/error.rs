@@ -5,7 +5,7 @@
 pub enum Error {
     /// It cannot be reached, or did not answer in time; whether a commit happened may be unknown.
     #[error("the database is not available: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(sqlx::Error),
     /// Another transaction was in the way; the whole transaction may be tried again.
     #[error("another transaction was in the way")]
     Clash,
@@ -17,7 +17,7 @@ pub enum Error {
     Full(u64),
     /// A mistake of ours, or damaged data.
     #[error("the database answered with an error: {0}")]
-    Broken(#[source] sqlx::Error),
+    Broken(sqlx::Error),
     #[error("damaged data: {0}")]
     Damaged(String),
     /// The file is another one than it was; what is open is no database of anybody's any more.
@@ -26,7 +26,7 @@ pub enum Error {
     /// The schema is not what this program works with.
     #[error("{0}")]
     Schema(&'static str),
-    #[error("{0}")]
+    #[error(transparent)]
     Migration(#[from] sqlx::migrate::MigrateError),
 }
 

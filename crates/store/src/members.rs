@@ -67,6 +67,20 @@ pub async fn remove(tx: &mut Tx, of: Of, user: UserId) -> Result<bool> {
     Ok(changed!(tx, sqlx::query(REMOVE).bind(kind).bind(id).bind(user.0))? == 1)
 }
 
+/// Whether somebody else owns a group, by membership of it or of one above. Until the end of the transaction nobody else
+/// can ask: of two owners that go at once, one stays.
+pub async fn has_other_owner(tx: &mut Tx, group: NamespaceId, user: UserId, now: Timestamp) -> Result<bool> {
+    changed!(tx, sqlx::query(HOLD_GROUP).bind(group.0))?;
+    let today = i64::from(now.date().0);
+    let owners: i64 = on!(tx, |c| sqlx::query_scalar(OTHER_OWNERS)
+        .bind(group.0)
+        .bind(user.0)
+        .bind(AccessLevel::Owner as i64)
+        .bind(today)
+        .fetch_one(c))?;
+    Ok(owners > 0)
+}
+
 /// A membership as it was given, whether it still counts or not.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
@@ -175,6 +189,16 @@ statements! {
     )
     SELECT r.lower_path, held.level, held.expires_on FROM routes r LEFT JOIN held ON 1 = 1
      WHERE r.source_kind = 'project' AND r.source_id = $2 ORDER BY r.lower_path");
+
+    HOLD_GROUP = "UPDATE namespaces SET updated_at = updated_at WHERE id = $1";
+
+    OTHER_OWNERS = "
+    WITH RECURSIVE up(id, parent_id) AS (
+        SELECT id, parent_id FROM namespaces WHERE id = $1
+        UNION SELECT n.id, n.parent_id FROM namespaces n JOIN up ON n.id = up.parent_id
+    )
+    SELECT count(*) FROM members m JOIN up ON m.source_kind = 'group' AND m.source_id = up.id
+     WHERE m.user_id <> $2 AND m.access_level = $3 AND (m.expires_on IS NULL OR m.expires_on > $4)";
 
     REMOVE = "DELETE FROM members WHERE source_kind = $1 AND source_id = $2 AND user_id = $3";
 

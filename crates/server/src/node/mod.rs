@@ -96,7 +96,10 @@ impl<A: Around> Node<A> {
             match step {
                 Step::Done => return true,
                 Step::GiveUp { remove, mark } => {
-                    tracing::warn!(removed = remove.len(), marked = mark.len(), "a node did not answer in time");
+                    tracing::warn!(
+                        servers = remove.len() + mark.len(),
+                        "not all servers answered in time; those remember nothing any more"
+                    );
                     let position = position.unwrap_or(i64::MAX);
                     // Without it the next one waits as long; nothing else changes.
                     let _ = self.within(PATIENCE, self.around.give_up_on(&remove, &mark, position)).await;

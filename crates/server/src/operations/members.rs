@@ -48,7 +48,16 @@ impl Operation for Remove {
     type Output = ();
     const GROWS: bool = false;
 
-    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        // rest-api.md 4.5: a group is not left without an owner.
+        if let Of::Group(group) = self.of
+            && let Some(member) = members::find(tx, self.of, self.user).await?
+            && member.level == AccessLevel::Owner
+            && !member.is_over(now)
+            && !members::has_other_owner(tx, group, self.user, now).await?
+        {
+            return Err(Error::Invalid(vec![("user", "is the last owner of the group")]).into());
+        }
         if !members::remove(tx, self.of, self.user).await? {
             return Err(Error::NotFound(Thing::Record).into());
         }

@@ -140,6 +140,12 @@ async fn members_come_and_go(t: Town) {
     assert_eq!(sees().await, 404);
     member(&["add", "--project", "harbour/charts", "--level", "reporter"]).await.done();
     assert_eq!(sees().await, 200);
+    // A group keeps an owner.
+    let owner = |user| Add { of: Of::Group(harbour), user, level: AccessLevel::Owner, expires_at: None };
+    t.does(&owner(ada.id)).await;
+    assert_eq!(member(&["remove", "--group", "harbour"]).await.refused(1), "user is the last owner of the group");
+    t.does(&owner(t.user("grace").await.id)).await;
+    member(&["remove", "--group", "harbour"]).await.done();
     for (flag, named) in
         [("--group", "nowhere"), ("--group", "99"), ("--project", "99"), ("--project", "x"), ("--project", "x/y")]
     {
@@ -148,7 +154,7 @@ async fn members_come_and_go(t: Town) {
     }
     let lines: Vec<String> = t.events().await.into_iter().filter(|event| event.starts_with("member.")).collect();
     let (came, went) = ("member.added", "member.removed");
-    assert_eq!(lines, [came, came, went, came, went, came]);
+    assert_eq!(lines, [went, came, came, came, came, went, came, went, came]);
 }
 
 async fn a_refresh_is_one_entry_that_says_all(t: Town) {
