@@ -319,8 +319,8 @@ async fn gate_090_a_refusal_is_a_line(t: Town) {
     })
     .await;
     for words in [
-        r#"method="POST" host="api.example.test" path="/reports" rule="all" status=403 reason="insufficient_scope""#,
-        r#"method="GET" host="127.0.0.1" path="/a/../b" status=403 reason="crooked_path""#,
+        r#"method="POST" host="api.example.test:443" path="/reports" rule="all" status=403 reason="insufficient_scope""#,
+        r#"method="GET" host="127.0.0.1:8080" path="/a/../b" status=403 reason="crooked_path""#,
         r#"reason="not_a_peer" peer=192.0.2.1"#,
         r#"reason="identity_header""#,
     ] {
