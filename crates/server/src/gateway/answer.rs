@@ -146,6 +146,8 @@ fn refused(app: &App, refusal: &Refusal, headers: &HeaderMap, seen: &Seen<'_>) -
 fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
+    // All that an answer may have, so that it grows once.
+    response.headers_mut().reserve(12);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

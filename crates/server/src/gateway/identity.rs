@@ -55,7 +55,6 @@ impl Names {
 
     /// `None`: nobody was asked for.
     pub fn tell(&self, headers: &mut HeaderMap, who: Option<&(Caller, Place)>, rule: &HeaderValue) {
-        headers.reserve(9);
         let mut set = |name: &HeaderName, value: HeaderValue| drop(headers.insert(name.clone(), value));
         let user = match who {
             Some((Caller::Person(who), _)) => Some(&*who.user),
