@@ -17,17 +17,19 @@ use tollhouse_auth::gate::network;
 /// A socket that breaks off when the other side takes nothing for half a minute.
 pub struct Patient {
     socket: TcpStream,
+    pace: Arc<Pace>,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    pub fn new(socket: TcpStream) -> Self {
-        Self { socket, waiting: None }
+    pub fn new(socket: TcpStream, pace: Arc<Pace>) -> Self {
+        Self { socket, pace, waiting: None }
     }
 
     fn progress<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.waiting = None;
+            self.pace.taken();
             return written;
         }
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
@@ -91,6 +93,13 @@ impl Pace {
 
     pub fn answered(&self) {
         self.owed.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Some of the answer: whoever still reads owes nothing yet.
+    fn taken(&self) {
+        if self.owed.load(Ordering::Relaxed) != NOTHING {
+            self.answered();
+        }
     }
 
     /// Returns when a head has been owed for so long.
@@ -195,7 +204,7 @@ mod tests {
         use tokio::io::AsyncWriteExt;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let silent = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
-        let mut patient = Patient::new(listener.accept().await.expect("a connection").0);
+        let mut patient = Patient::new(listener.accept().await.expect("a connection").0, Arc::new(Pace::begin()));
         let much = vec![0; 1 << 20];
         let began = tokio::time::Instant::now();
         let error = loop {

@@ -23,6 +23,10 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Re
     let limits = &app.settings.limits;
     let places = Arc::new(Semaphore::new(limits.connections.max(1)));
     let addresses = Addresses::new(limits.connections_per_address.max(1));
+    let mut http = hyper::server::conn::http1::Builder::new();
+    // Heads that do not come are seen to by `Pace`.
+    http.header_read_timeout(None).max_buf_size((limits.head.0 as usize).max(8192));
+    let mut workers = Workers::start(&road, &http, Patience { head: limits.head_time.0, drain: limits.drain.0 })?;
     // Made at the first start, beside everything else: whoever needs one sooner waits for it.
     let keys = app.clone();
     tokio::spawn(async move {
@@ -33,10 +37,6 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Re
     // Nobody is answered from memory before its first round.
     let following = tokio::spawn(followed(app.clone(), name(&listener), stop.clone()));
     let housekeeping = tokio::spawn(job::housekeeping(app.clone(), stop.clone()));
-    let mut http = hyper::server::conn::http1::Builder::new();
-    // Heads that do not come are seen to by `Pace`.
-    http.header_read_timeout(None).max_buf_size((limits.head.0 as usize).max(8192));
-    let workers = Workers::start(&road, &http, Patience { head: limits.head_time.0, drain: limits.drain.0 })?;
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,
@@ -71,6 +71,7 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Re
         tracing::warn!("some requests did not end in time");
     }
     let _ = housekeeping.await;
+    drop(workers);
     Ok(())
 }
 

@@ -17,11 +17,17 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::connection::{Pace, Patient};
 use crate::road::Road;
 
-pub struct Workers(Vec<Worker>);
+pub struct Workers {
+    all: Vec<Worker>,
+    /// Cancelled with this. Until then the runtime of each goes on: a connection to the database that it has opened may be
+    /// in somebody else's hands.
+    _gone: DropGuard,
+}
 
 struct Worker {
     arrivals: mpsc::UnboundedSender<Arrival>,
@@ -52,25 +58,30 @@ struct Served(Arc<AtomicUsize>);
 impl Workers {
     pub fn start(road: &Arc<Road>, http: &http1::Builder, patience: Patience) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let gone = CancellationToken::new();
         let start = |number: usize| {
             let (arrivals, coming) = mpsc::unbounded_channel();
             let (end, ended) = oneshot::channel();
             let (load, road, http) = (Arc::new(AtomicUsize::new(0)), road.clone(), http.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let counted = load.clone();
+            let (counted, gone) = (load.clone(), gone.clone());
             std::thread::Builder::new().name(format!("connections-{number}")).spawn(move || {
-                let drained = runtime.block_on(work(coming, &counted, &road, &http, patience));
-                // Whoever waits for it may be gone.
-                let _ = end.send(drained);
+                runtime.block_on(async {
+                    let drained = work(coming, &counted, &road, &http, patience).await;
+                    // Whoever waits for it may be gone.
+                    let _ = end.send(drained);
+                    gone.cancelled().await;
+                });
             })?;
             Ok(Worker { arrivals, load, ended })
         };
-        (0..cores).map(start).collect::<io::Result<_>>().map(Self)
+        let all = (0..cores).map(start).collect::<io::Result<_>>()?;
+        Ok(Self { all, _gone: gone.drop_guard() })
     }
 
     /// Gives it to whoever has the fewest; `false`: that one is no more.
     pub fn take(&self, arrival: Arrival) -> bool {
-        let idlest = self.0.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
+        let idlest = self.all.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
         idlest.is_some_and(|worker| {
             worker.load.fetch_add(1, Ordering::Relaxed);
             worker.arrivals.send(arrival).is_ok()
@@ -78,9 +89,9 @@ impl Workers {
     }
 
     /// Lets what is under way end; `false`: some did not in time.
-    pub async fn end(self) -> bool {
+    pub async fn end(&mut self) -> bool {
         // All hear of it before the first is waited for.
-        let ends: Vec<_> = self.0.into_iter().map(|worker| worker.ended).collect();
+        let ends: Vec<_> = self.all.drain(..).map(|worker| worker.ended).collect();
         let mut drained = true;
         for ended in ends {
             drained &= ended.await.unwrap_or(false);
@@ -98,15 +109,15 @@ async fn work(
 ) -> bool {
     let graceful = GracefulShutdown::new();
     while let Some(Arrival { socket, peer, held }) = coming.recv().await {
-        let served = Served(load.clone());
+        let (served, pace) = (Served(load.clone()), Arc::new(Pace::begin()));
         let socket = match tokio::net::TcpStream::from_std(socket) {
-            Ok(socket) => Patient::new(socket),
+            Ok(socket) => Patient::new(socket, pace.clone()),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be served");
                 continue;
             }
         };
-        let (road, pace) = (road.clone(), Arc::new(Pace::begin()));
+        let road = road.clone();
         let paced = pace.clone();
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let (road, pace) = (road.clone(), paced.clone());

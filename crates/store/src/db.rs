@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Executor, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
 
 use crate::error::{Error, Result};
-use crate::log::{CHANNEL, Link};
+use crate::log::{CHANNEL, File, Link};
 use crate::migrate;
 use crate::tx::Tx;
 
@@ -72,7 +72,7 @@ enum Engine {
     Sqlite {
         read: SqlitePool,
         write: SqlitePool,
-        path: PathBuf,
+        file: File,
     },
     /// Two, so that commits which nobody acknowledges cannot take the connections of those who only ask.
     Postgres {
@@ -92,7 +92,8 @@ impl Db {
         let db = match Self::connect(url, reserve).await {
             // Whoever asks once more, alone, is told why.
             Err(Error::Unavailable(sqlx::Error::PoolTimedOut)) => {
-                return Err(Self::version(url).await.err().unwrap_or_else(Error::late));
+                let again = tokio::time::timeout(ACQUIRE, Self::version(url)).await;
+                return Err(again.ok().and_then(Result::err).unwrap_or_else(Error::late));
             }
             connected => connected?,
         };
@@ -104,7 +105,11 @@ impl Db {
             return Err(match error {
                 MigrateError::VersionMissing(_) => Error::Schema(NEWER),
                 // The first step finds its tables, or others of their names.
-                MigrateError::ExecuteMigration(sqlx::Error::Database(_), 1) => Error::Schema(FOREIGN),
+                MigrateError::ExecuteMigration(sqlx::Error::Database(said), 1)
+                    if said.message().contains("already exists") =>
+                {
+                    Error::Schema(FOREIGN)
+                }
                 error => error.into(),
             });
         }
@@ -220,10 +225,10 @@ impl Db {
 
     /// Whether there is room for something new (T29).
     pub fn room_to_grow(&self) -> Result<()> {
-        let Engine::Sqlite { path, .. } = &self.engine else {
+        let Engine::Sqlite { file, .. } = &self.engine else {
             return Ok(());
         };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = file.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         match rustix::fs::statvfs(folder) {
             Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve => Err(Error::Full(self.reserve)),
             _ => Ok(()),
@@ -239,9 +244,9 @@ impl Db {
         #[cfg(feature = "faults")]
         self.faults.check(&[crate::faults::Fault::Everything])?;
         let link = match &self.engine {
-            Engine::Sqlite { path, .. } => {
-                let options = sqlite(path).synchronous(SqliteSynchronous::Normal).busy_timeout(BUSY_LINK);
-                Link::sqlite(options, path).await
+            Engine::Sqlite { file, .. } => {
+                let options = sqlite(&file.path).synchronous(SqliteSynchronous::Normal).busy_timeout(BUSY_LINK);
+                Link::sqlite(options, file).await
             }
             Engine::Postgres { read, .. } => Link::postgres(&read.connect_options()).await,
         };
@@ -367,6 +372,7 @@ impl Runs for Reader {
 
 async fn open_sqlite(path: &Path) -> Result<Engine> {
     make_private(path).map_err(sqlx::Error::Io)?;
+    let file = File::at(path)?;
     let options = sqlite(path).statement_cache_capacity(256);
     let write = SqlitePoolOptions::new()
         .max_connections(1)
@@ -379,7 +385,8 @@ async fn open_sqlite(path: &Path) -> Result<Engine> {
         .max_connections(8)
         .acquire_timeout(ACQUIRE)
         .connect_lazy_with(options.pragma("query_only", "ON"));
-    Ok(Engine::Sqlite { read, write, path: path.to_owned() })
+    file.is_there()?;
+    Ok(Engine::Sqlite { read, write, file })
 }
 
 /// A connection to the primary (revocation.md A5).

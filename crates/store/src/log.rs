@@ -58,13 +58,14 @@ enum Held {
 }
 
 /// Which file a path led to.
-struct File {
-    path: PathBuf,
+#[derive(Clone)]
+pub(crate) struct File {
+    pub(crate) path: PathBuf,
     id: (u64, u64),
 }
 
 impl File {
-    fn at(path: &Path) -> Result<Self> {
+    pub(crate) fn at(path: &Path) -> Result<Self> {
         Ok(Self { path: path.to_owned(), id: Self::id(path)? })
     }
 
@@ -73,7 +74,7 @@ impl File {
         Ok((known.dev(), known.ino()))
     }
 
-    fn is_there(&self) -> Result<()> {
+    pub(crate) fn is_there(&self) -> Result<()> {
         match Self::id(&self.path) {
             Ok(id) if id == self.id => Ok(()),
             _ => Err(Error::Replaced),
@@ -92,9 +93,11 @@ struct Row {
 }
 
 impl Link {
-    pub(crate) async fn sqlite(options: sqlx::sqlite::SqliteConnectOptions, path: &Path) -> Result<Self> {
+    /// `file`: what the database was when it was opened. A link that is made anew must not take another one for it.
+    pub(crate) async fn sqlite(options: sqlx::sqlite::SqliteConnectOptions, file: &File) -> Result<Self> {
         let connection = Box::new(options.connect().await?);
-        Ok(Self::on(Held::Sqlite(connection, File::at(path)?)))
+        file.is_there()?;
+        Ok(Self::on(Held::Sqlite(connection, file.clone())))
     }
 
     pub(crate) async fn postgres(options: &sqlx::postgres::PgConnectOptions) -> Result<Self> {

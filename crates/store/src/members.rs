@@ -67,7 +67,7 @@ pub async fn remove(tx: &mut Tx, of: Of, user: UserId) -> Result<bool> {
     Ok(changed!(tx, sqlx::query(REMOVE).bind(kind).bind(id).bind(user.0))? == 1)
 }
 
-/// Whether somebody else owns a group, by membership of it or of one above. Until the end of the transaction nobody else
+/// Whether a group has an owner without this membership, by another one of it or of a group above. Until the end of the transaction nobody else
 /// can ask: of two owners that go at once, one stays.
 pub async fn has_other_owner(tx: &mut Tx, group: NamespaceId, user: UserId, now: Timestamp) -> Result<bool> {
     changed!(tx, sqlx::query(HOLD_GROUP).bind(group.0))?;
@@ -79,6 +79,13 @@ pub async fn has_other_owner(tx: &mut Tx, group: NamespaceId, user: UserId, now:
         .bind(today)
         .fetch_one(c))?;
     Ok(owners > 0)
+}
+
+/// A membership that is over, if there is one.
+pub async fn remove_over(tx: &mut Tx, of: Of, user: UserId, now: Timestamp) -> Result<()> {
+    let (kind, id) = source(of);
+    let today = i64::from(now.date().0);
+    changed!(tx, sqlx::query(REMOVE_OVER).bind(kind).bind(id).bind(user.0).bind(today)).map(drop)
 }
 
 /// A membership as it was given, whether it still counts or not.
@@ -198,9 +205,11 @@ statements! {
         UNION SELECT n.id, n.parent_id FROM namespaces n JOIN up ON n.id = up.parent_id
     )
     SELECT count(*) FROM members m JOIN up ON m.source_kind = 'group' AND m.source_id = up.id
-     WHERE m.user_id <> $2 AND m.access_level = $3 AND (m.expires_on IS NULL OR m.expires_on > $4)";
+     WHERE (m.user_id <> $2 OR m.source_id <> $1) AND m.access_level = $3 AND (m.expires_on IS NULL OR m.expires_on > $4)";
 
     REMOVE = "DELETE FROM members WHERE source_kind = $1 AND source_id = $2 AND user_id = $3";
+
+    REMOVE_OVER = "DELETE FROM members WHERE source_kind = $1 AND source_id = $2 AND user_id = $3 AND expires_on <= $4";
 
     LEVEL_IN_GROUP = concat!("WITH RECURSIVE ", mine!(), " SELECT max(level) FROM mine WHERE id = $2");
 }

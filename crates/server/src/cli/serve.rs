@@ -99,10 +99,12 @@ fn unready(error: Unready) -> Failure {
 /// the log need some too.
 fn fit_connections(settings: &mut Settings) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // Each has a runtime, which watches sockets and signals.
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let allowed = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: allowed.maximum, maximum: allowed.maximum });
     let files = if raised.is_ok() { allowed.maximum } else { allowed.current };
-    let room = files.map_or(usize::MAX, |files| (files as usize).saturating_sub(OTHER_FILES).max(16));
+    let room = files.map_or(usize::MAX, |files| (files as usize).saturating_sub(OTHER_FILES + 4 * cores).max(16));
     let limits = &mut settings.limits;
     if limits.connections > room {
         tracing::warn!(connections = room, "fewer connections than set: the system allows no more open files");

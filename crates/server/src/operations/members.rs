@@ -26,9 +26,7 @@ impl Operation for Add {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         // One that is over is nothing to whoever asks, so it is in nobody's way.
-        if members::find(tx, self.of, self.user).await?.is_some_and(|member| member.is_over(now)) {
-            members::remove(tx, self.of, self.user).await?;
-        }
+        members::remove_over(tx, self.of, self.user, now).await?;
         match members::insert(tx, self.of, self.user, self.level, self.expires_at, None, now).await {
             Err(StoreError::Taken) => return Err(Error::Invalid(vec![("user", "is a member already")]).into()),
             added => added?,

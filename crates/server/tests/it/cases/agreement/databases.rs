@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tollhouse_domain::agreement::LEASE;
 use tollhouse_domain::scope::Scope;
+use tollhouse_store::db::Db;
+use tollhouse_store::error::Error as StoreError;
 
 use super::{SELF, USER};
 use crate::cases::command_line::said;
@@ -151,7 +153,10 @@ async fn a_file_that_is_replaced_ends_its_server(t: Town) {
     let server = Process::serve(&t, &[]).await;
     let address = server.address;
     assert_eq!(status(address, &token).await, Some(200));
+    let other = Db::open(&t.url(), 0).await.expect("the same file");
     std::fs::rename(&copy, &file).expect("another file");
+    // Whoever has lost its link just then makes a new one, to the new file.
+    assert!(matches!(other.link().await, Err(StoreError::Replaced)));
     // A command works on the new file; the server, which would never hear of it, must not go on.
     assert_eq!(server.ended().await, Some(1));
     assert_eq!(status(address, &token).await, None);

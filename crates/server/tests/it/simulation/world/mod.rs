@@ -168,7 +168,7 @@ impl World {
     /// Lets so many steps happen, or fewer if something is found.
     pub fn run(&mut self, steps: u64) {
         while self.steps < steps && self.found.is_none() {
-            let Some(((at, number), event)) = self.queue.pop_first() else { return };
+            let Some(((at, _), event)) = self.queue.pop_first() else { return };
             if event.is_moot() {
                 continue;
             }
@@ -178,9 +178,11 @@ impl World {
                 if !node.alive {
                     continue;
                 }
-                if node.stopped_until > self.now {
-                    // In the order in which they came.
-                    self.queue.insert((node.stopped_until, number), event);
+                let until = node.stopped_until;
+                if until > self.now {
+                    // In the order in which they came, not in that in which they were expected.
+                    self.count += 1;
+                    self.queue.insert((until, self.count), event);
                     continue;
                 }
             }

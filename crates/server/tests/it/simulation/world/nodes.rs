@@ -251,6 +251,8 @@ impl World {
                 Told::Done
             }
             Question::Announce => return self.announce(who, slot),
+            // A greeting is nobody's revocation.
+            Question::Hold if task == FOLLOW => Told::Refused,
             Question::Hold => {
                 self.kept.insert(task);
                 Told::Done
