@@ -26,10 +26,16 @@ impl Patient {
         Self { socket, pace, waiting: None }
     }
 
+    fn written(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(1..)) = written {
+            self.pace.taken();
+        }
+        self.progress(context, written)
+    }
+
     fn progress<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.waiting = None;
-            self.pace.taken();
             return written;
         }
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
@@ -47,7 +53,7 @@ impl AsyncRead for Patient {
 impl AsyncWrite for Patient {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.progress(cx, written)
+        self.written(cx, written)
     }
 
     fn poll_write_vectored(
@@ -56,7 +62,7 @@ impl AsyncWrite for Patient {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
-        self.progress(cx, written)
+        self.written(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -193,9 +199,14 @@ mod tests {
                 sleep(Duration::from_secs(takes)).await;
                 pace.answered();
             }
+            // The last answer is long, and read slowly.
+            for _ in 0..2 {
+                sleep(Duration::from_secs(8)).await;
+                pace.taken();
+            }
         };
         let ((), ()) = tokio::join!(spoken, pace.overdue(MOST));
-        let silent = began.elapsed() - Duration::from_secs(4 + 43);
+        let silent = began.elapsed() - Duration::from_secs(4 + 43 + 16);
         assert!(silent >= MOST && silent < MOST + Duration::from_millis(10), "{silent:?}");
     }
 
