@@ -42,9 +42,6 @@ impl FromStr for Url {
     }
 }
 
-const FOREIGN: &str = "it is not a database of Tollhouse";
-const NEWER: &str = "it is of a newer version than this program";
-
 impl fmt::Display for Url {
     /// Without the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -438,6 +435,9 @@ pub(crate) const PATIENCE_OF_A_WRITER: Duration = Duration::from_secs(10);
 
 const READERS: u32 = 10;
 const WRITERS: u32 = 6;
+
+const FOREIGN: &str = "it is not a database of Tollhouse";
+const NEWER: &str = "it is of a newer version than this program";
 
 const ACQUIRE: Duration = Duration::from_secs(5);
 

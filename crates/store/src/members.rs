@@ -67,8 +67,8 @@ pub async fn remove(tx: &mut Tx, of: Of, user: UserId) -> Result<bool> {
     Ok(changed!(tx, sqlx::query(REMOVE).bind(kind).bind(id).bind(user.0))? == 1)
 }
 
-/// Whether a group has an owner without this membership, by another one of it or of a group above. Until the end of the transaction nobody else
-/// can ask: of two owners that go at once, one stays.
+/// Whether a group has an owner without this membership, by another one of it or of a group above. Until the end of the
+/// transaction nobody else can ask: of two owners that go at once, one stays.
 pub async fn has_other_owner(tx: &mut Tx, group: NamespaceId, user: UserId, now: Timestamp) -> Result<bool> {
     changed!(tx, sqlx::query(HOLD_GROUP).bind(group.0))?;
     let today = i64::from(now.date().0);

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use tollhouse_store::db::Db;
 use tollhouse_store::faults::by_hand;
 
 use super::{Said, said};
@@ -19,6 +20,11 @@ cases![
     t31_a_database_that_others_can_read_is_refused,
     t31_a_password_in_a_url_draws_a_warning,
 ];
+
+/// Why a server does not open the database.
+async fn not_served(t: &Town) -> String {
+    Db::open(&t.url(), 0).await.err().expect("it is not opened").to_string()
+}
 
 /// A command on some other database.
 async fn list(t: &Town, url: &str) -> Said {
@@ -64,6 +70,7 @@ async fn a_foreign_database_is_left_as_it_is(t: Town) {
     if t.app.db.is_postgres() {
         by_hand(&t.url(), "ALTER TABLE _sqlx_migrations RENAME TO other").await.expect("renamed");
         assert!(list(&t, &t.database_url).await.refused(1).ends_with(text));
+        assert_eq!(not_served(&t).await, text);
         return;
     }
     let (garbage, other) = (t.folder.path().join("garbage.db"), t.folder.path().join("other.db"));
@@ -91,7 +98,9 @@ async fn an_older_or_newer_schema_is_refused(t: Town) {
     let none = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) SELECT 999, 'x', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1 AND NOT EXISTS (SELECT 1 FROM _sqlx_migrations WHERE version = 999)";
     by_hand(&t.url(), none).await.expect("changed");
     let newer = list(&t, &t.database_url).await;
-    assert!(newer.refused(1).ends_with("it is of a newer version than this program"));
+    let text = "it is of a newer version than this program";
+    assert!(newer.refused(1).ends_with(text));
+    assert_eq!(not_served(&t).await, text);
     let url = t.url();
     let create = ["user", "create", "x", "--email", "x@example.test"];
     assert!(t.shell(&create).await.refused(1).starts_with(&format!("{url}: ")));

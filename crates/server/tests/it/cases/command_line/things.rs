@@ -1,7 +1,8 @@
 //! `tollhouse application`, `group`, `project`, `member` and `node`.
 
-use tollhouse::operations::members::Add;
+use tollhouse::operations::members::{Add, Remove};
 use tollhouse_domain::access::{AccessLevel, Visibility};
+use tollhouse_domain::audit::By;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::membership::Of;
 use tollhouse_domain::scope::Scope;
@@ -144,8 +145,13 @@ async fn members_come_and_go(t: Town) {
     let owner = |user| Add { of: Of::Group(harbour), user, level: AccessLevel::Owner, expires_at: None };
     t.does(&owner(ada.id)).await;
     assert_eq!(member(&["remove", "--group", "harbour"]).await.refused(1), "user is the last owner of the group");
-    t.does(&owner(t.user("grace").await.id)).await;
-    member(&["remove", "--group", "harbour"]).await.done();
+    let grace = t.user("grace").await.id;
+    t.does(&owner(grace)).await;
+    // Of two that go at once, one stays.
+    let [one, other] = [ada.id, grace].map(|user| Remove { of: Of::Group(harbour), user });
+    let by = By::system();
+    let (one, other) = tokio::join!(t.app.perform(&one, &by), t.app.perform(&other, &by));
+    assert!(one.is_ok() != other.is_ok());
     for (flag, named) in
         [("--group", "nowhere"), ("--group", "99"), ("--project", "99"), ("--project", "x"), ("--project", "x/y")]
     {
