@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::load::Taking;
+use super::load::{Taking, WAYS};
 use super::relay::Weather;
 use super::wire::Line;
-use super::world::{Kind, World, join};
+use super::world::{World, join};
 use crate::process::Process;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,19 +150,9 @@ impl World {
     /// One server remembers some credentials and is stopped. The rights are taken elsewhere; then the stopped server is
     /// asked once more with each of them, over connections that it had accepted before, and goes on.
     pub async fn ambush(&self, node: usize, how: Ambush) {
-        let kinds = [
-            (Kind::Personal, Taking::Itself),
-            (Kind::Personal, Taking::Renewal),
-            (Kind::Personal, Taking::Command),
-            (Kind::Personal, Taking::Block),
-            (Kind::Oauth, Taking::Itself),
-            (Kind::Oauth, Taking::Renewal),
-            (Kind::Oauth, Taking::Replay),
-            (Kind::Session, Taking::Itself),
-        ];
         let owner = |n: usize| &self.owners[n % self.owners.len()];
         // Whoever is blocked has nothing else here.
-        let made = kinds.iter().map(async |(kind, taking)| {
+        let made = WAYS.iter().map(async |(kind, taking)| {
             let n = if *taking == Taking::Block { 0 } else { 1 + self.throw(self.owners.len() - 1) };
             let family = self.make(*kind, owner(n)).await?;
             let held = family.newest();

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tollhouse::operations::grants::Authorize;
 use tollhouse::operations::{tokens, users};
 use tollhouse_domain::audit::By;
@@ -37,6 +37,18 @@ pub enum Taking {
     /// Its owner is blocked, by the command line.
     Block,
 }
+
+/// Every way that somebody's rights end here.
+pub const WAYS: [(Kind, Taking); 8] = [
+    (Kind::Personal, Taking::Itself),
+    (Kind::Personal, Taking::Renewal),
+    (Kind::Personal, Taking::Command),
+    (Kind::Personal, Taking::Block),
+    (Kind::Oauth, Taking::Itself),
+    (Kind::Oauth, Taking::Renewal),
+    (Kind::Oauth, Taking::Replay),
+    (Kind::Session, Taking::Itself),
+];
 
 /// After so long everybody may be asked for the same successor no more (`rotation.window`).
 pub const WINDOW: Duration = Duration::from_secs(120);
@@ -470,6 +482,31 @@ impl World {
             }
         }
         self.check_everywhere(family, &held).await;
+    }
+
+    /// Each way once more with nobody else about. While everything goes wrong an operation may fail, so chance decides
+    /// which of them are ever acknowledged; here each has to be.
+    pub async fn in_peace(&self) {
+        for (kind, taking) in WAYS {
+            let asked = Instant::now();
+            while !self.once(kind, taking).await {
+                // A server that was cut off a moment ago may still have to find its way back.
+                assert!(asked.elapsed() < Duration::from_secs(15), "{kind:?} {taking:?} is never acknowledged");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
+    async fn once(&self, kind: Kind, taking: Taking) -> bool {
+        let Some(family) = self.make(kind, &self.owners[0]).await else { return false };
+        let held = family.newest();
+        self.check_everywhere(&family, &held).await;
+        let taken = self.take(&family, taking, self.node(), None).await;
+        self.check_everywhere(&family, &held).await;
+        if taking == Taking::Block {
+            while !self.set_blocked(&family.owner, false, None).await {}
+        }
+        taken
     }
 
     /// What has been dead for some time is asked for no more.

@@ -93,6 +93,7 @@ async fn history_of_three_servers(t: Town) {
         }
     };
     tokio::join!(over, clients, sleepers);
+    world.in_peace().await;
     at_the_end(&world).await;
 
     println!("history on {engine}, {} s, done: {}", began.elapsed().as_secs(), sum(&world));
