@@ -20,6 +20,7 @@ pub mod hasher;
 pub mod job;
 pub mod json;
 pub mod keys;
+pub mod load;
 pub mod metrics;
 pub mod need;
 pub mod network;

@@ -1,38 +1,38 @@
 //! Who serves connections: a thread for each core, each with a runtime of its own (docs/decisions/0024). A request stays
 //! on the thread where its connection is, so nobody has to be woken to help; what takes long (hashing, signing, SQLite)
-//! has threads elsewhere.
+//! has threads elsewhere. As long as one thread is enough, one has all the work (docs/decisions/0026).
 
 use std::any::Any;
 use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::{HeaderValue, header};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::connection::{Pace, Patient};
+use crate::load::{Loads, Own, Place};
 use crate::road::Road;
 
 pub struct Workers {
     all: Vec<Worker>,
+    loads: Arc<Loads>,
     /// Cancelled with this. Until then the runtime of each goes on: a connection to the database that it has opened may be
     /// in somebody else's hands.
     _gone: DropGuard,
 }
 
 struct Worker {
-    arrivals: mpsc::UnboundedSender<Arrival>,
-    /// How many connections it has.
-    load: Arc<AtomicUsize>,
+    arrivals: mpsc::UnboundedSender<(Arrival, Place)>,
     ended: oneshot::Receiver<bool>,
 }
 
@@ -52,40 +52,33 @@ pub struct Patience {
     pub drain: Duration,
 }
 
-/// One of the connections of a worker.
-struct Served(Arc<AtomicUsize>);
-
 impl Workers {
     pub fn start(road: &Arc<Road>, http: &http1::Builder, patience: Patience) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let gone = CancellationToken::new();
+        let (gone, loads) = (CancellationToken::new(), Arc::new(Loads::new(cores)));
         let start = |number: usize| {
             let (arrivals, coming) = mpsc::unbounded_channel();
             let (end, ended) = oneshot::channel();
-            let (load, road, http) = (Arc::new(AtomicUsize::new(0)), road.clone(), http.clone());
+            let (load, road, http, gone) = (loads.of(number), road.clone(), http.clone(), gone.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let (counted, gone) = (load.clone(), gone.clone());
             std::thread::Builder::new().name(format!("connections-{number}")).spawn(move || {
                 runtime.block_on(async {
-                    let drained = work(coming, &counted, &road, &http, patience).await;
+                    let drained = work(coming, &load, &road, &http, patience).await;
                     // Whoever waits for it may be gone.
                     let _ = end.send(drained);
                     gone.cancelled().await;
                 });
             })?;
-            Ok(Worker { arrivals, load, ended })
+            Ok(Worker { arrivals, ended })
         };
         let all = (0..cores).map(start).collect::<io::Result<_>>()?;
-        Ok(Self { all, _gone: gone.drop_guard() })
+        Ok(Self { all, loads, _gone: gone.drop_guard() })
     }
 
-    /// Gives it to whoever has the fewest; `false`: that one is no more.
+    /// Gives it to one of them; `false`: that one is no more.
     pub fn take(&self, arrival: Arrival) -> bool {
-        let idlest = self.all.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
-        idlest.is_some_and(|worker| {
-            worker.load.fetch_add(1, Ordering::Relaxed);
-            worker.arrivals.send(arrival).is_ok()
-        })
+        let chosen = self.loads.choose(Instant::now());
+        self.all.get(chosen).is_some_and(|worker| worker.arrivals.send((arrival, self.loads.enter(chosen))).is_ok())
     }
 
     /// Lets what is under way end; `false`: some did not in time.
@@ -101,15 +94,15 @@ impl Workers {
 }
 
 async fn work(
-    mut coming: mpsc::UnboundedReceiver<Arrival>,
-    load: &Arc<AtomicUsize>,
+    mut coming: mpsc::UnboundedReceiver<(Arrival, Place)>,
+    load: &Own,
     road: &Arc<Road>,
     http: &http1::Builder,
     patience: Patience,
 ) -> bool {
     let graceful = GracefulShutdown::new();
-    while let Some(Arrival { socket, peer, held }) = coming.recv().await {
-        let (served, pace) = (Served(load.clone()), Arc::new(Pace::begin()));
+    while let Some((Arrival { socket, peer, held }, place)) = coming.recv().await {
+        let pace = Arc::new(Pace::begin());
         let socket = match tokio::net::TcpStream::from_std(socket) {
             Ok(socket) => Patient::new(socket, pace.clone()),
             Err(error) => {
@@ -117,14 +110,17 @@ async fn work(
                 continue;
             }
         };
-        let road = road.clone();
-        let paced = pace.clone();
+        let (road, paced, load) = (road.clone(), pace.clone(), load.clone());
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let (road, pace) = (road.clone(), paced.clone());
+            let (road, pace, load) = (road.clone(), paced.clone(), load.clone());
             async move {
                 pace.head_came();
-                let response = road.travel(request.map(Body::new), Some(peer)).await;
-                pace.answered();
+                let mut response = road.travel(request.map(Body::new), Some(peer)).await;
+                let now = Instant::now();
+                pace.answered(now);
+                if load.gives_away(now) {
+                    response.headers_mut().insert(header::CONNECTION, CLOSE);
+                }
                 Ok::<_, std::convert::Infallible>(response)
             }
         });
@@ -136,14 +132,10 @@ async fn work(
                 _ = connection => {}
                 () = pace.overdue(patience.head) => {}
             }
-            drop((held, served));
+            drop((held, place));
         });
     }
     timeout(patience.drain, graceful.shutdown()).await.is_ok()
 }
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
