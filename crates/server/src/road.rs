@@ -50,10 +50,11 @@ impl Road {
 
     async fn answer(&self, mut request: Request<Body>, peer: Option<IpAddr>) -> Response {
         let began = Instant::now();
-        let id = self.ids.next(self.app.now().0);
+        let now = self.app.now();
+        let id = self.ids.next(now.0);
         // What a proxy asks is about another request: nothing below is meant for it (T3).
         if request.uri().path() == gateway::PATH {
-            let mut response = Box::pin(answer(&self.app, request.headers(), peer, &id)).await;
+            let mut response = Box::pin(answer(&self.app, request.headers(), peer, &id, (now, began))).await;
             set(response.headers_mut(), X_REQUEST_ID, &id);
             return self.garbled(response).await;
         }
@@ -209,14 +210,16 @@ impl Road {
 /// Structured, with a stable reason; never the query, for it may hold a credential (T30).
 fn log(response: &Response, method: &Method, path: &str, peer: Option<IpAddr>, id: &str, began: Instant) {
     let status = response.status().as_u16();
-    let micros = began.elapsed().as_micros() as u64;
+    let micros = || began.elapsed().as_micros() as u64;
     match response.extensions().get::<Reason>() {
         Some(Reason(reason)) => {
             let path = printable(path);
             let peer = peer.map(tracing::field::display);
-            tracing::info!(request_id = id, %method, path, status, reason, peer, micros, "refused");
+            tracing::info!(request_id = id, %method, path, status, reason, peer, micros = micros(), "refused");
         }
-        None => tracing::debug!(request_id = id, %method, path = printable(path), status, micros, "answered"),
+        None => {
+            tracing::debug!(request_id = id, %method, path = printable(path), status, micros = micros(), "answered")
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::Caller;
 use tollhouse_domain::text::printable;
+use tollhouse_domain::time::Timestamp;
 
 use super::browser::{session, sign_in};
 use super::identity::has_odd_name;
@@ -27,12 +28,17 @@ use crate::road::{has_parameter, malformed_authorization};
 /// Whoever passes: `None` is nobody, where nobody in particular has to come.
 type Who = Option<(Caller, Place)>;
 
-/// `id`: of the request that asks.
-pub async fn answer(app: &App, headers: &HeaderMap, peer: Option<IpAddr>, id: &str) -> Response {
-    let began = Instant::now();
+/// `id`: of the request that asks, and when that was.
+pub async fn answer(
+    app: &App,
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+    id: &str,
+    (now, began): (Timestamp, Instant),
+) -> Response {
     let rules = app.gateway.rules();
     let mut seen = Seen::default();
-    let judged = AssertUnwindSafe(judge(app, &rules, headers, peer, &mut seen)).catch_unwind().await;
+    let judged = AssertUnwindSafe(judge(app, &rules, headers, peer, now, &mut seen)).catch_unwind().await;
     let response = match judged.unwrap_or(Err(Error::Internal.into())) {
         Ok((who, rule)) => allowed(app, who.as_ref(), rule),
         Err(refusal) => refused(app, &refusal, headers, &seen),
@@ -47,6 +53,7 @@ async fn judge<'r>(
     rules: &'r Rules,
     headers: &'r HeaderMap,
     peer: Option<IpAddr>,
+    now: Timestamp,
     seen: &mut Seen<'r>,
 ) -> Result<(Who, &'r Rule), Refusal> {
     let gateway = &app.gateway;
@@ -71,7 +78,6 @@ async fn judge<'r>(
     readable(headers, query)?;
     let session = session(question, headers, &gateway.own);
     let shown = Shown::relayed(headers, &question.method, query, session, Some(client));
-    let now = app.now();
     let judging = Instant::now();
     let vouched = app.auth.vouch(&shown, &rule.demand(), now).await;
     app.metrics.judged(judging.elapsed());
@@ -106,11 +112,12 @@ async fn judge<'r>(
 /// is judged, and the API behind could take the other (GATE-053).
 fn readable(headers: &HeaderMap, query: Option<&str>) -> Result<(), Error> {
     let query = query.unwrap_or_default();
-    let twice = [header::AUTHORIZATION, PRIVATE_TOKEN].iter().any(|name| is_repeated(headers, name));
-    if twice || malformed_authorization(headers) || malformed(query.as_bytes()) {
+    let authorized = headers.contains_key(header::AUTHORIZATION);
+    let twice = is_repeated(headers, &PRIVATE_TOKEN) || (authorized && is_repeated(headers, &header::AUTHORIZATION));
+    if twice || (authorized && malformed_authorization(headers)) || malformed(query.as_bytes()) {
         return Err(Error::Malformed);
     }
-    if bearer_header(headers) && has_parameter(query, "access_token") {
+    if authorized && bearer_header(headers) && has_parameter(query, "access_token") {
         return Err(Error::TwoBearers);
     }
     Ok(())
@@ -163,7 +170,7 @@ struct Seen<'r> {
 impl Seen<'_> {
     fn log(&self, response: &Response, peer: Option<IpAddr>, id: &str, began: Instant) {
         let status = response.status().as_u16();
-        let micros = began.elapsed().as_micros() as u64;
+        let micros = || began.elapsed().as_micros() as u64;
         let rule = self.rule.map(|rule| rule.name.as_str());
         let method = self.question.as_ref().map(|question| question.method.as_str());
         // Never the query, for it may hold a credential (T30).
@@ -182,7 +189,7 @@ impl Seen<'_> {
                 reason,
                 client,
                 peer,
-                micros,
+                micros = micros(),
                 "kept out"
             ),
             None => tracing::debug!(
@@ -194,7 +201,7 @@ impl Seen<'_> {
                 status,
                 client,
                 peer,
-                micros,
+                micros = micros(),
                 "let in"
             ),
         }

@@ -1,6 +1,8 @@
 //! The headers that tell the API behind who it is: every one of them in every answer that allows, and none of them from
 //! anybody else (T2).
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
@@ -119,7 +121,7 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Printable ASCII, and never empty: some proxies leave an empty header out, and then the client's own would count.
 fn value(text: &str) -> HeaderValue {
-    let known = HeaderValue::try_from(utf8_percent_encode(text, ESCAPED).to_string());
+    let known = HeaderValue::from_str(&Cow::from(utf8_percent_encode(text, ESCAPED)));
     known.ok().filter(|value| !value.is_empty()).unwrap_or(NONE)
 }
 
