@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 #[derive(Default)]
 pub struct Faults {
     garbles: AtomicBool,
+    crowded: AtomicBool,
     crashes: Mutex<Option<String>>,
 }
 
@@ -18,6 +19,15 @@ impl Faults {
     /// From now on every answer has its status plus one and its body reversed.
     pub fn garble_all(&self) {
         self.garbles.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on every thread gives every connection away.
+    pub fn crowd(&self) {
+        self.crowded.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::SeqCst)
     }
 
     /// From now on the endpoint at this path panics.

@@ -88,6 +88,14 @@ impl Road {
         self.garbled(response).await
     }
 
+    /// Whether a test says that there is too much to do here.
+    pub fn is_crowded(&self) -> bool {
+        #[cfg(feature = "faults")]
+        return self.app.faults.is_crowded();
+        #[cfg(not(feature = "faults"))]
+        false
+    }
+
     async fn garbled(&self, response: Response) -> Response {
         #[cfg(feature = "faults")]
         let response = self.app.faults.garble(response).await;

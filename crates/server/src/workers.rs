@@ -118,7 +118,7 @@ async fn work(
                 let mut response = road.travel(request.map(Body::new), Some(peer)).await;
                 let now = Instant::now();
                 pace.answered(now);
-                if load.gives_away(now) {
+                if load.gives_away(now) || road.is_crowded() {
                     response.headers_mut().insert(header::CONNECTION, CLOSE);
                 }
                 Ok::<_, std::convert::Infallible>(response)

@@ -1,10 +1,11 @@
 //! A PostgreSQL of our own, on a socket in a temporary folder. `initdb` refuses root, so it runs as another user.
 
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -30,6 +31,14 @@ pub struct Postgres {
     folder: TempDir,
     count: AtomicU32,
     prepared: OnceLock<String>,
+    /// Those that have nothing to do at this moment.
+    sessions: Mutex<Vec<Session>>,
+}
+
+/// A psql that goes on: to start one takes longer than to make a database.
+struct Session {
+    psql: Child,
+    says: BufReader<ChildStdout>,
 }
 
 impl Postgres {
@@ -49,7 +58,8 @@ impl Postgres {
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let server = Self::run(&bin, folder.path());
-        let postgres = Self { server, bin, folder, count: AtomicU32::new(0), prepared: OnceLock::new() };
+        let (count, prepared, sessions) = Default::default();
+        let postgres = Self { server, bin, folder, count, prepared, sessions };
         postgres.wait();
         Some(postgres)
     }
@@ -63,6 +73,7 @@ impl Postgres {
 
     /// SIGKILL, for it and whatever it has started.
     pub fn kill(&mut self) {
+        self.forget();
         // Its children see that it is gone, and go too.
         self.server.kill().expect("it dies");
         self.server.wait().expect("it is dead");
@@ -70,6 +81,7 @@ impl Postgres {
 
     /// SIGINT: it breaks every connection off, and closes its files.
     pub fn end(&mut self) {
+        self.forget();
         let _ = Command::new("kill").args(["-INT", &self.server.id().to_string()]).status();
         let _ = self.server.wait();
     }
@@ -131,8 +143,14 @@ impl Postgres {
     }
 
     fn sql(&self, text: &str) {
-        let done = self.psql().args(["-c", text]).output().expect("psql runs");
-        assert!(done.status.success(), "{text}: {}", String::from_utf8_lossy(&done.stderr));
+        let idle = self.sessions.lock().expect("no panic").pop();
+        let mut session = idle.unwrap_or_else(|| Session::begin(self.psql()));
+        session.run(text);
+        self.sessions.lock().expect("no panic").push(session);
+    }
+
+    fn forget(&self) {
+        self.sessions.lock().expect("no panic").clear();
     }
 
     fn psql(&self) -> Command {
@@ -150,6 +168,32 @@ impl Postgres {
             std::thread::sleep(Duration::from_millis(50));
         }
         panic!("PostgreSQL did not come up");
+    }
+}
+
+impl Session {
+    fn begin(mut psql: Command) -> Self {
+        psql.args(["-v", "ON_ERROR_STOP=1"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut psql = psql.spawn().expect("psql runs");
+        let says = BufReader::new(psql.stdout.take().expect("a pipe"));
+        Self { psql, says }
+    }
+
+    /// psql has said on stderr what was wrong, if it ends.
+    fn run(&mut self, text: &str) {
+        let input = self.psql.stdin.as_mut().expect("a pipe");
+        writeln!(input, "{text};\n\\echo done").expect(text);
+        let mut said = String::new();
+        self.says.read_line(&mut said).expect(text);
+        assert_eq!(said, "done\n", "{text}");
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // At the end of what it is told it ends.
+        drop(self.psql.stdin.take());
+        let _ = self.psql.wait();
     }
 }
 

@@ -23,6 +23,7 @@ cases![
     the_sign_in_form_with_what_it_does_not_send,
     on_the_socket_what_no_parser_should_meet,
     on_the_socket_connections_are_kept_and_drained,
+    on_the_socket_a_thread_with_too_much_to_do_lets_connections_go,
     on_the_socket_slow_heads_and_bodies with "limits.head_time = '1s'\nlimits.body_time = '1s'",
 ];
 
@@ -288,6 +289,37 @@ async fn on_the_socket_connections_are_kept_and_drained(t: Town) {
     assert!(answer.starts_with(b"HTTP/1.1 201"), "{}", String::from_utf8_lossy(&answer));
     served.server.await.expect("no panic").expect("a graceful end");
     assert!(TcpStream::connect(served.address).await.is_err(), "and nothing listens");
+}
+
+async fn on_the_socket_a_thread_with_too_much_to_do_lets_connections_go(t: Town) {
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    let served = Served::begin(&t).await;
+    t.app.faults.crowd();
+    let ask = |method: &str, target: &str, rest: &str| {
+        format!("{method} {target} HTTP/1.1\r\nHost: x\r\nPRIVATE-TOKEN: {token}\r\n{rest}")
+    };
+    let body = r#"{"name":"x"}"#;
+    let rest = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    for (request, status) in [
+        (ask("GET", "/api/v4/user", "\r\n"), 200),
+        (ask("POST", "/api/v4/projects", &rest), 201),
+        (ask("HEAD", "/api/v4/user", "\r\n"), 200),
+        (ask("GET", "/-/auth", "\r\n"), 403),
+    ] {
+        // What is sent behind it is not acted upon, so whoever sent it may send it again.
+        let more = ask("POST", "/api/v4/projects", &rest.replace(r#""x""#, r#""y""#));
+        let answer = served.raw(format!("{request}{more}").as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(head.to_ascii_lowercase().contains("\r\nconnection: close"), "{answer}");
+        assert!(!body.contains("HTTP/1.1"), "{answer}");
+        let length =
+            head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        assert!(request.starts_with("HEAD") || length.is_none_or(|length: usize| length == body.len()), "{answer}");
+    }
+    let projects = t.get("/api/v4/projects?owned=true").token(&token).await;
+    assert_eq!(projects.has(200).json().as_array().expect("a list").len(), 1, "{}", projects.body);
+    served.end().await;
 }
 
 async fn on_the_socket_slow_heads_and_bodies(t: Town) {
