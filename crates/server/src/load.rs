@@ -128,8 +128,8 @@ impl Own {
     }
 }
 
-/// For how many microseconds this thread has. Not how long it was awake: whoever waits for a core gains nothing by
-/// another thread.
+/// For how many microseconds this thread has. Not how long it was awake: where it waits for a core, as beside a proxy, a
+/// second thread would wait too.
 fn computed() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
