@@ -26,8 +26,6 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Re
     let mut http = hyper::server::conn::http1::Builder::new();
     // Heads that do not come are seen to by `Pace`.
     http.header_read_timeout(None).max_buf_size((limits.head.0 as usize).max(8192));
-    // Answers are small: copied behind their heads they go in one piece.
-    http.writev(false);
     let mut workers = Workers::start(&road, &http, Patience { head: limits.head_time.0, drain: limits.drain.0 })?;
     // Made at the first start, beside everything else: whoever needs one sooner waits for it.
     let keys = app.clone();

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::connection::{Pace, Patient};
-use crate::load::{Loads, Own, Place};
+use crate::load::{Loads, Place};
 use crate::road::Road;
 
 pub struct Workers {
@@ -59,11 +59,11 @@ impl Workers {
         let start = |number: usize| {
             let (arrivals, coming) = mpsc::unbounded_channel();
             let (end, ended) = oneshot::channel();
-            let (load, road, http, gone) = (loads.of(number), road.clone(), http.clone(), gone.clone());
+            let (road, http, gone) = (road.clone(), http.clone(), gone.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             std::thread::Builder::new().name(format!("connections-{number}")).spawn(move || {
                 runtime.block_on(async {
-                    let drained = work(coming, &load, &road, &http, patience).await;
+                    let drained = work(coming, &road, &http, patience).await;
                     // Whoever waits for it may be gone.
                     let _ = end.send(drained);
                     gone.cancelled().await;
@@ -77,8 +77,8 @@ impl Workers {
 
     /// Gives it to one of them; `false`: that one is no more.
     pub fn take(&self, arrival: Arrival) -> bool {
-        let chosen = self.loads.choose(Instant::now());
-        self.all.get(chosen).is_some_and(|worker| worker.arrivals.send((arrival, self.loads.enter(chosen))).is_ok())
+        let place = self.loads.enter(Instant::now());
+        self.all.get(place.number()).is_some_and(|worker| worker.arrivals.send((arrival, place)).is_ok())
     }
 
     /// Lets what is under way end; `false`: some did not in time.
@@ -95,14 +95,13 @@ impl Workers {
 
 async fn work(
     mut coming: mpsc::UnboundedReceiver<(Arrival, Place)>,
-    load: &Own,
     road: &Arc<Road>,
     http: &http1::Builder,
     patience: Patience,
 ) -> bool {
     let graceful = GracefulShutdown::new();
     while let Some((Arrival { socket, peer, held }, place)) = coming.recv().await {
-        let pace = Arc::new(Pace::begin());
+        let (pace, place) = (Arc::new(Pace::begin()), Arc::new(place));
         let socket = match tokio::net::TcpStream::from_std(socket) {
             Ok(socket) => Patient::new(socket, pace.clone()),
             Err(error) => {
@@ -110,15 +109,16 @@ async fn work(
                 continue;
             }
         };
-        let (road, paced, load) = (road.clone(), pace.clone(), load.clone());
+        let (road, paced, placed) = (road.clone(), pace.clone(), place.clone());
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let (road, pace, load) = (road.clone(), paced.clone(), load.clone());
+            let (road, pace, place) = (road.clone(), paced.clone(), placed.clone());
             async move {
                 pace.head_came();
+                place.asked();
                 let mut response = road.travel(request.map(Body::new), Some(peer)).await;
                 let now = Instant::now();
                 pace.answered(now);
-                if load.gives_away(now) || road.is_crowded() {
+                if place.answered(now) || road.is_crowded() {
                     response.headers_mut().insert(header::CONNECTION, CLOSE);
                 }
                 Ok::<_, std::convert::Infallible>(response)
