@@ -503,10 +503,8 @@ impl World {
         self.check_everywhere(&family, &held).await;
         let taken = self.take(&family, taking, self.node(), None).await;
         self.check_everywhere(&family, &held).await;
-        if taking == Taking::Block {
-            while !self.set_blocked(&family.owner, false, None).await {}
-        }
-        taken
+        let back = taking != Taking::Block || self.set_blocked(&family.owner, false, None).await;
+        taken && back
     }
 
     /// What has been dead for some time is asked for no more.
