@@ -47,6 +47,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     if garbled {
+        // Each test is to panic, and a trace of each would bury the one that does not.
+        std::panic::set_hook(Box::new(|_| ()));
         all.retain(|case| conformance::named_by_an_id(case.name));
         println!(
             "garbled: every answer has its status plus one and its body reversed, or the rule that a test holds is \
