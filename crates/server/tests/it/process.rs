@@ -91,6 +91,8 @@ impl Process {
     pub async fn demo(folder: &Path, flags: &[&str]) -> (Self, serde_json::Value) {
         let mut command = tollhouse(folder);
         command.args(["demo", "--json", "--listen", "127.0.0.1:0"]).args(flags);
+        // One that is killed leaves its database, which then goes with the folder of the test.
+        command.env("TMPDIR", folder);
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("its words")).lines();
