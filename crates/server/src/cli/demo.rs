@@ -20,7 +20,7 @@ use tollhouse_store::db::{Db, Url};
 use tollhouse_store::instance;
 use tollhouse_store::tx::{Change, Tx};
 
-use super::seed::{self, Fill, Seed};
+use super::seed::{self, Fill, OneCore, Seed};
 use super::{Failure, open};
 use crate::app::{App, DEMO};
 use crate::config::Settings;
@@ -112,7 +112,10 @@ fn seal(url: &Url) -> Result<Seal, Failure> {
 async fn plant(app: &App, seed: Seed) -> Result<seed::Facts, Failure> {
     let lifetime = app.settings.oauth.access_token_lifetime.0;
     let fill = made_error(Fill::prepare(seed, &app.hasher, lifetime).await)?;
+    // SQLite's driver has a thread of its own, with which ours takes turns at every statement.
+    let together = (!app.db.is_postgres()).then(OneCore::take);
     let filled = made(app.perform(&fill, &By::system()).await)?;
+    drop(together);
     Ok(seed::Facts { fill, filled })
 }
 
