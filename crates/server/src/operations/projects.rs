@@ -65,6 +65,10 @@ impl Plan {
         if !namespace::valid_path(&self.path) {
             faults.push(("path", "can contain only letters, digits, '_', '-' and '.'"));
         }
+        // Lists show it whole, a hundred times on a page.
+        if self.description.as_ref().is_some_and(|text| text.chars().count() > 2000) {
+            faults.push(("description", "is too long (maximum is 2000 characters)"));
+        }
         if group.is_some_and(|group| self.visibility > group) {
             faults.push(("visibility_level", "is not allowed in this group"));
         }

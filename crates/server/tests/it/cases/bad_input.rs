@@ -123,6 +123,9 @@ async fn forms_and_json_of_the_wrong_kind(t: Town) {
     ask(json!({"name": "x".repeat(300), "path": "x"}))
         .await
         .is(400, r#"{"message":{"name":["is too long (maximum is 255 characters)"]}}"#);
+    ask(json!({"name": "x", "description": "x".repeat(2001)}))
+        .await
+        .is(400, r#"{"message":{"description":["is too long (maximum is 2000 characters)"]}}"#);
     let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
     t.post("/api/v4/projects").token(&token).json(deep).await.has(400);
     let nested = format!("{}1{}", r#"{"a":"#.repeat(100), "}".repeat(100));

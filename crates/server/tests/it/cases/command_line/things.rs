@@ -100,6 +100,8 @@ async fn groups_and_projects_are_made_by_their_paths(t: Town) {
     assert_eq!(make(&["project", "create", "x"]).await.refused(2), "the full path of a project is NAMESPACE/PROJECT");
     assert_eq!(make(&["project", "create", "nowhere/x"]).await.refused(1), "there is no group or user nowhere");
     assert_eq!(make(&["project", "create", "ada/notes"]).await.refused(1), "name, path has already been taken");
+    let long = make(&["project", "create", "ada/y", "--description", &"x".repeat(2_001)]).await;
+    assert_eq!(long.refused(1), "description is too long (maximum is 2000 characters)");
     t.user("grace").await;
     for path in ["harbour/x", "ada/x"] {
         let stranger = make(&["project", "create", path, "--user", "grace"]).await;

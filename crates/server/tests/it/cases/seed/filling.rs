@@ -132,10 +132,10 @@ async fn seed_groups_and_projects_stand_in_each_other(t: Town) {
 async fn seed_the_longest_names_fit(t: Town) {
     // Three bytes each, which no index compresses away.
     let name: String = (0..255).filter_map(|i| char::from_u32(0x4e00 + i * 79)).collect();
-    let (user, secret) = ("u".repeat(255), "s".repeat(255));
+    let (user, secret, description) = ("u".repeat(255), "s".repeat(255), "é".repeat(2_000));
     let mut seed = format!(
         "[[user]]\nusername='{user}'\nname='{name}'\nemail='u@x'\n\
-         [[project]]\npath='{user}/{user}'\nname='{name}'\n\
+         [[project]]\npath='{user}/{user}'\nname='{name}'\ndescription='{description}'\n\
          [[token]]\nuser='{user}'\nname='{name}'\nscopes=['api']\ntoken='{secret}'\n\
          [[application]]\nname='{name}'\nredirect_uris=['https://a.test/']\nclient_id='{user}'\nclient_secret='{secret}'\n"
     );
@@ -146,9 +146,14 @@ async fn seed_the_longest_names_fit(t: Town) {
     assert_eq!(segments.join("/").len(), 1_024);
     planted(&t, &seed).await;
     assert_eq!(t.get(USER).token(&secret).await.has(200).json()["name"], *name);
-    let longer = seed.replace("eee'", "eeee'");
-    let told = tollhouse::cli::seed::Seed::of(&super::source(&longer)).expect_err("a mistake").0;
-    assert!(told.ends_with("`path` is too long (maximum is 1024 bytes)"), "{told}");
+    for (part, longer, mistake) in [
+        ("eee'", "eeee'", "`path` is too long (maximum is 1024 bytes)"),
+        ("ééé'", "éééé'", "`description` is too long (maximum is 2000 characters)"),
+    ] {
+        let longer = seed.replace(part, longer);
+        let told = tollhouse::cli::seed::Seed::of(&super::source(&longer)).expect_err("a mistake").0;
+        assert!(told.ends_with(mistake), "{told}");
+    }
 }
 
 async fn seed_memberships_count_and_end(t: Town) {
