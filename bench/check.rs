@@ -56,32 +56,39 @@ pub(crate) struct Answer {
     pub body: usize,
 }
 
-/// One keep-alive connection.
-pub(crate) struct Line(BufReader<TcpStream>);
+/// One keep-alive connection, and another one when the server gives it away.
+pub(crate) struct Line {
+    address: SocketAddr,
+    stream: BufReader<TcpStream>,
+}
 
 impl Line {
     pub(crate) fn to(address: SocketAddr) -> Result<Self> {
         let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(10)))?;
-        Ok(Self(BufReader::new(socket)))
+        Ok(Self { address, stream: BufReader::new(socket) })
     }
 
     pub(crate) fn ask(&mut self, token: &str) -> Result<Answer> {
         let request = format!("GET /api/v4/user HTTP/1.1\r\nHost: bench\r\nPRIVATE-TOKEN: {token}\r\n\r\n");
-        self.0.get_mut().write_all(request.as_bytes())?;
-        let (mut raw, mut length) = (Vec::new(), None);
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let (mut raw, mut length, mut last) = (Vec::new(), None, false);
         loop {
             let began = raw.len();
-            ensure!(self.0.read_until(b'\n', &mut raw)? > 0, "the server closed the connection");
+            ensure!(self.stream.read_until(b'\n', &mut raw)? > 0, "the server closed the connection");
             match std::str::from_utf8(&raw[began..])?.trim_end() {
                 "" => break,
+                "connection: close" => last = true,
                 line => length = line.strip_prefix("content-length: ").map(str::parse::<usize>).transpose()?.or(length),
             }
         }
         let body = raw.len();
         raw.resize(body + length.context("an answer without content-length")?, 0);
-        self.0.read_exact(&mut raw[body..])?;
+        self.stream.read_exact(&mut raw[body..])?;
+        if last {
+            *self = Self::to(self.address)?;
+        }
         Ok(Answer { raw, body })
     }
 }
