@@ -1,6 +1,7 @@
 """`demo --seed`: the example as a person would try it, a thousand users, and an end in the middle."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -44,6 +45,9 @@ with folder() as cwd:
                 answer = call(demo.base_url, "/api/v4/user", headers=with_token(f"token-of-{number:04}"))
                 expect(f"status for user{number}", answer.status, 200)
                 expect("username", json.loads(answer.text)["username"], f"user{number}")
+            # While it was filled, all of it was on one core.
+            for thread in os.listdir(f"/proc/{demo.process.pid}/task"):
+                expect("cores of a thread", os.sched_getaffinity(int(thread)), os.sched_getaffinity(0))
 
     with check("seed: a signal while passwords are hashed ends it in order"), folder() as scratch:
         slow = "".join(f'[[user]]\nusername = "user{i}"\npassword = "correct horse"\n' for i in range(5000))

@@ -1,6 +1,8 @@
 //! One core for the whole process, for as long as a seed is written
 //! ([0027](../../../../../docs/decisions/0027-a-seed-is-written-on-one-core.md)).
 
+use std::collections::HashSet;
+
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 /// Until it is dropped, every thread of this process runs on the core that this one is on. Where the kernel does not
@@ -30,12 +32,19 @@ impl Drop for OneCore {
     }
 }
 
-/// A thread that starts meanwhile takes after the one that started it, so this goes on until there is nobody left to move.
+/// A thread that starts meanwhile takes after the one that started it, so this goes on until nobody new is found. Each is
+/// moved once: what the kernel makes of it may be less than was asked for.
 fn move_all(to: &CpuSet) {
-    let moved = |thread: &Pid| {
-        sched_getaffinity(Some(*thread)).is_ok_and(|now| now != *to) && sched_setaffinity(Some(*thread), to).is_ok()
-    };
-    while threads().iter().filter(|thread| moved(thread)).count() > 0 {}
+    let mut moved = HashSet::new();
+    loop {
+        let new: Vec<Pid> = threads().into_iter().filter(|thread| moved.insert(*thread)).collect();
+        if new.is_empty() {
+            return;
+        }
+        for thread in new {
+            let _ = sched_setaffinity(Some(thread), to);
+        }
+    }
 }
 
 fn threads() -> Vec<Pid> {
