@@ -11,6 +11,7 @@
 #[macro_use]
 mod cases;
 mod conformance;
+mod gitlab;
 mod history;
 mod oauth;
 mod postgres;
@@ -42,7 +43,8 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     let garbled = std::env::var("TOLLHOUSE_GARBLE").is_ok_and(|value| value == "1");
     let mut all = cases::all();
-    if let Err(text) = conformance::check(&all) {
+    let names: Vec<&str> = all.iter().map(|case| case.name).collect();
+    if let Err(text) = conformance::check(&all).and_then(|()| gitlab::check(&names)) {
         eprintln!("{text}");
         return ExitCode::FAILURE;
     }
@@ -75,7 +77,13 @@ fn main() -> ExitCode {
             }
             let postgres = postgres.clone();
             let name = format!("{}::{}", case.name, engine.name());
-            trials.push(Trial::test(name, move || judge(case, engine, postgres.as_deref(), garbled)));
+            let variant = if garbled { Variant::Garbled } else { Variant::Plain };
+            trials.push(Trial::test(name, move || judge(case, engine, postgres.as_deref(), variant)));
+        }
+        // The setting is the same on both databases.
+        if !garbled && gitlab::includes(case.name) {
+            let name = format!("{}::gitlab", case.name);
+            trials.push(Trial::test(name, move || judge(case, Engine::Sqlite, None, Variant::Gitlab)));
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -85,22 +93,38 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn judge(case: Case, engine: Engine, postgres: Option<&Postgres>, garbled: bool) -> Result<(), Failed> {
-    let outcome = run(case, engine, postgres, garbled);
-    match (garbled, outcome) {
-        (false, outcome) => outcome,
-        (true, Err(_)) => Ok(()),
-        (true, Ok(())) => Err("it passes though every answer is garbled".into()),
+/// How a test runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Variant {
+    Plain,
+    /// Every answer is garbled, or the rule that the test holds is broken; it must fail.
+    Garbled,
+    /// Under `compat.all = "gitlab"`; the exceptions must fail.
+    Gitlab,
+}
+
+fn judge(case: Case, engine: Engine, postgres: Option<&Postgres>, variant: Variant) -> Result<(), Failed> {
+    let must_fail = match variant {
+        Variant::Plain => None,
+        Variant::Garbled => Some("every answer is garbled"),
+        Variant::Gitlab => gitlab::exception(case.name),
+    };
+    match (must_fail, run(case, engine, postgres, variant)) {
+        (None, outcome) => outcome,
+        (Some(_), Err(_)) => Ok(()),
+        (Some(reason), Ok(())) => Err(format!("it passes, and should not: {reason}").into()),
     }
 }
 
-fn run(case: Case, engine: Engine, postgres: Option<&Postgres>, garbled: bool) -> Result<(), Failed> {
+fn run(case: Case, engine: Engine, postgres: Option<&Postgres>, variant: Variant) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         local.block_on(&runtime, async {
+            let garbled = variant == Variant::Garbled;
             let wrong = garbled.then_some(case.breaks.map_or(Wrong::Answers, Wrong::Rule));
-            let town = Town::found(engine, postgres, case.settings, wrong).await;
+            let setting = if variant == Variant::Gitlab { gitlab::SETTING } else { "" };
+            let town = Town::found(engine, postgres, &format!("{setting}{}", case.settings), wrong).await;
             let leftovers = town.leftovers();
             (case.run)(town).await;
             leftovers
