@@ -15,6 +15,8 @@ use crate::town::Town;
 pub struct Process {
     child: Child,
     pub address: SocketAddr,
+    /// Its lines of log before it was ready.
+    pub said: Vec<String>,
     panics: Arc<Mutex<Vec<String>>>,
 }
 
@@ -79,7 +81,7 @@ impl Process {
                 }
             }
         });
-        Self { child, address: address.parse().expect("an address"), panics }
+        Self { child, address: address.parse().expect("an address"), said, panics }
     }
 
     /// Where it has panicked.
@@ -102,7 +104,7 @@ impl Process {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let base = facts["base_url"].as_str().expect("its address");
         let address = base.strip_prefix("http://").and_then(|address| address.parse().ok());
-        (Self { child, address: address.expect("an address"), panics: Arc::default() }, facts)
+        (Self { child, address: address.expect("an address"), said: Vec::new(), panics: Arc::default() }, facts)
     }
 
     /// SIGKILL.

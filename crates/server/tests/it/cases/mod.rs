@@ -45,6 +45,7 @@ mod sign_in;
 mod store;
 mod sudo;
 mod threats;
+mod upgrade;
 mod users;
 
 pub fn all() -> Vec<Case> {
@@ -125,6 +126,7 @@ pub fn all() -> Vec<Case> {
         store::CASES,
         sudo::CASES,
         threats::CASES,
+        upgrade::CASES,
         users::CASES,
     ]
     .concat()
