@@ -1,5 +1,6 @@
 //! The road every request takes: one plain service around the router. Here are the guards that need only head and
-//! query, the spellings of a path that mean the same, request ids, and the headers that every answer has.
+//! query, the spellings of a path that mean the same, request ids, and the headers that every answer has. What a request
+//! is sent to is read before, in `target.rs`.
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -8,9 +9,8 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tollhouse_domain::secret::random;
 use tollhouse_domain::text::printable;
@@ -25,6 +25,7 @@ use crate::gateway::{self, answer::answer};
 use crate::metrics::Face;
 use crate::proxies;
 use crate::router::{Route, refused_at, router};
+use crate::target::{self, Target, respell};
 
 pub struct Road {
     app: App,
@@ -52,14 +53,25 @@ impl Road {
         let began = Instant::now();
         let now = self.app.now();
         let id = self.ids.next(now.0);
+        match target::settle(&mut request) {
+            Ok(Target::Path) => {}
+            settled => {
+                let mut response = match settled {
+                    Err(error) => unsettled(&request, error, &self.app),
+                    Ok(_) => StatusCode::NO_CONTENT.into_response(),
+                };
+                self.finish(&mut response, false, &id, began);
+                log(&response, request.method(), request.uri().path(), self.client(&request, peer), &id, began);
+                return self.garbled(response).await;
+            }
+        }
         // What a proxy asks is about another request: nothing below is meant for it (T3).
         if request.uri().path() == gateway::PATH {
             let mut response = Box::pin(answer(&self.app, request.headers(), peer, &id, (now, began))).await;
             set(response.headers_mut(), X_REQUEST_ID, &id);
             return self.garbled(response).await;
         }
-        let Proxies { trusted, header } = &self.app.settings.proxies;
-        let client = peer.map(|peer| proxies::client(trusted, &header.0, request.headers(), peer));
+        let client = self.client(&request, peer);
         if let (Some(client), Some(peer)) = (client, peer) {
             request.extensions_mut().insert(Peer { client, connection: peer.to_canonical() });
         }
@@ -86,6 +98,12 @@ impl Road {
         }
         log(&response, &method, &path, client, &id, began);
         self.garbled(response).await
+    }
+
+    /// Who asks, as far as a trusted proxy says it.
+    fn client(&self, request: &Request<Body>, peer: Option<IpAddr>) -> Option<IpAddr> {
+        let Proxies { trusted, header } = &self.app.settings.proxies;
+        peer.map(|peer| proxies::client(trusted, &header.0, request.headers(), peer))
     }
 
     /// Whether a test says that there is too much to do here.
@@ -215,6 +233,17 @@ impl Road {
     }
 }
 
+/// The answer to a request whose target or `Host` cannot be taken as it is. What follows on such a connection may be
+/// meant for somebody else, so it ends.
+pub fn unsettled(request: &Request<Body>, error: Error, app: &App) -> Response {
+    let closes = error != Error::NoRoute;
+    let mut response = refused_at(request.uri().path(), error, app);
+    if closes {
+        response.headers_mut().insert(header::CONNECTION, CLOSE);
+    }
+    response
+}
+
 /// Structured, with a stable reason; never the query, for it may hold a credential (T30).
 fn log(response: &Response, method: &Method, path: &str, peer: Option<IpAddr>, id: &str, began: Instant) {
     let status = response.status().as_u16();
@@ -263,16 +292,6 @@ fn parameter(query: &str, name: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-fn respell(request: &mut Request<Body>, path: &str) {
-    let target = match request.uri().query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    if let Ok(target) = PathAndQuery::try_from(target) {
-        *request.uri_mut() = Uri::from(target);
-    }
-}
-
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
@@ -299,6 +318,7 @@ impl Ids {
     }
 }
 
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_RUNTIME: HeaderName = HeaderName::from_static("x-runtime");
 const X_GITLAB_META: HeaderName = HeaderName::from_static("x-gitlab-meta");

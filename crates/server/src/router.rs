@@ -19,11 +19,12 @@ use crate::api::{applications, groups, metadata, personal_access_tokens, project
 use crate::app::App;
 use crate::asked::{Asked, Limits, peer};
 use crate::error::{Error, Reason, refused};
-use crate::metrics;
+use crate::metrics::{self, Face};
 use crate::need::{Need, Unless, administrator, anyone, presenter, signed_in};
 use crate::oauth::{self, Call};
 use crate::params::{Kind, Param, Params, Place};
 use crate::probes;
+use crate::target::is_protocol;
 use crate::web::{self, Admits, Visitor};
 
 /// Every route there is.
@@ -316,26 +317,28 @@ pub async fn way(table: &[Route], method: &Method, uri: &Uri) -> Way {
 /// A refusal with the face of what was asked, where no handler was reached.
 pub fn refused_at(path: &str, error: Error, app: &App) -> Response {
     // What cannot be read is refused before anybody looks at the path.
-    let programs = path.starts_with("/.well-known/") || path.starts_with("/oauth/");
-    match programs && error != Error::Malformed {
+    let unread = matches!(error, Error::Malformed | Error::BadHost | Error::NotImplemented);
+    match is_protocol(path) && !unread {
         true => refused(error, |error| oauth::error::render(error, &app.urls)),
         false => refused(error, |error| error.api(&app.urls)),
     }
 }
 
 async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
-    let api = request.uri().path().starts_with("/api");
     let captures = Vec::new();
     let from = peer(&request);
     let limits = limits(&app);
-    if api {
-        // A body that cannot be read is reported before the path that is not there (section 0, stage 5).
-        let error = Asked::read(request, captures, from, limits).await.err().unwrap_or(Error::NoRoute);
-        return refused(error, |error| error.api(&app.urls));
-    }
-    // Programs ask there, and would take the page for signing in for an answer.
-    if request.uri().path().starts_with("/.well-known/") || request.uri().path().starts_with("/oauth/") {
-        return refused_at(request.uri().path(), Error::NoRoute, &app);
+    match Face::of(request.uri().path()) {
+        Face::Api => {
+            // A body that cannot be read is reported before the path that is not there (section 0, stage 5).
+            let error = Asked::read(request, captures, from, limits).await.err().unwrap_or(Error::NoRoute);
+            return refused(error, |error| error.api(&app.urls));
+        }
+        // Programs ask there, and would take the page for signing in for an answer.
+        Face::Oauth | Face::Probe | Face::Gateway => {
+            return refused_at(request.uri().path(), Error::NoRoute, &app);
+        }
+        Face::Page => {}
     }
     let answered = async {
         let asked = Asked::read(request, captures, from, limits).await?;

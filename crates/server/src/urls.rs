@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, header};
 use url::{Host, Url};
 
 use crate::config::Unusable;
+use crate::origin::Origin;
 
 #[derive(Clone, Debug)]
 pub struct Urls {
@@ -71,8 +72,8 @@ impl Urls {
     }
 
     /// Of our own URL, the port by name or by its scheme.
-    pub fn host_and_port(&self) -> (&str, u16) {
-        (&self.ssh_host, self.port)
+    pub fn origin(&self) -> Origin<'static> {
+        Origin { https: self.https, host: self.ssh_host.clone().into(), port: self.port }
     }
 
     pub fn ssh_host(&self) -> &str {

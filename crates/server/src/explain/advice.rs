@@ -54,9 +54,15 @@ impl Advice {
             Error::NoApiVersion => ("the path only begins like a version of the API", one("a path below /api/v4/")),
             Error::ApiV3 => ("version 3 of the API is gone", one("the same path below /api/v4/")),
             Error::Malformed => (
-                "there is a NUL, or something that is not UTF-8, in path, parameters or Authorization",
+                "there is a NUL, or something that is not UTF-8, in path, parameters or Authorization; or the target is \
+                 no path",
                 one("percent-encode the bytes of UTF-8 text, without %00"),
             ),
+            Error::BadHost => (
+                "HTTP/1.1 needs exactly one Host, with a host and perhaps a port",
+                one("one header Host that is a name or an address, with a port if there is one"),
+            ),
+            Error::NotImplemented => ("this server opens no tunnels", one("another method than CONNECT")),
             Error::TwoBearers => (
                 "a bearer header and the parameter access_token contradict each other, even if one is empty",
                 one("leave one of the two out"),

@@ -18,9 +18,10 @@ use crate::asked::Asked;
 use crate::cors;
 use crate::error::Error;
 use crate::metrics::Face;
-use crate::road::{Road, unreadable};
+use crate::road::{Road, unreadable, unsettled};
 use crate::router::{self, Checks, Route, Way};
 use crate::serve::MOST_HEADERS;
+use crate::target::{self, Target};
 
 mod advice;
 mod report;
@@ -38,8 +39,20 @@ use witness::Witness;
 pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanation, Error> {
     let sent = head(&request);
     let table = router::table();
+    let mut told = Explanation::new(&sent, Face::of(sent.uri.path()));
+    match target::settle(&mut request) {
+        Ok(Target::Path) => {}
+        Ok(Target::Server) => {
+            told.untried(&sent, "not looked at");
+            return Ok(told.without_judgement("It asks about the server as a whole: 204, whatever is shown."));
+        }
+        Err(error) => {
+            told.untried(&sent, "not looked at");
+            let advice = Advice::without_judgement(&error);
+            return told.refused(unsettled(&request, error, app), advice).await;
+        }
+    }
     let path = request.uri().path().to_owned();
-    let mut told = Explanation::new(&sent, Face::of(&path));
     if told.face == Face::Gateway.as_str() {
         told.untried(&sent, "not looked at");
         return Ok(told.without_judgement(
@@ -165,6 +178,7 @@ fn head(request: &Request<Body>) -> Parts {
     let mut head = Request::new(());
     *head.method_mut() = request.method().clone();
     *head.uri_mut() = request.uri().clone();
+    *head.version_mut() = request.version();
     *head.headers_mut() = request.headers().clone();
     head.into_parts().0
 }

@@ -5,9 +5,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use form_urlencoded::byte_serialize;
 use tollhouse_auth::shown::Session;
 
-use super::question::{Origin, Question, only};
+use super::question::{Question, only};
 use crate::api::pages::CREDENTIALS;
 use crate::asked::root;
+use crate::origin::Origin;
 use crate::urls::Urls;
 
 /// T4: a session counts on our own origin alone. T5: not if the browser says that a page of another one asks; and to

@@ -13,6 +13,7 @@ use tollhouse_store::error::Error as StoreError;
 
 use crate::app::App;
 use crate::config::{self, Settings, Unusable};
+use crate::origin::Origin;
 use crate::urls::Urls;
 
 pub mod answer;
@@ -26,7 +27,7 @@ pub mod rules;
 
 use identity::Names;
 use matching::Rules;
-use question::{Origin, Question};
+use question::Question;
 
 /// Where a proxy asks.
 pub const PATH: &str = "/-/auth";
@@ -55,7 +56,7 @@ impl Gateway {
         Self {
             settings: settings.gateway.clone(),
             names: Names::new(&settings.gateway.prefix),
-            own: Origin::of(urls),
+            own: urls.origin(),
             longest: settings.limits.target.0,
             rules: RwLock::default(),
         }

@@ -1,8 +1,7 @@
 //! What a proxy says it was asked, in the headers of its dialect (T1). What is missing, repeated or unreadable there is
 //! never made up for by anything else: not by the other dialect, nor by the request that the proxy itself makes.
 
-use std::borrow::Cow;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use axum::http::{HeaderMap, HeaderName, Method, header};
 use serde::Deserialize;
@@ -10,8 +9,8 @@ use serde::Deserialize;
 use super::path::Path;
 use super::refusal::Refusal;
 use crate::network::Network;
+use crate::origin::Origin;
 use crate::proxies;
-use crate::urls::Urls;
 
 /// The original request.
 #[derive(Debug)]
@@ -20,14 +19,6 @@ pub struct Question<'r> {
     pub origin: Origin<'r>,
     /// Path and query as they were sent; nothing is known of them yet.
     pub target: &'r str,
-}
-
-/// Scheme, host and port, in the one spelling that they are compared in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin<'r> {
-    pub https: bool,
-    pub host: Cow<'r, str>,
-    pub port: u16,
 }
 
 /// Which headers say what was asked.
@@ -84,51 +75,6 @@ impl<'r> Question<'r> {
 /// itself. It bounds guesses (T14) and decides nothing.
 pub fn client(headers: &HeaderMap, dialect: Dialect, proxies: &[Network], peer: IpAddr) -> IpAddr {
     proxies::client(proxies, &dialect.names().client, headers, peer)
-}
-
-impl<'r> Origin<'r> {
-    /// `authority`: a host, perhaps with a port.
-    pub fn read(https: bool, authority: &'r str) -> Option<Self> {
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, digits)) if !digits.ends_with(']') => (host, Some(port(digits)?)),
-            _ => (authority, None),
-        };
-        let port = port.unwrap_or(if https { 443 } else { 80 });
-        Some(Self { https, host: host_name(host)?, port })
-    }
-
-    /// Our own, as `external_url` says it.
-    pub fn of(urls: &Urls) -> Origin<'static> {
-        let (host, port) = urls.host_and_port();
-        Origin { https: urls.is_https(), host: Cow::Owned(host.to_owned()), port }
-    }
-
-    /// Whether this is what a browser calls it.
-    pub fn is_spelt(&self, text: &str) -> bool {
-        let scheme = if self.https { "https://" } else { "http://" };
-        let Some(authority) = text.strip_prefix(scheme) else { return false };
-        Origin::read(self.https, authority).is_some_and(|known| known == *self)
-    }
-}
-
-/// A host in lower case, IPv6 in brackets and in its shortest form.
-pub fn host_name(text: &str) -> Option<Cow<'_, str>> {
-    if let Some(v6) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        let v6: Ipv6Addr = v6.parse().ok()?;
-        return Some(format!("[{v6}]").into());
-    }
-    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    if text.is_empty() || text.len() > 255 || !text.bytes().all(known) {
-        return None;
-    }
-    let upper = text.bytes().any(|b| b.is_ascii_uppercase());
-    Some(if upper { text.to_ascii_lowercase().into() } else { text.into() })
-}
-
-/// Digits alone, and none too many.
-pub fn port(digits: &str) -> Option<u16> {
-    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    digits.parse().ok().filter(|port| plain && *port > 0)
 }
 
 /// Capitals and `-`, as every method that is registered. `get` is none: some would take it for `GET`. CONNECT asks for a
@@ -239,64 +185,6 @@ mod tests {
         for bad in ["", "get", "Get", "GET ", "GET, POST", "G\u{c9}T", "GET1", "CONNECT", &"A".repeat(33)] {
             assert_eq!(method(bad), None, "{bad}");
         }
-        let read = |authority| Origin::read(true, authority).map(|origin| (origin.host.into_owned(), origin.port));
-        for (authority, host, port) in [
-            ("api.test", "api.test", 443),
-            ("API.test:1", "api.test", 1),
-            ("a_b-c.d.", "a_b-c.d.", 443),
-            ("127.0.0.1:65535", "127.0.0.1", 65535),
-            ("[::1]", "[::1]", 443),
-            ("[0:0::1]:80", "[::1]", 80),
-        ] {
-            assert_eq!(read(authority), Some((host.to_owned(), port)), "{authority}");
-        }
-        for bad in [
-            "",
-            ":",
-            ":80",
-            "a:",
-            "a:0",
-            "a:65536",
-            "a:+1",
-            "a:1:2",
-            "a b",
-            "a,b",
-            "a/b",
-            "u@a",
-            "a?",
-            "a#",
-            "a%2e",
-            "\u{e9}",
-            "[::1",
-            "::1",
-            "[::1]x",
-            "[::1]:",
-            "[a]",
-            "[]",
-            "[::1%eth0]",
-            &"a".repeat(256),
-        ] {
-            assert_eq!(read(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_origin_is_what_a_browser_calls_it() {
-        let at = |https, authority| Origin::read(https, authority).expect("an origin");
-        let (plain, other) = (at(true, "api.test"), at(false, "api.test:8000"));
-        for (text, spelt) in [
-            ("https://api.test", true),
-            ("https://API.test:443", true),
-            ("http://api.test", false),
-            ("https://api.test:8443", false),
-            ("https://api.test.evil.test", false),
-            ("https://api.test/", false),
-            ("null", false),
-            ("", false),
-        ] {
-            assert_eq!(plain.is_spelt(text), spelt, "{text}");
-        }
-        assert!(other.is_spelt("http://api.test:8000") && !other.is_spelt("http://api.test"));
     }
 
     #[test]

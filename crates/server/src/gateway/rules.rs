@@ -21,6 +21,7 @@ use super::matching::{Allow, Host, Kind, Member, Pattern, Rule, Rules};
 use super::path::{Oddities, Path, in_capitals};
 use super::question;
 use crate::config::Unusable;
+use crate::origin;
 
 impl Rules {
     /// `file`: what it is called in errors.
@@ -241,10 +242,10 @@ fn name(text: &str) -> Read<String> {
 
 fn host(text: &str) -> Read<Host> {
     let (name, port) = match text.rsplit_once(':') {
-        Some((name, digits)) if !digits.ends_with(']') => (name, Some(question::port(digits).ok_or(NO_HOST)?)),
+        Some((name, digits)) if !digits.ends_with(']') => (name, Some(origin::port(digits).ok_or(NO_HOST)?)),
         _ => (text, None),
     };
-    Ok(Host { name: question::host_name(name).ok_or(NO_HOST)?.into_owned(), port })
+    Ok(Host { name: origin::host_name(name).ok_or(NO_HOST)?.into_owned(), port })
 }
 
 /// What no request can have is a mistake, and so is what some requests have for some readers alone.

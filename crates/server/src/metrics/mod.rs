@@ -8,6 +8,7 @@ use axum::response::Response;
 
 use crate::app::App;
 use crate::error::Reason;
+use crate::target::is_protocol;
 
 mod reasons;
 mod text;
@@ -108,10 +109,11 @@ impl Face {
         match path {
             "/-/auth" => Self::Gateway,
             "/-/health" | "/-/liveness" | "/-/readiness" | "/-/metrics" => Self::Probe,
-            "/oauth/authorize" => Self::Page,
+            "/oauth/authorize" | "/oauth/authorize/" | "/oauth/authorize/native" | "/oauth/authorize/native/" => {
+                Self::Page
+            }
             _ if path.starts_with("/api") => Self::Api,
-            _ if path.starts_with("/oauth/authorize/") => Self::Page,
-            _ if path.starts_with("/oauth/") || path.starts_with("/.well-known/") => Self::Oauth,
+            _ if is_protocol(path) => Self::Oauth,
             _ => Self::Page,
         }
     }

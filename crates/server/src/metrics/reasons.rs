@@ -2,7 +2,7 @@
 
 /// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
 /// first refusal of its kind shows as a change.
-pub const REASONS: [&str; 68] = [
+pub const REASONS: [&str; 70] = [
     "access_denied",
     "account_blocked",
     "account_deactivated",
@@ -11,6 +11,7 @@ pub const REASONS: [&str; 68] = [
     "account_pending_approval",
     "account_unconfirmed",
     "api_v3",
+    "bad_host",
     "bad_request",
     "body_too_large",
     "body_too_slow",
@@ -49,6 +50,7 @@ pub const REASONS: [&str; 68] = [
     "not_administrator",
     "not_for_administrators",
     "not_found",
+    "not_implemented",
     "odd_header",
     "parameters",
     "reused",

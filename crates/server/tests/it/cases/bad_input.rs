@@ -22,6 +22,7 @@ cases![
     a_target_that_is_too_long,
     the_sign_in_form_with_what_it_does_not_send,
     on_the_socket_what_no_parser_should_meet,
+    on_the_socket_a_request_names_one_host,
     on_the_socket_connections_are_kept_and_drained,
     on_the_socket_a_thread_with_too_much_to_do_lets_connections_go,
     on_the_socket_slow_heads_and_bodies with "limits.head_time = '1s'\nlimits.body_time = '1s'",
@@ -263,6 +264,36 @@ async fn on_the_socket_what_no_parser_should_meet(t: Town) {
         "GET http://elsewhere/api/v4/user HTTP/1.1\r\nHost: x\r\nPRIVATE-TOKEN: {token}\r\nConnection: close\r\n\r\n"
     );
     assert_eq!(status(absolute.as_bytes()).await, "200");
+    served.end().await;
+}
+
+async fn on_the_socket_a_request_names_one_host(t: Town) {
+    let served = Served::begin(&t).await;
+    for path in ["/api/v4/version", "/-/health", "/-/auth", "/users/sign_in", "/oauth/token", "/nope"] {
+        for hosts in ["", "Host: a\r\nHost: a\r\n", "Host: a\r\nhost: b\r\n", "Host:\r\n", "Host: a b\r\n", "Host: \xe9\r\n"] {
+            // What is sent behind it is not acted upon: the connection ends.
+            let one = format!("GET {path} HTTP/1.1\r\n{hosts}\r\n");
+            let answer = served.raw(format!("{one}GET /-/health HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
+            let head = answer.to_ascii_lowercase();
+            assert!(head.starts_with("http/1.1 400") && head.contains("\r\nconnection: close"), "{path} {hosts}: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+        }
+        let old = served.raw(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await;
+        assert!(!old.contains(" 400 "), "{path}: {old}");
+    }
+    for (head, status) in [
+        ("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\nGET /-/health HTTP/1.1\r\nHost: x\r\n\r\n", "501"),
+        ("CONNECT a.test:443 HTTP/1.1\r\n\r\n", "400"),
+        ("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "204"),
+        ("GET a.test:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "400"),
+        ("GET //evil.test HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "404"),
+        ("GET http://evil.test/users/sign_in HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", "421"),
+        ("GET http://127.0.0.1/users/sign_in HTTP/1.1\r\nHost: evil.test\r\nConnection: close\r\n\r\n", "200"),
+    ] {
+        let answer = served.raw(head.as_bytes()).await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{head}{answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    }
     served.end().await;
 }
 

@@ -148,6 +148,16 @@ async fn explain_says_what_the_server_says_of_spellings(t: Town) {
         (post().form(&"x".repeat(2 << 20)), "body_too_large"),
         (t.ask(Method::PUT, "/api/v4/user").token(&token), "no_route"),
         (t.get("/api/v4/user").token(&token).with("x", &"y".repeat(70_000)), "head_too_large"),
+        (t.get("/api/v4/user").token(&token).host("a b"), "bad_host"),
+        (t.get("/api/v4/user").token(&token).with("host", "127.0.0.1:8080"), "bad_host"),
+        (t.get("/-/auth").without_host(), "bad_host"),
+        (t.get("http://u@127.0.0.1/").token(&token), "bad_host"),
+        (t.ask(Method::CONNECT, "a.test:443"), "not_implemented"),
+        (t.get("*"), "malformed"),
+        (t.get("//api/v4/user").token(&token), "no_route"),
+        (t.get("/.well-known/nope/"), "no_route"),
+        (t.get("/oauth/authorize/nope"), "no_route"),
+        (t.ask(Method::DELETE, "/-/health"), "no_route"),
     ] {
         assert_eq!(told_and_done(&t, ask).await.reason, Some(reason));
     }
@@ -357,7 +367,7 @@ async fn explain_reads_what_people_paste(t: Town) {
         format!("curl -G {url}/user -d access_token={token}"),
         format!("GET /api/v4/user HTTP/1.1\r\nHost: x\r\nPRIVATE-TOKEN: {token}\r\n\r\n"),
         format!("GET /api/v4/user\nprivate-token: {token}"),
-        format!("* Trying\n> GET /api/v4/user HTTP/1.1\n> PRIVATE-TOKEN: {token}\n> \n< HTTP/1.1 200 OK\n"),
+        format!("* Trying\n> GET /api/v4/user HTTP/1.1\n> Host: x\n> PRIVATE-TOKEN: {token}\n> \n< HTTP/1.1 200 OK\n"),
     ] {
         let text = said(&t, &[], &paste).await;
         assert!(text.contains("Passes") && text.contains("ada") && !text.contains(&token), "{paste}: {text}");
@@ -414,7 +424,7 @@ async fn explain_refuses_what_it_cannot_read(t: Town) {
         assert!(output.stdout.is_empty() && text.contains(words) && !text.contains("hunter2"), "{text}");
     }
     assert!(said(&t, &[], &deep).await.contains("more headers than are read"));
-    let text = said(&t, &[], "GET /api/v4/\u{202e}resu HTTP/1.1\n\n").await;
+    let text = said(&t, &[], "GET /api/v4/\u{202e}resu HTTP/1.1\nHost: x\n\n").await;
     assert!(!text.contains('\u{202e}'), "{text}");
     let wrong = run(t.folder.path(), &["--database", &t.database_url, "curl", "h.test"], b"").await;
     assert_eq!(wrong.status.code(), Some(2), "words without -- are no arguments of ours");
@@ -422,7 +432,7 @@ async fn explain_refuses_what_it_cannot_read(t: Town) {
 
 async fn explain_without_a_usable_database(t: Town) {
     let folder = t.folder.path();
-    let paste = b"GET /api/v4/user HTTP/1.1\n\n";
+    let paste = b"GET /api/v4/user HTTP/1.1\nHost: x\n\n";
     let failed = async |database: &str, code: i32, words: &str| {
         let output = run(folder, &["--database", database], paste).await;
         let text = String::from_utf8(output.stderr).expect("UTF-8");

@@ -1,7 +1,7 @@
 //! The road of a request: guards, spellings, pages of results, common headers (authentication.md 0, 2.2, 9;
 //! rest-api.md 1).
 
-use axum::http::Method;
+use axum::http::{Method, Version};
 use serde_json::json;
 use tollhouse::operations::{Failed, Operation};
 use tollhouse_domain::access::Visibility;
@@ -38,6 +38,13 @@ cases![
     the_probes_answer_without_a_credential,
     another_format_is_not_spoken,
     a_page_beyond_the_end_is_empty,
+    a_request_names_one_host_on_every_path,
+    a_host_may_be_any_on_the_api_and_the_probes,
+    a_tunnel_is_not_opened,
+    a_question_about_the_server_is_answered,
+    a_path_that_begins_with_two_slashes_is_not_there,
+    a_slash_at_the_end_of_an_oauth_path_means_the_same_endpoint,
+    the_host_of_an_absolute_target_counts,
 ];
 
 const NO_ROUTE: &str = r#"{"error":"404 Not Found"}"#;
@@ -287,4 +294,129 @@ async fn a_page_beyond_the_end_is_empty(t: Town) {
     assert_eq!(reply.header("x-next-page"), Some(""));
     t.get("/api/v4/groups?per_page=0").await.is(400, r#"{"error":"per_page does not have a valid value"}"#);
     assert_eq!(t.get("/api/v4/groups?page=0").await.has(200).header("x-page"), Some("1"));
+}
+
+const BAD_HOST: &str = r#"{"message":"400 Bad request - Host is missing, repeated or invalid"}"#;
+
+/// Something on every kind of path, also where there is nothing.
+const EVERYWHERE: [&str; 10] = [
+    "/api/v4/user",
+    "/api/v4/nope",
+    "/",
+    "/users/sign_in",
+    "/nope",
+    "/oauth/token",
+    "/.well-known/openid-configuration",
+    "/-/health",
+    "/-/auth",
+    "/assets/style.css",
+];
+
+async fn a_request_names_one_host_on_every_path(t: Town) {
+    for path in EVERYWHERE {
+        for method in [Method::GET, Method::POST, Method::OPTIONS] {
+            let ask = || t.ask(method.clone(), path).with("origin", "https://app.test");
+            let preflight = || ask().with("access-control-request-method", "GET");
+            for ask in [ask().with("host", "127.0.0.1:8080"), preflight().with("host", "a.test"), ask().host("a b")] {
+                let reply = ask.await;
+                assert_eq!(reply.is(400, BAD_HOST).header("connection"), Some("close"), "{method} {path}");
+                assert!(reply.header("x-request-id").is_some(), "{method} {path}");
+            }
+            for host in ["", ":80", "u@a.test", "a.test/x", "[::1", "::1", "a:b", "a:65536", "\"a\""] {
+                ask().host(host).await.is(400, BAD_HOST);
+            }
+        }
+        // What asks in HTTP/1.0, as some health checks do, need not say a host.
+        let said = t.get(path).without_host().await;
+        said.is(400, BAD_HOST);
+        assert_ne!(t.get(path).without_host().version(Version::HTTP_10).await.status, 400, "{path}");
+    }
+    let said = crate::town::logged(async { drop(t.get("/").host("a b").await) }).await;
+    assert!(said.contains(r#"reason="bad_host""#), "{said}");
+}
+
+async fn a_host_may_be_any_on_the_api_and_the_probes(t: Town) {
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    for host in ["evil.test", "a_b:1", "[2001:db8::1]:443", "127.0.0.1"] {
+        t.get("/api/v4/user").host(host).token(&token).await.has(200);
+        t.get("/-/health").host(host).await.has(200);
+        t.get("/-/auth").host(host).await.has(403);
+        t.post("/oauth/token").host(host).form("grant_type=password").await.has(401);
+        t.get("/users/sign_in").host(host).await.has(if host == "127.0.0.1" { 200 } else { 421 });
+    }
+}
+
+async fn a_tunnel_is_not_opened(t: Town) {
+    for target in ["git.example.test:443", "/api/v4/user", "/-/auth", "/"] {
+        let reply = t.ask(Method::CONNECT, target).await;
+        reply.is(501, r#"{"message":"501 Not Implemented"}"#);
+        assert_eq!(reply.header("connection"), Some("close"), "{target}");
+    }
+}
+
+async fn a_question_about_the_server_is_answered(t: Town) {
+    t.ask(Method::OPTIONS, "*").await.is(204, "");
+    for method in [Method::GET, Method::POST] {
+        t.ask(method, "*").await.is(400, "Bad Request");
+    }
+}
+
+async fn a_path_that_begins_with_two_slashes_is_not_there(t: Town) {
+    let session = t.user("ada").await.session().await;
+    for path in ["//", "//evil.test", "//evil.test/x?y", "//api/v4/user", "//oauth/token", "//-/auth", "///x"] {
+        for ask in [t.get(path), t.get(path).session(&session), t.post(path), t.ask(Method::OPTIONS, path)] {
+            let reply = ask.await;
+            reply.is(404, NO_ROUTE);
+            assert_eq!((reply.header("location"), reply.header("set-cookie")), (None, None), "{path}");
+        }
+    }
+}
+
+async fn a_slash_at_the_end_of_an_oauth_path_means_the_same_endpoint(t: Town) {
+    for (method, path) in [
+        (Method::POST, "/oauth/token"),
+        (Method::POST, "/oauth/revoke"),
+        (Method::POST, "/oauth/introspect"),
+        (Method::GET, "/oauth/token/info"),
+        (Method::GET, "/oauth/userinfo"),
+        (Method::GET, "/oauth/discovery/keys"),
+        (Method::GET, "/oauth/authorize"),
+        (Method::GET, "/oauth/authorize/native"),
+        (Method::GET, "/.well-known/openid-configuration"),
+        (Method::GET, "/.well-known/oauth-authorization-server"),
+        (Method::GET, "/.well-known/nope"),
+        (Method::OPTIONS, "/oauth/token"),
+    ] {
+        let asked = async |path: &str| {
+            let ask = t.ask(method.clone(), path).with("origin", "https://app.test").form("x=1");
+            let preflight = ask.with("access-control-request-method", "POST");
+            let plain = t.ask(method.clone(), path).with("origin", "https://app.test").form("x=1").await;
+            let headers = |reply: &Reply| {
+                let told = ["location", "content-type", "access-control-allow-origin", "www-authenticate"];
+                told.map(|name| reply.header(name).map(str::to_owned))
+            };
+            (plain.status, plain.body.len(), headers(&plain), headers(&preflight.await))
+        };
+        assert_eq!(asked(&format!("{path}/")).await, asked(path).await, "{method} {path}");
+    }
+    t.get("/.well-known/openid-configuration/?x=1").await.has(200);
+    // One slash, as on the API.
+    t.get("/.well-known/openid-configuration//").await.has(404);
+}
+
+async fn the_host_of_an_absolute_target_counts(t: Town) {
+    t.get("http://127.0.0.1:8080/users/sign_in").host("evil.test").await.has(200);
+    t.get("http://evil.test/users/sign_in").await.has(421);
+    t.get("http://evil.test/.well-known/openid-configuration").await.has(421);
+    t.get("http://u:p@127.0.0.1:8080/users/sign_in").await.is(400, BAD_HOST);
+    t.get("ftp://127.0.0.1:8080/users/sign_in").await.is(400, "Bad Request");
+    // So it does for the origin of a form.
+    let session = t.user("ada").await.session().await;
+    let sign_out = |target: &str, origin: &str| {
+        t.post(target).host("evil.test").session(&session).with("origin", origin).form("_method=post")
+    };
+    sign_out("http://127.0.0.1:8080/users/sign_out", "http://evil.test").await.has(422);
+    sign_out("http://localhost:8080/users/sign_out", "http://localhost:8080").await.has(302);
+    // A line of its own does not stand in for the header.
+    t.get("http://127.0.0.1:8080/users/sign_in").without_host().await.is(400, BAD_HOST);
 }
