@@ -93,22 +93,12 @@ impl Asked {
     }
 }
 
-/// Where a request comes from; noted on every one.
+/// Who asks, as far as a trusted proxy says it (`proxies.rs`); noted on every request.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer {
-    /// Who asks, as far as a trusted proxy says it (`proxies.rs`).
-    pub client: IpAddr,
-    /// The other end of the connection.
-    pub connection: IpAddr,
-}
+pub struct Peer(pub IpAddr);
 
 pub fn peer(request: &Request<Body>) -> Option<IpAddr> {
-    request.extensions().get::<Peer>().map(|peer| peer.client)
-}
-
-/// For what is not for whoever is behind a proxy.
-pub fn connection(request: &Request<Body>) -> Option<IpAddr> {
-    request.extensions().get::<Peer>().map(|peer| peer.connection)
+    request.extensions().get::<Peer>().map(|peer| peer.0)
 }
 
 /// Whether `Authorization` says bearer, whatever follows.

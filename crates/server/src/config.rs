@@ -45,6 +45,9 @@ pub struct Settings {
     pub gateway: Gateway,
     pub metrics: Metrics,
     pub compat: Compat,
+    /// Keys that were given and are no longer used.
+    #[serde(skip)]
+    pub retired: Vec<&'static Retired>,
 }
 
 macro_rules! sections {
@@ -75,7 +78,7 @@ sections! {
     Storage { reserve: Size }
     Audit { keep: Span }
     Gateway { rules: PathBuf, peers: Vec<Network>, dialect: Dialect, prefix: Prefix }
-    Metrics { allow: Vec<Network> }
+    Metrics { listen: Listen }
     Keys { at_rest: AtRest }
     Compat {
         all: Twin, rotation: Twin, lockout: Twin, links: Twin, cookie: Twin, password_grant: Twin, query_secrets: Twin,
@@ -109,6 +112,33 @@ pub enum Twin {
 impl Twin {
     pub fn is_gitlab(self) -> bool {
         self == Self::Gitlab
+    }
+}
+
+/// A setting that an earlier version had. It is taken, so that its file still starts a server, and warned of.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Retired {
+    /// `section.key`
+    pub key: &'static str,
+    /// What took its place, as a sentence.
+    pub instead: &'static str,
+}
+
+const RETIRED: &[Retired] =
+    &[Retired { key: "metrics.allow", instead: "metrics.listen gives the numbers a listener of their own" }];
+
+/// `ADDRESS:PORT`, or nothing where nothing listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen(pub Option<SocketAddr>);
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let no = || D::Error::custom("this must be an address and a port, such as 127.0.0.1:9180, or empty");
+        text.parse().map(|address| Self(Some(address))).map_err(|_| no())
     }
 }
 
@@ -177,35 +207,37 @@ impl Settings {
         environment: impl Iterator<Item = (String, String)>,
         flags: &[(&str, String)],
     ) -> Result<Self, Unusable> {
-        let mut settings = defaults();
+        let mut layers = Layers::default();
         let (path, required) = match file {
             Some(path) => (path, true),
             None => (Path::new("tollhouse.toml"), false),
         };
         match std::fs::read_to_string(path) {
-            Ok(text) => merge(&mut settings, &text, path)?,
+            Ok(text) => layers.merge(&text, path)?,
             Err(error) if !required && error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(Unusable(format!("{}: {error}", path.display()))),
         }
         for (name, value) in environment {
-            from_environment(&mut settings, &name, &value)?;
+            layers.from_environment(&name, &value)?;
         }
         for (key, value) in flags {
-            settings.insert((*key).to_owned(), Value::String(value.clone()));
+            layers.settings.insert((*key).to_owned(), Value::String(value.clone()));
         }
-        Self::from_table(settings)
+        Self::of(layers)
     }
 
     /// The defaults with these lines of TOML over them.
     pub fn with(text: &str) -> Result<Self, Unusable> {
-        let mut settings = defaults();
-        merge(&mut settings, text, Path::new("settings"))?;
-        Self::from_table(settings)
+        let mut layers = Layers::default();
+        layers.merge(text, Path::new("settings"))?;
+        Self::of(layers)
     }
 
-    fn from_table(table: Table) -> Result<Self, Unusable> {
-        let mut settings: Self =
-            Value::Table(table).try_into().map_err(|error: toml::de::Error| Unusable(one_line(&error.to_string())))?;
+    fn of(layers: Layers) -> Result<Self, Unusable> {
+        let mut settings: Self = Value::Table(layers.settings)
+            .try_into()
+            .map_err(|error: toml::de::Error| Unusable(one_line(&error.to_string())))?;
+        settings.retired = layers.retired;
         if settings.compat.all.is_gitlab() {
             let compat = &mut settings.compat;
             for switch in [
@@ -248,25 +280,81 @@ fn defaults() -> Table {
     DEFAULT.parse().expect("the default settings are TOML; a test reads them")
 }
 
-/// Lays a file over what is known so far, key by key.
-fn merge(settings: &mut Table, text: &str, path: &Path) -> Result<(), Unusable> {
-    let at = path.display();
-    // Never the line itself: it may hold the password of the database.
-    let file: Table = text.parse().map_err(|error: toml::de::Error| {
-        let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-        Unusable(format!("{at}: line {line}: {}", one_line(error.message())))
-    })?;
-    for (key, value) in file {
-        match (settings.get_mut(&key), value) {
-            (Some(Value::Table(section)), Value::Table(values)) => {
-                for (name, value) in values {
-                    set(section, &name, value, &format!("{at}: {key}.{name}"))?;
-                }
-            }
-            (_, value) => set(settings, &key, value, &format!("{at}: {key}"))?,
-        }
+/// What is known so far, from the defaults on.
+struct Layers {
+    settings: Table,
+    retired: Vec<&'static Retired>,
+}
+
+impl Default for Layers {
+    fn default() -> Self {
+        Self { settings: defaults(), retired: Vec::new() }
     }
-    Ok(())
+}
+
+impl Layers {
+    /// Lays a file over what is known, key by key.
+    fn merge(&mut self, text: &str, path: &Path) -> Result<(), Unusable> {
+        let at = path.display();
+        // Never the line itself: it may hold the password of the database.
+        let file: Table = text.parse().map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            Unusable(format!("{at}: line {line}: {}", one_line(error.message())))
+        })?;
+        for (key, value) in file {
+            match (self.settings.get_mut(&key), value) {
+                (Some(Value::Table(section)), Value::Table(values)) => {
+                    for (name, value) in values {
+                        if !retire(&mut self.retired, &key, &name) {
+                            set(section, &name, value, &format!("{at}: {key}.{name}"))?;
+                        }
+                    }
+                }
+                (_, value) => set(&mut self.settings, &key, value, &format!("{at}: {key}"))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn from_environment(&mut self, name: &str, value: &str) -> Result<(), Unusable> {
+        let Some(key) = name.strip_prefix("TOLLHOUSE_") else { return Ok(()) };
+        if NOT_SETTINGS.contains(&name) {
+            return Ok(());
+        }
+        let key = key.to_ascii_lowercase();
+        let typed = |known: Option<&Value>| match known {
+            Some(Value::Boolean(_)) => value.parse().map(Value::Boolean).ok(),
+            Some(Value::Integer(_)) => value.parse().map(Value::Integer).ok(),
+            Some(Value::Array(_)) => {
+                let words = value.split(',').map(str::trim).filter(|word| !word.is_empty());
+                Some(Value::Array(words.map(|word| Value::String(word.to_owned())).collect()))
+            }
+            _ => Some(Value::String(value.to_owned())),
+        };
+        let bad = || Unusable(format!("{name}: the value does not fit"));
+        for (section, known) in self.settings.iter_mut() {
+            if let (Value::Table(known), Some(rest)) = (known, key.strip_prefix(&format!("{section}_"))) {
+                if retire(&mut self.retired, section, rest) {
+                    return Ok(());
+                }
+                let value = typed(known.get(rest)).ok_or_else(bad)?;
+                return set(known, rest, value, name);
+            }
+        }
+        let value = typed(self.settings.get(&key)).ok_or_else(bad)?;
+        set(&mut self.settings, &key, value, name)
+    }
+}
+
+/// Whether that setting is one that an earlier version had. Each is noted once.
+fn retire(retired: &mut Vec<&'static Retired>, section: &str, key: &str) -> bool {
+    let known = RETIRED.iter().find(|known| known.key.split_once('.') == Some((section, key)));
+    if let Some(known) = known
+        && !retired.contains(&known)
+    {
+        retired.push(known);
+    }
+    known.is_some()
 }
 
 /// `KEY_file` names a file that holds the value, for secrets.
@@ -290,32 +378,6 @@ fn set(table: &mut Table, key: &str, value: Value, place: &str) -> Result<(), Un
     }
 }
 
-fn from_environment(settings: &mut Table, name: &str, value: &str) -> Result<(), Unusable> {
-    let Some(key) = name.strip_prefix("TOLLHOUSE_") else { return Ok(()) };
-    if NOT_SETTINGS.contains(&name) {
-        return Ok(());
-    }
-    let key = key.to_ascii_lowercase();
-    let typed = |known: Option<&Value>| match known {
-        Some(Value::Boolean(_)) => value.parse().map(Value::Boolean).ok(),
-        Some(Value::Integer(_)) => value.parse().map(Value::Integer).ok(),
-        Some(Value::Array(_)) => {
-            let words = value.split(',').map(str::trim).filter(|word| !word.is_empty());
-            Some(Value::Array(words.map(|word| Value::String(word.to_owned())).collect()))
-        }
-        _ => Some(Value::String(value.to_owned())),
-    };
-    let bad = || Unusable(format!("{name}: the value does not fit"));
-    for (section, known) in settings.iter_mut() {
-        if let (Value::Table(known), Some(rest)) = (known, key.strip_prefix(&format!("{section}_"))) {
-            let value = typed(known.get(rest)).ok_or_else(bad)?;
-            return set(known, rest, value, name);
-        }
-    }
-    let value = typed(settings.get(&key)).ok_or_else(bad)?;
-    set(settings, &key, value, name)
-}
-
 pub(crate) fn one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
@@ -336,12 +398,12 @@ mod tests {
     use super::*;
 
     fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings, Unusable> {
-        let mut settings = defaults();
-        merge(&mut settings, file, Path::new("x.toml"))?;
+        let mut layers = Layers::default();
+        layers.merge(file, Path::new("x.toml"))?;
         for (name, value) in environment {
-            from_environment(&mut settings, name, value)?;
+            layers.from_environment(name, value)?;
         }
-        Settings::from_table(settings)
+        Settings::of(layers)
     }
 
     #[test]
@@ -368,6 +430,26 @@ mod tests {
         assert_eq!(settings.external_hosts, ["b.test", "c.test"]);
         let all = load("compat.all = 'gitlab'", &[]).expect("settings");
         assert!(all.compat.lockout.is_gitlab() && all.compat.links.is_gitlab());
+    }
+
+    #[test]
+    fn a_setting_that_has_gone_is_taken_and_noted_once() {
+        for (file, environment) in [
+            ("[metrics]\nallow = ['10.0.0.0/8']", None),
+            ("metrics.allow = 7", None),
+            ("", Some(("TOLLHOUSE_METRICS_ALLOW", "127.0.0.1"))),
+            ("metrics.allow = []", Some(("TOLLHOUSE_METRICS_ALLOW", ""))),
+        ] {
+            let settings = load(file, environment.as_slice()).expect("settings");
+            assert_eq!(settings.retired.iter().map(|known| known.key).collect::<Vec<_>>(), ["metrics.allow"], "{file}");
+            assert_eq!(settings.metrics.listen, Listen(None));
+        }
+        let new = load("metrics.listen = '[::1]:9180'", &[]).expect("settings");
+        assert!(new.retired.is_empty() && new.metrics.listen.0.is_some());
+        for bad in ["9180", "localhost:9180", ":9180", "127.0.0.1", " "] {
+            let error = load(&format!("metrics.listen = '{bad}'"), &[]).expect_err(bad).0;
+            assert!(error.contains("an address and a port") && error.contains("listen"), "{error}");
+        }
     }
 
     #[test]

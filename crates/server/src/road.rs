@@ -72,8 +72,8 @@ impl Road {
             return self.garbled(response).await;
         }
         let client = self.client(&request, peer);
-        if let (Some(client), Some(peer)) = (client, peer) {
-            request.extensions_mut().insert(Peer { client, connection: peer.to_canonical() });
+        if let Some(client) = client {
+            request.extensions_mut().insert(Peer(client));
         }
         let method = request.method().clone();
         let path = request.uri().path().to_owned();

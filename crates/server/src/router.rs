@@ -18,8 +18,8 @@ use tower::Service;
 use crate::api::{applications, groups, metadata, personal_access_tokens, projects, user, users};
 use crate::app::App;
 use crate::asked::{Asked, Limits, peer};
-use crate::error::{Error, Reason, refused};
-use crate::metrics::{self, Face};
+use crate::error::{Error, refused};
+use crate::metrics::Face;
 use crate::need::{Need, Unless, administrator, anyone, presenter, signed_in};
 use crate::oauth::{self, Call};
 use crate::params::{Kind, Param, Params, Place};
@@ -108,7 +108,6 @@ pub fn table() -> Vec<Route> {
         Route::plain(GET, "/-/health", probes::health),
         Route::plain(GET, "/-/liveness", probes::liveness),
         Route::plain(GET, "/-/readiness", probes::readiness),
-        Route::watch(GET, "/-/metrics", metrics::show),
     ]
 }
 
@@ -242,20 +241,6 @@ impl Route {
         let serve = async move |State(app): State<App>, captures: RawPathParams| {
             let name = captures.iter().next().map_or_else(String::new, |(_, value)| value.to_owned());
             handler(app, name).await.into_response()
-        };
-        Self { serve: on(filter(&method), serve), method, path, demand: None, params: &[], checks: None }
-    }
-
-    /// Something for whoever watches this server. To everybody else it is not there (T34); the log says why.
-    pub fn watch<Fut>(method: Method, path: &'static str, handler: fn(App) -> Fut) -> Self
-    where
-        Fut: Future<Output = Response> + Send + 'static,
-    {
-        let serve = async move |State(app): State<App>, request: Request<Body>| {
-            let Some(why) = metrics::stranger(&app, &request) else { return handler(app).await };
-            let mut response = refused(Error::NoRoute, |error| error.api(&app.urls));
-            response.extensions_mut().insert(Reason(why));
-            response
         };
         Self { serve: on(filter(&method), serve), method, path, demand: None, params: &[], checks: None }
     }

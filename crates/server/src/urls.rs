@@ -16,7 +16,7 @@ pub struct Urls {
     hosts: Vec<String>,
     ssh_host: String,
     port: u16,
-    /// Any loopback name counts while we listen on loopback only.
+    /// Any loopback name counts, while we listen on loopback and are called by a loopback name ourselves.
     loopback: bool,
     /// The configured name is one of this machine's own.
     local: bool,
@@ -34,8 +34,8 @@ impl Urls {
         if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.path() != "/" {
             return Err(Unusable("external_url must be a scheme and a host, without path or query".into()));
         }
-        let loopback = listen.ip().is_loopback();
-        if !loopback && !https && !insecure {
+        let listens_on_loopback = listen.ip().is_loopback();
+        if !listens_on_loopback && !https && !insecure {
             return Err(Unusable(format!(
                 "{listen} can be reached by others: external_url must be https, or set insecure_http = true"
             )));
@@ -53,7 +53,8 @@ impl Urls {
             hosts,
             ssh_host: host.to_owned(),
             port: url.port_or_known_default().unwrap_or_default(),
-            loopback,
+            // A name by which others call it says that a proxy may pass on what they ask, under whatever host.
+            loopback: listens_on_loopback && local,
         })
     }
 
@@ -144,6 +145,13 @@ mod tests {
         ] {
             assert_eq!(behind.is_ours(host), ours, "{host}");
         }
+        // So a proxy on this machine that passes on no host shows no page.
+        let proxied = urls("https://git.example.test", "127.0.0.1:8080", false).expect("https");
+        for host in ["127.0.0.1:8080", "localhost:8080", "localhost", "[::1]:8080"] {
+            assert!(!proxied.is_ours(host), "{host}");
+        }
+        let local = urls("http://localhost:8000", "127.0.0.1:8080", false).expect("loopback");
+        assert!(local.is_ours("127.0.0.1:8080") && local.is_ours("localhost:8000"));
         let local = urls("", "127.0.0.1:8080", false).expect("loopback");
         for (host, ours) in [
             ("127.0.0.1:8080", true),

@@ -20,6 +20,7 @@ use crate::app::{App, Unready};
 use crate::config::{AtRest, Settings};
 use crate::gateway;
 use crate::keys::Seal;
+use crate::metrics;
 use crate::operations::users::{CreateFirstAdministrator, PASSWORD_FILE};
 use crate::serve;
 use crate::urls::Urls;
@@ -40,6 +41,9 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     let url = open::url(&settings)?;
     // Told before anything is made.
     Urls::new(&settings.external_url, &settings.external_hosts, settings.listen, settings.insecure_http)?;
+    for retired in &settings.retired {
+        tracing::warn!("the setting {} is no longer used: {}", retired.key, retired.instead);
+    }
     if settings.rotation.settle.0 < Duration::from_secs(120) {
         tracing::warn!("rotation.settle is below 120s: clients whose answer was lost may be locked out");
     }
@@ -60,6 +64,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
+    let for_metrics = listener_for_metrics(&settings).await?;
     let urls = Urls::new(&settings.external_url, &settings.external_hosts, address, settings.insecure_http)?;
     let sealed = keys::all(&mut db.read().await?).await?;
     let seal = Seal::of(&settings, beside, &sealed)?;
@@ -81,10 +86,25 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
 
     tokio::spawn(gateway::reload(app.clone(), hangup));
     let stop = super::stop_signal()?;
-    tracing::info!(%address, url = app.urls.base(), database = %url, "ready");
+    let metrics = for_metrics.as_ref().and_then(|listener| listener.local_addr().ok());
+    if let Some(listener) = for_metrics {
+        tokio::spawn(metrics::run(app.clone(), listener, stop.clone()));
+    }
+    let metrics = metrics.map(tracing::field::display);
+    tracing::info!(%address, metrics, url = app.urls.base(), database = %url, "ready");
     let ended = serve::run(app, listener, stop).await;
     open::close(&db).await;
     Ok(ended?)
+}
+
+/// For the numbers, if they are asked for at all (T34).
+async fn listener_for_metrics(settings: &Settings) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = settings.metrics.listen.0 else { return Ok(None) };
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "metrics.listen is beyond loopback: whoever reaches it may read the metrics");
+    }
+    let bound = TcpListener::bind(address).await;
+    Ok(Some(bound.with_context(|| format!("cannot listen on {address} (metrics.listen)"))?))
 }
 
 fn unready(error: Unready) -> Failure {

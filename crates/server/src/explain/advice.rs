@@ -315,7 +315,6 @@ fn elsewhere_takes(route: &Route) -> &'static str {
         }
         ("/oauth/token/info", _) => "the OAuth access token it is about, as bearer or access_token",
         ("/oauth/userinfo", _) => "an OAuth access token with the scope openid, as bearer or access_token",
-        ("/-/metrics", _) => "nothing, but to come from an address in metrics.allow, through no proxy",
         (path, Face::Page) if !path.starts_with("/assets/") => {
             "a session cookie; a form also its authenticity_token, or X-CSRF-Token"
         }

@@ -10,11 +10,12 @@ use crate::app::App;
 use crate::error::Reason;
 use crate::target::is_protocol;
 
+mod listener;
 mod reasons;
 mod text;
 
+pub use listener::{answer, run};
 pub use reasons::REASONS;
-pub use text::{show, stranger};
 
 /// What was counted since the start.
 #[derive(Default)]

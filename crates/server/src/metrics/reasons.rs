@@ -2,7 +2,7 @@
 
 /// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
 /// first refusal of its kind shows as a change.
-pub const REASONS: [&str; 70] = [
+pub const REASONS: [&str; 68] = [
     "access_denied",
     "account_blocked",
     "account_deactivated",
@@ -38,8 +38,6 @@ pub const REASONS: [&str; 70] = [
     "malformed",
     "media_type",
     "method_not_allowed",
-    "metrics_forwarded",
-    "metrics_peer",
     "missing",
     "no_api_version",
     "no_route",

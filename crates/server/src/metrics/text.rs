@@ -1,41 +1,17 @@
-//! `/-/metrics`: whom it answers (T34), and what was counted in the text format of Prometheus, version 0.0.4.
+//! What was counted, in the text format of Prometheus, version 0.0.4.
 
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Request, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
 use super::{BOUNDS, CLASSES, Face, REASONS};
 use crate::app::App;
-use crate::asked::connection;
-use crate::urls::is_loopback;
 
-/// Why somebody may not see it. The connection alone says who asks; and what was relayed is refused, since a proxy on
-/// this machine would otherwise show it to the world.
-pub fn stranger(app: &App, request: &Request<Body>) -> Option<&'static str> {
-    let allow = &app.settings.metrics.allow;
-    let Some(peer) = connection(request).filter(|peer| allow.iter().any(|network| network.contains(*peer))) else {
-        return Some("metrics_peer");
-    };
-    // Not every proxy says that it is one. One on this machine that passes the name on gives itself away all the same.
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let local = |host: &HeaderValue| host.to_str().is_ok_and(is_loopback);
-    let relayed = request.headers().keys().any(relays) || (peer.is_loopback() && !hosts.all(local));
-    relayed.then_some("metrics_forwarded")
-}
-
-/// `_` is read as `-`, as some on the way do.
-fn relays(name: &HeaderName) -> bool {
-    let name = name.as_str().replace('_', "-");
-    matches!(name.as_str(), "forwarded" | "via" | "x-real-ip")
-        || name.starts_with("x-forwarded")
-        || name.starts_with("x-original")
-}
-
-pub async fn show(app: App) -> Response {
-    let mut response = Response::new(Body::from(text(&app)));
+pub fn show(app: &App) -> Response {
+    let mut response = Response::new(Body::from(text(app)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -270,12 +270,17 @@ async fn on_the_socket_what_no_parser_should_meet(t: Town) {
 async fn on_the_socket_a_request_names_one_host(t: Town) {
     let served = Served::begin(&t).await;
     for path in ["/api/v4/version", "/-/health", "/-/auth", "/users/sign_in", "/oauth/token", "/nope"] {
-        for hosts in ["", "Host: a\r\nHost: a\r\n", "Host: a\r\nhost: b\r\n", "Host:\r\n", "Host: a b\r\n", "Host: \xe9\r\n"] {
+        for hosts in
+            ["", "Host: a\r\nHost: a\r\n", "Host: a\r\nhost: b\r\n", "Host:\r\n", "Host: a b\r\n", "Host: \u{e9}\r\n"]
+        {
             // What is sent behind it is not acted upon: the connection ends.
             let one = format!("GET {path} HTTP/1.1\r\n{hosts}\r\n");
             let answer = served.raw(format!("{one}GET /-/health HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
             let head = answer.to_ascii_lowercase();
-            assert!(head.starts_with("http/1.1 400") && head.contains("\r\nconnection: close"), "{path} {hosts}: {answer}");
+            assert!(
+                head.starts_with("http/1.1 400") && head.contains("\r\nconnection: close"),
+                "{path} {hosts}: {answer}"
+            );
             assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
         }
         let old = served.raw(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await;

@@ -53,7 +53,6 @@ const TOKENLESS: &[&str] = &[
     "GET /-/health",
     "GET /-/liveness",
     "GET /-/readiness",
-    "GET /-/metrics",
 ];
 
 /// What a scope opens, by the words of the specification (authentication.md 3.2).
