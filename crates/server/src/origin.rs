@@ -2,6 +2,7 @@
 //! two of them are compared.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::Ipv6Addr;
 
 /// Scheme, host and port, in the one spelling that they are compared in.
@@ -23,16 +24,20 @@ impl<'r> Origin<'r> {
         Some(Self { https, host: host_name(host)?, port })
     }
 
-    /// The same, independent of the text it was read from.
-    pub fn owned(self) -> Origin<'static> {
-        Origin { https: self.https, host: Cow::Owned(self.host.into_owned()), port: self.port }
-    }
-
     /// Whether this is what a browser calls it.
     pub fn is_spelt(&self, text: &str) -> bool {
         let scheme = if self.https { "https://" } else { "http://" };
         let Some(authority) = text.strip_prefix(scheme) else { return false };
         Origin::read(self.https, authority).is_some_and(|known| known == *self)
+    }
+}
+
+/// As a browser spells it: the port that the scheme has by itself is left out.
+impl fmt::Display for Origin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, usual) = if self.https { ("https", 443) } else { ("http", 80) };
+        write!(f, "{scheme}://{}", self.host)?;
+        if self.port == usual { Ok(()) } else { write!(f, ":{}", self.port) }
     }
 }
 

@@ -59,6 +59,7 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let external = flags.external_url.as_deref().unwrap_or_default();
     let urls = Urls::new(external, &[], address, settings.insecure_http)?;
+    super::tell_of_other_spelling(&urls);
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
     let mark = App::new(db.clone(), settings.clone(), urls.clone(), Clock::system(), seal(&url)?).await?;
     let seeded = match seed {

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, LogFormat, Settings, Unusable};
+use crate::urls::Urls;
 
 mod admin;
 mod curl;
@@ -181,6 +182,17 @@ fn warn_of_password(database: Option<&str>) {
     let holds = |url: url::Url| url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password");
     if database.is_some_and(|url| url::Url::parse(url).is_ok_and(holds)) {
         eprintln!("tollhouse: warning: others can read a password on the command line; use database_file instead");
+    }
+}
+
+/// Earlier versions took `external_url` as it was typed, so clients may know this server by the old spelling.
+fn tell_of_other_spelling(urls: &Urls) {
+    if let Some(old) = urls.former_base() {
+        tracing::warn!(
+            old,
+            new = urls.base(),
+            "external_url is spelt anew: links, origin and `iss` are made of the new text"
+        );
     }
 }
 

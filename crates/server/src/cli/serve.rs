@@ -86,6 +86,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
 
     tokio::spawn(gateway::reload(app.clone(), hangup));
     let stop = super::stop_signal()?;
+    super::tell_of_other_spelling(&app.urls);
     let metrics = for_metrics.as_ref().and_then(|listener| listener.local_addr().ok());
     if let Some(listener) = for_metrics {
         tokio::spawn(metrics::run(app.clone(), listener, stop.clone()));

@@ -20,6 +20,7 @@ cases![
     kill_9_among_a_thousand_rotations,
     of_three_that_start_at_once_one_makes_the_administrator,
     t12_http_for_others_must_be_asked_for,
+    external_url_is_spelt_anew_and_both_are_told,
     t31_what_is_on_the_disk_is_its_owners_alone,
     t33_a_demo_database_is_not_served,
     settings_are_read_and_refused,
@@ -198,6 +199,24 @@ async fn t12_http_for_others_must_be_asked_for(t: Town) {
     let (code, text) = refused(&t, &["demo", "--listen", "0.0.0.0:0"]).await;
     assert_eq!(code, Some(2));
     assert!(text.contains("--public allows that"), "{text}");
+}
+
+async fn external_url_is_spelt_anew_and_both_are_told(t: Town) {
+    t.leave().await;
+    for (typed, told) in [("HTTPS://B\u{fc}cher.example:443", true), ("https://xn--bcher-kva.example", false)] {
+        let server = Process::serve(&t, &["--external-url", typed]).await;
+        let (status, body) = ask(server.address, "GET", "/api/v4/groups", "").await.expect("an answer");
+        assert_eq!((status, body.as_str()), (200, "[]"));
+        let lines: Vec<_> = server.said.iter().filter(|line| line.contains("spelt anew")).collect();
+        assert_eq!(lines.len(), usize::from(told), "{:?}", server.said);
+        let named = |line: &str| line.contains(typed) && line.contains("https://xn--bcher-kva.example");
+        assert!(lines.iter().all(|line| named(line)), "{lines:?}");
+        assert_eq!(server.terminate().await, Some(0));
+    }
+    for bad in ["https://hunter2/path", "https://u:hunter2@x", "https://hunter2 x"] {
+        let (code, text) = refused(&t, &["serve", "--external-url", bad, "--database", &t.database_url]).await;
+        assert!(code == Some(2) && text.contains("external_url") && !text.contains("hunter2"), "{text}");
+    }
 }
 
 fn mode(path: &Path) -> u32 {

@@ -22,6 +22,8 @@ cases![
     t11_headers_of_pages,
     t11_headers_of_the_api,
     t12_a_page_under_another_name,
+    t12_the_port_of_the_scheme_may_be_said_or_left_out with "external_url = ' HTTPS://GIT.example.test:443/ '\nexternal_hosts = ['Also.test']",
+    t12_a_loopback_name_is_foreign_where_others_call_us_by_name with "external_url = 'https://git.example.test'",
     t13_visits_by_nobody_leave_nothing,
     t14_every_login_costs_a_hash,
     t14_a_long_password_is_wrong,
@@ -162,6 +164,43 @@ async fn t12_a_page_under_another_name(t: Town) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let reply = t.get("/api/v4/projects").host("evil.test").token(&token).await;
     assert!(reply.has(200).header("link").expect("links").contains("<http://127.0.0.1:8080/api/v4/projects?"));
+}
+
+async fn t12_the_port_of_the_scheme_may_be_said_or_left_out(t: Town) {
+    let session = t.user("ada").await.session().await;
+    for host in ["git.example.test", "git.example.test:443", "Git.Example.Test:443", "also.test", "also.test:443"] {
+        t.get("/").host(host).session(&session).await.has(200);
+        for (origin, status) in [
+            ("https://git.example.test", 302),
+            ("https://git.example.test:443", 302),
+            ("https://git.example.test:80", 422),
+            ("http://git.example.test", 422),
+            ("https://evil.test", 422),
+        ] {
+            // Each ends a session of its own.
+            let session = t.user(&format!("u{}", t.events().await.len())).await.session().await;
+            let out = t.post("/users/sign_out").host(host).session(&session).with("origin", origin);
+            out.form("_method=post").await.has(status);
+        }
+        let document = t.get("/.well-known/openid-configuration").host(host).await;
+        assert_eq!(document.has(200).json()["issuer"], "https://git.example.test");
+        let own = t.get("/api/v4/groups").host(host).with("origin", "https://git.example.test:443").await;
+        assert_eq!(own.header("access-control-allow-credentials"), Some("true"), "{host}");
+        assert!(own.header("link").expect("links").starts_with("<https://git.example.test/api/v4/groups?"));
+    }
+    for host in ["git.example.test:80", "git.example.test:8443", "also.test:80", "evil.test:443"] {
+        t.get("/users/sign_in").host(host).await.has(421);
+    }
+}
+
+async fn t12_a_loopback_name_is_foreign_where_others_call_us_by_name(t: Town) {
+    for host in ["127.0.0.1:8080", "localhost:8080", "localhost", "127.0.0.1", "[::1]:8080"] {
+        for path in ["/", "/users/sign_in", "/nope", "/.well-known/openid-configuration"] {
+            t.get(path).host(host).await.has(421);
+        }
+        t.get("/api/v4/groups").host(host).await.has(200);
+        t.get("/-/readiness").host(host).await.has(200);
+    }
 }
 
 async fn t13_visits_by_nobody_leave_nothing(t: Town) {
