@@ -31,6 +31,7 @@ pub mod identity;
 pub mod lookup;
 pub mod membership;
 pub mod namespace;
+pub mod parameter;
 pub mod password;
 pub mod pkce;
 pub mod project;

@@ -4,10 +4,9 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use form_urlencoded::byte_serialize;
 use tollhouse_auth::shown::Session;
+use tollhouse_domain::parameter::names_credential;
 
 use super::question::{Question, only};
-use crate::api::pages::CREDENTIALS;
-use crate::asked::root;
 use crate::origin::Origin;
 use crate::urls::Urls;
 
@@ -58,7 +57,7 @@ fn is_navigation(headers: &HeaderMap) -> bool {
 }
 
 fn holds_credential(query: &str) -> bool {
-    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| CREDENTIALS.contains(&root(&name)))
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| names_credential(&name))
 }
 
 /// Some proxies give the head of an answer no more than four KiB.

@@ -10,7 +10,7 @@ use axum::response::Response;
 use super::{BOUNDS, CLASSES, Face, REASONS};
 use crate::app::App;
 
-pub fn show(app: &App) -> Response {
+pub(super) fn show(app: &App) -> Response {
     let mut response = Response::new(Body::from(text(app)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));

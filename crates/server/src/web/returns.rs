@@ -3,6 +3,7 @@
 //! behind is no part of it.
 
 use axum::http::HeaderMap;
+use tollhouse_domain::parameter::without_credentials;
 
 use crate::app::App;
 use crate::web::{Html, cookie};
@@ -30,7 +31,7 @@ pub fn recall(app: &App, headers: &HeaderMap) -> Option<String> {
     let count: usize = count.parse().ok().filter(|count| (1..=MOST).contains(count))?;
     let more = (1..count).map(|i| cookie(headers, &format!("{NAME}{i}")));
     let target: String = std::iter::once(Some(first)).chain(more).collect::<Option<_>>()?;
-    is_ours(app, &target).then_some(target)
+    spelt(app, &target)
 }
 
 pub fn forget(app: &App, page: Html, headers: &HeaderMap) -> Html {
@@ -38,10 +39,10 @@ pub fn forget(app: &App, page: Html, headers: &HeaderMap) -> Html {
     names.fold(page, |page, name| page.cookie_with(app, &format!("{name}=; Max-Age=0")))
 }
 
-/// A way back as it can be kept, if it is one of ours.
+/// A way back as it can be kept, if it is one of ours. It leads on without credentials: no URL of ours carries one.
 pub fn spelt(app: &App, target: &str) -> Option<String> {
     // Of what may stand in a URL, these two would end a cookie.
-    let text = target.replace(';', "%3B").replace(',', "%2C");
+    let text = without_credentials(target).replace(';', "%3B").replace(',', "%2C");
     is_ours(app, &text).then_some(text)
 }
 

@@ -4,7 +4,8 @@
 use axum::http::{Method, Version};
 use serde_json::json;
 use tollhouse::operations::{Failed, Operation};
-use tollhouse_domain::access::Visibility;
+use tollhouse_domain::access::{AccessLevel, Visibility};
+use tollhouse_domain::membership::Of;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::{AccountState, UserKind};
@@ -33,7 +34,9 @@ cases![
     rest_019_head_on_a_list,
     rest_026_links_repeat_what_was_sent with "compat.links = 'gitlab'",
     rest_027_a_json_body_of_a_get,
-    links_carry_no_credential,
+    links_carry_what_is_declared_and_no_credential,
+    links_repeat_every_parameter_as_the_original with "compat.links = 'gitlab'",
+    a_next_page_is_the_same_persons,
     a_form_body_of_a_get_is_read,
     the_probes_answer_without_a_credential,
     another_format_is_not_spoken,
@@ -144,11 +147,11 @@ async fn rest_006_a_page_without_asking(t: Town) {
 
 async fn rest_007_links_of_a_middle_page(t: Town) {
     some_groups(&t, 5).await;
-    let reply = t.get("/api/v4/groups?per_page=2&page=2&z=%C3%BC&a[]=1&a[]=2").await;
+    let reply = t.get("/api/v4/groups?per_page=2&page=2&search=G").await;
     assert_eq!(reply.ids().len(), 2);
     let url = |page: i64| {
         format!(
-            "<http://127.0.0.1:8080/api/v4/groups?a%5B%5D=1&a%5B%5D=2&order_by=name&owned=false&page={page}&per_page=2&sort=asc&top_level_only=false&z=%C3%BC>"
+            "<http://127.0.0.1:8080/api/v4/groups?order_by=name&owned=false&page={page}&per_page=2&search=G&sort=asc&top_level_only=false>"
         )
     };
     let known =
@@ -157,6 +160,13 @@ async fn rest_007_links_of_a_middle_page(t: Town) {
     let first = t.get("/api/v4/groups?per_page=2").await;
     let links = first.header("link").expect("links");
     assert!(!links.contains("rel=\"prev\"") && links.contains("rel=\"next\""), "{links}");
+}
+
+async fn links_repeat_every_parameter_as_the_original(t: Town) {
+    some_groups(&t, 5).await;
+    let reply = t.get("/api/v4/groups?per_page=2&page=2&z=%C3%BC&a[]=1&a[]=2").await;
+    let next = "<http://127.0.0.1:8080/api/v4/groups?a%5B%5D=1&a%5B%5D=2&order_by=name&owned=false&page=3&per_page=2&sort=asc&top_level_only=false&z=%C3%BC>; rel=\"next\"";
+    assert!(reply.has(200).header("link").expect("links").contains(next));
 }
 
 /// Many users in one transaction.
@@ -254,22 +264,59 @@ async fn rest_027_a_json_body_of_a_get(t: Town) {
     assert_eq!(t.get("/api/v4/groups").json(json!({"per_page": 5})).await.ids().len(), 6);
 }
 
-async fn links_carry_no_credential(t: Town) {
+async fn links_carry_what_is_declared_and_no_credential(t: Town) {
     let token = t.user("ada").await.token([Scope::Api]).await;
-    for name in ["private_token", "access_token", "bearer_token"] {
-        let reply = t.get(&format!("/api/v4/projects?{name}={token}&foo=1")).await;
+    for (name, shown) in [("private_token", true), ("access_token", true), ("bearer_token", true)].into_iter().chain(
+        ["Private_Token", "x[private_token]", "password", "client_secret", "code", "foo"].map(|name| (name, false)),
+    ) {
+        let ask = t.get(&format!("/api/v4/projects?{name}={token}&bar=1&search=x"));
+        let reply = if shown { ask.await } else { ask.token(&token).await };
         let links = reply.has(200).header("link").expect("links");
-        assert!(!links.contains("token") && links.contains("foo=1"), "{links}");
+        let lower = links.to_ascii_lowercase();
+        let hidden = !lower.contains(&name.to_ascii_lowercase()) && !links.contains(&token) && !links.contains("bar");
+        assert!(hidden && links.contains("search=x"), "{links}");
+    }
+    for list in ["/api/v4/users", "/api/v4/groups"] {
+        let links = t.get(&format!("{list}?private_token={token}&x[token]=y&foo=1&per_page=1")).await;
+        let links = links.has(200).header("link").expect("links");
+        assert!(!links.contains("token") && !links.contains("foo") && links.contains("per_page=1"), "{links}");
+    }
+}
+
+async fn a_next_page_is_the_same_persons(t: Town) {
+    let (admin, ada) = (t.admin().await, t.user("ada").await);
+    let token = admin.token_with_any([Scope::Api, Scope::Sudo]).await;
+    let group = t.group("harbour", Visibility::Private).await;
+    let mut hers = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        let project = t.project(group, name, Visibility::Private).await;
+        if name != "c" {
+            t.member(Of::Project(project), &ada, AccessLevel::Developer).await;
+            hers.push(project.0);
+        }
+    }
+    let start = "/api/v4/projects?membership=true&order_by=id&sort=asc&per_page=2";
+    for ask in [
+        t.get(&format!("{start}&sudo=ada")).token(&token),
+        t.get(&format!("{start}&sudo={}", ada.id)).token(&token),
+        t.get(start).token(&token).form("sudo=ada"),
+    ] {
+        let first = ask.await;
+        assert_eq!(first.ids(), hers[..2]);
+        let links = first.header("link").expect("links");
+        let next = links.split(", ").find_map(|link| link.strip_suffix(r#">; rel="next""#)).expect("a next page");
+        let next = next.strip_prefix("<http://127.0.0.1:8080").expect("a link of ours");
+        assert_eq!(t.get(next).token(&token).await.ids(), hers[2..], "{next}");
     }
 }
 
 async fn a_form_body_of_a_get_is_read(t: Town) {
     some_groups(&t, 6).await;
-    let reply = t.get("/api/v4/groups?x=1").form("per_page=5&sort=desc&y=2").await;
+    let reply = t.get("/api/v4/groups?search=g").form("per_page=5&sort=desc&y=2").await;
     assert_eq!(reply.ids().len(), 5);
     let links = reply.header("link").expect("links");
-    assert!(links.contains("per_page=5&sort=desc") && links.contains("x=1") && !links.contains("y=2"), "{links}");
-    let long = t.get(&format!("/api/v4/groups?x={}", "y".repeat(9_000))).await;
+    assert!(links.contains("per_page=5&search=g&sort=desc") && !links.contains("y=2"), "{links}");
+    let long = t.get(&format!("/api/v4/groups?page=2&search={}", "%C3%A9".repeat(512))).await;
     assert_eq!(long.has(200).header("link"), None, "no head that breaks a proxy");
 }
 

@@ -18,6 +18,7 @@ cases![
     what_is_too_long_to_be_remembered_is_not,
     who_may_not_come_in_allows_nothing,
     an_expired_password_comes_first,
+    t30_the_way_back_carries_no_credential,
 ];
 
 /// Keeps cookies from one request to the next.
@@ -240,4 +241,34 @@ async fn an_expired_password_comes_first(t: Town) {
         assert_eq!(location(&ask.await), "/-/user_settings/password/edit");
     }
     assert_eq!(allowed(&t).await, 0);
+}
+
+async fn t30_the_way_back_carries_no_credential(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    let client = t.client("read_user").await;
+    let plain = format!("{AUTHORIZE}?client_id={}&redirect_uri={}&response_type=code&state=s", client.uid, CALLBACK);
+    for credential in [
+        "private_token=hidden",
+        "Private_Token=hidden",
+        "private%5Ftoken=hidden",
+        "x[private_token]=hidden",
+        "x%5Bpassword%5D=hidden",
+        "client_secret=hidden",
+        "code=hidden",
+        "access_token=hidden&token=hidden",
+    ] {
+        for target in [format!("{plain}&{credential}"), plain.replace('?', &format!("?{credential}&"))] {
+            let mut browser = Browser::default();
+            browser.goes(t.get(&target)).await.has(302);
+            let told = browser.cookies.iter().any(|(_, value)| value.contains("hidden"));
+            assert!(!told, "{:?}", browser.cookies);
+            let reply = browser.signs_in(&t, "ada", "correct horse").await;
+            assert_eq!(reply.has(302).header("location"), Some(plain.as_str()), "{credential}");
+        }
+        // A cookie that an earlier version set, or somebody else, leads on without it too.
+        let mut browser = Browser::default();
+        browser.keep("_tollhouse_return_0", &format!("1.{plain}&{credential}"));
+        let reply = browser.signs_in(&t, "ada", "correct horse").await;
+        assert_eq!(reply.has(302).header("location"), Some(plain.as_str()), "{credential}");
+    }
 }
