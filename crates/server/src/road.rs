@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tollhouse_domain::secret::random;
-use tollhouse_domain::text::printable;
+use tollhouse_domain::text::{loggable, printable};
 use tower::Service;
 
 use crate::app::App;
@@ -244,18 +244,19 @@ pub fn unsettled(request: &Request<Body>, error: Error, app: &App) -> Response {
     response
 }
 
-/// Structured, with a stable reason; never the query, for it may hold a credential (T30).
+/// Structured, with a stable reason; never the query, for it may hold a credential, and no token in the path (T30).
 fn log(response: &Response, method: &Method, path: &str, peer: Option<IpAddr>, id: &str, began: Instant) {
     let status = response.status().as_u16();
     let micros = || began.elapsed().as_micros() as u64;
     match response.extensions().get::<Reason>() {
         Some(Reason(reason)) => {
-            let path = printable(path);
+            let (method, path) = (loggable(method.as_str()), loggable(path));
             let peer = peer.map(tracing::field::display);
-            tracing::info!(request_id = id, %method, path, status, reason, peer, micros = micros(), "refused");
+            tracing::info!(request_id = id, method, path, status, reason, peer, micros = micros(), "refused");
         }
         None => {
-            tracing::debug!(request_id = id, %method, path = printable(path), status, micros = micros(), "answered")
+            let (method, path) = (|| loggable(method.as_str()), || loggable(path));
+            tracing::debug!(request_id = id, method = method(), path = path(), status, micros = micros(), "answered")
         }
     }
 }

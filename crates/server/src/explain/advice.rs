@@ -7,7 +7,7 @@ use tollhouse_domain::denial::{AccountFault, Denial};
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::lookup::{Credential, Record};
 use tollhouse_domain::scope::{Scope, Scopes};
-use tollhouse_domain::text::printable;
+use tollhouse_domain::text::{loggable, printable};
 use tollhouse_domain::token::Standing;
 use tollhouse_domain::user::AccountState;
 
@@ -147,7 +147,7 @@ impl Case<'_> {
                 vec!["a token of an administrator with the scope sudo".to_owned(), "leave sudo out".to_owned()],
             ),
             Denial::SudoUnknown(target) => {
-                (format!("there is no user `{}` to act as", printable(target)), one("the name or number of a user"))
+                (format!("there is no user `{}` to act as", loggable(target)), one("the name or number of a user"))
             }
             Denial::Unavailable => ("the database does not answer".to_owned(), vec![]),
         }

@@ -7,7 +7,7 @@ use tollhouse_auth::shown::{IfUnknown, Kind, Place, SESSION_COOKIE, Secret, Show
 use tollhouse_domain::lookup::{Credential, Key, Record};
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::text::printable;
-use tollhouse_domain::token::{APPLICATION_SECRET, JOB_TOKEN, PERSONAL_ACCESS_TOKEN};
+use tollhouse_domain::token::{JOB_TOKEN, PREFIXES};
 
 use super::witness::Witness;
 
@@ -270,17 +270,3 @@ fn name(place: Place) -> &'static str {
 }
 
 const SESSION: &str = "session cookie";
-
-/// Ours, and those of tokens that people mistake for ours.
-const PREFIXES: [&str; 10] = [
-    PERSONAL_ACCESS_TOKEN.prefix,
-    APPLICATION_SECRET.prefix,
-    JOB_TOKEN.prefix,
-    "gldt-",
-    "glrt-",
-    "glptt-",
-    "glft-",
-    "glimt-",
-    "glagent-",
-    "glsoat-",
-];

@@ -12,7 +12,7 @@ use tollhouse_auth::shown::{Place, Shown};
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::Caller;
-use tollhouse_domain::text::printable;
+use tollhouse_domain::text::loggable;
 use tollhouse_domain::time::Timestamp;
 
 use super::browser::{session, sign_in};
@@ -172,16 +172,16 @@ impl Seen<'_> {
         let status = response.status().as_u16();
         let micros = || began.elapsed().as_micros() as u64;
         let rule = self.rule.map(|rule| rule.name.as_str());
-        let method = self.question.as_ref().map(|question| question.method.as_str());
-        // Never the query, for it may hold a credential (T30).
-        let path = || self.question.as_ref().map(|question| printable(question.path()));
+        let method = || self.question.as_ref().map(|question| loggable(question.method.as_str()));
+        // Never the query, for it may hold a credential, and no token in the path (T30).
+        let path = || self.question.as_ref().map(|question| loggable(question.path()));
         let origin = || Some(&self.question.as_ref()?.origin);
-        let host = || origin().map(|origin| format!("{}:{}", printable(&origin.host), origin.port));
+        let host = || origin().map(|origin| format!("{}:{}", loggable(&origin.host), origin.port));
         let (client, peer) = (self.client.map(tracing::field::display), peer.map(tracing::field::display));
         match response.extensions().get::<Reason>() {
             Some(Reason(reason)) => tracing::info!(
                 request_id = id,
-                method,
+                method = method(),
                 host = host(),
                 path = path(),
                 rule,
@@ -194,7 +194,7 @@ impl Seen<'_> {
             ),
             None => tracing::debug!(
                 request_id = id,
-                method,
+                method = method(),
                 host = host(),
                 path = path(),
                 rule,

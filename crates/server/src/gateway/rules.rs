@@ -9,7 +9,7 @@ use tollhouse_domain::demand::Extra;
 use tollhouse_domain::membership::Of;
 use tollhouse_domain::namespace::{self, NamespaceKind};
 use tollhouse_domain::scope::Scope;
-use tollhouse_domain::text::printable;
+use tollhouse_domain::text::{loggable, printable};
 use tollhouse_store::applications;
 use tollhouse_store::db::Db;
 use tollhouse_store::error::Error as StoreError;
@@ -67,14 +67,16 @@ impl Rules {
                     _ => None,
                 };
                 if member.of.is_none() {
-                    tracing::warn!(rule = rule.name, path = member.path, "nothing has this path, so the rule refuses");
+                    let path = loggable(&member.path);
+                    tracing::warn!(rule = rule.name, path, "nothing has this path, so the rule refuses");
                 }
             }
             rule.applications.clear();
             for uid in &rule.clients {
                 match applications::by_uid(&mut reader, uid).await? {
                     Some(application) => rule.applications.push(application.id),
-                    None => tracing::warn!(rule = rule.name, client_id = uid, "there is no such application"),
+                    // The value may be a secret that was put in the wrong place.
+                    None => tracing::warn!(rule = rule.name, client_id = loggable(uid), "there is no such application"),
                 }
             }
         }

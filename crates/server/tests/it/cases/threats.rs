@@ -1,6 +1,8 @@
 //! The rules of `docs/protocols/threats.md` that hold since step 1, each with a test named by it. T14's queue, T30's
 //! escaping and parts of T10 and T12 have unit tests beside their code.
 
+use axum::http::Method;
+use tollhouse::explain::explain;
 use tollhouse::operations::tokens::Revoke;
 use tollhouse::operations::users::{Create, CreateFirstAdministrator, NewPassword, set_password};
 use tollhouse_domain::audit::By;
@@ -35,6 +37,7 @@ cases![
     t29_failures_are_counted_not_listed,
     t29_growth_stops_and_revocation_does_not with "storage.reserve = '1000000GiB'",
     t30_what_people_send_is_escaped,
+    t30_a_token_in_a_path_is_in_no_log with "gateway.peers = ['127.0.0.1']",
     t31_one_first_administrator,
     t32_the_switches_are_a_feature,
     t33_a_demo_says_so,
@@ -389,6 +392,45 @@ async fn t29_growth_stops_and_revocation_does_not(t: Town) {
     reply.is(503, r#"{"message":"503 Service Unavailable - Storage is nearly full"}"#);
     t.does(&Revoke { id: made.id }).await;
     t.get("/api/v4/user").token(made.secret.reveal()).await.has(401);
+}
+
+async fn t30_a_token_in_a_path_is_in_no_log(t: Town) {
+    let ada = t.user("ada").await;
+    let token = ada.token([Scope::Api]).await;
+    let (_, secret) = token.split_once('-').expect("a prefix");
+    let hex = Plaintext::hex();
+    let hex = hex.reveal();
+    for target in [
+        format!("/api/v4/users/{token}"),
+        format!("/api/v4/projects/{}", token.replace('-', "%2D")),
+        format!("/api/v4/groups/{}", token.replace('-', "%252d")),
+        format!("/{token}"),
+        format!("/nope/%67{}", &token[1..]),
+        format!("/oauth/{token}/x"),
+        format!("//{token}"),
+        format!("/{hex}"),
+        format!("/api/v4/nope/%{:02x}{}", hex.as_bytes()[0], &hex[1..]),
+    ] {
+        let answered = t.get(&target).token(&token);
+        let refused = t.get(&target).session(&ada.session().await);
+        let asked = [("method", "GET"), ("proto", "http"), ("host", "127.0.0.1:8080"), ("uri", &target)]
+            .iter()
+            .fold(t.get("/-/auth"), |ask, (name, value)| ask.with(&format!("x-original-{name}"), value));
+        let said = crate::town::logged(async {
+            for ask in [answered, refused, asked] {
+                ask.await;
+            }
+        })
+        .await;
+        assert_eq!(said.matches("status=").count(), 3, "{said}");
+        assert!(said.contains("***") && !said.contains(secret) && !said.contains(&hex[1..]), "{said}");
+        let told = explain(&t.app, t.get(&target).request()).await.expect("a database").to_string();
+        assert!(told.contains("***") && !told.contains(secret) && !told.contains(&hex[1..]), "{told}");
+    }
+    // A method is a text of others, too.
+    let method = Method::from_bytes(token.as_bytes()).expect("a method");
+    let said = crate::town::logged(async { drop(t.ask(method, "/api/v4/user").await) }).await;
+    assert!(said.contains("glpat-***") && !said.contains(secret), "{said}");
 }
 
 async fn t30_what_people_send_is_escaped(t: Town) {
