@@ -34,11 +34,7 @@ impl<'r> Question<'r> {
         let names = dialect.names();
         let only = |name| only(headers, name).ok_or(Refusal::Unclear);
         let method = method(only(&names.method)?).ok_or(Refusal::Unclear)?;
-        let https = match only(&names.proto)? {
-            "https" => true,
-            "http" => false,
-            _ => return Err(Refusal::Unclear),
-        };
+        let https = dialect.is_https(only(&names.proto)?).ok_or(Refusal::Unclear)?;
         let origin = Origin::read(https, only(&names.host)?).ok_or(Refusal::Unclear)?;
         Ok(Self { method, origin, target: only(&names.uri)? })
     }
@@ -110,6 +106,19 @@ struct Names {
 }
 
 impl Dialect {
+    /// `original` is written into the settings of a proxy, so it can be exact. In `forwarded` some proxies name the
+    /// scheme of a WebSocket, which is http all the same (RFC 6455 section 4.1), and not all in lower case (GATE-012).
+    fn is_https(self, scheme: &str) -> Option<bool> {
+        let named = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(scheme));
+        match (self, scheme) {
+            (Self::Original, "https") => Some(true),
+            (Self::Original, "http") => Some(false),
+            (Self::Forwarded, _) if named(&["https", "wss"]) => Some(true),
+            (Self::Forwarded, _) if named(&["http", "ws"]) => Some(false),
+            _ => None,
+        }
+    }
+
     fn names(self) -> &'static Names {
         match self {
             Self::Original => &ORIGINAL,
@@ -174,6 +183,28 @@ mod tests {
             let foreign = whole(other);
             let foreign: Vec<(&str, &str)> = foreign.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
             assert_eq!(Question::read(&headers(&foreign), dialect).err(), Some(Refusal::Unclear));
+        }
+    }
+
+    #[test]
+    fn t1_a_scheme_is_one_of_those_that_its_dialect_has() {
+        for (scheme, original, forwarded) in [
+            ("http", Some(false), Some(false)),
+            ("https", Some(true), Some(true)),
+            ("ws", None, Some(false)),
+            ("wss", None, Some(true)),
+            ("WSS", None, Some(true)),
+            ("Http", None, Some(false)),
+            ("HTTPS", None, Some(true)),
+            ("", None, None),
+            ("wsss", None, None),
+            ("https,http", None, None),
+            (" https", None, None),
+            ("h2", None, None),
+            ("file", None, None),
+        ] {
+            assert_eq!(Dialect::Original.is_https(scheme), original, "{scheme}");
+            assert_eq!(Dialect::Forwarded.is_https(scheme), forwarded, "{scheme}");
         }
     }
 
