@@ -294,10 +294,10 @@ async fn t34_metrics_listen_nowhere_unless_told(t: Town) {
     assert_eq!(server.terminate().await, Some(0));
 }
 
-/// The settings that a server of step 4 printed.
+/// The settings that a server of step 3 printed.
 async fn settings_of_an_earlier_version_start_a_server(t: Town) {
     t.leave().await;
-    let earlier = include_str!("../settings_of_step_4.toml");
+    let earlier = include_str!("../upgrade/step_3/settings.toml");
     let file = t.folder.path().join("earlier.toml");
     std::fs::write(&file, earlier).expect("a file");
     let mut command = server(t.folder.path(), &t.database_url);
