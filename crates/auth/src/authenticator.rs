@@ -22,7 +22,7 @@ use tollhouse_domain::user::User;
 use crate::flights::{Answer, Flights};
 use crate::gate::{Gate, Pass};
 use crate::ledger::{Entry, Ledger, Recall};
-use crate::shown::{IfUnknown, Kind, Place, Secret, Shown};
+use crate::shown::{IfUnknown, Kind, Place, Secret, Shown, Sudo};
 use crate::sudo;
 use crate::uptime::Uptime;
 use crate::uses::{UseRules, Uses};
@@ -96,7 +96,8 @@ impl Authenticator {
             None => None,
         };
         let identity = match (identity, shown.sudo()) {
-            (Some(who), Some(target)) => Some(Box::pin(sudo::assume(who, target, &*self.lookup)).await?),
+            (Some(who), Some(Sudo::Name(target))) => Some(Box::pin(sudo::assume(who, target, &*self.lookup)).await?),
+            (Some(_), Some(Sudo::Unreadable)) => return Err(Denial::SudoInvalid),
             (None, Some(_)) => return Err(Denial::Missing),
             (identity, None) => identity,
         };

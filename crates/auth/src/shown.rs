@@ -20,8 +20,8 @@ pub struct Shown<'r> {
     private_header: Option<Secret<'r>>,
     session: Option<Cow<'r, str>>,
     csrf: bool,
-    sudo_parameter: Option<Cow<'r, str>>,
-    sudo_header: Option<Cow<'r, str>>,
+    sudo_parameter: Option<Sudo<'r>>,
+    sudo_header: Option<Sudo<'r>>,
     read: bool,
     peer: Option<IpAddr>,
 }
@@ -69,6 +69,25 @@ pub enum IfUnknown {
     Next,
 }
 
+/// Whom the caller wants to act as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sudo<'r> {
+    Name(Cow<'r, str>),
+    /// It was said in a way that names nobody, or names two. If it were ignored, the caller would act as themselves,
+    /// who is an administrator.
+    Unreadable,
+}
+
+impl<'r> Sudo<'r> {
+    /// Two names are a name only if they are the same.
+    fn and(known: Option<Self>, next: Self) -> Self {
+        match known {
+            Some(known) if known != next => Self::Unreadable,
+            _ => next,
+        }
+    }
+}
+
 /// A value as it was sent. It is compared by digest alone and never printed.
 #[derive(Clone)]
 pub enum Secret<'r> {
@@ -102,7 +121,10 @@ impl<'r> Shown<'r> {
     /// What stands in the head: headers, query and cookie. `peer` is who is really at the other end.
     pub fn in_head(parts: &'r Parts, peer: Option<IpAddr>) -> Self {
         let mut shown = Self::in_headers(&parts.headers, &parts.method, peer);
-        shown.sudo_header = header_value(&parts.headers, &SUDO).map(lossy);
+        for value in parts.headers.get_all(&SUDO) {
+            let name = Sudo::Name(lossy(value.as_bytes()));
+            shown.sudo_header = Some(Sudo::and(shown.sudo_header.take(), name));
+        }
         if let Some(query) = parts.uri.query() {
             shown.in_query(query);
         }
@@ -159,8 +181,9 @@ impl<'r> Shown<'r> {
                 "access_token" => &mut self.access_token,
                 "bearer_token" => &mut self.bearer_token,
                 "private_token" => &mut self.private_token,
-                "sudo" if !nested => {
-                    self.sudo_parameter = Some(value);
+                "sudo" => {
+                    let named = if nested { Sudo::Unreadable } else { Sudo::Name(value) };
+                    self.sudo_parameter = Some(Sudo::and(self.sudo_parameter.take(), named));
                     continue;
                 }
                 _ => continue,
@@ -179,10 +202,14 @@ impl<'r> Shown<'r> {
         self.access_token = self.access_token.or_else(|| secret("access_token"));
         self.bearer_token = self.bearer_token.or_else(|| secret("bearer_token"));
         self.private_token = self.private_token.or_else(|| secret("private_token"));
-        match body.get("sudo") {
-            Some(Value::String(value)) => self.sudo_parameter = Some(value.into()),
-            Some(Value::Number(value)) => self.sudo_parameter = Some(value.to_string().into()),
-            _ => {}
+        let named = match body.get("sudo") {
+            Some(Value::String(value)) => Some(Sudo::Name(value.into())),
+            Some(Value::Number(value)) => Some(Sudo::Name(value.to_string().into())),
+            Some(_) => Some(Sudo::Unreadable),
+            None => None,
+        };
+        if named.is_some() && self.sudo_parameter != Some(Sudo::Unreadable) {
+            self.sudo_parameter = named;
         }
         self
     }
@@ -254,8 +281,8 @@ impl<'r> Shown<'r> {
     }
 
     /// Whom the caller wants to be. An empty name is a name (section 4).
-    pub fn sudo(&self) -> Option<&str> {
-        self.sudo_parameter.as_deref().or(self.sudo_header.as_deref())
+    pub fn sudo(&self) -> Option<&Sudo<'r>> {
+        self.sudo_parameter.as_ref().or(self.sudo_header.as_ref())
     }
 
     /// GET or HEAD.
@@ -327,8 +354,8 @@ fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
     }
 }
 
-fn lossy(value: Cow<'_, [u8]>) -> Cow<'_, str> {
-    String::from_utf8_lossy(&value).into_owned().into()
+fn lossy(value: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(value)
 }
 
 pub const SESSION_COOKIE: &str = "_gitlab_session";
@@ -434,6 +461,45 @@ mod tests {
         let shown = Shown::in_head(&parts, None).and_in_body(&body);
         let list: Vec<_> = shown.candidates().map(|c| (c.place, c.secret.digest())).collect();
         assert_eq!(list, [(Place::AccessTokenParameter, of("a")), (Place::AccessTokenParameter, of("a"))]);
-        assert_eq!(shown.sudo(), Some("2"));
+        assert_eq!(shown.sudo(), Some(&Sudo::Name("2".into())));
+    }
+
+    #[test]
+    fn what_sudo_says_is_a_name_or_cannot_be_read() {
+        let name = |text: &str| Some(Sudo::Name(text.to_owned().into()));
+        let unreadable = Some(Sudo::Unreadable);
+        let said = |query: &str, headers: &[&str], body: serde_json::Value| {
+            let pairs: Vec<(&str, &str)> = headers.iter().map(|value| ("sudo", *value)).collect();
+            let parts = head(&format!("/?{query}"), &pairs);
+            let Value::Object(body) = body else { unreachable!("an object") };
+            let shown = Shown::in_head(&parts, None).and_in_body(&body);
+            shown.sudo().map(|sudo| match sudo {
+                Sudo::Name(text) => Sudo::Name(text.clone().into_owned().into()),
+                Sudo::Unreadable => Sudo::Unreadable,
+            })
+        };
+        let none = || serde_json::json!({});
+        for (query, headers, body, expected) in [
+            ("", &[][..], none(), None),
+            ("sudo=ada", &["bob"], none(), name("ada")),
+            ("sudo=", &["bob"], none(), name("")),
+            ("", &["ada", "ada"], none(), name("ada")),
+            ("", &["ada", "bob"], none(), unreadable.clone()),
+            ("sudo=ada&sudo=ada", &[], none(), name("ada")),
+            ("sudo=ada&sudo=bob", &[], none(), unreadable.clone()),
+            ("sudo=ada&sudo=bob&sudo=ada", &[], none(), unreadable.clone()),
+            ("sudo[]=ada", &[], none(), unreadable.clone()),
+            ("sudo[a]=ada&sudo=ada", &["ada"], none(), unreadable.clone()),
+            ("sudo%5B%5D=ada", &[], none(), unreadable.clone()),
+            ("sudo[]=ada", &[], serde_json::json!({"sudo": "ada"}), unreadable.clone()),
+            ("sudo=ada", &[], serde_json::json!({"sudo": "bob"}), name("bob")),
+            ("sudo=ada", &[], serde_json::json!({"sudo": null}), unreadable.clone()),
+            ("", &[], serde_json::json!({"sudo": ["ada"]}), unreadable.clone()),
+            ("", &["ada"], serde_json::json!({"sudo": {"a": "ada"}}), unreadable.clone()),
+            ("", &[], serde_json::json!({"sudo": true}), unreadable.clone()),
+            ("", &[], serde_json::json!({"sudo": 7}), name("7")),
+        ] {
+            assert_eq!(said(query, headers, body.clone()), expected, "{query} {headers:?} {body}");
+        }
     }
 }

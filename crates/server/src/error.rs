@@ -264,6 +264,7 @@ fn denied(denial: &Denial, urls: &Urls) -> Wire {
             message(403, "403 Forbidden - Must be authenticated using an OAuth or personal access token to use sudo")
         }
         Denial::SudoUnknown(name) => message(404, &format!("404 User with ID or username '{name}' Not Found")),
+        Denial::SudoInvalid => framework(400, "sudo is invalid"),
         Denial::Unavailable => retry(1, "503 Service Unavailable"),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use tollhouse_domain::access::Visibility;
 use tollhouse_domain::time::Date;
 
-use crate::asked::Asked;
+use crate::asked::{Asked, is_structured};
 use crate::error::Error;
 
 /// One declared parameter.
@@ -160,6 +160,11 @@ impl<'r> Reader<'r> {
     }
 
     fn read<T: Value>(&mut self, given: &Json, name: &str) -> Option<T> {
+        // No parameter is declared as a list yet.
+        if is_structured(given) {
+            self.faults.push(format!("{name} is invalid"));
+            return None;
+        }
         match T::read(given) {
             Ok(value) => value,
             Err(fault) => {

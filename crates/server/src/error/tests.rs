@@ -19,6 +19,7 @@ fn the_whole_table() {
         Denial::SudoNotAdministrator,
         Denial::SudoWithoutToken,
         Denial::SudoUnknown("o'\"x".into()),
+        Denial::SudoInvalid,
     ]
     .map(Error::Denied)
     .into();

@@ -149,6 +149,10 @@ impl Case<'_> {
             Denial::SudoUnknown(target) => {
                 (format!("there is no user `{}` to act as", loggable(target)), one("the name or number of a user"))
             }
+            Denial::SudoInvalid => (
+                "sudo is a list, a hash or two different names: whom to act as cannot be told".to_owned(),
+                vec!["give sudo once, as the name or number of one user".to_owned()],
+            ),
             Denial::Unavailable => ("the database does not answer".to_owned(), vec![]),
         }
     }

@@ -21,7 +21,7 @@ use super::matching::{Allow, Rule, Rules};
 use super::question::{PRIVATE_TOKEN, Question, client, is_repeated};
 use super::refusal::{Refusal, status};
 use crate::app::App;
-use crate::asked::{bearer_header, malformed};
+use crate::asked::{bearer_header, malformed, repeats};
 use crate::error::{Error, Reason};
 use crate::road::{has_parameter, malformed_authorization};
 
@@ -108,13 +108,14 @@ async fn judge<'r>(
     Ok((who, rule))
 }
 
-/// The guards of the API on what a credential stands in (authentication.md 1.3), and one more: of two headers only one
-/// is judged, and the API behind could take the other (GATE-053).
+/// The guards of the API on what a credential stands in (authentication.md 1.3), and one more: of two headers or two
+/// parameters only one is judged, and the API behind could take the other (GATE-053).
 fn readable(headers: &HeaderMap, query: Option<&str>) -> Result<(), Error> {
     let query = query.unwrap_or_default();
     let authorized = headers.contains_key(header::AUTHORIZATION);
     let twice = is_repeated(headers, &PRIVATE_TOKEN) || (authorized && is_repeated(headers, &header::AUTHORIZATION));
-    if twice || (authorized && malformed_authorization(headers)) || malformed(query.as_bytes()) {
+    let in_query = || repeats(query.as_bytes()).iter().any(|name| IN_QUERY.contains(&name.as_str()));
+    if twice || (authorized && malformed_authorization(headers)) || malformed(query.as_bytes()) || in_query() {
         return Err(Error::Malformed);
     }
     if authorized && bearer_header(headers) && has_parameter(query, "access_token") {
@@ -122,6 +123,9 @@ fn readable(headers: &HeaderMap, query: Option<&str>) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// What counts with `query_credentials`.
+const IN_QUERY: [&str; 3] = ["access_token", "bearer_token", "private_token"];
 
 fn allowed(app: &App, who: Option<&(Caller, Place)>, rule: &Rule) -> Response {
     let mut response = empty(StatusCode::NO_CONTENT);

@@ -99,8 +99,13 @@ pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Er
 
 /// `POST`, from one of the two forms of the page.
 pub async fn submit(app: App, visitor: Visitor, asked: Request) -> Result<Response, Error> {
-    let denied = visitor.form.get("_method").and_then(|value| value.as_str()) == Some("delete");
-    decide(app, visitor, asked, !denied).await
+    let allowed = match visitor.form.get("_method") {
+        None => true,
+        Some(method) if method.as_str().is_some_and(|method| method.eq_ignore_ascii_case("delete")) => false,
+        // It may have been meant as a denial.
+        Some(_) => return Ok(in_json(OauthError::InvalidRequest, None)),
+    };
+    decide(app, visitor, asked, allowed).await
 }
 
 pub async fn deny(app: App, visitor: Visitor, asked: Request) -> Result<Response, Error> {

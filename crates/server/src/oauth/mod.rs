@@ -134,7 +134,7 @@ const SECRETS: [&str; 7] =
     ["client_secret", "password", "code", "refresh_token", "code_verifier", "token", "device_code"];
 
 /// Everything an OAuth endpoint reads.
-const KNOWN: [&str; 24] = [
+const KNOWN: [&str; 25] = [
     "client_id",
     "client_secret",
     "grant_type",
@@ -159,4 +159,5 @@ const KNOWN: [&str; 24] = [
     "access_token",
     "bearer_token",
     "gl_auth_type",
+    "_method",
 ];

@@ -1,22 +1,28 @@
 //! Each surface with nothing, blank, huge, NUL, broken UTF-8, lists, doubles, truncated and altered; part of it
 //! through a real socket.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use axum::http::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use tollhouse::asked::is_narrowing;
+use tollhouse::params::{Kind, Place};
+use tollhouse::router;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Digest;
 
-use crate::town::{M401, Town};
+use crate::town::{M401, Reply, Town};
 
 cases![
     each_place_with_what_no_token_is,
     every_alteration_of_a_live_token_is_unknown,
     the_stored_digest_is_no_credential,
     forms_and_json_of_the_wrong_kind,
+    a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint,
     a_form_of_a_hundred_thousand_fields,
     a_body_that_is_too_large,
     a_target_that_is_too_long,
@@ -109,6 +115,61 @@ async fn the_stored_digest_is_no_credential(t: Town) {
     // Neither opens the other's door.
     t.get("/api/v4/user").token(&session.cookie).await.is(401, M401);
     t.get("/api/v4/user").with("cookie", &format!("_gitlab_session={token}")).await.is(401, M401);
+}
+
+/// Ignored, each of them would let the request do or show more than its sender asked for.
+async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(t: Town) {
+    let warden = t.admin().await;
+    let token = warden.token([Scope::Api, Scope::SelfRotate]).await;
+    let mut seen = BTreeSet::new();
+    for route in router::table().into_iter().filter(|route| route.demand.is_some()) {
+        let path = route.example(|_| warden.id.to_string());
+        for param in route.params.iter().filter(|param| is_narrowing(param.name) && param.place != Place::Path) {
+            let p = param.name;
+            seen.insert(p);
+            let (a, b) = match (param.allowed, param.kind) {
+                ([a, b, ..], _) => (*a, *b),
+                (_, Kind::Boolean) => ("true", "false"),
+                (_, Kind::Date) => ("2027-01-01", "2027-01-02"),
+                (_, Kind::Integer) => ("1", "2"),
+                (_, Kind::Text) => ("api", "read_api"),
+            };
+            let ask = |target: &str| t.ask(route.method.clone(), target).token(&token);
+            let refused = |reply: Reply| {
+                let error = reply.has(400).json()["error"].as_str().expect("sentences").to_owned();
+                assert!(error.split(", ").any(|sentence| sentence == format!("{p} is invalid")), "{path} {p}: {error}");
+            };
+            let forms = [
+                format!("{p}[]={a}"),
+                format!("{p}[x]={a}"),
+                format!("{p}[]="),
+                format!("{p}={a}&{p}={b}"),
+                format!("{p}={b}&{p}={a}"),
+                format!("{p}[]={b}&{p}={a}"),
+                format!("{p}={a}&{p}[]={b}"),
+            ];
+            for form in &forms {
+                refused(ask(&format!("{path}?{form}")).await);
+                refused(ask(&path).form(form).await);
+            }
+            if route.method == Method::POST {
+                for wrong in [json!([a]), json!([]), json!({ "x": a }), json!({})] {
+                    refused(ask(&path).json(json!({ p: wrong })).await);
+                }
+                refused(ask(&path).json(format!(r#"{{"{p}":"{a}","{p}":"{b}"}}"#)).await);
+                let file = format!(
+                    "--b\r\nContent-Disposition: form-data; name=\"{p}\"; filename=\"f\"\r\n\r\n{a}\r\n--b--\r\n"
+                );
+                refused(ask(&path).body("multipart/form-data; boundary=b", file).await);
+                refused(ask(&format!("{path}?{p}[]={a}")).json(json!({ p: a })).await);
+            }
+        }
+    }
+    let expected = ["confidential", "expires_at", "membership", "min_access_level", "owned", "scopes", "visibility"];
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected);
+    // Said twice alike it is one value, and what narrows nothing goes by its last.
+    t.get("/api/v4/projects?owned=true&owned=true&per_page=5&per_page=7").token(&token).await.has(200);
+    t.get("/api/v4/user").token(&token).await.has(200);
 }
 
 async fn forms_and_json_of_the_wrong_kind(t: Town) {

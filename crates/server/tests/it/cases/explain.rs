@@ -295,6 +295,11 @@ async fn explain_reads_sudo(t: Town) {
         (t.get("/api/v4/user").session(&session).with("sudo", "ada"), "sudo_without_token"),
         (t.get("/api/v4/user?sudo=no%E2%80%AEone").token(&full), "sudo_unknown"),
         (t.get("/api/v4/groups").with("sudo", "ada"), "missing"),
+        (t.get("/api/v4/user?sudo[]=ada").token(&full), "sudo_invalid"),
+        (t.get("/api/v4/user").token(&full).with("sudo", "ada").with("sudo", "warden"), "sudo_invalid"),
+        (t.post("/api/v4/projects").token(&full).json(r#"{"name":"x","sudo":["ada"]}"#), "sudo_invalid"),
+        (t.get("/api/v4/projects?visibility[]=private").token(&full), "parameters"),
+        (t.get("/api/v4/groups?owned=true&owned=false"), "parameters"),
     ] {
         let told = told_and_done(&t, ask).await;
         assert_eq!(told.reason, Some(reason), "{told}");
