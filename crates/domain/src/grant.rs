@@ -28,14 +28,16 @@ pub enum Redemption {
     Accept,
     /// Refused; nothing changes.
     Refuse,
-    /// It has been redeemed before, and this is no repeat of the same request: what grew from it ends (RFC 6749
+    /// Everything that redeemed it is presented once more, too late for a lost answer: what grew from it ends (RFC 6749
     /// section 4.1.2).
     Reuse(FamilyId),
 }
 
 impl AccessGrant {
-    /// A repeat of the very same request within `repeat` is a lost answer or a double load, so nothing dies by it;
-    /// `None`: nothing ever dies by a repeat (`compat.rotation = "gitlab"`).
+    /// Only a request that passes everything the first one passed counts as a repeat: client, redirect URI and verifier.
+    /// A code alone is not enough to end tokens, since it stands in URLs and logs. A repeat within `repeat` is a lost
+    /// answer or a double load, so nothing dies by it; `None`: nothing ever dies by a repeat
+    /// (`compat.rotation = "gitlab"`).
     pub fn decide(
         &self,
         client: ApplicationId,
@@ -48,10 +50,10 @@ impl AccessGrant {
             && same_address(&self.redirect_uri, redirect_uri)
             && pkce::fits(self.challenge.as_ref(), verifier);
         match (self.redeemed, repeat) {
-            (Some(_), None) => Redemption::Refuse,
-            (Some((at, _)), Some(repeat)) if same && now < at + repeat => Redemption::Refuse,
-            (Some((_, family)), Some(_)) => Redemption::Reuse(family),
-            (None, _) if same && now < self.expires_at => Redemption::Accept,
+            _ if !same => Redemption::Refuse,
+            (Some((at, family)), Some(repeat)) if now >= at + repeat => Redemption::Reuse(family),
+            (Some(_), _) => Redemption::Refuse,
+            (None, _) if now < self.expires_at => Redemption::Accept,
             (None, _) => Redemption::Refuse,
         }
     }
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_same_request_within_two_minutes_is_a_repeat() {
+    fn only_the_same_request_is_a_repeat_and_only_after_two_minutes_a_reuse() {
         let redeemed = grant(Some(10));
         let uri = "https://a.test/cb";
         for seconds in [10, 129] {
@@ -151,10 +153,13 @@ mod tests {
         let reuse = Redemption::Reuse(FamilyId(3));
         assert_eq!(judged(&redeemed, 1, uri, None, 130), reuse);
         assert_eq!(judged(&redeemed, 1, uri, None, 10_000), reuse, "long after its end too");
-        assert_eq!(judged(&redeemed, 2, uri, None, 11), reuse);
-        assert_eq!(judged(&redeemed, 1, "https://a.test/", None, 11), reuse);
-        assert_eq!(judged(&redeemed, 1, uri, Some("x"), 11), reuse);
-        let gitlab = redeemed.decide(ApplicationId(2), uri, None, None, Timestamp(T * 2));
+        for seconds in [11, 130, 10_000] {
+            for (client, uri, verifier) in [(2, uri, None), (1, "https://a.test/", None), (1, uri, Some("x"))] {
+                let judged = judged(&redeemed, client, uri, verifier, seconds);
+                assert_eq!(judged, Redemption::Refuse, "{client} {uri} {verifier:?} after {seconds} s");
+            }
+        }
+        let gitlab = redeemed.decide(ApplicationId(1), uri, None, None, Timestamp(T * 2));
         assert_eq!(gitlab, Redemption::Refuse, "nothing ever dies");
     }
 }

@@ -174,7 +174,7 @@ impl Operation for Redeem<'_> {
     }
 }
 
-/// RFC 6749 section 4.1.2: whoever presents a code a second time may not be whom it was sent to.
+/// RFC 6749 section 4.1.2: a client that presents a code once more may not be the only one who has its credentials.
 async fn end_reused(tx: &mut Tx, family: FamilyId, now: Timestamp) -> Result<Change<Option<Issued>>, Failed> {
     if token_families::end(tx, family, EndReason::Theft, now).await? {
         let audit = Audit::new("code.reuse_detected", Target::new("token_family", family.0));

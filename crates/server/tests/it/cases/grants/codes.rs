@@ -20,7 +20,8 @@ cases![
     oauth_134_of_two_exchanges_at_once_one_wins,
     a_code_repeated_at_once_ends_nothing,
     a_code_repeated_later_ends_its_family,
-    a_code_repeated_otherwise_ends_its_family,
+    a_code_repeated_otherwise_ends_nothing,
+    a_code_repeated_by_a_public_client_that_guesses_ends_nothing,
     a_code_repeated_by_a_refused_client_ends_nothing,
     a_refused_client_does_not_use_up_a_code,
     a_code_is_of_no_use_to_other_clients,
@@ -130,25 +131,56 @@ async fn a_code_repeated_later_ends_its_family(t: Town) {
     }
 }
 
-async fn a_code_repeated_otherwise_ends_its_family(t: Town) {
+async fn a_code_repeated_otherwise_ends_nothing(t: Town) {
     let two_addresses = format!("{CALLBACK}\nhttps://app.example.test/other");
     let client = t.client_with(applications::Create { redirect_uri: two_addresses, ..create("api") }).await;
     let (ada, other) = (t.user("ada").await, t.client("api").await);
-    let changes = [
-        (&other, ("code_verifier", Some(VERIFIER))),
-        (&client, ("redirect_uri", Some("https://app.example.test/other"))),
-        (&client, ("code_verifier", Some(CHALLENGE))),
-    ];
-    for (seen, (who, change)) in changes.into_iter().enumerate() {
-        let code = client.code_with(&ada, "api", &CHALLENGED).await;
-        let first = tokens(&redeem_challenged(&client, &code).await);
-        let same = [("code", code.as_str()), ("redirect_uri", CALLBACK), ("code_verifier", VERIFIER)];
-        let repeat = who.token("authorization_code", &changed(&same, &[change])).await;
-        is_error(&repeat, 400, "invalid_grant");
-        t.get(USER).bearer(&first.access).await.is(401, REVOKED);
-        is_error(&client.refresh(&first.refresh).await, 400, "invalid_grant");
-        assert_eq!(t.count("code.reuse_detected").await, seen + 1);
+    let code = client.code_with(&ada, "api", &CHALLENGED).await;
+    let first = tokens(&redeem_challenged(&client, &code).await);
+    let before = t.events().await;
+    for wait in [0, 119, 2, 3_000] {
+        t.later(wait);
+        for (who, change) in [
+            (&other, ("code_verifier", Some(VERIFIER))),
+            (&client, ("redirect_uri", Some("https://app.example.test/other"))),
+            (&client, ("redirect_uri", Some("https://app.example.test/callback?x=1"))),
+            (&client, ("code_verifier", Some(CHALLENGE))),
+            (&client, ("code_verifier", None)),
+        ] {
+            let same = [("code", code.as_str()), ("redirect_uri", CALLBACK), ("code_verifier", VERIFIER)];
+            let repeat = who.token("authorization_code", &changed(&same, &[change])).await;
+            assert_eq!(is_error(&repeat, 400, "invalid_grant"), INVALID_GRANT);
+        }
+        t.get(USER).bearer(&first.access).await.is_user(&ada);
     }
+    assert_eq!(t.events().await, before, "nothing changed");
+    let second = tokens(&client.refresh(&first.refresh).await);
+    // The whole of it presented once more is reuse still.
+    is_error(&redeem_challenged(&client, &code).await, 400, "invalid_grant");
+    t.get(USER).bearer(&second.access).await.is(401, REVOKED);
+    assert_eq!(t.count("code.reuse_detected").await, 1);
+}
+
+/// Client ids of public applications are no secret, and codes stand in URLs and logs.
+async fn a_code_repeated_by_a_public_client_that_guesses_ends_nothing(t: Town) {
+    let (victim, stranger) = (t.public_client("api").await, t.public_client("api").await);
+    let (ada, guarded) = (t.user("ada").await, t.client("api").await);
+    for (client, code) in [(&victim, victim.code(&ada, "api").await), (&guarded, guarded.code(&ada, "api").await)] {
+        let given = tokens(&client.redeem(&code).await);
+        t.later(300);
+        for who in [&stranger, &victim] {
+            for uri in [CALLBACK, "https://evil.test/", "x"] {
+                for verifier in [None, Some(CHALLENGE), Some("x")] {
+                    let pairs =
+                        changed(&[("code", code.as_str()), ("redirect_uri", uri)], &[("code_verifier", verifier)]);
+                    is_error(&who.token("authorization_code", &pairs).await, 400, "invalid_grant");
+                }
+            }
+        }
+        t.get(USER).bearer(&given.access).await.is_user(&ada);
+        tokens(&client.refresh(&given.refresh).await);
+    }
+    assert_eq!(t.count("code.reuse_detected").await, 0);
 }
 
 async fn a_code_repeated_by_a_refused_client_ends_nothing(t: Town) {
