@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::id::{ApplicationId, FamilyId, OauthAccessTokenId, UserId};
 use crate::pkce::{self, Challenge};
-use crate::redirect::RedirectUri;
+use crate::redirect::{Matching, RedirectUri};
 use crate::scope::Scopes;
 use crate::time::Timestamp;
 
@@ -33,23 +33,32 @@ pub enum Redemption {
     Reuse(FamilyId),
 }
 
+/// What an authenticated client presents together with a code.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'a> {
+    pub client: ApplicationId,
+    pub redirect_uri: &'a str,
+    pub verifier: Option<&'a str>,
+}
+
+/// The settings that a redemption depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct RedemptionRules {
+    /// How long a repeat is taken for a lost answer. `None`: nothing ever dies by a repeat
+    /// (`compat.rotation = "gitlab"`).
+    pub repeat: Option<Duration>,
+    pub matching: Matching,
+}
+
 impl AccessGrant {
     /// Only a request that passes everything the first one passed counts as a repeat: client, redirect URI and verifier.
     /// A code alone is not enough to end tokens, since it stands in URLs and logs. A repeat within `repeat` is a lost
-    /// answer or a double load, so nothing dies by it; `None`: nothing ever dies by a repeat
-    /// (`compat.rotation = "gitlab"`).
-    pub fn decide(
-        &self,
-        client: ApplicationId,
-        redirect_uri: &str,
-        verifier: Option<&str>,
-        repeat: Option<Duration>,
-        now: Timestamp,
-    ) -> Redemption {
-        let same = client == self.application
-            && same_address(&self.redirect_uri, redirect_uri)
-            && pkce::fits(self.challenge.as_ref(), verifier);
-        match (self.redeemed, repeat) {
+    /// answer or a double load, so nothing dies by it.
+    pub fn decide(&self, presented: &Presented<'_>, rules: RedemptionRules, now: Timestamp) -> Redemption {
+        let same = presented.client == self.application
+            && is_same_address(&self.redirect_uri, presented.redirect_uri, rules.matching)
+            && pkce::fits(self.challenge.as_ref(), presented.verifier);
+        match (self.redeemed, rules.repeat) {
             _ if !same => Redemption::Refuse,
             (Some((at, family)), Some(repeat)) if now >= at + repeat => Redemption::Reuse(family),
             (Some(_), _) => Redemption::Refuse,
@@ -59,10 +68,12 @@ impl AccessGrant {
     }
 }
 
-/// By the rule that let the first one in (oauth.md 6.2).
-fn same_address(granted: &str, shown: &str) -> bool {
-    match (RedirectUri::parse(granted), RedirectUri::parse(shown)) {
-        (Ok(granted), Ok(shown)) => granted.accepts(&shown),
+/// The very text that was sent to authorize (RFC 6749 section 4.1.3). The port of a loopback address does not differ
+/// here: by then the application has one.
+fn is_same_address(granted: &str, shown: &str, matching: Matching) -> bool {
+    match (matching, RedirectUri::parse(granted), RedirectUri::parse(shown)) {
+        (Matching::Exact, _, _) => granted == shown,
+        (Matching::Parsed, Ok(granted), Ok(shown)) => granted.accepts(&shown, matching),
         _ => false,
     }
 }
@@ -128,7 +139,29 @@ mod tests {
     }
 
     fn judged(grant: &AccessGrant, client: i64, uri: &str, verifier: Option<&str>, seconds: i64) -> Redemption {
-        grant.decide(ApplicationId(client), uri, verifier, Some(CODE_REPEAT), Timestamp(T + seconds * 1000))
+        let presented = Presented { client: ApplicationId(client), redirect_uri: uri, verifier };
+        let rules = RedemptionRules { repeat: Some(CODE_REPEAT), matching: Matching::Exact };
+        grant.decide(&presented, rules, Timestamp(T + seconds * 1000))
+    }
+
+    #[test]
+    fn the_redirect_uri_is_the_text_that_was_sent_to_authorize() {
+        for (granted, shown, exact, parsed) in [
+            ("https://a.test/cb", "https://a.test/cb", true, true),
+            ("https://a.test/cb", "https://a.test/cb?zzz=1", false, true),
+            ("https://a.test/cb", "https://A.test/cb", false, true),
+            ("https://a.test/cb", "https://a.test:443/cb", false, true),
+            ("http://127.0.0.1:1/cb", "http://127.0.0.1:2/cb", false, true),
+            ("https://a.test/cb", "https://a.test/other", false, false),
+        ] {
+            let grant = AccessGrant { redirect_uri: granted.into(), ..grant(None) };
+            let presented = Presented { client: ApplicationId(1), redirect_uri: shown, verifier: None };
+            let accepted = [Matching::Exact, Matching::Parsed].map(|matching| {
+                let rules = RedemptionRules { repeat: Some(CODE_REPEAT), matching };
+                grant.decide(&presented, rules, Timestamp(T)) == Redemption::Accept
+            });
+            assert_eq!(accepted, [exact, parsed], "{granted} {shown}");
+        }
     }
 
     #[test]
@@ -159,7 +192,9 @@ mod tests {
                 assert_eq!(judged, Redemption::Refuse, "{client} {uri} {verifier:?} after {seconds} s");
             }
         }
-        let gitlab = redeemed.decide(ApplicationId(1), uri, None, None, Timestamp(T * 2));
+        let presented = Presented { client: ApplicationId(1), redirect_uri: uri, verifier: None };
+        let rules = RedemptionRules { repeat: None, matching: Matching::Parsed };
+        let gitlab = redeemed.decide(&presented, rules, Timestamp(T * 2));
         assert_eq!(gitlab, Redemption::Refuse, "nothing ever dies");
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::http::HeaderName;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
+use tollhouse_domain::redirect::Matching;
 use toml::{Table, Value};
 
 use crate::gateway::identity::Prefix;
@@ -82,7 +83,7 @@ sections! {
     Keys { at_rest: AtRest }
     Compat {
         all: Twin, rotation: Twin, lockout: Twin, links: Twin, cookie: Twin, password_grant: Twin, query_secrets: Twin,
-        pkce: Twin, admin_scopes: Twin, gl_auth_type: Twin,
+        pkce: Twin, redirect_uri: Twin, admin_scopes: Twin, gl_auth_type: Twin,
     }
 }
 
@@ -139,6 +140,12 @@ impl<'de> Deserialize<'de> for Listen {
         }
         let no = || D::Error::custom("this must be an address and a port, such as 127.0.0.1:9180, or empty");
         text.parse().map(|address| Self(Some(address))).map_err(|_| no())
+    }
+}
+
+impl Compat {
+    pub fn redirect_matching(&self) -> Matching {
+        if self.redirect_uri.is_gitlab() { Matching::Parsed } else { Matching::Exact }
     }
 }
 
@@ -248,6 +255,7 @@ impl Settings {
                 &mut compat.password_grant,
                 &mut compat.query_secrets,
                 &mut compat.pkce,
+                &mut compat.redirect_uri,
                 &mut compat.admin_scopes,
                 &mut compat.gl_auth_type,
             ] {

@@ -202,6 +202,7 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
         confidential,
         trusted: false,
         owner: None,
+        plain_http: true,
     };
     let confidential = made(app.perform(&application("Ferry board", true), &by).await)?;
     let spa = made(app.perform(&application("Ferry app", false), &by).await)?;

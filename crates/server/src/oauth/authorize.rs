@@ -158,7 +158,8 @@ async fn validate(app: &App, fields: &Fields, page: bool) -> Result<Valid, Refus
     let Some(uid) = fields.text("client_id") else { return Err(Refusal::Here(OauthError::Missing("client_id"))) };
     let known = applications::by_uid(&mut app.db.read().await?, uid).await?;
     let Some(application) = known else { return Err(Refusal::Here(OauthError::InvalidClient)) };
-    let accepted = fields.text("redirect_uri").and_then(|uri| application.redirect_uris.accept(uri));
+    let matching = app.settings.compat.redirect_matching();
+    let accepted = fields.text("redirect_uri").and_then(|uri| application.redirect_uris.accept(uri, matching));
     let Some(redirect_uri) = accepted else { return Err(Refusal::Here(OauthError::InvalidRedirectUri)) };
 
     let (kind, mode) = (fields.text("response_type"), fields.text("response_mode"));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tollhouse_domain::audit::{Audit, Target};
-use tollhouse_domain::grant::{AccessGrant, CODE_LIFETIME, CODE_REPEAT, OauthAccessToken, Redemption};
+use tollhouse_domain::grant::{AccessGrant, CODE_LIFETIME, OauthAccessToken, Presented, Redemption, RedemptionRules};
 use tollhouse_domain::id::{ApplicationId, FamilyId, UserId};
 use tollhouse_domain::pkce::Challenge;
 use tollhouse_domain::scope::Scopes;
@@ -129,13 +129,10 @@ fn created(issued: &Issued, how: &str) -> Audit {
 /// An authenticated client presents a code (oauth.md 6.2).
 pub struct Redeem<'a> {
     pub code: Digest,
-    pub client: ApplicationId,
-    pub redirect_uri: &'a str,
-    pub verifier: Option<&'a str>,
+    pub presented: Presented<'a>,
+    pub rules: RedemptionRules,
     pub lifetime: Duration,
     pub accounts: AccountRules,
-    /// `compat.rotation = "gitlab"`: nothing ever dies by a repeat.
-    pub gitlab: bool,
 }
 
 impl Operation for Redeem<'_> {
@@ -145,8 +142,7 @@ impl Operation for Redeem<'_> {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Option<Issued>>, Failed> {
         let Some(grant) = access_grants::find(tx, self.code).await? else { return Ok(Change::nothing(None)) };
-        let repeat = (!self.gitlab).then_some(CODE_REPEAT);
-        match grant.decide(self.client, self.redirect_uri, self.verifier, repeat, now) {
+        match grant.decide(&self.presented, self.rules, now) {
             Redemption::Refuse => Ok(Change::nothing(None)),
             Redemption::Reuse(family) => end_reused(tx, family, now).await,
             Redemption::Accept => {

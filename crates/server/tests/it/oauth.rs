@@ -81,6 +81,7 @@ pub fn create(scopes: &str) -> applications::Create {
         confidential: true,
         trusted: false,
         owner: None,
+        plain_http: true,
     }
 }
 

@@ -96,8 +96,13 @@ impl Process {
 
     /// `demo` on a free port, ready, and the facts that it prints first.
     pub async fn demo(folder: &Path, flags: &[&str]) -> (Self, serde_json::Value) {
+        Self::demo_at(folder, "127.0.0.1:0", flags).await
+    }
+
+    /// The same on that address, which need not be what it calls itself.
+    pub async fn demo_at(folder: &Path, listen: &str, flags: &[&str]) -> (Self, serde_json::Value) {
         let mut command = tollhouse(folder);
-        command.args(["demo", "--json", "--listen", "127.0.0.1:0"]).args(flags);
+        command.args(["demo", "--json", "--listen", listen]).args(flags);
         // One that is killed leaves its database, which then goes with the folder of the test.
         command.env("TMPDIR", folder);
         command.stdout(Stdio::piped()).stderr(Stdio::null());
@@ -108,8 +113,7 @@ impl Process {
         let facts: serde_json::Value = serde_json::from_str(&first).expect("JSON");
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let base = facts["base_url"].as_str().expect("its address");
-        let address = base.strip_prefix("http://").and_then(|address| address.parse().ok());
-        let address = address.expect("an address");
+        let address = base.strip_prefix("http://").unwrap_or(listen).parse().expect("an address");
         (Self { child, address, metrics: None, said: Vec::new(), panics: Arc::default() }, facts)
     }
 

@@ -18,6 +18,8 @@ cases![
     oauth_106_no_redirect_uri,
     oauth_107_a_code_of_another_application,
     oauth_134_of_two_exchanges_at_once_one_wins,
+    the_redirect_uri_of_an_exchange_is_that_of_the_request,
+    the_redirect_uri_of_an_exchange_as_the_original with "compat.redirect_uri = 'gitlab'",
     a_code_repeated_at_once_ends_nothing,
     a_code_repeated_later_ends_its_family,
     a_code_repeated_otherwise_ends_nothing,
@@ -96,6 +98,44 @@ async fn oauth_134_of_two_exchanges_at_once_one_wins(t: Town) {
     let given = tokens(&won);
     is_error(&lost, 400, "invalid_grant");
     t.get(USER).bearer(&given.access).await.is_user(&ada);
+}
+
+async fn the_redirect_uri_of_an_exchange_is_that_of_the_request(t: Town) {
+    redirect_uri_of_an_exchange(&t, false).await;
+}
+
+async fn the_redirect_uri_of_an_exchange_as_the_original(t: Town) {
+    redirect_uri_of_an_exchange(&t, true).await;
+}
+
+async fn redirect_uri_of_an_exchange(t: &Town, as_the_original: bool) {
+    const LOOPBACK: &str = "http://127.0.0.1:4711/cb";
+    let uris = format!("{CALLBACK}\nhttps://app.example.test/other\nhttp://127.0.0.1/cb");
+    let client = t.client_with(applications::Create { redirect_uri: uris, ..create("api") }).await;
+    let ada = t.user("ada").await;
+    let session = ada.session().await;
+    for (sent, shown, parsed) in [
+        (CALLBACK, "https://app.example.test/callback?zzz=1", true),
+        (CALLBACK, "https://app.example.test/callback?", true),
+        (CALLBACK, "https://APP.example.test/callback", true),
+        (CALLBACK, "https://app.example.test:443/callback", true),
+        (CALLBACK, "https://app.example.test/other", false),
+        (LOOPBACK, "http://127.0.0.1:4712/cb", true),
+        (LOOPBACK, "http://127.0.0.1/cb", true),
+    ] {
+        let reply = client.allow(&session, "api", &[("redirect_uri", Some(sent))]).await;
+        let location = reply.has(302).header("location").expect("a Location").to_owned();
+        let (_, rest) = location.split_once("code=").expect("a code");
+        let code = rest.split('&').next().expect("a code");
+        let redeem = |uri| client.token("authorization_code", &[("code", code), ("redirect_uri", uri)]);
+        if as_the_original && parsed {
+            tokens(&redeem(shown).await);
+            continue;
+        }
+        assert_eq!(is_error(&redeem(shown).await, 400, "invalid_grant"), INVALID_GRANT, "{sent} {shown}");
+        // It was not used up.
+        tokens(&redeem(sent).await);
+    }
 }
 
 async fn a_code_repeated_at_once_ends_nothing(t: Town) {
