@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::id::{ApplicationId, FamilyId, OauthAccessTokenId, UserId};
-use crate::pkce::{self, Challenge};
+use crate::pkce::{self, Challenge, Strictness};
 use crate::redirect::{Matching, RedirectUri};
 use crate::scope::Scopes;
 use crate::time::Timestamp;
@@ -48,6 +48,7 @@ pub struct RedemptionRules {
     /// (`compat.rotation = "gitlab"`).
     pub repeat: Option<Duration>,
     pub matching: Matching,
+    pub pkce: Strictness,
 }
 
 impl AccessGrant {
@@ -57,7 +58,7 @@ impl AccessGrant {
     pub fn decide(&self, presented: &Presented<'_>, rules: RedemptionRules, now: Timestamp) -> Redemption {
         let same = presented.client == self.application
             && is_same_address(&self.redirect_uri, presented.redirect_uri, rules.matching)
-            && pkce::fits(self.challenge.as_ref(), presented.verifier);
+            && pkce::fits(self.challenge.as_ref(), presented.verifier, rules.pkce);
         match (self.redeemed, rules.repeat) {
             _ if !same => Redemption::Refuse,
             (Some((at, family)), Some(repeat)) if now >= at + repeat => Redemption::Reuse(family),
@@ -140,7 +141,7 @@ mod tests {
 
     fn judged(grant: &AccessGrant, client: i64, uri: &str, verifier: Option<&str>, seconds: i64) -> Redemption {
         let presented = Presented { client: ApplicationId(client), redirect_uri: uri, verifier };
-        let rules = RedemptionRules { repeat: Some(CODE_REPEAT), matching: Matching::Exact };
+        let rules = RedemptionRules { repeat: Some(CODE_REPEAT), matching: Matching::Exact, pkce: Strictness::Rfc };
         grant.decide(&presented, rules, Timestamp(T + seconds * 1000))
     }
 
@@ -157,7 +158,7 @@ mod tests {
             let grant = AccessGrant { redirect_uri: granted.into(), ..grant(None) };
             let presented = Presented { client: ApplicationId(1), redirect_uri: shown, verifier: None };
             let accepted = [Matching::Exact, Matching::Parsed].map(|matching| {
-                let rules = RedemptionRules { repeat: Some(CODE_REPEAT), matching };
+                let rules = RedemptionRules { repeat: Some(CODE_REPEAT), matching, pkce: Strictness::Rfc };
                 grant.decide(&presented, rules, Timestamp(T)) == Redemption::Accept
             });
             assert_eq!(accepted, [exact, parsed], "{granted} {shown}");
@@ -193,7 +194,7 @@ mod tests {
             }
         }
         let presented = Presented { client: ApplicationId(1), redirect_uri: uri, verifier: None };
-        let rules = RedemptionRules { repeat: None, matching: Matching::Parsed };
+        let rules = RedemptionRules { repeat: None, matching: Matching::Parsed, pkce: Strictness::Lax };
         let gitlab = redeemed.decide(&presented, rules, Timestamp(T * 2));
         assert_eq!(gitlab, Redemption::Refuse, "nothing ever dies");
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::http::HeaderName;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
+use tollhouse_domain::pkce::Strictness;
 use tollhouse_domain::redirect::Matching;
 use toml::{Table, Value};
 
@@ -146,6 +147,10 @@ impl<'de> Deserialize<'de> for Listen {
 impl Compat {
     pub fn redirect_matching(&self) -> Matching {
         if self.redirect_uri.is_gitlab() { Matching::Parsed } else { Matching::Exact }
+    }
+
+    pub fn pkce_strictness(&self) -> Strictness {
+        if self.pkce.is_gitlab() { Strictness::Lax } else { Strictness::Rfc }
     }
 }
 

@@ -2,12 +2,12 @@
 
 use tollhouse_domain::grant::AccessGrant;
 use tollhouse_domain::id::{ApplicationId, FamilyId, UserId};
-use tollhouse_domain::pkce::{Challenge, Method};
+use tollhouse_domain::pkce::{Challenge, Method, Strictness};
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
-use crate::db::Runs;
+use crate::db::{Db, Runs};
 use crate::error::{Error, Result};
 use crate::tx::Tx;
 
@@ -29,9 +29,9 @@ impl Row {
     fn grant(self) -> Result<AccessGrant> {
         let challenge = match (self.challenge, self.challenge_method) {
             (Some(value), Some(method)) => {
-                let method = Method::parse(&method);
+                let method = Strictness::Lax.method(&method);
                 let method = method.ok_or_else(|| Error::Damaged("challenge method of a code".into()))?;
-                Some(Challenge { method, value })
+                Some(Challenge::kept(method, &value))
             }
             _ => None,
         };
@@ -62,8 +62,8 @@ pub async fn insert(tx: &mut Tx, code: Digest, grant: &AccessGrant, now: Timesta
             .bind(grant.user.0)
             .bind(&grant.redirect_uri)
             .bind(grant.scopes.to_string())
-            .bind(grant.challenge.as_ref().map(|challenge| challenge.value.as_str()))
-            .bind(grant.challenge.as_ref().map(|challenge| challenge.method.as_str()))
+            .bind(grant.challenge.as_ref().map(Challenge::as_str))
+            .bind(grant.challenge.as_ref().map(|_| Method::S256.as_str()))
             .bind(grant.nonce.as_deref())
             .bind(now.0)
             .bind(grant.expires_at.0)
@@ -76,6 +76,26 @@ pub async fn redeem(tx: &mut Tx, code: Digest, family: FamilyId, now: Timestamp)
     Ok(changed!(tx, sqlx::query(REDEEM).bind(&code.0[..]).bind(now.0).bind(family.0))? == 1)
 }
 
+/// Hashes the challenges that stand in clear: older versions kept that of `plain` as it was sent, and it is the verifier.
+/// SQLite has no hash functions, so this is done at each start and not by a step of the schema.
+pub(crate) async fn hash_plain_challenges(db: &Db) -> Result<()> {
+    loop {
+        let rows: Vec<(Vec<u8>, String)> =
+            on!(&mut db.read().await?, |c| sqlx::query_as(PLAIN).bind(BATCH).fetch_all(c))?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut tx = db.begin().await?;
+        for (digest, value) in rows {
+            let challenge = Challenge::kept(Method::Plain, &value);
+            changed!(&mut tx, sqlx::query(HASH_PLAIN).bind(digest).bind(challenge.as_str()))?;
+        }
+        tx.finish().await?;
+    }
+}
+
+const BATCH: i64 = 1_000;
+
 statements! {
     FIND = "
     SELECT application_id, user_id, redirect_uri, scopes, challenge, challenge_method, nonce, expires_at, redeemed_at, family_id
@@ -85,6 +105,10 @@ statements! {
     INSERT INTO oauth_access_grants (digest, application_id, user_id, redirect_uri, scopes, challenge, challenge_method, nonce,
                                      created_at, expires_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
+    PLAIN = "SELECT digest, challenge FROM oauth_access_grants WHERE challenge_method = 'plain' AND challenge IS NOT NULL LIMIT $1";
+
+    HASH_PLAIN = "UPDATE oauth_access_grants SET challenge = $2, challenge_method = 'S256' WHERE digest = $1";
 
     REDEEM = "UPDATE oauth_access_grants SET redeemed_at = $2, family_id = $3 WHERE digest = $1 AND redeemed_at IS NULL";
 }

@@ -110,6 +110,7 @@ impl Db {
                 error => error.into(),
             });
         }
+        crate::access_grants::hash_plain_challenges(&db).await?;
         Ok(db)
     }
 

@@ -184,11 +184,12 @@ async fn validate(app: &App, fields: &Fields, page: bool) -> Result<Valid, Refus
         None => application.scopes_for(fields.text("scope")).ok_or_else(|| refuse(OauthError::InvalidScope))?,
     };
     let challenge = match (fields.text("code_challenge"), fields.text("code_challenge_method")) {
-        (Some(value), _) if value.len() > LONGEST_CHALLENGE => return Err(refuse(OauthError::InvalidRequest)),
         (Some(value), method) => {
-            let method = method.and_then(Method::parse);
-            let method = method.ok_or_else(|| refuse(OauthError::InvalidCodeChallengeMethod))?;
-            Some(Challenge { method, value: value.to_owned() })
+            let pkce = app.settings.compat.pkce_strictness();
+            let method = method.and_then(|name| pkce.method(name));
+            let method = method.ok_or_else(|| refuse(OauthError::InvalidCodeChallengeMethod(pkce)))?;
+            let challenge = Challenge::parse(method, value, pkce);
+            Some(challenge.ok_or_else(|| refuse(OauthError::InvalidRequest))?)
         }
         // T20: whoever gets hold of a public application's code could redeem it.
         (None, _) if !application.confidential && !app.settings.compat.pkce.is_gitlab() => {
@@ -204,8 +205,7 @@ async fn validate(app: &App, fields: &Fields, page: bool) -> Result<Valid, Refus
     Ok(Valid { application, redirect_uri, in_fragment, state, scopes, gains_read_user, challenge, nonce })
 }
 
-/// RFC 7636 section 4.2, and what others keep of a nonce.
-const LONGEST_CHALLENGE: usize = 128;
+/// What others keep of a nonce, in bytes.
 const LONGEST_NONCE: usize = 255;
 
 /// What asking for `read_user` takes.
@@ -315,8 +315,9 @@ async fn consent(app: &App, visitor: &Visitor, user: &User, valid: &Valid) -> Re
         ("state", valid.state.as_deref()),
         ("scope", Some(scopes.as_str())),
         ("nonce", valid.nonce.as_deref()),
-        ("code_challenge", challenge.map(|challenge| challenge.value.as_str())),
-        ("code_challenge_method", challenge.map(|challenge| challenge.method.as_str())),
+        // In the form in which it is kept, so that a verifier sent as `plain` stands in no page either.
+        ("code_challenge", challenge.map(Challenge::as_str)),
+        ("code_challenge_method", challenge.map(|_| Method::S256.as_str())),
     ];
     let hidden = hidden.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let page = Consent {

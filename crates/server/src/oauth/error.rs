@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tollhouse_domain::pkce::Strictness;
 
 use crate::error::Error;
 use crate::json::Object;
@@ -28,7 +29,8 @@ pub enum OauthError {
     UnsupportedResponseType,
     UnsupportedResponseMode,
     InvalidRedirectUri,
-    InvalidCodeChallengeMethod,
+    /// Which methods there are depends on `compat.pkce`.
+    InvalidCodeChallengeMethod(Strictness),
     AccessDenied,
     /// The token that was shown, or asked about.
     InvalidToken(TokenFault),
@@ -47,7 +49,7 @@ pub enum TokenFault {
 }
 
 impl OauthError {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Missing("code"),
         Self::InvalidRequest,
         Self::TwoMechanisms,
@@ -61,7 +63,8 @@ impl OauthError {
         Self::UnsupportedResponseType,
         Self::UnsupportedResponseMode,
         Self::InvalidRedirectUri,
-        Self::InvalidCodeChallengeMethod,
+        Self::InvalidCodeChallengeMethod(Strictness::Rfc),
+        Self::InvalidCodeChallengeMethod(Strictness::Lax),
         Self::AccessDenied,
         Self::InvalidToken(TokenFault::Unknown),
         Self::InvalidToken(TokenFault::Expired),
@@ -83,7 +86,7 @@ impl OauthError {
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::UnsupportedResponseMode => "unsupported_response_mode",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
-            Self::InvalidCodeChallengeMethod => "invalid_code_challenge_method",
+            Self::InvalidCodeChallengeMethod(_) => "invalid_code_challenge_method",
             Self::AccessDenied => "access_denied",
             Self::InvalidToken(_) => "invalid_token",
             Self::NoOpenid => "insufficient_scope",
@@ -127,7 +130,10 @@ impl OauthError {
             Self::UnsupportedResponseType => "The authorization server does not support this response type.",
             Self::UnsupportedResponseMode => "The authorization server does not support this response mode.",
             Self::InvalidRedirectUri => "The redirect URI included is not valid.",
-            Self::InvalidCodeChallengeMethod => "The code_challenge_method must be one of plain, S256.",
+            Self::InvalidCodeChallengeMethod(Strictness::Rfc) => "The code_challenge_method must be S256.",
+            Self::InvalidCodeChallengeMethod(Strictness::Lax) => {
+                "The code_challenge_method must be one of plain, S256."
+            }
             Self::AccessDenied => "The resource owner or authorization server denied the request.",
             Self::InvalidToken(TokenFault::Unknown) => "The access token is invalid",
             Self::InvalidToken(TokenFault::Expired) => "The access token expired",

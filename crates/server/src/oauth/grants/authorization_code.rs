@@ -31,6 +31,7 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
         rules: RedemptionRules {
             repeat: (!app.rotation().gitlab).then_some(CODE_REPEAT),
             matching: app.settings.compat.redirect_matching(),
+            pkce: app.settings.compat.pkce_strictness(),
         },
         lifetime: app.settings.oauth.access_token_lifetime.0,
         accounts: app.accounts(),
