@@ -1,6 +1,7 @@
 //! Settings: flags over environment (`TOLLHOUSE_*`) over `tollhouse.toml` over `default.toml`, where each one is
 //! explained, once. A key that nobody knows is an error that names the key and where it stands.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -267,6 +268,10 @@ impl Settings {
                 *switch = Twin::Gitlab;
             }
         }
+        // A twin offers the grant, unless somebody said that this one does not.
+        if settings.compat.password_grant.is_gitlab() && !layers.given.contains("oauth.password_grant") {
+            settings.oauth.password_grant = true;
+        }
         if settings.sessions.lifetime.0 < Duration::from_secs(60) {
             return Err(Unusable("sessions.lifetime must be at least 60s".into()));
         }
@@ -296,12 +301,14 @@ fn defaults() -> Table {
 /// What is known so far, from the defaults on.
 struct Layers {
     settings: Table,
+    /// `section.key` of those that stand in a file or in the environment.
+    given: BTreeSet<String>,
     retired: Vec<&'static Retired>,
 }
 
 impl Default for Layers {
     fn default() -> Self {
-        Self { settings: defaults(), retired: Vec::new() }
+        Self { settings: defaults(), given: BTreeSet::new(), retired: Vec::new() }
     }
 }
 
@@ -320,6 +327,7 @@ impl Layers {
                     for (name, value) in values {
                         if !retire(&mut self.retired, &key, &name) {
                             set(section, &name, value, &format!("{at}: {key}.{name}"))?;
+                            self.given.insert(format!("{key}.{name}"));
                         }
                     }
                 }
@@ -351,7 +359,9 @@ impl Layers {
                     return Ok(());
                 }
                 let value = typed(known.get(rest)).ok_or_else(bad)?;
-                return set(known, rest, value, name);
+                set(known, rest, value, name)?;
+                self.given.insert(format!("{section}.{rest}"));
+                return Ok(());
             }
         }
         let value = typed(self.settings.get(&key)).ok_or_else(bad)?;
@@ -443,6 +453,27 @@ mod tests {
         assert_eq!(settings.external_hosts, ["b.test", "c.test"]);
         let all = load("compat.all = 'gitlab'", &[]).expect("settings");
         assert!(all.compat.lockout.is_gitlab() && all.compat.links.is_gitlab());
+    }
+
+    #[test]
+    fn the_password_grant_is_off_but_for_a_twin_and_what_is_set_counts() {
+        for (file, environment, on) in [
+            ("", &[][..], false),
+            ("oauth.password_grant = true", &[], true),
+            ("oauth.password_grant = false", &[], false),
+            ("compat.password_grant = 'gitlab'", &[], true),
+            ("compat.all = 'gitlab'", &[], true),
+            ("compat.all = 'gitlab'\noauth.password_grant = false", &[], false),
+            ("compat.password_grant = 'gitlab'\noauth.password_grant = false", &[], false),
+            ("compat.all = 'gitlab'", &[("TOLLHOUSE_OAUTH_PASSWORD_GRANT", "false")], false),
+            ("oauth.password_grant = false", &[("TOLLHOUSE_OAUTH_PASSWORD_GRANT", "true")], true),
+            ("compat.rotation = 'gitlab'", &[], false),
+        ] {
+            let settings = load(file, environment).expect(file);
+            assert_eq!(settings.oauth.password_grant, on, "{file} {environment:?}");
+        }
+        let printed = load(DEFAULT, &[]).expect("the defaults");
+        assert!(!printed.oauth.password_grant);
     }
 
     #[test]

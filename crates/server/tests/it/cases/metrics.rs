@@ -127,7 +127,7 @@ async fn metrics_count_what_happens(t: Town) {
     }
     t.get("/api/v4/user").await.has(401);
     t.get("/api/v4/nope").await.has(404);
-    t.post("/oauth/token").form("grant_type=password").await.has(401);
+    t.post("/oauth/token").form("grant_type=client_credentials").await.has(401);
     t.get("/oauth/discovery/keys").await.has(200);
     t.get("/").await.has(302);
     t.get("/").session(&session).await.has(200);

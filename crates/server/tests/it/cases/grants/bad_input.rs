@@ -7,10 +7,10 @@ use crate::oauth::{Client, Tokens, USER, VERIFIER, ask, basic, changed, encoded,
 use crate::town::{Town, logged};
 
 cases![
-    parameters_as_nobody_means_them,
+    parameters_as_nobody_means_them with "oauth.password_grant = true",
     bodies_as_nobody_means_them,
     a_scope_that_cannot_be_read_is_not_the_default,
-    no_secret_of_an_exchange_is_written_down,
+    no_secret_of_an_exchange_is_written_down with "oauth.password_grant = true",
     what_is_sent_reaches_no_header_and_no_line,
     a_header_that_hides_what_it_says,
     a_multipart_form_says_each_thing_once,

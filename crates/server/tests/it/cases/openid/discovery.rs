@@ -10,7 +10,8 @@ use crate::town::Town;
 cases![
     oauth_087_discovery,
     oauth_139_both_names_of_one_document,
-    discovery_lists_what_works with "oauth.password_grant = false",
+    discovery_lists_what_works,
+    discovery_lists_the_password_grant_where_it_works with "oauth.password_grant = true",
     discovery_under_another_name with "external_url = 'https://git.example.test'",
     t12_no_document_under_another_name,
 ];
@@ -37,7 +38,7 @@ async fn oauth_087_discovery(t: Town) {
         ("subject_types_supported", json!(["public"])),
         ("id_token_signing_alg_values_supported", json!(["RS256"])),
         ("claim_types_supported", json!(["normal"])),
-        ("code_challenge_methods_supported", json!(["plain", "S256"])),
+        ("code_challenge_methods_supported", json!(["S256"])),
     ] {
         assert_eq!(body[name], known, "{name}");
     }
@@ -46,7 +47,7 @@ async fn oauth_087_discovery(t: Town) {
         values.iter().map(|value| value.as_str().expect("a word").to_owned()).collect()
     };
     let grants = list("grant_types_supported");
-    for grant in ["authorization_code", "password", "client_credentials", "refresh_token"] {
+    for grant in ["authorization_code", "client_credentials", "refresh_token"] {
         assert!(grants.iter().any(|known| known == grant), "{grants:?}");
     }
     assert!(list("response_modes_supported").starts_with(&["query".to_owned(), "fragment".to_owned()]));
@@ -84,6 +85,11 @@ async fn discovery_lists_what_works(t: Town) {
     let client = t.client("api").await;
     let reply = client.token("password", &[("username", &ada.name), ("password", "correct horse")]).await;
     is_error(&reply, 400, "unsupported_grant_type");
+}
+
+async fn discovery_lists_the_password_grant_where_it_works(t: Town) {
+    let grants = t.get(DISCOVERY).await.has(200).json()["grant_types_supported"].clone();
+    assert_eq!(grants, json!(["authorization_code", "password", "client_credentials", "refresh_token"]));
 }
 
 async fn discovery_under_another_name(t: Town) {
