@@ -62,6 +62,10 @@ impl Advice {
                 "HTTP/1.1 needs exactly one Host, with a host and perhaps a port",
                 one("one header Host that is a name or an address, with a port if there is one"),
             ),
+            Error::WrongHost => (
+                "pages and discovery answer under the names of this server alone",
+                one("the host of external_url as Host, or an entry for it in external_hosts"),
+            ),
             Error::NotImplemented => ("this server opens no tunnels", one("another method than CONNECT")),
             Error::TwoBearers => (
                 "a bearer header and the parameter access_token contradict each other, even if one is empty",

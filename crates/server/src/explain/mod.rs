@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::Request;
 use axum::http::request::Parts;
+use axum::http::{Request, header};
 use axum::response::Response;
 use http_body_util::BodyExt;
 use tollhouse_auth::shown::Shown;
@@ -22,6 +22,7 @@ use crate::road::{Road, unreadable, unsettled};
 use crate::router::{self, Checks, Route, Way};
 use crate::serve::MOST_HEADERS;
 use crate::target::{self, Target};
+use crate::web;
 
 mod advice;
 mod report;
@@ -73,6 +74,14 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
         told.untried(&sent, "not looked at");
         return told.refused(router::refused_at(&path, error.clone(), app), Advice::without_judgement(&error)).await;
     }
+    if asks_for_own_name(&path) && request.headers().contains_key(header::HOST) && !app.urls.serves(request.headers()) {
+        told.untried(&sent, "not looked at");
+        let answer = match told.face == Face::Page.as_str() {
+            true => web::failure(&Error::WrongHost, app),
+            false => router::refused_at(&path, Error::WrongHost, app),
+        };
+        return told.refused(answer, Advice::without_judgement(&Error::WrongHost)).await;
+    }
     let (place, captures) = match router::way(&table, request.method(), request.uri()).await {
         Way::Route(place, captures) => (place, captures),
         elsewhere => return nowhere(app, told, &sent, elsewhere, request).await,
@@ -90,6 +99,15 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
             told.untried(&sent, "not looked at");
             told.refused(error.api(&app.urls), Advice::without_judgement(&error)).await
         }
+    }
+}
+
+/// Whether the server answers there under its own names alone (T12). A head that was pasted without its `Host` may have
+/// had the right one, so that is not held against it.
+fn asks_for_own_name(path: &str) -> bool {
+    match Face::of(path) {
+        Face::Page => !path.starts_with("/assets/"),
+        _ => matches!(path, "/.well-known/openid-configuration" | "/.well-known/oauth-authorization-server"),
     }
 }
 

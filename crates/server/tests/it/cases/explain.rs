@@ -24,6 +24,7 @@ use crate::town::{Ask, Person, Town};
 cases![
     explain_says_what_the_server_says,
     explain_says_what_the_server_says_of_spellings,
+    explain_knows_under_which_names_there_are_pages with "external_url = 'https://git.example.test:443'\nexternal_hosts = ['Also.test']",
     explain_names_what_would_make_it_pass,
     explain_names_the_state_of_an_account,
     explain_names_what_became_of_a_token,
@@ -169,6 +170,45 @@ async fn explain_says_what_the_server_says_of_spellings(t: Town) {
     let token_in_body =
         told_and_done(&t, t.post("/api/v4/projects").form(&format!("name=a&private_token={token}"))).await;
     assert_eq!(token_in_body.decided_by, Some("private_token parameter"));
+}
+
+async fn explain_knows_under_which_names_there_are_pages(t: Town) {
+    for (host, ours) in [
+        ("git.example.test", true),
+        ("GIT.example.test:443", true),
+        ("also.test", true),
+        ("git.example.test:80", false),
+        ("127.0.0.1:8080", false),
+        ("localhost", false),
+        ("evil.test", false),
+    ] {
+        for path in [
+            "/",
+            "/users/sign_in",
+            "/nope",
+            "/-/nope",
+            "/oauth/authorize/",
+            "/.well-known/openid-configuration/",
+            "/.well-known/oauth-authorization-server",
+        ] {
+            for ask in [t.get(path).host(host), t.get(&format!("http://{host}{path}")).host("x")] {
+                let explained = told(&t, &ask).await;
+                let done = ask.await;
+                assert_eq!(done.status == 421, !ours, "{host} {path}");
+                assert_eq!(explained.reason, (!ours).then_some("wrong_host"), "{host} {path}: {explained}");
+                let answer = explained.answer.map(|answer| (answer.status, answer.body));
+                let page = done.header("content-type").is_some_and(|media| media.starts_with("text/html"));
+                assert_eq!(answer, (!ours).then(|| (421, (!page).then(|| done.body.clone()))), "{host} {path}");
+            }
+        }
+        // Everything else answers under any name.
+        let token = t.user(&format!("u{}", t.count("user.created").await)).await.token([Scope::Api]).await;
+        let ask = t.get("/api/v4/user").host(host).token(&token);
+        assert_eq!(told_and_done(&t, ask).await.verdict, Verdict::Passes);
+        for path in ["/-/health", "/assets/style.css", "/oauth/token/info", "/-/auth"] {
+            assert_eq!(told(&t, &t.get(path).host(host)).await.verdict, Verdict::NotJudged, "{path}");
+        }
+    }
 }
 
 async fn told(t: &Town, ask: &Ask) -> Explanation {
