@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 use tollhouse_domain::secret::{CsrfSecret, Digest, Plaintext};
 use tollhouse_domain::token::JOB_TOKEN;
 
+use crate::session_cookies::SessionCookies;
+
 /// What one request showed.
 #[derive(Debug)]
 pub struct Shown<'r> {
@@ -18,8 +20,10 @@ pub struct Shown<'r> {
     bearer_token: Option<Secret<'r>>,
     private_token: Option<Secret<'r>>,
     private_header: Option<Secret<'r>>,
-    session: Option<Cow<'r, str>>,
-    csrf: bool,
+    sessions: SessionCookies,
+    /// A token that came as `X-CSRF-Token`. It must be that of the session that counts.
+    csrf_token: Option<Cow<'r, [u8]>>,
+    vouched: bool,
     sudo_parameter: Option<Sudo<'r>>,
     sudo_header: Option<Sudo<'r>>,
     read: bool,
@@ -146,24 +150,25 @@ impl<'r> Shown<'r> {
             shown.sudo_parameter = None;
         }
         match session {
-            Session::Foreign => shown.session = None,
+            Session::Foreign => shown.sessions = SessionCookies::default(),
             Session::Own => {}
-            Session::Vouched => shown.csrf = true,
+            Session::Vouched => shown.vouched = true,
         }
         shown
     }
 
     fn in_headers(headers: &'r HeaderMap, method: &Method, peer: Option<IpAddr>) -> Self {
-        let session = session_cookie(headers);
-        let csrf = session.as_deref().is_some_and(|id| csrf_accepted(headers, id));
+        let sessions = SessionCookies::of(headers);
+        let csrf_token = if sessions.is_empty() { None } else { header_value(headers, &X_CSRF_TOKEN) };
         Self {
             access_token: None,
             authorization: bearer(headers),
             bearer_token: None,
             private_token: None,
             private_header: header_value(headers, &PRIVATE_TOKEN).map(Secret::Value),
-            session,
-            csrf,
+            sessions,
+            csrf_token,
+            vouched: false,
             sudo_parameter: None,
             sudo_header: None,
             read: method == Method::GET || method == Method::HEAD,
@@ -275,9 +280,18 @@ impl<'r> Shown<'r> {
         }
     }
 
-    /// The session, where it counts: on a read, or with the CSRF token that belongs to it (6.3).
-    pub fn session(&self) -> Option<&str> {
-        self.session.as_deref().filter(|_| self.read || self.csrf)
+    /// The session cookies, where one of them may count: on a read, or with the CSRF token of one of them (6.3).
+    pub fn sessions(&self) -> Option<&SessionCookies> {
+        self.sessions.iter().any(|session| self.admits(session)).then_some(&self.sessions)
+    }
+
+    /// Whether this session counts for this request: on a read, or with the CSRF token that belongs to it (6.3).
+    pub fn admits(&self, session: &str) -> bool {
+        let token = || {
+            let token = self.csrf_token.as_ref()?;
+            Some(CsrfSecret::of_session(session.as_bytes()).accepts(token))
+        };
+        self.read || self.vouched || token().unwrap_or(false)
     }
 
     /// Whom the caller wants to be. An empty name is a name (section 4).
@@ -293,28 +307,6 @@ impl<'r> Shown<'r> {
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
-}
-
-/// The session cookie of a request. Two of them are none (T9).
-pub fn session_cookie(headers: &HeaderMap) -> Option<Cow<'_, str>> {
-    let mut found = None;
-    for header in headers.get_all(header::COOKIE) {
-        let text = String::from_utf8_lossy(header.as_bytes());
-        for cookie in cookie::Cookie::split_parse(text.as_ref()).flatten() {
-            if cookie.name() != SESSION_COOKIE {
-                continue;
-            }
-            if found.is_some() {
-                return None;
-            }
-            found = Some(Cow::Owned(cookie.value().to_owned()));
-        }
-    }
-    found
-}
-
-fn csrf_accepted(headers: &HeaderMap, session: &str) -> bool {
-    header_value(headers, &X_CSRF_TOKEN).is_some_and(|token| CsrfSecret::of_session(session.as_bytes()).accepts(&token))
 }
 
 /// The value of `Authorization: Bearer`, the scheme in any case, one space taken off (1.4).
@@ -357,8 +349,6 @@ fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
 fn lossy(value: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(value)
 }
-
-pub const SESSION_COOKIE: &str = "_gitlab_session";
 
 /// Nothing that anybody was given is longer.
 const LONGEST_SECRET: usize = 1024;
@@ -426,15 +416,20 @@ mod tests {
         assert_eq!(candidates("/", &[("private-token", "glcbt-1_x")]), []);
     }
 
+    fn sessions(shown: &Shown<'_>) -> Vec<String> {
+        shown.sessions().map(|cookies| cookies.iter().map(str::to_owned).collect()).unwrap_or_default()
+    }
+
     #[test]
-    fn t9_two_session_cookies_are_none() {
-        let session = |cookie: &str| {
-            let parts = head("/", &[("cookie", cookie)]);
-            Shown::in_head(&parts, None).session().map(str::to_owned)
-        };
-        assert_eq!(session("a=1; _gitlab_session=x; b=2").as_deref(), Some("x"));
-        assert_eq!(session("_gitlab_session=x; _gitlab_session=y"), None);
-        assert_eq!(session("_gitlab_session_geo=x"), None);
+    fn t9_to_write_the_csrf_token_must_be_of_the_session_that_counts() {
+        let token = CsrfSecret::of_session(b"y").mask();
+        let mut parts = head("/", &[("cookie", "_gitlab_session=x; _gitlab_session=y"), ("x-csrf-token", &token)]);
+        parts.method = Method::POST;
+        let shown = Shown::in_head(&parts, None);
+        assert_eq!(sessions(&shown), ["x", "y"], "one of them may count, so all are looked up");
+        assert!(shown.admits("y") && !shown.admits("x"));
+        parts.headers.remove("x-csrf-token");
+        assert!(sessions(&Shown::in_head(&parts, None)).is_empty());
     }
 
     #[test]
@@ -445,11 +440,11 @@ mod tests {
         let shown = relayed(Method::GET, Some("sudo=1&access_token=a"), Session::Own);
         assert_eq!(shown.sudo(), None);
         assert_eq!(shown.bearer().and_then(Secret::digest), of("a"));
-        assert_eq!(shown.session(), Some("x"));
+        assert_eq!(sessions(&shown), ["x"]);
         assert!(relayed(Method::GET, None, Session::Own).bearer().is_none(), "the question's own query is nobody's");
-        assert_eq!(relayed(Method::POST, None, Session::Own).session(), None);
-        assert_eq!(relayed(Method::POST, None, Session::Vouched).session(), Some("x"));
-        assert_eq!(relayed(Method::GET, None, Session::Foreign).session(), None);
+        assert!(sessions(&relayed(Method::POST, None, Session::Own)).is_empty());
+        assert_eq!(sessions(&relayed(Method::POST, None, Session::Vouched)), ["x"]);
+        assert!(sessions(&relayed(Method::GET, None, Session::Foreign)).is_empty());
     }
 
     #[test]

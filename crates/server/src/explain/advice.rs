@@ -176,9 +176,9 @@ impl Case<'_> {
         let why = match &self.trial.cookie {
             Cookie::None if self.trial.other_scheme => "the API reads no other scheme in Authorization than Bearer",
             Cookie::None | Cookie::NotAsked | Cookie::Counts => "no credential is shown that counts here",
-            Cookie::Two => {
-                remedies.insert(0, "send one session cookie".to_owned());
-                "two session cookies are none"
+            Cookie::Several => {
+                remedies.insert(0, "send the cookie of one session only".to_owned());
+                "two live sessions were sent, or too many session cookies, so none counts"
             }
             Cookie::WithoutToken { sent } => {
                 remedies.insert(0, "send X-CSRF-Token with the token of this session".to_owned());
@@ -366,7 +366,8 @@ pub(super) fn notes(trial: &Trial, demand: &Demand, outcome: &Result<Option<Iden
     if matches!(outcome, Err(Error::Parameters(_))) {
         note("the credential is good enough");
     }
-    if matches!(outcome, Ok(None)) && matches!(trial.cookie, Cookie::WithoutToken { .. } | Cookie::Ended | Cookie::Two)
+    if matches!(outcome, Ok(None))
+        && matches!(trial.cookie, Cookie::WithoutToken { .. } | Cookie::Ended | Cookie::Several)
     {
         note("the session does not count, so this is asked by nobody");
     }

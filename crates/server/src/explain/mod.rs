@@ -135,8 +135,9 @@ async fn judged(
     let open = demand.anonymous && checks.unless.is_none_or(|unless| unless(None, asked).is_ok());
     told.takes = advice::takes(route, &asked.parts.method, open);
     let witness = Arc::new(Witness::new(app.db.clone()));
+    let judging = app.judging_over(witness.clone());
     let outcome = async {
-        let who = app.judging_over(witness.clone()).judge(&shown, &demand, app.now()).await?;
+        let who = judging.judge(&shown, &demand, app.now()).await?;
         (checks.admit)(who.clone(), &shown)?;
         (checks.parse)(asked)?;
         checks.unless.map_or(Ok(()), |unless| unless(who.as_ref(), asked))?;
@@ -146,7 +147,7 @@ async fn judged(
     if matches!(outcome, Err(Error::Unavailable)) {
         return Err(Error::Unavailable);
     }
-    let trial = Trial::of(&shown, &asked.parts.headers, &witness);
+    let trial = Trial::of(&shown, &asked.parts.headers, &witness, &judging, app.now()).await?;
     told.credentials = trial.seen(&shown, &asked.parts.headers);
     told.decided_by = trial.decided_by();
     told.notes = advice::notes(&trial, &demand, &outcome);

@@ -54,6 +54,7 @@ pub const REASONS: [&str; 69] = [
     "reused",
     "revoked",
     "settling",
+    "several_sessions",
     "storage_full",
     "sudo_invalid",
     "sudo_not_administrator",

@@ -279,6 +279,24 @@ impl Operation for SignOut {
     }
 }
 
+/// Ends one session if there is such a one: for a cookie that somebody else may have planted.
+pub struct EndSession {
+    pub session: Digest,
+}
+
+impl Operation for EndSession {
+    /// Whose it was, if it was anybody's.
+    type Output = Option<UserId>;
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<Option<UserId>>, Failed> {
+        Ok(match sessions::remove_if_known(tx, self.session).await? {
+            Some(id) => Change::new(Some(id), [Audit::new("user.signed_out", user(id))]),
+            None => Change::nothing(None),
+        })
+    }
+}
+
 fn user(id: UserId) -> Target {
     Target::new("user", id.0)
 }

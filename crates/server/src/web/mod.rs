@@ -7,7 +7,7 @@ use askama::Template;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tollhouse_auth::shown::session_cookie;
+use tollhouse_auth::session_cookies::{LiveSession, SessionCookies};
 use tollhouse_domain::denial::{AccountFault, Denial};
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::secret::{CsrfSecret, Plaintext};
@@ -21,6 +21,7 @@ pub mod assets;
 pub mod home;
 pub mod password;
 pub mod returns;
+pub mod several_sessions;
 pub mod sign_in;
 pub mod sign_out;
 
@@ -46,6 +47,8 @@ pub struct Visitor {
     pub session: String,
     /// Whether that cookie must be set.
     pub fresh: bool,
+    /// The session cookies that came, if none counts because several are live (T9).
+    pub several: Option<SessionCookies>,
     pub notice: Option<Notice>,
     pub address: Option<IpAddr>,
     pub user_agent: Option<String>,
@@ -70,48 +73,57 @@ impl Visitor {
             return Err(Error::WrongHost);
         }
         let reads = [Method::GET, Method::HEAD].contains(&asked.parts.method);
-        let cookie = session_cookie(headers);
+        let cookies = SessionCookies::of(headers);
         let form = asked.body.clone().unwrap_or_default();
-        if !reads {
-            if foreign(app, headers) {
-                return Err(Error::Forged);
-            }
-            let secret = cookie.as_deref().map(|id| CsrfSecret::of_session(id.as_bytes()));
-            let token = match form.get("authenticity_token") {
-                Some(serde_json::Value::String(token)) => Some(token.as_bytes()),
-                _ => headers.get("x-csrf-token").map(HeaderValue::as_bytes),
-            };
-            let owned = secret.zip(token).is_some_and(|(secret, token)| secret.accepts(token));
-            if !owned && admits != Admits::WithoutToken {
-                return Err(Error::Forged);
+        let token = match form.get("authenticity_token") {
+            Some(serde_json::Value::String(token)) => Some(token.as_bytes()),
+            _ => headers.get("x-csrf-token").map(HeaderValue::as_bytes),
+        };
+        let owns = |id: &str| token.is_some_and(|token| CsrfSecret::of_session(id.as_bytes()).accepts(token));
+        let exempt = reads || admits == Admits::WithoutToken;
+        if !reads && foreign(app, headers) {
+            return Err(Error::Forged);
+        }
+        // Before anything is looked up.
+        if !exempt && !cookies.iter().any(owns) {
+            return Err(Error::Forged);
+        }
+        let (mut identity, mut owner, mut several, mut live) = (None, None, false, None);
+        match app.auth.live_session(&cookies, asked.peer, app.now()).await? {
+            LiveSession::None => {}
+            LiveSession::Several => several = true,
+            LiveSession::One(cookie, _) if !exempt && !owns(cookie) => return Err(Error::Forged),
+            LiveSession::One(cookie, entry) => {
+                live = Some(cookie);
+                match app.auth.person_of(&entry, app.now()) {
+                    // Somebody who may not come in may still sign out, or in as somebody else.
+                    Err(Denial::Account(fault))
+                        if matches!(admits, Admits::Anyone | Admits::WithoutToken)
+                            || (admits, fault) == (Admits::PasswordExpired, AccountFault::PasswordExpired)
+                            || (admits, fault) == (Admits::Consenting, AccountFault::Unconfirmed) =>
+                    {
+                        owner = entry.record.owner.clone();
+                    }
+                    known => {
+                        let known = known?;
+                        owner = Some(known.user.clone());
+                        identity = Some(known);
+                    }
+                }
             }
         }
-        let (mut identity, mut owner) = (None, None);
-        if let Some(session) = &cookie {
-            match app.auth.session(session, asked.peer, app.now()).await {
-                // Somebody who may not come in may still sign out, or in as somebody else.
-                Err(Denial::Account(fault))
-                    if matches!(admits, Admits::Anyone | Admits::WithoutToken)
-                        || (admits, fault) == (Admits::PasswordExpired, AccountFault::PasswordExpired)
-                        || (admits, fault) == (Admits::Consenting, AccountFault::Unconfirmed) =>
-                {
-                    owner = app.auth.session_owner(session, asked.peer, app.now()).await?;
-                }
-                known => {
-                    identity = known?;
-                    owner = identity.as_ref().map(|who| who.user.clone());
-                }
-            }
-        }
-        let kept = cookie.filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+        let one_of_ours = |id: &&str| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        let kept = live.or_else(|| cookies.iter().find(|id| owns(id))).or_else(|| cookies.iter().find(one_of_ours));
+        let kept = kept.filter(one_of_ours);
         let fresh = kept.is_none();
-        let session = kept.map_or_else(|| Plaintext::session().reveal().to_owned(), |id| id.into_owned());
+        let session = kept.map_or_else(|| Plaintext::session().reveal().to_owned(), str::to_owned);
         let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
         Ok(Self {
             identity,
             owner,
             session,
             fresh,
+            several: several.then_some(cookies),
             notice: notice(headers),
             address: asked.peer,
             user_agent,
@@ -120,8 +132,11 @@ impl Visitor {
         })
     }
 
-    /// Where somebody goes who has to sign in first.
+    /// What somebody gets in place of the page: whoever has to sign in first, or sent several live sessions (T9).
     pub fn sent_elsewhere(&self, app: &App, asked: &Asked, admits: Admits) -> Option<Response> {
+        if self.several.is_some() && admits != Admits::WithoutToken {
+            return Some(several_sessions::page(app, &asked.parts.headers, asked.parts.uri.path()));
+        }
         let signed_in = match admits {
             Admits::Anyone | Admits::WithoutToken => true,
             Admits::SignedIn => self.identity.is_some(),

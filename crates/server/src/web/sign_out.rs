@@ -6,10 +6,21 @@ use tollhouse_domain::secret::Digest;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::operations::sign_in::SignOut;
-use crate::web::{Html, Notice, Visitor};
+use crate::operations::sign_in::{EndSession, SignOut};
+use crate::web::{Html, Notice, Visitor, several_sessions};
 
 pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
+    let page = Html::redirect("/users/sign_in")
+        .header(header::HeaderName::from_static("clear-site-data"), CLEARED)
+        .notice(&app, Notice::SignedOut);
+    if let Some(cookies) = &visitor.several {
+        // None of them says who asks. But whoever sends the cookie of a session may end it, and wants to be signed out.
+        let by = By::password(None, visitor.address);
+        for cookie in cookies.iter() {
+            app.perform(&EndSession { session: Digest::of(cookie.as_bytes()) }, &by).await?.into_inner();
+        }
+        return Ok(several_sessions::forget(&app, page, &visitor.headers, "/users/sign_out"));
+    }
     if let Some(owner) = &visitor.owner {
         let by = match &visitor.identity {
             Some(who) => app.by(who),
@@ -22,10 +33,7 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
         let _pass = app.auth.pass(visitor.address).await;
         app.settled().await;
     }
-    Ok(Html::redirect("/users/sign_in")
-        .header(header::HeaderName::from_static("clear-site-data"), CLEARED)
-        .forget_session(&app)
-        .notice(&app, Notice::SignedOut))
+    Ok(page.forget_session(&app))
 }
 
 const CLEARED: &str = r#""cache", "storage", "executionContexts", "clientHints""#;

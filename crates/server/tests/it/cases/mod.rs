@@ -41,6 +41,7 @@ mod scopes;
 mod seed;
 mod self_token;
 mod sessions;
+mod several_sessions;
 mod sign_in;
 mod store;
 mod sudo;
@@ -121,6 +122,7 @@ pub fn all() -> Vec<Case> {
         seed::starting::CASES,
         self_token::CASES,
         sessions::CASES,
+        several_sessions::CASES,
         sign_in::CASES,
         crate::simulation::CASES,
         store::CASES,

@@ -10,13 +10,12 @@ use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Plaintext;
 
 use super::sign_in::guess;
-use crate::town::{M401, Town};
+use crate::town::Town;
 
 cases![
     t9_the_session_cookie,
     t9_under_https with "external_url = 'https://git.example.test'",
     t9_under_https_as_the_original with "external_url = 'https://git.example.test'\ncompat.cookie = 'gitlab'",
-    t9_two_session_cookies_are_none,
     t10_pages_take_no_tokens,
     t10_a_form_needs_its_csrf_token,
     t10_a_foreign_origin_is_refused,
@@ -64,14 +63,6 @@ async fn t9_under_https(t: Town) {
 async fn t9_under_https_as_the_original(t: Town) {
     let reply = t.get("/users/sign_in").host("git.example.test").await;
     assert!(reply.header("set-cookie").expect("a cookie").ends_with("; Path=/; HttpOnly; Secure; SameSite=None"));
-}
-
-async fn t9_two_session_cookies_are_none(t: Town) {
-    let (a, b) = (t.user("ada").await.session().await, t.user("grace").await.session().await);
-    let both = format!("_gitlab_session={}; _gitlab_session={}", a.cookie, b.cookie);
-    t.get("/api/v4/user").with("cookie", &both).await.is(401, M401);
-    t.get("/api/v4/user").session(&a).session(&b).await.is(401, M401);
-    assert_eq!(t.get("/").with("cookie", &both).await.has(302).header("location"), Some("/users/sign_in"));
 }
 
 async fn t10_pages_take_no_tokens(t: Town) {
