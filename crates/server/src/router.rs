@@ -81,7 +81,7 @@ pub fn table() -> Vec<Route> {
         Route::api(POST, "/api/v4/applications/{id}/renew-secret", administrator(), applications::renew_secret),
         Route::page(GET, "/", Admits::SignedIn, web::home::show),
         Route::page(GET, "/users/sign_in", Admits::Anyone, web::sign_in::form),
-        Route::page(POST, "/users/sign_in", Admits::Anyone, web::sign_in::submit),
+        Route::page(POST, "/users/sign_in", Admits::SigningIn, web::sign_in::submit),
         // Its CSRF token is not asked for (authentication.md 6.6), its origin is (T10).
         Route::page(POST, "/users/sign_out", Admits::WithoutToken, web::sign_out::submit),
         Route::page(GET, "/-/user_settings/password/edit", Admits::PasswordExpired, web::password::form),

@@ -2,7 +2,7 @@
 
 /// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
 /// first refusal of its kind shows as a change.
-pub const REASONS: [&str; 69] = [
+pub const REASONS: [&str; 70] = [
     "access_denied",
     "account_blocked",
     "account_deactivated",
@@ -55,6 +55,7 @@ pub const REASONS: [&str; 69] = [
     "revoked",
     "settling",
     "several_sessions",
+    "signed_in_already",
     "storage_full",
     "sudo_invalid",
     "sudo_not_administrator",

@@ -30,6 +30,9 @@ pub mod sign_out;
 pub enum Admits {
     Anyone,
     WithoutToken,
+    /// Anyone, to sign in. A form that was shown before somebody signed in here, in another tab, is out of date; the page
+    /// then says who is signed in.
+    SigningIn,
     SignedIn,
     /// Signed in, though the password has expired: here it can be changed.
     PasswordExpired,
@@ -49,6 +52,9 @@ pub struct Visitor {
     pub fresh: bool,
     /// The session cookies that came, if none counts because several are live (T9).
     pub several: Option<SessionCookies>,
+    /// The form does not have the CSRF token of the live session, so nothing may be done with it. Only where one is
+    /// signing in (`Admits::SigningIn`); elsewhere such a form is refused.
+    pub outdated: bool,
     pub notice: Option<Notice>,
     pub address: Option<IpAddr>,
     pub user_agent: Option<String>,
@@ -84,21 +90,23 @@ impl Visitor {
         if !reads && foreign(app, headers) {
             return Err(Error::Forged);
         }
+        let signing_in = admits == Admits::SigningIn;
         // Before anything is looked up.
-        if !exempt && !cookies.iter().any(owns) {
+        if !exempt && !signing_in && !cookies.iter().any(owns) {
             return Err(Error::Forged);
         }
         let (mut identity, mut owner, mut several, mut live) = (None, None, false, None);
         match app.auth.live_session(&cookies, asked.peer, app.now()).await? {
+            LiveSession::None if !exempt && !cookies.iter().any(owns) => return Err(Error::Forged),
             LiveSession::None => {}
             LiveSession::Several => several = true,
-            LiveSession::One(cookie, _) if !exempt && !owns(cookie) => return Err(Error::Forged),
+            LiveSession::One(cookie, _) if !exempt && !signing_in && !owns(cookie) => return Err(Error::Forged),
             LiveSession::One(cookie, entry) => {
                 live = Some(cookie);
                 match app.auth.person_of(&entry, app.now()) {
                     // Somebody who may not come in may still sign out, or in as somebody else.
                     Err(Denial::Account(fault))
-                        if matches!(admits, Admits::Anyone | Admits::WithoutToken)
+                        if matches!(admits, Admits::Anyone | Admits::WithoutToken | Admits::SigningIn)
                             || (admits, fault) == (Admits::PasswordExpired, AccountFault::PasswordExpired)
                             || (admits, fault) == (Admits::Consenting, AccountFault::Unconfirmed) =>
                     {
@@ -112,6 +120,7 @@ impl Visitor {
                 }
             }
         }
+        let outdated = !exempt && live.is_some_and(|cookie| !owns(cookie));
         let one_of_ours = |id: &&str| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
         let kept = live.or_else(|| cookies.iter().find(|id| owns(id))).or_else(|| cookies.iter().find(one_of_ours));
         let kept = kept.filter(one_of_ours);
@@ -124,6 +133,7 @@ impl Visitor {
             session,
             fresh,
             several: several.then_some(cookies),
+            outdated,
             notice: notice(headers),
             address: asked.peer,
             user_agent,
@@ -138,7 +148,7 @@ impl Visitor {
             return Some(several_sessions::page(app, &asked.parts.headers, asked.parts.uri.path()));
         }
         let signed_in = match admits {
-            Admits::Anyone | Admits::WithoutToken => true,
+            Admits::Anyone | Admits::WithoutToken | Admits::SigningIn => true,
             Admits::SignedIn => self.identity.is_some(),
             Admits::PasswordExpired | Admits::Consenting => self.owner.is_some(),
         };
@@ -202,6 +212,15 @@ impl Html {
         }
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Self { response }
+    }
+
+    /// The same, to be fetched by GET whatever method this was (303).
+    pub fn see_other(to: &str) -> Self {
+        let mut page = Self::redirect(to);
+        if page.response.status() == StatusCode::FOUND {
+            *page.response.status_mut() = StatusCode::SEE_OTHER;
+        }
+        page
     }
 
     /// Where else a form of this page may lead (T20).

@@ -42,10 +42,10 @@ impl Params for Return {
 }
 
 pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
-    if visitor.identity.is_some() {
-        return Ok(Html::redirect("/"));
-    }
     let (login, password) = filled_in(&visitor).ok_or(Error::BadRequest(None))?;
+    if visitor.outdated || visitor.identity.is_some() {
+        return signed_in_already(&app, &visitor, login.trim());
+    }
     let attempt = Attempt {
         login: login.trim(),
         password: Plaintext::new(password.to_owned()),
@@ -58,6 +58,7 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
             let target = returns::recall(&app, &visitor.headers);
             let page = Html::redirect(target.as_deref().unwrap_or("/")).session(&app, session.reveal());
             let page = returns::forget(&app, page, &visitor.headers);
+            let page = returns::note_led(&app, page, target.as_deref(), &visitor.headers);
             return Ok(if reactivated { page.notice(&app, Notice::Reactivated) } else { page });
         }
         SignIn::Wrong => "Invalid login or password.",
@@ -73,6 +74,17 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
         SignIn::Refused(Refusal::Unconfirmed) => "You have to confirm your account before continuing.",
     };
     page(&app, &visitor, login, None, Some(alert))
+}
+
+/// The form of a second tab, sent after somebody signed in with the first. Nothing is done with it, so its password is not
+/// looked at, and the answer tells nothing about any other account.
+fn signed_in_already(app: &App, visitor: &Visitor, login: &str) -> Result<Html, Error> {
+    let owner = visitor.owner.as_ref().ok_or(Error::Internal)?;
+    if login.eq_ignore_ascii_case(&owner.username) || login.eq_ignore_ascii_case(&owner.email) {
+        return Ok(Html::see_other(returns::led(app, &visitor.headers).as_deref().unwrap_or("/")));
+    }
+    let page = SignedInAlready { username: &owner.username, csrf_token: visitor.csrf_token(), demo: app.demo };
+    Ok(Html::page(app, StatusCode::CONFLICT, &page)?.because("signed_in_already").to(app, visitor))
 }
 
 /// `user[login]` and `user[password]`, both text.
@@ -101,6 +113,14 @@ struct SignInPage<'a> {
     login: &'a str,
     notice: Option<&'static str>,
     alert: Option<&'static str>,
+    csrf_token: String,
+    demo: bool,
+}
+
+#[derive(Template)]
+#[template(path = "signed_in_already.html")]
+struct SignedInAlready<'a> {
+    username: &'a str,
     csrf_token: String,
     demo: bool,
 }

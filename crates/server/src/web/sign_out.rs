@@ -7,12 +7,13 @@ use tollhouse_domain::secret::Digest;
 use crate::app::App;
 use crate::error::Error;
 use crate::operations::sign_in::{EndSession, SignOut};
-use crate::web::{Html, Notice, Visitor, several_sessions};
+use crate::web::{Html, Notice, Visitor, returns, several_sessions};
 
 pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     let page = Html::redirect("/users/sign_in")
         .header(header::HeaderName::from_static("clear-site-data"), CLEARED)
         .notice(&app, Notice::SignedOut);
+    let page = returns::note_led(&app, page, None, &visitor.headers);
     if let Some(cookies) = &visitor.several {
         // None of them says who asks. But whoever sends the cookie of a session may end it, and wants to be signed out.
         let by = By::password(None, visitor.address);

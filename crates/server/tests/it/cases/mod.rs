@@ -38,6 +38,7 @@ mod refresh;
 mod road;
 mod rotation;
 mod scopes;
+mod second_tab;
 mod seed;
 mod self_token;
 mod sessions;
@@ -117,6 +118,7 @@ pub fn all() -> Vec<Case> {
         road::CASES,
         rotation::CASES,
         scopes::CASES,
+        second_tab::CASES,
         seed::filling::CASES,
         seed::mistakes::CASES,
         seed::starting::CASES,
