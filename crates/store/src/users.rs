@@ -312,6 +312,8 @@ pub async fn set_profile(tx: &mut Tx, id: UserId, profile: &Profile, now: Timest
 
 /// Books one attempt at a password before it is compared, so that parallel guesses cannot have more than their
 /// number. The last one that is allowed locks at once; the right password unlocks again. `None`: locked.
+///
+/// An attempt at a locked account is counted too: it must cost what any other one costs (T14).
 pub async fn book_attempt(tx: &mut Tx, id: UserId, lockout: Lockout, now: Timestamp) -> Result<Option<i64>> {
     let attempts: Option<i64> = on!(tx, |c| sqlx::query_scalar(BOOK_ATTEMPT)
         .bind(id.0)
@@ -319,11 +321,27 @@ pub async fn book_attempt(tx: &mut Tx, id: UserId, lockout: Lockout, now: Timest
         .bind(lockout.attempts)
         .bind((now + lockout.period).0)
         .fetch_optional(c))?;
-    if attempts.is_some_and(|attempts| attempts >= lockout.attempts) {
+    if attempts == Some(lockout.attempts) {
         tx.forget(Forget::Owner(id));
     }
-    Ok(attempts)
+    // More than that are only counted while it is locked.
+    Ok(attempts.filter(|attempts| *attempts <= lockout.attempts))
 }
+
+/// The same work for a name without an account or a password, so that time does not tell which names have one (T14).
+/// `slot` stands in for the account; it is no number of a user, so it must be below zero. An entry of the log goes with the
+/// attempt that would have locked.
+pub async fn book_decoy_attempt(tx: &mut Tx, slot: i64, lockout: Lockout, now: Timestamp) -> Result<()> {
+    let attempts: i64 =
+        on!(tx, |c| sqlx::query_scalar(BOOK_DECOY).bind(slot).bind(BOOKED).bind(now.0 / 3_600_000).fetch_one(c))?;
+    if attempts == lockout.attempts {
+        tx.forget(Forget::Nothing);
+    }
+    Ok(())
+}
+
+/// What stands in the place of an address where attempts at a decoy are counted.
+const BOOKED: &str = "booked";
 
 /// The password was right: counters go back to nothing and the sign-in is noted. `false`: password or state are no
 /// longer what was looked at (compare and set).
@@ -433,10 +451,21 @@ statements! {
 
     BOOK_ATTEMPT = "
     UPDATE users
-       SET failed_attempts = CASE WHEN locked_until IS NULL THEN failed_attempts + 1 ELSE 1 END,
-           locked_until = CASE WHEN (CASE WHEN locked_until IS NULL THEN failed_attempts + 1 ELSE 1 END) >= $3 THEN CAST($4 AS BIGINT) END
-     WHERE id = $1 AND (locked_until IS NULL OR locked_until <= $2)
+       SET failed_attempts = CASE WHEN locked_until > $2 AND failed_attempts > $3 THEN failed_attempts + 1
+                                  WHEN locked_until > $2 THEN $3 + 1
+                                  WHEN locked_until IS NULL AND failed_attempts + 1 < $3 THEN failed_attempts + 1
+                                  WHEN locked_until IS NULL OR $3 <= 1 THEN $3
+                                  ELSE 1 END,
+           locked_until = CASE WHEN locked_until > $2 THEN locked_until
+                               WHEN (CASE WHEN locked_until IS NULL THEN failed_attempts + 1 ELSE 1 END) >= $3
+                               THEN CAST($4 AS BIGINT) END
+     WHERE id = $1
     RETURNING failed_attempts";
+
+    BOOK_DECOY = "
+    INSERT INTO failed_sign_ins (user_id, address, hour, attempts) VALUES ($1, $2, $3, 1)
+        ON CONFLICT (user_id, address, hour) DO UPDATE SET attempts = failed_sign_ins.attempts + 1
+    RETURNING attempts";
 
     SIGNED_IN = "
     UPDATE users

@@ -1,6 +1,8 @@
 //! Signing in by password, and out again (authentication.md 6.5, 6.6; T14).
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use tollhouse_auth::gate::network;
 use tollhouse_domain::audit::{Audit, By, Target};
@@ -84,7 +86,8 @@ pub struct Right {
     pub digest: String,
 }
 
-/// Whether this is the password of that login, wherever it was typed. Every login costs one hash, whoever it names.
+/// Whether this is the password of that login, wherever it was typed. Every refusal costs the same hash and the same
+/// writes, whoever it names (T14).
 pub async fn check(
     app: &App,
     login: &str,
@@ -97,7 +100,10 @@ pub async fn check(
     app.db.room_to_grow()?;
     let found = users::by_login(&mut app.db.read().await?, login).await?;
     let Some((user, Some(digest))) = found else {
+        let (slot, by) = (decoy(login), By::password(None, address));
+        app.perform(&BookDecoy { slot, lockout: app.lockout() }, &by).await?.into_inner();
         place.verify(password, None).await;
+        app.perform(&NoteFailure { user: UserId(slot), address: String::new() }, &by).await?.into_inner();
         return Ok(None);
     };
     let by = By::password(Some(user.id), address);
@@ -165,6 +171,33 @@ impl Operation for BookAttempt {
         })
     }
 }
+
+/// The same for a name that has no account, or one without a password.
+struct BookDecoy {
+    slot: i64,
+    lockout: Lockout,
+}
+
+impl Operation for BookDecoy {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        if tx.room_to_grow().is_ok() {
+            users::book_decoy_attempt(tx, self.slot, self.lockout, now).await?;
+        }
+        Ok(Change::nothing(()))
+    }
+}
+
+/// Where attempts at a name without an account are counted. There is a fixed number of these, so that guessed names do not
+/// fill the table; which name has which is a secret of this process, and the name itself is kept nowhere (T30).
+fn decoy(login: &str) -> i64 {
+    static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    -1 - (SECRET.hash_one(login.to_ascii_lowercase()) % DECOYS) as i64
+}
+
+const DECOYS: u64 = 256;
 
 /// Under which address failures are counted: one IPv6 customer has a whole /64.
 fn counted(address: Option<IpAddr>) -> String {
@@ -299,4 +332,17 @@ impl Operation for EndSession {
 
 fn user(id: UserId) -> Target {
     Target::new("user", id.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t14_decoys_are_of_a_fixed_number_and_no_user() {
+        let slots: std::collections::BTreeSet<i64> = (0..10_000).map(|i| decoy(&format!("nobody{i}"))).collect();
+        assert!(slots.iter().all(|slot| (-(DECOYS as i64)..0).contains(slot)));
+        assert!(slots.len() > 200, "{} of them are used", slots.len());
+        assert_eq!(decoy("Nobody"), decoy("nobody"), "as names are compared");
+    }
 }

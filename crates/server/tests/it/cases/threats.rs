@@ -28,6 +28,8 @@ cases![
     t13_visits_by_nobody_leave_nothing,
     t14_every_login_costs_a_hash,
     t14_a_long_password_is_wrong,
+    t14_a_refused_password_writes_as_much_whoever_is_named,
+    t14_the_time_of_an_answer_is_rounded,
     t14_nobody_chooses_their_own_address,
     t14_a_trusted_proxy_says_who_asks with "proxies.trusted = ['192.0.2.0/24']",
     t26_numbers_are_never_used_twice,
@@ -237,6 +239,65 @@ async fn t14_a_long_password_is_wrong(t: Town) {
     let reply = guess(&t, "ada", &"x".repeat(1025)).await;
     assert!(reply.has(200).body.contains("Invalid login or password."));
     assert_eq!(t.app.hasher.hashed(), before, "and not hashed");
+}
+
+/// Rows that are new or other than before, without the trail and what a server writes by itself.
+async fn written_by(t: &Town, login: &str) -> usize {
+    let rows = async || {
+        let mut reader = t.app.db.read().await.expect("a reader");
+        let all = tollhouse_store::faults::every_row(&mut reader).await.expect("every row");
+        let own = |row: &String| !["nodes", "audit_events", "sqlite_sequence"].iter().any(|name| row.starts_with(name));
+        all.into_iter().filter(own).collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = rows().await;
+    guess(t, login, "wrong horse").await.has(200);
+    rows().await.difference(&before).count()
+}
+
+async fn t14_a_refused_password_writes_as_much_whoever_is_named(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    t.user("grace").await;
+    // The account and its failure; with the tenth, which locks, also an entry of the log. After that it is locked.
+    let expected = [2, 2, 2, 2, 2, 2, 2, 2, 2, 4, 2, 2];
+    for logins in [["ada", "ADA@example.test"], ["grace", "Grace"], ["nobody", "NOBODY"]] {
+        // Decoys are counted by the hour, and two names may share one.
+        t.later(3600);
+        let mut written = Vec::new();
+        for i in 0..expected.len() {
+            written.push(written_by(&t, logins[i % 2]).await);
+        }
+        assert_eq!(written, expected, "{logins:?}");
+    }
+    let trail = t.events().await;
+    assert_eq!(trail.iter().filter(|event| *event == "user.password_locked").count(), 1, "{trail:?}");
+    // What is counted of a name that nobody has does not hold the name.
+    let mut reader = t.app.db.read().await.expect("a reader");
+    let all = tollhouse_store::faults::every_row(&mut reader).await.expect("every row");
+    assert!(!all.iter().any(|row| row.contains("nobody")), "{all:?}");
+}
+
+async fn t14_the_time_of_an_answer_is_rounded(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    let token = t.user("grace").await.token([Scope::Api]).await;
+    for reply in [
+        t.get("/api/v4/user").token(&token).await,
+        t.get("/api/v4/projects/1").await,
+        t.get("/api/v4/nope").await,
+        t.get("/users/sign_in").await,
+        guess(&t, "ada", "wrong horse").await,
+        guess(&t, "nobody", "wrong horse").await,
+        t.post("/oauth/token").form("grant_type=client_credentials&client_id=x").await,
+        t.ask(axum::http::Method::OPTIONS, "/api/v4/user")
+            .with("origin", "https://x.test")
+            .with("access-control-request-method", "GET")
+            .await,
+        t.get("/-/health").await,
+    ] {
+        let told = reply.header("x-runtime").expect("a time");
+        let (seconds, parts) = told.split_once('.').expect("a fraction");
+        assert!(seconds.parse::<u32>().is_ok() && parts.len() == 6 && parts.ends_with("0000"), "{told}");
+        assert!(told != "0.000000", "rounded up");
+    }
 }
 
 /// From where the trail says that this request came.
