@@ -15,7 +15,7 @@ use tollhouse_domain::user::User;
 
 use crate::app::App;
 use crate::asked::Asked;
-use crate::error::{self, Error, Reason};
+use crate::error::{Error, Reason};
 
 pub mod assets;
 pub mod home;
@@ -298,7 +298,7 @@ pub fn failure(error: &Error, app: &App) -> Response {
     }
     let wire = error.wire(&app.urls);
     let (title, text) = match error {
-        Error::Denied(Denial::Account(fault)) => ("You cannot come in", error::account(*fault, &app.urls)),
+        Error::Denied(Denial::Account(fault)) => ("You cannot come in", cannot_come_in(*fault).to_owned()),
         Error::NoRoute | Error::NotFound(_) => ("Nothing here", "There is no page at this address.".to_owned()),
         Error::Forged => (
             "This form is out of date",
@@ -326,6 +326,20 @@ pub fn failure(error: &Error, app: &App) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
+}
+
+/// For people. What programs are told is quoted from the wire (`error::account`), and speaks of pages that are not here.
+fn cannot_come_in(fault: AccountFault) -> &'static str {
+    match fault {
+        AccountFault::Internal => "This account belongs to the server itself. Nobody can sign in to it.",
+        AccountFault::PendingApproval => "Your account is waiting for the approval of an administrator of this server.",
+        AccountFault::Deactivated => "Your account is deactivated. Sign out and sign in again, and it is active again.",
+        AccountFault::Unconfirmed => {
+            "Your e-mail address is not confirmed. Please ask an administrator of this server."
+        }
+        AccountFault::Blocked => "Your account is blocked. Please ask an administrator of this server.",
+        AccountFault::PasswordExpired => "Your password has expired. Please choose a new one.",
+    }
 }
 
 #[derive(Template)]

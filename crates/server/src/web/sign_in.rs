@@ -41,6 +41,13 @@ impl Params for Return {
     }
 }
 
+/// The wire quotes the sentence before it (authentication.md 6.5); this one is ours.
+macro_rules! ask_us {
+    () => {
+        "If you think this is an error, please ask whoever runs this server."
+    };
+}
+
 pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     let (login, password) = filled_in(&visitor).ok_or(Error::BadRequest(None))?;
     if visitor.outdated || visitor.identity.is_some() {
@@ -63,13 +70,13 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
         }
         SignIn::Wrong => "Invalid login or password.",
         SignIn::Refused(Refusal::Blocked) => {
-            "Your account has been blocked. Please contact your GitLab administrator if you think this is an error."
+            concat!("Your account has been blocked. ", ask_us!())
         }
         SignIn::Refused(Refusal::PendingApproval) => {
-            "Your account is pending approval from your GitLab administrator and hence blocked. Please contact your GitLab administrator if you think this is an error."
+            concat!("Your account is pending approval from your GitLab administrator and hence blocked. ", ask_us!())
         }
         SignIn::Refused(Refusal::Internal) => {
-            "Your account does not have the required permission to login. Please contact your GitLab administrator if you think this is an error."
+            concat!("Your account does not have the required permission to login. ", ask_us!())
         }
         SignIn::Refused(Refusal::Unconfirmed) => "You have to confirm your account before continuing.",
     };
