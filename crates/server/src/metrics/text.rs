@@ -97,3 +97,25 @@ impl Text {
         self.line(name, &[], value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_metric_and_every_alarm_is_documented() {
+        let documented = include_str!("../../../../docs/monitoring.md");
+        let names = include_str!("text.rs").split('"').filter(|text| text.starts_with("tollhouse_"));
+        let whole = |name: &&str| !name.ends_with('_') && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let names: Vec<&str> = names.filter(whole).collect();
+        assert!(names.len() > 8, "{names:?}");
+        for name in names {
+            assert!(documented.contains(&format!("\n| `{name}` |")), "docs/monitoring.md has no row for {name}");
+        }
+        let alarms = documented.matches("- alert:").count();
+        let words = ["no", "one", "two", "three", "four", "five", "six"];
+        let readme = include_str!("../../../../README.md");
+        assert!(
+            readme.contains(&format!("and {} alarms", words[alarms])),
+            "README.md counts other alarms than {alarms}"
+        );
+    }
+}
