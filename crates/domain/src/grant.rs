@@ -17,6 +17,9 @@ pub struct AccessGrant {
     pub scopes: Scopes,
     pub challenge: Option<Challenge>,
     pub nonce: Option<String>,
+    /// When the person authenticated in the session in which they allowed it. `None`: issued by a version that did not
+    /// keep it.
+    pub authenticated_at: Option<Timestamp>,
     pub expires_at: Timestamp,
     /// When it was redeemed, and the family that began.
     pub redeemed: Option<(Timestamp, FamilyId)>,
@@ -92,6 +95,9 @@ pub struct OauthAccessToken {
     pub scopes: Scopes,
     /// Where the code was sent; consent is skipped for the same address alone (T21).
     pub redirect_uri: Option<String>,
+    /// When the person behind it authenticated; the same for all generations of a family (OpenID Connect Core section
+    /// 12.2). `None`: no person did, or a version issued it that did not keep it.
+    pub authenticated_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
 }
@@ -134,6 +140,7 @@ mod tests {
             scopes: Scopes::from([Scope::Api]),
             challenge: None,
             nonce: None,
+            authenticated_at: None,
             expires_at: Timestamp(T) + CODE_LIFETIME,
             redeemed: redeemed_after.map(|seconds| (Timestamp(T + seconds * 1000), FamilyId(3))),
         }

@@ -20,6 +20,7 @@ struct Row {
     challenge: Option<String>,
     challenge_method: Option<String>,
     nonce: Option<String>,
+    authenticated_at: Option<i64>,
     expires_at: i64,
     redeemed_at: Option<i64>,
     family_id: Option<i64>,
@@ -42,6 +43,7 @@ impl Row {
             scopes: Scopes::from_words(&self.scopes),
             challenge,
             nonce: self.nonce,
+            authenticated_at: self.authenticated_at.map(Timestamp),
             expires_at: Timestamp(self.expires_at),
             redeemed: self.redeemed_at.map(Timestamp).zip(self.family_id.map(FamilyId)),
         })
@@ -67,6 +69,7 @@ pub async fn insert(tx: &mut Tx, code: Digest, grant: &AccessGrant, now: Timesta
             .bind(grant.nonce.as_deref())
             .bind(now.0)
             .bind(grant.expires_at.0)
+            .bind(grant.authenticated_at.map(|at| at.0))
     )
     .map(drop)
 }
@@ -98,13 +101,14 @@ const BATCH: i64 = 1_000;
 
 statements! {
     FIND = "
-    SELECT application_id, user_id, redirect_uri, scopes, challenge, challenge_method, nonce, expires_at, redeemed_at, family_id
+    SELECT application_id, user_id, redirect_uri, scopes, challenge, challenge_method, nonce, authenticated_at,
+           expires_at, redeemed_at, family_id
       FROM oauth_access_grants WHERE digest = $1";
 
     INSERT = "
     INSERT INTO oauth_access_grants (digest, application_id, user_id, redirect_uri, scopes, challenge, challenge_method, nonce,
-                                     created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+                                     created_at, expires_at, authenticated_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
     PLAIN = "SELECT digest, challenge FROM oauth_access_grants WHERE challenge_method = 'plain' AND challenge IS NOT NULL LIMIT $1";
 

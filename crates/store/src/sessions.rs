@@ -56,6 +56,14 @@ pub async fn remove_all_of(tx: &mut Tx, user: UserId) -> Result<u64> {
     changed!(tx, sqlx::query(REMOVE_ALL_OF).bind(user.0))
 }
 
+/// When the user of this session authenticated. Locks the row, so that the session does not end before this transaction
+/// does. `None`: it has ended, or is somebody else's.
+pub async fn hold(tx: &mut Tx, digest: Digest, user: UserId) -> Result<Option<Timestamp>> {
+    let created_at: Option<i64> =
+        on!(tx, |c| sqlx::query_scalar(HOLD).bind(&digest.0[..]).bind(user.0).fetch_optional(c))?;
+    Ok(created_at.map(Timestamp))
+}
+
 /// Ends the least recently used sessions of a user beyond this many (authentication.md 6.2).
 pub async fn keep_newest(tx: &mut Tx, user: UserId, keep: i64) -> Result<()> {
     let ended: Vec<Vec<u8>> = on!(tx, |c| sqlx::query_scalar(KEEP_NEWEST).bind(user.0).bind(keep).fetch_all(c))?;
@@ -86,6 +94,8 @@ statements! {
     REMOVE = "DELETE FROM sessions WHERE digest = $1 RETURNING user_id";
 
     REMOVE_ALL_OF = "DELETE FROM sessions WHERE user_id = $1";
+
+    HOLD = "UPDATE sessions SET user_id = user_id WHERE digest = $1 AND user_id = $2 RETURNING created_at";
 
     KEEP_NEWEST = "
     DELETE FROM sessions

@@ -21,7 +21,7 @@ use crate::oauth::error::{OauthError, answer};
 use crate::operations::applications::AddReadUser;
 use crate::operations::grants::Authorize;
 use crate::params::{Param, Params};
-use crate::web::{Failure, Html, Visitor, returns};
+use crate::web::{self, Failure, Html, Visitor, returns};
 
 /// What was asked, as far as it could be read.
 pub struct Request {
@@ -89,7 +89,7 @@ pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Er
         app.perform(&AddReadUser { id: valid.application.id }, &app.by(identity)).await?.into_inner();
     }
     if !asked.head && needs_no_page(&app, &identity.user, &valid).await? {
-        let code = code(&app, identity, &valid).await?;
+        let Some(code) = code(&app, identity, &valid).await? else { return Ok(web::sign_in_first(&app)) };
         let page = Onward { target: &leads_to(&valid, code.reveal()), demo: app.demo };
         let page = Html::page(&app, StatusCode::OK, &page)?.to(&app, &visitor);
         return Ok(returns::forget(&app, page, &visitor.headers));
@@ -137,7 +137,8 @@ async fn decide(app: App, visitor: Visitor, asked: Request, allowed: bool) -> Re
         return Ok(sent_back(OauthError::AccessDenied, &valid.redirect_uri, valid.in_fragment, state));
     }
     match code(&app, identity, &valid).await {
-        Ok(code) => Ok(Html::redirect(&leads_to(&valid, code.reveal())).into_response()),
+        Ok(Some(code)) => Ok(Html::redirect(&leads_to(&valid, code.reveal())).into_response()),
+        Ok(None) => Ok(web::to_sign_in(&app)),
         // The application went away meanwhile.
         Err(Error::Oauth(error)) => Ok(in_json(error, state)),
         Err(error) => Err(error),
@@ -250,10 +251,13 @@ async fn needs_no_page(app: &App, user: &User, valid: &Valid) -> Result<bool, Er
     Ok(consents.iter().any(|(scopes, to)| scopes.is_same_set(&valid.scopes) && to.as_deref() == uri))
 }
 
-async fn code(app: &App, identity: &Identity, valid: &Valid) -> Result<Plaintext, Error> {
+/// `None`: the session ended while this request was under way.
+async fn code(app: &App, identity: &Identity, valid: &Valid) -> Result<Option<Plaintext>, Error> {
+    let Some(session) = identity.session() else { return Ok(None) };
     let operation = Authorize {
         application: valid.application.id,
         user: identity.user.id,
+        session: session.digest,
         redirect_uri: valid.redirect_uri.as_str().to_owned(),
         scopes: valid.scopes.clone(),
         challenge: valid.challenge.clone(),

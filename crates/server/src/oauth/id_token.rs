@@ -2,6 +2,7 @@
 
 use tollhouse_domain::application::Application;
 use tollhouse_domain::claims::{IdToken, Person, seconds};
+use tollhouse_domain::grant::OauthAccessToken;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::user::User;
@@ -10,11 +11,12 @@ use tollhouse_store::{members, users};
 use crate::app::App;
 use crate::error::Error;
 
+/// For the client that a token of this user was issued to.
 pub(super) async fn made(
     app: &App,
     user: UserId,
     client: &Application,
-    scopes: &Scopes,
+    token: &OauthAccessToken,
     nonce: Option<&str>,
 ) -> Result<String, Error> {
     let now = app.now();
@@ -28,8 +30,8 @@ pub(super) async fn made(
         exp: seconds(now + app.settings.oauth.id_token_lifetime.0),
         iat: seconds(now),
         nonce,
-        auth_time: user.current_sign_in_at.map(seconds),
-        person: person(app, &user, scopes).await?,
+        auth_time: token.authenticated_at.map(seconds),
+        person: person(app, &user, &token.scopes).await?,
         groups_direct: groups.iter().filter(|group| group.direct).map(|group| group.full_path.as_str()).collect(),
     };
     app.keys().await?.sign(TYP, &claims).await

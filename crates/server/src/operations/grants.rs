@@ -14,7 +14,7 @@ use tollhouse_domain::user::{AccountRules, AccountState};
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::token_families::{self, EndReason};
 use tollhouse_store::tx::{Change, Tx};
-use tollhouse_store::{access_grants, applications, oauth_access_tokens, personal_access_tokens, users};
+use tollhouse_store::{access_grants, applications, oauth_access_tokens, personal_access_tokens, sessions, users};
 
 use crate::error::Error;
 use crate::oauth::error::OauthError;
@@ -24,6 +24,8 @@ use crate::operations::{Failed, Operation};
 pub struct Authorize {
     pub application: ApplicationId,
     pub user: UserId,
+    /// The session in which they allowed it.
+    pub session: Digest,
     pub redirect_uri: String,
     pub scopes: Scopes,
     pub challenge: Option<Challenge>,
@@ -31,10 +33,14 @@ pub struct Authorize {
 }
 
 impl Operation for Authorize {
-    /// The code, which is shown once.
-    type Output = Plaintext;
+    /// The code, which is shown once. `None`: the session has ended, so nobody allowed anything.
+    type Output = Option<Plaintext>;
 
-    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Plaintext>, Failed> {
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Option<Plaintext>>, Failed> {
+        // Whoever ends all sessions of the user waits for this transaction, and removes its code.
+        let Some(authenticated_at) = sessions::hold(tx, self.session, self.user).await? else {
+            return Ok(Change::nothing(None));
+        };
         let grant = AccessGrant {
             application: self.application,
             user: self.user,
@@ -42,6 +48,7 @@ impl Operation for Authorize {
             scopes: self.scopes.clone(),
             challenge: self.challenge.clone(),
             nonce: self.nonce.clone(),
+            authenticated_at: Some(authenticated_at),
             expires_at: now + CODE_LIFETIME,
             redeemed: None,
         };
@@ -51,7 +58,7 @@ impl Operation for Authorize {
         let code = Plaintext::hex();
         access_grants::insert(tx, code.digest(), &grant, now).await?;
         let audit = Audit::new("oauth.authorized", Target::new("application", self.application.0));
-        Ok(Change::new(code, [audit.with(format!("{} for user {}", self.scopes, self.user))]))
+        Ok(Change::new(Some(code), [audit.with(format!("{} for user {}", self.scopes, self.user))]))
     }
 }
 
@@ -71,6 +78,8 @@ struct Fresh<'a> {
     user: Option<UserId>,
     scopes: &'a Scopes,
     redirect_uri: Option<&'a str>,
+    /// When the person authenticated, if that is known.
+    authenticated_at: Option<Timestamp>,
     lifetime: Duration,
 }
 
@@ -101,6 +110,7 @@ async fn begin_with(
         user: fresh.user,
         scopes: fresh.scopes,
         redirect_uri: fresh.redirect_uri,
+        authenticated_at: fresh.authenticated_at,
         expires_at,
     };
     let id = oauth_access_tokens::insert(tx, &new, now).await?;
@@ -113,6 +123,7 @@ async fn begin_with(
         user: fresh.user,
         scopes: fresh.scopes.clone(),
         redirect_uri: fresh.redirect_uri.map(str::to_owned),
+        authenticated_at: fresh.authenticated_at,
         created_at: now,
         expires_at,
     };
@@ -156,6 +167,7 @@ impl Operation for Redeem<'_> {
                     user: Some(grant.user),
                     scopes: &grant.scopes,
                     redirect_uri: Some(&grant.redirect_uri),
+                    authenticated_at: grant.authenticated_at,
                     lifetime: self.lifetime,
                 };
                 let issued = begin(tx, &fresh, now).await?;
@@ -195,6 +207,7 @@ impl Operation for ClientCredentials {
             user: None,
             scopes: &self.scopes,
             redirect_uri: None,
+            authenticated_at: None,
             lifetime: self.lifetime,
         };
         let issued = begin(tx, &fresh, now).await?;
@@ -223,6 +236,7 @@ impl Operation for Give {
             user: self.user,
             scopes: &self.scopes,
             redirect_uri: None,
+            authenticated_at: None,
             lifetime: self.lifetime,
         };
         let issued = begin_with(tx, &fresh, (self.access.clone(), self.refresh.clone()), now).await?;
@@ -255,6 +269,7 @@ impl Operation for PasswordGrant {
             user: Some(self.user),
             scopes: &self.scopes,
             redirect_uri: None,
+            authenticated_at: Some(now),
             lifetime: self.lifetime,
         };
         let issued = begin(tx, &fresh, now).await?;

@@ -287,7 +287,7 @@ pub fn to_sign_in(app: &App) -> Response {
     sign_in_first(app).into_response()
 }
 
-fn sign_in_first(app: &App) -> Html {
+pub fn sign_in_first(app: &App) -> Html {
     Html::redirect("/users/sign_in").notice(app, Notice::SignInFirst)
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
-use tollhouse::operations::grants::Authorize;
 use tollhouse::operations::{tokens, users};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::scope::{Scope, Scopes};
@@ -16,7 +15,7 @@ use tollhouse_domain::secret::CsrfSecret;
 use super::check::{Check, Handed, Story, stranger, twins};
 use super::wire::{Answer, Line, Request};
 use super::world::{Family, Held, Kind, Owner, PASSWORD, World};
-use crate::oauth::{CALLBACK, USER};
+use crate::oauth::{CALLBACK, SignInAndAllow, USER};
 use crate::town::REVOKED;
 
 const SELF: &str = "/api/v4/personal_access_tokens/self";
@@ -118,15 +117,8 @@ impl World {
     }
 
     async fn authorize(&self, owner: &Rc<Owner>) -> Option<Rc<Family>> {
-        let authorize = Authorize {
-            application: self.client.id,
-            user: owner.id,
-            redirect_uri: CALLBACK.to_owned(),
-            scopes: Scopes::from([Scope::Api]),
-            challenge: None,
-            nonce: None,
-        };
-        let code = self.command.perform(&authorize, &By::system()).await.ok()?.into_inner().reveal().to_owned();
+        let allow = SignInAndAllow { user: owner.id, application: self.client.id };
+        let code = self.command.perform(&allow, &By::system()).await.ok()?.into_inner();
         let started = self.now();
         let answer = self.send(self.node(), &self.redemption(&code, CALLBACK), None).await?;
         // Without an answer nobody ever learns what was given, and a code is not shown twice by honest people.

@@ -94,7 +94,7 @@ async fn an_older_or_newer_schema_is_refused(t: Town) {
     by_hand(&t.url(), now).await.expect("changed");
     let older = list(&t, &t.database_url).await;
     assert!(older.refused(1).ends_with("it is of an older version; `tollhouse serve` brings it up to date"));
-    by_hand(&t.url(), "UPDATE _sqlx_migrations SET version = 999 WHERE version > 1").await.expect("changed");
+    by_hand(&t.url(), "UPDATE _sqlx_migrations SET version = 999 WHERE version > 1 AND version = (SELECT max(version) FROM _sqlx_migrations)").await.expect("changed");
     let none = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) SELECT 999, 'x', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1 AND NOT EXISTS (SELECT 1 FROM _sqlx_migrations WHERE version = 999)";
     by_hand(&t.url(), none).await.expect("changed");
     let newer = list(&t, &t.database_url).await;
