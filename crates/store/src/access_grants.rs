@@ -74,6 +74,12 @@ pub async fn insert(tx: &mut Tx, code: Digest, grant: &AccessGrant, now: Timesta
     .map(drop)
 }
 
+/// Removes the codes of a user that can still be redeemed. Those that were redeemed stay, so that a repeat is noticed.
+/// [`redeem`] locks the row of its code, so a code is either redeemed before this or never.
+pub(crate) async fn remove_unredeemed(tx: &mut Tx, user: UserId) -> Result<u64> {
+    changed!(tx, sqlx::query(REMOVE_UNREDEEMED).bind(user.0))
+}
+
 /// Compare and set: of all who present a code at once, one wins.
 pub async fn redeem(tx: &mut Tx, code: Digest, family: FamilyId, now: Timestamp) -> Result<bool> {
     Ok(changed!(tx, sqlx::query(REDEEM).bind(&code.0[..]).bind(now.0).bind(family.0))? == 1)
@@ -113,6 +119,8 @@ statements! {
     PLAIN = "SELECT digest, challenge FROM oauth_access_grants WHERE challenge_method = 'plain' AND challenge IS NOT NULL LIMIT $1";
 
     HASH_PLAIN = "UPDATE oauth_access_grants SET challenge = $2, challenge_method = 'S256' WHERE digest = $1";
+
+    REMOVE_UNREDEEMED = "DELETE FROM oauth_access_grants WHERE user_id = $1 AND redeemed_at IS NULL";
 
     REDEEM = "UPDATE oauth_access_grants SET redeemed_at = $2, family_id = $3 WHERE digest = $1 AND redeemed_at IS NULL";
 }

@@ -6,6 +6,7 @@ use tollhouse_domain::secret::Digest;
 use tollhouse_domain::text::printable;
 use tollhouse_domain::time::Timestamp;
 
+use crate::access_grants;
 use crate::db::Runs;
 use crate::error::{Error, Result};
 use crate::tx::Tx;
@@ -51,9 +52,13 @@ pub async fn remove_if_known(tx: &mut Tx, digest: Digest) -> Result<Option<UserI
     Ok(user.map(UserId))
 }
 
+/// Ends all sessions of a user, and the authorization codes that were issued in them and not redeemed. The sessions come
+/// first: [`hold`] keeps them from going while a code is issued, and the code is seen here afterwards.
 pub async fn remove_all_of(tx: &mut Tx, user: UserId) -> Result<u64> {
     tx.forget(Forget::Owner(user));
-    changed!(tx, sqlx::query(REMOVE_ALL_OF).bind(user.0))
+    let ended = changed!(tx, sqlx::query(REMOVE_ALL_OF).bind(user.0))?;
+    access_grants::remove_unredeemed(tx, user).await?;
+    Ok(ended)
 }
 
 /// When the user of this session authenticated. Locks the row, so that the session does not end before this transaction

@@ -89,6 +89,7 @@ pub fn all() -> Vec<Case> {
         grants::bad_input::CASES,
         grants::challenges::CASES,
         grants::codes::CASES,
+        grants::endings::CASES,
         grants::id_tokens::CASES,
         grants::itself::CASES,
         grants::mistakes::CASES,
