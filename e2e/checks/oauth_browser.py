@@ -123,7 +123,8 @@ with folder() as cwd, folder() as profile, Demo(cwd) as demo, Application(demo.f
             person.sees_consent()
             person.button().click()
             answer = person.comes_back(application, state)
-            expect("parameters", answer.keys(), {"code", "state"})
+            expect("parameters", answer.keys(), {"code", "state", "iss"})
+            expect("iss", answer["iss"], facts.base_url)
             token = application.redeem(answer["code"], confidential)
             bearer = {"Authorization": f"Bearer {token['access_token']}"}
             user = json.loads(call(facts.base_url, "/api/v4/user", headers=bearer).text)

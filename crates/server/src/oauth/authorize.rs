@@ -90,7 +90,7 @@ pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Er
     }
     if !asked.head && needs_no_page(&app, &identity.user, &valid).await? {
         let Some(code) = code(&app, identity, &valid).await? else { return Ok(web::sign_in_first(&app)) };
-        let page = Onward { target: &leads_to(&valid, code.reveal()), demo: app.demo };
+        let page = Onward { target: &leads_to(&app, &valid, code.reveal()), demo: app.demo };
         let page = Html::page(&app, StatusCode::OK, &page)?.to(&app, &visitor);
         return Ok(returns::forget(&app, page, &visitor.headers));
     }
@@ -126,7 +126,7 @@ async fn decide(app: App, visitor: Visitor, asked: Request, allowed: bool) -> Re
         Ok(valid) => valid,
         Err(Refusal::Here(error)) => return Ok(in_json(error, state)),
         Err(Refusal::There { error, redirect_uri, in_fragment }) => {
-            return Ok(sent_back(error, &redirect_uri, in_fragment, state));
+            return Ok(sent_back(&app, error, &redirect_uri, in_fragment, state));
         }
         Err(Refusal::Failed(error)) => return Err(error),
     };
@@ -134,10 +134,10 @@ async fn decide(app: App, visitor: Visitor, asked: Request, allowed: bool) -> Re
         return Ok(told(&app, &visitor, OauthError::NotForAdministrators)?.into_response());
     }
     if !allowed {
-        return Ok(sent_back(OauthError::AccessDenied, &valid.redirect_uri, valid.in_fragment, state));
+        return Ok(sent_back(&app, OauthError::AccessDenied, &valid.redirect_uri, valid.in_fragment, state));
     }
     match code(&app, identity, &valid).await {
-        Ok(Some(code)) => Ok(Html::redirect(&leads_to(&valid, code.reveal())).into_response()),
+        Ok(Some(code)) => Ok(Html::redirect(&leads_to(&app, &valid, code.reveal())).into_response()),
         Ok(None) => Ok(web::to_sign_in(&app)),
         // The application went away meanwhile.
         Err(Error::Oauth(error)) => Ok(in_json(error, state)),
@@ -266,26 +266,35 @@ async fn code(app: &App, identity: &Identity, valid: &Valid) -> Result<Option<Pl
     Ok(app.perform(&operation, &app.by(identity)).await?.into_inner())
 }
 
-/// Where the browser takes the code.
-fn leads_to(valid: &Valid, code: &str) -> String {
+/// Where the browser takes the code. RFC 9207: with the issuer, so that an application of several servers knows whose
+/// answer it is; a page of ours shows the code alone.
+fn leads_to(app: &App, valid: &Valid, code: &str) -> String {
     if valid.redirect_uri.is_out_of_band() {
         return format!("/oauth/authorize/native?code={code}");
     }
-    let pairs: Vec<(&str, &str)> =
-        [("code", code)].into_iter().chain(valid.state.as_deref().map(|state| ("state", state))).collect();
+    let state = valid.state.as_deref().map(|state| ("state", state));
+    let pairs: Vec<_> = [("code", code)].into_iter().chain(state).chain([("iss", app.urls.base())]).collect();
     valid.redirect_uri.answered(&pairs, valid.in_fragment)
 }
 
-fn sent_back(error: OauthError, to: &RedirectUri, in_fragment: bool, state: Option<&str>) -> Response {
-    if to.is_out_of_band() {
-        return in_json(error, state);
-    }
+fn sent_back(app: &App, error: OauthError, to: &RedirectUri, in_fragment: bool, state: Option<&str>) -> Response {
+    let Some(there) = refused_there(app, error, to, in_fragment, state) else { return in_json(error, state) };
+    Html::redirect(&there).because(error.code()).into_response()
+}
+
+/// Where the browser takes a refusal; `None`: there is no such place.
+fn refused_there(
+    app: &App,
+    error: OauthError,
+    to: &RedirectUri,
+    in_fragment: bool,
+    state: Option<&str>,
+) -> Option<String> {
     let description = error.description();
-    let pairs: Vec<(&str, &str)> = [("error", error.code()), ("error_description", &description)]
-        .into_iter()
-        .chain(state.map(|state| ("state", state)))
-        .collect();
-    Html::redirect(&to.answered(&pairs, in_fragment)).because(error.code()).into_response()
+    let state = state.map(|state| ("state", state));
+    let pairs = [("error", error.code()), ("error_description", &description)].into_iter().chain(state);
+    let pairs: Vec<_> = pairs.chain([("iss", app.urls.base())]).collect();
+    (!to.is_out_of_band()).then(|| to.answered(&pairs, in_fragment))
 }
 
 fn in_json(error: OauthError, state: Option<&str>) -> Response {

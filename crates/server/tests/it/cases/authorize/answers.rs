@@ -16,6 +16,8 @@ cases![
     a_state_comes_back_untouched,
     a_code_that_cannot_be_kept_is_not_given,
     a_code_that_is_carried_over_by_hand,
+    every_answer_names_its_issuer,
+    an_issuer_is_named_as_it_is_discovered with "external_url = 'https://git.example.test'",
 ];
 
 const DENIED: &str = "The resource owner or authorization server denied the request.";
@@ -69,7 +71,7 @@ async fn oauth_120_denied(t: Town) {
     let reply = client.deny(&session, "api", &[]).await;
     is_told(&reply, "access_denied", DENIED);
     let to = "error=access_denied&error_description=The+resource+owner+or+authorization+server+denied+the+request.";
-    assert_eq!(location(&reply), format!("{CALLBACK}?{to}&state=a+state"));
+    assert_eq!(location(&reply), format!("{CALLBACK}?{to}&state=a+state&iss=http%3A%2F%2F127.0.0.1%3A8080"));
     assert_eq!(sent_back(&client.deny(&session, "api", &[("state", None)]).await, "state"), None);
     assert_eq!(allowed(&t).await, 0);
     consent(&client.page(&session, "api", &[]).await);
@@ -171,4 +173,37 @@ async fn a_code_that_is_carried_over_by_hand(t: Town) {
         );
     }
     assert_eq!(location(&t.get(to).await), "/users/sign_in");
+}
+
+/// RFC 9207: errors too, in the query and in the fragment.
+async fn every_answer_names_its_issuer(t: Town) {
+    let (client, trusted) = (t.client("openid").await, t.trusted_client("openid").await);
+    let session = t.user("ada").await.session().await;
+    let discovered = t.get("/.well-known/openid-configuration").await.has(200).json();
+    assert_eq!(discovered["authorization_response_iss_parameter_supported"], true);
+    let issuer = discovered["issuer"].as_str().expect("a text");
+    for (mode, mark) in [("query", '?'), ("fragment", '#')] {
+        let changes = [("response_mode", Some(mode))];
+        let answers = [
+            location(&client.allow(&session, "openid", &changes).await).to_owned(),
+            location(&client.deny(&session, "openid", &changes).await).to_owned(),
+            location(&client.allow(&session, "api", &changes).await).to_owned(),
+            sent_on(&trusted.page(&session, "openid", &changes).await),
+        ];
+        for (i, url) in answers.iter().enumerate() {
+            assert_eq!(carried(url, mark, "iss").as_deref(), Some(issuer), "{i}: {url}");
+            assert_eq!(url.matches("iss=").count(), 1, "{i}: {url}");
+        }
+    }
+}
+
+async fn an_issuer_is_named_as_it_is_discovered(t: Town) {
+    let host = "git.example.test";
+    let client = t.client("openid").await;
+    let session = t.user("ada").await.session().await;
+    let discovered = t.get("/.well-known/openid-configuration").host(host).await.has(200).json();
+    for ask in [client.allow(&session, "openid", &[]), client.deny(&session, "openid", &[])] {
+        let iss = sent_back(&ask.host(host).await, "iss").expect("an issuer");
+        assert_eq!((iss.as_str(), &discovered["issuer"]), ("https://git.example.test", &iss.as_str().into()));
+    }
 }
