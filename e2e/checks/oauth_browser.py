@@ -13,18 +13,50 @@ from house import Demo, call, check, expect, folder
 from window import Walk, open_browser
 
 VERIFIER = "a" * 43
+# The scheme of an app that is not in the browser.
+APP = "tollhouse-check"
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
 
 
-class Application:
-    """The one that asks. It keeps the addresses at which people come back."""
+class Hop:
+    """A server of another origin than the application's. It sends everybody on, query and all."""
 
-    def __init__(self, facts):
+    def __init__(self, to):
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(302)
+                self.send_header("Location", f"{to}?{urlsplit(self.path).query}")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://localhost:{self.server.server_port}/hop"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Application:
+    """The one that asks. It keeps the addresses at which people come back, and may send them on."""
+
+    def __init__(self, facts, to=None):
         came = self.came = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 came.append(self.path)
+                if to:
+                    self.send_response(302)
+                    self.send_header("Location", f"{to}?{urlsplit(self.path).query}")
+                    self.end_headers()
+                    return
                 self.send_response(200)
                 self.send_header("Content-Type", "text/html")
                 self.end_headers()
@@ -159,3 +191,27 @@ with folder() as cwd, folder() as profile, Demo(cwd) as demo, Application(demo.f
             expect("complaints", person.complaints(), [])
     finally:
         browser.quit()
+
+    # Chromium holds each of these redirects against `form-action` of the page with the form, if one leads there. What it
+    # then asks of the person about the app stands before every page, so each needs a browser of its own.
+    for deny, wanted in (False, "code"), (True, "error"):
+        name = "Deny" if deny else "Authorize"
+        with check(f"oauth, chromium: {name} leads through a callback that redirects twice, to an app at last"):
+            with folder() as profile, Hop(f"{APP}://back") as hop, Application(facts, hop.url) as leading_on:
+                browser = open_browser(profile, ("browser", "performance"))
+                try:
+                    person = Person(browser, facts)
+                    person.open(leading_on.authorize(facts.oauth_public_client_id, name, **challenged))
+                    person.fill_in(facts.user_password)
+                    person.sees_consent()
+                    person.button(deny).click()
+                    reached = []
+                    person.wait_for(lambda: reached.extend(person.sent_to(APP)) or reached, "the app")
+                    expect("addresses", len(reached), 1)
+                    answer = parse_qs(urlsplit(reached[0]).query)
+                    expect("state", answer.get("state"), [name])
+                    expect("parameters", answer.keys() - {"error_description"}, {wanted, "state", "iss"})
+                    expect("complaints", person.complaints(), [])
+                    person.picture("onward")
+                finally:
+                    browser.quit()

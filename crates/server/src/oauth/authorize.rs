@@ -90,8 +90,7 @@ pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Er
     }
     if !asked.head && needs_no_page(&app, &identity.user, &valid).await? {
         let Some(code) = code(&app, identity, &valid).await? else { return Ok(web::sign_in_first(&app)) };
-        let page = Onward { target: &leads_to(&app, &valid, code.reveal()), demo: app.demo };
-        let page = Html::page(&app, StatusCode::OK, &page)?.to(&app, &visitor);
+        let page = onward(&app, &visitor, &leads_to(&app, &valid, code.reveal()))?;
         return Ok(returns::forget(&app, page, &visitor.headers));
     }
     consent(&app, &visitor, &identity.user, &valid).await
@@ -122,27 +121,46 @@ async fn decide(app: App, visitor: Visitor, asked: Request, allowed: bool) -> Re
         Err(error) => return Err(error),
     };
     let state = fields.text("state");
+    let refuse = |error: OauthError, to: &RedirectUri, in_fragment: bool| {
+        let Some(to) = refused_there(&app, error, to, in_fragment, state) else { return Ok(in_json(error, state)) };
+        Ok(sent_back(&app, &visitor, &to)?.because(error.code()).into_response())
+    };
     let valid = match validate(&app, &fields, false).await {
         Ok(valid) => valid,
         Err(Refusal::Here(error)) => return Ok(in_json(error, state)),
-        Err(Refusal::There { error, redirect_uri, in_fragment }) => {
-            return Ok(sent_back(&app, error, &redirect_uri, in_fragment, state));
-        }
+        Err(Refusal::There { error, redirect_uri, in_fragment }) => return refuse(error, &redirect_uri, in_fragment),
         Err(Refusal::Failed(error)) => return Err(error),
     };
     if forbidden(&app, &identity.user, &valid.application) {
         return Ok(told(&app, &visitor, OauthError::NotForAdministrators)?.into_response());
     }
     if !allowed {
-        return Ok(sent_back(&app, OauthError::AccessDenied, &valid.redirect_uri, valid.in_fragment, state));
+        return refuse(OauthError::AccessDenied, &valid.redirect_uri, valid.in_fragment);
     }
     match code(&app, identity, &valid).await {
-        Ok(Some(code)) => Ok(Html::redirect(&leads_to(&app, &valid, code.reveal())).into_response()),
+        Ok(Some(code)) => {
+            let to = leads_to(&app, &valid, code.reveal());
+            Ok(match valid.redirect_uri.is_out_of_band() {
+                true => Html::redirect(&to).into_response(),
+                false => sent_back(&app, &visitor, &to)?.into_response(),
+            })
+        }
         Ok(None) => Ok(web::to_sign_in(&app)),
         // The application went away meanwhile.
         Err(Error::Oauth(error)) => Ok(in_json(error, state)),
         Err(error) => Err(error),
     }
+}
+
+/// The answer to a form. Chromium holds every redirect that follows a form against `form-action`, those of the
+/// application's own server too, and no list can name them all. So a browser gets a page that leads on by itself.
+fn sent_back(app: &App, visitor: &Visitor, to: &str) -> Result<Html, Error> {
+    if visitor.navigates() { onward(app, visitor, to) } else { Ok(Html::redirect(to)) }
+}
+
+fn onward(app: &App, visitor: &Visitor, target: &str) -> Result<Html, Error> {
+    let page = Onward { target, demo: app.demo };
+    Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor))
 }
 
 /// `/oauth/authorize/native`: a code for somebody who carries it over by hand.
@@ -275,11 +293,6 @@ fn leads_to(app: &App, valid: &Valid, code: &str) -> String {
     let state = valid.state.as_deref().map(|state| ("state", state));
     let pairs: Vec<_> = [("code", code)].into_iter().chain(state).chain([("iss", app.urls.base())]).collect();
     valid.redirect_uri.answered(&pairs, valid.in_fragment)
-}
-
-fn sent_back(app: &App, error: OauthError, to: &RedirectUri, in_fragment: bool, state: Option<&str>) -> Response {
-    let Some(there) = refused_there(app, error, to, in_fragment, state) else { return in_json(error, state) };
-    Html::redirect(&there).because(error.code()).into_response()
 }
 
 /// Where the browser takes a refusal; `None`: there is no such place.

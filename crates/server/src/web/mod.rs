@@ -161,6 +161,13 @@ impl Visitor {
         })
     }
 
+    /// Whether a browser goes to a page, and no script or other program asks. Browsers say so under https and on this
+    /// machine.
+    pub fn navigates(&self) -> bool {
+        let mut modes = self.headers.get_all(SEC_FETCH_MODE).iter();
+        modes.next().is_some_and(|mode| mode == "navigate") && modes.next().is_none()
+    }
+
     pub fn csrf_token(&self) -> String {
         CsrfSecret::of_session(self.session.as_bytes()).mask()
     }
@@ -395,6 +402,7 @@ fn attributes(app: &App) -> &'static str {
 }
 
 const NOTICE: &str = "_tollhouse_notice";
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";

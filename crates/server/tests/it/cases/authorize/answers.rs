@@ -18,6 +18,8 @@ cases![
     a_code_that_is_carried_over_by_hand,
     every_answer_names_its_issuer,
     an_issuer_is_named_as_it_is_discovered with "external_url = 'https://git.example.test'",
+    a_browser_is_led_on_by_a_page,
+    other_clients_are_redirected,
 ];
 
 const DENIED: &str = "The resource owner or authorization server denied the request.";
@@ -173,6 +175,9 @@ async fn a_code_that_is_carried_over_by_hand(t: Town) {
         );
     }
     assert_eq!(location(&t.get(to).await), "/users/sign_in");
+    // That page is ours, so no policy is in the way; and RFC 9207 is about answers to an application.
+    let browser = client.allow(&session, "api", &by_hand).with("sec-fetch-mode", "navigate").await;
+    assert!(location(&browser).starts_with("/oauth/authorize/native?code=") && !location(&browser).contains("iss="));
 }
 
 /// RFC 9207: errors too, in the query and in the fragment.
@@ -188,6 +193,8 @@ async fn every_answer_names_its_issuer(t: Town) {
             location(&client.allow(&session, "openid", &changes).await).to_owned(),
             location(&client.deny(&session, "openid", &changes).await).to_owned(),
             location(&client.allow(&session, "api", &changes).await).to_owned(),
+            sent_on(&client.allow(&session, "openid", &changes).with("sec-fetch-mode", "navigate").await),
+            sent_on(&client.deny(&session, "openid", &changes).with("sec-fetch-mode", "navigate").await),
             sent_on(&trusted.page(&session, "openid", &changes).await),
         ];
         for (i, url) in answers.iter().enumerate() {
@@ -206,4 +213,52 @@ async fn an_issuer_is_named_as_it_is_discovered(t: Town) {
         let iss = sent_back(&ask.host(host).await, "iss").expect("an issuer");
         assert_eq!((iss.as_str(), &discovered["issuer"]), ("https://git.example.test", &iss.as_str().into()));
     }
+}
+
+/// Chromium holds every redirect after a form against `form-action`; a page that leads on is no redirect.
+async fn a_browser_is_led_on_by_a_page(t: Town) {
+    let client = t.client("api").await;
+    let session = t.user("ada").await.session().await;
+    let browser = |ask: crate::town::Ask| ask.with("sec-fetch-mode", "navigate").with("sec-fetch-site", "same-origin");
+    for (mode, mark) in [("query", '?'), ("fragment", '#')] {
+        let changes = [("response_mode", Some(mode))];
+        let reply = browser(client.allow(&session, "api", &changes)).await;
+        let url = sent_on(&reply);
+        assert!(url.starts_with(CALLBACK) && reply.header("location").is_none(), "{url}");
+        assert_eq!(carried(&url, mark, "state").as_deref(), Some("a state"));
+        tokens(&client.redeem(&carried(&url, mark, "code").expect("a code")).await);
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+        assert_eq!(reply.header("referrer-policy"), Some("no-referrer"), "the page holds a code");
+        assert!(reply.header("content-security-policy").is_some_and(|policy| policy.contains("form-action 'self';")));
+        for (ask, error) in [
+            (client.deny(&session, "api", &changes), "access_denied"),
+            (client.allow(&session, "read_user", &changes), "invalid_scope"),
+        ] {
+            let url = sent_on(&browser(ask).await);
+            assert!(url.starts_with(CALLBACK), "{url}");
+            assert_eq!(carried(&url, mark, "error").as_deref(), Some(error));
+            assert_eq!(carried(&url, mark, "state").as_deref(), Some("a state"));
+        }
+    }
+    let app = t.client_with(super::with_uri("myapp://cb?x=1&y=2")).await;
+    let uri = [("redirect_uri", Some("myapp://cb?x=1&y=2"))];
+    let url = sent_on(&browser(app.allow(&session, "api", &uri)).await);
+    assert!(url.starts_with("myapp://cb?x=1&y=2&code="), "{url}");
+    // What is not to be sent there is not.
+    let astray = [("redirect_uri", Some("https://evil.test/"))];
+    is_error(&browser(client.allow(&session, "api", &astray)).await, 400, "invalid_redirect_uri");
+}
+
+async fn other_clients_are_redirected(t: Town) {
+    let client = t.client("api").await;
+    let session = t.user("ada").await.session().await;
+    for mode in ["cors", "no-cors", "same-origin", "Navigate", "navigate, cors", ""] {
+        let asks = [client.allow(&session, "api", &[]), client.deny(&session, "api", &[])];
+        for ask in asks {
+            assert!(location(&ask.with("sec-fetch-mode", mode).await).starts_with(CALLBACK), "{mode}");
+        }
+    }
+    let twice = client.allow(&session, "api", &[]).with("sec-fetch-mode", "navigate").with("sec-fetch-mode", "cors");
+    assert!(location(&twice.await).starts_with(CALLBACK));
+    assert!(location(&client.allow(&session, "api", &[]).await).starts_with(CALLBACK));
 }
