@@ -4,10 +4,12 @@ import base64
 import hashlib
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from house import Demo, call, check, expect, folder
 from window import Walk, open_browser
@@ -179,6 +181,48 @@ with folder() as cwd, folder() as profile, Demo(cwd) as demo, Application(demo.f
                 person.button().click()
                 answer = person.comes_back(application, state)
                 application.redeem(answer["code"], public, code_verifier=VERIFIER)
+
+        def again(state, **more):
+            return application.authorize(facts.oauth_client_id, state, **more)
+
+        def auth_time(state):
+            token = application.redeem(person.comes_back(application, state)["code"], confidential)
+            claims = token["id_token"].split(".")[1]
+            return json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["auth_time"]
+
+        with check("oauth, chromium: prompt=none comes back without a page"):
+            person.open(again("silent", prompt="none"))
+            first = auth_time("silent")
+
+        with check("oauth, chromium: prompt=login asks for the password of the account, and then goes on"):
+            time.sleep(1.1)
+            person.open(again("login", prompt="login"))
+            person.wait_for(lambda: facts.user_login in person.text(), "the page for the password")
+            person.picture("reauthenticate")
+            for password in "wrong", facts.user_password:
+                assert not application.answers("login"), "it went on"
+                browser.find_element(By.NAME, "user[password]").send_keys(password, Keys.ENTER)
+                if password == "wrong":
+                    person.wait_for(lambda: "Invalid password." in person.text(), "the refusal")
+                    person.picture("reauthenticate-wrong")
+            assert auth_time("login") > first, "auth_time is that of the earlier sign-in"
+
+        with check("oauth, chromium: prompt=select_account offers the account, and another one"):
+            person.open(again("select", prompt="select_account"))
+            person.wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, "a.button"), "the page with the accounts")
+            person.picture("select-account")
+            browser.find_element(By.CSS_SELECTOR, "a.button").click()
+            auth_time("select")
+            person.open(again("another", prompt="select_account"))
+            browser.find_element(By.CSS_SELECTOR, "form[action='/users/sign_out'] button").click()
+            person.wait_for(lambda: person.path() == "/users/sign_in", "the page for signing in")
+            person.fill_in(facts.user_password)
+            auth_time("another")
+
+        with check("oauth, chromium: another account than the application expects is told to the person"):
+            person.open(again("hint", id_token_hint="of somebody else"))
+            person.wait_for(lambda: "expects another account" in person.text(), "the page with the accounts")
+            person.picture("select-account-expected")
 
         with check("oauth, chromium: a redirect address that is not registered leads nowhere"):
             person.open(application.authorize(facts.oauth_client_id, "astray", redirect_uri="http://127.0.0.2:9/x"))

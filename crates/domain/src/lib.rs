@@ -35,6 +35,7 @@ pub mod parameter;
 pub mod password;
 pub mod pkce;
 pub mod project;
+pub mod prompt;
 pub mod redirect;
 pub mod rotation;
 pub mod scope;

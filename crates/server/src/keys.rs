@@ -15,10 +15,10 @@ use std::sync::Arc;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey};
 use aws_lc_rs::{digest, rand};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tollhouse_domain::audit::{Audit, By, Target};
@@ -247,6 +247,26 @@ impl Keys {
                 .map(|()| format!("{text}.{}", BASE64URL_NOPAD.encode(&signature)))
         });
         signed.await.ok().and_then(Result::ok).ok_or(Error::Internal)
+    }
+
+    /// The claims of a JWT that [`Self::sign`] made with this `typ` and one of the published keys. Whether it has expired is
+    /// for the caller to look at.
+    pub fn verified<C: for<'de> Deserialize<'de>>(&self, typ: &str, jwt: &str) -> Option<C> {
+        #[derive(Deserialize)]
+        struct Header {
+            typ: String,
+            kid: String,
+            alg: String,
+        }
+        let decoded = |part: &str| BASE64URL_NOPAD.decode(part.as_bytes()).ok();
+        let (text, signature) = jwt.rsplit_once('.')?;
+        let (header, claims) = text.split_once('.')?;
+        let header: Header = serde_json::from_slice(&decoded(header)?).ok()?;
+        let key =
+            self.signing.iter().find(|key| key.kid == header.kid && header.typ == typ && header.alg == "RS256")?;
+        let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.pair.public_key());
+        public.verify(text.as_bytes(), &decoded(signature)?).ok()?;
+        serde_json::from_slice(&decoded(claims)?).ok()
     }
 
     /// The public halves, as a JWK set lists them (RFC 7517).

@@ -86,10 +86,12 @@ pub fn table() -> Vec<Route> {
         Route::page(POST, "/users/sign_out", Admits::WithoutToken, web::sign_out::submit),
         Route::page(GET, "/-/user_settings/password/edit", Admits::PasswordExpired, web::password::form),
         Route::page(POST, "/-/user_settings/password", Admits::PasswordExpired, web::password::submit),
-        Route::page(GET, "/oauth/authorize", Admits::Consenting, oauth::authorize::show),
+        Route::page(GET, "/oauth/authorize", Admits::Authorizing, oauth::authorize::show),
         Route::page(POST, "/oauth/authorize", Admits::Consenting, oauth::authorize::submit),
         Route::page(DELETE, "/oauth/authorize", Admits::Consenting, oauth::authorize::deny),
         Route::page(GET, "/oauth/authorize/native", Admits::SignedIn, oauth::authorize::native),
+        // It looks at the CSRF token itself: a form that is out of date leads back to the request it was about.
+        Route::page(POST, "/oauth/authorize/reauthenticate", Admits::WithoutToken, web::reauthenticate::submit),
         Route::oauth(POST, "/oauth/token", oauth::token::issue),
         Route::oauth(POST, "/oauth/revoke", oauth::revoke::revoke),
         Route::oauth(POST, "/oauth/introspect", oauth::introspect::introspect),

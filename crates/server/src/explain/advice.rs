@@ -323,6 +323,10 @@ fn elsewhere_takes(route: &Route) -> &'static str {
         }
         ("/oauth/token/info", _) => "the OAuth access token it is about, as bearer or access_token",
         ("/oauth/userinfo", _) => "an OAuth access token with the scope openid, as bearer or access_token",
+        ("/oauth/authorize", _) => {
+            "a session cookie; a form also its authenticity_token, or X-CSRF-Token; with prompt=none and openid nothing, \
+             and the application is told by redirect what is missing"
+        }
         (path, Face::Page) if !path.starts_with("/assets/") => {
             "a session cookie; a form also its authenticity_token, or X-CSRF-Token"
         }

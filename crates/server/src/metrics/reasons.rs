@@ -2,7 +2,7 @@
 
 /// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
 /// first refusal of its kind shows as a change.
-pub const REASONS: [&str; 70] = [
+pub const REASONS: [&str; 74] = [
     "access_denied",
     "account_blocked",
     "account_deactivated",
@@ -17,6 +17,7 @@ pub const REASONS: [&str; 70] = [
     "body_too_slow",
     "broken_json",
     "busy",
+    "consent_required",
     "crooked_path",
     "expired",
     "forbidden",
@@ -25,6 +26,7 @@ pub const REASONS: [&str; 70] = [
     "head_too_large",
     "identity_header",
     "insufficient_scope",
+    "interaction_required",
     "internal",
     "invalid",
     "invalid_client",
@@ -35,6 +37,7 @@ pub const REASONS: [&str; 70] = [
     "invalid_scope",
     "invalid_token",
     "limit",
+    "login_required",
     "malformed",
     "media_type",
     "method_not_allowed",

@@ -5,8 +5,10 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tollhouse_domain::application::Application;
+use tollhouse_domain::denial::{AccountFault, Denial};
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::pkce::{Challenge, Method};
+use tollhouse_domain::prompt::{Done, Fault, Hint, Needed, Prompt, Step};
 use tollhouse_domain::redirect::RedirectUri;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
@@ -16,25 +18,39 @@ use tollhouse_store::{applications, oauth_access_tokens, users};
 use crate::app::App;
 use crate::asked::Asked;
 use crate::error::{Error, refused};
-use crate::oauth::Fields;
 use crate::oauth::error::{OauthError, answer};
+use crate::oauth::{Fields, id_token};
 use crate::operations::applications::AddReadUser;
 use crate::operations::grants::Authorize;
 use crate::params::{Param, Params};
-use crate::web::{self, Failure, Html, Visitor, returns};
+use crate::web::{self, Failure, Html, Visitor, reauthenticate, returns, several_sessions};
 
 /// What was asked, as far as it could be read.
 pub struct Request {
     fields: Result<Fields, Error>,
     /// Only the head of the page is wanted.
     head: bool,
+    /// Path and query.
+    target: String,
+}
+
+impl Request {
+    /// `prompt=none`, as far as that can be said of a request that nobody has looked at.
+    fn may_want_no_page(&self) -> bool {
+        let has = |name: &str, word: &str| {
+            let text = self.fields.as_ref().ok().and_then(|fields| fields.text(name));
+            text.is_some_and(|text| text.split(' ').any(|known| known == word))
+        };
+        has("prompt", "none") && has("scope", Scope::Openid.as_str())
+    }
 }
 
 impl Params for Request {
     const DECLARED: &'static [Param] = &[];
 
     fn parse(asked: &Asked) -> Result<Self, Error> {
-        Ok(Self { fields: Fields::read(asked), head: asked.parts.method == axum::http::Method::HEAD })
+        let target = asked.parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
+        Ok(Self { fields: Fields::read(asked), head: asked.parts.method == axum::http::Method::HEAD, target })
     }
 }
 
@@ -69,31 +85,129 @@ impl<E: Into<Error>> From<E> for Refusal {
     }
 }
 
-/// `GET`: the page that asks, or the code at once where nobody needs to be asked.
+impl From<Needed> for OauthError {
+    fn from(needed: Needed) -> Self {
+        match needed {
+            Needed::Login => Self::LoginRequired,
+            Needed::Interaction => Self::InteractionRequired,
+        }
+    }
+}
+
+/// `GET`: the page that asks, or the code at once where nobody needs to be asked. A page, whatever is wrong; by redirect
+/// answers `prompt=none` alone, which wants no page (oauth.md 5.3, 5.6).
 pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Error> {
-    let Some(identity) = &visitor.identity else { return told(&app, &visitor, OauthError::UnconfirmedEmail) };
-    let fields = match asked.fields {
+    if !asked.may_want_no_page()
+        && let Some(first) = comes_first(&app, &visitor, &asked)?
+    {
+        return Ok(first);
+    }
+    let fields = match &asked.fields {
         Ok(fields) => fields,
-        Err(Error::Oauth(error)) => return told(&app, &visitor, error),
-        Err(error) => return Err(error),
+        Err(Error::Oauth(error)) => return told(&app, &visitor, *error),
+        Err(error) => return Err(error.clone()),
     };
-    let valid = match validate(&app, &fields, true).await {
-        Ok(valid) => valid,
-        Err(Refusal::Here(error) | Refusal::There { error, .. }) => return told(&app, &visitor, error),
-        Err(Refusal::Failed(error)) => return Err(error),
+    let valid = {
+        // Of those who are not signed in, one address asks the database only so much at a time (T14).
+        let _pass = if visitor.identity.is_none() { app.auth.pass(visitor.address).await } else { None };
+        match validate(&app, fields, true).await {
+            Ok(valid) => valid,
+            Err(Refusal::Here(error) | Refusal::There { error, .. }) => return told(&app, &visitor, error),
+            Err(Refusal::Failed(error)) => return Err(error),
+        }
     };
-    if forbidden(&app, &identity.user, &valid.application) {
-        return told(&app, &visitor, OauthError::NotForAdministrators);
+    let openid = valid.scopes.contains(Scope::Openid);
+    let wish = |name: &str| fields.text(name).filter(|_| openid);
+    let prompt = match Prompt::parse(wish("prompt"), wish("max_age")) {
+        Ok(prompt) => prompt,
+        Err(Fault::NoneAndMore) => return without_a_page(&app, &visitor, &valid, OauthError::InvalidRequest),
+        Err(Fault::Unreadable) => return told(&app, &visitor, OauthError::InvalidRequest),
+    };
+    if !prompt.is_none()
+        && let Some(first) = comes_first(&app, &visitor, &asked)?
+    {
+        return Ok(first);
+    }
+    // Without a session it decides nothing, and a signature costs time.
+    let hint = wish("id_token_hint").filter(|_| visitor.owner.is_some());
+    let hint = id_token::hinted(&app, &valid.application, hint).await?;
+    let step = prompt.next(visitor.signed_in(), hint, app.now());
+    let Some(identity) = &visitor.identity else {
+        let Step::Refuse(needed) = step else { return Err(Error::Internal) };
+        return without_a_page(&app, &visitor, &valid, needed.into());
+    };
+    match step {
+        Step::Refuse(needed) => without_a_page(&app, &visitor, &valid, needed.into()),
+        Step::SelectAccount => select_account(&app, &visitor, &identity.user, &valid, &asked, hint),
+        Step::Authenticate => reauthenticate::page(&app, &visitor, &identity.user, &asked.target, None),
+        Step::Consent => proceed(&app, &visitor, identity, &valid, &asked, prompt, false).await,
+        Step::Proceed => proceed(&app, &visitor, identity, &valid, &asked, prompt, true).await,
+    }
+}
+
+/// It is settled who they are. `skip`: the consent page may be skipped.
+async fn proceed(
+    app: &App,
+    visitor: &Visitor,
+    identity: &Identity,
+    valid: &Valid,
+    asked: &Request,
+    prompt: Prompt,
+    skip: bool,
+) -> Result<Html, Error> {
+    if forbidden(app, &identity.user, &valid.application) {
+        return match prompt.is_none() {
+            true => without_a_page(app, visitor, valid, OauthError::InteractionRequired),
+            false => told(app, visitor, OauthError::NotForAdministrators),
+        };
     }
     if valid.gains_read_user {
         app.perform(&AddReadUser { id: valid.application.id }, &app.by(identity)).await?.into_inner();
     }
-    if !asked.head && needs_no_page(&app, &identity.user, &valid).await? {
-        let Some(code) = code(&app, identity, &valid).await? else { return Ok(web::sign_in_first(&app)) };
-        let page = onward(&app, &visitor, &leads_to(&app, &valid, code.reveal()))?;
-        return Ok(returns::forget(&app, page, &visitor.headers));
+    if asked.head || !skip || !needs_no_page(app, &identity.user, valid).await? {
+        return match prompt.is_none() && !asked.head {
+            true => without_a_page(app, visitor, valid, OauthError::ConsentRequired),
+            false => consent(app, visitor, &identity.user, valid).await,
+        };
     }
-    consent(&app, &visitor, &identity.user, &valid).await
+    let code = code(app, identity, valid).await?;
+    match (code.map(|code| leads_to(app, valid, code.reveal())), prompt.is_none()) {
+        // A page could not be shown in a frame, where some applications renew a sign-in.
+        (Some(to), true) => Ok(Html::redirect(&to)),
+        (Some(to), false) => Ok(returns::forget(app, onward(app, visitor, &to)?, &visitor.headers)),
+        (None, true) => without_a_page(app, visitor, valid, OauthError::LoginRequired),
+        (None, false) => Ok(sign_in_first(app, visitor, asked)),
+    }
+}
+
+/// What somebody is shown who may not be asked yet.
+fn comes_first(app: &App, visitor: &Visitor, asked: &Request) -> Result<Option<Html>, Error> {
+    if visitor.several.is_some() {
+        return several_sessions::page(app, &visitor.headers, "/oauth/authorize").map(Some);
+    }
+    match (&visitor.identity, visitor.fault) {
+        (Some(_), _) => Ok(None),
+        (None, Some(AccountFault::Unconfirmed)) => told(app, visitor, OauthError::UnconfirmedEmail).map(Some),
+        (None, Some(fault)) => Err(Denial::Account(fault).into()),
+        (None, None) => Ok(Some(sign_in_first(app, visitor, asked))),
+    }
+}
+
+/// They come back to the same question, but for what signing in settles.
+fn sign_in_first(app: &App, visitor: &Visitor, asked: &Request) -> Html {
+    let page = web::sign_in_first(app);
+    match asked.head {
+        true => page,
+        false => returns::remember(app, page, &reauthenticate::after(&asked.target, Done::SignedIn), &visitor.headers),
+    }
+}
+
+/// `prompt=none`: the application is told by redirect, or nobody is, where there is no address.
+fn without_a_page(app: &App, visitor: &Visitor, valid: &Valid, error: OauthError) -> Result<Html, Error> {
+    match refused_there(app, error, &valid.redirect_uri, valid.in_fragment, valid.state.as_deref()) {
+        Some(to) => Ok(Html::redirect(&to).because(error.code())),
+        None => told(app, visitor, error),
+    }
 }
 
 /// `POST`, from one of the two forms of the page.
@@ -326,6 +440,33 @@ fn told(app: &App, visitor: &Visitor, error: OauthError) -> Result<Html, Error> 
     Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor).because(error.code()))
 }
 
+/// `prompt=select_account`, or another account than the hint names is signed in.
+fn select_account(
+    app: &App,
+    visitor: &Visitor,
+    user: &User,
+    valid: &Valid,
+    asked: &Request,
+    hint: Hint,
+) -> Result<Html, Error> {
+    let expected = match hint {
+        Hint::Absent => false,
+        Hint::User(hinted) => hinted != user.id,
+        Hint::Invalid => true,
+    };
+    let page = SelectAccount {
+        application: &valid.application.name,
+        expected,
+        name: &user.name,
+        username: &user.username,
+        target: &reauthenticate::after(&asked.target, Done::Chose),
+        other: &reauthenticate::after(&asked.target, Done::ChoseAnother),
+        csrf_token: visitor.csrf_token(),
+        demo: app.demo,
+    };
+    Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor))
+}
+
 async fn consent(app: &App, visitor: &Visitor, user: &User, valid: &Valid) -> Result<Html, Error> {
     let owner = match valid.application.owner {
         Some(owner) => users::find(&mut app.db.read().await?, owner).await?.map(|owner| owner.name),
@@ -377,6 +518,22 @@ struct Consent<'a> {
     name: &'a str,
     username: &'a str,
     hidden: Vec<(&'static str, &'a str)>,
+    csrf_token: String,
+    demo: bool,
+}
+
+#[derive(Template)]
+#[template(path = "select_account.html")]
+struct SelectAccount<'a> {
+    application: &'a str,
+    /// The application expects another one.
+    expected: bool,
+    name: &'a str,
+    username: &'a str,
+    /// The request for the account that is signed in.
+    target: &'a str,
+    /// The request for somebody who signs in with another one.
+    other: &'a str,
     csrf_token: String,
     demo: bool,
 }

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use tollhouse_domain::claims;
+use tollhouse_domain::prompt;
 use tollhouse_domain::scope::Scope;
 
 use crate::app::App;
@@ -42,6 +43,7 @@ pub async fn configuration(app: App, call: Call) -> Result<Response, Error> {
         .field("claim_types_supported", ["normal"])
         .field("claims_supported", &claims::SUPPORTED[..])
         .field("authorization_response_iss_parameter_supported", true)
+        .field("prompt_values_supported", prompt::SUPPORTED)
         .field("code_challenge_methods_supported", challenges);
     Ok(kept_for_a_day(answer(StatusCode::OK, object)))
 }

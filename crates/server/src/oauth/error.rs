@@ -32,6 +32,12 @@ pub enum OauthError {
     /// Which methods there are depends on `compat.pkce`.
     InvalidCodeChallengeMethod(Strictness),
     AccessDenied,
+    /// `prompt=none`, and the person would have to sign in (OpenID Connect Core section 3.1.2.6).
+    LoginRequired,
+    /// `prompt=none`, and another page would have to come first.
+    InteractionRequired,
+    /// `prompt=none`, and the person would have to be asked.
+    ConsentRequired,
     /// The token that was shown, or asked about.
     InvalidToken(TokenFault),
     /// Userinfo for a token without `openid`.
@@ -49,7 +55,7 @@ pub enum TokenFault {
 }
 
 impl OauthError {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Missing("code"),
         Self::InvalidRequest,
         Self::TwoMechanisms,
@@ -66,6 +72,9 @@ impl OauthError {
         Self::InvalidCodeChallengeMethod(Strictness::Rfc),
         Self::InvalidCodeChallengeMethod(Strictness::Lax),
         Self::AccessDenied,
+        Self::LoginRequired,
+        Self::InteractionRequired,
+        Self::ConsentRequired,
         Self::InvalidToken(TokenFault::Unknown),
         Self::InvalidToken(TokenFault::Expired),
         Self::InvalidToken(TokenFault::Revoked),
@@ -88,6 +97,9 @@ impl OauthError {
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidCodeChallengeMethod(_) => "invalid_code_challenge_method",
             Self::AccessDenied => "access_denied",
+            Self::LoginRequired => "login_required",
+            Self::InteractionRequired => "interaction_required",
+            Self::ConsentRequired => "consent_required",
             Self::InvalidToken(_) => "invalid_token",
             Self::NoOpenid => "insufficient_scope",
             Self::UnconfirmedEmail => "unconfirmed_email",
@@ -135,6 +147,9 @@ impl OauthError {
                 "The code_challenge_method must be one of plain, S256."
             }
             Self::AccessDenied => "The resource owner or authorization server denied the request.",
+            Self::LoginRequired => "The authorization server requires end-user authentication",
+            Self::InteractionRequired => "The authorization server requires end-user interaction",
+            Self::ConsentRequired => "The authorization server requires end-user consent",
             Self::InvalidToken(TokenFault::Unknown) => "The access token is invalid",
             Self::InvalidToken(TokenFault::Expired) => "The access token expired",
             Self::InvalidToken(TokenFault::Revoked) => "The access token was revoked",

@@ -1,9 +1,11 @@
 //! `id_token` (OpenID Connect Core section 2; oauth.md 9.1).
 
+use serde::Deserialize;
 use tollhouse_domain::application::Application;
 use tollhouse_domain::claims::{IdToken, Person, seconds};
 use tollhouse_domain::grant::OauthAccessToken;
 use tollhouse_domain::id::UserId;
+use tollhouse_domain::prompt::Hint;
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::user::User;
 use tollhouse_store::{members, users};
@@ -35,6 +37,22 @@ pub(super) async fn made(
         groups_direct: groups.iter().filter(|group| group.direct).map(|group| group.full_path.as_str()).collect(),
     };
     app.keys().await?.sign(TYP, &claims).await
+}
+
+/// Whom `id_token_hint` names: an `id_token` of this server for this application, however old (OpenID Connect Core section
+/// 3.1.2.1).
+pub(super) async fn hinted(app: &App, client: &Application, hint: Option<&str>) -> Result<Hint, Error> {
+    #[derive(Deserialize)]
+    struct Claims {
+        iss: String,
+        aud: String,
+        sub: String,
+    }
+    let Some(hint) = hint else { return Ok(Hint::Absent) };
+    let claims = app.keys().await?.verified(TYP, hint);
+    let claims = claims.filter(|claims: &Claims| claims.iss == app.urls.base() && claims.aud == client.uid);
+    let user = claims.and_then(|claims| claims.sub.parse().ok());
+    Ok(user.map_or(Hint::Invalid, |id| Hint::User(UserId(id))))
 }
 
 /// As on the wire, where it is the only thing that is signed.

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use tollhouse_auth::session_cookies::{LiveSession, SessionCookies};
 use tollhouse_domain::denial::{AccountFault, Denial};
 use tollhouse_domain::identity::Identity;
+use tollhouse_domain::prompt::SignedIn;
 use tollhouse_domain::secret::{CsrfSecret, Plaintext};
 use tollhouse_domain::user::User;
 
@@ -20,6 +21,7 @@ use crate::error::{Error, Reason};
 pub mod assets;
 pub mod home;
 pub mod password;
+pub mod reauthenticate;
 pub mod returns;
 pub mod several_sessions;
 pub mod sign_in;
@@ -36,9 +38,17 @@ pub enum Admits {
     SignedIn,
     /// Signed in, though the password has expired: here it can be changed.
     PasswordExpired,
-    /// Signed in, though the address is not confirmed: here that is said in another way. Whoever is not signed in comes
-    /// back afterwards.
+    /// Signed in, though the address is not confirmed: here that is said in another way.
     Consenting,
+    /// Anyone: the page decides itself who has to sign in first, and what is said of an account that may not come in.
+    Authorizing,
+}
+
+impl Admits {
+    /// Somebody whose account may not come in may still sign out, or sign in as somebody else.
+    fn takes_any_account(self) -> bool {
+        matches!(self, Self::Anyone | Self::WithoutToken | Self::SigningIn | Self::Authorizing)
+    }
 }
 
 /// Who came to a page.
@@ -46,6 +56,8 @@ pub struct Visitor {
     pub identity: Option<Identity>,
     /// Whose session it is, though the account may not come in.
     pub owner: Option<Arc<User>>,
+    /// Why that account may not come in.
+    pub fault: Option<AccountFault>,
     /// The session cookie, or the one that is about to be set.
     pub session: String,
     /// Whether that cookie must be set.
@@ -95,7 +107,8 @@ impl Visitor {
         if !exempt && !signing_in && !cookies.iter().any(owns) {
             return Err(Error::Forged);
         }
-        let (mut identity, mut owner, mut several, mut live) = (None, None, false, None);
+        let (mut identity, mut owner, mut denied) = (None, None, None);
+        let (mut several, mut live) = (false, None);
         match app.auth.live_session(&cookies, asked.peer, app.now()).await? {
             LiveSession::None if !exempt && !cookies.iter().any(owns) => return Err(Error::Forged),
             LiveSession::None => {}
@@ -104,13 +117,13 @@ impl Visitor {
             LiveSession::One(cookie, entry) => {
                 live = Some(cookie);
                 match app.auth.person_of(&entry, app.now()) {
-                    // Somebody who may not come in may still sign out, or in as somebody else.
                     Err(Denial::Account(fault))
-                        if matches!(admits, Admits::Anyone | Admits::WithoutToken | Admits::SigningIn)
+                        if admits.takes_any_account()
                             || (admits, fault) == (Admits::PasswordExpired, AccountFault::PasswordExpired)
                             || (admits, fault) == (Admits::Consenting, AccountFault::Unconfirmed) =>
                     {
                         owner = entry.record.owner.clone();
+                        denied = Some(fault);
                     }
                     known => {
                         let known = known?;
@@ -130,6 +143,7 @@ impl Visitor {
         Ok(Self {
             identity,
             owner,
+            fault: denied,
             session,
             fresh,
             several: several.then_some(cookies),
@@ -144,21 +158,28 @@ impl Visitor {
 
     /// What somebody gets in place of the page: whoever has to sign in first, or sent several live sessions (T9).
     pub fn sent_elsewhere(&self, app: &App, asked: &Asked, admits: Admits) -> Option<Response> {
-        if self.several.is_some() && admits != Admits::WithoutToken {
-            return Some(several_sessions::page(app, &asked.parts.headers, asked.parts.uri.path()));
+        if self.several.is_some() && !matches!(admits, Admits::WithoutToken | Admits::Authorizing) {
+            return Some(several_sessions::response(app, &asked.parts.headers, asked.parts.uri.path()));
         }
         let signed_in = match admits {
-            Admits::Anyone | Admits::WithoutToken | Admits::SigningIn => true,
+            Admits::Anyone | Admits::WithoutToken | Admits::SigningIn | Admits::Authorizing => true,
             Admits::SignedIn => self.identity.is_some(),
             Admits::PasswordExpired | Admits::Consenting => self.owner.is_some(),
         };
-        let target = asked.parts.uri.path_and_query().filter(|_| admits == Admits::Consenting);
-        (!signed_in).then(|| match (target, &asked.parts.method) {
-            (Some(target), &Method::GET) => {
-                returns::remember(app, sign_in_first(app), target.as_str(), &asked.parts.headers).into_response()
-            }
-            _ => to_sign_in(app),
-        })
+        (!signed_in).then(|| to_sign_in(app))
+    }
+
+    /// Whether the form has the CSRF token of this session, where a page is reached without ([`Admits::WithoutToken`]).
+    pub fn has_token(&self) -> bool {
+        let token = self.form.get("authenticity_token").and_then(serde_json::Value::as_str);
+        token.is_some_and(|token| CsrfSecret::of_session(self.session.as_bytes()).accepts(token.as_bytes()))
+    }
+
+    /// Whose session it is, and since when.
+    pub fn signed_in(&self) -> Option<SignedIn> {
+        let session = self.identity.as_ref().and_then(Identity::session);
+        let authenticated_at = session.map(|session| session.authenticated_at);
+        self.owner.as_ref().map(|owner| SignedIn { user: owner.id, authenticated_at, fault: self.fault })
     }
 
     /// Whether a browser goes to a page, and no script or other program asks. Browsers say so under https and on this

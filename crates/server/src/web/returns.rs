@@ -66,16 +66,26 @@ fn drop_kept(app: &App, page: Html, name: &str, headers: &HeaderMap) -> Html {
 
 /// A way back as it can be kept, if it is one of ours. It leads on without credentials: no URL of ours carries one.
 pub fn spelt(app: &App, target: &str) -> Option<String> {
+    let target = without_credentials(target);
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
     // Of what may stand in a URL, these two would end a cookie.
-    let text = without_credentials(target).replace(';', "%3B").replace(',', "%2C");
+    let path = path.replace(';', "%3B").replace(',', "%2C");
+    // Some clients send a query as it is; it means the same with its escapes.
+    let query = query.bytes().map(|b| if is_clean(b) { char::from(b).to_string() } else { format!("%{b:02X}") });
+    let text = path + &query.collect::<String>();
     is_ours(app, &text).then_some(text)
 }
 
 /// Whether somebody may be sent there: to a page, or to what a rule of the gateway is about under our own name (T4).
 fn is_ours(app: &App, target: &str) -> bool {
-    let clean = target.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\,;".contains(&b));
+    let clean = target.bytes().all(is_clean);
     let path = target.split('?').next().unwrap_or_default();
     clean && (PAGES.contains(&path) || app.gateway.leads_to(target))
+}
+
+/// What can stand in a cookie and in `Location`.
+fn is_clean(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\"\\,;".contains(&byte)
 }
 
 /// The pages that somebody who is signed in can go to.

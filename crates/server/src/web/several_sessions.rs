@@ -10,7 +10,11 @@ use crate::app::App;
 use crate::error::Error;
 use crate::web::{Failure, Html, attributes, failure};
 
-pub fn page(app: &App, headers: &HeaderMap, path: &str) -> Response {
+pub fn response(app: &App, headers: &HeaderMap, path: &str) -> Response {
+    page(app, headers, path).map_or_else(|error| failure(&error, app), IntoResponse::into_response)
+}
+
+pub fn page(app: &App, headers: &HeaderMap, path: &str) -> Result<Html, Error> {
     let page = Failure {
         title: "Several sessions",
         text: "Your browser sent more than one session for this server, so none of them counts. They have been removed \
@@ -18,10 +22,8 @@ pub fn page(app: &App, headers: &HeaderMap, path: &str) -> Response {
                keeps setting the cookie _gitlab_session.",
         demo: app.demo,
     };
-    match Html::page(app, StatusCode::BAD_REQUEST, &page) {
-        Ok(page) => forget(app, page.because("several_sessions"), headers, path).into_response(),
-        Err(_) => failure(&Error::Internal, app),
-    }
+    let page = Html::page(app, StatusCode::BAD_REQUEST, &page)?.because("several_sessions");
+    Ok(forget(app, page, headers, path))
 }
 
 /// Deletes the session cookie of this host and of each parent domain, at each path that leads here: a browser deletes a

@@ -1,6 +1,7 @@
 //! `POST /users/sign_out` (authentication.md 6.6).
 
 use axum::http::header;
+use serde_json::Value;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::secret::Digest;
 
@@ -34,7 +35,12 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
         let _pass = app.auth.pass(visitor.address).await;
         app.settled().await;
     }
-    Ok(page.forget_session(&app))
+    let page = page.forget_session(&app);
+    // Whoever goes on with another account comes back to what they were asked.
+    Ok(match visitor.form.get("return_to").and_then(Value::as_str) {
+        Some(target) => returns::remember(&app, page, target, &visitor.headers),
+        None => page,
+    })
 }
 
 const CLEARED: &str = r#""cache", "storage", "executionContexts", "clientHints""#;

@@ -35,6 +35,7 @@ const TOKENLESS: &[&str] = &[
     "POST /oauth/authorize",
     "DELETE /oauth/authorize",
     "GET /oauth/authorize/native",
+    "POST /oauth/authorize/reauthenticate",
     // These judge for themselves: a client, or a token that is their very subject.
     "POST /oauth/token",
     "POST /oauth/revoke",

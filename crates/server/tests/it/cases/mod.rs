@@ -64,6 +64,7 @@ pub fn all() -> Vec<Case> {
         authorize::bad_faith::CASES,
         authorize::mistakes::CASES,
         authorize::page::CASES,
+        authorize::prompts::CASES,
         authorize::redirect_uris::CASES,
         authorize::sign_in_first::CASES,
         bad_input::CASES,

@@ -41,7 +41,7 @@ async fn a_database_and_settings_of_step_3_go_on(t: Town) {
     let db = Db::open(&url, 0).await.expect("a database");
     let code = Digest::of(secret("open_code").as_bytes());
     let grant = access_grants::find(&mut db.read().await.expect("a reader"), code).await.expect("a look-up");
-    let challenge = grant.and_then(|grant| grant.challenge).map(|challenge| challenge.value);
+    let challenge = grant.and_then(|grant| grant.challenge).map(|challenge| challenge.as_str().to_owned());
     assert!(challenge.is_none_or(|value| !value.contains("must-not-stand-in-clear")), "a verifier is kept in clear");
     db.close().await;
 

@@ -189,6 +189,7 @@ async fn every_answer_names_its_issuer(t: Town) {
     let issuer = discovered["issuer"].as_str().expect("a text");
     for (mode, mark) in [("query", '?'), ("fragment", '#')] {
         let changes = [("response_mode", Some(mode))];
+        let silent = [("response_mode", Some(mode)), ("prompt", Some("none"))];
         let answers = [
             location(&client.allow(&session, "openid", &changes).await).to_owned(),
             location(&client.deny(&session, "openid", &changes).await).to_owned(),
@@ -196,6 +197,8 @@ async fn every_answer_names_its_issuer(t: Town) {
             sent_on(&client.allow(&session, "openid", &changes).with("sec-fetch-mode", "navigate").await),
             sent_on(&client.deny(&session, "openid", &changes).with("sec-fetch-mode", "navigate").await),
             sent_on(&trusted.page(&session, "openid", &changes).await),
+            location(&trusted.page(&session, "openid", &silent).await).to_owned(),
+            location(&client.page(&session, "openid", &silent).await).to_owned(),
         ];
         for (i, url) in answers.iter().enumerate() {
             assert_eq!(carried(url, mark, "iss").as_deref(), Some(issuer), "{i}: {url}");

@@ -23,17 +23,17 @@ cases![
 
 /// Keeps cookies from one request to the next.
 #[derive(Default)]
-struct Browser {
-    cookies: Vec<(String, String)>,
+pub(super) struct Browser {
+    pub(super) cookies: Vec<(String, String)>,
 }
 
 impl Browser {
-    fn keep(&mut self, name: &str, value: &str) {
+    pub(super) fn keep(&mut self, name: &str, value: &str) {
         self.cookies.retain(|(known, _)| known != name);
         self.cookies.push((name.to_owned(), value.to_owned()));
     }
 
-    async fn goes(&mut self, ask: Ask) -> Reply {
+    pub(super) async fn goes(&mut self, ask: Ask) -> Reply {
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let reply = if cookies.is_empty() { ask.await } else { ask.with("cookie", &cookies.join("; ")).await };
         for cookie in reply.headers.get_all("set-cookie") {
@@ -48,11 +48,11 @@ impl Browser {
         reply
     }
 
-    fn knows_the_way_back(&self) -> bool {
+    pub(super) fn knows_the_way_back(&self) -> bool {
         self.cookies.iter().any(|(name, _)| name.starts_with("_tollhouse_return_"))
     }
 
-    async fn signs_in(&mut self, t: &Town, login: &str, password: &str) -> Reply {
+    pub(super) async fn signs_in(&mut self, t: &Town, login: &str, password: &str) -> Reply {
         let form = self.goes(t.get(SIGN_IN)).await;
         let token = form.authenticity_token();
         let pairs = [("authenticity_token", token.as_str()), ("user[login]", login), ("user[password]", password)];
