@@ -357,6 +357,8 @@ async fn explain_knows_where_tokens_do_not_count(t: Town) {
         assert!(!told.takes.is_empty() && !told.why.is_empty() && told.answer.is_none(), "{told}");
         assert!(!told.credentials[0].decided, "{told}");
     }
+    let silent = told(&t, &t.get("/oauth/authorize?prompt=none&scope=openid").token(&token)).await;
+    assert!(silent.takes.contains("prompt=none"), "the one page that answers without a session: {silent}");
     let nowhere = told(&t, &t.get("/nope").token(&token)).await;
     assert!(nowhere.verdict == Verdict::NotJudged && nowhere.why.contains("no such page"), "{nowhere}");
     let preflight = t.ask(Method::OPTIONS, "/api/v4/user").with("origin", "https://a.test");
