@@ -231,7 +231,7 @@ impl Settings {
             Err(error) => return Err(Unusable(format!("{}: {error}", path.display()))),
         }
         for (name, value) in environment {
-            layers.from_environment(&name, &value)?;
+            layers.read_environment(&name, &value)?;
         }
         for (key, value) in flags {
             layers.settings.insert((*key).to_owned(), Value::String(value.clone()));
@@ -337,7 +337,7 @@ impl Layers {
         Ok(())
     }
 
-    fn from_environment(&mut self, name: &str, value: &str) -> Result<(), Unusable> {
+    fn read_environment(&mut self, name: &str, value: &str) -> Result<(), Unusable> {
         let Some(key) = name.strip_prefix("TOLLHOUSE_") else { return Ok(()) };
         if NOT_SETTINGS.contains(&name) {
             return Ok(());
@@ -424,7 +424,7 @@ mod tests {
         let mut layers = Layers::default();
         layers.merge(file, Path::new("x.toml"))?;
         for (name, value) in environment {
-            layers.from_environment(name, value)?;
+            layers.read_environment(name, value)?;
         }
         Settings::of(layers)
     }

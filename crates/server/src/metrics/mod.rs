@@ -102,6 +102,9 @@ pub enum Face {
     Probe,
 }
 
+/// What people see among the paths of OAuth; the rest is for programs.
+const OAUTH_PAGES: [&str; 3] = ["/oauth/authorize", "/oauth/authorize/native", "/oauth/authorize/reauthenticate"];
+
 impl Face {
     pub const ALL: [Self; 5] = [Self::Api, Self::Oauth, Self::Page, Self::Gateway, Self::Probe];
 
@@ -110,10 +113,8 @@ impl Face {
         match path {
             "/-/auth" => Self::Gateway,
             "/-/health" | "/-/liveness" | "/-/readiness" | "/-/metrics" => Self::Probe,
-            "/oauth/authorize" | "/oauth/authorize/" | "/oauth/authorize/native" | "/oauth/authorize/native/" => {
-                Self::Page
-            }
             _ if path.starts_with("/api") => Self::Api,
+            _ if OAUTH_PAGES.contains(&path.strip_suffix('/').unwrap_or(path)) => Self::Page,
             _ if is_protocol(path) => Self::Oauth,
             _ => Self::Page,
         }
