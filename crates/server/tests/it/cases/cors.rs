@@ -94,19 +94,19 @@ async fn auth_208_a_preflight_for_a_private_token(t: Town) {
 async fn oauth_089_a_request_for_nothing(t: Town) {
     let reply = t.post("/oauth/token").with("origin", FOREIGN).await;
     is_error(&reply, 400, "invalid_request");
-    assert_eq!(told(&reply), to_anybody("POST, OPTIONS", None, ""));
+    assert_eq!(told(&reply), to_anybody("POST, OPTIONS", None, FEW));
 }
 
 async fn oauth_090_a_preflight_of_token(t: Town) {
     let headers = "Authorization, X-CSRF-Token, X-Requested-With";
     let reply = preflight(&t, "/oauth/token", FOREIGN, "POST", headers).await;
-    assert_eq!(told(reply.is(200, "")), to_anybody("POST, OPTIONS", Some(headers), ""));
+    assert_eq!(told(reply.is(200, "")), to_anybody("POST, OPTIONS", Some(headers), FEW));
 }
 
 async fn oauth_091_a_preflight_of_revoke(t: Town) {
     let headers = "Authorization, X-CSRF-Token, X-Requested-With";
     let reply = preflight(&t, "/oauth/revoke", FOREIGN, "POST", headers).await;
-    assert_eq!(told(reply.is(200, "")), to_anybody("POST, OPTIONS", Some(headers), ""));
+    assert_eq!(told(reply.is(200, "")), to_anybody("POST, OPTIONS", Some(headers), FEW));
 }
 
 async fn oauth_141_no_preflight_without_a_method(t: Town) {

@@ -288,7 +288,7 @@ async fn plain_http_is_registered_at_a_server_that_is_plain_too(t: Town) {
 
 async fn plain_http_is_registered_in_a_demo_and_in_a_seed(t: Town) {
     let seed = t.folder.path().join("seed.toml");
-    let text = "[[user]]\nusername = 'warden'\nadministrator = true\n[[token]]\nuser = 'warden'\nname = 'all'\n\
+    let text = "[[user]]\nusername = 'warden'\nadmin = true\n[[token]]\nuser = 'warden'\nname = 'all'\n\
                 scopes = ['api']\ntoken = 'glpat-warden-api'\n[[application]]\nname = 'Ferry board'\n\
                 redirect_uris = ['http://app.example.test/cb']\nscopes = ['api']\n";
     std::fs::write(&seed, text).expect("a file");

@@ -28,9 +28,9 @@ cases![
     t22_an_address_that_has_to_be_confirmed_again with "accounts.confirmation_required = false",
     auth_time_is_of_the_session_that_allowed_it,
     auth_time_stays_the_same_through_refresh,
-    auth_time_of_a_password_is_its_own,
+    auth_time_of_a_password_is_its_own with "oauth.password_grant = true",
     auth_time_that_was_not_kept_is_not_told,
-    an_id_token_is_for_a_person,
+    an_id_token_is_for_a_person with "oauth.password_grant = true",
     lifetimes_are_settings with "oauth.access_token_lifetime = '1h'\noauth.id_token_lifetime = '60s'",
 ];
 

@@ -19,7 +19,7 @@ cases![
     json_does_as_well_as_a_form,
     t19_no_secret_in_the_query,
     t19_secrets_in_the_query_as_the_original with "compat.query_secrets = 'gitlab'",
-    what_an_answer_looks_like,
+    what_an_answer_looks_like with "oauth.password_grant = true",
     what_a_refusal_looks_like with "oauth.password_grant = true",
 ];
 
