@@ -312,8 +312,6 @@ pub async fn set_profile(tx: &mut Tx, id: UserId, profile: &Profile, now: Timest
 
 /// Books one attempt at a password before it is compared, so that parallel guesses cannot have more than their
 /// number. The last one that is allowed locks at once; the right password unlocks again. `None`: locked.
-///
-/// An attempt at a locked account is counted too: it must cost what any other one costs (T14).
 pub async fn book_attempt(tx: &mut Tx, id: UserId, lockout: Lockout, now: Timestamp) -> Result<Option<i64>> {
     let attempts: Option<i64> = on!(tx, |c| sqlx::query_scalar(BOOK_ATTEMPT)
         .bind(id.0)
@@ -321,11 +319,16 @@ pub async fn book_attempt(tx: &mut Tx, id: UserId, lockout: Lockout, now: Timest
         .bind(lockout.attempts)
         .bind((now + lockout.period).0)
         .fetch_optional(c))?;
-    if attempts == Some(lockout.attempts) {
+    if attempts.is_some_and(|attempts| attempts >= lockout.attempts) {
         tx.forget(Forget::Owner(id));
     }
-    // More than that are only counted while it is locked.
-    Ok(attempts.filter(|attempts| *attempts <= lockout.attempts))
+    Ok(attempts)
+}
+
+/// Counts an attempt at an account that is locked. The number means nothing; it is written so that such an attempt costs
+/// what any other one costs (T14).
+pub async fn count_locked_attempt(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<()> {
+    changed!(tx, sqlx::query(COUNT_LOCKED).bind(id.0).bind(now.0)).map(drop)
 }
 
 /// The same work for a name without an account or a password, so that time does not tell which names have one (T14).
@@ -451,16 +454,12 @@ statements! {
 
     BOOK_ATTEMPT = "
     UPDATE users
-       SET failed_attempts = CASE WHEN locked_until > $2 AND failed_attempts > $3 THEN failed_attempts + 1
-                                  WHEN locked_until > $2 THEN $3 + 1
-                                  WHEN locked_until IS NULL AND failed_attempts + 1 < $3 THEN failed_attempts + 1
-                                  WHEN locked_until IS NULL OR $3 <= 1 THEN $3
-                                  ELSE 1 END,
-           locked_until = CASE WHEN locked_until > $2 THEN locked_until
-                               WHEN (CASE WHEN locked_until IS NULL THEN failed_attempts + 1 ELSE 1 END) >= $3
-                               THEN CAST($4 AS BIGINT) END
-     WHERE id = $1
+       SET failed_attempts = CASE WHEN locked_until IS NULL THEN failed_attempts + 1 ELSE 1 END,
+           locked_until = CASE WHEN (CASE WHEN locked_until IS NULL THEN failed_attempts + 1 ELSE 1 END) >= $3 THEN CAST($4 AS BIGINT) END
+     WHERE id = $1 AND (locked_until IS NULL OR locked_until <= $2)
     RETURNING failed_attempts";
+
+    COUNT_LOCKED = "UPDATE users SET failed_attempts = failed_attempts + 1 WHERE id = $1 AND locked_until > $2";
 
     BOOK_DECOY = "
     INSERT INTO failed_sign_ins (user_id, address, hour, attempts) VALUES ($1, $2, $3, 1)

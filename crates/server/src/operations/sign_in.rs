@@ -87,7 +87,7 @@ pub struct Right {
 }
 
 /// Whether this is the password of that login, wherever it was typed. Every refusal costs the same hash and the same
-/// writes, whoever it names (T14).
+/// writes, for every name (T14).
 pub async fn check(
     app: &App,
     login: &str,
@@ -101,8 +101,8 @@ pub async fn check(
     let found = users::by_login(&mut app.db.read().await?, login).await?;
     let Some((user, Some(digest))) = found else {
         let (slot, by) = (decoy(login), By::password(None, address));
-        app.perform(&BookDecoy { slot, lockout: app.lockout() }, &by).await?.into_inner();
         place.verify(password, None).await;
+        app.perform(&BookDecoy { slot, lockout: app.lockout() }, &by).await?.into_inner();
         app.perform(&NoteFailure { user: UserId(slot), address: String::new() }, &by).await?.into_inner();
         return Ok(None);
     };
@@ -111,6 +111,10 @@ pub async fn check(
     let compared = booked.is_some().then(|| digest.clone());
     if place.verify(password, compared).await {
         return Ok(Some(Right { user, digest }));
+    }
+    if booked.is_none() {
+        // After the hash, which paces it: many guesses at once at a locked account must not queue up for the writer.
+        app.perform(&CountLocked { user: user.id }, &by).await?.into_inner();
     }
     app.perform(&NoteFailure { user: user.id, address: counted(address) }, &by).await?.into_inner();
     Ok(None)
@@ -172,7 +176,22 @@ impl Operation for BookAttempt {
     }
 }
 
-/// The same for a name that has no account, or one without a password.
+/// An attempt at a locked account writes as much as one that is booked (T14).
+struct CountLocked {
+    user: UserId,
+}
+
+impl Operation for CountLocked {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        users::count_locked_attempt(tx, self.user, now).await?;
+        Ok(Change::nothing(()))
+    }
+}
+
+/// The same work for a name that has no account, or one without a password.
 struct BookDecoy {
     slot: i64,
     lockout: Lockout,
@@ -312,7 +331,7 @@ impl Operation for SignOut {
     }
 }
 
-/// Ends one session if there is such a one: for a cookie that somebody else may have planted.
+/// Ends one session if it exists: for a cookie that somebody else may have planted.
 pub struct EndSession {
     pub session: Digest,
 }
