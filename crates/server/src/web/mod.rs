@@ -156,7 +156,7 @@ impl Visitor {
         })
     }
 
-    /// What somebody gets in place of the page: whoever has to sign in first, or sent several live sessions (T9).
+    /// The answer in place of the page, for somebody who has to sign in first or sent several live sessions (T9).
     pub fn sent_elsewhere(&self, app: &App, asked: &Asked, admits: Admits) -> Option<Response> {
         if self.several.is_some() && !matches!(admits, Admits::WithoutToken | Admits::Authorizing) {
             return Some(several_sessions::response(app, &asked.parts.headers, asked.parts.uri.path()));

@@ -44,7 +44,7 @@ impl Params for Return {
 /// The wire quotes the sentence before it (authentication.md 6.5); this one is ours.
 macro_rules! ask_us {
     () => {
-        "If you think this is an error, please ask whoever runs this server."
+        "If you think this is an error, please ask an administrator of this server."
     };
 }
 

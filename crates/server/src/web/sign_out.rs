@@ -16,7 +16,7 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
         .notice(&app, Notice::SignedOut);
     let page = returns::note_led(&app, page, None, &visitor.headers);
     if let Some(cookies) = &visitor.several {
-        // None of them says who asks. But whoever sends the cookie of a session may end it, and wants to be signed out.
+        // None of them says who asks. But the holder of a session's cookie may end it, and asked to be signed out.
         let by = By::password(None, visitor.address);
         for cookie in cookies.iter() {
             app.perform(&EndSession { session: Digest::of(cookie.as_bytes()) }, &by).await?.into_inner();

@@ -121,6 +121,9 @@ async fn a_password_is_the_same_on_every_keyboard(t: Town) {
     let client = t.client("api").await;
     let granted = client.token("password", &[("username", "ada"), ("password", "na\u{ef}ve the\u{301}")]).await;
     assert!(granted.has(200).json()["access_token"].is_string());
+    // The command line.
+    t.shell_with(&["user", "password", "ada", "--password-stdin"], DECOMPOSED).await.done();
+    guess(&t, "ada", COMPOSED).await.has(302);
     // A hash from before there was a normal form is of what was typed.
     let digest = typed_hash(DECOMPOSED);
     t.does(&SetPassword { user: ada.id, seen: None, digest, expires_at: None }).await;

@@ -80,7 +80,7 @@ async fn a_second_tab_for_another_account_says_who_is_signed_in(t: Town) {
         pages.push(page.replace(&reply.authenticity_token(), ""));
     }
     pages.dedup();
-    assert_eq!(pages.len(), 1, "whoever was named, and by whatever password");
+    assert_eq!(pages.len(), 1, "for every name and password");
     t.get("/api/v4/user").session(&session).await.is_user(&ada);
     let again = t.post(PAGE).session(&session).form(&tab.filled_in("nobody", "x")).await;
     let body = format!("authenticity_token={}", again.authenticity_token().replace('+', "%2B"));

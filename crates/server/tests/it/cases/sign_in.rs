@@ -301,7 +301,7 @@ async fn pages_speak_of_this_server(t: Town) {
             let create = tollhouse::operations::users::Create { state, kind, confirmed, ..person(&format!("p{i}{j}")) };
             let person = t.person(create).await;
             texts.push(guess(&t, &person.name, "correct horse").await.body);
-            // Whoever was signed in before that.
+            // Somebody who was signed in before that.
             let session = person.session().await;
             for path in ["/", "/nowhere", "/-/user_settings/password/edit", "/oauth/authorize"] {
                 texts.push(t.get(path).session(&session).await.body);

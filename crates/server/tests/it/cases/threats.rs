@@ -28,7 +28,7 @@ cases![
     t13_visits_by_nobody_leave_nothing,
     t14_every_login_costs_a_hash,
     t14_a_long_password_is_wrong,
-    t14_a_refused_password_writes_as_much_whoever_is_named,
+    t14_a_refused_password_writes_as_much_for_every_name,
     t14_the_time_of_an_answer_is_rounded,
     t14_nobody_chooses_their_own_address,
     t14_a_trusted_proxy_says_who_asks with "proxies.trusted = ['192.0.2.0/24']",
@@ -254,7 +254,7 @@ async fn written_by(t: &Town, login: &str) -> usize {
     rows().await.difference(&before).count()
 }
 
-async fn t14_a_refused_password_writes_as_much_whoever_is_named(t: Town) {
+async fn t14_a_refused_password_writes_as_much_for_every_name(t: Town) {
     t.user_with_password("ada", "correct horse").await;
     t.user("grace").await;
     // The account and its failure; with the tenth, which locks, also an entry of the log. After that it is locked.

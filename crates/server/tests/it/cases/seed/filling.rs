@@ -68,9 +68,11 @@ async fn seed_passwords_in_clear_and_hashed_elsewhere(t: Town) {
     let seed = format!(
         "[[user]]\nusername = 'ada'\npassword = 'battery staple'\n\
          [[user]]\nusername = 'grace'\npassword_hash = '{hashed}'\n\
-         [[user]]\nusername = 'edsger'\n"
+         [[user]]\nusername = 'edsger'\n\
+         [[user]]\nusername = 'lin'\npassword = 'caf\u{e9} au lait'\n"
     );
     planted(&t, &seed).await;
+    guess(&t, "lin", "cafe\u{301} au lait").await.has(302);
     guess(&t, "ada", "battery staple").await.has(302);
     guess(&t, "ada@example.test", "correct horse").await.has(200);
     guess(&t, "grace", "correct horse").await.has(302);
