@@ -73,10 +73,17 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
         db.faults.mutants.set(tollhouse_domain::faults::Mutants::named(&code));
     }
     #[cfg(feature = "faults")]
-    if std::env::var("TOLLHOUSE_FAULT").is_ok_and(|fault| fault == "deaf") {
+    let fault =
+        |name: &str| std::env::var("TOLLHOUSE_FAULT").is_ok_and(|faults| faults.split(',').any(|known| known == name));
+    #[cfg(feature = "faults")]
+    if fault("deaf") {
         db.faults.deafen();
     }
     let app = App::new(db.clone(), settings, urls, Clock::system(), seal).await.map_err(unready)?;
+    #[cfg(feature = "faults")]
+    if fault("repeat_is_reuse") {
+        app.faults.take_repeats_for_reuse();
+    }
     if app.demo && !app.settings.demo_data {
         return Err(Failure::Unusable(format!(
             "{url} was made by `tollhouse demo`, so its secrets are known; --demo-data serves it all the same"

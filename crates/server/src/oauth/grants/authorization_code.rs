@@ -25,11 +25,14 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
     }
     let redirect_uri = call.required("redirect_uri")?;
     let client = client::required(app, call).await?;
+    let repeat = CODE_REPEAT;
+    #[cfg(feature = "faults")]
+    let repeat = if app.faults.repeats_are_reuse() { std::time::Duration::ZERO } else { repeat };
     let operation = Redeem {
         code,
         presented: Presented { client: client.id, redirect_uri, verifier },
         rules: RedemptionRules {
-            repeat: (!app.rotation().gitlab).then_some(CODE_REPEAT),
+            repeat: (!app.rotation().gitlab).then_some(repeat),
             matching: app.settings.compat.redirect_matching(),
             pkce: app.settings.compat.pkce_strictness(),
         },

@@ -388,7 +388,7 @@ async fn a_host_may_be_any_on_the_api_and_the_probes(t: Town) {
         t.get("/api/v4/user").host(host).token(&token).await.has(200);
         t.get("/-/health").host(host).await.has(200);
         t.get("/-/auth").host(host).await.has(403);
-        t.post("/oauth/token").host(host).form("grant_type=password").await.has(401);
+        t.post("/oauth/token").host(host).form("grant_type=client_credentials").await.has(401);
         t.get("/users/sign_in").host(host).await.has(if host == "127.0.0.1" { 200 } else { 421 });
     }
 }

@@ -33,12 +33,13 @@ async fn oauth_087_discovery(t: Town) {
     ] {
         assert_eq!(body[name], format!("{BASE}{path}"), "{name}");
     }
+    let challenges = if t.app.settings.compat.pkce.is_gitlab() { json!(["plain", "S256"]) } else { json!(["S256"]) };
     for (name, known) in [
         ("response_types_supported", json!(["code"])),
         ("subject_types_supported", json!(["public"])),
         ("id_token_signing_alg_values_supported", json!(["RS256"])),
         ("claim_types_supported", json!(["normal"])),
-        ("code_challenge_methods_supported", json!(["S256"])),
+        ("code_challenge_methods_supported", challenges),
     ] {
         assert_eq!(body[name], known, "{name}");
     }
