@@ -73,7 +73,8 @@ async function main() {
   const parts = { checks, authorization: { params: { scope: scopes } } };
   const application = new Application(Auth, [
     { ...oidc, ...parts },
-    GitLab({ baseUrl: facts.base_url, clientId, clientSecret }),
+    // Without `issuer` it compares `iss` of the answer (RFC 9207) with a made-up one.
+    GitLab({ baseUrl: facts.base_url, issuer: facts.base_url, clientId, clientSecret }),
   ]);
 
   const target = await step('discovery', () => application.leave('oidc'), { needed: true });

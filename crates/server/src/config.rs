@@ -86,6 +86,7 @@ sections! {
     Compat {
         all: Twin, rotation: Twin, lockout: Twin, links: Twin, cookie: Twin, password_grant: Twin, query_secrets: Twin,
         pkce: Twin, redirect_uri: Twin, admin_scopes: Twin, gl_auth_type: Twin,
+        iss: Twin,
     }
 }
 
@@ -264,6 +265,7 @@ impl Settings {
                 &mut compat.redirect_uri,
                 &mut compat.admin_scopes,
                 &mut compat.gl_auth_type,
+                &mut compat.iss,
             ] {
                 *switch = Twin::Gitlab;
             }

@@ -398,15 +398,19 @@ async fn code(app: &App, identity: &Identity, valid: &Valid) -> Result<Option<Pl
     Ok(app.perform(&operation, &app.by(identity)).await?.into_inner())
 }
 
-/// Where the browser takes the code. RFC 9207: with the issuer, so that an application of several servers knows whose
-/// answer it is; a page of ours shows the code alone.
+/// Where the browser takes the code. A page of ours shows the code alone.
 fn leads_to(app: &App, valid: &Valid, code: &str) -> String {
     if valid.redirect_uri.is_out_of_band() {
         return format!("/oauth/authorize/native?code={code}");
     }
     let state = valid.state.as_deref().map(|state| ("state", state));
-    let pairs: Vec<_> = [("code", code)].into_iter().chain(state).chain([("iss", app.urls.base())]).collect();
+    let pairs: Vec<_> = [("code", code)].into_iter().chain(state).chain(issuer(app)).collect();
     valid.redirect_uri.answered(&pairs, valid.in_fragment)
+}
+
+/// `iss` of RFC 9207: an application that uses several servers learns which of them answers.
+fn issuer(app: &App) -> Option<(&'static str, &str)> {
+    (!app.settings.compat.iss.is_gitlab()).then(|| ("iss", app.urls.base()))
 }
 
 /// Where the browser takes a refusal; `None`: there is no such place.
@@ -420,7 +424,7 @@ fn refused_there(
     let description = error.description();
     let state = state.map(|state| ("state", state));
     let pairs = [("error", error.code()), ("error_description", &description)].into_iter().chain(state);
-    let pairs: Vec<_> = pairs.chain([("iss", app.urls.base())]).collect();
+    let pairs: Vec<_> = pairs.chain(issuer(app)).collect();
     (!to.is_out_of_band()).then(|| to.answered(&pairs, in_fragment))
 }
 

@@ -42,7 +42,7 @@ pub async fn configuration(app: App, call: Call) -> Result<Response, Error> {
         .field("id_token_signing_alg_values_supported", ["RS256"])
         .field("claim_types_supported", ["normal"])
         .field("claims_supported", &claims::SUPPORTED[..])
-        .field("authorization_response_iss_parameter_supported", true)
+        .when(!app.settings.compat.iss.is_gitlab(), |o| o.field("authorization_response_iss_parameter_supported", true))
         .field("prompt_values_supported", prompt::SUPPORTED)
         .field("code_challenge_methods_supported", challenges);
     Ok(kept_for_a_day(answer(StatusCode::OK, object)))

@@ -18,6 +18,7 @@ cases![
     a_code_that_is_carried_over_by_hand,
     every_answer_names_its_issuer,
     an_issuer_is_named_as_it_is_discovered with "external_url = 'https://git.example.test'",
+    no_answer_names_an_issuer_as_the_original with "compat.iss = 'gitlab'",
     a_browser_is_led_on_by_a_page,
     other_clients_are_redirected,
 ];
@@ -215,6 +216,18 @@ async fn an_issuer_is_named_as_it_is_discovered(t: Town) {
     for ask in [client.allow(&session, "openid", &[]), client.deny(&session, "openid", &[])] {
         let iss = sent_back(&ask.host(host).await, "iss").expect("an issuer");
         assert_eq!((iss.as_str(), &discovered["issuer"]), ("https://git.example.test", &iss.as_str().into()));
+    }
+}
+
+async fn no_answer_names_an_issuer_as_the_original(t: Town) {
+    let client = t.client("openid").await;
+    let session = t.user("ada").await.session().await;
+    let discovered = t.get("/.well-known/openid-configuration").await.has(200).json();
+    assert!(discovered.get("authorization_response_iss_parameter_supported").is_none());
+    for ask in [client.allow(&session, "openid", &[]), client.deny(&session, "openid", &[])] {
+        let reply = ask.await;
+        assert!(location(&reply).starts_with(CALLBACK));
+        assert_eq!(sent_back(&reply, "iss"), None);
     }
 }
 
