@@ -10,6 +10,7 @@ use tollhouse_domain::user::{AccountState, User, UserKind};
 
 use crate::db::Runs;
 use crate::error::{Error, Result};
+use crate::instance;
 use crate::tx::Tx;
 
 /// The columns of a [`User`], of the table under the name `u`.
@@ -210,6 +211,17 @@ pub async fn any_administrator(at: &mut impl Runs) -> Result<bool> {
     on!(at, |c| sqlx::query_scalar(ANY_ADMINISTRATOR).fetch_one(c))
 }
 
+/// Whether this is the only administrator who can act: a person whose account is active and, if it has an address,
+/// confirmed. Until the transaction ends every other one that asks waits, so two of them cannot each rely on the
+/// administrator whom the other one blocks.
+pub async fn is_last_administrator(tx: &mut Tx, id: UserId) -> Result<bool> {
+    instance::set(tx, ADMINISTRATORS, "").await?;
+    on!(tx, |c| sqlx::query_scalar(IS_LAST_ADMINISTRATOR).bind(id.0).fetch_one(c))
+}
+
+/// Key in `instance`, whose row is locked while somebody decides about the last administrator.
+const ADMINISTRATORS: &str = "administrators";
+
 /// A user who is about to exist.
 #[derive(Clone, Debug)]
 pub struct New {
@@ -392,6 +404,12 @@ pub async fn failures(at: &mut impl Runs, id: UserId) -> Result<(i64, i64)> {
 
 const PROJECTS_LIMIT: i64 = 100_000;
 
+macro_rules! can_administer {
+    () => {
+        "administrator AND kind = 'human' AND state = 'active' AND (confirmed_at IS NOT NULL OR email = '')"
+    };
+}
+
 macro_rules! filtered {
     () => {
         " FROM users u
@@ -427,6 +445,11 @@ statements! {
     );
 
     ANY_ADMINISTRATOR = "SELECT EXISTS (SELECT 1 FROM users WHERE administrator AND kind = 'human')";
+
+    IS_LAST_ADMINISTRATOR = concat!(
+        "SELECT EXISTS (SELECT 1 FROM users WHERE id = $1 AND ", can_administer!(), ")
+            AND NOT EXISTS (SELECT 1 FROM users WHERE id <> $1 AND ", can_administer!(), ")"
+    );
 
     INSERT = "
     INSERT INTO users (username, lower_username, name, lower_name, email, lower_email, commit_email, state, kind, administrator, external,

@@ -187,6 +187,9 @@ impl Operation for SetState {
     const GROWS: bool = false;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
+        if self.to != AccountState::Active {
+            refuse_last_administrator(tx, self.user).await?;
+        }
         for from in self.from {
             if users::set_state(tx, self.user, *from, self.to, now).await? {
                 if !matches!(self.to, AccountState::Active | AccountState::Deactivated) {
@@ -202,6 +205,17 @@ impl Operation for SetState {
         }
     }
 }
+
+/// Refuses an operation that keeps this account from acting, if it belongs to the last administrator who can act. Every
+/// operation that blocks, demotes or deletes an account asks this in its transaction (T31).
+async fn refuse_last_administrator(tx: &mut Tx, user: UserId) -> Result<(), Failed> {
+    match users::is_last_administrator(tx, user).await? {
+        true => Err(Error::Forbidden(Some(LAST_ADMINISTRATOR.into())).into()),
+        false => Ok(()),
+    }
+}
+
+const LAST_ADMINISTRATOR: &str = "This is the last administrator who can act";
 
 /// Lets somebody sign in by password again who was locked out by wrong ones (T15).
 #[derive(Clone, Copy, Debug)]
@@ -236,6 +250,9 @@ impl Operation for Confirm {
     const GROWS: bool = false;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        if !self.confirmed {
+            refuse_last_administrator(tx, self.user).await?;
+        }
         users::set_confirmed(tx, self.user, self.confirmed.then_some(now), now).await?;
         let event = if self.confirmed { "user.confirmed" } else { "user.confirmation_required" };
         Ok(Change::new((), [Audit::new(event, user(self.user))]))
