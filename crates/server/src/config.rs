@@ -14,6 +14,7 @@ use tollhouse_domain::pkce::Strictness;
 use tollhouse_domain::redirect::Matching;
 use toml::{Table, Value};
 
+use crate::file_access::check_file;
 use crate::gateway::identity::Prefix;
 use crate::gateway::question::Dialect;
 use crate::network::Network;
@@ -387,6 +388,7 @@ fn set(table: &mut Table, key: &str, value: Value, place: &str) -> Result<(), Un
     if let (Some(of), Value::String(path)) = (key.strip_suffix("_file"), &value)
         && table.get(of).is_some_and(Value::is_str)
     {
+        check_file(Path::new(path)).map_err(|fault| Unusable(format!("{place}: {fault}")))?;
         let text = std::fs::read_to_string(path).map_err(|error| Unusable(format!("{place}: {path}: {error}")))?;
         table.insert(of.to_owned(), Value::String(text.trim_end().to_owned()));
         return Ok(());

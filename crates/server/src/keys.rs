@@ -8,7 +8,7 @@
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,6 +31,7 @@ use zeroize::Zeroizing;
 use crate::app::App;
 use crate::config::{AtRest, Settings, Unusable};
 use crate::error::Error;
+use crate::file_access::check_file;
 use crate::operations::{Failed, Operation};
 
 /// The secrets that keys are sealed under: all of them open, the first seals, if anything is sealed at all.
@@ -92,10 +93,7 @@ impl Seal {
     }
 
     fn read(path: &Path) -> Result<Self, Unusable> {
-        let known = fs::metadata(path).map_err(|error| unusable(path, &error.to_string()))?;
-        if known.permissions().mode() & 0o077 != 0 {
-            return Err(unusable(path, &format!("open to other users of this machine: chmod 600 {}", path.display())));
-        }
+        check_file(path).map_err(|fault| Unusable(format!("secret_key_file: {fault}")))?;
         let text = Zeroizing::new(fs::read_to_string(path).map_err(|error| unusable(path, &error.to_string()))?);
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let secrets: Option<Vec<_>> = lines.map(secret_of).collect();
@@ -360,6 +358,8 @@ const SEALED: u8 = 1;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn seal(secrets: &[u8]) -> Seal {

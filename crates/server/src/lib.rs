@@ -14,6 +14,7 @@ pub mod error;
 pub mod explain;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod file_access;
 pub mod gateway;
 
 pub mod hasher;

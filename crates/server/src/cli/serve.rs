@@ -18,6 +18,7 @@ use tollhouse_store::keys;
 use super::{Failure, open};
 use crate::app::{App, Unready};
 use crate::config::{AtRest, Settings};
+use crate::file_access::check_folder;
 use crate::gateway;
 use crate::keys::Seal;
 use crate::metrics;
@@ -51,7 +52,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
         if path.starts_with(&settings.data_dir) {
             private_folder(&settings.data_dir)?;
         }
-        open::refuse_readable(path)?;
+        open::check_database(path)?;
     }
     let beside = match &url {
         Url::Sqlite(path) => Some(path.as_path()),
@@ -181,11 +182,11 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The folder is its owner's alone (T31).
+/// The folder is made for its owner alone; in one that is there, nobody else may replace files (T31).
 fn private_folder(folder: &Path) -> Result<(), Failure> {
     if !folder.exists() {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.with_context(|| format!("{}", folder.display()))?;
     }
-    open::refuse_readable(folder)
+    check_folder(folder).map_err(Failure::Unusable)
 }

@@ -495,7 +495,7 @@ async fn explain_without_a_usable_database(t: Town) {
         use std::os::unix::fs::PermissionsExt;
         let open = std::fs::Permissions::from_mode(0o644);
         std::fs::set_permissions(folder.join("tollhouse.db"), open).expect("another mode");
-        failed(&t.database_url, 2, "chmod 600").await;
+        failed(&t.database_url, 2, "chmod o-rwx").await;
     }
 }
 

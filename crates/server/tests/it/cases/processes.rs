@@ -240,16 +240,26 @@ async fn t31_what_is_on_the_disk_is_its_owners_alone(t: Town) {
         let path = t.folder.path().join(name);
         assert!(!path.exists() || mode(&path) == 0o600, "{name}");
     }
-    std::fs::set_permissions(&database, PermissionsExt::from_mode(0o640)).expect("another mode");
+    let set_mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode");
+    set_mode(&database, 0o604);
     let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0", "--database", &t.database_url]).await;
     assert_eq!(code, Some(2));
-    assert!(text.contains("chmod 600"), "{text}");
+    assert!(text.contains("chmod o-rwx"), "{text}");
     let default = t.folder.path().join("tollhouse-data");
     std::fs::create_dir(&default).expect("a folder");
-    std::fs::set_permissions(&default, PermissionsExt::from_mode(0o755)).expect("another mode");
+    set_mode(&default, 0o777);
     let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0"]).await;
     assert_eq!(code, Some(2));
-    assert!(text.contains("chmod 700"), "{text}");
+    assert!(text.contains("chmod o-w"), "{text}");
+    // A group may read.
+    set_mode(&database, 0o640);
+    let secret = t.folder.path().join("secret_key");
+    set_mode(&secret, 0o640);
+    assert_eq!(Process::serve(&t, &[]).await.terminate().await, Some(0));
+    set_mode(&secret, 0o644);
+    let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0", "--database", &t.database_url]).await;
+    assert_eq!(code, Some(2));
+    assert!(text.starts_with("tollhouse: secret_key_file: ") && text.contains("chmod o-rwx"), "{text}");
     let mut command = tollhouse(t.folder.path());
     command.args(["serve", "--database", "postgres://x:hunter2@127.0.0.1:1/x"]);
     let said = String::from_utf8(output(command).await.stderr).expect("UTF-8");
