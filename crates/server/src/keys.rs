@@ -9,7 +9,7 @@ use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
@@ -60,11 +60,23 @@ impl Seal {
         Self { at_rest: AtRest::Open, secrets: Vec::new() }
     }
 
+    /// Whether the secret that the settings name can be used, and whether one is named where there must be one. Makes
+    /// nothing; whether it opens the keys that are there is another question.
+    pub fn check(settings: &Settings, beside: Option<&Path>) -> Result<(), Unusable> {
+        let own = beside.map(|database| database.with_added_extension("key"));
+        match (named(settings), own) {
+            (Some(path), _) => Self::read(&path).map(drop),
+            (None, Some(path)) if path.exists() => Self::read(&path).map(drop),
+            (None, None) if settings.keys.at_rest == AtRest::Sealed => Err(unnamed()),
+            _ => Ok(()),
+        }
+    }
+
     /// As the settings say. `beside`: the file of a SQLite database, which gets a secret of its own if none is named
     /// and none of its keys was sealed under another one yet.
     pub fn of(settings: &Settings, beside: Option<&Path>, known: &[SealedKey]) -> Result<Self, Unusable> {
         let sealed = known.iter().any(|key| key.sealed.first() != Some(&OPEN));
-        let named = Some(&settings.secret_key_file).filter(|path| !path.as_os_str().is_empty()).cloned();
+        let named = named(settings);
         let own = beside.map(|database| database.with_added_extension("key"));
         match (settings.keys.at_rest, named, own) {
             // What was sealed before is opened once more, to stand open from now on.
@@ -76,11 +88,7 @@ impl Seal {
             (AtRest::Sealed, Some(path), _) => Self::read(&path),
             (AtRest::Sealed, None, Some(path)) if !sealed => Self::made(&path),
             (AtRest::Sealed, None, Some(path)) => Self::read(&path),
-            (AtRest::Sealed, None, None) => Err(Unusable(
-                "PostgreSQL needs secret_key_file: a file of mode 600 with 64 hexadecimal digits, the same for every \
-                 server (openssl rand -hex 32), or keys.at_rest = \"open\""
-                    .into(),
-            )),
+            (AtRest::Sealed, None, None) => Err(unnamed()),
         }
     }
 
@@ -138,6 +146,18 @@ impl Seal {
             _ => false,
         }
     }
+}
+
+fn named(settings: &Settings) -> Option<PathBuf> {
+    Some(settings.secret_key_file.clone()).filter(|path| !path.as_os_str().is_empty())
+}
+
+fn unnamed() -> Unusable {
+    Unusable(
+        "PostgreSQL needs secret_key_file: a file of mode 600 with 64 hexadecimal digits, the same for every server \
+         (openssl rand -hex 32), or keys.at_rest = \"open\""
+            .into(),
+    )
 }
 
 /// Whole or not at all: a file that a crash cut short would stop every later start. Whoever is second keeps the first

@@ -14,6 +14,7 @@ use crate::config::{self, LogFormat, Settings, Unusable};
 use crate::urls::Urls;
 
 mod admin;
+mod check;
 mod curl;
 mod demo;
 mod explain;
@@ -62,6 +63,9 @@ struct Serve {
     /// Serve a database that `demo` made, though its secrets were printed
     #[arg(long)]
     demo_data: bool,
+    /// Check settings, rules, keys and address, and end: nothing is made or changed
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Args)]

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::secret::{Plaintext, random};
@@ -15,6 +14,7 @@ use tollhouse_domain::time::Clock;
 use tollhouse_store::db::{Db, Url};
 use tollhouse_store::keys;
 
+use super::check::{self, Bound, beside};
 use super::{Failure, open};
 use crate::app::{App, Unready};
 use crate::config::{AtRest, Settings};
@@ -40,35 +40,32 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     fit_connections(&mut settings);
 
     let url = open::url(&settings)?;
-    // Told before anything is made.
-    Urls::new(&settings.external_url, &settings.external_hosts, settings.listen, settings.insecure_http)?;
+    check::settings(&settings, &url)?;
     for retired in &settings.retired {
         tracing::warn!("the setting {} is no longer used: {}", retired.key, retired.instead);
     }
+    warn_of_open_metrics(&settings);
+    if flags.check {
+        return report(&settings, &url).await;
+    }
+    check::first_password(&url).await?;
+    let bound = Bound::to("listen", settings.listen)?;
+    let bound_for_metrics =
+        settings.metrics.listen.0.map(|address| Bound::to("metrics.listen", address)).transpose()?;
     if settings.rotation.settle.0 < Duration::from_secs(120) {
         tracing::warn!("rotation.settle is below 120s: clients whose answer was lost may be locked out");
     }
-    if let Url::Sqlite(path) = &url {
-        if path.starts_with(&settings.data_dir) {
-            private_folder(&settings.data_dir)?;
-        }
-        open::check_database(path)?;
+    if beside(&url).is_some_and(|path| path.starts_with(&settings.data_dir)) {
+        private_folder(&settings.data_dir)?;
     }
-    let beside = match &url {
-        Url::Sqlite(path) => Some(path.as_path()),
-        Url::Postgres(_) => None,
-    };
     if settings.keys.at_rest == AtRest::Open {
         tracing::warn!("keys.at_rest is \"open\": whoever has a copy of the database can sign in this server's name");
     }
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
-    let listener =
-        TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let address = listener.local_addr()?;
-    let for_metrics = listener_for_metrics(&settings).await?;
+    let address = bound.address();
     let urls = Urls::new(&settings.external_url, &settings.external_hosts, address, settings.insecure_http)?;
     let sealed = keys::all(&mut db.read().await?).await?;
-    let seal = Seal::of(&settings, beside, &sealed)?;
+    let seal = Seal::of(&settings, beside(&url), &sealed)?;
     #[cfg(feature = "faults")]
     if let Ok(code) = std::env::var("TOLLHOUSE_MUTANT") {
         db.faults.mutants.set(tollhouse_domain::faults::Mutants::named(&code));
@@ -95,25 +92,37 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     tokio::spawn(gateway::reload(app.clone(), hangup));
     let stop = super::stop_signal()?;
     super::tell_of_other_spelling(&app.urls);
-    let metrics = for_metrics.as_ref().and_then(|listener| listener.local_addr().ok());
-    if let Some(listener) = for_metrics {
-        tokio::spawn(metrics::run(app.clone(), listener, stop.clone()));
+    let metrics = bound_for_metrics.as_ref().map(|bound| tracing::field::display(bound.address()));
+    let listener = bound.listen()?;
+    if let Some(bound) = bound_for_metrics {
+        tokio::spawn(metrics::run(app.clone(), bound.listen()?, stop.clone()));
     }
-    let metrics = metrics.map(tracing::field::display);
     tracing::info!(%address, metrics, url = app.urls.base(), database = %url, "ready");
     let ended = serve::run(app, listener, stop).await;
     open::close(&db).await;
     Ok(ended?)
 }
 
-/// For the numbers, if they are asked for at all (T34).
-async fn listener_for_metrics(settings: &Settings) -> Result<Option<TcpListener>, Failure> {
-    let Some(address) = settings.metrics.listen.0 else { return Ok(None) };
-    if !address.ip().is_loopback() {
+/// Metrics are for the operator (T34).
+fn warn_of_open_metrics(settings: &Settings) {
+    if let Some(address) = settings.metrics.listen.0.filter(|address| !address.ip().is_loopback()) {
         tracing::warn!(%address, "metrics.listen is beyond loopback: whoever reaches it may read the metrics");
     }
-    let bound = TcpListener::bind(address).await;
-    Ok(Some(bound.with_context(|| format!("cannot listen on {address} (metrics.listen)"))?))
+}
+
+/// For `--check`. The server whose settings these are may be running.
+async fn report(settings: &Settings, url: &Url) -> Result<(), Failure> {
+    if matches!(url, Url::Sqlite(_)) {
+        check::first_password(url).await?;
+    }
+    let metrics = settings.metrics.listen.0.map(|address| ("metrics.listen", address));
+    for (setting, address) in [("listen", settings.listen)].into_iter().chain(metrics) {
+        if check::in_use(setting, address)? {
+            tracing::warn!(%address, "{setting}: another program has this address just now");
+        }
+    }
+    println!("settings, rules, keys and address can be used");
+    Ok(())
 }
 
 fn unready(error: Unready) -> Failure {
@@ -152,12 +161,9 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
     if tollhouse_store::users::any_administrator(&mut app.db.read().await?).await? {
         return Ok(());
     }
-    let chosen = std::env::var("TOLLHOUSE_ROOT_PASSWORD").ok();
+    let chosen = check::root_password()?;
     let generated = chosen.is_none();
-    let password = chosen.map_or_else(Plaintext::password, Plaintext::new);
-    if let Some(fault) = tollhouse_domain::password::fault(password.reveal()) {
-        return Err(Failure::Unusable(format!("TOLLHOUSE_ROOT_PASSWORD {fault}")));
-    }
+    let password = chosen.unwrap_or_else(Plaintext::password);
     let path = app.settings.data_dir.join(PASSWORD_FILE);
     // Of several that start at once one makes the account; what the others wrote down must not take its place.
     let draft = path.with_extension(data_encoding::HEXLOWER.encode(&random::<8>()));

@@ -24,6 +24,7 @@ cases![
     t31_what_is_on_the_disk_is_its_owners_alone,
     t33_a_demo_database_is_not_served,
     settings_are_read_and_refused,
+    a_start_that_cannot_succeed_touches_no_database,
     what_is_under_way_is_answered_at_the_end,
 ];
 
@@ -334,4 +335,70 @@ async fn what_is_under_way_is_answered_at_the_end(t: Town) {
     assert_eq!(ending.await.expect("an end"), Some(0));
     assert_eq!(ask(next.address, "GET", SELF, &token).await.map(|(status, _)| status), Some(401));
     assert_eq!(next.terminate().await, Some(0));
+}
+
+/// What is wrong with a start: a variable, its value, and how the line on stderr begins.
+type Mistake<'m> = (&'m str, String, String);
+
+async fn a_start_that_cannot_succeed_touches_no_database(t: Town) {
+    let (folder, empty) = (t.folder.path(), t.empty_database());
+    let url: tollhouse_store::db::Url = empty.parse().expect("a URL");
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("a file");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("a mode");
+        path.display().to_string()
+    };
+    let missing = folder.join("missing").display().to_string();
+    let (broken, nothing) = (file("broken.toml", "[[rule]]\nname = 'x'\nnope = 1\n"), file("nothing", ""));
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = other.local_addr().expect("an address").to_string();
+    let mistakes: [Mistake<'_>; 11] = [
+        ("TOLLHOUSE_GATEWAY_RULES", missing.clone(), format!("gateway.rules: {missing}: ")),
+        ("TOLLHOUSE_GATEWAY_RULES", folder.display().to_string(), format!("gateway.rules: {}: ", folder.display())),
+        ("TOLLHOUSE_GATEWAY_RULES", broken.clone(), format!("gateway.rules: {broken}: line 3: rule `x`: ")),
+        ("TOLLHOUSE_SECRET_KEY_FILE", missing.clone(), format!("secret_key_file: {missing}: ")),
+        ("TOLLHOUSE_SECRET_KEY_FILE", nothing.clone(), format!("secret_key_file: {nothing}: one secret of 64 ")),
+        ("TOLLHOUSE_LISTEN", "192.0.2.1:0".into(), "listen: 192.0.2.1:0: ".into()),
+        ("TOLLHOUSE_LISTEN", taken.clone(), format!("listen: {taken}: ")),
+        ("TOLLHOUSE_METRICS_LISTEN", taken.clone(), format!("metrics.listen: {taken}: ")),
+        ("TOLLHOUSE_EXTERNAL_URL", "git.example.test".into(), "external_url".into()),
+        ("TOLLHOUSE_LOG_FORMAT", "xml".into(), "".into()),
+        ("TOLLHOUSE_ROOT_PASSWORD", "short".into(), "TOLLHOUSE_ROOT_PASSWORD is too short".into()),
+    ];
+    let run = async |mistake: Option<&Mistake<'_>>, flags: &[&str]| {
+        let mut command = tollhouse(folder);
+        command.args(["serve", "--database", &empty]).args(flags);
+        command.env("TOLLHOUSE_DATA_DIR", folder.join("data")).env("TOLLHOUSE_LISTEN", "127.0.0.1:0");
+        command.env("TOLLHOUSE_INSECURE_HTTP", "true");
+        if let Some((name, value, _)) = mistake {
+            command.env(name, value);
+        }
+        let ended = output(command).await;
+        assert!(tollhouse_store::db::Db::is_empty(&url).await.expect("an answer"), "{mistake:?}");
+        assert!(!folder.join("data").exists() && !folder.join("empty.db").exists(), "{mistake:?}");
+        (ended.status.code(), String::from_utf8(ended.stderr).expect("UTF-8"))
+    };
+    for mistake in &mistakes {
+        let (code, text) = run(Some(mistake), &[]).await;
+        let in_use = mistake.1 == taken;
+        assert_eq!(code, Some(if in_use { 1 } else { 2 }), "{mistake:?}: {text}");
+        assert!(text.starts_with(&format!("tollhouse: {}", mistake.2)), "{mistake:?}: {text}");
+        // The server that these settings are for may be running, and what a database holds is not asked over a network.
+        let passes = in_use || t.app.db.is_postgres() && mistake.0 == "TOLLHOUSE_ROOT_PASSWORD";
+        let (code, text) = run(Some(mistake), &["--check"]).await;
+        assert_eq!(code, Some(if passes { 0 } else { 2 }), "{mistake:?}: {text}");
+    }
+    let (code, text) = run(None, &["--check"]).await;
+    assert_eq!((code, text.as_str()), (Some(0), ""));
+    // PostgreSQL needs a secret of its own.
+    let mut unnamed = tollhouse(folder);
+    unnamed.args(["serve", "--check", "--database", "postgres://nobody@127.0.0.1:1/x"]);
+    unnamed.env_remove("TOLLHOUSE_SECRET_KEY_FILE");
+    let ended = output(unnamed).await;
+    let text = String::from_utf8(ended.stderr).expect("UTF-8");
+    assert!(ended.status.code() == Some(2) && text.starts_with("tollhouse: PostgreSQL needs secret_key_file"), "{text}");
+    let server = Process::start(crate::process::server(folder, &empty)).await;
+    assert_eq!(server.terminate().await, Some(0));
+    assert!(folder.join("data").join(tollhouse::operations::users::PASSWORD_FILE).exists());
 }
