@@ -19,6 +19,8 @@ use crate::gateway::identity::Prefix;
 use crate::gateway::question::Dialect;
 use crate::network::Network;
 
+mod log_level;
+
 /// The reference of all settings, as `tollhouse config --print-default` prints it.
 pub const DEFAULT: &str = include_str!("default.toml");
 
@@ -88,6 +90,13 @@ sections! {
         all: Twin, rotation: Twin, lockout: Twin, links: Twin, cookie: Twin, password_grant: Twin, query_secrets: Twin,
         pkce: Twin, redirect_uri: Twin, admin_scopes: Twin, gl_auth_type: Twin,
         iss: Twin,
+    }
+}
+
+impl Log {
+    /// What the filter of the log is made of.
+    pub fn directives(&self) -> String {
+        log_level::complete(&self.level)
     }
 }
 
@@ -275,6 +284,7 @@ impl Settings {
         if settings.compat.password_grant.is_gitlab() && !layers.given.contains("oauth.password_grant") {
             settings.oauth.password_grant = true;
         }
+        log_level::check(&settings.log.level).map_err(Unusable)?;
         if settings.sessions.lifetime.0 < Duration::from_secs(60) {
             return Err(Unusable("sessions.lifetime must be at least 60s".into()));
         }

@@ -25,6 +25,7 @@ cases![
     t33_a_demo_database_is_not_served,
     settings_are_read_and_refused,
     a_start_that_cannot_succeed_touches_no_database,
+    a_log_that_nobody_asked_for_is_refused,
     what_is_under_way_is_answered_at_the_end,
 ];
 
@@ -363,7 +364,7 @@ async fn a_start_that_cannot_succeed_touches_no_database(t: Town) {
         ("TOLLHOUSE_LISTEN", taken.clone(), format!("listen: {taken}: ")),
         ("TOLLHOUSE_METRICS_LISTEN", taken.clone(), format!("metrics.listen: {taken}: ")),
         ("TOLLHOUSE_EXTERNAL_URL", "git.example.test".into(), "external_url".into()),
-        ("TOLLHOUSE_LOG_FORMAT", "xml".into(), "".into()),
+        ("TOLLHOUSE_LOG_LEVEL", "warning".into(), "log.level: `warning` is no level: ".into()),
         ("TOLLHOUSE_ROOT_PASSWORD", "short".into(), "TOLLHOUSE_ROOT_PASSWORD is too short".into()),
     ];
     let run = async |mistake: Option<&Mistake<'_>>, flags: &[&str]| {
@@ -401,4 +402,35 @@ async fn a_start_that_cannot_succeed_touches_no_database(t: Town) {
     let server = Process::start(crate::process::server(folder, &empty)).await;
     assert_eq!(server.terminate().await, Some(0));
     assert!(folder.join("data").join(tollhouse::operations::users::PASSWORD_FILE).exists());
+}
+
+async fn a_log_that_nobody_asked_for_is_refused(t: Town) {
+    let run = async |words: &[&str], name: &str, value: &str| {
+        let mut command = t.command(words);
+        command.env(name, value);
+        let ended = output(command).await;
+        (ended.status.code(), String::from_utf8(ended.stderr).expect("UTF-8").trim_end().to_owned())
+    };
+    for words in [&["serve", "--check", "--listen", "127.0.0.1:0"][..], &["user", "list"]] {
+        for value in ["warning", "Information", "", "info,tollhouse=verbose", "trace2"] {
+            let (code, text) = run(words, "TOLLHOUSE_LOG_LEVEL", value).await;
+            assert_eq!(code, Some(2), "{words:?} {value}: {text}");
+            let told = format!("tollhouse: log.level: `{value}` ");
+            assert!(text.starts_with(&told) && text.contains("use error, warn, info, debug, trace or off"), "{text}");
+        }
+        for value in ["xml", "JSON", ""] {
+            let (code, text) = run(words, "TOLLHOUSE_LOG_FORMAT", value).await;
+            assert_eq!(code, Some(2), "{words:?} {value}: {text}");
+            for word in ["log.format", value, "text", "json"] {
+                assert!(text.contains(word), "{word}: {text}");
+            }
+        }
+        // The target of another program's part is no mistake.
+        let (code, text) = run(words, "TOLLHOUSE_LOG_LEVEL", "nobody::knows=debug").await;
+        assert_eq!((code, text.as_str()), (Some(0), ""), "{words:?}");
+    }
+    // It silences nothing else.
+    let mut server = crate::process::server(t.folder.path(), &t.database_url);
+    server.env("TOLLHOUSE_LOG_LEVEL", "nobody::knows=warn");
+    assert_eq!(Process::start(server).await.terminate().await, Some(0));
 }
