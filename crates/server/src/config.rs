@@ -12,6 +12,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use tollhouse_domain::pkce::Strictness;
 use tollhouse_domain::redirect::Matching;
+use tollhouse_domain::text::printable;
+use tollhouse_domain::user::is_email;
 use toml::{Table, Value};
 
 use crate::file_access::check_file;
@@ -34,6 +36,7 @@ pub struct Settings {
     pub external_hosts: Vec<String>,
     pub insecure_http: bool,
     pub demo_data: bool,
+    pub root_email: String,
     pub secret_key_file: PathBuf,
     pub keys: Keys,
     pub log: Log,
@@ -283,6 +286,10 @@ impl Settings {
         // A twin offers the grant, unless somebody said that this one does not.
         if settings.compat.password_grant.is_gitlab() && !layers.given.contains("oauth.password_grant") {
             settings.oauth.password_grant = true;
+        }
+        if !settings.root_email.is_empty() && !is_email(&settings.root_email) {
+            let given = printable(&settings.root_email);
+            return Err(Unusable(format!("root_email: `{given}` is no address, such as root@example.org")));
         }
         log_level::check(&settings.log.level).map_err(Unusable)?;
         if settings.sessions.lifetime.0 < Duration::from_secs(60) {

@@ -5,6 +5,7 @@ use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::lookup::UserName;
 use tollhouse_domain::password::Lockout;
+use tollhouse_domain::secret::random;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::user::{AccountState, User, UserKind};
 
@@ -227,6 +228,7 @@ const ADMINISTRATORS: &str = "administrators";
 pub struct New {
     pub username: String,
     pub name: String,
+    /// Empty: none.
     pub email: String,
     pub kind: UserKind,
     pub state: AccountState,
@@ -245,7 +247,7 @@ pub async fn insert(tx: &mut Tx, new: &New, now: Timestamp) -> Result<UserId> {
         .bind(new.username.to_ascii_lowercase())
         .bind(&new.name)
         .bind(&new.email)
-        .bind(new.email.to_ascii_lowercase())
+        .bind(unique_email(&new.email))
         .bind(new.state.as_str())
         .bind(new.kind.as_str())
         .bind(new.administrator)
@@ -260,6 +262,15 @@ pub async fn insert(tx: &mut Tx, new: &New, now: Timestamp) -> Result<UserId> {
     id.map(UserId).ok_or(Error::Taken)
 }
 
+/// What stands in `lower_email`, which is unique: the address in lower case. An account without one has a random word
+/// there, which is no address because it has no `@`; statements that look for an address ask that there is one.
+fn unique_email(email: &str) -> String {
+    match email {
+        "" => format!("none-{:032x}", u128::from_be_bytes(random())),
+        email => email.to_ascii_lowercase(),
+    }
+}
+
 pub async fn set_namespace(tx: &mut Tx, id: UserId, namespace: NamespaceId) -> Result<()> {
     changed!(tx, sqlx::query(SET_NAMESPACE).bind(id.0).bind(namespace.0))?;
     tx.forget(Forget::Owner(id));
@@ -272,6 +283,7 @@ pub async fn set_state(tx: &mut Tx, id: UserId, from: AccountState, to: AccountS
     Ok(changed!(tx, sqlx::query(SET_STATE).bind(id.0).bind(from.as_str()).bind(to.as_str()).bind(now.0))? == 1)
 }
 
+/// Changes nothing where there is no address to confirm.
 pub async fn set_confirmed(tx: &mut Tx, id: UserId, at: Option<Timestamp>, now: Timestamp) -> Result<()> {
     changed!(tx, sqlx::query(SET_CONFIRMED).bind(id.0).bind(at.map(|at| at.0)).bind(now.0))?;
     tx.forget(Forget::Owner(id));
@@ -416,7 +428,7 @@ macro_rules! filtered {
          WHERE u.kind <> 'internal'
            AND (CAST($1 AS TEXT) IS NULL OR u.lower_username = $1)
            AND (CAST($2 AS TEXT) IS NULL OR u.lower_username LIKE $2 ESCAPE '\\' OR u.lower_name LIKE $2 ESCAPE '\\'
-                OR ($8 AND u.lower_email = $3) OR lower(u.public_email) = $3)
+                OR ($8 AND u.lower_email = $3 AND u.email <> '') OR lower(u.public_email) = $3)
            AND (NOT $4 OR u.state = 'active')
            AND (NOT $5 OR u.state IN ('blocked', 'ldap_blocked'))
            AND (NOT $6 OR u.external)
@@ -433,7 +445,8 @@ statements! {
     OWNER = concat!("SELECT ", columns!(), " FROM users u WHERE u.namespace_id = $1");
 
     BY_LOGIN = concat!(
-        "SELECT ", columns!(), ", u.password_digest FROM users u WHERE u.lower_username = $1 OR u.lower_email = $1"
+        "SELECT ", columns!(), ", u.password_digest FROM users u
+          WHERE u.lower_username = $1 OR (u.lower_email = $1 AND u.email <> '')"
     );
 
     COUNT = concat!("SELECT count(*) FROM (SELECT 1 ", filtered!(), " LIMIT 10001) AS counted");
@@ -463,7 +476,9 @@ statements! {
 
     SET_STATE = "UPDATE users SET state = $3, updated_at = $4 WHERE id = $1 AND state = $2";
 
-    SET_CONFIRMED = "UPDATE users SET confirmed_at = $2, updated_at = $3 WHERE id = $1";
+    SET_CONFIRMED = "
+    UPDATE users SET confirmed_at = $2, updated_at = $3
+     WHERE id = $1 AND (CAST($2 AS BIGINT) IS NULL OR email <> '')";
 
     SET_PASSWORD = "
     UPDATE users SET password_digest = $2, password_expires_at = $3, updated_at = $4, failed_attempts = 0,

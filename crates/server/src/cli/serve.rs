@@ -15,7 +15,7 @@ use tollhouse_store::db::{Db, Url};
 use tollhouse_store::keys;
 
 use super::check::{self, Bound, beside};
-use super::{Failure, open};
+use super::{Failure, admin, open};
 use crate::app::{App, Unready};
 use crate::config::{AtRest, Settings};
 use crate::file_access::check_folder;
@@ -175,8 +175,12 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
         writeln!(file, "{}", password.reveal())?;
         file.sync_all()?;
     }
-    let operation = CreateFirstAdministrator { password_digest: app.hasher.hash(&password).await };
-    let made = app.perform(&operation, &By::system()).await.map_err(|_| anyhow!("root could not be made"))?;
+    let operation = CreateFirstAdministrator {
+        password_digest: app.hasher.hash(&password).await,
+        email: app.settings.root_email.clone(),
+    };
+    let made = app.perform(&operation, &By::system()).await;
+    let made = made.map_err(|error| anyhow!("root could not be made: {}", admin::sentence(&error)))?;
     match (made.into_inner(), generated) {
         (Some(_), true) => {
             std::fs::rename(&draft, &path).with_context(|| format!("{}", path.display()))?;

@@ -149,7 +149,7 @@ fn refusal(user: &User, confirmation_required: bool) -> Option<Refusal> {
         (UserKind::Internal | UserKind::Bot, _) => Some(Refusal::Internal),
         (_, AccountState::BlockedPendingApproval) => Some(Refusal::PendingApproval),
         (_, AccountState::Blocked | AccountState::LdapBlocked | AccountState::Banned) => Some(Refusal::Blocked),
-        _ if confirmation_required && user.confirmed_at.is_none() => Some(Refusal::Unconfirmed),
+        _ if confirmation_required && user.is_unconfirmed() => Some(Refusal::Unconfirmed),
         _ => None,
     }
 }

@@ -87,7 +87,8 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
 /// looked at, and the answer tells nothing about any other account.
 fn signed_in_already(app: &App, visitor: &Visitor, login: &str) -> Result<Html, Error> {
     let owner = visitor.owner.as_ref().ok_or(Error::Internal)?;
-    if login.eq_ignore_ascii_case(&owner.username) || login.eq_ignore_ascii_case(&owner.email) {
+    let is_theirs = |name: &str| !name.is_empty() && login.eq_ignore_ascii_case(name);
+    if is_theirs(&owner.username) || is_theirs(&owner.email) {
         return Ok(Html::see_other(returns::led(app, &visitor.headers).as_deref().unwrap_or("/")));
     }
     let page = SignedInAlready { username: &owner.username, csrf_token: visitor.csrf_token(), demo: app.demo };

@@ -11,7 +11,8 @@ pub(super) fn refusal(error: Error) -> Failure {
     Failure::Broken(anyhow!(sentence(&error)))
 }
 
-fn sentence(error: &Error) -> String {
+/// What a refusal says, in one line.
+pub(in crate::cli) fn sentence(error: &Error) -> String {
     match error {
         Error::Invalid(faults) => faults_by_text(faults),
         Error::Parameters(sentences) => sentences.join(", "),

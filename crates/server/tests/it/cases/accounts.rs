@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use tollhouse::error::Error;
-use tollhouse::operations::users::{Confirm, Create, SetPassword, SetState};
 use tollhouse::operations::Operation;
+use tollhouse::operations::users::{Confirm, Create, SetPassword, SetState};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::scope::Scope;
+use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::user::AccountState;
 
-use crate::town::{EXPIRED, Town};
+use super::sign_in::guess;
+use crate::town::{EXPIRED, Person, Town};
 
 cases![
     auth_052_blocked,
@@ -22,6 +24,8 @@ cases![
     auth_064_blocked_comes_before_the_scope,
     rest_013_a_blocked_users_token,
     a_lock_stops_no_token,
+    an_account_without_an_address_signs_in_by_name,
+    t22_an_account_without_an_address_has_no_email_claims,
     t31_the_last_administrator_is_not_blocked,
     t31_of_two_administrators_who_block_each_other_one_remains,
     states_come_and_go_by_operations,
@@ -219,5 +223,42 @@ async fn t31_of_two_administrators_who_block_each_other_one_remains(t: Town) {
                 _ => assert_eq!(said.refused(1), format!("refused: {LAST}")),
             }
         }
+    }
+}
+
+/// Somebody with a password and no address.
+async fn without_email(t: &Town, name: &str) -> Person {
+    let digest = t.app.hasher.hash(&Plaintext::new("correct horse".into())).await;
+    t.person(Create { password_digest: Some(digest), ..Create::without_email(name, name) }).await
+}
+
+async fn an_account_without_an_address_signs_in_by_name(t: Town) {
+    let (ada, warden) = (without_email(&t, "ada").await, t.admin().await);
+    without_email(&t, "grace").await;
+    guess(&t, "ada", "correct horse").await.has(302);
+    // What stands in place of an address is none: nobody is found by it.
+    let sql = "UPDATE users SET lower_email = 'none-of-ada' WHERE username = 'ada'";
+    tollhouse_store::faults::by_hand(&t.url(), sql).await.expect("changed");
+    for login in ["none-of-ada", "", " "] {
+        guess(&t, login, "correct horse").await.has(200);
+    }
+    let token = warden.token([Scope::Api]).await;
+    assert_eq!(t.get("/api/v4/users?search=none-of-ada").token(&token).await.json(), serde_json::json!([]));
+    // Nothing is confirmed that is not there.
+    t.does(&Confirm { user: ada.id, confirmed: true }).await;
+    let shown = t.get(&format!("/api/v4/users/{}", ada.id)).token(&token).await.json();
+    assert!(shown["confirmed_at"].is_null() && shown["email"] == "", "{shown}");
+    t.does(&Confirm { user: ada.id, confirmed: false }).await;
+    guess(&t, "ada", "correct horse").await.has(302);
+}
+
+async fn t22_an_account_without_an_address_has_no_email_claims(t: Town) {
+    let ada = without_email(&t, "ada").await;
+    let client = t.client("openid profile email").await;
+    let pair = client.tokens(&ada, "openid profile email").await;
+    let told = t.get("/oauth/userinfo").bearer(&pair.access).await.has(200).json();
+    assert_eq!(told["nickname"], "ada");
+    for claim in ["email", "email_verified"] {
+        assert!(told.get(claim).is_none(), "{told}");
     }
 }

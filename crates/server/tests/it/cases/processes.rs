@@ -19,6 +19,7 @@ cases![
     kill_9_among_a_thousand_revocations,
     kill_9_among_a_thousand_rotations,
     of_three_that_start_at_once_one_makes_the_administrator,
+    t31_the_first_administrator_has_the_address_that_was_given,
     t12_http_for_others_must_be_asked_for,
     external_url_is_spelt_anew_and_both_are_told,
     t31_what_is_on_the_disk_is_its_owners_alone,
@@ -281,6 +282,31 @@ async fn of_three_that_start_at_once_one_makes_the_administrator(t: Town) {
     super::sign_in::guess(&t, "root", password.trim()).await.has(302);
     for server in [one, two, three] {
         assert_eq!(server.terminate().await, Some(0));
+    }
+}
+
+async fn t31_the_first_administrator_has_the_address_that_was_given(t: Town) {
+    let (folder, empty) = (t.folder.path(), t.empty_database());
+    let start = async |url: &str, email: &str| {
+        let mut server = crate::process::server(folder, url);
+        server.env("TOLLHOUSE_ROOT_EMAIL", email);
+        assert_eq!(Process::start(server).await.terminate().await, Some(0));
+        let mut list = tollhouse(folder);
+        list.args(["user", "list", "--json", "--database", url]);
+        let listed: serde_json::Value = serde_json::from_slice(&output(list).await.stdout).expect("JSON");
+        assert_eq!(listed[0]["username"], "root");
+        (listed[0]["email"].clone(), listed[0]["confirmed_at"].is_null())
+    };
+    assert_eq!(start(&t.database_url, "").await, ("".into(), true));
+    // It is for the first start alone.
+    assert_eq!(start(&t.database_url, "root@example.org").await, ("".into(), true));
+    assert_eq!(start(&empty, "Root@example.org").await, ("Root@example.org".into(), false));
+    for (bad, told) in [("root", "`root` is no address"), ("a@b@c", "`a@b@c` is no address"), (" ", "` ` is no address")] {
+        let mut serve = tollhouse(folder);
+        serve.args(["serve", "--listen", "127.0.0.1:0", "--database", &empty]).env("TOLLHOUSE_ROOT_EMAIL", bad);
+        let ended = output(serve).await;
+        let text = String::from_utf8(ended.stderr).expect("UTF-8");
+        assert!(ended.status.code() == Some(2) && text.starts_with(&format!("tollhouse: root_email: {told}")), "{text}");
     }
 }
 

@@ -514,7 +514,7 @@ async fn t30_what_people_send_is_escaped(t: Town) {
 async fn t31_one_first_administrator(t: Town) {
     let file = t.folder.path().join(tollhouse::operations::users::PASSWORD_FILE);
     std::fs::write(&file, "secret").expect("a file");
-    let make = CreateFirstAdministrator { password_digest: "x".into() };
+    let make = CreateFirstAdministrator { password_digest: "x".into(), email: String::new() };
     let root = t.does(&make).await.expect("the first");
     assert_eq!(t.does(&make).await, None, "and no second");
     let password = Plaintext::new("a new password".into());

@@ -44,7 +44,8 @@ pub(super) fn users_of<'f>(file: &Fields<'f>, known: &mut Known<'f>) -> Vec<User
         let password = password(&fields);
         if let Some(username) = username {
             let lower = username.value.to_ascii_lowercase();
-            if once(&fields, &mut known.paths, username.at, lower.clone(), "username") {
+            let first = once(&fields, &mut known.paths, username.at, lower.clone(), "username");
+            if first && !create.email.is_empty() {
                 once(&fields, &mut known.emails, fields.place("email"), create.email.to_ascii_lowercase(), "email");
             }
             known.users.entry(lower).or_insert(all.len());
