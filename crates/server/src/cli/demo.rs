@@ -21,7 +21,7 @@ use tollhouse_store::instance;
 use tollhouse_store::tx::{Change, Tx};
 
 use super::seed::{self, Fill, OneCore, Seed};
-use super::{Failure, open};
+use super::{ENDING, Failure, open};
 use crate::app::{App, DEMO};
 use crate::config::Settings;
 use crate::error::Error;
@@ -40,7 +40,7 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     // A file with a mistake leaves no trace.
     let seed = flags.seed.as_deref().map(Seed::load).transpose()?;
     // Before anything is made: a signal from here on ends it in order.
-    let stop = super::stop_signal()?;
+    let stop = super::stop_signal(ENDING)?;
     let folder = Folder::make()?;
     let url: Url = match &flags.database {
         Some(url) => url.parse().map_err(|text| Failure::Unusable(format!("database: {text}")))?,

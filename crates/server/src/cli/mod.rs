@@ -2,12 +2,15 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // this is where words go to a terminal
 
+use std::ffi::c_int;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, LogFormat, Settings, Unusable};
@@ -200,18 +203,30 @@ fn tell_of_other_spelling(urls: &Urls) {
     }
 }
 
-/// Told by SIGINT or SIGTERM.
-fn stop_signal() -> Result<CancellationToken, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+/// Told by any of these signals.
+fn stop_signal(signals: &[c_int]) -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
-    let told = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        told.cancel();
-    });
+    for number in signals {
+        let mut told = signal(SignalKind::from_raw(*number))?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            told.recv().await;
+            stop.cancel();
+        });
+    }
     Ok(stop)
 }
+
+/// Signals that ask a server to end.
+const STOPPING: &[c_int] = &[Signal::INT.as_raw(), Signal::TERM.as_raw()];
+
+/// Signals that would end a program at once: for one that must not leave something behind.
+const ENDING: &[c_int] = &[
+    Signal::INT.as_raw(),
+    Signal::TERM.as_raw(),
+    Signal::HUP.as_raw(),
+    Signal::QUIT.as_raw(),
+    Signal::USR1.as_raw(),
+    Signal::USR2.as_raw(),
+    Signal::ALARM.as_raw(),
+];

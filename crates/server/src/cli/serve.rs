@@ -15,7 +15,7 @@ use tollhouse_store::db::{Db, Url};
 use tollhouse_store::keys;
 
 use super::check::{self, Bound, beside};
-use super::{Failure, admin, open};
+use super::{Failure, STOPPING, admin, open};
 use crate::app::{App, Unready};
 use crate::config::{AtRest, Settings};
 use crate::file_access::check_folder;
@@ -90,7 +90,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     first_administrator(&app).await?;
 
     tokio::spawn(gateway::reload(app.clone(), hangup));
-    let stop = super::stop_signal()?;
+    let stop = super::stop_signal(STOPPING)?;
     super::tell_of_other_spelling(&app.urls);
     let metrics = bound_for_metrics.as_ref().map(|bound| tracing::field::display(bound.address()));
     let listener = bound.listen()?;

@@ -24,6 +24,7 @@ cases![
     external_url_is_spelt_anew_and_both_are_told,
     t31_what_is_on_the_disk_is_its_owners_alone,
     t33_a_demo_database_is_not_served,
+    t33_a_demo_that_ends_takes_its_database_along,
     settings_are_read_and_refused,
     a_start_that_cannot_succeed_touches_no_database,
     a_log_that_nobody_asked_for_is_refused,
@@ -301,12 +302,17 @@ async fn t31_the_first_administrator_has_the_address_that_was_given(t: Town) {
     // It is for the first start alone.
     assert_eq!(start(&t.database_url, "root@example.org").await, ("".into(), true));
     assert_eq!(start(&empty, "Root@example.org").await, ("Root@example.org".into(), false));
-    for (bad, told) in [("root", "`root` is no address"), ("a@b@c", "`a@b@c` is no address"), (" ", "` ` is no address")] {
+    for (bad, told) in
+        [("root", "`root` is no address"), ("a@b@c", "`a@b@c` is no address"), (" ", "` ` is no address")]
+    {
         let mut serve = tollhouse(folder);
         serve.args(["serve", "--listen", "127.0.0.1:0", "--database", &empty]).env("TOLLHOUSE_ROOT_EMAIL", bad);
         let ended = output(serve).await;
         let text = String::from_utf8(ended.stderr).expect("UTF-8");
-        assert!(ended.status.code() == Some(2) && text.starts_with(&format!("tollhouse: root_email: {told}")), "{text}");
+        assert!(
+            ended.status.code() == Some(2) && text.starts_with(&format!("tollhouse: root_email: {told}")),
+            "{text}"
+        );
     }
 }
 
@@ -320,6 +326,24 @@ async fn t33_a_demo_database_is_not_served(t: Town) {
     let (code, text) = refused(&t, &["demo", "--listen", "127.0.0.1:0", "--database", &t.database_url]).await;
     assert_eq!(code, Some(1));
     assert!(text.contains("is not empty"), "{text}");
+}
+
+async fn t33_a_demo_that_ends_takes_its_database_along(t: Town) {
+    // Its database is a SQLite file of its own, whatever this town has.
+    if t.app.db.is_postgres() {
+        return;
+    }
+    let left = || {
+        let names = std::fs::read_dir(t.folder.path()).expect("a folder").map(|file| file.expect("a file").file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("tollhouse-demo-")).count()
+    };
+    for signal in ["-INT", "-TERM", "-HUP", "-QUIT", "-USR1", "-USR2", "-ALRM"] {
+        let (demo, _) = Process::demo(t.folder.path(), &[]).await;
+        assert_eq!(left(), 1);
+        demo.signal(signal);
+        assert_eq!(demo.ended().await, Some(0), "{signal}");
+        assert_eq!(left(), 0, "{signal}");
+    }
 }
 
 async fn settings_are_read_and_refused(t: Town) {
@@ -424,7 +448,10 @@ async fn a_start_that_cannot_succeed_touches_no_database(t: Town) {
     unnamed.env_remove("TOLLHOUSE_SECRET_KEY_FILE");
     let ended = output(unnamed).await;
     let text = String::from_utf8(ended.stderr).expect("UTF-8");
-    assert!(ended.status.code() == Some(2) && text.starts_with("tollhouse: PostgreSQL needs secret_key_file"), "{text}");
+    assert!(
+        ended.status.code() == Some(2) && text.starts_with("tollhouse: PostgreSQL needs secret_key_file"),
+        "{text}"
+    );
     let server = Process::start(crate::process::server(folder, &empty)).await;
     assert_eq!(server.terminate().await, Some(0));
     assert!(folder.join("data").join(tollhouse::operations::users::PASSWORD_FILE).exists());
