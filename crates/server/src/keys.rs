@@ -100,7 +100,15 @@ impl Seal {
         Self::read(path)
     }
 
-    fn read(path: &Path) -> Result<Self, Unusable> {
+    /// The file with the secret that opens the keys of a SQLite database; `None`: they are not sealed, and there is no such
+    /// file.
+    pub fn secret_file(settings: &Settings, database: &Path) -> Option<PathBuf> {
+        let path = named(settings).unwrap_or_else(|| database.with_added_extension("key"));
+        Some(path).filter(|path| settings.keys.at_rest == AtRest::Sealed || path.exists())
+    }
+
+    /// From a file that must be there.
+    pub fn read(path: &Path) -> Result<Self, Unusable> {
         check_file(path).map_err(|fault| Unusable(format!("secret_key_file: {fault}")))?;
         let text = Zeroizing::new(fs::read_to_string(path).map_err(|error| unusable(path, &error.to_string()))?);
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

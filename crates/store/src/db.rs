@@ -437,7 +437,7 @@ pub(crate) const PATIENCE_OF_A_WRITER: Duration = Duration::from_secs(10);
 const READERS: u32 = 10;
 const WRITERS: u32 = 6;
 
-const FOREIGN: &str = "it is not a database of Tollhouse";
+pub(crate) const FOREIGN: &str = "it is not a database of Tollhouse";
 const NEWER: &str = "it is of a newer version than this program";
 
 const ACQUIRE: Duration = Duration::from_secs(5);

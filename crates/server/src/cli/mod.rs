@@ -17,6 +17,7 @@ use crate::config::{self, LogFormat, Settings, Unusable};
 use crate::urls::Urls;
 
 mod admin;
+mod backup;
 mod check;
 mod curl;
 mod demo;
@@ -43,6 +44,8 @@ enum What {
     Demo(Demo),
     /// Say what would become of a request, and why: paste a curl line or a request head on stdin
     Explain(Explain),
+    /// Copy a SQLite database while servers run on it, and verify the copy
+    Backup(Backup),
     /// Show the settings
     Config(Config),
     #[command(flatten)]
@@ -106,6 +109,17 @@ struct Explain {
 }
 
 #[derive(Args)]
+struct Backup {
+    #[command(flatten)]
+    at: open::At,
+    /// Where to, a file that is not there yet
+    file: PathBuf,
+    /// Copy the secret of its keys too, to FILE.key; whoever has both can sign in this server's name
+    #[arg(long)]
+    with_key: bool,
+}
+
+#[derive(Args)]
 #[group(required = true)]
 struct Config {
     /// Print every setting with its default and what it means
@@ -137,6 +151,7 @@ pub fn main() -> ExitCode {
         What::Serve(flags) => runtime().and_then(|runtime| runtime.block_on(serve::run(flags))),
         What::Demo(flags) => runtime().and_then(|runtime| runtime.block_on(demo::run(flags))),
         What::Explain(flags) => runtime().and_then(|runtime| runtime.block_on(explain::run(flags))),
+        What::Backup(flags) => runtime().and_then(|runtime| runtime.block_on(backup::run(flags))),
         What::Config(Config { print_default: true }) => {
             print!("{}", config::DEFAULT);
             Ok(())

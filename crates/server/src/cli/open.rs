@@ -35,8 +35,8 @@ pub(super) fn url(settings: &Settings) -> Result<Url, Failure> {
     settings.database.parse().map_err(|text| Failure::Unusable(format!("database: {text}")))
 }
 
-/// For a command, beside whatever servers run on that database: it must be there, and of this program's schema.
-pub(super) async fn app(at: &At) -> Result<App, Failure> {
+/// The settings of a command, and its database, whose file may be opened.
+pub(super) fn prepared(at: &At) -> Result<(Settings, Url), Failure> {
     super::warn_of_password(at.database.as_deref());
     if at.database.as_deref() == Some("") {
         return Err(Failure::Unusable("--database is empty".into()));
@@ -44,8 +44,6 @@ pub(super) async fn app(at: &At) -> Result<App, Failure> {
     let given: Vec<_> = at.database.iter().map(|url| ("database", url.clone())).collect();
     let mut settings = settings(at.config.as_deref(), &given)?;
     let url = url(&settings)?;
-    // It listens nowhere, so it is no matter who could reach that.
-    let urls = Urls::new(&settings.external_url, &settings.external_hosts, settings.listen, true)?;
     // A failure is told once, by whoever asked for it.
     settings.log.level = "warn,sqlx=error,tollhouse::error=off".into();
     super::log(&settings)?;
@@ -53,6 +51,14 @@ pub(super) async fn app(at: &At) -> Result<App, Failure> {
         is_database(path)?;
         check_database(path)?;
     }
+    Ok((settings, url))
+}
+
+/// For a command, beside whatever servers run on that database: it must be there, and of this program's schema.
+pub(super) async fn app(at: &At) -> Result<App, Failure> {
+    let (mut settings, url) = prepared(at)?;
+    // It listens nowhere, so it is no matter who could reach that.
+    let urls = Urls::new(&settings.external_url, &settings.external_hosts, settings.listen, true)?;
     // Who names a database and nothing else does not say where its server keeps the first password (T31): most keep it
     // beside a file. A folder of the usual name here may be another server's.
     if at.database.is_some() && settings.data_dir == Path::new(USUAL) {

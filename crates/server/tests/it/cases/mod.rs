@@ -68,6 +68,7 @@ pub fn all() -> Vec<Case> {
         authorize::redirect_uris::CASES,
         authorize::sign_in_first::CASES,
         bad_input::CASES,
+        command_line::backup::CASES,
         command_line::bad_input::CASES,
         command_line::databases::CASES,
         command_line::lists::CASES,
