@@ -49,7 +49,6 @@ fn target(client: &Client, changes: &[(&str, Option<&str>)]) -> String {
 fn error(reply: &Reply) -> String {
     assert_eq!(sent_back(reply, "code"), None);
     assert_eq!(sent_back(reply, "state").as_deref(), Some("a state"));
-    assert_eq!(sent_back(reply, "iss").as_deref(), Some("http://127.0.0.1:8080"));
     assert!(sent_back(reply, "error_description").is_some());
     sent_back(reply, "error").expect("an error")
 }
