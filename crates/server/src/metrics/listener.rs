@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::road::unsettled;
 use crate::target::{self, Target};
 
-/// Answers until `stop`. At most [`CONNECTIONS`] are open at once; more wait.
+/// Answers until `stop`. At most `CONNECTIONS` are open at once; more wait.
 pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let head_time = app.settings.limits.head_time.0;
@@ -67,7 +67,7 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
     }
 }
 
-/// The numbers at [`PATHS`], under any host; everything else is not there. No credential is looked at.
+/// The numbers at `PATHS`, under any host; everything else is not there. No credential is looked at.
 pub fn answer(app: &App, mut request: Request<Body>) -> Response {
     let mut response = match target::settle(&mut request) {
         Err(error) => unsettled(&request, error, app),
