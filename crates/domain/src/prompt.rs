@@ -98,11 +98,7 @@ impl Prompt {
         if unknown {
             return Err(Fault::Unreadable);
         }
-        if let Some(text) = max_age {
-            let seconds = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-            let seconds: u32 = seconds.ok_or(Fault::Unreadable)?;
-            read.max_age = Some(Duration::from_secs(seconds.into()));
-        }
+        read.max_age = max_age.map(|text| seconds(text).ok_or(Fault::Unreadable)).transpose()?;
         Ok(read)
     }
 
@@ -144,6 +140,12 @@ impl Prompt {
     }
 }
 
+/// Digits alone, and at most `u32::MAX`.
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds: u32 = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
 /// What somebody has just done, so that the request does not ask for it a second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
@@ -170,7 +172,8 @@ impl Done {
                     let changed = || (!left.is_empty()).then(|| format!("prompt={}", escaped(&left.join(" "))));
                     if unchanged { Some(pair.to_owned()) } else { changed() }
                 }
-                "max_age" if self != Self::Chose => None,
+                // One that cannot be read stays, and is refused afterwards.
+                "max_age" if self != Self::Chose && seconds(&value).is_some() => None,
                 "id_token_hint" if matches!(self, Self::Chose | Self::ChoseAnother) => None,
                 _ => Some(pair.to_owned()),
             }
@@ -290,6 +293,9 @@ mod tests {
             assert_eq!(done.without(query), left);
         }
         assert_eq!(SignedIn.without("%70rompt=login&a=1&max%5Fage=5"), "a=1");
+        for unreadable in ["max_age=abc", "max_age=-1", "max_age=4294967296", "max_age="] {
+            assert_eq!(SignedIn.without(unreadable), unreadable);
+        }
         for same in ["", "state=prompt%3Dlogin&x", "prompt=none", "prompt=nonsense%20&&x=%zz", "prompt"] {
             assert_eq!(SignedIn.without(same), same.replace("&&", "&"), "{same}");
         }

@@ -86,8 +86,9 @@ pub async fn redeem(tx: &mut Tx, code: Digest, family: FamilyId, now: Timestamp)
 }
 
 /// Hashes the challenges that stand in clear: older versions kept that of `plain` as it was sent, and it is the verifier.
-/// SQLite has no hash functions, so this is done at each start and not by a step of the schema.
-pub(crate) async fn hash_plain_challenges(db: &Db) -> Result<()> {
+/// SQLite has no hash functions, so this is no step of the schema. It is done at each start, and with every sweep: an older
+/// server may run beside this one for a while.
+pub async fn hash_plain_challenges(db: &Db) -> Result<()> {
     loop {
         let rows: Vec<(Vec<u8>, String)> =
             on!(&mut db.read().await?, |c| sqlx::query_as(PLAIN).bind(BATCH).fetch_all(c))?;

@@ -161,14 +161,16 @@ async fn proceed(
             false => told(app, visitor, OauthError::NotForAdministrators),
         };
     }
-    if valid.gains_read_user {
+    let asks = !skip || !needs_no_page(app, &identity.user, valid).await?;
+    if asks && prompt.is_none() {
+        return without_a_page(app, visitor, valid, OauthError::ConsentRequired);
+    }
+    if valid.gains_read_user && !asked.head {
         app.perform(&AddReadUser { id: valid.application.id }, &app.by(identity)).await?.into_inner();
     }
-    if asked.head || !skip || !needs_no_page(app, &identity.user, valid).await? {
-        return match prompt.is_none() && !asked.head {
-            true => without_a_page(app, visitor, valid, OauthError::ConsentRequired),
-            false => consent(app, visitor, &identity.user, valid).await,
-        };
+    // The head of a page issues no code.
+    if asks || asked.head {
+        return consent(app, visitor, &identity.user, valid).await;
     }
     let code = code(app, identity, valid).await?;
     match (code.map(|code| leads_to(app, valid, code.reveal())), prompt.is_none()) {

@@ -50,7 +50,9 @@ pub(super) async fn hinted(app: &App, client: &Application, hint: Option<&str>) 
     }
     let Some(hint) = hint else { return Ok(Hint::Absent) };
     let claims = app.keys().await?.verified(TYP, hint);
-    let claims = claims.filter(|claims: &Claims| claims.iss == app.urls.base() && claims.aud == client.uid);
+    // A hint may be older than the spelling of `external_url` that is used now.
+    let ours = |iss: &str| iss == app.urls.base() || Some(iss) == app.urls.former_base();
+    let claims = claims.filter(|claims: &Claims| ours(&claims.iss) && claims.aud == client.uid);
     let user = claims.and_then(|claims| claims.sub.parse().ok());
     Ok(user.map_or(Hint::Invalid, |id| Hint::User(UserId(id))))
 }

@@ -331,21 +331,24 @@ impl Operation for SignOut {
     }
 }
 
-/// Ends one session if it exists: for a cookie that somebody else may have planted.
-pub struct EndSession {
-    pub session: Digest,
+/// Ends those of several sessions that exist: for cookies of which somebody else may have planted some.
+pub struct EndSessions {
+    pub sessions: Vec<Digest>,
 }
 
-impl Operation for EndSession {
-    /// Whose it was, if it was anybody's.
-    type Output = Option<UserId>;
+impl Operation for EndSessions {
+    type Output = ();
     const GROWS: bool = false;
 
-    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<Option<UserId>>, Failed> {
-        Ok(match sessions::remove_if_known(tx, self.session).await? {
-            Some(id) => Change::new(Some(id), [Audit::new("user.signed_out", user(id))]),
-            None => Change::nothing(None),
-        })
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
+        let mut ended = Vec::new();
+        for session in &self.sessions {
+            ended.extend(sessions::remove_if_known(tx, *session).await?);
+        }
+        let signed_out = |id: &UserId| Audit::new("user.signed_out", user(*id));
+        let Some((first, more)) = ended.split_first() else { return Ok(Change::nothing(())) };
+        let change = Change::new((), [signed_out(first)]);
+        Ok(more.iter().fold(change, |change, id| change.also(signed_out(id))))
     }
 }
 

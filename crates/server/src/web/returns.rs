@@ -37,7 +37,10 @@ pub fn led(app: &App, headers: &HeaderMap) -> Option<String> {
 }
 
 fn keep(app: &App, page: Html, name: &str, target: &str, headers: &HeaderMap) -> Html {
-    let text = spelt(app, target).unwrap_or_default();
+    let mut text = spelt(app, target).unwrap_or_default();
+    if text.len() > MOST * PIECE {
+        text = without_hint(&text);
+    }
     let pieces: Vec<&[u8]> = text.as_bytes().chunks(PIECE).collect();
     if pieces.is_empty() || pieces.len() > MOST {
         // Nor is anything else then: they did not ask to go where they were going before.
@@ -49,6 +52,13 @@ fn keep(app: &App, page: Html, name: &str, target: &str, headers: &HeaderMap) ->
         let piece = if i == 0 { format!("{count}.{piece}") } else { piece.into_owned() };
         page.cookie_with(app, &format!("{name}{i}={piece}; Max-Age=600"))
     })
+}
+
+/// An `id_token_hint` can be long, and the request means nearly the same without it.
+fn without_hint(target: &str) -> String {
+    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+    let left: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("id_token_hint=")).collect();
+    format!("{path}?{}", left.join("&"))
 }
 
 fn kept(app: &App, name: &str, headers: &HeaderMap) -> Option<String> {
