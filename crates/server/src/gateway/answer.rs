@@ -1,4 +1,4 @@
-//! The answer to a question. It has no body, and is 204, 401, 403 or 503.
+//! The answer to a question. It has no body, and is 204, 401, 403 or 503; 500 is a mistake of ours.
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
