@@ -221,7 +221,7 @@ with folder() as cwd, folder() as profile, Demo(cwd) as demo, Application(demo.f
 
         with check("oauth, chromium: another account than the application expects is told to the person"):
             person.open(again("hint", id_token_hint="of somebody else"))
-            person.wait_for(lambda: "expects another account" in person.text(), "the page with the accounts")
+            person.wait_for(lambda: "expects a different account" in person.text(), "the page with the accounts")
             person.picture("select-account-expected")
 
         with check("oauth, chromium: a redirect address that is not registered leads nowhere"):

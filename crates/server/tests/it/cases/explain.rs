@@ -1,4 +1,6 @@
 //! `tollhouse explain`: it says what the server would say, changes nothing, and tells no secret.
+//!
+//! The file is long because every test goes through `told_and_done`, which holds an explanation against the answer.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
