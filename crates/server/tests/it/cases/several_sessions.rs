@@ -161,6 +161,12 @@ async fn t9_signing_out_ends_every_session_that_was_sent(t: Town) {
         with(t.post("/users/sign_out"), &[&elsewhere.cookie, &other.cookie]).with("origin", "http://evil.test");
     foreign.form("").await.has(422);
     t.get("/api/v4/user").session(&other).await.is_user(&grace);
+    // More than eight are not looked up to be counted, but none of them stays.
+    let last = grace.session().await;
+    let eight: Vec<String> = (0..8).map(dead).collect();
+    let cookies: Vec<&str> = std::iter::once(last.cookie.as_str()).chain(eight.iter().map(String::as_str)).collect();
+    with(t.post("/users/sign_out"), &cookies).form("").await.has(302);
+    t.get("/api/v4/user").session(&last).await.is(401, M401);
     // With one live session among dead cookies that one ends.
     with(t.post("/users/sign_out"), &[&unknown, &other.cookie]).form("").await.has(302);
     t.get("/api/v4/user").session(&other).await.is(401, M401);

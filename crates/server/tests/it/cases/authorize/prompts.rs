@@ -483,7 +483,7 @@ async fn a_hint_names_one_account(t: Town) {
     assert_eq!(error(&trusted.page(&of_grace, "openid", &silent).await), "login_required");
     sent_on(&trusted.page(&of_ada, "openid", &with).await);
     let page = trusted.page(&of_grace, "openid", &with).await;
-    assert!(page.has(200).body.contains("expects another account"), "{}", page.body);
+    assert!(page.has(200).body.contains("expects a different account"), "{}", page.body);
     let other = way_back(&page, "/users/sign_out").expect("another account");
     assert_eq!(other, target(&trusted, &[]), "whoever chooses is not asked again");
     sent_on(&t.get(&other).session(&of_grace).await);

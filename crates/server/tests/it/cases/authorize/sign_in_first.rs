@@ -16,6 +16,8 @@ cases![
     a_forged_way_back_leads_to_nobody_else,
     an_earlier_way_back_is_no_part_of_a_later_one,
     what_is_too_long_to_be_remembered_is_not,
+    a_long_hint_is_left_out_and_the_rest_comes_back,
+    an_age_that_cannot_be_read_is_refused_after_signing_in,
     who_may_not_come_in_allows_nothing,
     an_expired_password_comes_first,
     t30_the_way_back_carries_no_credential,
@@ -168,6 +170,30 @@ async fn what_is_too_long_to_be_remembered_is_not(t: Town) {
     let kept: usize = browser.cookies.iter().map(|(name, value)| name.len() + value.len()).sum();
     assert!(kept < 8_000, "{kept}");
     assert_eq!(location(&browser.signs_in(&t, "ada", "correct horse").await), "/");
+}
+
+/// The groups of a person stand in the `id_token`, so a hint can be longer than everything else together.
+async fn a_long_hint_is_left_out_and_the_rest_comes_back(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    let client = t.client("openid").await;
+    let plain = format!("{AUTHORIZE}?{}", encoded(&client.request("openid")));
+    let mut browser = Browser::default();
+    browser.goes(t.get(&format!("{plain}&id_token_hint={}", "h".repeat(9_000)))).await.has(302);
+    assert_eq!(location(&browser.signs_in(&t, "ada", "correct horse").await), plain);
+}
+
+async fn an_age_that_cannot_be_read_is_refused_after_signing_in(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    let client = t.trusted_client("openid").await;
+    for age in ["abc", "-1", "4294967296"] {
+        let target = format!("{AUTHORIZE}?{}&max_age={age}", encoded(&client.request("openid")));
+        let mut browser = Browser::default();
+        browser.goes(t.get(&target)).await.has(302);
+        let back = location(&browser.signs_in(&t, "ada", "correct horse").await).to_owned();
+        let page = browser.goes(t.get(&back)).await;
+        assert!(page.has(200).body.contains("otherwise malformed"), "{age}: {}", page.body);
+    }
+    assert_eq!(allowed(&t).await, 0);
 }
 
 async fn a_forged_way_back_leads_to_nobody_else(t: Town) {
