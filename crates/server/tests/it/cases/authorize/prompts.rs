@@ -33,6 +33,7 @@ cases![
     values_there_are_not,
     prompts_count_with_openid_on_the_page_alone,
     a_hint_names_one_account,
+    a_hint_may_have_the_earlier_spelling_of_the_issuer with "external_url = 'http://LOCALHOST:8080'",
     a_forged_hint_names_nobody,
 ];
 
@@ -485,10 +486,29 @@ async fn a_hint_names_one_account(t: Town) {
     let page = trusted.page(&of_grace, "openid", &with).await;
     assert!(page.has(200).body.contains("expects a different account"), "{}", page.body);
     let other = way_back(&page, "/users/sign_out").expect("another account");
-    assert_eq!(other, target(&trusted, &[]), "whoever chooses is not asked again");
+    assert_eq!(other, target(&trusted, &[]), "a choice is asked for once");
     sent_on(&t.get(&other).session(&of_grace).await);
     let nobody = t.get(&target(&trusted, &silent)).await;
     assert_eq!(error(&nobody), "login_required");
+}
+
+/// An application may have kept a hint from before `external_url` was normalised.
+async fn a_hint_may_have_the_earlier_spelling_of_the_issuer(t: Town) {
+    let trusted = t.trusted_client("openid").await;
+    let ada = t.user("ada").await;
+    let session = ada.session().await;
+    for (iss, named) in [
+        ("http://localhost:8080", true),
+        ("http://LOCALHOST:8080", true),
+        ("http://LocalHost:8080", false),
+        ("http://evil.test", false),
+    ] {
+        let claims = serde_json::json!({"iss": iss, "aud": trusted.uid, "sub": ada.id.to_string()});
+        let hint = t.app.keys().await.expect("keys").sign("JWT", &claims).await.expect("a signature");
+        let silent = [("prompt", Some("none")), ("id_token_hint", Some(hint.as_str()))];
+        let reply = trusted.page(&session, "openid", &silent).await;
+        assert_eq!(sent_back(&reply, "code").is_some(), named, "{iss}");
+    }
 }
 
 async fn a_forged_hint_names_nobody(t: Town) {
