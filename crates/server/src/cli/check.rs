@@ -28,8 +28,8 @@ pub(super) fn settings(settings: &Settings, url: &Url) -> Result<(), Failure> {
     beside(url).map_or(Ok(()), open::check_database)
 }
 
-/// Checks the password for the first administrator, if one is going to be made. A database that does not answer is told
-/// by whoever opens it.
+/// Checks the password for the first administrator, if one is going to be made. A database that does not answer is reported
+/// where it is opened.
 pub(super) async fn first_password(url: &Url) -> Result<(), Failure> {
     match tokio::time::timeout(PATIENCE, Db::is_empty(url)).await {
         Ok(Ok(true)) => root_password().map(drop),

@@ -114,7 +114,7 @@ struct Backup {
     at: open::At,
     /// Where to, a file that is not there yet
     file: PathBuf,
-    /// Copy the secret of its keys too, to FILE.key; whoever has both can sign in this server's name
+    /// Copy the secret of its keys too, to FILE.key. With the copy and the secret, anybody can sign in this server's name
     #[arg(long)]
     with_key: bool,
 }

@@ -106,7 +106,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
 /// Metrics are for the operator (T34).
 fn warn_of_open_metrics(settings: &Settings) {
     if let Some(address) = settings.metrics.listen.0.filter(|address| !address.ip().is_loopback()) {
-        tracing::warn!(%address, "metrics.listen is beyond loopback: whoever reaches it may read the metrics");
+        tracing::warn!(%address, "metrics.listen is beyond loopback: everybody who reaches the address can read the metrics");
     }
 }
 

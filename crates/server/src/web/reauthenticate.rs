@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::operations::sign_in::{Attempt, SignIn, sign_in};
 use crate::web::{Html, Notice, Visitor, returns};
 
-/// The page that asks for the password. `target`: what is asked afterwards, path and query, as it was asked first.
+/// The page that asks for the password. `target`: path and query of the request that goes on afterwards.
 pub fn page(
     app: &App,
     visitor: &Visitor,
