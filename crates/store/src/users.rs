@@ -325,6 +325,13 @@ pub async fn book_attempt(tx: &mut Tx, id: UserId, lockout: Lockout, now: Timest
     Ok(attempts)
 }
 
+/// An attempt was booked whose password was never compared: it counts no longer, nor does the lock that it completed.
+pub async fn take_back_attempt(tx: &mut Tx, id: UserId, lockout: Lockout) -> Result<()> {
+    changed!(tx, sqlx::query(TAKE_BACK_ATTEMPT).bind(id.0).bind(lockout.attempts))?;
+    tx.forget(Forget::Owner(id));
+    Ok(())
+}
+
 /// The password was right: counters go back to nothing and the sign-in is noted. `false`: password or state are no
 /// longer what was looked at (compare and set).
 pub async fn signed_in(
@@ -437,6 +444,12 @@ statements! {
            locked_until = CASE WHEN (CASE WHEN locked_until IS NULL THEN failed_attempts + 1 ELSE 1 END) >= $3 THEN CAST($4 AS BIGINT) END
      WHERE id = $1 AND (locked_until IS NULL OR locked_until <= $2)
     RETURNING failed_attempts";
+
+    TAKE_BACK_ATTEMPT = "
+    UPDATE users
+       SET failed_attempts = failed_attempts - 1,
+           locked_until = CASE WHEN failed_attempts - 1 >= $2 THEN locked_until END
+     WHERE id = $1 AND failed_attempts > 0";
 
     SIGNED_IN = "
     UPDATE users
