@@ -107,15 +107,15 @@ impl From<tollhouse_store::error::Error> for Error {
         use tollhouse_store::error::Error as Store;
         match error {
             Store::Unavailable(_) | Store::Clash | Store::Replaced => {
-                tracing::error!(%error, "the database did not answer");
+                tracing::error!(%error, reason = "unavailable", "the database did not answer");
                 Self::Unavailable
             }
             Store::Full(_) => {
-                tracing::error!(%error, "growth refused");
+                tracing::error!(%error, reason = "storage_full", "growth refused");
                 Self::Full
             }
             Store::Taken | Store::Broken(_) | Store::Damaged(_) | Store::Schema(_) | Store::Migration(_) => {
-                tracing::error!(%error, "the database answered with an error");
+                tracing::error!(%error, reason = "internal", "the database answered with an error");
                 Self::Internal
             }
         }

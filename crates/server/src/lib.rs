@@ -21,6 +21,7 @@ pub mod job;
 pub mod json;
 pub mod keys;
 pub mod load;
+pub mod log;
 pub mod metrics;
 pub mod need;
 pub mod network;

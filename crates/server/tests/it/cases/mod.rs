@@ -25,6 +25,7 @@ mod explain;
 mod gateway;
 mod grants;
 mod groups;
+mod logging;
 mod matrix;
 mod metrics;
 mod model;
@@ -92,6 +93,7 @@ pub fn all() -> Vec<Case> {
         grants::passwords::CASES,
         grants::refreshes::CASES,
         groups::CASES,
+        logging::CASES,
         crate::history::CASES,
         matrix::CASES,
         metrics::CASES,
