@@ -6,6 +6,7 @@
 pub mod api;
 pub mod app;
 pub mod asked;
+pub mod bodies;
 pub mod cli;
 pub mod config;
 pub mod connection;

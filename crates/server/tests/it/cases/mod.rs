@@ -18,6 +18,7 @@ mod agreement;
 mod applications;
 mod authorize;
 mod bad_input;
+mod bodies;
 mod command_line;
 mod cors;
 mod credentials;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Case> {
         authorize::redirect_uris::CASES,
         authorize::sign_in_first::CASES,
         bad_input::CASES,
+        bodies::CASES,
         command_line::bad_input::CASES,
         command_line::databases::CASES,
         command_line::lists::CASES,
