@@ -88,7 +88,7 @@ impl Authenticator {
             rules,
             use_rules,
             uses: Uses::default(),
-            gate: Gate::default(),
+            gate: Gate::new(LOOK_UPS),
             look_ups: AtomicU64::new(0),
             recalled: Default::default(),
         }
@@ -403,6 +403,8 @@ pub fn is_of(kind: Kind, credential: &Credential) -> bool {
     )
 }
 
+/// Look-ups of one address that are under way at once.
+const LOOK_UPS: u32 = 8;
 const ROUNDS: usize = 4;
 
 #[cfg(test)]

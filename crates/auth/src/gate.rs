@@ -1,5 +1,6 @@
-//! At most so many token look-ups of one address are under way (T14), so that guessing from one place leaves the
-//! database to the others. The table holds an address only while it is asking.
+//! At most so many of one kind of question are under way for one address (T14): token look-ups, so that guessing from one
+//! place leaves the database to the others, and comparisons of passwords. The table holds an address only while it is
+//! asking.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-#[derive(Default)]
-pub(crate) struct Gate(Arc<Mutex<HashMap<IpAddr, Waiting>>>);
+pub struct Gate {
+    table: Arc<Mutex<HashMap<IpAddr, Waiting>>>,
+    at_once: u32,
+}
 
 struct Waiting {
     semaphore: Arc<Semaphore>,
@@ -16,7 +19,7 @@ struct Waiting {
     count: usize,
 }
 
-/// A place among the look-ups of one address, until it is dropped.
+/// A place among the questions of one address, until it is dropped.
 pub struct Pass {
     table: Arc<Mutex<HashMap<IpAddr, Waiting>>>,
     address: IpAddr,
@@ -24,20 +27,38 @@ pub struct Pass {
 }
 
 impl Gate {
+    pub fn new(at_once: u32) -> Self {
+        Self { table: Arc::default(), at_once }
+    }
+
     /// Waits for a place.
-    pub(crate) async fn pass(&self, peer: Option<IpAddr>) -> Option<Pass> {
-        let address = network(peer?);
+    pub async fn pass(&self, peer: Option<IpAddr>) -> Option<Pass> {
+        self.take(peer?, 1).await
+    }
+
+    /// Waits until nothing else of this address is under way, and keeps others from beginning.
+    pub async fn pass_alone(&self, peer: Option<IpAddr>) -> Option<Pass> {
+        self.take(peer?, self.at_once).await
+    }
+
+    /// Whether something of this address is under way, or waits.
+    pub fn is_asking(&self, peer: Option<IpAddr>) -> bool {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        peer.is_some_and(|peer| table.contains_key(&network(peer)))
+    }
+
+    async fn take(&self, peer: IpAddr, places: u32) -> Option<Pass> {
+        let address = network(peer);
         let semaphore = {
-            let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let waiting = table
-                .entry(address)
-                .or_insert_with(|| Waiting { semaphore: Arc::new(Semaphore::new(AT_ONCE)), count: 0 });
+            let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = || Waiting { semaphore: Arc::new(Semaphore::new(self.at_once as usize)), count: 0 };
+            let waiting = table.entry(address).or_insert_with(new);
             waiting.count += 1;
             waiting.semaphore.clone()
         };
         // Made before waiting, so that a request that goes away while it waits is counted out too.
-        let mut pass = Pass { table: self.0.clone(), address, permit: None };
-        pass.permit = semaphore.acquire_owned().await.ok();
+        let mut pass = Pass { table: self.table.clone(), address, permit: None };
+        pass.permit = semaphore.acquire_many_owned(places).await.ok();
         Some(pass)
     }
 }
@@ -63,7 +84,16 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-const AT_ONCE: usize = 8;
+/// What one site gets from its provider: an IPv4 address, or an IPv6 /48.
+pub fn site(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80)),
+        v4 => v4,
+    }
+}
+
+/// How much more a /48 may have than a /64.
+pub const QUARTERS: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -71,11 +101,11 @@ mod tests {
 
     #[tokio::test]
     async fn t14_one_address_has_at_most_eight_look_ups_under_way_and_the_table_empties() {
-        let gate = Gate::default();
+        let gate = Gate::new(8);
         let here: IpAddr = "2001:db8::1".parse().expect("an address");
         let neighbour: IpAddr = "2001:db8::2".parse().expect("an address");
         let mut held = Vec::new();
-        for i in 0..AT_ONCE {
+        for i in 0..8 {
             held.push(gate.pass(Some(if i % 2 == 0 { here } else { neighbour })).await);
         }
         let ninth = tokio::time::timeout(std::time::Duration::from_millis(20), gate.pass(Some(here))).await;
@@ -86,6 +116,21 @@ mod tests {
         held.pop();
         assert!(gate.pass(Some(here)).await.is_some());
         held.clear();
-        assert!(gate.0.lock().expect("no panic").is_empty());
+        assert!(gate.table.lock().expect("no panic").is_empty());
+    }
+
+    #[tokio::test]
+    async fn t14_who_waits_to_be_alone_is_alone() {
+        let gate = Gate::new(4);
+        let here = "192.0.2.1".parse().ok();
+        let first = gate.pass(here).await;
+        let soon = std::time::Duration::from_millis(20);
+        let mut alone = Box::pin(gate.pass_alone(here));
+        assert!(tokio::time::timeout(soon, &mut alone).await.is_err(), "another is under way");
+        drop(first);
+        let alone = alone.await;
+        assert!(tokio::time::timeout(soon, gate.pass(here)).await.is_err(), "others wait");
+        drop(alone);
+        assert!(gate.pass(here).await.is_some());
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::OnceCell;
 use tollhouse_auth::authenticator::{Authenticator, Head};
+use tollhouse_auth::gate::Gate;
 use tollhouse_auth::ledger::Ledger;
 use tollhouse_auth::shown::Shown;
 use tollhouse_auth::uptime::Uptime;
@@ -51,6 +52,8 @@ pub struct Shared {
     pub urls: Urls,
     pub clock: Clock,
     pub hasher: Hasher,
+    /// Comparisons of passwords, by address.
+    pub comparisons: Gate,
     pub bodies: Budget,
     pub metrics: Metrics,
     pub seal: Seal,
@@ -113,6 +116,7 @@ impl App {
             urls,
             clock,
             hasher,
+            comparisons: Gate::new(COMPARISONS),
             bodies,
             metrics: Metrics::default(),
             seal,
@@ -285,4 +289,6 @@ fn account_rules(settings: &Settings) -> AccountRules {
 /// Key in `instance` of a database that `demo` made.
 pub const DEMO: &str = "demo";
 
+/// Of one address at once. An address that is near its bound learns soon which of its attempts were wrong.
+const COMPARISONS: u32 = 4;
 const ROUNDS: usize = 8;

@@ -82,7 +82,7 @@ sections! {
     Proxies { trusted: Vec<Network>, header: Name }
     Limits {
         head: Size, target: Size, body: Size, bodies: Size, bodies_per_address: Size, head_time: Span,
-        body_time: Span, connections: usize, connections_per_address: usize, drain: Span,
+        body_time: Span, connections: usize, connections_per_address: usize, sign_in_failures: u32, drain: Span,
     }
     Storage { reserve: Size }
     Audit { keep: Span }

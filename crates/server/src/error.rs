@@ -1,14 +1,18 @@
 //! What a request may fail with, and the one table that turns it into wire for the face that was asked.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tollhouse_domain::denial::{AccountFault, Denial};
+use tollhouse_domain::id::UserId;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;
 
 use crate::oauth::error::OauthError;
+use crate::operations::password_check::Wrong;
 use crate::urls::Urls;
 
 /// Compares with `==`; no text to search for.
@@ -56,6 +60,10 @@ pub enum Error {
     },
     /// Too many passwords wait (T14).
     Busy,
+    /// An address had too many refused passwords (T14).
+    TooManyFailures(Exceeded),
+    /// Somebody's password was refused, at an OAuth endpoint.
+    WrongPassword(Wrong),
     /// The database cannot be reached or did not acknowledge.
     Unavailable,
     /// The disk is nearly full (T29).
@@ -66,6 +74,49 @@ pub enum Error {
     Forged,
     Internal,
 }
+
+/// An address has had more refused passwords in a minute than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    pub most: i64,
+    /// With the one that was refused now.
+    pub observed: i64,
+    pub now: Timestamp,
+    /// The end of the minute.
+    pub resets: Timestamp,
+    /// Whose password it would have been; `None`: nobody has this name.
+    pub account: Option<UserId>,
+}
+
+impl Exceeded {
+    /// Until the minute is over.
+    pub fn seconds(self) -> u64 {
+        u64::try_from(self.resets.0 - self.now.0).unwrap_or(0).div_ceil(1000).max(1)
+    }
+
+    /// The headers of such a refusal (authentication.md 8.2).
+    pub fn mark(self, headers: &mut HeaderMap) {
+        let resets = self.resets.0.div_euclid(1000);
+        let moment = UNIX_EPOCH + Duration::from_secs(u64::try_from(resets).unwrap_or(0));
+        for (name, value) in [
+            ("ratelimit-name", "throttle_sign_in_failures".to_owned()),
+            ("ratelimit-limit", self.most.to_string()),
+            ("ratelimit-observed", self.observed.to_string()),
+            ("ratelimit-remaining", "0".to_owned()),
+            ("ratelimit-reset", resets.to_string()),
+            ("ratelimit-resettime", httpdate::fmt_http_date(moment)),
+            ("retry-after", self.seconds().to_string()),
+        ] {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+    }
+}
+
+/// Marks an answer that refuses a password with the account that it would have been; `None`: nobody has this name.
+#[derive(Clone, Copy, Debug)]
+pub struct Account(pub Option<UserId>);
 
 /// Marks an answer with why it refuses, for the log.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +131,14 @@ pub fn settling(until: Timestamp, now: Timestamp) -> Error {
 /// An answer that refuses, with its reason.
 pub fn refused(error: Error, render: impl FnOnce(&Error) -> Response) -> Response {
     let mut response = render(&error);
+    match error {
+        Error::TooManyFailures(exceeded) => {
+            exceeded.mark(response.headers_mut());
+            response.extensions_mut().insert(Account(exceeded.account));
+        }
+        Error::WrongPassword(wrong) => drop(response.extensions_mut().insert(Account(wrong.account))),
+        _ => {}
+    }
     if error == Error::BodiesFull {
         // What has not been read of the body would take what there is not.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -172,6 +231,8 @@ impl Error {
             Self::BodiesFull => "bodies_full",
             Self::Settling { .. } => "settling",
             Self::Busy => "busy",
+            Self::TooManyFailures(_) => "sign_in_failures",
+            Self::WrongPassword(wrong) => wrong.code(),
             Self::Unavailable => "unavailable",
             Self::Full => "storage_full",
             Self::WrongHost => "wrong_host",
@@ -214,6 +275,8 @@ impl Error {
             Self::BodiesFull => retry(1, "503 Service Unavailable - Too many bodies of requests are under way"),
             Self::Settling { seconds, .. } => retry(*seconds, "503 Service Unavailable"),
             Self::Busy => retry(5, "503 Service Unavailable - Too many passwords wait to be checked"),
+            Self::TooManyFailures(_) => Wire { plain: true, body: b"Retry later\n".to_vec(), ..message(429, "") },
+            Self::WrongPassword(_) => Self::Oauth(OauthError::InvalidGrant).wire(urls),
             Self::Unavailable => retry(1, "503 Service Unavailable"),
             Self::Full => retry(60, "503 Service Unavailable - Storage is nearly full"),
             Self::WrongHost => message(421, "421 Misdirected Request"),

@@ -13,7 +13,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::oneshot;
-use tollhouse_auth::gate::network;
+use tollhouse_auth::gate::{QUARTERS, network, site};
 use tollhouse_domain::password::{LONGEST_BYTES, normalized};
 use tollhouse_domain::secret::Plaintext;
 
@@ -280,14 +280,6 @@ impl Queue {
     }
 }
 
-/// What one site gets from its provider: an IPv4 address, or an IPv6 /48.
-fn site(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80)),
-        v4 => v4,
-    }
-}
-
 /// Whether passwords can be compared with this PHC string, and at a price that does not bring the server down.
 pub fn verifies(digest: &str) -> bool {
     let Ok(hash) = PasswordHash::new(digest) else { return false };
@@ -325,8 +317,6 @@ fn argon2() -> Argon2<'static> {
 const OURSELVES: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 /// Under which passwords wait that came from no address.
 const NOWHERE: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-/// How much more a /48 may hold than a /64.
-const QUARTERS: usize = 4;
 const MOST: usize = 256;
 /// Of a digest that was made elsewhere, in KiB.
 const MOST_MEMORY: u32 = 1 << 20;

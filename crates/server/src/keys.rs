@@ -16,7 +16,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey};
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::{digest, hmac, rand};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -212,6 +212,7 @@ fn bound(purpose: &str, kid: &str) -> String {
 pub struct Keys {
     signing: Vec<Signing>,
     pepper: Zeroizing<Vec<u8>>,
+    devices: hmac::Key,
     /// As many signatures at once, so that a crowd of them leaves room for others.
     places: Arc<Semaphore>,
 }
@@ -229,8 +230,10 @@ impl Keys {
             let pkcs8 = tokio::task::spawn_blocking(make_signing_key).await.map_err(|_| Error::Internal)??;
             make(app, SIGNING, &kid(&*pair(pkcs8.as_ref())?), pkcs8.as_ref()).await?;
         }
-        if !known.iter().any(|key| key.purpose == SUBJECTS) {
-            make(app, SUBJECTS, SUBJECTS, &random::<32>()).await?;
+        for purpose in [SUBJECTS, DEVICES] {
+            if !known.iter().any(|key| key.purpose == purpose) {
+                make(app, purpose, purpose, &random::<32>()).await?;
+            }
         }
         for key in known.iter().filter(|key| !app.seal.is_current(key)) {
             let plain = app.seal.unseal(key).map_err(|_| Error::Internal)?;
@@ -243,18 +246,20 @@ impl Keys {
         // Somebody else may have been first.
         known = keys::all(&mut app.db.read().await?).await?;
         let mut signing = Vec::new();
-        let mut pepper = None;
+        let (mut pepper, mut devices) = (None, None);
         for key in &known {
             let plain = app.seal.unseal(key).map_err(|_| Error::Internal)?;
             match key.purpose.as_str() {
                 SIGNING => signing.push(Signing { kid: key.kid.clone(), pair: pair(&plain)? }),
                 SUBJECTS => pepper = Some(plain),
+                DEVICES => devices = Some(hmac::Key::new(hmac::HMAC_SHA256, &plain)),
                 _ => {}
             }
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let places = Arc::new(Semaphore::new((cores / 2).max(1)));
-        Ok(Self { signing, pepper: pepper.ok_or(Error::Internal)?, places })
+        let (pepper, devices) = pepper.zip(devices).ok_or(Error::Internal)?;
+        Ok(Self { signing, pepper, devices, places })
     }
 
     /// A JWT with these claims, by RS256 (RFC 7515, RFC 7518 section 3.3). `typ` and audience tell what it is for, so every
@@ -302,6 +307,15 @@ impl Keys {
             json!({ "kty": "RSA", "kid": key.kid, "e": e, "n": n, "use": "sig", "alg": "RS256" })
         };
         self.signing.iter().map(jwk).collect()
+    }
+
+    /// What a browser keeps so that we know it again (HMAC-SHA256, T15).
+    pub fn sign_device(&self, text: &[u8]) -> Vec<u8> {
+        hmac::sign(&self.devices, text).as_ref().to_vec()
+    }
+
+    pub fn is_device(&self, text: &[u8], signature: &[u8]) -> bool {
+        hmac::verify(&self.devices, text, signature).is_ok()
     }
 
     /// What makes `sub_legacy` nobody's to guess.
@@ -379,6 +393,7 @@ fn audit(event: &'static str, key: &SealedKey) -> Audit {
 
 const SIGNING: &str = "id_token";
 const SUBJECTS: &str = "sub_legacy";
+const DEVICES: &str = "devices";
 
 /// How a row begins.
 const OPEN: u8 = 0;

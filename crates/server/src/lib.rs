@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod cors;
+pub mod device;
 pub mod error;
 pub mod explain;
 #[cfg(feature = "faults")]

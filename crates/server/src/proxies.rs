@@ -21,6 +21,20 @@ pub fn client(proxies: &[Network], header: &HeaderName, headers: &HeaderMap, pee
     others.next().flatten().unwrap_or(peer)
 }
 
+/// Whether a proxy seems to stand in front that the settings do not name: a neighbour says that it asks for somebody else.
+/// All clients look like one address then, and share its limits.
+pub fn is_unnamed_proxy(proxies: &[Network], header: &HeaderName, headers: &HeaderMap, peer: IpAddr) -> bool {
+    proxies.is_empty() && is_near(peer) && headers.contains_key(header)
+}
+
+/// Loopback, or a private network (RFC 1918, RFC 4193, link-local).
+fn is_near(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
 /// As proxies write it, perhaps with brackets or a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
@@ -31,6 +45,26 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_that_is_not_named_is_noticed() {
+        let header = HeaderName::from_static("x-forwarded-for");
+        let named = ["192.0.2.1".parse().expect("a network")];
+        let mut forwarded = HeaderMap::new();
+        forwarded.append("x-forwarded-for", "198.51.100.7".parse().expect("a value"));
+        let noticed = |peer: &str| is_unnamed_proxy(&[], &header, &forwarded, peer.parse().expect("an address"));
+        for peer in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.2.3", "172.31.0.1", "192.168.7.7", "fd00::7"] {
+            assert!(noticed(peer), "{peer}");
+            let peer = peer.parse().expect("an address");
+            assert!(
+                !is_unnamed_proxy(&named, &header, &forwarded, peer)
+                    && !is_unnamed_proxy(&[], &header, &HeaderMap::new(), peer)
+            );
+        }
+        for peer in ["203.0.113.9", "2001:db8::1", "172.32.0.1"] {
+            assert!(!noticed(peer), "anybody may send such a header: {peer}");
+        }
+    }
 
     #[test]
     fn t14_only_a_trusted_proxy_says_who_asks() {

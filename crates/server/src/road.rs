@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -21,7 +21,7 @@ use crate::asked::{Media, Peer, basic, bearer_header, has_body, malformed, media
 use crate::bodies::read_on;
 use crate::config::Proxies;
 use crate::cors;
-use crate::error::{Error, Reason};
+use crate::error::{Account, Error, Reason};
 use crate::gateway::{self, answer::answer};
 use crate::metrics::Face;
 use crate::proxies;
@@ -34,17 +34,26 @@ pub struct Road {
     /// Routes whose last segment may hold any character, cut at `/`.
     free: Vec<Vec<&'static str>>,
     ids: Ids,
+    /// The operator was told of a proxy that the settings do not name.
+    told: AtomicBool,
 }
 
 impl Road {
     pub fn new(app: App, table: Vec<Route>) -> Self {
         let free = table.iter().filter(|route| route.ends_freely()).map(|route| route.path.split('/').collect());
-        Self { free: free.collect(), router: router(table, app.clone()), app, ids: Ids::new() }
+        Self {
+            free: free.collect(),
+            router: router(table, app.clone()),
+            app,
+            ids: Ids::new(),
+            told: AtomicBool::new(false),
+        }
     }
 
     /// `peer`: who is at the other end of the connection.
     pub async fn travel(&self, request: Request<Body>, peer: Option<IpAddr>) -> Response {
         let face = Face::of(request.uri().path());
+        self.tell_of_unnamed_proxy(&request, peer);
         let response = self.answer(read_on(request), peer).await;
         self.app.metrics.answered(face, &response);
         response
@@ -99,6 +108,19 @@ impl Road {
         }
         log(&response, &method, &path, client, &id, began);
         self.garbled(response).await
+    }
+
+    fn tell_of_unnamed_proxy(&self, request: &Request<Body>, peer: Option<IpAddr>) {
+        let Proxies { trusted, header } = &self.app.settings.proxies;
+        let unnamed = |peer| proxies::is_unnamed_proxy(trusted, &header.0, request.headers(), peer);
+        if trusted.is_empty()
+            && !self.told.load(Ordering::Relaxed)
+            && peer.is_some_and(unnamed)
+            && !self.told.swap(true, Ordering::Relaxed)
+        {
+            let (peer, header) = (peer.map(tracing::field::display), header.0.as_str());
+            tracing::warn!(peer, header, "{ALL_LOOK_ALIKE}");
+        }
     }
 
     /// Who asks, as far as a trusted proxy says it.
@@ -260,7 +282,14 @@ fn log(response: &Response, method: &Method, path: &str, peer: Option<IpAddr>, i
         Some(Reason(reason)) => {
             let (method, path) = (loggable(method.as_str()), loggable(path));
             let peer = peer.map(tracing::field::display);
-            tracing::info!(request_id = id, method, path, status, reason, peer, micros = micros(), "refused");
+            let micros = micros();
+            match response.extensions().get::<Account>() {
+                None => tracing::info!(request_id = id, method, path, status, reason, peer, micros, "refused"),
+                Some(Account(account)) => {
+                    let account = account.map_or_else(|| "-".to_owned(), |id| id.0.to_string());
+                    tracing::info!(request_id = id, method, path, status, reason, peer, account, micros, "refused");
+                }
+            }
         }
         None => {
             let (method, path) = (|| loggable(method.as_str()), || loggable(path));
@@ -326,6 +355,10 @@ impl Ids {
         (0..26).rev().map(|i| CROCKFORD[(bits >> (5 * i)) as usize & 31] as char).collect()
     }
 }
+
+/// What is said of a proxy that the settings do not name.
+pub const ALL_LOOK_ALIKE: &str = "a proxy seems to be in front, and proxies.trusted names none: all clients look like one \
+                                  address, and share its limits";
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

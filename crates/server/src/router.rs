@@ -198,7 +198,7 @@ impl Route {
         F: Fn(App, Visitor, P) -> Fut + Clone + Send + Sync + 'static,
     {
         let serve = async move |State(app): State<App>, captures: RawPathParams, request: Request<Body>| {
-            let app = app.asked_from(peer(&request));
+            let (app, to_browser) = (app.asked_from(peer(&request)), web::is_browser(request.headers()));
             let answered = async {
                 let asked = read(&app, P::DECLARED, pairs(&captures), request).await?;
                 let visitor = Visitor::arrive(&app, &asked, admits).await?;
@@ -210,7 +210,7 @@ impl Route {
             };
             match answered.await {
                 Ok(response) => response,
-                Err(error) => refused(error, |error| web::failure(error, &app)),
+                Err(error) => refused(error, |error| web::refusal(error, &app, to_browser)),
             }
         };
         Self { serve: on(filter(&method), serve), method, path, demand: None, params: P::DECLARED, checks: None }

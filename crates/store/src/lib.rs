@@ -28,6 +28,7 @@ pub mod oauth_access_tokens;
 pub mod personal_access_tokens;
 pub mod projects;
 pub mod sessions;
+pub mod sign_in_failures;
 pub mod sweep;
 pub mod token_families;
 pub mod tx;
@@ -50,6 +51,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         personal_access_tokens::ALL,
         projects::ALL,
         sessions::ALL,
+        sign_in_failures::ALL,
         sweep::ALL,
         token_families::ALL,
         users::ALL,

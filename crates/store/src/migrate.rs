@@ -71,4 +71,5 @@ const STEPS: &[(&str, &str)] = &[
     ("the oauth road", include_str!("../migrations/0002_the_oauth_road.sql")),
     ("one truth", include_str!("../migrations/0003_one_truth.sql")),
     ("authentication time", include_str!("../migrations/0004_authentication_time.sql")),
+    ("bound on guessing", include_str!("../migrations/0005_bound_on_guessing.sql")),
 ];

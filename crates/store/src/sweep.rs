@@ -9,6 +9,7 @@ use tollhouse_domain::time::Timestamp;
 
 use crate::db::Db;
 use crate::error::Result;
+use crate::sign_in_failures::minute;
 use crate::{personal_access_tokens, sessions};
 
 /// What was used since the last flush.
@@ -54,6 +55,8 @@ pub struct Keep {
     pub dead_tokens: Duration,
     /// The same for OAuth tokens, and for codes that were redeemed.
     pub dead_oauth: Duration,
+    /// Refused passwords by their source (T14).
+    pub guesses: Duration,
     /// Entries of the invalidation log (revocation.md D2).
     pub log: i64,
 }
@@ -69,6 +72,7 @@ pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
         .bind(keep.log)
         .bind((now - keep.dead_tokens).0)
         .bind((now - keep.dead_oauth).0)
+        .bind(minute(now - keep.guesses))
         .fetch_one(c))?;
     drop(reader);
     if !due {
@@ -80,6 +84,7 @@ pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
     gone += changed!(&mut tx, sqlx::query(OAUTH_SALTS).bind((now - keep.salts).0))?;
     gone += changed!(&mut tx, sqlx::query(AUDIT).bind((now - keep.audit).0))?;
     gone += changed!(&mut tx, sqlx::query(FAILURES).bind((now - keep.audit).0 / 3_600_000))?;
+    gone += changed!(&mut tx, sqlx::query(GUESSES).bind(minute(now - keep.guesses)))?;
     gone += changed!(&mut tx, sqlx::query(LOG).bind(keep.log))?;
     gone += changed!(&mut tx, sqlx::query(GENERATIONS).bind((now - keep.dead_tokens).0))?;
     gone += changed!(&mut tx, sqlx::query(REPLACED).bind((now - keep.dead_tokens).0))?;
@@ -99,6 +104,7 @@ statements! {
         OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE salt IS NOT NULL AND rotated_at <= $2)
         OR EXISTS (SELECT 1 FROM audit_events WHERE at <= $3)
         OR EXISTS (SELECT 1 FROM failed_sign_ins WHERE hour <= $4)
+        OR EXISTS (SELECT 1 FROM sign_in_failures WHERE minute < $8)
         OR EXISTS (SELECT 1 FROM invalidations WHERE position <= (SELECT max(position) FROM invalidations) - $5)
         OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE rotated_at <= $6)
         OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE replaced_at <= $6)
@@ -158,8 +164,12 @@ statements! {
      WHERE (user_id, address, hour) IN (SELECT user_id, address, hour FROM failed_sign_ins
                                          WHERE hour <= $1 ORDER BY user_id, address, hour LIMIT 500)";
 
-    GENERATIONS = "
-    DELETE FROM personal_access_tokens
+    GUESSES = "
+    DELETE FROM sign_in_failures
+     WHERE (source, minute) IN (SELECT source, minute FROM sign_in_failures
+                                 WHERE minute < $1 ORDER BY source, minute LIMIT 500)";
+
+    GENERATIONS = "    DELETE FROM personal_access_tokens
      WHERE id IN (SELECT id FROM personal_access_tokens WHERE rotated_at <= $1 ORDER BY id LIMIT 500)";
 
     REPLACED = "

@@ -370,10 +370,13 @@ pub async fn book_decoy_attempt(tx: &mut Tx, slot: i64, lockout: Lockout, now: T
 /// What stands in the place of an address where attempts at a decoy are counted.
 const BOOKED: &str = "booked";
 
-/// An attempt was booked whose password was never compared: it counts no longer, nor does the lock that it completed.
-pub async fn take_back_attempt(tx: &mut Tx, id: UserId, lockout: Lockout) -> Result<()> {
+/// An attempt was booked, as this one in a row, whose password was never compared: it counts no longer, nor does the lock
+/// that it completed.
+pub async fn take_back_attempt(tx: &mut Tx, id: UserId, lockout: Lockout, attempt: i64) -> Result<()> {
     changed!(tx, sqlx::query(TAKE_BACK_ATTEMPT).bind(id.0).bind(lockout.attempts))?;
-    tx.forget(Forget::Owner(id));
+    if attempt >= lockout.attempts {
+        tx.forget(Forget::Owner(id));
+    }
     Ok(())
 }
 

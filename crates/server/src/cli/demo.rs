@@ -27,6 +27,7 @@ use crate::config::Settings;
 use crate::error::Error;
 use crate::keys::Seal;
 use crate::operations::applications::Created;
+use crate::operations::password_check::Origin;
 use crate::operations::sign_in::{Attempt, SignIn, sign_in};
 use crate::operations::{Failed, Operation, applications, groups, members, projects, tokens, users};
 use crate::serve;
@@ -210,13 +211,13 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
     let attempt = Attempt {
         login: "ada",
         password: user_password.clone(),
-        address: None,
+        origin: Origin::default(),
         user_agent: Some("demo"),
         session: None,
     };
     let session = match made_error(sign_in(app, attempt).await)? {
         SignIn::In { session, .. } => session,
-        SignIn::Wrong | SignIn::Refused(_) => return Err(anyhow!("the demo user could not sign in").into()),
+        SignIn::Wrong(_) | SignIn::Refused(_) => return Err(anyhow!("the demo user could not sign in").into()),
     };
     Ok(Facts {
         user_login: "ada",

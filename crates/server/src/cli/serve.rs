@@ -23,6 +23,7 @@ use crate::gateway;
 use crate::keys::Seal;
 use crate::metrics;
 use crate::operations::users::{CreateFirstAdministrator, PASSWORD_FILE};
+use crate::road::ALL_LOOK_ALIKE;
 use crate::serve;
 use crate::urls::Urls;
 
@@ -45,6 +46,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
         tracing::warn!("the setting {} is no longer used: {}", retired.key, retired.instead);
     }
     warn_of_open_metrics(&settings);
+    warn_of_unnamed_proxy(&settings);
     if flags.check {
         return report(&settings, &url).await;
     }
@@ -107,6 +109,13 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
 fn warn_of_open_metrics(settings: &Settings) {
     if let Some(address) = settings.metrics.listen.0.filter(|address| !address.ip().is_loopback()) {
         tracing::warn!(%address, "metrics.listen is beyond loopback: everybody who reaches the address can read the metrics");
+    }
+}
+
+/// This server speaks http alone, so under an https name there is a proxy.
+fn warn_of_unnamed_proxy(settings: &Settings) {
+    if settings.proxies.trusted.is_empty() && settings.external_url.starts_with("https:") {
+        tracing::warn!("{ALL_LOOK_ALIKE}");
     }
 }
 

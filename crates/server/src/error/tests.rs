@@ -1,8 +1,9 @@
 //! The table of refusals, printed whole: a change of wire shows in review.
 
-use tollhouse_domain::id::FamilyId;
+use tollhouse_domain::id::{FamilyId, UserId};
 
 use super::*;
+use crate::operations::password_check::Why;
 
 #[test]
 fn the_whole_table() {
@@ -57,6 +58,14 @@ fn the_whole_table() {
         Error::BodiesFull,
         Error::Settling { until: Timestamp(0), seconds: 7 },
         Error::Busy,
+        Error::TooManyFailures(Exceeded {
+            most: 10,
+            observed: 11,
+            now: Timestamp(1_800_000_001_500),
+            resets: Timestamp(1_800_000_060_000),
+            account: None,
+        }),
+        Error::WrongPassword(Wrong { why: Why::Locked, account: Some(UserId(7)) }),
         Error::Unavailable,
         Error::Full,
         Error::WrongHost,

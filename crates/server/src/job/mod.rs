@@ -8,6 +8,7 @@ use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::sweep::{self, Keep, Used};
 
 use crate::app::App;
+use crate::operations::password_check::kept;
 
 pub mod memory;
 
@@ -50,6 +51,7 @@ pub async fn sweep(app: &App) {
         audit: app.settings.audit.keep.0,
         dead_tokens: KEPT_GENERATIONS,
         dead_oauth: app.settings.rotation.memory.0,
+        guesses: kept(app.lockout()),
         log: KEPT_ENTRIES,
     };
     let mut gone = 0;

@@ -14,14 +14,19 @@ use tracing_subscriber::layer::Context;
 
 use crate::metrics::REASONS;
 
-/// By call site and reason. Both are closed sets, so the table is bounded.
+/// By call site and reason, which are closed sets. Lines about passwords (they have an `account`) are not folded, but for
+/// those about an address that had too many wrong ones: they cost nothing to cause, and are folded by address.
 #[derive(Clone, Default)]
-pub(super) struct Folds(Arc<Mutex<HashMap<(Identifier, usize), Folded>>>);
+pub(super) struct Folds(Arc<Mutex<HashMap<Key, Folded>>>);
+
+type Key = (Identifier, usize, String);
 
 struct Folded {
     level: Level,
     message: String,
     reason: String,
+    /// Empty: lines about any.
+    peer: String,
     window: Window,
 }
 
@@ -59,6 +64,11 @@ impl Window {
         over + std::mem::take(&mut self.before)
     }
 
+    /// Whether nothing of it is still to be said.
+    fn is_done(&self, now: Instant) -> bool {
+        self.is_over(now) && self.more + self.before == 0
+    }
+
     fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.began) >= LENGTH
     }
@@ -74,17 +84,24 @@ impl Folds {
             for folded in all.values_mut() {
                 match folded.window.told(now) {
                     0 => {}
-                    more => due.push((folded.level, more, folded.message.clone(), folded.reason.clone())),
+                    more => due.push((
+                        folded.level,
+                        more,
+                        folded.message.clone(),
+                        folded.reason.clone(),
+                        folded.peer.clone(),
+                    )),
                 }
             }
             all.values().any(|folded| folded.window.more > 0)
         };
-        for (level, more, of, reason) in due {
+        for (level, more, of, reason, peer) in due {
+            let peer = (!peer.is_empty()).then_some(peer);
             // Not `reason`, which would be folded.
             match level {
-                Level::ERROR => tracing::error!(of, r#for = reason, "and {more} more"),
-                Level::WARN => tracing::warn!(of, r#for = reason, "and {more} more"),
-                _ => tracing::info!(of, r#for = reason, "and {more} more"),
+                Level::ERROR => tracing::error!(of, r#for = reason, peer, "and {more} more"),
+                Level::WARN => tracing::warn!(of, r#for = reason, peer, "and {more} more"),
+                _ => tracing::info!(of, r#for = reason, peer, "and {more} more"),
             }
         }
         open
@@ -101,11 +118,26 @@ impl<S: Subscriber> Layer<S> for Folds {
         let mut seen = Seen::default();
         event.record(&mut seen);
         let Some(reason) = seen.reason else { return true };
-        let key = (metadata.callsite(), REASONS.binary_search(&reason.as_str()).unwrap_or(REASONS.len()));
+        let by_password = metadata.fields().field("account").is_some();
+        if by_password && reason != "sign_in_failures" {
+            return true;
+        }
         let now = Instant::now();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Folded { level: *metadata.level(), message: seen.message, reason, window: Window::new(now) };
-        all.entry(key).or_insert_with(new).window.admits(now)
+        if all.len() >= MOST_KEYS {
+            all.retain(|_, folded| !folded.window.is_done(now));
+        }
+        // Of so many addresses at once, the rest share their lines.
+        let peer = if by_password && all.len() < MOST_KEYS { seen.peer } else { String::new() };
+        let place = REASONS.binary_search(&reason.as_str()).unwrap_or(REASONS.len());
+        let new = || Folded {
+            level: *metadata.level(),
+            message: seen.message,
+            reason,
+            peer: peer.clone(),
+            window: Window::new(now),
+        };
+        all.entry((metadata.callsite(), place, peer.clone())).or_insert_with(new).window.admits(now)
     }
 }
 
@@ -113,6 +145,7 @@ impl<S: Subscriber> Layer<S> for Folds {
 struct Seen {
     message: String,
     reason: Option<String>,
+    peer: String,
 }
 
 impl Visit for Seen {
@@ -123,14 +156,18 @@ impl Visit for Seen {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if field.name() == "message" {
-            self.message = format!("{value:?}");
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            "peer" => self.peer = format!("{value:?}"),
+            _ => {}
         }
     }
 }
 
 /// Of one reason in one second.
 const MOST: u32 = 20;
+/// Windows that are kept at once.
+const MOST_KEYS: usize = 4096;
 const LENGTH: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -160,6 +197,30 @@ mod tests {
             let admitted = (0..come).filter(|_| window.admits(at(millis))).count();
             assert_eq!((admitted, window.told(at(millis))), (logged, told), "at {millis} ms");
         }
+    }
+
+    #[test]
+    fn lines_about_passwords_are_not_folded_and_those_about_the_bound_by_address() {
+        let (heard, folds) = (Heard::default(), Folds::default());
+        let subscriber = tracing_subscriber::registry().with(heard.clone()).with(folds.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            let line = |reason: &str, peer: &str| {
+                tracing::info!(reason, peer = tracing::field::display(peer), account = "1", "refused")
+            };
+            for _ in 0..50 {
+                line("wrong_password", "192.0.2.1");
+                line("sign_in_failures", "192.0.2.1");
+            }
+            line("sign_in_failures", "192.0.2.2");
+            let count = |text: &str| heard.0.lock().expect("no panic").iter().filter(|line| *line == text).count();
+            assert_eq!(count(r#"refused Some("wrong_password")"#), 50);
+            assert_eq!(count(r#"refused Some("sign_in_failures")"#), 20 + 1, "no address hides another");
+            for i in 0..2 * MOST_KEYS {
+                line("sign_in_failures", &format!("2001:db8::{i:x}"));
+            }
+            let kept = folds.0.lock().expect("no panic").len();
+            assert!(kept <= MOST_KEYS + 1, "{kept} windows are kept");
+        });
     }
 
     #[derive(Clone, Default)]

@@ -2,7 +2,7 @@
 
 /// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
 /// first refusal of its kind shows as a change.
-pub const REASONS: [&str; 75] = [
+pub const REASONS: [&str; 79] = [
     "access_denied",
     "account_blocked",
     "account_deactivated",
@@ -38,6 +38,7 @@ pub const REASONS: [&str; 75] = [
     "invalid_scope",
     "invalid_token",
     "limit",
+    "locked_out",
     "login_required",
     "malformed",
     "media_type",
@@ -55,10 +56,12 @@ pub const REASONS: [&str; 75] = [
     "not_implemented",
     "odd_header",
     "parameters",
+    "password_locked",
     "reused",
     "revoked",
     "settling",
     "several_sessions",
+    "sign_in_failures",
     "signed_in_already",
     "storage_full",
     "sudo_invalid",
@@ -78,6 +81,7 @@ pub const REASONS: [&str; 75] = [
     "unsupported_response_mode",
     "unsupported_response_type",
     "wrong_host",
+    "wrong_password",
 ];
 
 #[cfg(test)]

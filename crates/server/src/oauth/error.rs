@@ -199,13 +199,16 @@ impl OauthError {
 
 /// Any failure, as an OAuth endpoint says it.
 pub fn render(error: &Error, urls: &Urls) -> Response {
-    if let Error::Oauth(error) = error {
-        return error.response();
+    match error {
+        Error::Oauth(error) => return error.response(),
+        Error::WrongPassword(_) => return OauthError::InvalidGrant.response(),
+        _ => {}
     }
     let wire = error.wire(urls);
     let (code, description) = match wire.status.as_u16() {
         404 => ("invalid_request", "There is no such endpoint."),
         421 => ("invalid_request", "This server does not answer under that name; see external_hosts."),
+        429 => ("temporarily_unavailable", "Retry later"),
         503 => ("temporarily_unavailable", "The authorization server cannot answer now. Try the same again later."),
         500 => ("server_error", "The authorization server met something it did not expect."),
         414 => ("invalid_request", "The target of the request is too long."),

@@ -16,6 +16,7 @@ pub mod groups;
 pub mod members;
 pub mod named;
 pub mod nodes;
+pub mod password_check;
 pub mod projects;
 pub mod refresh;
 pub mod rotate;

@@ -12,7 +12,7 @@ use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::{AccountState, UserKind, is_email};
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Change, Tx};
-use tollhouse_store::{instance, namespaces, sessions, users};
+use tollhouse_store::{instance, namespaces, sessions, sign_in_failures, users};
 
 use crate::app::App;
 use crate::error::{Error, Thing};
@@ -223,20 +223,20 @@ async fn refuse_last_administrator(tx: &mut Tx, user: UserId) -> Result<(), Fail
 
 const LAST_ADMINISTRATOR: &str = "This is the last administrator who can act";
 
-/// Lets somebody sign in by password again who was locked out by wrong ones (T15).
+/// Lets somebody sign in by password again who was locked out by wrong ones, in any browser (T15).
 #[derive(Clone, Copy, Debug)]
 pub struct Unlock {
     pub user: UserId,
 }
 
 impl Operation for Unlock {
-    /// Whether password sign-in was locked.
+    /// Whether password sign-in was locked, or wrong passwords counted against a browser of theirs.
     type Output = bool;
     const GROWS: bool = false;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
         let found = users::find(tx, self.user).await?.ok_or(Error::NotFound(Thing::User))?;
-        if !found.locked(now) {
+        if !sign_in_failures::clear_browsers(tx, self.user).await? && !found.locked(now) {
             return Ok(Change::already(false));
         }
         users::clear_attempts(tx, self.user).await?;

@@ -16,7 +16,9 @@ use tollhouse_domain::user::User;
 
 use crate::app::App;
 use crate::asked::Asked;
-use crate::error::{Error, Reason};
+use crate::device;
+use crate::error::{Account, Error, Reason};
+use crate::operations::password_check::{Origin, Wrong};
 
 pub mod assets;
 pub mod home;
@@ -189,6 +191,11 @@ impl Visitor {
         modes.next().is_some_and(|mode| mode == "navigate") && modes.next().is_none()
     }
 
+    /// From where a password of this visitor comes.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin { address: self.address, device: cookie(&self.headers, device::NAME).unwrap_or_default() }
+    }
+
     pub fn csrf_token(&self) -> String {
         CsrfSecret::of_session(self.session.as_bytes()).mask()
     }
@@ -270,6 +277,12 @@ impl Html {
         self
     }
 
+    /// The page of a form whose password was refused.
+    pub fn refuses(mut self, wrong: Wrong) -> Self {
+        self.response.extensions_mut().insert(Account(wrong.account));
+        self.because(wrong.code())
+    }
+
     pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.response.headers_mut().insert(name, HeaderValue::from_static(value));
         self
@@ -282,6 +295,13 @@ impl Html {
 
     pub fn forget_session(self, app: &App) -> Self {
         self.cookie(format!("_gitlab_session=; Max-Age=0; {}", attributes(app)))
+    }
+
+    /// What makes this browser known to the account from now on (T15).
+    pub fn device(self, app: &App, value: &str) -> Self {
+        let secure = if app.urls.is_https() { "; Secure" } else { "" };
+        let (name, seconds) = (device::NAME, device::LIFETIME);
+        self.cookie(format!("{name}={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax{secure}"))
     }
 
     pub fn notice(self, app: &App, notice: Notice) -> Self {
@@ -319,6 +339,21 @@ pub fn sign_in_first(app: &App) -> Html {
     Html::redirect("/users/sign_in").notice(app, Notice::SignInFirst)
 }
 
+/// How a page is refused: with a page, except that a program gets the wire's answer to too many wrong passwords
+/// (authentication.md 8.2).
+pub fn refusal(error: &Error, app: &App, to_browser: bool) -> Response {
+    match error {
+        Error::TooManyFailures(_) if !to_browser => error.api(&app.urls),
+        error => failure(error, app),
+    }
+}
+
+/// Whether a browser asks, which takes HTML.
+pub fn is_browser(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|list| list.split(',')).any(|media| media.trim_start().starts_with("text/html"))
+}
+
 /// A failure as a page.
 pub fn failure(error: &Error, app: &App) -> Response {
     if *error == Error::Denied(Denial::Account(AccountFault::PasswordExpired)) {
@@ -339,6 +374,13 @@ pub fn failure(error: &Error, app: &App) -> Response {
             "This server does not answer under that name. Its operator can add it to external_hosts.".to_owned(),
         ),
         Error::Busy => ("Too many people are signing in", "Please try again in a few seconds.".to_owned()),
+        Error::TooManyFailures(exceeded) => (
+            "Retry later",
+            format!(
+                "Too many wrong passwords came from your network address. Please try again in {} seconds.",
+                exceeded.seconds()
+            ),
+        ),
         Error::Unavailable | Error::Full | Error::BodiesFull => {
             ("Not available", "Please try again in a moment.".to_owned())
         }

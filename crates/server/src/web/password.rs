@@ -9,7 +9,7 @@ use tollhouse_domain::secret::Plaintext;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::operations::sign_in::knows_password;
+use crate::operations::password_check::{Checked, Why, Wrong, check_own};
 use crate::operations::users::{NewPassword, set_password};
 use crate::web::{Html, Notice, Visitor};
 
@@ -27,13 +27,14 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
         return page(&app, &visitor, Some("The new password must have at least 8 characters, and at most 1024 bytes."));
     }
     let by = By::password(Some(owner.id), visitor.address);
-    let wrong = || page(&app, &visitor, Some("The current password is wrong."));
-    let Some(seen) = knows_password(&app, owner, Plaintext::new(current.to_owned()), &by).await? else {
-        return wrong();
+    let refuse = |wrong: Wrong| Ok(page(&app, &visitor, Some("The current password is wrong."))?.refuses(wrong));
+    let seen = match check_own(&app, owner, &Plaintext::new(current.to_owned()), visitor.origin()).await? {
+        Checked::Right(right) => right.digest,
+        Checked::Wrong(wrong) => return refuse(wrong),
     };
     let change = NewPassword { user: owner.id, seen: Some(seen), expires_at: None };
     if !set_password(&app, change, &Plaintext::new(new.to_owned()), &by).await?.into_inner() {
-        return wrong();
+        return refuse(Wrong { why: Why::Password, account: Some(owner.id) });
     }
     Ok(Html::redirect("/users/sign_in").forget_session(&app).notice(&app, Notice::PasswordChanged))
 }

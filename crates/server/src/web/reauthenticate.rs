@@ -46,16 +46,20 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     let attempt = Attempt {
         login: &identity.user.username,
         password: Plaintext::new(password),
-        address: visitor.address,
+        origin: visitor.origin(),
         user_agent: visitor.user_agent.as_deref(),
         session: Some(&visitor.session),
     };
     match sign_in(&app, attempt).await? {
-        SignIn::In { session, reactivated } => {
-            let page = Html::redirect(&after(&target, Done::Authenticated)).session(&app, session.reveal());
+        SignIn::In { session, reactivated, device } => {
+            let page = Html::redirect(&after(&target, Done::Authenticated))
+                .session(&app, session.reveal())
+                .device(&app, &device);
             Ok(if reactivated { page.notice(&app, Notice::Reactivated) } else { page })
         }
-        SignIn::Wrong => page(&app, &visitor, &identity.user, &target, Some("Invalid password.")),
+        SignIn::Wrong(wrong) => {
+            Ok(page(&app, &visitor, &identity.user, &target, Some("Invalid password."))?.refuses(wrong))
+        }
         // The account has changed meanwhile; the request says how.
         SignIn::Refused(_) => Ok(Html::redirect(&target)),
     }

@@ -56,19 +56,22 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     let attempt = Attempt {
         login: login.trim(),
         password: Plaintext::new(password.to_owned()),
-        address: visitor.address,
+        origin: visitor.origin(),
         user_agent: visitor.user_agent.as_deref(),
         session: Some(&visitor.session),
     };
     let alert = match sign_in(&app, attempt).await? {
-        SignIn::In { session, reactivated } => {
+        SignIn::In { session, reactivated, device } => {
             let target = returns::recall(&app, &visitor.headers);
-            let page = Html::redirect(target.as_deref().unwrap_or("/")).session(&app, session.reveal());
+            let page =
+                Html::redirect(target.as_deref().unwrap_or("/")).session(&app, session.reveal()).device(&app, &device);
             let page = returns::forget(&app, page, &visitor.headers);
             let page = returns::note_led(&app, page, target.as_deref(), &visitor.headers);
             return Ok(if reactivated { page.notice(&app, Notice::Reactivated) } else { page });
         }
-        SignIn::Wrong => "Invalid login or password.",
+        SignIn::Wrong(wrong) => {
+            return Ok(page(&app, &visitor, login, None, Some("Invalid login or password."))?.refuses(wrong));
+        }
         SignIn::Refused(Refusal::Blocked) => {
             concat!("Your account has been blocked. ", ask_us!())
         }

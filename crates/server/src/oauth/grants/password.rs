@@ -9,7 +9,7 @@ use crate::oauth::error::OauthError;
 use crate::oauth::token::{Granted, without_a_page};
 use crate::oauth::{Call, client};
 use crate::operations::grants::PasswordGrant;
-use crate::operations::sign_in::{check, not_counted};
+use crate::operations::password_check::{Checked, Origin, check, not_counted};
 
 pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Error> {
     let anybody = app.settings.compat.password_grant.is_gitlab();
@@ -25,7 +25,11 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
         return Err(OauthError::InvalidGrant.into());
     };
     let password = Plaintext::new(password.to_owned());
-    let right = check(app, login, &password, call.address()).await?.ok_or(OauthError::InvalidGrant)?;
+    let origin = Origin { address: call.address(), device: "" };
+    let right = match check(app, login, &password, origin).await? {
+        Checked::Right(right) => right,
+        Checked::Wrong(wrong) => return Err(Error::WrongPassword(wrong)),
+    };
     let by = call.by(client.as_ref().map(|client| client.id));
     let asked = call.text("scope");
     let scopes = match &client {

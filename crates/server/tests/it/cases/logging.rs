@@ -21,16 +21,19 @@ cases![
 struct Server {
     child: Child,
     address: SocketAddr,
+    metrics: SocketAddr,
 }
 
 impl Server {
     /// `serve` on the database of a town, its log where it is told to.
     async fn start(t: &Town, log: Stdio, settings: &[(&str, &str)]) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+        let [free, metrics] = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"));
+        let [free, metrics] = [free, metrics].map(|listener| listener.local_addr().expect("an address"));
         let mut command = command(t.folder.path(), &t.database_url, free);
+        command.env("TOLLHOUSE_METRICS_LISTEN", metrics.to_string());
         command.envs(settings.iter().copied()).stderr(log);
         let child = tokio::process::Command::from(command).kill_on_drop(true).spawn().expect("it starts");
-        let server = Self { child, address: free };
+        let server = Self { child, address: free, metrics };
         let began = Instant::now();
         while server.get("/-/readiness").await.is_none_or(|(status, _)| status != 200) {
             assert!(began.elapsed() < Duration::from_secs(20), "it is not ready");
@@ -40,13 +43,16 @@ impl Server {
     }
 
     async fn get(&self, path: &str) -> Option<(u16, String)> {
-        let address = self.address;
+        Self::get_from(self.address, path).await
+    }
+
+    async fn get_from(address: SocketAddr, path: &str) -> Option<(u16, String)> {
         exchange(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")).await
     }
 
     /// A counter or gauge of `/-/metrics`.
     async fn metric(&self, series: &str) -> u64 {
-        let (_, text) = self.get("/-/metrics").await.expect("metrics");
+        let (_, text) = Self::get_from(self.metrics, "/-/metrics").await.expect("metrics");
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {series} in {text}")).parse().expect("a number")
     }

@@ -79,7 +79,7 @@ async fn asked(t: &Town, ask: Ask) -> (StatusCode, HeaderMap, String) {
     (parts.status, parts.headers, String::from_utf8(bytes.to_vec()).expect("UTF-8"))
 }
 
-async fn scraped(t: &Town) -> BTreeMap<String, f64> {
+pub async fn scraped(t: &Town) -> BTreeMap<String, f64> {
     let (status, headers, body) = asked(t, t.get("/-/metrics")).await;
     assert_eq!(status, 200);
     assert_eq!(headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");

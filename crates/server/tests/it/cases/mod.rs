@@ -26,6 +26,7 @@ mod explain;
 mod gateway;
 mod grants;
 mod groups;
+mod guessing;
 mod logging;
 mod matrix;
 mod metrics;
@@ -72,6 +73,7 @@ pub fn all() -> Vec<Case> {
         bad_input::CASES,
         command_line::backup::CASES,
         bodies::CASES,
+        guessing::CASES,
         command_line::bad_input::CASES,
         command_line::databases::CASES,
         command_line::lists::CASES,

@@ -11,7 +11,7 @@ use crate::town::{M401, Reply, Session, Town};
 cases![
     a_person_changes_their_password,
     an_expired_password_is_changed_and_opens_again,
-    the_current_password_must_be_known,
+    the_current_password_must_be_known with "limits.sign_in_failures = 0",
     a_change_with_what_the_form_does_not_send,
     a_password_is_the_same_on_every_keyboard with "oauth.password_grant = true",
 ];

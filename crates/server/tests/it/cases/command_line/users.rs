@@ -17,7 +17,7 @@ cases![
     who_is_blocked_is_refused_until_they_are_not,
     a_password_is_set_and_sessions_end,
     a_user_is_named_by_number_first,
-    t15_a_lock_out_is_lifted with "passwords.lock_for = '36500d'",
+    t15_a_lock_out_is_lifted with "passwords.lock_for = '36500d'\nlimits.sign_in_failures = 0",
     t15_who_is_locked_out_is_told_to_few,
     t29_a_command_names_the_user_of_the_system,
     t31_the_first_password_goes_with_its_change,

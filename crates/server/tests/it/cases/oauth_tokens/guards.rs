@@ -55,10 +55,10 @@ async fn revocation_and_introspection_of_what_no_token_is(t: Town) {
             ask(body).await.has(400);
         }
         let nothing = if path == "/oauth/revoke" { "{}" } else { INACTIVE };
-        ask(&format!("token={}", "x".repeat(900_000))).await.is(200, nothing);
+        ask(&format!("token={}", "x".repeat(60_000))).await.is(200, nothing);
         ask(&format!("token={}", access.to_uppercase())).await.is(200, nothing);
         ask(&format!("token={access}%20")).await.is(200, nothing);
-        ask(&format!("token={}", "x".repeat(1 << 20))).await.has(413);
+        ask(&format!("token={}", "x".repeat(1 << 16))).await.has(413);
         for authorization in ["Basic", "Basic !", "Basic Og==", "Bearer", "Digest x"] {
             let reply = t.post(path).form(&format!("token={access}")).with("authorization", authorization).await;
             assert!((400..404).contains(&reply.status.as_u16()), "{authorization}: {}", reply.body);

@@ -1,0 +1,393 @@
+//! Whether somebody knows the password of an account, and what a wrong one counts against (T14, T15;
+//! authentication.md 6.5). Every place that takes a password asks here.
+//!
+//! Each attempt is booked before the password is compared, so that parallel guesses get no more than there are: against
+//! the address, and against the account. What was right, or not compared, is taken back.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use tollhouse_auth::gate::{QUARTERS, network, site};
+use tollhouse_domain::audit::{Audit, By, Target};
+use tollhouse_domain::id::UserId;
+use tollhouse_domain::password::Lockout;
+use tollhouse_domain::secret::Plaintext;
+use tollhouse_domain::time::Timestamp;
+use tollhouse_domain::user::User;
+use tollhouse_store::sign_in_failures::{self, Bound};
+use tollhouse_store::tx::{Change, Tx};
+use tollhouse_store::users;
+
+use crate::app::App;
+use crate::device;
+use crate::error::{Error, Exceeded};
+use crate::hasher::Busy;
+use crate::operations::{Failed, Operation};
+
+/// From where a password came.
+#[derive(Clone, Copy, Default)]
+pub struct Origin<'a> {
+    pub address: Option<IpAddr>,
+    /// The cookie of [`device`]; empty if there is none.
+    pub device: &'a str,
+}
+
+pub enum Checked {
+    Right(Right),
+    Wrong(Wrong),
+}
+
+/// Somebody whose password was right, and what it was compared with.
+pub struct Right {
+    pub user: User,
+    pub digest: String,
+}
+
+/// A password that was refused. The answer does not tell why; the log and the metrics do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    pub why: Why,
+    /// `None`: nobody has this name.
+    pub account: Option<UserId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    Password,
+    /// The same, and it was the last one that is allowed in a row.
+    LocksOut,
+    /// Signing in by password is locked, whatever the password.
+    Locked,
+}
+
+impl Wrong {
+    /// Stable code for logs and metrics.
+    pub const fn code(self) -> &'static str {
+        match self.why {
+            Why::Password => "wrong_password",
+            Why::LocksOut => "locked_out",
+            Why::Locked => "password_locked",
+        }
+    }
+}
+
+/// Compares a password with that of a login. Every refusal costs the same hash and the same writes, for every name (T14).
+/// Fails with [`Error::TooManyFailures`] if the address has had too many wrong ones, with [`Error::Busy`] if too many wait.
+pub async fn check(app: &App, login: &str, password: &Plaintext, origin: Origin<'_>) -> Result<Checked, Error> {
+    let found = users::by_login(&mut app.db.read().await?, login).await?;
+    let account = found.as_ref().map(|(user, _)| user.id);
+    let (counted, known) = match found {
+        Some((user, Some(digest))) => (counted_by(app, &user, &digest, origin).await?, Some((user, digest))),
+        _ => (Counted::Decoy(decoy(login)), None),
+    };
+    let bounds = match counted {
+        Counted::Device(_) => Vec::new(),
+        _ => bounds(app.settings.limits.sign_in_failures, origin.address),
+    };
+    let booking = Book { bounds: &bounds, counted: &counted, account, lockout: app.lockout() };
+    // An address that had too many costs reads, and neither a hash nor a write. What is under way may yet be right.
+    if !app.comparisons.is_asking(origin.address) {
+        booking.has_room(app).await?;
+    }
+    // A place in the queue comes first: an attempt that is turned away must not count.
+    let place = app.hasher.place(origin.address).map_err(|_| Error::Busy)?;
+    // So must one that could not come in however right the password is.
+    app.db.room_to_grow()?;
+    let by = By::password(known.as_ref().map(|(user, _)| user.id), origin.address);
+    let mut passed = if bounds.is_empty() { None } else { app.comparisons.pass(origin.address).await };
+    let booked = match booking.attempted(app, &by).await {
+        Err(Error::TooManyFailures(_)) => {
+            drop(passed.take());
+            passed = app.comparisons.pass_alone(origin.address).await;
+            booking.attempted(app, &by).await?
+        }
+        booked => booked?,
+    };
+    let digest = known.as_ref().map(|(_, digest)| digest.clone());
+    let compared = place.verify(password, digest.filter(|_| booked.attempt.is_some())).await;
+    let outcome = match compared {
+        Ok(true) => Outcome::Right,
+        Ok(false) => Outcome::Wrong,
+        Err(Busy) => Outcome::NotCompared,
+    };
+    let address = counted_as(origin.address);
+    let settle = Settle { booking: &booking, booked, outcome, address: &address };
+    app.perform(&settle, &by).await?.into_inner();
+    drop(passed);
+    match (compared, known) {
+        (Ok(true), Some((user, digest))) => Ok(Checked::Right(Right { user, digest })),
+        (Ok(_), _) => {
+            let why = match booked.attempt {
+                None => Why::Locked,
+                Some(attempt) if attempt >= app.lockout().attempts => Why::LocksOut,
+                Some(_) => Why::Password,
+            };
+            Ok(Checked::Wrong(Wrong { why, account }))
+        }
+        (Err(Busy), _) => Err(Error::Busy),
+    }
+}
+
+/// Whether somebody who is signed in knows their password. Guesses count as they do at sign-in.
+pub async fn check_own(app: &App, user: &User, password: &Plaintext, origin: Origin<'_>) -> Result<Checked, Error> {
+    Ok(match check(app, &user.username, password, origin).await? {
+        // Somebody else has the name now.
+        Checked::Right(right) if right.user.id != user.id => {
+            Checked::Wrong(Wrong { why: Why::Password, account: Some(user.id) })
+        }
+        checked => checked,
+    })
+}
+
+/// The password was right; what failed after it was not that, and does not count against the account.
+pub async fn not_counted(app: &App, user: UserId, by: &By) {
+    if let Ok(cleared) = app.perform(&Clear { user }, by).await {
+        cleared.into_inner();
+    }
+}
+
+/// Beside the address, an attempt counts against one of these.
+enum Counted {
+    Account(UserId),
+    /// A stand-in for an account: nobody has this name, or it has no password.
+    Decoy(i64),
+    /// A browser that signed in to the account before. Its attempts count here alone, and no lock of the name stops it.
+    Device(Bound),
+}
+
+async fn counted_by(app: &App, user: &User, digest: &str, origin: Origin<'_>) -> Result<Counted, Error> {
+    if origin.device.is_empty() {
+        return Ok(Counted::Account(user.id));
+    }
+    Ok(match device::known(app.keys().await?, origin.device, user.id, digest, app.now()) {
+        Some(browser) => {
+            let minutes = (kept(app.lockout()).as_secs() / 60).cast_signed();
+            let most = app.lockout().attempts;
+            Counted::Device(Bound { source: sign_in_failures::browser(user.id, browser), most, minutes })
+        }
+        None => Counted::Account(user.id),
+    })
+}
+
+/// For how long refused passwords of a source are kept, in whole minutes: as long as a browser is locked, which is at most
+/// a day, however long a name is.
+pub fn kept(lockout: Lockout) -> Duration {
+    const MINUTE: u64 = 60;
+    Duration::from_secs(lockout.period.as_secs().div_ceil(MINUTE).clamp(1, 24 * MINUTE) * MINUTE)
+}
+
+/// How many refused passwords an address may have in a minute: an IPv4 address, an IPv6 /64, and four times as many a
+/// /48. None if `most` is 0.
+fn bounds(most: u32, address: Option<IpAddr>) -> Vec<Bound> {
+    let (Some(address), 1..) = (address, most) else { return Vec::new() };
+    let bound = |source: String, most: i64| Bound { source, most, minutes: 1 };
+    let most = i64::from(most);
+    match network(address) {
+        network if network.is_ipv4() => vec![bound(network.to_string(), most)],
+        network => {
+            vec![bound(format!("{network}/64"), most), bound(format!("{}/48", site(address)), most * QUARTERS as i64)]
+        }
+    }
+}
+
+/// Books an attempt, or says that it may not be.
+struct Book<'a> {
+    bounds: &'a [Bound],
+    counted: &'a Counted,
+    account: Option<UserId>,
+    lockout: Lockout,
+}
+
+/// What [`Book`] did.
+#[derive(Clone, Copy)]
+struct Booked {
+    at: Timestamp,
+    /// Which attempt in a row it is; `None`: password sign-in is locked.
+    attempt: Option<i64>,
+}
+
+impl Book<'_> {
+    async fn attempted(&self, app: &App, by: &By) -> Result<Booked, Error> {
+        self.has_room(app).await?;
+        Ok(app.perform(self, by).await?.into_inner())
+    }
+
+    /// By a look alone.
+    async fn has_room(&self, app: &App) -> Result<(), Error> {
+        let now = app.now();
+        for bound in self.bounds {
+            let failures = sign_in_failures::count(&mut app.db.read().await?, bound, now).await?;
+            self.within(bound, failures + 1, now)?;
+        }
+        Ok(())
+    }
+
+    fn within(&self, bound: &Bound, failures: i64, now: Timestamp) -> Result<(), Error> {
+        if failures <= bound.most {
+            return Ok(());
+        }
+        let resets = sign_in_failures::end_of_minute(now);
+        let Self { account, .. } = *self;
+        Err(Error::TooManyFailures(Exceeded { most: bound.most, observed: failures, now, resets, account }))
+    }
+}
+
+impl Operation for Book<'_> {
+    type Output = Booked;
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Booked>, Failed> {
+        for bound in self.bounds {
+            self.within(bound, sign_in_failures::book(tx, bound, now).await?, now)?;
+        }
+        let attempt = match self.counted {
+            Counted::Account(user) => users::book_attempt(tx, *user, self.lockout, now).await?,
+            Counted::Decoy(slot) => {
+                if tx.room_to_grow().is_ok() {
+                    users::book_decoy_attempt(tx, *slot, self.lockout, now).await?;
+                }
+                Some(1)
+            }
+            Counted::Device(bound) => match sign_in_failures::book(tx, bound, now).await? {
+                attempt if attempt <= bound.most => Some(attempt),
+                _ => {
+                    sign_in_failures::take_back(tx, bound, now).await?;
+                    None
+                }
+            },
+        };
+        let booked = Booked { at: now, attempt };
+        Ok(match (self.counted, attempt) {
+            (Counted::Account(id), Some(last)) if last >= self.lockout.attempts => {
+                Change::new(booked, [Audit::new("user.password_locked", Target::new("user", id.0))])
+            }
+            _ => Change::nothing(booked),
+        })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Right,
+    Wrong,
+    /// The place in the queue was given to another.
+    NotCompared,
+}
+
+/// Writes what came of an attempt that was booked.
+struct Settle<'a> {
+    booking: &'a Book<'a>,
+    booked: Booked,
+    outcome: Outcome,
+    address: &'a str,
+}
+
+impl Operation for Settle<'_> {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        let Self { booking: Book { bounds, counted, lockout, .. }, booked, outcome, address } = self;
+        if *outcome != Outcome::Wrong {
+            for bound in *bounds {
+                sign_in_failures::take_back(tx, bound, booked.at).await?;
+            }
+        }
+        match (outcome, counted) {
+            (Outcome::Right, Counted::Device(bound)) => sign_in_failures::clear(tx, &bound.source).await?,
+            // What counts against the account is cleared by whatever the password was asked for.
+            (Outcome::Right, _) => {}
+            (Outcome::Wrong, Counted::Account(user)) => {
+                // An attempt at a locked account writes as much as one that was booked.
+                if booked.attempt.is_none() {
+                    users::count_locked_attempt(tx, *user, now).await?;
+                }
+                note_failure(tx, *user, address, now).await?;
+            }
+            // Under no address: there is a fixed number of decoys, and of rows for them.
+            (Outcome::Wrong, Counted::Decoy(slot)) => note_failure(tx, UserId(*slot), "", now).await?,
+            (Outcome::Wrong, Counted::Device(_)) => {
+                if let Some(user) = self.booking.account {
+                    note_failure(tx, user, address, now).await?;
+                }
+            }
+            (Outcome::NotCompared, Counted::Account(user)) => {
+                if let Some(attempt) = booked.attempt {
+                    users::take_back_attempt(tx, *user, *lockout, attempt).await?;
+                }
+            }
+            (Outcome::NotCompared, Counted::Device(bound)) => {
+                if booked.attempt.is_some() {
+                    sign_in_failures::take_back(tx, bound, booked.at).await?;
+                }
+            }
+            (Outcome::NotCompared, Counted::Decoy(_)) => {}
+        }
+        Ok(Change::nothing(()))
+    }
+}
+
+/// A failure is a row with a count per account, address and hour, not a line of the trail each (T29). Guessing must not
+/// fill the disk: where there is no room the lock-out alone counts.
+async fn note_failure(tx: &mut Tx, user: UserId, address: &str, now: Timestamp) -> Result<(), Failed> {
+    if tx.room_to_grow().is_ok() {
+        users::note_failure(tx, user, address, now).await?;
+    }
+    Ok(())
+}
+
+/// Takes back what was booked for a right password.
+struct Clear {
+    user: UserId,
+}
+
+impl Operation for Clear {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
+        users::clear_attempts(tx, self.user).await?;
+        Ok(Change::nothing(()))
+    }
+}
+
+/// Where attempts at a name without an account are counted. There is a fixed number of these, so that guessed names do not
+/// fill the table; which name has which is a secret of this process, and the name itself is kept nowhere (T30).
+fn decoy(login: &str) -> i64 {
+    static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    -1 - (SECRET.hash_one(login.to_ascii_lowercase()) % DECOYS) as i64
+}
+
+const DECOYS: u64 = 256;
+
+/// Under which address failures are counted: one IPv6 customer has a whole /64.
+fn counted_as(address: Option<IpAddr>) -> String {
+    address.map_or_else(String::new, |address| network(address).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t14_decoys_are_of_a_fixed_number_and_no_user() {
+        let slots: std::collections::BTreeSet<i64> = (0..10_000).map(|i| decoy(&format!("nobody{i}"))).collect();
+        assert!(slots.iter().all(|slot| (-(DECOYS as i64)..0).contains(slot)));
+        assert!(slots.len() > 200, "{} of them are used", slots.len());
+        assert_eq!(decoy("Nobody"), decoy("nobody"), "as names are compared");
+    }
+
+    #[test]
+    fn t14_what_counts_as_one_address() {
+        let of = |most, address: &str| -> Vec<(String, i64)> {
+            bounds(most, address.parse().ok()).into_iter().map(|bound| (bound.source, bound.most)).collect()
+        };
+        assert_eq!(of(10, "192.0.2.7"), [("192.0.2.7".to_owned(), 10)]);
+        assert_eq!(of(10, "::ffff:192.0.2.7"), of(10, "192.0.2.7"), "one host");
+        let six = [("2001:db8:1:2::/64".to_owned(), 10), ("2001:db8:1::/48".to_owned(), 40)];
+        assert_eq!(of(10, "2001:db8:1:2::3"), six);
+        assert!(of(0, "192.0.2.7").is_empty() && bounds(10, None).is_empty());
+    }
+}
