@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::body::Body;
+use axum::http::Request;
 use tokio::sync::OnceCell;
 use tollhouse_auth::authenticator::Authenticator;
 use tollhouse_auth::ledger::Ledger;
@@ -24,6 +26,7 @@ use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Committed, Until};
 use tollhouse_store::{instance, keys};
 
+use crate::asked::{RequestId, peer};
 use crate::config::{Rotation, Settings, Unusable};
 use crate::error::Error;
 use crate::gateway::{Gateway, Unloaded};
@@ -39,6 +42,7 @@ use crate::urls::Urls;
 pub struct App {
     shared: Arc<Shared>,
     peer: Option<IpAddr>,
+    request_id: Option<RequestId>,
 }
 
 pub struct Shared {
@@ -118,7 +122,7 @@ impl App {
             #[cfg(feature = "faults")]
             faults: Default::default(),
         };
-        Ok(Self { shared: Arc::new(shared), peer: None })
+        Ok(Self { shared: Arc::new(shared), peer: None, request_id: None })
     }
 
     /// Whether applications may be registered with plain http beyond this machine. A server that is https itself would
@@ -127,9 +131,15 @@ impl App {
         !self.urls.is_https() || self.demo || self.settings.compat.redirect_uri.is_gitlab()
     }
 
-    /// The same, for a request from there.
-    pub fn asked_from(&self, peer: Option<IpAddr>) -> Self {
-        Self { shared: self.shared.clone(), peer }
+    /// The same, for this request.
+    pub fn asked_by(&self, request: &Request<Body>) -> Self {
+        let request_id = request.extensions().get().cloned();
+        Self { shared: self.shared.clone(), peer: peer(request), request_id }
+    }
+
+    /// The id of the request that is answered, if it is one for a page.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_ref().map(|id| &*id.0)
     }
 
     /// Who is behind a change that this caller asks for.
