@@ -13,7 +13,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from house import PARTS
 
 SCREENSHOTS = PARTS / "screenshots"
-SIZES = {"wide": (1280, 900), "narrow": (360, 780)}
+SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --no-proxy-server --disable-quic
            --disable-background-networking --disable-component-update --disable-sync""".split()
 
@@ -69,6 +69,15 @@ class Walk:
             needed = self.browser.execute_script("return document.documentElement.scrollWidth")
             assert needed <= width, f"{page} needs {needed} of {width} pixels"
         self.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def fits_a_phone(self):
+        """Whether nobody has to scroll, on a screen of 390 x 844."""
+        metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        root = "const { scrollWidth, scrollHeight } = document.documentElement;"
+        needed = self.browser.execute_script(root + "return [scrollWidth, scrollHeight, innerWidth, innerHeight]")
+        self.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        assert needed == [390, 844, 390, 844], f"needs and has {needed}"
 
     def sent_to(self, scheme):
         """The addresses with this scheme that the browser was sent to since it was asked last."""

@@ -9,7 +9,7 @@ import socket
 import time
 from urllib.parse import urlencode, urlsplit
 
-from house import Browser, Demo, Serve, call, check, expect, folder, kept_demo, run, until, with_token
+from house import Browser, Demo, Serve, call, check, expect, folder, free_port, kept_demo, run, until, with_token
 
 # As many connections as one address may have, or as this machine allows.
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

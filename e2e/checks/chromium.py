@@ -1,8 +1,10 @@
 """A person with a browser: sign in, see one's projects, sign out."""
 
 import json
+import re
 
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from house import Demo, call, check, expect, folder, with_token
 from window import Walk, open_browser
@@ -18,9 +20,16 @@ with folder() as cwd, folder() as profile, Demo(cwd) as demo:
             expect("path", walk.path(), "/users/sign_in")
             walk.picture("sign-in")
 
+        with check("chromium: the sign-in page fits a phone, with the banner of the demo"):
+            assert browser.find_element(By.CLASS_NAME, "demo").is_displayed(), walk.text()
+            walk.fits_a_phone()
+
         with check("chromium: a wrong password is told"):
             walk.fill_in("not " + facts.user_password)
             walk.wait_for(lambda: "Invalid login or password." in walk.text(), "the alert")
+            assert "Check Caps Lock" in walk.text(), walk.text()
+            walk.picture("sign-in-wrong")
+            walk.fits_a_phone()
 
         with check("chromium: the right password leads to one's projects"):
             walk.open("/users/sign_in")
@@ -47,6 +56,28 @@ with folder() as cwd, folder() as profile, Demo(cwd) as demo:
             assert any("/api/v4/projects" in url for url in asked), f"asked for {asked}"
             assert not any("token" in url for url in asked), f"a token in {asked}"
 
+        with check("chromium: the page that changes a password says the rule, whose it is, and what is wrong"):
+            walk.open("/-/user_settings/password/edit")
+            assert "8 to 128 characters." in walk.text(), walk.text()
+            name = browser.find_element(By.CSS_SELECTOR, "input[autocomplete=username]")
+            expect("user name", (name.get_attribute("value"), name.is_displayed()), (facts.user_login, False))
+            walk.picture("password")
+            walk.fits_a_phone()
+            for field in "user[new_password]", "user[password_confirmation]":
+                browser.find_element(By.NAME, field).send_keys("qwertyuiop")
+            browser.find_element(By.NAME, "user[password]").send_keys("x" + Keys.ENTER)
+            walk.wait_for(lambda: "is too easy to guess" in walk.text(), "the refusal")
+            walk.picture("password-refused")
+
+        with check("chromium: an error page shows the id of its request, and leads back"):
+            walk.open("/nowhere")
+            shown = browser.find_element(By.CSS_SELECTOR, ".request code").text
+            assert re.fullmatch("[0-9A-HJKMNP-TV-Z]{26}", shown), shown
+            walk.picture("nowhere")
+            walk.fits_a_phone()
+            browser.find_element(By.LINK_TEXT, "Back to your projects").click()
+            walk.wait_for(lambda: walk.path() == "/", "the first page")
+
         with check("chromium: scripts cannot read the session cookie"):
             seen = browser.execute_script("return document.cookie")
             assert "_gitlab_session" not in seen, seen
@@ -63,6 +94,7 @@ with folder() as cwd, folder() as profile, Demo(cwd) as demo:
             expect("status with the old cookie", old.status, 401)
 
         with check("chromium: the console has nothing to complain of"):
-            expect("complaints", walk.complaints(), [])
+            # It says 404 of the page that was not there.
+            expect("complaints", [text for text in walk.complaints() if "/nowhere" not in text], [])
     finally:
         browser.quit()

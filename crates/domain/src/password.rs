@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
+mod rule;
+
+pub use rule::{Fault, Holder, fault};
+
 /// Longest password, in bytes of its normal form. Longer ones are wrong without being hashed, so that length cannot be
 /// used to keep us busy (T14).
 pub const LONGEST_BYTES: usize = 1024;
@@ -49,11 +53,12 @@ pub fn same(one: &str, other: &str) -> bool {
     one == other || normalized(one).is_some_and(|one| normalized(other).is_some_and(|other| one == other))
 }
 
-/// What is wrong with a password somebody chose, as on the wire.
-pub fn fault(password: &str) -> Option<&'static str> {
+/// What is wrong with the password of a seed, as on the wire. Tests may have simple passwords, so only the bounds count that
+/// passwords had before there was a rule ([`fault`]).
+pub fn seed_fault(password: &str) -> Option<&'static str> {
     match normalized(password) {
         None => Some("is too long (maximum is 1024 bytes)"),
-        Some(normal) if normal.chars().count() < SHORTEST_CHARACTERS => Some("is too short (minimum is 8 characters)"),
+        Some(normal) if normal.chars().count() < SHORTEST_CHARACTERS => Some(Fault::TooShort.text()),
         Some(_) => None,
     }
 }
@@ -63,18 +68,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bounds_of_a_password() {
-        assert_eq!(fault("1234567"), Some("is too short (minimum is 8 characters)"));
-        assert_eq!(fault("éééééééé"), None);
-        assert_eq!(fault(&"x".repeat(1024)), None);
-        assert!(fault(&"x".repeat(1025)).is_some());
+    fn the_bounds_of_a_password_in_a_seed() {
+        assert_eq!(seed_fault("1234567"), Some("is too short (minimum is 8 characters)"));
+        assert_eq!(seed_fault("éééééééé"), None);
+        assert_eq!(seed_fault(&"x".repeat(1024)), None);
+        assert!(seed_fault(&"x".repeat(1025)).is_some());
         // Of the normal form: eight letters typed as sixteen characters, and 1,020 bytes typed as 3,060.
-        assert_eq!(fault(&"e\u{301}".repeat(7)), Some("is too short (minimum is 8 characters)"));
-        assert_eq!(fault(&"e\u{301}".repeat(8)), None);
-        assert_eq!(fault(&"\u{1112}\u{1161}\u{11ab}".repeat(340)), None);
-        assert!(fault(&"\u{1112}\u{1161}\u{11ab}".repeat(342)).is_some());
+        assert_eq!(seed_fault(&"e\u{301}".repeat(7)), Some("is too short (minimum is 8 characters)"));
+        assert_eq!(seed_fault(&"e\u{301}".repeat(8)), None);
+        assert_eq!(seed_fault(&"\u{1112}\u{1161}\u{11ab}".repeat(340)), None);
+        assert!(seed_fault(&"\u{1112}\u{1161}\u{11ab}".repeat(342)).is_some());
         // Of the normal form where that is the longer one.
-        assert!(fault(&"\u{958}".repeat(342)).is_some());
+        assert!(seed_fault(&"\u{958}".repeat(342)).is_some());
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::body::Body;
+use axum::http::Request;
 use tokio::sync::OnceCell;
 use tollhouse_auth::authenticator::{Authenticator, Head};
 use tollhouse_auth::gate::Gate;
@@ -25,8 +27,10 @@ use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Committed, Until};
 use tollhouse_store::{instance, keys};
 
+use crate::asked::{RequestId, peer};
 use crate::bodies::Budget;
 use crate::config::{Rotation, Settings, Unusable};
+use crate::device;
 use crate::error::Error;
 use crate::gateway::{Gateway, Unloaded};
 use crate::hasher::Hasher;
@@ -41,6 +45,7 @@ use crate::urls::Urls;
 pub struct App {
     shared: Arc<Shared>,
     peer: Option<IpAddr>,
+    request_id: Option<RequestId>,
 }
 
 pub struct Shared {
@@ -59,6 +64,7 @@ pub struct Shared {
     pub seal: Seal,
     pub gateway: Gateway,
     keyring: OnceCell<Keys>,
+    device_key: OnceCell<device::Key>,
     /// The database was made by `demo`, so its secrets are known (T33).
     pub demo: bool,
     #[cfg(feature = "faults")]
@@ -122,11 +128,12 @@ impl App {
             seal,
             gateway,
             keyring: OnceCell::new(),
+            device_key: OnceCell::new(),
             demo,
             #[cfg(feature = "faults")]
             faults: Default::default(),
         };
-        Ok(Self { shared: Arc::new(shared), peer: None })
+        Ok(Self { shared: Arc::new(shared), peer: None, request_id: None })
     }
 
     /// Whether applications may be registered with plain http beyond this machine. A server that is https itself would
@@ -135,9 +142,15 @@ impl App {
         !self.urls.is_https() || self.demo || self.settings.compat.redirect_uri.is_gitlab()
     }
 
-    /// The same, for a request from there.
-    pub fn asked_from(&self, peer: Option<IpAddr>) -> Self {
-        Self { shared: self.shared.clone(), peer }
+    /// The same, for this request.
+    pub fn asked_by(&self, request: &Request<Body>) -> Self {
+        let request_id = request.extensions().get().cloned();
+        Self { shared: self.shared.clone(), peer: peer(request), request_id }
+    }
+
+    /// The id of the request that is answered, if it is one for a page.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_ref().map(|id| &*id.0)
     }
 
     /// Who is behind a change that this caller asks for.
@@ -246,6 +259,10 @@ impl App {
     /// What this instance signs with; made at the first start.
     pub async fn keys(&self) -> Result<&Keys, Error> {
         self.keyring.get_or_try_init(|| Keys::open(self)).await
+    }
+
+    pub async fn device_key(&self) -> Result<&device::Key, Error> {
+        self.device_key.get_or_try_init(|| device::Key::open(self)).await
     }
 }
 

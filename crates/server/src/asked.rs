@@ -1,7 +1,7 @@
 //! A request, read once: its head, what the path captured, and the parameters of query and body.
 
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::http::request::Parts;
@@ -138,6 +138,10 @@ impl Asked {
 /// Who asks, as far as a trusted proxy says it (`proxies.rs`); noted on every request.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
+
+/// The id of a request for a page, which an error page shows; noted on every such request.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub Arc<str>);
 
 pub fn peer(request: &Request<Body>) -> Option<IpAddr> {
     request.extensions().get::<Peer>().map(|peer| peer.0)

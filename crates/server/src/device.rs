@@ -4,28 +4,40 @@
 //! An entry is `user.issued.browser.signature`, for up to [`MOST`] accounts; entries are separated by `~`. The signature
 //! covers the digest of the password too, so an entry ends with the password.
 
+use aws_lc_rs::hmac;
 use data_encoding::BASE64URL_NOPAD;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::secret::random;
 use tollhouse_domain::time::Timestamp;
 
-use crate::keys::Keys;
+use crate::app::App;
+use crate::error::Error;
+use crate::keys;
 
 pub const NAME: &str = "_tollhouse_device";
 
 /// Seconds.
 pub const LIFETIME: i64 = 90 * 86_400;
 
+/// What entries are signed with (HMAC-SHA256).
+pub struct Key(hmac::Key);
+
+impl Key {
+    pub async fn open(app: &App) -> Result<Self, Error> {
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &keys::secret(app, "devices").await?)))
+    }
+}
+
 /// Under which name this browser is counted, if it signed in to that account while it had this password. `digest`: the
 /// PHC string.
-pub fn known<'c>(keys: &Keys, cookie: &'c str, user: UserId, digest: &str, now: Timestamp) -> Option<&'c str> {
-    entries(cookie).find(|entry| entry.is_valid(keys, user, digest, now)).map(|entry| entry.browser)
+pub fn known<'c>(key: &Key, cookie: &'c str, user: UserId, digest: &str, now: Timestamp) -> Option<&'c str> {
+    entries(cookie).find(|entry| entry.is_valid(key, user, digest, now)).map(|entry| entry.browser)
 }
 
 /// The cookie of a browser that signed in to this account just now. What it had of other accounts stays.
-pub fn remember(keys: &Keys, cookie: &str, user: UserId, digest: &str, now: Timestamp) -> String {
+pub fn remember(key: &Key, cookie: &str, user: UserId, digest: &str, now: Timestamp) -> String {
     let (issued, browser) = (now.0 / 1000, BASE64URL_NOPAD.encode(&random::<16>()));
-    let signature = BASE64URL_NOPAD.encode(&keys.sign_device(&signed(user, issued, &browser, digest)));
+    let signature = BASE64URL_NOPAD.encode(hmac::sign(&key.0, &signed(user, issued, &browser, digest)).as_ref());
     let own = format!("{}.{issued}.{browser}.{signature}", user.0);
     let others = entries(cookie).filter(|entry| entry.user != user).take(MOST - 1);
     others.fold(own, |cookie, entry| cookie + "~" + entry.text)
@@ -53,11 +65,11 @@ impl<'c> Entry<'c> {
         alone.then_some(Self { text, user: UserId(user), issued, browser, signature })
     }
 
-    fn is_valid(&self, keys: &Keys, user: UserId, digest: &str, now: Timestamp) -> bool {
+    fn is_valid(&self, key: &Key, user: UserId, digest: &str, now: Timestamp) -> bool {
         let age = (now.0 / 1000).checked_sub(self.issued);
         self.user == user
             && age.is_some_and(|age| age < LIFETIME)
-            && keys.is_device(&signed(user, self.issued, self.browser, digest), &self.signature)
+            && hmac::verify(&key.0, &signed(user, self.issued, self.browser, digest), &self.signature).is_ok()
     }
 }
 

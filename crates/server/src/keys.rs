@@ -16,7 +16,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey};
-use aws_lc_rs::{digest, hmac, rand};
+use aws_lc_rs::{digest, rand};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -212,7 +212,6 @@ fn bound(purpose: &str, kid: &str) -> String {
 pub struct Keys {
     signing: Vec<Signing>,
     pepper: Zeroizing<Vec<u8>>,
-    devices: hmac::Key,
     /// As many signatures at once, so that a crowd of them leaves room for others.
     places: Arc<Semaphore>,
 }
@@ -230,10 +229,8 @@ impl Keys {
             let pkcs8 = tokio::task::spawn_blocking(make_signing_key).await.map_err(|_| Error::Internal)??;
             make(app, SIGNING, &kid(&*pair(pkcs8.as_ref())?), pkcs8.as_ref()).await?;
         }
-        for purpose in [SUBJECTS, DEVICES] {
-            if !known.iter().any(|key| key.purpose == purpose) {
-                make(app, purpose, purpose, &random::<32>()).await?;
-            }
+        if !known.iter().any(|key| key.purpose == SUBJECTS) {
+            make(app, SUBJECTS, SUBJECTS, &random::<32>()).await?;
         }
         for key in known.iter().filter(|key| !app.seal.is_current(key)) {
             let plain = app.seal.unseal(key).map_err(|_| Error::Internal)?;
@@ -246,20 +243,18 @@ impl Keys {
         // Somebody else may have been first.
         known = keys::all(&mut app.db.read().await?).await?;
         let mut signing = Vec::new();
-        let (mut pepper, mut devices) = (None, None);
+        let mut pepper = None;
         for key in &known {
             let plain = app.seal.unseal(key).map_err(|_| Error::Internal)?;
             match key.purpose.as_str() {
                 SIGNING => signing.push(Signing { kid: key.kid.clone(), pair: pair(&plain)? }),
                 SUBJECTS => pepper = Some(plain),
-                DEVICES => devices = Some(hmac::Key::new(hmac::HMAC_SHA256, &plain)),
                 _ => {}
             }
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let places = Arc::new(Semaphore::new((cores / 2).max(1)));
-        let (pepper, devices) = pepper.zip(devices).ok_or(Error::Internal)?;
-        Ok(Self { signing, pepper, devices, places })
+        Ok(Self { signing, pepper: pepper.ok_or(Error::Internal)?, places })
     }
 
     /// A JWT with these claims, by RS256 (RFC 7515, RFC 7518 section 3.3). `typ` and audience tell what it is for, so every
@@ -309,19 +304,25 @@ impl Keys {
         self.signing.iter().map(jwk).collect()
     }
 
-    /// What a browser keeps so that we know it again (HMAC-SHA256, T15).
-    pub fn sign_device(&self, text: &[u8]) -> Vec<u8> {
-        hmac::sign(&self.devices, text).as_ref().to_vec()
-    }
-
-    pub fn is_device(&self, text: &[u8], signature: &[u8]) -> bool {
-        hmac::verify(&self.devices, text, signature).is_ok()
-    }
-
     /// What makes `sub_legacy` nobody's to guess.
     pub fn pepper(&self) -> &[u8] {
         &self.pepper
     }
+}
+
+/// A secret of 32 bytes that all servers share. It is made if there is none.
+pub async fn secret(app: &App, purpose: &'static str) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let find = async || -> Result<Option<SealedKey>, Error> {
+        let known = keys::all(&mut app.db.read().await?).await?;
+        Ok(known.into_iter().find(|key| key.purpose == purpose))
+    };
+    let mut found = find().await?;
+    if found.is_none() {
+        make(app, purpose, purpose, &random::<32>()).await?;
+        // Somebody else may have been first.
+        found = find().await?;
+    }
+    app.seal.unseal(&found.ok_or(Error::Internal)?).map_err(|_| Error::Internal)
 }
 
 fn pair(pkcs8: &[u8]) -> Result<Arc<RsaKeyPair>, Error> {
@@ -393,7 +394,6 @@ fn audit(event: &'static str, key: &SealedKey) -> Audit {
 
 const SIGNING: &str = "id_token";
 const SUBJECTS: &str = "sub_legacy";
-const DEVICES: &str = "devices";
 
 /// How a row begins.
 const OPEN: u8 = 0;

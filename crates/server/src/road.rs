@@ -17,7 +17,7 @@ use tollhouse_domain::text::{loggable, printable};
 use tower::Service;
 
 use crate::app::App;
-use crate::asked::{Media, Peer, basic, bearer_header, has_body, malformed, media_type, reads_json};
+use crate::asked::{Media, Peer, RequestId, basic, bearer_header, has_body, malformed, media_type, reads_json};
 use crate::bodies::read_on;
 use crate::config::Proxies;
 use crate::cors;
@@ -54,12 +54,12 @@ impl Road {
     pub async fn travel(&self, request: Request<Body>, peer: Option<IpAddr>) -> Response {
         let face = Face::of(request.uri().path());
         self.tell_of_unnamed_proxy(&request, peer);
-        let response = self.answer(read_on(request), peer).await;
+        let response = self.answer(read_on(request), peer, face).await;
         self.app.metrics.answered(face, &response);
         response
     }
 
-    async fn answer(&self, mut request: Request<Body>, peer: Option<IpAddr>) -> Response {
+    async fn answer(&self, mut request: Request<Body>, peer: Option<IpAddr>, face: Face) -> Response {
         let began = Instant::now();
         let now = self.app.now();
         let id = self.ids.next(now.0);
@@ -84,6 +84,9 @@ impl Road {
         let client = self.client(&request, peer);
         if let Some(client) = client {
             request.extensions_mut().insert(Peer(client));
+        }
+        if face == Face::Page {
+            request.extensions_mut().insert(RequestId(id.as_str().into()));
         }
         let method = request.method().clone();
         let path = request.uri().path().to_owned();

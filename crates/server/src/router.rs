@@ -155,7 +155,7 @@ impl Route {
             unless: need.rule(),
         };
         let serve = async move |State(app): State<App>, captures: RawPathParams, request: Request<Body>| {
-            let app = app.asked_from(peer(&request));
+            let app = app.asked_by(&request);
             let answered = async {
                 let asked = read_authenticated(&app, P::DECLARED, pairs(&captures), request, &demand).await?;
                 #[cfg(feature = "faults")]
@@ -198,10 +198,12 @@ impl Route {
         F: Fn(App, Visitor, P) -> Fut + Clone + Send + Sync + 'static,
     {
         let serve = async move |State(app): State<App>, captures: RawPathParams, request: Request<Body>| {
-            let (app, to_browser) = (app.asked_from(peer(&request)), web::is_browser(request.headers()));
+            let (app, to_browser) = (app.asked_by(&request), web::is_browser(request.headers()));
+            let mut signed_in = false;
             let answered = async {
                 let asked = read(&app, P::DECLARED, pairs(&captures), request).await?;
                 let visitor = Visitor::arrive(&app, &asked, admits).await?;
+                signed_in = visitor.identity.is_some();
                 if let Some(elsewhere) = visitor.sent_elsewhere(&app, &asked, admits) {
                     return Ok(elsewhere);
                 }
@@ -210,7 +212,7 @@ impl Route {
             };
             match answered.await {
                 Ok(response) => response,
-                Err(error) => refused(error, |error| web::refusal(error, &app, to_browser)),
+                Err(error) => refused(error, |error| web::refusal(error, &app, signed_in, to_browser)),
             }
         };
         Self { serve: on(filter(&method), serve), method, path, demand: None, params: P::DECLARED, checks: None }
@@ -223,7 +225,7 @@ impl Route {
         Fut: Future<Output = Result<Response, Error>> + Send + 'static,
     {
         let serve = async move |State(app): State<App>, captures: RawPathParams, request: Request<Body>| {
-            let app = app.asked_from(peer(&request));
+            let app = app.asked_by(&request);
             let answered = async {
                 let asked = read(&app, &[], pairs(&captures), request).await?;
                 handler(app.clone(), Call::read(&app, asked)?).await
@@ -315,6 +317,7 @@ pub fn refused_at(path: &str, error: Error, app: &App) -> Response {
 }
 
 async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
+    let app = app.asked_by(&request);
     let captures = Vec::new();
     let from = peer(&request);
     let limits = limits(&app, Head::Nothing);
@@ -339,7 +342,10 @@ async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
     };
     match answered.await {
         Ok(response) => response,
-        Err(error) => refused(error, |error| web::failure(error, &app)),
+        Err(error) => {
+            let signed_in = error == Error::NoRoute;
+            refused(error, |error| web::failure(error, &app, signed_in))
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::config::Settings;
 use crate::file_access::check_folder;
 use crate::gateway;
 use crate::keys::Seal;
+use crate::operations::users::first_administrator;
 use crate::urls::Urls;
 
 /// Checks everything that can be known without the database. The error names the setting.
@@ -30,23 +31,23 @@ pub(super) fn settings(settings: &Settings, url: &Url) -> Result<(), Failure> {
 
 /// Checks the password for the first administrator, if one is going to be made. A database that does not answer is reported
 /// where it is opened.
-pub(super) async fn first_password(url: &Url) -> Result<(), Failure> {
+pub(super) async fn first_password(url: &Url, root_email: &str) -> Result<(), Failure> {
     match tokio::time::timeout(PATIENCE, Db::is_empty(url)).await {
-        Ok(Ok(true)) => root_password().map(drop),
+        Ok(Ok(true)) => root_password(root_email).map(drop),
         _ => Ok(()),
     }
 }
 
 /// The password that `TOLLHOUSE_ROOT_PASSWORD` chooses for the first administrator (T31).
-pub(super) fn root_password() -> Result<Option<Plaintext>, Failure> {
+pub(super) fn root_password(root_email: &str) -> Result<Option<Plaintext>, Failure> {
     let unusable = |fault: &str| Failure::Unusable(format!("TOLLHOUSE_ROOT_PASSWORD {fault}"));
     let chosen = match std::env::var("TOLLHOUSE_ROOT_PASSWORD") {
         Ok(chosen) => Plaintext::new(chosen),
         Err(std::env::VarError::NotPresent) => return Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => return Err(unusable("is not UTF-8")),
     };
-    match password::fault(chosen.reveal()) {
-        Some(fault) => Err(unusable(fault)),
+    match password::fault(chosen.reveal(), &first_administrator(root_email).holder()) {
+        Some(fault) => Err(unusable(fault.text())),
         None => Ok(Some(chosen)),
     }
 }

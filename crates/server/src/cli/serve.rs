@@ -50,7 +50,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     if flags.check {
         return report(&settings, &url).await;
     }
-    check::first_password(&url).await?;
+    check::first_password(&url, &settings.root_email).await?;
     let bound = Bound::to("listen", settings.listen)?;
     let bound_for_metrics =
         settings.metrics.listen.0.map(|address| Bound::to("metrics.listen", address)).transpose()?;
@@ -122,7 +122,7 @@ fn warn_of_unnamed_proxy(settings: &Settings) {
 /// For `--check`. The server whose settings these are may be running.
 async fn report(settings: &Settings, url: &Url) -> Result<(), Failure> {
     if matches!(url, Url::Sqlite(_)) {
-        check::first_password(url).await?;
+        check::first_password(url, &settings.root_email).await?;
     }
     let metrics = settings.metrics.listen.0.map(|address| ("metrics.listen", address));
     for (setting, address) in [("listen", settings.listen)].into_iter().chain(metrics) {
@@ -170,7 +170,7 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
     if tollhouse_store::users::any_administrator(&mut app.db.read().await?).await? {
         return Ok(());
     }
-    let chosen = check::root_password()?;
+    let chosen = check::root_password(&app.settings.root_email)?;
     let generated = chosen.is_none();
     let password = chosen.unwrap_or_else(Plaintext::password);
     let path = app.settings.data_dir.join(PASSWORD_FILE);

@@ -78,7 +78,7 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
     if asks_for_own_name(&path) && request.headers().contains_key(header::HOST) && !app.urls.serves(request.headers()) {
         told.untried(&sent, "not looked at");
         let answer = match told.face == Face::Page.as_str() {
-            true => web::failure(&Error::WrongHost, app),
+            true => web::failure(&Error::WrongHost, app, false),
             false => router::refused_at(&path, Error::WrongHost, app),
         };
         return told.refused(answer, Advice::without_judgement(&Error::WrongHost)).await;

@@ -23,7 +23,7 @@ use crate::oauth::{Fields, id_token};
 use crate::operations::applications::AddReadUser;
 use crate::operations::grants::Authorize;
 use crate::params::{Param, Params};
-use crate::web::{self, Failure, Html, Visitor, reauthenticate, returns, several_sessions};
+use crate::web::{self, Failure, Html, NextPage, Visitor, reauthenticate, returns, several_sessions};
 
 /// What was asked, as far as it could be read.
 pub struct Request {
@@ -442,7 +442,13 @@ fn told(app: &App, visitor: &Visitor, error: OauthError) -> Result<Html, Error> 
         OauthError::NotForAdministrators => "Not for administrators",
         _ => "This application asked in the wrong way",
     };
-    let page = Failure { title, text: &error.description(), demo: app.demo };
+    let next = match (visitor.identity.is_some(), visitor.owner.is_some()) {
+        (true, _) => NextPage::Projects,
+        (false, true) => NextPage::AnotherAccount,
+        (false, false) => NextPage::Start,
+    };
+    let description = error.description();
+    let page = Failure::new(app, title, &description, next);
     Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor).because(error.code()))
 }
 

@@ -161,7 +161,7 @@ async fn counted_by(app: &App, user: &User, digest: &str, origin: Origin<'_>) ->
     if origin.device.is_empty() {
         return Ok(Counted::Account(user.id));
     }
-    Ok(match device::known(app.keys().await?, origin.device, user.id, digest, app.now()) {
+    Ok(match device::known(app.device_key().await?, origin.device, user.id, digest, app.now()) {
         Some(browser) => {
             let minutes = (kept(app.lockout()).as_secs() / 60).cast_signed();
             let most = app.lockout().attempts;

@@ -53,7 +53,7 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
     };
     let address = attempt.origin.address;
     let by = By::password(Some(user.id), address);
-    let device = device::remember(app.keys().await?, attempt.origin.device, user.id, &digest, app.now());
+    let device = device::remember(app.device_key().await?, attempt.origin.device, user.id, &digest, app.now());
     if let Some(refusal) = refusal(&user, app.settings.accounts.confirmation_required) {
         app.perform(&TurnAway { user: user.id, refusal }, &by).await?.into_inner();
         return Ok(SignIn::Refused(refusal));

@@ -5,11 +5,11 @@ use tollhouse_domain::audit::{Audit, By, Target};
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::lookup::UserName;
 use tollhouse_domain::namespace::{self, NamespaceKind};
-use tollhouse_domain::password;
+use tollhouse_domain::password::{self, Fault, Holder};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::text::name_fault;
 use tollhouse_domain::time::Timestamp;
-use tollhouse_domain::user::{AccountState, UserKind, is_email};
+use tollhouse_domain::user::{AccountState, User, UserKind, is_email};
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{instance, namespaces, sessions, sign_in_failures, users};
@@ -57,6 +57,11 @@ impl Create {
         }
     }
 
+    /// Whose password it would be.
+    pub fn holder(&self) -> Holder<'_> {
+        Holder { username: &self.username, name: &self.name, email: &self.email }
+    }
+
     /// What is wrong with it, whoever else there is.
     pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
         let mut faults = Vec::new();
@@ -72,6 +77,11 @@ impl Create {
         }
         faults
     }
+}
+
+/// The first administrator, without a password. `email`: empty for none.
+pub fn first_administrator(email: &str) -> Create {
+    Create { email: email.to_owned(), administrator: true, ..Create::without_email("root", "Administrator") }
 }
 
 impl Operation for Create {
@@ -137,8 +147,8 @@ const TAKEN: &str = "has already been taken";
 
 /// Makes an account with a password that somebody chose.
 pub async fn create(app: &App, new: Create, password: &Plaintext, by: &By) -> Result<Done<UserId>, Error> {
-    if let Some(fault) = password::fault(password.reveal()) {
-        return Err(Error::Invalid(vec![("password", fault)]));
+    if let Some(fault) = password::fault(password.reveal(), &new.holder()) {
+        return Err(unfit(fault));
     }
     let digest = app.hasher.hash(password).await;
     app.perform(&Create { password_digest: Some(digest), ..new }, by).await
@@ -276,11 +286,30 @@ pub struct NewPassword {
 
 /// Sets a password that somebody chose; `false` if the old one is no longer what it was. The first administrator's
 /// file goes with the password in it (T31).
+///
+/// `Error::Invalid` says what is wrong with the new one, also that it is the old one. So a caller who is not trusted has
+/// to prove the old one first, and `change.seen` says which that was (T14).
 pub async fn set_password(app: &App, change: NewPassword, password: &Plaintext, by: &By) -> Result<Done<bool>, Error> {
-    if let Some(fault) = password::fault(password.reveal()) {
-        return Err(Error::Invalid(vec![("password", fault)]));
-    }
     let NewPassword { user, seen, expires_at } = change;
+    let found = users::find(&mut app.db.read().await?, user).await?.ok_or(Error::NotFound(Thing::User))?;
+    if let Some(fault) = password::fault(password.reveal(), &holder(&found)) {
+        return Err(unfit(fault));
+    }
+    let old = match &seen {
+        Some(seen) => Some(seen.clone()),
+        None => users::by_login(&mut app.db.read().await?, &found.username).await?.and_then(|(_, digest)| digest),
+    };
+    if let Some(old) = old
+        && app
+            .hasher
+            .place(by.address)
+            .map_err(|_| Error::Busy)?
+            .verify(password, Some(old))
+            .await
+            .map_err(|_| Error::Busy)?
+    {
+        return Err(unfit(Fault::Old));
+    }
     let digest = app.hasher.hash(password).await;
     let done = app.perform(&SetPassword { user, seen, digest, expires_at }, by).await?;
     let first = instance::get(&mut app.db.read().await?, FIRST_ADMINISTRATOR).await?;
@@ -354,18 +383,22 @@ impl Operation for CreateFirstAdministrator {
         if users::any_administrator(tx).await? || !instance::claim(tx, FIRST_ADMINISTRATOR, "").await? {
             return Ok(Change::nothing(None));
         }
-        let root = Create {
-            email: self.email.clone(),
-            administrator: true,
-            password_digest: Some(self.password_digest.clone()),
-            ..Create::without_email("root", "Administrator")
-        };
+        let root = Create { password_digest: Some(self.password_digest.clone()), ..first_administrator(&self.email) };
         let _ = root.run(tx, now).await?;
         let id = users::named(tx, UserName::Name("root")).await?.map(|user| user.id);
         let id = id.ok_or(Error::Internal)?;
         instance::set(tx, FIRST_ADMINISTRATOR, &id.to_string()).await?;
         Ok(Change::new(Some(id), [Audit::new("user.created", user(id)).with("first administrator")]))
     }
+}
+
+/// Whose password it is.
+pub fn holder(user: &User) -> Holder<'_> {
+    Holder { username: &user.username, name: &user.name, email: &user.email }
+}
+
+fn unfit(fault: Fault) -> Error {
+    Error::Invalid(vec![("password", fault.text())])
 }
 
 fn user(id: UserId) -> Target {

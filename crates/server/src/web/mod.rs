@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use tollhouse_auth::session_cookies::{LiveSession, SessionCookies};
 use tollhouse_domain::denial::{AccountFault, Denial};
 use tollhouse_domain::identity::Identity;
+use tollhouse_domain::password::Lockout;
 use tollhouse_domain::prompt::SignedIn;
 use tollhouse_domain::secret::{CsrfSecret, Plaintext};
 use tollhouse_domain::user::User;
@@ -341,10 +342,10 @@ pub fn sign_in_first(app: &App) -> Html {
 
 /// How a page is refused: with a page, except that a program gets the wire's answer to too many wrong passwords
 /// (authentication.md 8.2).
-pub fn refusal(error: &Error, app: &App, to_browser: bool) -> Response {
+pub fn refusal(error: &Error, app: &App, signed_in: bool, to_browser: bool) -> Response {
     match error {
         Error::TooManyFailures(_) if !to_browser => error.api(&app.urls),
-        error => failure(error, app),
+        error => failure(error, app, signed_in),
     }
 }
 
@@ -355,7 +356,7 @@ pub fn is_browser(headers: &HeaderMap) -> bool {
 }
 
 /// A failure as a page.
-pub fn failure(error: &Error, app: &App) -> Response {
+pub fn failure(error: &Error, app: &App, signed_in: bool) -> Response {
     if *error == Error::Denied(Denial::Account(AccountFault::PasswordExpired)) {
         return Html::redirect("/-/user_settings/password/edit").into_response();
     }
@@ -373,6 +374,7 @@ pub fn failure(error: &Error, app: &App) -> Response {
             "Wrong name",
             "This server does not answer under that name. Its operator can add it to external_hosts.".to_owned(),
         ),
+        Error::BodyTooLarge => ("That is too much", "More was sent than this page reads.".to_owned()),
         Error::Busy => ("Too many people are signing in", "Please try again in a few seconds.".to_owned()),
         Error::TooManyFailures(exceeded) => (
             "Retry later",
@@ -384,13 +386,17 @@ pub fn failure(error: &Error, app: &App) -> Response {
         Error::Unavailable | Error::Full | Error::BodiesFull => {
             ("Not available", "Please try again in a moment.".to_owned())
         }
-        Error::BodyTooLarge => ("That is too much", "A form of this server is at most 64 KiB large.".to_owned()),
         Error::BadRequest(_) | Error::Malformed | Error::TooManyParameters | Error::Parameters(_) => {
             ("That cannot be read", "The form was not filled in the way this page sends it.".to_owned())
         }
         _ => ("Something went wrong", "The request could not be answered.".to_owned()),
     };
-    let page = Failure { title, text: &text, demo: app.demo };
+    let next = match error {
+        Error::Denied(Denial::Account(_)) => NextPage::AnotherAccount,
+        _ if signed_in => NextPage::Projects,
+        _ => NextPage::Start,
+    };
+    let page = Failure::new(app, title, &text, next);
     let mut response = match Html::page(app, wire.status, &page) {
         Ok(page) => page.into_response(),
         Err(_) => wire.status.into_response(),
@@ -418,9 +424,55 @@ fn cannot_come_in(fault: AccountFault) -> &'static str {
 #[derive(Template)]
 #[template(path = "failure.html")]
 pub struct Failure<'a> {
-    pub title: &'a str,
-    pub text: &'a str,
-    pub demo: bool,
+    title: &'a str,
+    text: &'a str,
+    next: NextPage,
+    request_id: Option<&'a str>,
+    demo: bool,
+}
+
+/// Where a page of failure leads on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextPage {
+    /// For somebody who is signed in.
+    Projects,
+    /// For a session whose account may not come in.
+    AnotherAccount,
+    SignIn,
+    /// It is not known who this is. The start page leads on to signing in if that is needed.
+    Start,
+}
+
+impl NextPage {
+    const fn link(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Projects => ("/", "Back to your projects"),
+            Self::AnotherAccount => ("/users/sign_in", "Sign in with another account"),
+            Self::SignIn => ("/users/sign_in", "Sign in"),
+            Self::Start => ("/", "Start page"),
+        }
+    }
+}
+
+impl<'a> Failure<'a> {
+    pub fn new(app: &'a App, title: &'a str, text: &'a str, next: NextPage) -> Self {
+        Self { title, text, next, request_id: app.request_id(), demo: app.demo }
+    }
+}
+
+/// What helps somebody whose password was refused. It is the same for every name and every reason (T14).
+pub fn after_wrong_password(app: &App) -> String {
+    let Lockout { attempts, period } = app.lockout();
+    let counted = |count: u64, unit: &str| format!("{count} {unit}{}", if count == 1 { "" } else { "s" });
+    let period = match period.as_secs() {
+        seconds if seconds % 3600 == 0 => counted(seconds / 3600, "hour"),
+        seconds if seconds % 60 == 0 => counted(seconds / 60, "minute"),
+        seconds => counted(seconds, "second"),
+    };
+    format!(
+        "Check Caps Lock and the keyboard layout. After {attempts} wrong passwords in a row, signing in by password is \
+         closed for {period}. If you have forgotten your password, ask an administrator of this server to set a new one."
+    )
 }
 
 impl Notice {

@@ -9,32 +9,47 @@ use tollhouse_domain::secret::Plaintext;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::operations::password_check::{Checked, Why, Wrong, check_own};
-use crate::operations::users::{NewPassword, set_password};
-use crate::web::{Html, Notice, Visitor};
+use crate::operations::password_check::{Checked, Why, Wrong, check_own, not_counted};
+use crate::operations::users::{NewPassword, holder, set_password};
+use crate::web::{Html, Notice, Visitor, after_wrong_password};
 
 pub async fn form(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
-    page(&app, &visitor, None)
+    page(&app, &visitor, None, None)
 }
 
 pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     let owner = visitor.owner.as_ref().ok_or(Error::Internal)?;
     let Some([current, new, again]) = filled_in(&visitor) else { return Err(Error::BadRequest(None)) };
     if !password::same(new, again) {
-        return page(&app, &visitor, Some("The new password and its repetition differ."));
+        return page(&app, &visitor, Some("The new password and its repetition differ."), None);
     }
-    if password::fault(new).is_some() {
-        return page(&app, &visitor, Some("The new password must have at least 8 characters, and at most 1024 bytes."));
+    // Nothing here depends on the current password, so no attempt is counted.
+    if let Some(fault) = password::fault(new, &holder(owner)) {
+        return unfit(&app, &visitor, fault.text());
     }
     let by = By::password(Some(owner.id), visitor.address);
-    let refuse = |wrong: Wrong| Ok(page(&app, &visitor, Some("The current password is wrong."))?.refuses(wrong));
+    let refuse = |wrong: Wrong| {
+        let alert = Some("The current password is wrong.");
+        Ok(page(&app, &visitor, alert, Some(&after_wrong_password(&app)))?.refuses(wrong))
+    };
     let seen = match check_own(&app, owner, &Plaintext::new(current.to_owned()), visitor.origin()).await? {
         Checked::Right(right) => right.digest,
         Checked::Wrong(wrong) => return refuse(wrong),
     };
     let change = NewPassword { user: owner.id, seen: Some(seen), expires_at: None };
-    if !set_password(&app, change, &Plaintext::new(new.to_owned()), &by).await?.into_inner() {
-        return refuse(Wrong { why: Why::Password, account: Some(owner.id) });
+    match set_password(&app, change, &Plaintext::new(new.to_owned()), &by).await {
+        Ok(changed) => match changed.into_inner() {
+            true => {}
+            false => return refuse(Wrong { why: Why::Password, account: Some(owner.id) }),
+        },
+        Err(error) => {
+            // The current password was right.
+            not_counted(&app, owner.id, &by).await;
+            return match error {
+                Error::Invalid(faults) if !faults.is_empty() => unfit(&app, &visitor, faults[0].1),
+                error => Err(error),
+            };
+        }
     }
     Ok(Html::redirect("/users/sign_in").forget_session(&app).notice(&app, Notice::PasswordChanged))
 }
@@ -46,16 +61,28 @@ fn filled_in(visitor: &Visitor) -> Option<[&str; 3]> {
     Some([text("password")?, text("new_password")?, text("password_confirmation")?])
 }
 
-fn page(app: &App, visitor: &Visitor, alert: Option<&'static str>) -> Result<Html, Error> {
-    let expired = visitor.identity.is_none();
-    let page = PasswordPage { alert, expired, csrf_token: visitor.csrf_token(), demo: app.demo };
+fn unfit(app: &App, visitor: &Visitor, fault: &str) -> Result<Html, Error> {
+    page(app, visitor, Some(&format!("The new password {fault}.")), None)
+}
+
+fn page(app: &App, visitor: &Visitor, alert: Option<&str>, hint: Option<&str>) -> Result<Html, Error> {
+    let page = PasswordPage {
+        alert,
+        hint,
+        username: &visitor.owner.as_ref().ok_or(Error::Internal)?.username,
+        expired: visitor.identity.is_none(),
+        csrf_token: visitor.csrf_token(),
+        demo: app.demo,
+    };
     Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor))
 }
 
 #[derive(Template)]
 #[template(path = "password.html")]
-struct PasswordPage {
-    alert: Option<&'static str>,
+struct PasswordPage<'a> {
+    alert: Option<&'a str>,
+    hint: Option<&'a str>,
+    username: &'a str,
     expired: bool,
     csrf_token: String,
     demo: bool,

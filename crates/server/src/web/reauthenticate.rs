@@ -12,22 +12,16 @@ use tollhouse_domain::user::User;
 use crate::app::App;
 use crate::error::Error;
 use crate::operations::sign_in::{Attempt, SignIn, sign_in};
-use crate::web::{Html, Notice, Visitor, returns};
+use crate::web::{Html, Notice, Visitor, after_wrong_password, returns};
 
 /// The page that asks for the password. `target`: path and query of the request that goes on afterwards.
-pub fn page(
-    app: &App,
-    visitor: &Visitor,
-    user: &User,
-    target: &str,
-    alert: Option<&'static str>,
-) -> Result<Html, Error> {
+pub fn page(app: &App, visitor: &Visitor, user: &User, target: &str, refused: Option<&str>) -> Result<Html, Error> {
     let page = Reauthenticate {
         name: &user.name,
         username: &user.username,
         target,
         other: &after(target, Done::ChoseAnother),
-        alert,
+        refused,
         csrf_token: visitor.csrf_token(),
         demo: app.demo,
     };
@@ -58,7 +52,8 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
             Ok(if reactivated { page.notice(&app, Notice::Reactivated) } else { page })
         }
         SignIn::Wrong(wrong) => {
-            Ok(page(&app, &visitor, &identity.user, &target, Some("Invalid password."))?.refuses(wrong))
+            let hint = after_wrong_password(&app);
+            Ok(page(&app, &visitor, &identity.user, &target, Some(&hint))?.refuses(wrong))
         }
         // The account has changed meanwhile; the request says how.
         SignIn::Refused(_) => Ok(Html::redirect(&target)),
@@ -84,7 +79,8 @@ struct Reauthenticate<'a> {
     target: &'a str,
     /// The request for somebody who signs in with another account instead.
     other: &'a str,
-    alert: Option<&'static str>,
+    /// The password was wrong: what may help.
+    refused: Option<&'a str>,
     csrf_token: String,
     demo: bool,
 }

@@ -8,20 +8,17 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 use crate::error::Error;
-use crate::web::{Failure, Html, attributes, failure};
+use crate::web::{Failure, Html, NextPage, attributes, failure};
 
 pub fn response(app: &App, headers: &HeaderMap, path: &str) -> Response {
-    page(app, headers, path).map_or_else(|error| failure(&error, app), IntoResponse::into_response)
+    page(app, headers, path).map_or_else(|error| failure(&error, app, false), IntoResponse::into_response)
 }
 
 pub fn page(app: &App, headers: &HeaderMap, path: &str) -> Result<Html, Error> {
-    let page = Failure {
-        title: "Several sessions",
-        text: "Your browser sent more than one session for this server, so none of them counts. They have been removed \
+    let text = "Your browser sent more than one session for this server, so none of them counts. They have been removed \
                from your browser. Please sign in again. If this page comes back, another site under the same domain \
-               keeps setting the cookie _gitlab_session.",
-        demo: app.demo,
-    };
+               keeps setting the cookie _gitlab_session.";
+    let page = Failure::new(app, "Several sessions", text, NextPage::SignIn);
     let page = Html::page(app, StatusCode::BAD_REQUEST, &page)?.because("several_sessions");
     Ok(forget(app, page, headers, path))
 }

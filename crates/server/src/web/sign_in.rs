@@ -10,7 +10,7 @@ use crate::asked::Asked;
 use crate::error::Error;
 use crate::operations::sign_in::{Attempt, Refusal, SignIn, sign_in};
 use crate::params::{Param, Params};
-use crate::web::{Html, Notice, Visitor, returns};
+use crate::web::{Html, Notice, Visitor, after_wrong_password, returns};
 
 pub async fn form(app: App, visitor: Visitor, Return(target): Return) -> Result<Html, Error> {
     let target = target.and_then(|target| returns::spelt(&app, &target));
@@ -18,7 +18,7 @@ pub async fn form(app: App, visitor: Visitor, Return(target): Return) -> Result<
         return Ok(Html::redirect(target.as_deref().unwrap_or("/")));
     }
     let notice = visitor.notice.map(|notice| notice.sentence());
-    let page = page(&app, &visitor, "", notice, None)?;
+    let page = page(&app, &visitor, "", Said { notice, ..Said::default() })?;
     Ok(match target {
         Some(target) => returns::remember(&app, page, &target, &visitor.headers),
         None => page,
@@ -70,7 +70,9 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
             return Ok(if reactivated { page.notice(&app, Notice::Reactivated) } else { page });
         }
         SignIn::Wrong(wrong) => {
-            return Ok(page(&app, &visitor, login, None, Some("Invalid login or password."))?.refuses(wrong));
+            let hint = after_wrong_password(&app);
+            let said = Said { alert: Some("Invalid login or password."), hint: Some(&hint), ..Said::default() };
+            return Ok(page(&app, &visitor, login, said)?.refuses(wrong));
         }
         SignIn::Refused(Refusal::Blocked) => {
             concat!("Your account has been blocked. ", ask_us!())
@@ -83,7 +85,7 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
         }
         SignIn::Refused(Refusal::Unconfirmed) => "You have to confirm your account before continuing.",
     };
-    page(&app, &visitor, login, None, Some(alert))
+    page(&app, &visitor, login, Said { alert: Some(alert), ..Said::default() })
 }
 
 /// The form of a second tab, sent after somebody signed in with the first. Nothing is done with it, so its password is not
@@ -94,7 +96,12 @@ fn signed_in_already(app: &App, visitor: &Visitor, login: &str) -> Result<Html, 
     if is_theirs(&owner.username) || is_theirs(&owner.email) {
         return Ok(Html::see_other(returns::led(app, &visitor.headers).as_deref().unwrap_or("/")));
     }
-    let page = SignedInAlready { username: &owner.username, csrf_token: visitor.csrf_token(), demo: app.demo };
+    let page = SignedInAlready {
+        username: &owner.username,
+        csrf_token: visitor.csrf_token(),
+        request_id: app.request_id(),
+        demo: app.demo,
+    };
     Ok(Html::page(app, StatusCode::CONFLICT, &page)?.because("signed_in_already").to(app, visitor))
 }
 
@@ -107,14 +114,16 @@ fn filled_in(visitor: &Visitor) -> Option<(&str, &str)> {
     }
 }
 
-fn page(
-    app: &App,
-    visitor: &Visitor,
-    login: &str,
+/// What stands above the form.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said<'a> {
     notice: Option<&'static str>,
     alert: Option<&'static str>,
-) -> Result<Html, Error> {
-    let page = SignInPage { login, notice, alert, csrf_token: visitor.csrf_token(), demo: app.demo };
+    hint: Option<&'a str>,
+}
+
+fn page(app: &App, visitor: &Visitor, login: &str, said: Said<'_>) -> Result<Html, Error> {
+    let page = SignInPage { login, said, csrf_token: visitor.csrf_token(), demo: app.demo };
     Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor))
 }
 
@@ -122,8 +131,7 @@ fn page(
 #[template(path = "sign_in.html")]
 struct SignInPage<'a> {
     login: &'a str,
-    notice: Option<&'static str>,
-    alert: Option<&'static str>,
+    said: Said<'a>,
     csrf_token: String,
     demo: bool,
 }
@@ -133,5 +141,6 @@ struct SignInPage<'a> {
 struct SignedInAlready<'a> {
     username: &'a str,
     csrf_token: String,
+    request_id: Option<&'a str>,
     demo: bool,
 }

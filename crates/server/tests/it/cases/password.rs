@@ -13,6 +13,12 @@ cases![
     an_expired_password_is_changed_and_opens_again,
     the_current_password_must_be_known with "limits.sign_in_failures = 0",
     a_change_with_what_the_form_does_not_send,
+    the_rule_stands_on_the_page_and_a_password_manager_sees_whose_it_is,
+    t14_a_new_password_is_held_to_the_rule,
+    t14_a_new_password_that_cannot_be_read,
+    t14_a_refused_new_password_is_no_wrong_one,
+    t14_the_old_password_is_told_to_who_knows_it,
+    a_password_from_before_the_rule_goes_on,
     a_password_is_the_same_on_every_keyboard with "oauth.password_grant = true",
 ];
 
@@ -90,14 +96,125 @@ async fn a_change_with_what_the_form_does_not_send(t: Town) {
     change(&t, &session, &[("user[password]", "x"), ("user[new_password][]", "y")]).await.has(400);
     let differ = change(&t, &session, &fields("correct horse", "battery staple", "battery stable")).await;
     assert!(differ.has(200).body.contains("differ"));
-    for bad in ["short", &"x".repeat(1025)] {
-        let reply = change(&t, &session, &fields("correct horse", bad, bad)).await;
-        assert!(reply.has(200).body.contains("at least 8 characters"));
-    }
     let body =
         "user[password]=correct+horse&user[new_password]=battery+staple&user[password_confirmation]=battery+staple";
     t.post("/-/user_settings/password").session(&session).form(body).await.has(422);
     signed_in(&t, "correct horse").await;
+}
+
+async fn the_rule_stands_on_the_page_and_a_password_manager_sees_whose_it_is(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    let session = signed_in(&t, "correct horse").await;
+    let page = t.get(PAGE).session(&session).await;
+    let body = &page.has(200).body;
+    assert!(body.contains(r#"<p id="rule" class="faint">8 to 128 characters."#), "{body}");
+    assert!(body.contains(r#"aria-describedby="rule""#));
+    let field = r#"<input type="text" value="ada" autocomplete="username" readonly hidden>"#;
+    let (name, password) = (body.find(field), body.find(r#"type="password""#));
+    assert!(name.is_some() && name < password, "{body}");
+}
+
+const PERSONAL: &str = "is the user name, the name or the e-mail address of the account";
+const COMMON: &str = "is too easy to guess: choose another one";
+
+async fn t14_a_new_password_is_held_to_the_rule(t: Town) {
+    t.user_with_password("ada.lovelace", "correct horse").await;
+    let reply = guess(&t, "ada.lovelace", "correct horse").await;
+    let session = Session { cookie: reply.has(302).cookie("_gitlab_session").expect("a cookie") };
+    let (long, longest) =
+        ("harbour master".repeat(10)[..129].to_owned(), "harbour master".repeat(10)[..128].to_owned());
+    for (new, told) in [
+        ("", "is too short (minimum is 8 characters)"),
+        ("\u{e9}\u{e9}xk4!Q", "is too short (minimum is 8 characters)"),
+        (&long, "is too long (maximum is 128 characters)"),
+        ("harbour\tmaster", "hold control characters such as tabs or line breaks: leave them out"),
+        ("harbour\u{85}master", "hold control characters"),
+        ("password", COMMON),
+        ("PassWord", COMMON),
+        ("12345678", COMMON),
+        ("        ", COMMON),
+        ("qwertyuiop", COMMON),
+        ("00000000", COMMON),
+        ("ada.lovelace", PERSONAL),
+        ("ADA.LOVELACE", PERSONAL),
+        ("ecalevol.ada", PERSONAL),
+        ("ada.lovelace@example.test", PERSONAL),
+        ("tset.elpmaxe@ECALEVOL.ada", PERSONAL),
+    ] {
+        let reply = change(&t, &session, &fields("correct horse", new, new)).await;
+        let body = reply.has(200).body.replace("&#39;", "'");
+        let told = format!(
+            "The new password {}",
+            if told.starts_with("hold") { format!("can't {told}") } else { told.into() }
+        );
+        assert!(body.contains(&told), "{new:?}: {body}");
+    }
+    assert_eq!(t.count("user.password_changed").await, 0);
+    change(&t, &session, &fields("correct horse", &longest, &longest)).await.has(302);
+    guess(&t, "ada.lovelace", &longest).await.has(302);
+}
+
+async fn t14_a_new_password_that_cannot_be_read(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    let session = signed_in(&t, "correct horse").await;
+    let token = form_urlencoded::byte_serialize(session.csrf().as_bytes()).collect::<String>();
+    let send = async |new: &str| {
+        let body = format!(
+            "authenticity_token={token}&user[password]=correct+horse&user[new_password]={new}\
+             &user[password_confirmation]={new}"
+        );
+        t.post("/-/user_settings/password").session(&session).form(&body).await
+    };
+    for unreadable in ["harbour%00master", "harbour%ffmaster", "%c3%28harbour"] {
+        let reply = send(unreadable).await;
+        assert!(reply.has(400).body.contains("That cannot be read"), "{unreadable}: {}", reply.body);
+    }
+    let reply = send(&"x".repeat(100 << 10)).await;
+    let (status, body) = (reply.status, &reply.body);
+    assert!(body.contains("is too long (maximum is 128 characters)") || status == 413, "{status}: {body}");
+    let reply = send(&"x".repeat(2 << 20)).await;
+    assert!(reply.has(413).body.contains("More was sent than this page reads."), "{}", reply.body);
+    signed_in(&t, "correct horse").await;
+}
+
+async fn t14_a_refused_new_password_is_no_wrong_one(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    let session = signed_in(&t, "correct horse").await;
+    // More often than a wrong one may be given, before and after the current one is proven.
+    for _ in 0..12 {
+        for (current, new) in
+            [("correct horse", "password"), ("wrong horse", "password"), ("correct horse", "correct horse")]
+        {
+            change(&t, &session, &fields(current, new, new)).await.has(200);
+        }
+    }
+    assert_eq!(t.count("user.password_locked").await, 0);
+    change(&t, &session, &fields("correct horse", "battery staple", "battery staple")).await.has(302);
+}
+
+async fn t14_the_old_password_is_told_to_who_knows_it(t: Town) {
+    t.user_with_password("ada", COMPOSED).await;
+    let session = signed_in(&t, COMPOSED).await;
+    const OLD: &str = "The new password is the one that the account has already";
+    for new in [COMPOSED, DECOMPOSED] {
+        let reply = change(&t, &session, &fields(DECOMPOSED, new, new)).await;
+        assert!(reply.has(200).body.contains(OLD), "{}", reply.body);
+    }
+    // Whoever found the session open learns nothing by it.
+    let reply = change(&t, &session, &fields("wrong horse", COMPOSED, COMPOSED)).await;
+    assert!(reply.has(200).body.contains("The current password is wrong.") && !reply.body.contains(OLD));
+    t.get("/api/v4/user").session(&session).await.has(200);
+}
+
+async fn a_password_from_before_the_rule_goes_on(t: Town) {
+    t.user_with_password("ada", "password").await;
+    let session = signed_in(&t, "password").await;
+    let reply = change(&t, &session, &fields("password", "Password1", "Password1")).await;
+    assert!(reply.has(200).body.contains(COMMON));
+    change(&t, &session, &fields("password", "battery staple", "battery staple")).await.has(302);
+    let long = "harbour master ".repeat(60);
+    t.user_with_password("grace", &long).await;
+    guess(&t, "grace", &long).await.has(302);
 }
 
 const COMPOSED: &str = "caf\u{e9} cr\u{e8}me";
@@ -116,7 +233,7 @@ async fn a_password_is_the_same_on_every_keyboard(t: Town) {
     let session = signed_in(&t, "na\u{ef}ve th\u{e9}").await;
     let short = "e\u{301}".repeat(7);
     let reply = change(&t, &session, &fields("na\u{ef}ve th\u{e9}", &short, &short)).await;
-    assert!(reply.has(200).body.contains("at least 8 characters"), "of the normal form");
+    assert!(reply.has(200).body.contains("is too short"), "of the normal form");
     // The password grant.
     let client = t.client("api").await;
     let granted = client.token("password", &[("username", "ada"), ("password", "na\u{ef}ve the\u{301}")]).await;

@@ -404,7 +404,7 @@ async fn a_start_that_cannot_succeed_touches_no_database(t: Town) {
     let (broken, nothing) = (file("broken.toml", "[[rule]]\nname = 'x'\nnope = 1\n"), file("nothing", ""));
     let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = other.local_addr().expect("an address").to_string();
-    let mistakes: [Mistake<'_>; 11] = [
+    let mistakes: [Mistake<'_>; 14] = [
         ("TOLLHOUSE_GATEWAY_RULES", missing.clone(), format!("gateway.rules: {missing}: ")),
         ("TOLLHOUSE_GATEWAY_RULES", folder.display().to_string(), format!("gateway.rules: {}: ", folder.display())),
         ("TOLLHOUSE_GATEWAY_RULES", broken.clone(), format!("gateway.rules: {broken}: line 3: rule `x`: ")),
@@ -416,6 +416,9 @@ async fn a_start_that_cannot_succeed_touches_no_database(t: Town) {
         ("TOLLHOUSE_EXTERNAL_URL", "git.example.test".into(), "external_url".into()),
         ("TOLLHOUSE_LOG_LEVEL", "warning".into(), "log.level: `warning` is no level: ".into()),
         ("TOLLHOUSE_ROOT_PASSWORD", "short".into(), "TOLLHOUSE_ROOT_PASSWORD is too short".into()),
+        ("TOLLHOUSE_ROOT_PASSWORD", "12345678".into(), "TOLLHOUSE_ROOT_PASSWORD is too easy to guess: ".into()),
+        ("TOLLHOUSE_ROOT_PASSWORD", "Administrator".into(), "TOLLHOUSE_ROOT_PASSWORD is the user name, ".into()),
+        ("TOLLHOUSE_ROOT_PASSWORD", "root1234".into(), "TOLLHOUSE_ROOT_PASSWORD is the user name, ".into()),
     ];
     let run = async |mistake: Option<&Mistake<'_>>, flags: &[&str]| {
         let mut command = tollhouse(folder);

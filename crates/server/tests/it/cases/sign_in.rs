@@ -22,6 +22,10 @@ cases![
     the_first_page_needs_a_session,
     pages_speak_of_this_server,
     a_page_that_is_not_there,
+    t14_what_helps_after_a_wrong_password_tells_nothing,
+    the_hint_says_when_sign_in_closes with "passwords = { attempts = 3, lock_for = \"1h\" }",
+    an_error_page_has_the_id_of_its_request,
+    an_error_page_leads_on,
 ];
 
 const PAGE: &str = "/users/sign_in";
@@ -274,6 +278,8 @@ async fn a_page_that_is_not_there(t: Town) {
     let session = t.user("ada").await.session().await;
     let reply = t.get("/nowhere").session(&session).await;
     assert!(reply.has(404).body.contains("There is no page at this address."));
+    assert!(reply.body.contains(r#"<a href="/">Back to your projects</a>"#));
+    assert!(!reply.body.contains("Sign in"), "{}", reply.body);
     t.get("/assets/nowhere").await.has(404);
     t.get("/assets/app.css").await.has(200);
 }
@@ -315,5 +321,113 @@ async fn pages_speak_of_this_server(t: Town) {
         // The wire quotes this one (authentication.md 6.5).
         let ours = text.replace("pending approval from your GitLab administrator and hence blocked", "");
         assert!(!ours.contains("GitLab"), "{ours}");
+    }
+}
+
+async fn t14_what_helps_after_a_wrong_password_tells_nothing(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    t.user("grace").await;
+    let barred = t.user_with_password("linus", "correct horse").await;
+    barred.set_state(SetState::block(barred.id)).await;
+    t.user_with_password("locked", "correct horse").await;
+    for _ in 0..10 {
+        guess(&t, "locked", "wrong horse").await;
+    }
+    let mut pages = Vec::new();
+    for (login, password) in [
+        ("nobody", "wrong horse"),
+        ("ada", "wrong horse"),
+        ("grace", "wrong horse"),
+        ("linus", "wrong horse"),
+        ("locked", "correct horse"),
+    ] {
+        let reply = guess(&t, login, password).await;
+        let token = reply.has(200).authenticity_token();
+        pages.push(reply.body.replace(&token, "").replace(&format!("value=\"{login}\""), "value"));
+    }
+    let hint = "Check Caps Lock and the keyboard layout. After 10 wrong passwords in a row, signing in by password is closed \
+                for 10 minutes. If you have forgotten your password, ask an administrator of this server to set a new one.";
+    assert!(pages[0].contains(hint), "{}", pages[0]);
+    for page in &pages {
+        assert_eq!(page, &pages[0]);
+    }
+    assert!(!t.get(PAGE).await.has(200).body.contains("Caps Lock"));
+    // So it is wherever a password is asked for.
+    let session = t.user_with_password("lin", "correct horse").await.session().await;
+    let body = form_urlencoded::Serializer::new(String::new())
+        .append_pair("authenticity_token", &session.csrf())
+        .append_pair("user[password]", "wrong horse")
+        .append_pair("user[new_password]", "battery staple")
+        .append_pair("user[password_confirmation]", "battery staple")
+        .append_pair("return_to", "/oauth/authorize?client_id=x")
+        .finish();
+    for path in ["/-/user_settings/password", "/oauth/authorize/reauthenticate"] {
+        let page = t.post(path).session(&session).form(&body).await;
+        assert!(page.has(200).body.contains(hint), "{path}: {}", page.body);
+        let field = r#"<input type="text" value="lin" autocomplete="username" readonly hidden>"#;
+        assert!(page.body.contains(field), "{path}: {}", page.body);
+    }
+}
+
+async fn the_hint_says_when_sign_in_closes(t: Town) {
+    let page = guess(&t, "nobody", "x").await;
+    assert!(page.body.contains("After 3 wrong passwords in a row, signing in by password is closed for 1 hour."));
+}
+
+/// Every kind of error page: what it is, the answer, where it leads.
+async fn error_pages(t: &Town) -> Vec<(&'static str, Reply, &'static str)> {
+    let (ada, grace) = (t.user("ada").await, t.user("grace").await);
+    let (session, other) = (ada.session().await, grace.session().await);
+    let barred = t.user("linus").await;
+    let his = barred.session().await;
+    t.does(&Confirm { user: barred.id, confirmed: false }).await;
+    let both = format!("_gitlab_session={}; _gitlab_session={}", session.cookie, other.cookie);
+    let sign_in = |login: &str| format!("authenticity_token=x&user[login]={login}&user[password]=x");
+    let projects = "<a href=\"/\">Back to your projects</a>";
+    let start = "<a href=\"/\">Start page</a>";
+    vec![
+        ("no page", t.get("/nowhere").session(&session).await, projects),
+        (
+            "no such form",
+            t.post("/-/user_settings/password")
+                .session(&session)
+                .form("user[x]=y")
+                .with("x-csrf-token", &session.csrf())
+                .await,
+            projects,
+        ),
+        ("forged", t.post("/users/sign_in").form("user[login]=ada").await, start),
+        ("forged with a session", t.post("/-/user_settings/password").session(&session).form("x=y").await, start),
+        ("unreadable", t.post("/users/sign_in").form("x=%ff").await, start),
+        ("too large", t.post("/users/sign_in").form(&"x".repeat(2 << 20)).await, start),
+        ("wrong host", t.get("/users/sign_in").host("elsewhere.example").await, start),
+        ("several sessions", t.get("/").with("cookie", &both).await, "<a href=\"/users/sign_in\">Sign in</a>"),
+        ("unconfirmed", t.get("/").session(&his).await, "<a href=\"/users/sign_in\">Sign in with another account</a>"),
+        ("an application", t.get("/oauth/authorize?client_id=x&response_type=code").session(&session).await, projects),
+        (
+            "signed in already",
+            t.post("/users/sign_in").session(&session).form(&sign_in("grace")).await,
+            "<a href=\"/\">Continue as ada</a>",
+        ),
+    ]
+}
+
+async fn an_error_page_has_the_id_of_its_request(t: Town) {
+    let mut ids = Vec::new();
+    for (what, reply, _) in error_pages(&t).await {
+        assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"), "{what}: {}", reply.body);
+        let id = reply.header("x-request-id").expect("an id").to_owned();
+        assert!(reply.body.contains(&format!("Request ID: <code>{id}</code>")), "{what}: {}", reply.body);
+        ids.push(id);
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 11);
+}
+
+async fn an_error_page_leads_on(t: Town) {
+    for (what, reply, link) in error_pages(&t).await {
+        let links: Vec<&str> = reply.body.match_indices("<a ").map(|(at, _)| &reply.body[at..]).collect();
+        assert!(links.len() == 1 && links[0].starts_with(link), "{what}: {}", reply.body);
     }
 }

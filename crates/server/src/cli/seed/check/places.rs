@@ -71,7 +71,7 @@ fn password(fields: &Fields<'_>) -> Option<Plaintext> {
     }
     if password.value.starts_with("$argon2") {
         fields.wrong(password.at, "`password` is taken as it stands; a hash goes to `password_hash`");
-    } else if let Some(fault) = password::fault(password.value) {
+    } else if let Some(fault) = password::seed_fault(password.value) {
         fields.wrong(password.at, &format!("`password` {fault}"));
     }
     Some(Plaintext::new(password.value.to_owned()))

@@ -57,7 +57,7 @@ async fn what_is_no_password_on_stdin(t: Town) {
         let huge = said(t.command(&words), &b"x".repeat(8 << 20)).await;
         assert_eq!(huge.refused(2), "the password on stdin is too long");
         let long = said(t.command(&words), &b"x".repeat(4096)).await;
-        assert_eq!(long.refused(1), "password is too long (maximum is 1024 bytes)");
+        assert_eq!(long.refused(1), "password is too long (maximum is 128 characters)");
     }
     assert_eq!(t.events().await, ["user.created"]);
     let mut command = t.command(&["user", "password", "ada"]);

@@ -91,6 +91,18 @@ async fn what_is_wrong_with_a_new_user_is_named(t: Town) {
     let short = ["user", "create", "lin", "--email", "new@example.test", "--password-stdin"];
     let short = t.shell_with(&short, "short").await;
     assert_eq!(short.refused(1), "password is too short (minimum is 8 characters)");
+    for (password, email, text) in [
+        ("password", "new@example.test", COMMON),
+        ("        ", "new@example.test", COMMON),
+        ("Linus.Torvalds", "new@example.test", PERSONAL),
+        ("linus torvalds", "new@example.test", PERSONAL),
+        ("sdlavrot-sunil", "new@example.test", PERSONAL),
+        ("kernel.master", "kernel.master@example.test", PERSONAL),
+    ] {
+        let words =
+            ["user", "create", "linus.torvalds", "--name", "Linus Torvalds", "--email", email, "--password-stdin"];
+        assert_eq!(t.shell_with(&words, password).await.refused(1), format!("password {text}"), "{password}");
+    }
     assert_eq!(t.count("user.created").await, 1, "nothing came of any of them");
 }
 
@@ -119,6 +131,10 @@ async fn who_is_blocked_is_refused_until_they_are_not(t: Town) {
     assert_eq!(t.shell(&["user", "block", "ada"]).await.done(), "ada (1) is blocked now");
 }
 
+const COMMON: &str = "is too easy to guess: choose another one, such as four words that don't belong together";
+const PERSONAL: &str = "is the user name, the name or the e-mail address of the account, perhaps reversed or with digits: \
+                        choose one that has nothing to do with them";
+
 async fn a_password_is_set_and_sessions_end(t: Town) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
@@ -130,7 +146,13 @@ async fn a_password_is_set_and_sessions_end(t: Town) {
     guess(&t, "ada", "battery staple").await.has(200);
     guess(&t, "ada", " battery staple ").await.has(302);
     assert_eq!(set("short").await.refused(1), "password is too short (minimum is 8 characters)");
-    assert_eq!(set(&"x".repeat(1025)).await.refused(1), "password is too long (maximum is 1024 bytes)");
+    for length in [129, 4096] {
+        assert_eq!(set(&"x".repeat(length)).await.refused(1), "password is too long (maximum is 128 characters)");
+    }
+    assert_eq!(set("12345678").await.refused(1), format!("password {COMMON}"));
+    assert_eq!(set("ada@example.test").await.refused(1), format!("password {PERSONAL}"));
+    let old = "password is the one that the account has already: choose a new one";
+    assert_eq!(set(" battery staple ").await.refused(1), old);
     let none = t.shell(&["user", "password", "ada"]).await;
     assert_eq!(none.refused(2), "no password: give it on stdin, with --password-stdin");
     let shown = t.shell(&["user", "password", "ada", "hunter22"]).await;
