@@ -17,18 +17,22 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
     let pass = app.auth.pass(call.address()).await;
     let known = oauth_access_tokens::by_refresh_digest(&mut app.db.read().await?, presented.digest()).await?;
     let rules = app.rotation();
-    let refused = match known.map(|known| known.standing) {
-        None | Some(Standing::Ended) => true,
-        Some(Standing::Rotated) => rules.gitlab,
-        Some(Standing::Live { .. }) => false,
-    };
-    if refused {
+    let known = known.filter(|known| match known.standing {
+        Standing::Ended => false,
+        Standing::Rotated => !rules.gitlab,
+        Standing::Live { .. } => true,
+    });
+    let Some(known) = known else {
         // It may be the answer to a theft, whose first telling was lost (revocation.md W5).
         app.settled().await;
         return Err(OauthError::InvalidGrant.into());
-    }
+    };
     drop(pass);
     let client = client::authenticate(app, call).await?;
+    // Another client's: nothing would be written (rule 1).
+    if known.token.application != client.as_ref().map(|client| client.id) {
+        return Err(OauthError::InvalidGrant.into());
+    }
     let operation = Refresh {
         presented,
         client: client.as_ref().map(|client| client.id),

@@ -25,6 +25,7 @@ mod explain;
 mod gateway;
 mod grants;
 mod groups;
+mod looks_first;
 mod matrix;
 mod metrics;
 mod model;
@@ -99,6 +100,7 @@ pub fn all() -> Vec<Case> {
         grants::refreshes::CASES,
         groups::CASES,
         crate::history::CASES,
+        looks_first::CASES,
         matrix::CASES,
         metrics::CASES,
         model::CASES,
