@@ -122,6 +122,6 @@ statements! {
     RETURNING digest";
 
     EXTEND = "
-    UPDATE sessions SET extended_at = $2, expires_at = $3
-     WHERE digest = $1 AND extended_at < $2 AND expires_at > $2 AND expires_at < $3";
+    UPDATE sessions SET extended_at = $2, expires_at = CASE WHEN expires_at < $3 THEN $3 ELSE expires_at END
+     WHERE digest = $1 AND extended_at < $2 AND expires_at > $2";
 }

@@ -48,6 +48,7 @@ pub async fn sweep(app: &App) {
         audit: app.settings.audit.keep.0,
         dead_tokens: KEPT_GENERATIONS,
         dead_oauth: app.settings.rotation.memory.0,
+        idle: app.settings.oauth.idle(),
         log: KEPT_ENTRIES,
     };
     let mut gone = 0;

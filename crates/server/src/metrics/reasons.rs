@@ -2,7 +2,7 @@
 
 /// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
 /// first refusal of its kind shows as a change.
-pub const REASONS: [&str; 74] = [
+pub const REASONS: [&str; 75] = [
     "access_denied",
     "account_blocked",
     "account_deactivated",
@@ -54,6 +54,7 @@ pub const REASONS: [&str; 74] = [
     "not_implemented",
     "odd_header",
     "parameters",
+    "refresh_idle",
     "reused",
     "revoked",
     "settling",

@@ -17,15 +17,22 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
     let pass = app.auth.pass(call.address()).await;
     let known = oauth_access_tokens::by_refresh_digest(&mut app.db.read().await?, presented.digest()).await?;
     let rules = app.rotation();
-    let known = known.filter(|known| match known.standing {
-        Standing::Ended => false,
-        Standing::Rotated => !rules.gitlab,
-        Standing::Live { .. } => true,
-    });
-    let Some(known) = known else {
-        // It may be the answer to a theft, whose first telling was lost (revocation.md W5).
-        app.settled().await;
-        return Err(OauthError::InvalidGrant.into());
+    let known = match known {
+        None => Err(OauthError::InvalidGrant),
+        Some(known) => match known.standing {
+            Standing::Ended => Err(OauthError::InvalidGrant),
+            _ if known.generation.presented.is_idle(rules.settings, app.now()) => Err(OauthError::RefreshIdle),
+            Standing::Rotated if rules.gitlab => Err(OauthError::InvalidGrant),
+            Standing::Rotated | Standing::Live { .. } => Ok(known),
+        },
+    };
+    let known = match known {
+        Ok(known) => known,
+        Err(refused) => {
+            // It may be the answer to a theft, whose first telling was lost (revocation.md W5).
+            app.settled().await;
+            return Err(refused.into());
+        }
     };
     drop(pass);
     let client = client::authenticate(app, call).await?;
