@@ -11,7 +11,7 @@ use tollhouse_domain::denial::Denial;
 use tollhouse_domain::faults::Mutants;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::{Caller, Identity, Rules};
-use tollhouse_domain::lookup::{Credential, Key, Lookup, Record};
+use tollhouse_domain::lookup::{Credential, Key, Lookup, Record, SessionRecord};
 use tollhouse_domain::membership::{Memberships, Of};
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
@@ -313,12 +313,16 @@ impl Authenticator {
         let digest = Digest::of(session.as_bytes());
         let key = Key::Session(digest);
         let live = |entry: &Arc<Entry>| match &entry.record.credential {
-            Credential::Session(session) => now < session.expires_at,
+            Credential::Session(session) => now < self.use_rules.end_of(session),
             Credential::PersonalAccessToken(_) | Credential::OauthAccessToken(_) => false,
         };
         let Some(entry) = self.find(key, peer).await? else { return Ok(None) };
         if live(&entry) {
             return Ok(Some(entry));
+        }
+        let extends = |session: &SessionRecord| now < self.use_rules.last_of(session);
+        if matches!(&entry.record.credential, Credential::Session(session) if !extends(session)) {
+            return Ok(None);
         }
         // It may have been extended since it was remembered (A6).
         Ok(Box::pin(self.ask(key, peer)).await?.filter(live))
@@ -475,8 +479,12 @@ pub(crate) mod tests {
         let lookup = Arc::new(BlockedMeanwhile::default());
         let accounts = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
         let rules = Rules { accounts, gitlab_rotation: false };
-        let use_rules =
-            UseRules { session_lifetime: Duration::from_secs(60), from_sign_in: false, interval: Duration::ZERO };
+        let use_rules = UseRules {
+            session_lifetime: Duration::from_secs(60),
+            from_sign_in: false,
+            session_longest: None,
+            interval: Duration::ZERO,
+        };
         let ledger = Arc::new(Ledger::new(100));
         ledger.lease(Tick(u64::MAX));
         let auth = Authenticator::new(lookup.clone(), ledger.clone(), Uptime::system(), rules, use_rules);

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tollhouse_domain::id::GenerationId;
-use tollhouse_domain::lookup::Credential;
+use tollhouse_domain::lookup::{Credential, SessionRecord};
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
@@ -18,8 +18,22 @@ pub struct UseRules {
     pub session_lifetime: Duration,
     /// Sessions end that long after sign-in, used or not (authentication.md 6.2 `session_expire_from_init`).
     pub from_sign_in: bool,
+    /// No session lasts longer than that from sign-in, however much it is used. `None`: there is no such bound.
+    pub session_longest: Option<Duration>,
     /// At most one note per credential in this time (5.6).
     pub interval: Duration,
+}
+
+impl UseRules {
+    /// The first instant at which a session is over, whatever it was extended to.
+    pub fn end_of(&self, session: &SessionRecord) -> Timestamp {
+        session.expires_at.min(self.last_of(session))
+    }
+
+    /// The first instant at which it is over and cannot be extended any more.
+    pub fn last_of(&self, session: &SessionRecord) -> Timestamp {
+        self.session_longest.map_or(Timestamp(i64::MAX), |longest| session.authenticated_at + longest)
+    }
 }
 
 #[derive(Default)]
@@ -54,7 +68,9 @@ impl Uses {
             Credential::OauthAccessToken(_) => {}
             Credential::Session(_) if rules.from_sign_in => {}
             Credential::Session(session) => {
-                gathered.sessions.insert(session.digest, (now, now + rules.session_lifetime));
+                gathered
+                    .sessions
+                    .insert(session.digest, (now, (now + rules.session_lifetime).min(rules.last_of(session))));
             }
         }
     }

@@ -16,6 +16,8 @@ pub struct Presented {
     pub rotated_at: Option<Timestamp>,
     /// When that successor was last handed out.
     pub handed_at: Option<Timestamp>,
+    /// When the family's head was made. `None`: of a kind that does not end by lying idle.
+    pub head_made_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +50,29 @@ pub enum Outcome {
 pub struct Settings {
     pub window: Duration,
     pub settle: Duration,
+    /// How long a head may wait for its own rotation (rule 15). `None`: for ever.
+    pub idle: Option<Duration>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { window: Duration::from_secs(120), settle: Duration::from_secs(120) }
+        Self { window: Duration::from_secs(120), settle: Duration::from_secs(120), idle: None }
+    }
+}
+
+impl Presented {
+    /// When the whole family is dead because nobody rotated its head (rule 15).
+    pub fn idle_from(&self, settings: Settings) -> Option<Timestamp> {
+        Some(self.head_made_at? + settings.idle?)
+    }
+
+    pub fn is_idle(&self, settings: Settings, now: Timestamp) -> bool {
+        self.idle_from(settings).is_some_and(|from| from <= now)
     }
 }
 
 pub fn decide(presented: Presented, settings: Settings, now: Timestamp) -> Outcome {
-    if presented.family_ended {
+    if presented.family_ended || presented.is_idle(settings, now) {
         return Outcome::Refuse;
     }
     let (rotated_at, handed_at) = match (presented.place, presented.rotated_at, presented.handed_at) {
@@ -88,9 +103,14 @@ mod tests {
         Timestamp(T + seconds * 1000)
     }
 
+    /// At 0, and nobody has used the successor.
+    fn rotated(place: Place) -> Presented {
+        let (rotated_at, handed_at) = (Some(at(0)), Some(at(0)));
+        Presented { place, family_ended: false, head_used: false, rotated_at, handed_at, head_made_at: Some(at(0)) }
+    }
+
     fn outcome(place: Place, handed: i64, head_used: bool, now: i64) -> Outcome {
-        let presented =
-            Presented { place, family_ended: false, head_used, rotated_at: Some(at(0)), handed_at: Some(at(handed)) };
+        let presented = Presented { head_used, handed_at: Some(at(handed)), ..rotated(place) };
         decide(presented, Settings::default(), at(now))
     }
 
@@ -116,8 +136,7 @@ mod tests {
             assert_eq!(outcome(Other, 119, used, 200), Wait { until: at(239) });
             assert_eq!(outcome(Other, 119, used, 239), Theft);
         }
-        let replaced =
-            Presented { place: Other, family_ended: false, head_used: false, rotated_at: None, handed_at: None };
+        let replaced = Presented { rotated_at: None, handed_at: None, ..rotated(Other) };
         assert_eq!(decide(replaced, Settings::default(), at(0)), Theft);
         for place in [Head, PredecessorOfHead, Other] {
             let ended = Presented { place, family_ended: true, ..replaced };
@@ -128,14 +147,24 @@ mod tests {
     #[test]
     fn without_a_window_nothing_is_repeated_and_nobody_is_locked_out() {
         let settings = Settings { window: Duration::ZERO, ..Settings::default() };
-        let presented = Presented {
-            place: Place::PredecessorOfHead,
-            family_ended: false,
-            head_used: false,
-            rotated_at: Some(at(0)),
-            handed_at: Some(at(0)),
-        };
+        let presented = rotated(Place::PredecessorOfHead);
         assert_eq!(decide(presented, settings, at(0)), Outcome::Wait { until: at(120) });
         assert_eq!(decide(presented, settings, at(120)), Outcome::Replace);
+    }
+
+    #[test]
+    fn a_family_whose_head_lay_idle_is_dead_and_that_is_no_theft() {
+        let settings = Settings { idle: Some(Duration::from_secs(1_000)), ..Settings::default() };
+        let used = |place| Presented { head_used: true, ..rotated(place) };
+        for (place, before) in
+            [(Place::Head, Outcome::New), (Place::PredecessorOfHead, Outcome::Theft), (Place::Other, Outcome::Theft)]
+        {
+            assert_eq!(decide(used(place), settings, at(999)), before);
+            assert_eq!(decide(used(place), settings, at(1_000)), Outcome::Refuse, "{place:?}");
+            let other_kind = Presented { head_made_at: None, ..used(place) };
+            assert_eq!(decide(other_kind, settings, at(1_000)), before, "{place:?}");
+        }
+        assert_eq!(decide(rotated(Place::PredecessorOfHead), settings, at(119)), Outcome::Same);
+        assert_eq!(decide(rotated(Place::PredecessorOfHead), settings, at(999)), Outcome::Replace);
     }
 }

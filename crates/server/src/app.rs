@@ -248,7 +248,7 @@ impl App {
 
     pub fn rotation(&self) -> rotation::Rules {
         let Rotation { window, settle, .. } = &self.settings.rotation;
-        let settings = RotationSettings { window: window.0, settle: settle.0 };
+        let settings = RotationSettings { window: window.0, settle: settle.0, idle: self.settings.oauth.idle() };
         rotation::Rules { settings, gitlab: self.settings.compat.rotation.is_gitlab() }
     }
 
@@ -291,6 +291,7 @@ fn authenticator(lookup: Arc<dyn Lookup>, ledger: Arc<Ledger>, uptime: Uptime, s
     let use_rules = UseRules {
         session_lifetime: settings.sessions.lifetime.0,
         from_sign_in: settings.sessions.from_sign_in,
+        session_longest: settings.sessions.longest(),
         interval: settings.tokens.use_interval.0,
     };
     Authenticator::new(lookup, ledger, uptime, rules, use_rules)

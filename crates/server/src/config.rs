@@ -70,11 +70,11 @@ macro_rules! sections {
 sections! {
     Log { format: LogFormat, level: String }
     Accounts { confirmation_required: bool }
-    Sessions { lifetime: Span, from_sign_in: bool, per_user: u32 }
+    Sessions { lifetime: Span, longest: Span, from_sign_in: bool, per_user: u32 }
     Passwords { attempts: u32, lock_for: Span }
     Tokens { require_expiry: bool, use_interval: Span }
     Oauth {
-        access_token_lifetime: Span, id_token_lifetime: Span, password_grant: bool,
+        access_token_lifetime: Span, refresh_idle: Span, id_token_lifetime: Span, password_grant: bool,
         ropc_without_client_credentials: bool, disable_admin_oauth_scopes: bool,
     }
     Rotation { window: Span, settle: Span, memory: Span }
@@ -93,6 +93,25 @@ sections! {
         all: Twin, rotation: Twin, lockout: Twin, links: Twin, cookie: Twin, password_grant: Twin, query_secrets: Twin,
         pkce: Twin, redirect_uri: Twin, admin_scopes: Twin, gl_auth_type: Twin,
         iss: Twin,
+    }
+}
+
+impl Sessions {
+    /// `None`: what is used goes on.
+    pub fn longest(&self) -> Option<Duration> {
+        self.longest.unless_zero()
+    }
+
+    /// How long a session lasts that is not used after sign-in.
+    pub fn first_lifetime(&self) -> Duration {
+        self.longest().map_or(self.lifetime.0, |longest| self.lifetime.0.min(longest))
+    }
+}
+
+impl Oauth {
+    /// `None`: refresh tokens do not end by lying idle.
+    pub fn idle(&self) -> Option<Duration> {
+        self.refresh_idle.unless_zero()
     }
 }
 
@@ -183,6 +202,13 @@ impl<'de> Deserialize<'de> for Name {
 /// A time such as `120s`, `10m`, `12h`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
+
+impl Span {
+    /// For a bound that `0s` switches off.
+    fn unless_zero(self) -> Option<Duration> {
+        Some(self.0).filter(|span| !span.is_zero())
+    }
+}
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -295,6 +321,9 @@ impl Settings {
         if settings.sessions.lifetime.0 < Duration::from_secs(60) {
             return Err(Unusable("sessions.lifetime must be at least 60s".into()));
         }
+        if settings.sessions.longest().is_some_and(|longest| longest < Duration::from_secs(60)) {
+            return Err(Unusable("sessions.longest must be at least 60s, or 0s for no bound".into()));
+        }
         if settings.passwords.attempts == 0 || settings.sessions.per_user == 0 {
             return Err(Unusable("passwords.attempts and sessions.per_user must be at least 1".into()));
         }
@@ -310,6 +339,15 @@ impl Settings {
         let limits = &settings.limits;
         if limits.bodies.0.min(limits.bodies_per_address.0) < limits.body.0 {
             return Err(Unusable("limits.bodies and limits.bodies_per_address must be at least limits.body".into()));
+        }
+        // Clients refresh when their access token ends, and a repeat of that must find its successor.
+        let least = settings.oauth.access_token_lifetime.0.max(rotation.window.0 + rotation.settle.0);
+        if settings.oauth.idle().is_some_and(|idle| idle <= least) {
+            return Err(Unusable(
+                "oauth.refresh_idle must be longer than oauth.access_token_lifetime, and than rotation.window and \
+                 rotation.settle together, or 0s for no bound"
+                    .into(),
+            ));
         }
         if settings.database.is_empty() {
             settings.database = format!("sqlite:{}", settings.data_dir.join("tollhouse.db").display());
@@ -499,6 +537,27 @@ mod tests {
         }
         let printed = load(DEFAULT, &[]).expect("the defaults");
         assert!(!printed.oauth.password_grant);
+    }
+
+    #[test]
+    fn bounds_in_time_can_be_switched_off_and_must_leave_room() {
+        let settings = load("", &[]).expect("defaults");
+        assert_eq!(settings.sessions.longest(), Some(Duration::from_secs(90 * 86_400)));
+        assert_eq!((settings.oauth.idle(), settings.sessions.first_lifetime()), (None, settings.sessions.lifetime.0));
+        assert_eq!(load("sessions.longest = '0s'", &[]).expect("settings").sessions.longest(), None);
+        for (good, bad, named) in [
+            ("sessions.longest = '60s'", "sessions.longest = '59s'", "sessions.longest"),
+            ("oauth.refresh_idle = '7201s'", "oauth.refresh_idle = '2h'", "oauth.access_token_lifetime"),
+            (
+                "oauth.refresh_idle = '241s'\noauth.access_token_lifetime = '1m'",
+                "oauth.refresh_idle = '4m'\noauth.access_token_lifetime = '1m'",
+                "rotation.window",
+            ),
+        ] {
+            load(good, &[]).expect(good);
+            let error = load(bad, &[]).expect_err(bad).0;
+            assert!(error.contains(named), "{error}");
+        }
     }
 
     #[test]

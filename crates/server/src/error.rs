@@ -205,7 +205,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Denied(denial) => denial.code(),
-            Self::Oauth(error) => error.code(),
+            Self::Oauth(error) => error.reason(),
             Self::NoRoute => "no_route",
             Self::NoApiVersion => "no_api_version",
             Self::ApiV3 => "api_v3",

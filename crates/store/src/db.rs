@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
@@ -60,6 +62,8 @@ pub struct Db {
     engine: Engine,
     /// Below this much free space growth is refused (T29); only a SQLite file's disk can be seen.
     reserve: u64,
+    /// Transactions that may write, since the start.
+    begun: Arc<AtomicU64>,
     #[cfg(feature = "faults")]
     pub faults: crate::faults::Faults,
 }
@@ -167,6 +171,7 @@ impl Db {
         Ok(Self {
             engine,
             reserve,
+            begun: Arc::default(),
             #[cfg(feature = "faults")]
             faults: Default::default(),
         })
@@ -208,6 +213,7 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx> {
         #[cfg(feature = "faults")]
         self.faults.check(&[crate::faults::Fault::Everything, crate::faults::Fault::Writes])?;
+        self.begun.fetch_add(1, Ordering::Relaxed);
         match &self.engine {
             // A plain BEGIN takes the write lock too late: what was read may be stale by then.
             Engine::Sqlite { write, .. } => Ok(Tx::sqlite(self.clone(), write.begin_with("BEGIN IMMEDIATE").await?)),
@@ -219,6 +225,11 @@ impl Db {
                 Ok(Tx::postgres(self.clone(), begun.map_err(|_| sqlx::Error::WorkerCrashed)??))
             }
         }
+    }
+
+    /// How many transactions that may write were asked for since the start. On SQLite each takes the one write lock.
+    pub fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// Whether there is room for something new (T29).

@@ -72,4 +72,21 @@ const STEPS: &[(&str, &str)] = &[
     ("one truth", include_str!("../migrations/0003_one_truth.sql")),
     ("authentication time", include_str!("../migrations/0004_authentication_time.sql")),
     ("bound on guessing", include_str!("../migrations/0005_bound_on_guessing.sql")),
+    ("idle refresh tokens", include_str!("../migrations/0006_idle_refresh_tokens.sql")),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_a_step_in_its_place() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+        let files = std::fs::read_dir(folder).expect("the folder").map(|file| file.expect("a file").file_name());
+        let mut files: Vec<String> = files.map(|name| name.into_string().expect("UTF-8")).collect();
+        files.sort();
+        let steps = STEPS.iter().zip(1..);
+        let named: Vec<String> = steps.map(|((name, _), i)| format!("{i:04}_{}.sql", name.replace(' ', "_"))).collect();
+        assert_eq!(files, named);
+    }
+}

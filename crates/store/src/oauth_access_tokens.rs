@@ -69,14 +69,15 @@ pub async fn by_refresh_digest(at: &mut impl Runs, digest: Digest) -> Result<Opt
 }
 
 /// The tokens of a person for an application that were not revoked, expired ones too: their scopes, and where their
-/// code was sent.
+/// code was sent. Those with a refresh token that were made at `idle` or before are dead.
 pub async fn consents(
     at: &mut impl Runs,
     user: UserId,
     application: ApplicationId,
+    idle: Timestamp,
 ) -> Result<Vec<(Scopes, Option<String>)>> {
     let rows: Vec<(String, Option<String>)> =
-        on!(at, |c| sqlx::query_as(CONSENTS).bind(user.0).bind(application.0).fetch_all(c))?;
+        on!(at, |c| sqlx::query_as(CONSENTS).bind(user.0).bind(application.0).bind(idle.0).fetch_all(c))?;
     Ok(rows.into_iter().map(|(scopes, uri)| (Scopes::from_words(&scopes), uri)).collect())
 }
 
@@ -116,7 +117,8 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<OauthA
 macro_rules! selected {
     () => {
         "SELECT t.id, t.family_id, t.previous_id, t.application_id, t.user_id, t.scopes, t.redirect_uri, t.authenticated_at, t.created_at,
-                t.expires_at, t.rotated_at, t.handed_at, t.salt, f.head_id, f.head_used_at, f.ended_at, h.previous_id AS head_previous_id
+                t.expires_at, t.rotated_at, t.handed_at, t.salt, f.head_id, f.head_used_at, f.ended_at, h.previous_id AS head_previous_id,
+                h.created_at AS head_created_at
            FROM oauth_access_tokens t
            JOIN token_families f ON f.id = t.family_id
            LEFT JOIN oauth_access_tokens h ON h.id = f.head_id "
@@ -133,7 +135,7 @@ statements! {
     CONSENTS = "
     SELECT t.scopes, t.redirect_uri FROM oauth_access_tokens t
       JOIN token_families f ON f.id = t.family_id AND f.head_id = t.id AND f.ended_at IS NULL
-     WHERE t.user_id = $1 AND t.application_id = $2 ORDER BY t.id DESC LIMIT 100";
+     WHERE t.user_id = $1 AND t.application_id = $2 AND (t.refresh_digest IS NULL OR t.created_at > $3) ORDER BY t.id DESC LIMIT 100";
 
     INSERT = "
     INSERT INTO oauth_access_tokens (family_id, previous_id, digest, refresh_digest, application_id, user_id, scopes,

@@ -52,6 +52,17 @@ pub async fn remove_if_known(tx: &mut Tx, digest: Digest) -> Result<Option<UserI
     Ok(user.map(UserId))
 }
 
+/// Whether one of these is somebody's session, ended ones included until they are swept.
+pub async fn any_of(at: &mut impl Runs, digests: &[Digest]) -> Result<bool> {
+    for digest in digests {
+        let known: bool = on!(at, |c| sqlx::query_scalar(KNOWN).bind(&digest.0[..]).fetch_one(c))?;
+        if known {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Ends all sessions of a user, and the authorization codes that were issued in them and not redeemed. The sessions come
 /// first: [`hold`] keeps them from going while a code is issued, and the code is seen here afterwards.
 pub async fn remove_all_of(tx: &mut Tx, user: UserId) -> Result<u64> {
@@ -96,6 +107,8 @@ statements! {
     INSERT INTO sessions (digest, user_id, created_at, extended_at, expires_at, address, user_agent)
     VALUES ($1, $2, $3, $3, $4, $5, $6)";
 
+    KNOWN = "SELECT EXISTS (SELECT 1 FROM sessions WHERE digest = $1)";
+
     REMOVE = "DELETE FROM sessions WHERE digest = $1 RETURNING user_id";
 
     REMOVE_ALL_OF = "DELETE FROM sessions WHERE user_id = $1";
@@ -109,6 +122,6 @@ statements! {
     RETURNING digest";
 
     EXTEND = "
-    UPDATE sessions SET extended_at = $2, expires_at = $3
-     WHERE digest = $1 AND extended_at < $2 AND expires_at > $2 AND expires_at < $3";
+    UPDATE sessions SET extended_at = $2, expires_at = CASE WHEN expires_at < $3 THEN $3 ELSE expires_at END
+     WHERE digest = $1 AND extended_at < $2 AND expires_at > $2";
 }

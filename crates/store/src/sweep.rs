@@ -57,12 +57,16 @@ pub struct Keep {
     pub dead_oauth: Duration,
     /// Refused passwords by their source (T14).
     pub guesses: Duration,
+    /// How long an OAuth token with a refresh token may wait for its rotation (rotation.md rule 15). `None`: for ever.
+    pub idle: Option<Duration>,
     /// Entries of the invalidation log (revocation.md D2).
     pub log: i64,
 }
 
 /// Removes one batch of each kind; how many rows went. While it is not 0 there may be more.
 pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
+    let (over, never) = (now - keep.dead_oauth, Timestamp(i64::MIN));
+    let idle = keep.idle.map_or(never, |idle| over - idle);
     let mut reader = db.read().await?;
     let due: bool = on!(&mut reader, |c| sqlx::query_scalar(DUE)
         .bind(now.0)
@@ -71,7 +75,8 @@ pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
         .bind((now - keep.audit).0 / 3_600_000)
         .bind(keep.log)
         .bind((now - keep.dead_tokens).0)
-        .bind((now - keep.dead_oauth).0)
+        .bind(over.0)
+        .bind(idle.0)
         .bind(minute(now - keep.guesses))
         .fetch_one(c))?;
     drop(reader);
@@ -92,8 +97,9 @@ pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
     gone += changed!(&mut tx, sqlx::query(FAMILIES).bind((now - keep.dead_tokens).0))?;
     gone += changed!(&mut tx, sqlx::query(CODES).bind(now.0))?;
     for text in [REDEEMED_CODES, OAUTH_GENERATIONS, OAUTH_REPLACED, OAUTH_ENDED, OAUTH_OVER] {
-        gone += changed!(&mut tx, sqlx::query(text).bind((now - keep.dead_oauth).0))?;
+        gone += changed!(&mut tx, sqlx::query(text).bind(over.0))?;
     }
+    gone += changed!(&mut tx, sqlx::query(OAUTH_IDLE).bind(over.0).bind(idle.0))?;
     tx.finish().await?;
     Ok(gone)
 }
@@ -104,7 +110,7 @@ statements! {
         OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE salt IS NOT NULL AND rotated_at <= $2)
         OR EXISTS (SELECT 1 FROM audit_events WHERE at <= $3)
         OR EXISTS (SELECT 1 FROM failed_sign_ins WHERE hour <= $4)
-        OR EXISTS (SELECT 1 FROM sign_in_failures WHERE minute < $8)
+        OR EXISTS (SELECT 1 FROM sign_in_failures WHERE minute < $9)
         OR EXISTS (SELECT 1 FROM invalidations WHERE position <= (SELECT max(position) FROM invalidations) - $5)
         OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE rotated_at <= $6)
         OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE replaced_at <= $6)
@@ -116,7 +122,9 @@ statements! {
         OR EXISTS (SELECT 1 FROM oauth_access_tokens WHERE rotated_at <= $7)
         OR EXISTS (SELECT 1 FROM oauth_access_tokens WHERE replaced_at <= $7)
         OR EXISTS (SELECT 1 FROM oauth_access_tokens WHERE ends_at <= $7)
-        OR EXISTS (SELECT 1 FROM token_families f JOIN oauth_access_tokens t ON t.family_id = f.id WHERE f.ended_at <= $7)";
+        OR EXISTS (SELECT 1 FROM token_families f JOIN oauth_access_tokens t ON t.family_id = f.id WHERE f.ended_at <= $7)
+        OR EXISTS (SELECT 1 FROM oauth_access_tokens
+                    WHERE rotated_at IS NULL AND refresh_digest IS NOT NULL AND created_at <= $8 AND expires_at <= $7)";
 
     SESSIONS = "
     DELETE FROM sessions
@@ -156,6 +164,13 @@ statements! {
     OAUTH_OVER = "
     DELETE FROM token_families
      WHERE id IN (SELECT family_id FROM oauth_access_tokens WHERE ends_at <= $1 LIMIT 100)";
+
+    // Their last access token has expired too: it may have been given a longer life than it would be given now.
+    OAUTH_IDLE = "
+    DELETE FROM token_families
+     WHERE id IN (SELECT t.family_id FROM oauth_access_tokens t JOIN token_families f ON f.head_id = t.id AND f.id = t.family_id
+                   WHERE t.rotated_at IS NULL AND t.refresh_digest IS NOT NULL AND t.created_at <= $2 AND t.expires_at <= $1
+                   LIMIT 100)";
 
     AUDIT = "DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE at <= $1 ORDER BY id LIMIT 500)";
 

@@ -23,6 +23,9 @@ pub(crate) struct GenerationRow {
     head_used_at: Option<i64>,
     ended_at: Option<i64>,
     head_previous_id: Option<i64>,
+    /// Not read of personal access tokens.
+    #[sqlx(default)]
+    head_created_at: Option<i64>,
 }
 
 /// One generation, as far as deciding about its rotation goes.
@@ -57,6 +60,7 @@ impl GenerationRow {
                 head_used: self.head_used_at.is_some(),
                 rotated_at: self.rotated_at.map(Timestamp),
                 handed_at: self.handed_at.map(Timestamp),
+                head_made_at: self.head_created_at.map(Timestamp),
             },
             salt: self.salt.and_then(|salt| salt.try_into().ok()),
         }

@@ -190,6 +190,10 @@ impl Case<'_> {
                     true => "for a write, a session counts only with its own CSRF token; this one is of another",
                 }
             }
+            Cookie::TooLong => {
+                remedies.insert(0, "sign in again".to_owned());
+                "the session has lasted for sessions.longest, counted from sign-in, so it has ended"
+            }
             Cookie::Ended => {
                 remedies.insert(0, "sign in again".to_owned());
                 "the session has ended, or was never begun here"
@@ -374,7 +378,7 @@ pub(super) fn notes(trial: &Trial, demand: &Demand, outcome: &Result<Option<Iden
         note("the credential is good enough");
     }
     if matches!(outcome, Ok(None))
-        && matches!(trial.cookie, Cookie::WithoutToken { .. } | Cookie::Ended | Cookie::Several)
+        && matches!(trial.cookie, Cookie::WithoutToken { .. } | Cookie::Ended | Cookie::TooLong | Cookie::Several)
     {
         note("the session does not count, so this is asked by nobody");
     }

@@ -7,6 +7,7 @@ use tollhouse_auth::session_cookies::{LiveSession, MOST_COOKIES, SessionCookies}
 use tollhouse_auth::shown::{IfUnknown, Kind, Place, Secret, Shown};
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::lookup::{Credential, Key, Record};
+use tollhouse_domain::secret::Digest;
 use tollhouse_domain::text::printable;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::{JOB_TOKEN, PREFIXES};
@@ -62,6 +63,8 @@ pub(super) enum Cookie {
     NotAsked,
     /// There is no such session, or it has ended.
     Ended,
+    /// It has lasted for `sessions.longest`.
+    TooLong,
     Counts,
 }
 
@@ -101,7 +104,15 @@ impl Trial {
             Some(_) | None if decided.is_some() => Cookie::NotAsked,
             None => Cookie::WithoutToken { sent },
             Some(cookies) => match judging.live_session(cookies, None, now).await? {
-                LiveSession::None => Cookie::Ended,
+                LiveSession::None => {
+                    let lasted = |session: &str| match witness.saw(Key::Session(Digest::of(session.as_bytes()))) {
+                        Some(Some(Record { credential: Credential::Session(session), .. })) => {
+                            judging.use_rules().last_of(&session) <= now
+                        }
+                        _ => false,
+                    };
+                    if cookies.iter().any(lasted) { Cookie::TooLong } else { Cookie::Ended }
+                }
                 LiveSession::Several => Cookie::Several,
                 LiveSession::One(session, _) if !shown.admits(session) => Cookie::WithoutToken { sent },
                 LiveSession::One(_, entry) => {
@@ -135,6 +146,7 @@ impl Trial {
             Cookie::WithoutToken { sent: false } => "does not count: a write also needs X-CSRF-Token".into(),
             Cookie::WithoutToken { sent: true } => "does not count: X-CSRF-Token is not of this session".into(),
             Cookie::Ended => "no session, or one that has ended".into(),
+            Cookie::TooLong => "a session that has lasted for sessions.longest".into(),
             Cookie::Counts if cookies.count() > 1 => format!("a session of {}, the only live one", self.owner()),
             Cookie::Counts => format!("a session of {}", self.owner()),
             Cookie::NotAsked | Cookie::None => "not looked at".into(),

@@ -52,6 +52,7 @@ pub async fn sweep(app: &App) {
         dead_tokens: KEPT_GENERATIONS,
         dead_oauth: app.settings.rotation.memory.0,
         guesses: kept(app.lockout()),
+        idle: app.settings.oauth.idle(),
         log: KEPT_ENTRIES,
     };
     let mut gone = 0;

@@ -2,7 +2,7 @@
 
 /// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
 /// first refusal of its kind shows as a change.
-pub const REASONS: [&str; 79] = [
+pub const REASONS: [&str; 80] = [
     "access_denied",
     "account_blocked",
     "account_deactivated",
@@ -57,6 +57,7 @@ pub const REASONS: [&str; 79] = [
     "odd_header",
     "parameters",
     "password_locked",
+    "refresh_idle",
     "reused",
     "revoked",
     "settling",

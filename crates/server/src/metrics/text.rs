@@ -64,6 +64,9 @@ fn text(app: &App) -> String {
         out.single("tollhouse_log_lag_seconds", "gauge", help, lag.as_secs_f64());
     }
 
+    let help = "Transactions that may write, those that waited in vain for the database included.";
+    out.single("tollhouse_write_transactions_total", "counter", help, app.db.begun());
+
     let queue = app.hasher.load();
     let help = "Passwords that wait to be hashed, those that are about to wait included.";
     out.single("tollhouse_hash_queue_waiting", "gauge", help, queue.waiting);

@@ -12,6 +12,7 @@ use tollhouse_domain::prompt::{Done, Fault, Hint, Needed, Prompt, Step};
 use tollhouse_domain::redirect::RedirectUri;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
+use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::User;
 use tollhouse_store::{applications, oauth_access_tokens, users};
 
@@ -380,7 +381,9 @@ async fn needs_no_page(app: &App, user: &User, valid: &Valid) -> Result<bool, Er
     if !valid.application.confidential {
         return Ok(false);
     }
-    let consents = oauth_access_tokens::consents(&mut app.db.read().await?, user.id, valid.application.id).await?;
+    let idle = app.settings.oauth.idle().map_or(Timestamp(i64::MIN), |idle| app.now() - idle);
+    let mut reader = app.db.read().await?;
+    let consents = oauth_access_tokens::consents(&mut reader, user.id, valid.application.id, idle).await?;
     let uri = Some(valid.redirect_uri.as_str());
     Ok(consents.iter().any(|(scopes, to)| scopes.is_same_set(&valid.scopes) && to.as_deref() == uri))
 }

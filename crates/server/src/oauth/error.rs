@@ -24,6 +24,8 @@ pub enum OauthError {
     /// Revocation of a token that is another client's.
     NotYours,
     InvalidGrant,
+    /// A refresh token that was not used for `oauth.refresh_idle`. The wire does not tell.
+    RefreshIdle,
     InvalidScope,
     UnsupportedGrantType,
     UnsupportedResponseType,
@@ -55,7 +57,7 @@ pub enum TokenFault {
 }
 
 impl OauthError {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Missing("code"),
         Self::InvalidRequest,
         Self::TwoMechanisms,
@@ -64,6 +66,7 @@ impl OauthError {
         Self::UnauthorizedClient,
         Self::NotYours,
         Self::InvalidGrant,
+        Self::RefreshIdle,
         Self::InvalidScope,
         Self::UnsupportedGrantType,
         Self::UnsupportedResponseType,
@@ -89,7 +92,7 @@ impl OauthError {
             Self::Missing(_) | Self::InvalidRequest | Self::TwoMechanisms | Self::NoCaller => "invalid_request",
             Self::InvalidClient => "invalid_client",
             Self::UnauthorizedClient | Self::NotYours => "unauthorized_client",
-            Self::InvalidGrant => "invalid_grant",
+            Self::InvalidGrant | Self::RefreshIdle => "invalid_grant",
             Self::InvalidScope => "invalid_scope",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
@@ -104,6 +107,14 @@ impl OauthError {
             Self::NoOpenid => "insufficient_scope",
             Self::UnconfirmedEmail => "unconfirmed_email",
             Self::NotForAdministrators => "not_for_administrators",
+        }
+    }
+
+    /// Why it is, for logs and metrics.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::RefreshIdle => "refresh_idle",
+            error => error.code(),
         }
     }
 
@@ -133,7 +144,7 @@ impl OauthError {
             }
             Self::UnauthorizedClient => "The client is not authorized to perform this request using this method.",
             Self::NotYours => "You are not authorized to revoke this token",
-            Self::InvalidGrant => {
+            Self::InvalidGrant | Self::RefreshIdle => {
                 "The provided authorization grant is invalid, expired, revoked, does not match the redirection URI \
                  used in the authorization request, or was issued to another client."
             }

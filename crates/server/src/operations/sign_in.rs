@@ -64,7 +64,7 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
         seen: (digest, user.state),
         session: session.digest(),
         ends: attempt.session.map(|id| Digest::of(id.as_bytes())),
-        lifetime: app.settings.sessions.lifetime.0,
+        lifetime: app.settings.sessions.first_lifetime(),
         keep: i64::from(app.settings.sessions.per_user),
         address: address.map(|address| address.to_string()),
         user_agent: attempt.user_agent.map(str::to_owned),

@@ -4,6 +4,7 @@ use axum::http::header;
 use serde_json::Value;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::secret::Digest;
+use tollhouse_store::sessions;
 
 use crate::app::App;
 use crate::error::Error;
@@ -18,10 +19,15 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     if let Some(cookies) = &visitor.several {
         // None of them says who asks. But the holder of a session's cookie may end it, and asked to be signed out.
         let by = By::password(None, visitor.address);
-        let sessions = cookies.iter().map(|cookie| Digest::of(cookie.as_bytes())).collect();
-        // Anybody may send this, and it takes the writer (T14).
+        let sessions: Vec<Digest> = cookies.iter().map(|cookie| Digest::of(cookie.as_bytes())).collect();
+        // Anybody may send this (T14), and more cookies than are looked up count as several whatever they are.
         let _pass = app.auth.pass(visitor.address).await;
-        app.perform(&EndSessions { sessions }, &by).await?.into_inner();
+        let known = sessions::any_of(&mut app.db.read().await?, &sessions).await?;
+        match known {
+            true => app.perform(&EndSessions { sessions }, &by).await?.into_inner(),
+            // As below: they may have been ended a moment ago.
+            false => app.settled().await,
+        }
         return Ok(several_sessions::forget(&app, page, &visitor.headers, "/users/sign_out"));
     }
     if let Some(owner) = &visitor.owner {

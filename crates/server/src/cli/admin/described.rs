@@ -21,6 +21,8 @@ pub(super) struct Described {
     token: Token,
     user: Option<User>,
     application: Option<Application>,
+    /// When its family is dead because nobody refreshes it, where that ends one.
+    idle_from: Option<Timestamp>,
 }
 
 impl Described {
@@ -38,7 +40,11 @@ impl Described {
             Some(id) => applications::find(&mut reader, id).await?,
             None => None,
         };
-        Ok(Self { token, user, application })
+        let idle_from = match &token {
+            Token::Personal(_) => None,
+            Token::Oauth { found, .. } => found.generation.presented.idle_from(operator.app.rotation().settings),
+        };
+        Ok(Self { token, user, application, idle_from })
     }
 
     pub(super) fn kind(&self) -> &'static str {
@@ -85,15 +91,28 @@ impl Described {
             // The row has the end of its access token alone.
             Token::Oauth { found, refresh } => {
                 let OauthAccessToken { scopes, created_at, expires_at, .. } = &found.token;
-                (scopes, created_at, None, if *refresh { "never".to_owned() } else { expires_at.iso() })
+                let end = if *refresh { self.idle_from } else { Some(*expires_at) };
+                (scopes, created_at, None, end.map_or_else(|| "never".to_owned(), Timestamp::iso))
             }
         };
         lines.push(("scopes", scopes.to_string()));
         lines.push(("created", created.iso()));
         lines.extend(last_used.map(|at| ("last used", at)));
         lines.push(("expires", expires));
-        lines.push(("state", self.token.state(now).to_owned()));
+        lines.push(("state", self.state(now).to_owned()));
         facts(&lines)
+    }
+
+    /// The first reason for which it would be refused, whatever its account.
+    fn state(&self, now: Timestamp) -> &'static str {
+        let idle = self.idle_from.is_some_and(|from| from <= now);
+        match &self.token {
+            Token::Oauth { found, refresh: true } if idle && found.standing != Standing::Ended => {
+                "not used for too long"
+            }
+            Token::Oauth { found, refresh } => state(found.standing, !refresh && found.token.expired(now)),
+            Token::Personal(found) => state(found.token.standing, expired(found.token.expires_at, now)),
+        }
     }
 
     /// Of OAuth what `GET /oauth/token/info` says, and whether it still counts.
@@ -102,7 +121,7 @@ impl Described {
         match &self.token {
             Token::Personal(found) => token::personal(&found.token, now),
             Token::Oauth { found, .. } => {
-                let state = self.token.state(now);
+                let state = self.state(now);
                 token_info::object(&found.token, self.application.as_ref(), now)
                     .field("revoked", !matches!(found.standing, Standing::Live { .. }))
                     .field("active", state == LIVE)
@@ -112,17 +131,6 @@ impl Described {
 }
 
 const LIVE: &str = "live";
-
-impl Token {
-    /// The first reason for which it would be refused, whatever its account.
-    fn state(&self, now: Timestamp) -> &'static str {
-        let over = match self {
-            Self::Personal(found) => expired(found.token.expires_at, now),
-            Self::Oauth { found, refresh } => !refresh && found.token.expired(now),
-        };
-        state(self.standing(), over)
-    }
-}
 
 pub(super) fn state(standing: Standing, over: bool) -> &'static str {
     match standing {

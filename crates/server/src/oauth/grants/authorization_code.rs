@@ -1,6 +1,6 @@
 //! `grant_type=authorization_code` (RFC 6749 section 4.1.3, RFC 7636 section 4.5; oauth.md 6.2).
 
-use tollhouse_domain::grant::{CODE_REPEAT, Presented, RedemptionRules};
+use tollhouse_domain::grant::{AccessGrant, CODE_REPEAT, Presented, Redemption, RedemptionRules};
 use tollhouse_domain::secret::Digest;
 use tollhouse_store::access_grants;
 
@@ -19,7 +19,7 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
         let _pass = app.auth.pass(call.address()).await;
         access_grants::find(&mut app.db.read().await?, code).await?
     };
-    let challenged = known.is_some_and(|grant| grant.challenge.is_some() && grant.redeemed.is_none());
+    let challenged = known.as_ref().is_some_and(|grant| grant.challenge.is_some() && grant.redeemed.is_none());
     if challenged && verifier.is_none() {
         return Err(OauthError::Missing("code_verifier").into());
     }
@@ -39,6 +39,12 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
         lifetime: app.settings.oauth.access_token_lifetime.0,
         accounts: app.accounts(),
     };
+    // Anybody can invent a code, so only one that may change something takes the writer (T29).
+    let refused =
+        |grant: AccessGrant| grant.decide(&operation.presented, operation.rules, app.now()) == Redemption::Refuse;
+    if known.is_none_or(refused) {
+        return Err(OauthError::InvalidGrant.into());
+    }
     let issued = app.perform(&operation, &call.by(Some(client.id))).await?.into_inner();
     Ok((issued.ok_or(OauthError::InvalidGrant)?, Some(client)))
 }

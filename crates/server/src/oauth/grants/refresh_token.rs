@@ -17,18 +17,29 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
     let pass = app.auth.pass(call.address()).await;
     let known = oauth_access_tokens::by_refresh_digest(&mut app.db.read().await?, presented.digest()).await?;
     let rules = app.rotation();
-    let refused = match known.map(|known| known.standing) {
-        None | Some(Standing::Ended) => true,
-        Some(Standing::Rotated) => rules.gitlab,
-        Some(Standing::Live { .. }) => false,
+    let known = match known {
+        None => Err(OauthError::InvalidGrant),
+        Some(known) => match known.standing {
+            Standing::Ended => Err(OauthError::InvalidGrant),
+            _ if known.generation.presented.is_idle(rules.settings, app.now()) => Err(OauthError::RefreshIdle),
+            Standing::Rotated if rules.gitlab => Err(OauthError::InvalidGrant),
+            Standing::Rotated | Standing::Live { .. } => Ok(known),
+        },
     };
-    if refused {
-        // It may be the answer to a theft, whose first telling was lost (revocation.md W5).
-        app.settled().await;
-        return Err(OauthError::InvalidGrant.into());
-    }
+    let known = match known {
+        Ok(known) => known,
+        Err(refused) => {
+            // It may be the answer to a theft, whose first telling was lost (revocation.md W5).
+            app.settled().await;
+            return Err(refused.into());
+        }
+    };
     drop(pass);
     let client = client::authenticate(app, call).await?;
+    // Another client's: nothing would be written (rule 1).
+    if known.token.application != client.as_ref().map(|client| client.id) {
+        return Err(OauthError::InvalidGrant.into());
+    }
     let operation = Refresh {
         presented,
         client: client.as_ref().map(|client| client.id),

@@ -28,6 +28,7 @@ mod grants;
 mod groups;
 mod guessing;
 mod logging;
+mod looks_first;
 mod matrix;
 mod metrics;
 mod model;
@@ -105,6 +106,7 @@ pub fn all() -> Vec<Case> {
         groups::CASES,
         logging::CASES,
         crate::history::CASES,
+        looks_first::CASES,
         matrix::CASES,
         metrics::CASES,
         model::CASES,

@@ -331,7 +331,7 @@ impl World<'_> {
         let lookup = Meanwhile { db: node.db.clone(), happens: Mutex::new(happens) };
         let rules = Rules { accounts: node.accounts(), gitlab_rotation: false };
         let minute = Duration::from_secs(60);
-        let uses = UseRules { session_lifetime: minute, from_sign_in: false, interval: minute };
+        let uses = UseRules { session_lifetime: minute, from_sign_in: false, session_longest: None, interval: minute };
         let authenticator =
             Authenticator::new(Arc::new(lookup), Arc::new(Ledger::new(0)), Uptime::system(), rules, uses);
         let head = http_head(token);

@@ -18,6 +18,10 @@ cases![
     rest_015_a_session_on_the_api,
     a_session_slides_and_ends with "sessions.lifetime = '1h'",
     a_session_may_count_from_sign_in with "sessions.lifetime = '1h'\nsessions.from_sign_in = true",
+    a_session_used_daily_ends_after_ninety_days,
+    a_session_that_was_extended_before_there_was_a_bound_ends_too with "sessions.longest = '0s'",
+    a_session_that_is_never_extended_ends_no_later with "sessions.longest = '1h'\nsessions.lifetime = '2h'\nsessions.from_sign_in = true",
+    a_session_near_its_end_is_not_the_least_recently_used with "sessions.longest = '8d'\nsessions.per_user = 2",
     blocking_ends_sessions,
 ];
 
@@ -117,6 +121,91 @@ async fn a_session_may_count_from_sign_in(t: Town) {
     }
     t.later(11 * 60);
     t.get("/api/v4/user").session(&session).await.is(401, M401);
+}
+
+const DAY: u64 = 24 * 3600;
+
+/// Asks, and writes down that it was used.
+async fn used(t: &Town, session: &Session) -> u16 {
+    let status = t.get("/api/v4/user").session(session).await.status.as_u16();
+    tollhouse::job::flush(&t.app).await;
+    status
+}
+
+async fn a_session_used_daily_ends_after_ninety_days(t: Town) {
+    let ada = t.user("ada").await;
+    let session = ada.session().await;
+    for day in 1..90 {
+        t.later(DAY);
+        assert_eq!(used(&t, &session).await, 200, "on day {day}");
+    }
+    t.later(DAY - 1);
+    // One remembers it, the other asks the database.
+    let other = t.reopened("ledger.entries = 0").await;
+    for t in [&t, &other] {
+        t.get("/api/v4/user").session(&session).await.is_user(&ada);
+        assert!(t.get("/").session(&session).await.has(200).body.contains("Your projects"));
+    }
+    t.later(1);
+    for t in [&t, &other] {
+        t.get("/api/v4/user").session(&session).await.is(401, M401);
+        assert_eq!(t.get("/").session(&session).await.has(302).header("location"), Some("/users/sign_in"));
+    }
+    let told = tollhouse::explain::explain(&t.app, t.get("/api/v4/user").session(&session).request()).await;
+    let told = told.expect("a database");
+    assert!(told.why.contains("sessions.longest") && told.reason == Some("missing"), "{told}");
+    assert!(told.credentials[0].outcome.contains("sessions.longest"), "{told}");
+    other.leave().await;
+    tollhouse::job::sweep(&t.app).await;
+    assert_eq!(
+        tollhouse_store::sessions::count(&mut t.app.db.read().await.expect("a reader")).await.expect("a count"),
+        0
+    );
+    t.get("/api/v4/user").session(&ada.session().await).await.is_user(&ada);
+}
+
+async fn a_session_that_was_extended_before_there_was_a_bound_ends_too(t: Town) {
+    let ada = t.user("ada").await;
+    let (old, new) = (ada.session().await, ada.session().await);
+    for _ in 0..95 {
+        t.later(DAY);
+        assert_eq!(used(&t, &old).await, 200);
+    }
+    let fresh = ada.session().await;
+    let bounded = t.reopened("").await;
+    bounded.get("/api/v4/user").session(&old).await.is(401, M401);
+    bounded.get("/api/v4/user").session(&new).await.is(401, M401);
+    bounded.get("/api/v4/user").session(&fresh).await.is_user(&ada);
+    bounded.leave().await;
+    t.get("/api/v4/user").session(&old).await.is_user(&ada);
+}
+
+async fn a_session_that_is_never_extended_ends_no_later(t: Town) {
+    let ada = t.user_with_password("ada", "correct horse").await;
+    let reply = super::sign_in::guess(&t, "ada", "correct horse").await;
+    let session = Session { cookie: reply.has(302).cookie("_gitlab_session").expect("a session") };
+    t.later(3599);
+    t.get("/api/v4/user").session(&session).await.is_user(&ada);
+    t.later(1);
+    t.get("/api/v4/user").session(&session).await.is(401, M401);
+    tollhouse::job::sweep(&t.app).await;
+    let left = tollhouse_store::sessions::count(&mut t.app.db.read().await.expect("a reader")).await;
+    assert_eq!(left.expect("a count"), 0, "its row says no later end");
+}
+
+async fn a_session_near_its_end_is_not_the_least_recently_used(t: Town) {
+    let ada = t.user_with_password("ada", "correct horse").await;
+    let old = ada.session().await;
+    t.later(DAY);
+    used(&t, &old).await;
+    t.later(DAY);
+    let other = ada.session().await;
+    // It cannot be extended beyond the eighth day, but it is in use.
+    t.later(DAY);
+    assert_eq!(used(&t, &old).await, 200);
+    super::sign_in::guess(&t, "ada", "correct horse").await.has(302);
+    t.get("/api/v4/user").session(&old).await.is_user(&ada);
+    t.get("/api/v4/user").session(&other).await.is(401, M401);
 }
 
 async fn blocking_ends_sessions(t: Town) {

@@ -48,6 +48,8 @@ async fn a_database_and_settings_of_step_3_go_on(t: Town) {
     let mut command = server(&folder, &database);
     // The file says where the data is.
     command.env_remove("TOLLHOUSE_DATA_DIR");
+    // The session is as old as its file, which only gets older.
+    command.env("TOLLHOUSE_SESSIONS_LONGEST", "0s");
     let process = Process::start(command).await;
     let named = process.said.iter().filter(|line| line.contains("metrics.listen")).count();
     assert_eq!(named, 1, "metrics.allow is no longer used: {:?}", process.said);
@@ -55,12 +57,12 @@ async fn a_database_and_settings_of_step_3_go_on(t: Town) {
     let at = process.address;
     let (status, user) = ask(at, "GET", "/api/v4/user", &secret("token")).await.expect("an answer");
     assert!(status == 200 && user.contains(r#""username":"ada""#), "{status} {user}");
-    let with_session = async |path: &str| {
+    let with_session = async |at, path: &str| {
         let cookie = format!("_gitlab_session={}", secret("session"));
         let request = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n");
         exchange(at, request).await.expect("an answer")
     };
-    let (status, projects) = with_session("/api/v4/projects?membership=true").await;
+    let (status, projects) = with_session(at, "/api/v4/projects?membership=true").await;
     assert!(status == 200 && projects.contains("ada/lighthouse"), "{status} {projects}");
 
     let client = format!("client_id={}&client_secret={}", secret("client_id"), secret("client_secret"));
@@ -69,7 +71,7 @@ async fn a_database_and_settings_of_step_3_go_on(t: Town) {
     assert!(status == 200 && tokens.contains("id_token"), "{status} {tokens}");
     // A redirect URI that could not be registered today under https goes on.
     let to = "redirect_uri=http%3A%2F%2Fportal.example.test%2Fback&response_type=code&scope=api+openid";
-    let (status, page) = with_session(&format!("/oauth/authorize?client_id={}&{to}", secret("client_id"))).await;
+    let (status, page) = with_session(at, &format!("/oauth/authorize?client_id={}&{to}", secret("client_id"))).await;
     assert!(status == 200 && page.contains("http://portal.example.test/back?code="), "{status} {page}");
     // The file says `oauth.password_grant = true`, and it counts.
     let password = "Schlu%CC%88ssel+zum+Haus";
@@ -77,6 +79,14 @@ async fn a_database_and_settings_of_step_3_go_on(t: Town) {
     let (status, tokens) = post_form(at, "/oauth/token", &grant).await.expect("an answer");
     assert!(status == 200 && tokens.contains("refresh_token"), "{status} {tokens}");
     assert!(process.panics().is_empty());
+    assert_eq!(process.terminate().await, Some(0));
+
+    // Where its sign-in is too long ago it has ended with the upgrade, whatever its row says.
+    let mut command = server(&folder, &database);
+    command.env_remove("TOLLHOUSE_DATA_DIR").env("TOLLHOUSE_SESSIONS_LONGEST", "60s");
+    let process = Process::start(command).await;
+    let (status, answer) = with_session(process.address, "/api/v4/user").await;
+    assert_eq!(status, 401, "{answer}");
     assert_eq!(process.terminate().await, Some(0));
 }
 

@@ -130,7 +130,7 @@ impl Desk {
         let accounts = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
         let rules = Rules { accounts, gitlab_rotation: false };
         let hour = Duration::from_secs(3_600);
-        let uses = UseRules { session_lifetime: hour, from_sign_in: false, interval: hour };
+        let uses = UseRules { session_lifetime: hour, from_sign_in: false, session_longest: None, interval: hour };
         let auth = Authenticator::new(late.clone(), ledger.clone(), Uptime::system(), rules, uses);
         Arc::new(Self { late, ledger, auth, t: t.clone() })
     }

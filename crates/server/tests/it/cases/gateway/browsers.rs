@@ -15,6 +15,7 @@ gates![
     t4_a_session_on_another_host_is_nobody,
     t5_a_web_socket_of_another_page_is_nobody,
     t9_one_live_session_counts_and_two_are_none,
+    a_session_ends_at_the_gate_too_however_much_it_is_used with "sessions.longest = '3d'\nsessions.lifetime = '2d'",
 ];
 
 async fn gate_055_a_session_counts_at_home(t: Town) {
@@ -169,4 +170,19 @@ async fn t9_one_live_session_counts_and_two_are_none(t: Town) {
         ask("POST").with("x-csrf-token", &dead.csrf()).await.is_kept_out(401);
         ask("POST").with("origin", HERE).await.passes("all");
     }
+}
+
+async fn a_session_ends_at_the_gate_too_however_much_it_is_used(t: Town) {
+    signed_in(&t).await;
+    let session = t.user("ada").await.session().await;
+    let ask = || asked(&t, "GET", &format!("{HERE}/x")).session(&session);
+    for _ in 0..2 {
+        t.later(24 * 3600);
+        ask().await.passes("all");
+        tollhouse::job::flush(&t.app).await;
+    }
+    t.later(24 * 3600 - 1);
+    ask().await.passes("all");
+    t.later(1);
+    ask().await.is_kept_out(401);
 }

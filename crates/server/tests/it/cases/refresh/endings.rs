@@ -4,7 +4,7 @@ use tollhouse::operations::applications;
 
 use super::{begun, is_dead, lives, next, refused, salt};
 use crate::oauth::{USER, tokens};
-use crate::town::{EXPIRED, Town};
+use crate::town::{EXPIRED, Town, logged};
 
 cases![
     refresh_rule_11_an_expired_access_token_does_not_stop_it,
@@ -14,6 +14,12 @@ cases![
     refresh_rule_13_salts_are_erased,
     refresh_rule_13_dead_generations_are_forgotten,
     refresh_rule_13_they_are_remembered_as_long_as_is_set with "rotation.memory = '1d'",
+    refresh_rule_15_used_within_it_goes_on with "oauth.refresh_idle = '1d'",
+    refresh_rule_15_unused_it_ends_and_is_no_theft with "oauth.refresh_idle = '1d'",
+    refresh_rule_15_as_the_original with "oauth.refresh_idle = '1d'\ncompat.rotation = 'gitlab'",
+    refresh_rule_15_the_window_is_as_ever with "oauth.refresh_idle = '3h'",
+    refresh_rule_15_a_consent_ends_with_it with "oauth.refresh_idle = '1d'",
+    refresh_rule_15_it_is_swept with "oauth.refresh_idle = '1d'",
     refresh_no_secret_and_no_salt_in_the_trail,
 ];
 
@@ -146,6 +152,99 @@ async fn forgotten_after(t: &Town, memory: u64) {
     refused(&client.refresh(&first.refresh).await);
     let newer = next(&client, &new.refresh).await;
     lives(t, &newer.access).await;
+}
+
+async fn refresh_rule_15_used_within_it_goes_on(t: Town) {
+    let (client, _, mut pair) = begun(&t).await;
+    for _ in 0..5 {
+        t.later(DAY - 1);
+        pair = next(&client, &pair.refresh).await;
+        lives(&t, &pair.access).await;
+    }
+}
+
+async fn refresh_rule_15_unused_it_ends_and_is_no_theft(t: Town) {
+    let (client, ada, first) = begun(&t).await;
+    let second = next(&client, &first.refresh).await;
+    let third = next(&client, &second.refresh).await;
+    lives(&t, &third.access).await;
+    t.later(DAY);
+    let lines = logged(async {
+        let unknown = client.refresh(&"0".repeat(64)).await;
+        // Without that rule the older ones were theft.
+        for pair in [&third, &second, &first] {
+            client.refresh(&pair.refresh).await.is(400, &unknown.body);
+        }
+    });
+    let lines = lines.await;
+    assert_eq!(lines.matches("refresh_idle").count(), 3, "{lines}");
+    assert_eq!(t.count("token.reuse_detected").await, 0);
+    let text = t.shell_with(&["token", "identify", "--config", &idle_config(&t)], &third.refresh).await;
+    assert!(text.done().ends_with("state        not used for too long"), "{}", text.done());
+    // Another sign-in goes on.
+    let fresh = client.tokens(&ada, "api").await;
+    next(&client, &fresh.refresh).await;
+}
+
+/// A settings file for commands, which do not know those of the test.
+fn idle_config(t: &Town) -> String {
+    let path = t.folder.path().join("idle.toml");
+    std::fs::write(&path, "oauth.refresh_idle = '1d'\n").expect("a file");
+    path.display().to_string()
+}
+
+async fn refresh_rule_15_as_the_original(t: Town) {
+    let (client, _, first) = begun(&t).await;
+    t.later(DAY - 1);
+    let second = next(&client, &first.refresh).await;
+    t.later(DAY);
+    refused(&client.refresh(&second.refresh).await);
+    refused(&client.refresh(&first.refresh).await);
+}
+
+async fn refresh_rule_15_the_window_is_as_ever(t: Town) {
+    let (client, _, first) = begun(&t).await;
+    t.later(3 * 3600 - 1);
+    let second = next(&client, &first.refresh).await;
+    // The old one is older than that by now, and its answer was lost.
+    t.later(100);
+    assert_eq!(next(&client, &first.refresh).await, second);
+    t.later(30);
+    client.refresh(&first.refresh).await.has(503);
+    t.later(100);
+    let replaced = next(&client, &first.refresh).await;
+    assert_ne!(replaced, second, "nobody used it");
+    t.later(3 * 3600 - 1);
+    next(&client, &replaced.refresh).await;
+}
+
+async fn refresh_rule_15_a_consent_ends_with_it(t: Town) {
+    let (client, ada, _) = begun(&t).await;
+    let session = ada.session().await;
+    let is_asked = async || {
+        let page = client.page(&session, "api read_user", &[]).await;
+        page.has(200).body.contains("authenticity_token")
+    };
+    t.later(DAY - 1);
+    assert!(!is_asked().await, "it was allowed before");
+    t.later(1);
+    assert!(is_asked().await);
+}
+
+async fn refresh_rule_15_it_is_swept(t: Town) {
+    let (client, ada, idle) = begun(&t).await;
+    let used = client.tokens(&ada, "api").await;
+    t.later(DAY / 2);
+    let used = next(&client, &used.refresh).await;
+    t.later(DAY / 2 + 7 * DAY - 1);
+    let kept = t.swept("").await;
+    assert!(salt(&kept, &idle.refresh).await.is_some());
+    t.later(1);
+    let gone = t.swept("").await;
+    assert!(salt(&gone, &idle.refresh).await.is_none());
+    assert!(salt(&gone, &used.refresh).await.is_some(), "half a day younger");
+    kept.leave().await;
+    gone.leave().await;
 }
 
 async fn refresh_no_secret_and_no_salt_in_the_trail(t: Town) {

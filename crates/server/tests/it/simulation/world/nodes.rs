@@ -92,7 +92,7 @@ impl World {
         let accounts = AccountRules { confirmation_required: false, lockout_stops_tokens: false };
         let rules = Rules { accounts, gitlab_rotation: false };
         let hour = Duration::from_secs(3_600);
-        let uses = UseRules { session_lifetime: hour, from_sign_in: false, interval: hour };
+        let uses = UseRules { session_lifetime: hour, from_sign_in: false, session_longest: None, interval: hour };
         let uptime = Uptime::by_hand(process.hand.clone());
         let auth = Arc::new(Authenticator::new(process.desk.clone(), process.ledger.clone(), uptime, rules, uses));
         let (real, stop) = (process.real.clone(), CancellationToken::new());
