@@ -27,7 +27,10 @@ pub struct Names {
     application: HeaderName,
     rule: HeaderName,
     pub sign_in: HeaderName,
+    /// Of a 401 for a person: where to sign in.
 }
+    /// Of a refusal: why, for the client.
+    pub reason: HeaderName,
 
 impl Names {
     pub fn new(prefix: &Prefix) -> Self {
@@ -46,6 +49,7 @@ impl Names {
             rule: name("rule"),
             sign_in: name("sign-in"),
             prefix: prefix.clone(),
+            reason: name("reason"),
         }
     }
 

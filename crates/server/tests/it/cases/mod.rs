@@ -82,6 +82,7 @@ pub fn all() -> Vec<Case> {
         gateway::members::CASES,
         gateway::paths::CASES,
         gateway::rules::CASES,
+        gateway::refusals::CASES,
         gateway::signing_in::CASES,
         grants::bad_input::CASES,
         grants::challenges::CASES,
