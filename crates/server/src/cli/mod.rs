@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // this is where words go to a terminal
 
+use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -114,6 +115,15 @@ enum Failure {
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unusable(text) => f.write_str(text),
+            Self::Broken(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
     fn from(error: E) -> Self {
         let error = error.into();
         match error.downcast::<Unusable>() {
@@ -151,6 +161,11 @@ pub fn main() -> ExitCode {
 }
 
 /// One line, whatever is in it: an error may repeat what somebody sent.
+/// Something that does not end the command.
+fn warn(text: &str) {
+    complain("tollhouse: warning: ", text);
+}
+
 fn complain(who: &str, text: &str) {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let _ = writeln!(std::io::stderr(), "{who}{line}");

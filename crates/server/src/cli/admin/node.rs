@@ -7,13 +7,13 @@ use tollhouse_store::{log, nodes};
 
 use super::listing::{Listing, list};
 use super::operator::Operator;
-use crate::cli::Failure;
+use crate::cli::{Failure, warn};
 use crate::json::Object;
-use crate::operations::nodes::Refresh;
+use crate::operations::nodes::{Ask, Refresh};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// List the servers that run on this database
+    /// Ask the servers that run on this database for a sign of life, and list them
     List,
     /// Make every server forget what it remembers, after changes by hand in the database
     Refresh,
@@ -21,7 +21,19 @@ pub(crate) enum Command {
 
 pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Failure> {
     match command {
-        Command::List => list(operator, &Nodes).await,
+        Command::List => {
+            let asked = operator.perform(&Ask).await;
+            if let Err(failure) = &asked {
+                warn(&format!("the servers could not be asked for a sign of life: {failure}"));
+            }
+            let listed = list(operator, &Nodes { asked: asked.is_ok() }).await;
+            // One that did not answer is marked by now. Whoever waits for it once more removes its row (revocation.md W3),
+            // so that the next revocation need not.
+            if asked.is_ok() && any_marked(operator).await? {
+                operator.perform(&Ask).await?;
+            }
+            listed
+        }
         Command::Refresh => {
             operator.perform(&Refresh).await?;
             operator.say("whatever servers remembered is forgotten")
@@ -29,7 +41,14 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
     }
 }
 
-struct Nodes;
+async fn any_marked(operator: &Operator) -> Result<bool, Failure> {
+    Ok(nodes::all(&mut operator.reader().await?).await?.iter().any(|node| node.marked))
+}
+
+struct Nodes {
+    /// Every row says whether its server answers just now.
+    asked: bool,
+}
 
 /// A server, and how many entries of the log it has yet to read.
 struct Row {
@@ -45,7 +64,7 @@ impl Row {
 }
 
 impl Listing for Nodes {
-    const COLUMNS: &'static [&'static str] = &["ID", "SERVER", "STARTED", "BEHIND", "STATE"];
+    const COLUMNS: &'static [&'static str] = &["ID", "SERVER", "STARTED", "LAST SEEN", "BEHIND", "STATE"];
     type Row = Row;
 
     /// They are few.
@@ -65,10 +84,19 @@ impl Listing for Nodes {
     }
 
     fn cells(&self, _: &Operator, row: &Row) -> Vec<String> {
-        // Others waited for it in vain; the next one removes its row.
-        let state = if row.node.marked { "not answering" } else { "running" };
-        let started = row.node.started_at.iso();
-        vec![row.id()[..8].to_owned(), printable(&row.node.name), started, row.behind.to_string(), state.to_owned()]
+        let state = match (row.node.marked, self.asked) {
+            (true, _) => "not answering",
+            (false, true) => "running",
+            (false, false) => "unknown",
+        };
+        vec![
+            row.id()[..8].to_owned(),
+            printable(&row.node.name),
+            row.node.started_at.iso(),
+            row.node.seen_at.iso(),
+            row.behind.to_string(),
+            state.to_owned(),
+        ]
     }
 
     fn object(&self, _: &Operator, row: &Row) -> Object {
@@ -76,7 +104,9 @@ impl Listing for Nodes {
             .field("id", row.id())
             .field("name", &row.node.name)
             .field("started_at", row.node.started_at.iso())
+            .field("last_seen_at", row.node.seen_at.iso())
             .field("behind", row.behind)
-            .field("answering", !row.node.marked)
+            // Unless they were asked, it is known of those alone that did not answer somebody else.
+            .field("answering", (row.node.marked || self.asked).then_some(!row.node.marked))
     }
 }

@@ -52,6 +52,7 @@ pub fn all() -> Vec<Case> {
         accounts::CASES,
         agreement::answering::CASES,
         agreement::databases::CASES,
+        agreement::dead::CASES,
         agreement::following::CASES,
         agreement::rows::CASES,
         agreement::writing::CASES,
