@@ -47,6 +47,9 @@ pub struct Settings {
     pub compat: Compat,
 }
 
+    /// The file that was read, if there was one.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 macro_rules! sections {
     ($($name:ident { $($field:ident: $ty:ty),+ $(,)? })+) => {$(
         #[derive(Clone, Debug, Deserialize)]
@@ -171,21 +174,30 @@ impl fmt::Display for Unusable {
 impl std::error::Error for Unusable {}
 
 impl Settings {
-    /// `file`: the one named by `--config`, which must exist; else `tollhouse.toml` here, which may.
+    /// `file`: the one named by `--config` or `TOLLHOUSE_CONFIG`, which must exist; else the first that exists of
+    /// [`Self::usual_files`], if any does.
     pub fn load(
         file: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
         flags: &[(&str, String)],
     ) -> Result<Self, Unusable> {
         let mut settings = defaults();
-        let (path, required) = match file {
-            Some(path) => (path, true),
-            None => (Path::new("tollhouse.toml"), false),
-        };
-        match std::fs::read_to_string(path) {
-            Ok(text) => merge(&mut settings, &text, path)?,
-            Err(error) if !required && error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Unusable(format!("{}: {error}", path.display()))),
+        let candidates = file.map_or_else(|| Self::usual_files().to_vec(), |file| vec![file.to_owned()]);
+        let mut read = None;
+        for path in candidates {
+            if path.as_os_str().is_empty() {
+                return Err(Unusable("--config, or TOLLHOUSE_CONFIG, is empty: name a file, or leave it out".into()));
+            }
+            match std::fs::read_to_string(&path) {
+                Ok(text) => {
+                    merge(&mut settings, &text, &path)?;
+                    read = Some(path);
+                    break;
+                }
+                Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {}
+                // One that is there and cannot be read is not passed over: the next one may name another database.
+                Err(error) => return Err(Unusable(format!("{}: {error}", path.display()))),
+            }
         }
         for (name, value) in environment {
             from_environment(&mut settings, &name, &value)?;
@@ -200,7 +212,16 @@ impl Settings {
     pub fn with(text: &str) -> Result<Self, Unusable> {
         let mut settings = defaults();
         merge(&mut settings, text, Path::new("settings"))?;
-        Self::from_table(settings)
+        Ok(Self { file: read, ..Self::from_table(settings)? })
+    }
+
+    /// Where settings are looked for if nothing names a file: here, then for the whole machine.
+    pub fn usual_files() -> [PathBuf; 2] {
+        #[cfg(feature = "faults")]
+        if let Some(of_the_machine) = std::env::var_os("TOLLHOUSE_SYSTEM_CONFIG") {
+            return ["tollhouse.toml".into(), of_the_machine.into()];
+        }
+        ["tollhouse.toml".into(), "/etc/tollhouse/tollhouse.toml".into()]
     }
 
     fn from_table(table: Table) -> Result<Self, Unusable> {
@@ -260,10 +281,11 @@ fn merge(settings: &mut Table, text: &str, path: &Path) -> Result<(), Unusable> 
         match (settings.get_mut(&key), value) {
             (Some(Value::Table(section)), Value::Table(values)) => {
                 for (name, value) in values {
-                    set(section, &name, value, &format!("{at}: {key}.{name}"))?;
+                    let dotted = format!("{key}.{name}");
+                    set(section, &name, anchored(&dotted, value, folder), &format!("{at}: {dotted}"))?;
                 }
             }
-            (_, value) => set(settings, &key, value, &format!("{at}: {key}"))?,
+            (_, value) => set(settings, &key, anchored(&key, value, folder), &format!("{at}: {key}"))?,
         }
     }
     Ok(())
@@ -322,6 +344,8 @@ pub(crate) fn one_line(text: &str) -> String {
 
 /// Read elsewhere: secrets that are no settings, and where the settings are.
 const NOT_SETTINGS: &[&str] = &[
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let from_a_file = file.contains_key("database_file");
     "TOLLHOUSE_ROOT_PASSWORD",
     "TOLLHOUSE_PASSWORD",
     "TOLLHOUSE_CONFIG",
@@ -332,8 +356,31 @@ const NOT_SETTINGS: &[&str] = &[
 ];
 
 #[cfg(test)]
+    if from_a_file && let Some(url) = settings.get_mut("database") {
+        *url = anchored("database", url.clone(), folder);
+    }
 mod tests {
     use super::*;
+
+/// Settings that are paths, besides every `KEY_file`.
+const PATHS: &[&str] = &["data_dir", "gateway.rules"];
+
+/// A path in a settings file is relative to the folder of that file, so that it means the same to a server and to a
+/// command, wherever they are started.
+fn anchored(key: &str, value: Value, folder: &Path) -> Value {
+    let Value::String(text) = &value else { return value };
+    let join = |path: &str| folder.join(path).to_str().map(str::to_owned);
+    let anchored = match text.strip_prefix("sqlite:") {
+        _ if text.is_empty() => None,
+        Some(path) if key == "database" => {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            join(path).filter(|_| !path.is_empty() && !path.starts_with(':')).map(|path| format!("sqlite:{path}"))
+        }
+        _ if PATHS.contains(&key) || key.ends_with("_file") => join(text),
+        _ => None,
+    };
+    anchored.map_or(value, Value::String)
+}
 
     fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings, Unusable> {
         let mut settings = defaults();
@@ -387,3 +434,36 @@ mod tests {
         assert!(unit.contains("a time is a number and s, m, h or d") && unit.contains("window"), "{unit}");
     }
 }
+    #[cfg(feature = "faults")]
+    "TOLLHOUSE_SYSTEM_CONFIG",
+    #[test]
+    fn a_path_in_a_file_is_relative_to_that_file() {
+        let read = |path: &str, text: &str| {
+            let mut settings = defaults();
+            merge(&mut settings, text, Path::new(path)).expect(text);
+            Settings::from_table(settings).expect(text)
+        };
+        let file = "/etc/tollhouse/tollhouse.toml";
+        let all = "data_dir = 'data'\nsecret_key_file = 'key'\n[gateway]\nrules = '../rules.toml'\n";
+        let settings = read(file, all);
+        assert_eq!(settings.data_dir, Path::new("/etc/tollhouse/data"));
+        assert_eq!(settings.secret_key_file, Path::new("/etc/tollhouse/key"));
+        assert_eq!(settings.gateway.rules, Path::new("/etc/tollhouse/../rules.toml"));
+        assert_eq!(settings.database, "sqlite:/etc/tollhouse/data/tollhouse.db");
+        for (url, path) in [
+            ("sqlite:x.db", "sqlite:/etc/tollhouse/x.db"),
+            ("sqlite://x.db", "sqlite:/etc/tollhouse/x.db"),
+            ("sqlite:/srv/x.db", "sqlite:/srv/x.db"),
+            ("sqlite:///srv/x.db", "sqlite:/srv/x.db"),
+            ("sqlite::memory:", "sqlite::memory:"),
+            ("postgres://u@h/sqlite:x", "postgres://u@h/sqlite:x"),
+        ] {
+            assert_eq!(read(file, &format!("database = '{url}'")).database, path, "{url}");
+        }
+        // What is not in the file is not the file's, and a file here changes nothing.
+        assert_eq!(read(file, "").data_dir, Path::new("tollhouse-data"));
+        assert_eq!(read(file, "secret_key_file = ''").secret_key_file, Path::new(""));
+        assert_eq!(read("tollhouse.toml", all).data_dir, Path::new("data"));
+        assert_eq!(read("sub/tollhouse.toml", "data_dir = '/srv'").data_dir, Path::new("/srv"));
+    }
+

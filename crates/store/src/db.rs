@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Executor, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::log::{CHANNEL, File, Link};
 use crate::migrate;
 use crate::tx::Tx;
@@ -117,7 +118,7 @@ impl Db {
     /// leave it to a server to make one or to bring it up to date.
     pub async fn join(url: &Url, reserve: u64) -> Result<Self> {
         if Self::is_empty(url).await? {
-            return Err(Error::Schema("there is nothing in it; `tollhouse serve` makes what is needed"));
+            return Err(Error::Schema(NOTHING));
         }
         let known = migrate::SQLITE.migrator().iter().map(|step| step.version).max().unwrap_or_default();
         match Self::version(url).await? {
@@ -225,8 +226,7 @@ impl Db {
         let Engine::Sqlite { file, .. } = &self.engine else {
             return Ok(());
         };
-        let folder = file.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        match rustix::fs::statvfs(folder) {
+        match rustix::fs::statvfs(files::folder_of(&file.path)) {
             Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve => Err(Error::Full(self.reserve)),
             _ => Ok(()),
         }
@@ -396,11 +396,9 @@ pub(crate) async fn primary(connection: &mut PgConnection) -> sqlx::Result<()> {
 
 /// The lock stands beside the database: SQLite has locks of its own on the file itself.
 async fn lock(database: &Path) -> std::io::Result<std::fs::File> {
-    use std::os::unix::fs::OpenOptionsExt;
     make_private(database)?;
-    let mut name = std::fs::canonicalize(database)?.into_os_string();
-    name.push(".lock");
-    let file = std::fs::File::options().create(true).append(true).mode(0o600).open(name)?;
+    let database = std::fs::canonicalize(database)?;
+    let file = files::open_or_create(&database.with_added_extension("lock"), &database)?;
     tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?
 }
 
@@ -415,8 +413,7 @@ fn sqlite(path: &Path) -> SqliteConnectOptions {
 
 /// The file is its owner's alone from its first byte (T31); SQLite gives its companions the same mode.
 pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+    files::open_or_create(path, files::folder_of(path)).map(drop)
 }
 
 /// On PostgreSQL: each statement sees what was committed before it, and an acknowledged commit is on the disk (D1),
@@ -442,6 +439,9 @@ const NEWER: &str = "it is of a newer version than this program";
 const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// Who follows the log has rounds to begin, and says how far it has come another time.
+/// Why a command does not join a database that is not there, or empty.
+pub const NOTHING: &str = "there is nothing in it; `tollhouse serve` makes what is needed";
+
 const BUSY_LINK: Duration = Duration::from_millis(200);
 
 /// After so long without a word it is asked whether anybody is there.

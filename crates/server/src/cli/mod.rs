@@ -47,7 +47,7 @@ enum What {
 
 #[derive(Args)]
 struct Serve {
-    /// Settings file [default: tollhouse.toml, if there is one]
+    /// Settings file [default: tollhouse.toml here, else /etc/tollhouse/tollhouse.toml]
     #[arg(long, value_name = "FILE", env = "TOLLHOUSE_CONFIG")]
     config: Option<PathBuf>,
     /// Where to listen

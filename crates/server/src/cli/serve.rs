@@ -1,8 +1,6 @@
 //! `tollhouse serve`.
 
-use std::fs::{DirBuilder, File};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +11,7 @@ use tollhouse_domain::audit::By;
 use tollhouse_domain::secret::{Plaintext, random};
 use tollhouse_domain::time::Clock;
 use tollhouse_store::db::{Db, Url};
-use tollhouse_store::keys;
+use tollhouse_store::{files, keys};
 
 use super::{Failure, open};
 use crate::app::{App, Unready};
@@ -135,7 +133,7 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
     if generated {
         private_folder(&app.settings.data_dir)?;
         // Before the account exists: a password that was never written down would open it to nobody.
-        let made = File::options().write(true).create_new(true).mode(0o600).open(&draft);
+        let made = files::create_new(&draft, &app.settings.data_dir);
         let mut file = made.with_context(|| format!("{}", draft.display()))?;
         writeln!(file, "{}", password.reveal())?;
         file.sync_all()?;
@@ -156,8 +154,7 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
 /// The folder is its owner's alone (T31).
 fn private_folder(folder: &Path) -> Result<(), Failure> {
     if !folder.exists() {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.with_context(|| format!("{}", folder.display()))?;
+        files::create_folder(folder).with_context(|| format!("{}", folder.display()))?;
     }
     open::refuse_readable(folder)
 }
