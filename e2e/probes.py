@@ -375,6 +375,9 @@ def _(gate):
     expect("the sign-in page", gate.ask("GET", "/users/sign_in").status, 200)
     expect("the API of Tollhouse", gate.ask("GET", "/api/v4/user", gate.private(gate.facts.user_token)).status, 200)
     expect("the discovery document", gate.ask("GET", "/.well-known/openid-configuration").status, 200)
+    projects = gate.ask("GET", "/-/user_settings/projects", gate.cookie())
+    expect("the page of projects", (projects.status, projects.reached), (200, None))
+    assert b'href="/"' not in projects.body, "a link of ours leads to the API behind"
     for target in (
         "/admin/..%2fusers/sign_in",
         "/oauth/../admin/x",

@@ -21,7 +21,7 @@ use crate::oauth::error::{OauthError, answer};
 use crate::operations::applications::AddReadUser;
 use crate::operations::grants::Authorize;
 use crate::params::{Param, Params};
-use crate::web::{Failure, Html, Visitor, returns};
+use crate::web::{Failure, Html, Visitor, home, returns};
 
 /// What was asked, as far as it could be read.
 pub struct Request {
@@ -290,7 +290,7 @@ fn told(app: &App, visitor: &Visitor, error: OauthError) -> Result<Html, Error> 
         OauthError::NotForAdministrators => "Not for administrators",
         _ => "This application asked in the wrong way",
     };
-    let page = Failure { title, text: &error.description(), demo: app.demo };
+    let page = Failure { title, text: &error.description(), home: home(app), demo: app.demo };
     Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor).because(error.code()))
 }
 

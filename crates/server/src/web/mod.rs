@@ -257,6 +257,15 @@ fn sign_in_first(app: &App) -> Html {
     Html::redirect("/users/sign_in").notice(app, Notice::SignInFirst)
 }
 
+/// Where a person sees their projects. Behind a gateway `/` is the API's, and a link of ours must not lead there
+/// (GATE-084).
+pub fn home(app: &App) -> &'static str {
+    if app.gateway.shares_our_host() { PROJECTS } else { "/" }
+}
+
+/// The page of projects, which every proxy of the examples leaves to us.
+pub const PROJECTS: &str = "/-/user_settings/projects";
+
 /// A failure as a page.
 pub fn failure(error: &Error, app: &App) -> Response {
     if *error == Error::Denied(Denial::Account(AccountFault::PasswordExpired)) {
@@ -283,7 +292,7 @@ pub fn failure(error: &Error, app: &App) -> Response {
         }
         _ => ("Something went wrong", "The request could not be answered.".to_owned()),
     };
-    let page = Failure { title, text: &text, demo: app.demo };
+    let page = Failure { title, text: &text, home: home(app), demo: app.demo };
     let mut response = match Html::page(app, wire.status, &page) {
         Ok(page) => page.into_response(),
         Err(_) => wire.status.into_response(),
@@ -299,6 +308,7 @@ pub fn failure(error: &Error, app: &App) -> Response {
 pub struct Failure<'a> {
     pub title: &'a str,
     pub text: &'a str,
+    pub home: &'static str,
     pub demo: bool,
 }
 

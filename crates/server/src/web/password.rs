@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::operations::sign_in::knows_password;
 use crate::operations::users::{NewPassword, set_password};
-use crate::web::{Html, Notice, Visitor};
+use crate::web::{self, Html, Notice, Visitor};
 
 pub async fn form(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     page(&app, &visitor, None)
@@ -47,7 +47,7 @@ fn filled_in(visitor: &Visitor) -> Option<[&str; 3]> {
 
 fn page(app: &App, visitor: &Visitor, alert: Option<&'static str>) -> Result<Html, Error> {
     let expired = visitor.identity.is_none();
-    let page = PasswordPage { alert, expired, csrf_token: visitor.csrf_token(), demo: app.demo };
+    let page = PasswordPage { alert, expired, csrf_token: visitor.csrf_token(), home: web::home(app), demo: app.demo };
     Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor))
 }
 
@@ -57,5 +57,6 @@ struct PasswordPage {
     alert: Option<&'static str>,
     expired: bool,
     csrf_token: String,
+    home: &'static str,
     demo: bool,
 }

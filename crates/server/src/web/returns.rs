@@ -53,7 +53,7 @@ fn is_ours(app: &App, target: &str) -> bool {
 }
 
 /// The pages that somebody who is signed in can go to.
-const PAGES: [&str; 3] = ["/", "/oauth/authorize", "/-/user_settings/password/edit"];
+const PAGES: [&str; 4] = ["/", super::PROJECTS, "/oauth/authorize", "/-/user_settings/password/edit"];
 
 const NAME: &str = "_tollhouse_return_";
 
