@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use axum::http::HeaderName;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::Deserializer;
+use tollhouse_domain::text::printable;
 use toml::{Table, Value};
 
 use crate::gateway::identity::Prefix;
@@ -21,6 +22,7 @@ pub const DEFAULT: &str = include_str!("default.toml");
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    #[serde(deserialize_with = "listen")]
     pub listen: SocketAddr,
     pub data_dir: PathBuf,
     pub database: String,
@@ -45,11 +47,11 @@ pub struct Settings {
     pub gateway: Gateway,
     pub metrics: Metrics,
     pub compat: Compat,
-}
-
     /// The file that was read, if there was one.
     #[serde(skip)]
     pub file: Option<PathBuf>,
+}
+
 macro_rules! sections {
     ($($name:ident { $($field:ident: $ty:ty),+ $(,)? })+) => {$(
         #[derive(Clone, Debug, Deserialize)]
@@ -122,7 +124,7 @@ pub struct Name(pub HeaderName);
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        text.parse().map(Self).map_err(|_| D::Error::custom("this is not the name of a header"))
+        text.parse().map(Self).map_err(|_| fault("is not the name of a header, such as X-Forwarded-For", &text))
     }
 }
 
@@ -134,8 +136,15 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         const UNITS: &[(&str, u64)] = &[("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
         let text = String::deserialize(from)?;
-        let seconds = scaled(&text, UNITS).ok_or_else(|| D::Error::custom("a time is a number and s, m, h or d"))?;
+        let no = || fault::<D::Error>("is not a time: write a number and s, m, h or d, such as 120s or 7d", &text);
+        let seconds = scaled(&text, UNITS).ok_or_else(no)?;
         Ok(Self(Duration::from_secs(seconds)))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0.as_secs())
     }
 }
 
@@ -147,10 +156,28 @@ impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         const UNITS: &[(&str, u64)] = &[("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
         let text = String::deserialize(from)?;
-        let bytes =
-            scaled(&text, UNITS).ok_or_else(|| D::Error::custom("a size is a number and B, KiB, MiB or GiB"))?;
+        let no =
+            || fault::<D::Error>("is not a size: write a number and B, KiB, MiB or GiB, such as 64KiB or 1MiB", &text);
+        let bytes = scaled(&text, UNITS).ok_or_else(no)?;
         Ok(Self(bytes))
     }
+}
+
+/// What is wrong with the value of a setting that is no secret.
+fn fault<E: serde::de::Error>(what: &str, text: &str) -> E {
+    E::custom(format!("\"{}\" {what}", printable(text)))
+}
+
+/// An address and a port. Names are not looked up.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| NO_ADDRESS.to_owned())
+}
+
+const NO_ADDRESS: &str = "is not an address and a port, such as 127.0.0.1:8080 or [::1]:8080; names are not looked up";
+
+fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    address(&text).map_err(|what| fault(&what, &text))
 }
 
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -205,13 +232,6 @@ impl Settings {
         for (key, value) in flags {
             settings.insert((*key).to_owned(), Value::String(value.clone()));
         }
-        Self::from_table(settings)
-    }
-
-    /// The defaults with these lines of TOML over them.
-    pub fn with(text: &str) -> Result<Self, Unusable> {
-        let mut settings = defaults();
-        merge(&mut settings, text, Path::new("settings"))?;
         Ok(Self { file: read, ..Self::from_table(settings)? })
     }
 
@@ -224,9 +244,15 @@ impl Settings {
         ["tollhouse.toml".into(), "/etc/tollhouse/tollhouse.toml".into()]
     }
 
+    /// The defaults with these lines of TOML over them.
+    pub fn with(text: &str) -> Result<Self, Unusable> {
+        let mut settings = defaults();
+        merge(&mut settings, text, Path::new("settings"))?;
+        Self::from_table(settings)
+    }
+
     fn from_table(table: Table) -> Result<Self, Unusable> {
-        let mut settings: Self =
-            Value::Table(table).try_into().map_err(|error: toml::de::Error| Unusable(one_line(&error.to_string())))?;
+        let mut settings: Self = Value::Table(table).try_into().map_err(|error| misfit(&error))?;
         if settings.compat.all.is_gitlab() {
             let compat = &mut settings.compat;
             for switch in [
@@ -244,25 +270,65 @@ impl Settings {
             }
         }
         if settings.sessions.lifetime.0 < Duration::from_secs(60) {
-            return Err(Unusable("sessions.lifetime must be at least 60s".into()));
+            let given = settings.sessions.lifetime;
+            return Err(Unusable(format!("sessions.lifetime: {given} is too short; write at least 60s, such as 7d")));
         }
-        if settings.passwords.attempts == 0 || settings.sessions.per_user == 0 {
-            return Err(Unusable("passwords.attempts and sessions.per_user must be at least 1".into()));
+        let counts =
+            [("passwords.attempts", settings.passwords.attempts), ("sessions.per_user", settings.sessions.per_user)];
+        for (key, count) in counts {
+            if count == 0 {
+                return Err(Unusable(format!("{key}: 0 is too few; write at least 1, such as {}", usual(key))));
+            }
         }
-        if settings.oauth.access_token_lifetime.0.is_zero() || settings.oauth.id_token_lifetime.0.is_zero() {
-            return Err(Unusable("oauth.access_token_lifetime and oauth.id_token_lifetime must be at least 1s".into()));
+        let oauth = &settings.oauth;
+        let lifetimes = [
+            ("oauth.access_token_lifetime", oauth.access_token_lifetime),
+            ("oauth.id_token_lifetime", oauth.id_token_lifetime),
+        ];
+        for (key, lifetime) in lifetimes {
+            if lifetime.0.is_zero() {
+                let usual = usual(key);
+                return Err(Unusable(format!("{key}: {lifetime} is too short; write at least 1s, such as {usual}")));
+            }
         }
         let rotation = &settings.rotation;
-        if rotation.memory.0 < rotation.window.0 + rotation.settle.0 {
-            return Err(Unusable(
-                "rotation.memory must not be shorter than rotation.window and rotation.settle".into(),
-            ));
+        let least = Span(rotation.window.0 + rotation.settle.0);
+        if rotation.memory.0 < least.0 {
+            return Err(Unusable(format!(
+                "rotation.memory: {} is too short; write at least {least}, which is rotation.window and rotation.settle \
+                 together, such as 7d",
+                rotation.memory
+            )));
         }
         if settings.database.is_empty() {
             settings.database = format!("sqlite:{}", settings.data_dir.join("tollhouse.db").display());
         }
         Ok(settings)
     }
+}
+
+/// What the parser says of a value, with the name of the setting before it and the default behind it, as an example.
+fn misfit(error: &toml::de::Error) -> Unusable {
+    let text = error.to_string();
+    let (message, key) = text.trim_end().rsplit_once("\nin `").unwrap_or((text.as_str(), ""));
+    let (message, key) = (one_line(message), key.trim_end_matches('`'));
+    // The default of a list is one of the whole list.
+    let usual = usual(key.split('[').next().unwrap_or_default());
+    Unusable(match (key, usual.as_str()) {
+        ("", _) => message,
+        (_, "" | "\"\"" | "[]") => format!("{key}: {message}"),
+        _ => format!("{key}: {message}; the default is {usual}"),
+    })
+}
+
+/// The default of a setting as TOML writes it; nothing: there is no such setting.
+fn usual(key: &str) -> String {
+    let defaults = defaults();
+    let found = match key.split_once('.') {
+        Some((section, name)) => defaults.get(section).and_then(|section| section.get(name)),
+        None => defaults.get(key),
+    };
+    found.map(spelt).unwrap_or_default()
 }
 
 fn defaults() -> Table {
@@ -277,6 +343,8 @@ fn merge(settings: &mut Table, text: &str, path: &Path) -> Result<(), Unusable> 
         let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
         Unusable(format!("{at}: line {line}: {}", one_line(error.message())))
     })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let from_a_file = file.contains_key("database_file");
     for (key, value) in file {
         match (settings.get_mut(&key), value) {
             (Some(Value::Table(section)), Value::Table(values)) => {
@@ -288,79 +356,11 @@ fn merge(settings: &mut Table, text: &str, path: &Path) -> Result<(), Unusable> 
             (_, value) => set(settings, &key, anchored(&key, value, folder), &format!("{at}: {key}"))?,
         }
     }
-    Ok(())
-}
-
-/// `KEY_file` names a file that holds the value, for secrets.
-fn set(table: &mut Table, key: &str, value: Value, place: &str) -> Result<(), Unusable> {
-    if let (Some(of), Value::String(path)) = (key.strip_suffix("_file"), &value)
-        && table.get(of).is_some_and(Value::is_str)
-    {
-        let text = std::fs::read_to_string(path).map_err(|error| Unusable(format!("{place}: {path}: {error}")))?;
-        table.insert(of.to_owned(), Value::String(text.trim_end().to_owned()));
-        return Ok(());
-    }
-    match table.get(key) {
-        None => Err(Unusable(format!("{place}: there is no such setting"))),
-        Some(known) if known.type_str() != value.type_str() => {
-            Err(Unusable(format!("{place}: this must be a {}, not a {}", known.type_str(), value.type_str())))
-        }
-        Some(_) => {
-            table.insert(key.to_owned(), value);
-            Ok(())
-        }
-    }
-}
-
-fn from_environment(settings: &mut Table, name: &str, value: &str) -> Result<(), Unusable> {
-    let Some(key) = name.strip_prefix("TOLLHOUSE_") else { return Ok(()) };
-    if NOT_SETTINGS.contains(&name) {
-        return Ok(());
-    }
-    let key = key.to_ascii_lowercase();
-    let typed = |known: Option<&Value>| match known {
-        Some(Value::Boolean(_)) => value.parse().map(Value::Boolean).ok(),
-        Some(Value::Integer(_)) => value.parse().map(Value::Integer).ok(),
-        Some(Value::Array(_)) => {
-            let words = value.split(',').map(str::trim).filter(|word| !word.is_empty());
-            Some(Value::Array(words.map(|word| Value::String(word.to_owned())).collect()))
-        }
-        _ => Some(Value::String(value.to_owned())),
-    };
-    let bad = || Unusable(format!("{name}: the value does not fit"));
-    for (section, known) in settings.iter_mut() {
-        if let (Value::Table(known), Some(rest)) = (known, key.strip_prefix(&format!("{section}_"))) {
-            let value = typed(known.get(rest)).ok_or_else(bad)?;
-            return set(known, rest, value, name);
-        }
-    }
-    let value = typed(settings.get(&key)).ok_or_else(bad)?;
-    set(settings, &key, value, name)
-}
-
-pub(crate) fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
-/// Read elsewhere: secrets that are no settings, and where the settings are.
-const NOT_SETTINGS: &[&str] = &[
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let from_a_file = file.contains_key("database_file");
-    "TOLLHOUSE_ROOT_PASSWORD",
-    "TOLLHOUSE_PASSWORD",
-    "TOLLHOUSE_CONFIG",
-    #[cfg(feature = "faults")]
-    "TOLLHOUSE_MUTANT",
-    #[cfg(feature = "faults")]
-    "TOLLHOUSE_FAULT",
-];
-
-#[cfg(test)]
     if from_a_file && let Some(url) = settings.get_mut("database") {
         *url = anchored("database", url.clone(), folder);
     }
-mod tests {
-    use super::*;
+    Ok(())
+}
 
 /// Settings that are paths, besides every `KEY_file`.
 const PATHS: &[&str] = &["data_dir", "gateway.rules"];
@@ -381,6 +381,123 @@ fn anchored(key: &str, value: Value, folder: &Path) -> Value {
     };
     anchored.map_or(value, Value::String)
 }
+
+/// `KEY_file` names a file that holds the value, for secrets.
+fn set(table: &mut Table, key: &str, value: Value, place: &str) -> Result<(), Unusable> {
+    if let (Some(of), Value::String(path)) = (key.strip_suffix("_file"), &value)
+        && table.get(of).is_some_and(Value::is_str)
+    {
+        let text = std::fs::read_to_string(path).map_err(|error| Unusable(format!("{place}: {path}: {error}")))?;
+        table.insert(of.to_owned(), Value::String(text.trim_end().to_owned()));
+        return Ok(());
+    }
+    match table.get(key) {
+        None => Err(Unusable(format!("{place}: there is no such setting"))),
+        Some(known) if known.type_str() != value.type_str() => {
+            let (wanted, given) = (kind(known), kind(&value));
+            Err(Unusable(format!("{place}: {}this must be {wanted}{}, not {given}", shown(&value), example(known))))
+        }
+        Some(_) => {
+            table.insert(key.to_owned(), value);
+            Ok(())
+        }
+    }
+}
+
+/// A type of TOML in words.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "text in quotes",
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a number with a point",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a section",
+    }
+}
+
+/// As a file of settings spells it, on one line. A section is left out.
+fn spelt(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("\"{}\"", printable(text)),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Boolean(known) => known.to_string(),
+        Value::Datetime(date) => date.to_string(),
+        Value::Array(list) => format!("[{}]", list.iter().map(spelt).collect::<Vec<_>>().join(", ")),
+        Value::Table(_) => String::new(),
+    }
+}
+
+/// The value itself, if it is short enough to be of use. It is of the wrong type for every setting that is a secret.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(_) | Value::Table(_) => String::new(),
+        value => Some(spelt(value)).filter(|text| text.len() <= 64).map_or_else(String::new, |text| text + ": "),
+    }
+}
+
+/// The default, as an example of what fits.
+fn example(known: &Value) -> String {
+    match known {
+        Value::String(text) if text.is_empty() => String::new(),
+        Value::Array(list) if list.is_empty() => r#", such as ["one", "two"]"#.to_owned(),
+        Value::Table(_) => String::new(),
+        known => format!(", such as {}", spelt(known)),
+    }
+}
+
+fn from_environment(settings: &mut Table, name: &str, value: &str) -> Result<(), Unusable> {
+    let Some(key) = name.strip_prefix("TOLLHOUSE_") else { return Ok(()) };
+    if NOT_SETTINGS.contains(&name) {
+        return Ok(());
+    }
+    let key = key.to_ascii_lowercase();
+    let typed = |known: Option<&Value>| match known {
+        Some(Value::Boolean(_)) => value.parse().map(Value::Boolean).ok(),
+        Some(Value::Integer(_)) => value.parse().map(Value::Integer).ok(),
+        Some(Value::Array(_)) => {
+            let words = value.split(',').map(str::trim).filter(|word| !word.is_empty());
+            Some(Value::Array(words.map(|word| Value::String(word.to_owned())).collect()))
+        }
+        _ => Some(Value::String(value.to_owned())),
+    };
+    // Only what is true or false, or a number, has a type here, and no secret is.
+    let bad = |known: Option<&Value>| {
+        let (wanted, such) = known.map_or(("text", String::new()), |known| (kind(known), example(known)));
+        Unusable(format!("{name}: \"{}\" does not fit: this must be {wanted}{such}", printable(value)))
+    };
+    for (section, known) in settings.iter_mut() {
+        if let (Value::Table(known), Some(rest)) = (known, key.strip_prefix(&format!("{section}_"))) {
+            let value = typed(known.get(rest)).ok_or_else(|| bad(known.get(rest)))?;
+            return set(known, rest, value, name);
+        }
+    }
+    let value = typed(settings.get(&key)).ok_or_else(|| bad(settings.get(&key)))?;
+    set(settings, &key, value, name)
+}
+
+pub(crate) fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Read elsewhere: secrets that are no settings, and where the settings are.
+const NOT_SETTINGS: &[&str] = &[
+    "TOLLHOUSE_ROOT_PASSWORD",
+    "TOLLHOUSE_PASSWORD",
+    "TOLLHOUSE_CONFIG",
+    #[cfg(feature = "faults")]
+    "TOLLHOUSE_MUTANT",
+    #[cfg(feature = "faults")]
+    "TOLLHOUSE_FAULT",
+    #[cfg(feature = "faults")]
+    "TOLLHOUSE_SYSTEM_CONFIG",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings, Unusable> {
         let mut settings = defaults();
@@ -418,25 +535,6 @@ fn anchored(key: &str, value: Value, folder: &Path) -> Value {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_place() {
-        let error = |file: &str, environment: &[(&str, &str)]| load(file, environment).expect_err(file).0;
-        assert_eq!(error("[compat]\nrotate = 'x'", &[]), "x.toml: compat.rotate: there is no such setting");
-        assert_eq!(error("nope = 1", &[]), "x.toml: nope: there is no such setting");
-        assert_eq!(error("listen = 1", &[]), "x.toml: listen: this must be a string, not a integer");
-        assert_eq!(error("", &[("TOLLHOUSE_NOPE", "1")]), "TOLLHOUSE_NOPE: there is no such setting");
-        assert_eq!(
-            error("", &[("TOLLHOUSE_INSECURE_HTTP", "perhaps")]),
-            "TOLLHOUSE_INSECURE_HTTP: the value does not fit"
-        );
-        let broken = error("# one\ndatabase = \"postgres://u:hunter2@h/db", &[]);
-        assert!(broken.starts_with("x.toml: line 2: ") && !broken.contains("hunter2"), "{broken}");
-        let unit = error("[rotation]\nwindow = '2 weeks'", &[]);
-        assert!(unit.contains("a time is a number and s, m, h or d") && unit.contains("window"), "{unit}");
-    }
-}
-    #[cfg(feature = "faults")]
-    "TOLLHOUSE_SYSTEM_CONFIG",
-    #[test]
     fn a_path_in_a_file_is_relative_to_that_file() {
         let read = |path: &str, text: &str| {
             let mut settings = defaults();
@@ -467,3 +565,87 @@ fn anchored(key: &str, value: Value, folder: &Path) -> Value {
         assert_eq!(read("sub/tollhouse.toml", "data_dir = '/srv'").data_dir, Path::new("/srv"));
     }
 
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        let error = |file: &str, environment: &[(&str, &str)]| load(file, environment).expect_err(file).0;
+        assert_eq!(error("[compat]\nrotate = 'x'", &[]), "x.toml: compat.rotate: there is no such setting");
+        assert_eq!(error("nope = 1", &[]), "x.toml: nope: there is no such setting");
+        assert_eq!(
+            error("listen = 1", &[]),
+            "x.toml: listen: 1: this must be text in quotes, such as \"127.0.0.1:8080\", not a whole number"
+        );
+        assert_eq!(error("", &[("TOLLHOUSE_NOPE", "1")]), "TOLLHOUSE_NOPE: there is no such setting");
+        assert_eq!(
+            error("", &[("TOLLHOUSE_INSECURE_HTTP", "perhaps")]),
+            "TOLLHOUSE_INSECURE_HTTP: \"perhaps\" does not fit: this must be true or false, such as false"
+        );
+        let broken = error("# one\ndatabase = \"postgres://u:hunter2@h/db", &[]);
+        assert!(broken.starts_with("x.toml: line 2: ") && !broken.contains("hunter2"), "{broken}");
+    }
+
+    /// Each says the setting, the value, and an example of one that fits.
+    #[test]
+    fn a_value_that_does_not_fit_is_told_with_an_example() {
+        let time = "is not a time: write a number and s, m, h or d, such as 120s or 7d";
+        let size = "is not a size: write a number and B, KiB, MiB or GiB, such as 64KiB or 1MiB";
+        let address = "is not an address and a port, such as 127.0.0.1:8080 or [::1]:8080; names are not looked up";
+        for (file, told) in [
+            ("rotation.window = '2 weeks'", format!("rotation.window: \"2 weeks\" {time}; the default is \"120s\"")),
+            ("sessions.lifetime = '7'", format!("sessions.lifetime: \"7\" {time}; the default is \"7d\"")),
+            ("audit.keep = ''", format!("audit.keep: \"\" {time}; the default is \"365d\"")),
+            ("limits.body = '1MB'", format!("limits.body: \"1MB\" {size}; the default is \"1MiB\"")),
+            ("listen = 'localhost:0'", format!("listen: \"localhost:0\" {address}; the default is \"127.0.0.1:8080\"")),
+            (
+                "proxies.header = 'X Y'",
+                "proxies.header: \"X Y\" is not the name of a header, such as X-Forwarded-For; the default is \
+                 \"X-Forwarded-For\""
+                    .to_owned(),
+            ),
+            (
+                "log.format = 'xml'",
+                "log.format: unknown variant `xml`, expected `text` or `json`; the default is \"text\"".to_owned(),
+            ),
+            ("sessions.lifetime = '59s'", "sessions.lifetime: 59s is too short; write at least 60s, such as 7d".to_owned()),
+            ("passwords.attempts = 0", "passwords.attempts: 0 is too few; write at least 1, such as 10".to_owned()),
+            (
+                "oauth.id_token_lifetime = '0s'",
+                "oauth.id_token_lifetime: 0s is too short; write at least 1s, such as \"120s\"".to_owned(),
+            ),
+            (
+                "rotation.memory = '3m'",
+                "rotation.memory: 180s is too short; write at least 240s, which is rotation.window and rotation.settle \
+                 together, such as 7d"
+                    .to_owned(),
+            ),
+            (
+                "passwords.attempts = 'ten'",
+                "x.toml: passwords.attempts: \"ten\": this must be a whole number, such as 10, not text in quotes".to_owned(),
+            ),
+            (
+                "external_hosts = 'a.test'",
+                "x.toml: external_hosts: \"a.test\": this must be a list, such as [\"one\", \"two\"], not text in quotes"
+                    .to_owned(),
+            ),
+        ] {
+            assert_eq!(load(file, &[]).expect_err(file).0, told, "{file}");
+        }
+        for (file, value, example) in [
+            ("passwords.attempts = -1", "`-1`", "the default is 10"),
+            ("proxies.trusted = ['10.1.2.3/8']", "10.1.2.3/8", "the network is 10.0.0.0/8"),
+            ("gateway.peers = ['me']", "`me`", "such as 192.0.2.0/24"),
+            ("gateway.prefix = 'X'", "\"X\"", "the default is \"X-Tollhouse-\""),
+            ("gateway.dialect = 'nginx'", "`nginx`", "`original`"),
+            ("compat.pkce = 'github'", "`github`", "`gitlab`"),
+            ("keys.at_rest = 'shut'", "`shut`", "`sealed`"),
+        ] {
+            let told = load(file, &[]).expect_err(file).0;
+            let key = file.split(' ').next().expect("a key");
+            assert!(told.starts_with(key) && told.contains(value) && told.contains(example), "{told}");
+        }
+        let number = load("", &[("TOLLHOUSE_PASSWORDS_ATTEMPTS", "ten")]).expect_err("no number").0;
+        assert_eq!(
+            number,
+            "TOLLHOUSE_PASSWORDS_ATTEMPTS: \"ten\" does not fit: this must be a whole number, such as 10"
+        );
+    }
+}

@@ -31,7 +31,7 @@ impl FromStr for Url {
         if let Some(path) = text.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() || path.starts_with(":memory:") || path.contains('?') {
-                return Err("a SQLite database is a file: sqlite:PATH".into());
+                return Err("a SQLite database is a file, such as sqlite:/var/lib/tollhouse/tollhouse.db".into());
             }
             return Ok(Self::Sqlite(path.into()));
         }
@@ -39,7 +39,12 @@ impl FromStr for Url {
             let options = PgConnectOptions::from_str(text).map_err(|_| "not a valid postgres:// URL".to_owned())?;
             return Ok(Self::Postgres(Box::new(options.application_name("tollhouse"))));
         }
-        Err("a database is sqlite:PATH or postgres://USER@HOST/NAME".into())
+        // Of what was given no more than its beginning: behind that there may be a password.
+        let scheme = text.split_once(':').map(|(scheme, _)| scheme);
+        let scheme = scheme.filter(|scheme| scheme.len() <= 16 && scheme.bytes().all(|b| b.is_ascii_alphanumeric()));
+        let not = scheme.map_or_else(String::new, |scheme| format!(", not {scheme}:"));
+        let example = "such as sqlite:/var/lib/tollhouse/tollhouse.db";
+        Err(format!("a database is sqlite:PATH or postgres://USER@HOST/NAME, {example}{not}"))
     }
 }
 
@@ -411,7 +416,8 @@ fn sqlite(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(5))
 }
 
-/// The file is its owner's alone from its first byte (T31); SQLite gives its companions the same mode.
+/// The file is its owner's alone from its first byte (T31); SQLite gives its companions the same mode and, if root makes
+/// them, the same owner.
 pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
     files::open_or_create(path, files::folder_of(path)).map(drop)
 }
@@ -433,15 +439,15 @@ pub(crate) const PATIENCE_OF_A_WRITER: Duration = Duration::from_secs(10);
 const READERS: u32 = 10;
 const WRITERS: u32 = 6;
 
+/// Why a command does not join a database that is not there, or empty.
+pub const NOTHING: &str = "there is nothing in it; `tollhouse serve` makes what is needed";
+
 const FOREIGN: &str = "it is not a database of Tollhouse";
 const NEWER: &str = "it is of a newer version than this program";
 
 const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// Who follows the log has rounds to begin, and says how far it has come another time.
-/// Why a command does not join a database that is not there, or empty.
-pub const NOTHING: &str = "there is nothing in it; `tollhouse serve` makes what is needed";
-
 const BUSY_LINK: Duration = Duration::from_millis(200);
 
 /// After so long without a word it is asked whether anybody is there.

@@ -3,6 +3,8 @@
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri};
 
+use super::curl::NOT_CURL;
+
 /// Lines end in CRLF or LF. What follows the empty line is the body, as far as `Content-Length` says. Errors name a
 /// line by its number: it may hold a credential.
 pub(super) fn request(text: &[u8]) -> Result<Request<Vec<u8>>, String> {
@@ -44,14 +46,26 @@ fn line<'t>(rest: &mut &'t [u8]) -> Option<&'t [u8]> {
 
 fn request_line(line: &[u8]) -> Result<(Method, Uri), String> {
     let parts: Vec<&[u8]> = line.split(|b| *b == b' ').collect();
+    // `wget http://h.test` has two words as well.
+    let is_word_of_http =
+        |word: &[u8]| word.iter().all(|b| b.is_ascii_uppercase() || *b == b'-' || !b.is_ascii_graphic());
     let (method, target) = match parts[..] {
-        [method, target] => (method, target),
+        [program, ..] if is_program(program) => return Err(NOT_CURL.to_owned()),
+        [method, target] if is_word_of_http(method) => (method, target),
         [method, target, version] if version.starts_with(b"HTTP/") => (method, target),
         _ => return Err("the first line is not METHOD TARGET HTTP/1.1, nor does it begin with curl".to_owned()),
     };
     let method = Method::from_bytes(method).map_err(|_| "the first line names no method")?;
     let uri = Uri::try_from(target).ok().filter(|uri| uri.path().starts_with('/'));
     Ok((method, uri.ok_or("the target in the first line cannot be read")?))
+}
+
+/// Programs that people have a line of at hand; none of these is a method.
+fn is_program(word: &[u8]) -> bool {
+    let name = word.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    let known =
+        ["wget", "wget2", "http", "https", "httpie", "xh", "xhs", "curlie", "aria2c", "invoke-webrequest", "iwr"];
+    std::str::from_utf8(name).is_ok_and(|name| known.contains(&name.to_ascii_lowercase().as_str()))
 }
 
 fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
@@ -116,6 +130,12 @@ mod tests {
             (b"hunter2", "first line"),
             (b"GET  /hunter2 HTTP/1.1", "first line"),
             (b"GET /a b HTTP/1.1", "first line"),
+            (b"wget http://h.test/hunter2", "begin with curl"),
+            (b"wget --header='PRIVATE-TOKEN: hunter2' http://h.test/", "begin with curl"),
+            (b"/usr/bin/wget -q http://h.test/hunter2", "begin with curl"),
+            (b"http GET h.test/hunter2", "begin with curl"),
+            (b"Invoke-WebRequest http://h.test/hunter2", "begin with curl"),
+            (b"fetch http://h.test/hunter2", "first line"),
             (b"GET /hunter2 FTP/1", "first line"),
             (b"G@T /hunter2 HTTP/1.1", "names no method"),
             (b"GET hunter2:1 HTTP/1.1", "target"),

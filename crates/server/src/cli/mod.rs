@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, LogFormat, Settings, Unusable};
+use crate::config::{self, LogFormat, Settings, Unusable, address};
 
 mod admin;
 mod curl;
@@ -23,6 +23,7 @@ mod secret;
 pub mod seed;
 mod serve;
 mod shell;
+mod usage;
 
 #[derive(Parser)]
 #[command(name = "tollhouse", version, about = "An API authentication server that speaks the GitLab dialect")]
@@ -51,7 +52,7 @@ struct Serve {
     #[arg(long, value_name = "FILE", env = "TOLLHOUSE_CONFIG")]
     config: Option<PathBuf>,
     /// Where to listen
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     listen: Option<SocketAddr>,
     /// sqlite:PATH or postgres://USER@HOST/NAME
     #[arg(long, value_name = "URL")]
@@ -67,7 +68,7 @@ struct Serve {
 #[derive(Args)]
 struct Demo {
     /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
     /// An empty database to fill and keep [default: a temporary one]
     #[arg(long, value_name = "URL")]
@@ -114,7 +115,6 @@ enum Failure {
     Broken(anyhow::Error),
 }
 
-impl<E: Into<anyhow::Error>> From<E> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -124,6 +124,7 @@ impl fmt::Display for Failure {
     }
 }
 
+impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
         match error.downcast::<Unusable>() {
@@ -134,7 +135,7 @@ impl fmt::Display for Failure {
 }
 
 pub fn main() -> ExitCode {
-    let command = Command::parse();
+    let command = Command::try_parse().unwrap_or_else(|error| usage::told(error, &Command::command()).exit());
     let outcome = match command.what {
         What::Serve(flags) => runtime().and_then(|runtime| runtime.block_on(serve::run(flags))),
         What::Demo(flags) => runtime().and_then(|runtime| runtime.block_on(demo::run(flags))),
@@ -160,12 +161,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// One line, whatever is in it: an error may repeat what somebody sent.
 /// Something that does not end the command.
 fn warn(text: &str) {
     complain("tollhouse: warning: ", text);
 }
 
+/// One line, whatever is in it: an error may repeat what somebody sent.
 fn complain(who: &str, text: &str) {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let _ = writeln!(std::io::stderr(), "{who}{line}");

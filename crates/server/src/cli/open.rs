@@ -40,7 +40,8 @@ pub(super) fn url(settings: &Settings) -> Result<Url, Failure> {
 pub(super) async fn app(at: &At) -> Result<App, Failure> {
     super::warn_of_password(at.database.as_deref());
     if at.database.as_deref() == Some("") {
-        return Err(Failure::Unusable("--database is empty".into()));
+        let such = "sqlite:PATH or postgres://USER@HOST/NAME";
+        return Err(Failure::Unusable(format!("--database is empty: write {such}, or leave it out")));
     }
     let given: Vec<_> = at.database.iter().map(|url| ("database", url.clone())).collect();
     let mut settings = settings(at.config.as_deref(), &given)?;
@@ -75,7 +76,6 @@ pub(super) async fn app(at: &At) -> Result<App, Failure> {
     Ok(App::for_command(db, settings, urls, Clock::system()).await?)
 }
 
-/// No advice is given about files that are no database. What is not there, or cannot be read, is told when it is opened.
 /// Which file the settings are from, for a message.
 fn source(settings: &Settings) -> String {
     match &settings.file {
@@ -89,6 +89,7 @@ fn source(settings: &Settings) -> String {
     }
 }
 
+/// No advice is given about files that are no database. What is not there, or cannot be read, is told when it is opened.
 fn is_database(path: &Path) -> Result<(), Failure> {
     use std::io::Read;
     let mut begins = [0; 16];

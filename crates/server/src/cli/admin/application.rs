@@ -91,6 +91,7 @@ async fn delete(operator: &Operator, named: &str) -> Result<(), Failure> {
 struct Applications;
 
 impl Listing for Applications {
+    const WHAT: &'static str = "applications";
     const COLUMNS: &'static [&'static str] = &["ID", "NAME", "KIND", "CLIENT ID", "SCOPES", "REDIRECT URI"];
     type Row = Application;
 

@@ -73,6 +73,7 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
 struct Groups;
 
 impl Listing for Groups {
+    const WHAT: &'static str = "groups";
     const COLUMNS: &'static [&'static str] = &["ID", "PATH", "VISIBILITY", "NAME"];
     type Row = Namespace;
 

@@ -64,6 +64,7 @@ impl Row {
 }
 
 impl Listing for Nodes {
+    const WHAT: &'static str = "servers";
     const COLUMNS: &'static [&'static str] = &["ID", "SERVER", "STARTED", "LAST SEEN", "BEHIND", "STATE"];
     type Row = Row;
 

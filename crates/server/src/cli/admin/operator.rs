@@ -46,6 +46,18 @@ impl Operator {
         Ok(self.app.perform(operation, &self.by).await.map_err(refusal)?.into_inner())
     }
 
+    /// The same for what is named by what kind of thing it is, and which.
+    pub(super) async fn perform_on<O: Operation>(
+        &self,
+        operation: &O,
+        (what, named): (&str, &str),
+    ) -> Result<O::Output, Failure> {
+        match self.app.perform(operation, &self.by).await {
+            Err(Error::NotFound(_)) => Err(absent(what, named)),
+            done => Ok(done.map_err(refusal)?.into_inner()),
+        }
+    }
+
     /// What is not there may have been taken away by the same command, whose end nobody saw: it is said when every server
     /// knows (revocation.md W4).
     pub(super) async fn gone(&self, said: Failure) -> Failure {

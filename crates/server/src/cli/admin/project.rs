@@ -89,6 +89,7 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
 struct Projects;
 
 impl Listing for Projects {
+    const WHAT: &'static str = "projects";
     const COLUMNS: &'static [&'static str] = &["ID", "PATH", "VISIBILITY", "NAME"];
     /// And the owner of the namespace, if that is somebody's own.
     type Row = (Seen, Option<User>);

@@ -162,6 +162,7 @@ impl Operator {
 struct Users;
 
 impl Listing for Users {
+    const WHAT: &'static str = "users";
     const COLUMNS: &'static [&'static str] = &["ID", "USER", "NAME", "EMAIL", "STATE"];
     /// And who made them.
     type Row = (User, Option<User>);
