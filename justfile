@@ -20,6 +20,14 @@ e2e:
 bench:
     bench/run
 
+# Known vulnerabilities in the dependencies, against the local copy of the advisory database
+advisories:
+    cargo deny --locked --offline check advisories
+
+# Fetches that copy
+fetch-advisories:
+    cargo deny fetch db
+
 # What has to be green before a change is merged
 ci:
     .ci/run

@@ -117,7 +117,7 @@ class Gatehouse(Server):
         (cwd / "examples/tollhouse.toml").write_text(settings)
         (cwd / "examples/gateway.toml").write_text(rules)
         settings = "--config", "examples/tollhouse.toml"
-        super().__init__(cwd, "serve", "--demo-data", "--database", f"sqlite:{database}", *settings, env=env)
+        super().__init__(cwd, "serve", "--demo-data", "--database", f"sqlite:{database}", *settings, env={"TOLLHOUSE_OAUTH_PASSWORD_GRANT": "true", **env})
         self.port = port
 
 

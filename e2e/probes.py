@@ -114,8 +114,12 @@ def _(gate):
         for target in "/x", "/public/x", "/admin/x":
             gate.refused(401, "GET", target, bad)
     # A session that is none is nobody.
-    for cookie in "_gitlab_session=" + "0" * 32, "_gitlab_session=", f"{gate.cookie()[1]}; {gate.cookie()[1]}":
+    none, other, live = "_gitlab_session=" + "0" * 32, "_gitlab_session=" + "1" * 32, gate.cookie()[1]
+    for cookie in none, "_gitlab_session=", f"{none}; {other}":
         gate.refused(401, "GET", "/x", ("Cookie", cookie))
+    # One that ended beside the live one changes nothing (T9).
+    for cookie in f"{none}; {live}", f"{live}; {none}", f"{live}; {live}":
+        gate.passes("GET", "/x", ("Cookie", cookie))
 
 
 @probe("a refusal says what Tollhouse said of it, and is no redirect for a program")

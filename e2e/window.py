@@ -1,5 +1,6 @@
 """A real browser, for the checks that need eyes."""
 
+import json
 import shutil
 
 from selenium import webdriver
@@ -12,18 +13,19 @@ from selenium.webdriver.support.ui import WebDriverWait
 from house import PARTS
 
 SCREENSHOTS = PARTS / "screenshots"
-SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
+SIZES = {"wide": (1280, 900), "narrow": (360, 780)}
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --no-proxy-server --disable-quic
            --disable-background-networking --disable-component-update --disable-sync""".split()
 
 
-def open_browser(profile):
+def open_browser(profile, logs=("browser",)):
+    """`logs`: what to keep; `performance` has every address that the browser was sent to."""
     options = webdriver.ChromeOptions()
     # Both are named, else selenium looks for them, and may try to download them.
     options.binary_location = shutil.which("chromium")
     for flag in [*FLAGS, f"--user-data-dir={profile}"]:
         options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.set_capability("goog:loggingPrefs", {name: "ALL" for name in logs})
     browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     browser.set_page_load_timeout(30)
     return browser
@@ -67,6 +69,12 @@ class Walk:
             needed = self.browser.execute_script("return document.documentElement.scrollWidth")
             assert needed <= width, f"{page} needs {needed} of {width} pixels"
         self.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def sent_to(self, scheme):
+        """The addresses with this scheme that the browser was sent to since it was asked last."""
+        events = [json.loads(entry["message"])["message"] for entry in self.browser.get_log("performance")]
+        urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        return [url for url in urls if url.startswith(f"{scheme}:")]
 
     def complaints(self):
         """What the console holds against the pages; browsers ask for an icon on their own."""

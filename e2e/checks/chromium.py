@@ -24,11 +24,23 @@ with folder() as cwd, folder() as profile, Demo(cwd) as demo:
 
         with check("chromium: the right password leads to one's projects"):
             walk.open("/users/sign_in")
+            first = browser.current_window_handle
+            browser.switch_to.new_window("tab")
+            walk.open("/users/sign_in")
+            second = browser.current_window_handle
+            browser.switch_to.window(first)
             walk.fill_in(facts.user_password)
             walk.wait_for(lambda: walk.path() == "/", "the first page")
             name = json.loads(private.text)["name"]
             walk.wait_for(lambda: name in walk.text(), f"the private project {name!r}")
             walk.picture("projects")
+
+        with check("chromium: the sign-in form of a second tab leads on"):
+            browser.switch_to.window(second)
+            walk.fill_in(facts.user_password)
+            walk.wait_for(lambda: walk.path() == "/", "the first page")
+            browser.close()
+            browser.switch_to.window(first)
 
         with check("chromium: the page itself asked the API, with the cookie alone"):
             asked = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")

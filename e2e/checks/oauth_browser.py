@@ -4,27 +4,61 @@ import base64
 import hashlib
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from house import Demo, call, check, expect, folder
 from window import Walk, open_browser
 
 VERIFIER = "a" * 43
+# The scheme of an app that is not in the browser.
+APP = "tollhouse-check"
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
 
 
-class Application:
-    """The one that asks. It keeps the addresses at which people come back."""
+class Hop:
+    """A server of another origin than the application's. It sends everybody on, query and all."""
 
-    def __init__(self, facts):
+    def __init__(self, to):
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(302)
+                self.send_header("Location", f"{to}?{urlsplit(self.path).query}")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://localhost:{self.server.server_port}/hop"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Application:
+    """The one that asks. It keeps the addresses at which people come back, and may send them on."""
+
+    def __init__(self, facts, to=None):
         came = self.came = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 came.append(self.path)
+                if to:
+                    self.send_response(302)
+                    self.send_header("Location", f"{to}?{urlsplit(self.path).query}")
+                    self.end_headers()
+                    return
                 self.send_response(200)
                 self.send_header("Content-Type", "text/html")
                 self.end_headers()
@@ -123,7 +157,8 @@ with folder() as cwd, folder() as profile, Demo(cwd) as demo, Application(demo.f
             person.sees_consent()
             person.button().click()
             answer = person.comes_back(application, state)
-            expect("parameters", answer.keys(), {"code", "state"})
+            expect("parameters", answer.keys(), {"code", "state", "iss"})
+            expect("iss", answer["iss"], facts.base_url)
             token = application.redeem(answer["code"], confidential)
             bearer = {"Authorization": f"Bearer {token['access_token']}"}
             user = json.loads(call(facts.base_url, "/api/v4/user", headers=bearer).text)
@@ -147,6 +182,48 @@ with folder() as cwd, folder() as profile, Demo(cwd) as demo, Application(demo.f
                 answer = person.comes_back(application, state)
                 application.redeem(answer["code"], public, code_verifier=VERIFIER)
 
+        def again(state, **more):
+            return application.authorize(facts.oauth_client_id, state, **more)
+
+        def auth_time(state):
+            token = application.redeem(person.comes_back(application, state)["code"], confidential)
+            claims = token["id_token"].split(".")[1]
+            return json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["auth_time"]
+
+        with check("oauth, chromium: prompt=none comes back without a page"):
+            person.open(again("silent", prompt="none"))
+            first = auth_time("silent")
+
+        with check("oauth, chromium: prompt=login asks for the password of the account, and then goes on"):
+            time.sleep(1.1)
+            person.open(again("login", prompt="login"))
+            person.wait_for(lambda: facts.user_login in person.text(), "the page for the password")
+            person.picture("reauthenticate")
+            for password in "wrong", facts.user_password:
+                assert not application.answers("login"), "it went on"
+                browser.find_element(By.NAME, "user[password]").send_keys(password, Keys.ENTER)
+                if password == "wrong":
+                    person.wait_for(lambda: "Invalid password." in person.text(), "the refusal")
+                    person.picture("reauthenticate-wrong")
+            assert auth_time("login") > first, "auth_time is that of the earlier sign-in"
+
+        with check("oauth, chromium: prompt=select_account offers the account, and another one"):
+            person.open(again("select", prompt="select_account"))
+            person.wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, "a.button"), "the page with the accounts")
+            person.picture("select-account")
+            browser.find_element(By.CSS_SELECTOR, "a.button").click()
+            auth_time("select")
+            person.open(again("another", prompt="select_account"))
+            browser.find_element(By.CSS_SELECTOR, "form[action='/users/sign_out'] button").click()
+            person.wait_for(lambda: person.path() == "/users/sign_in", "the page for signing in")
+            person.fill_in(facts.user_password)
+            auth_time("another")
+
+        with check("oauth, chromium: another account than the application expects is told to the person"):
+            person.open(again("hint", id_token_hint="of somebody else"))
+            person.wait_for(lambda: "expects a different account" in person.text(), "the page with the accounts")
+            person.picture("select-account-expected")
+
         with check("oauth, chromium: a redirect address that is not registered leads nowhere"):
             person.open(application.authorize(facts.oauth_client_id, "astray", redirect_uri="http://127.0.0.2:9/x"))
             person.wait_for(lambda: "The redirect URI included is not valid." in person.text(), "the error page")
@@ -158,3 +235,27 @@ with folder() as cwd, folder() as profile, Demo(cwd) as demo, Application(demo.f
             expect("complaints", person.complaints(), [])
     finally:
         browser.quit()
+
+    # Chromium holds each of these redirects against `form-action` of the page with the form, if one leads there. What it
+    # then asks of the person about the app stands before every page, so each needs a browser of its own.
+    for deny, wanted in (False, "code"), (True, "error"):
+        name = "Deny" if deny else "Authorize"
+        with check(f"oauth, chromium: {name} leads through a callback that redirects twice, to an app at last"):
+            with folder() as profile, Hop(f"{APP}://back") as hop, Application(facts, hop.url) as leading_on:
+                browser = open_browser(profile, ("browser", "performance"))
+                try:
+                    person = Person(browser, facts)
+                    person.open(leading_on.authorize(facts.oauth_public_client_id, name, **challenged))
+                    person.fill_in(facts.user_password)
+                    person.sees_consent()
+                    person.button(deny).click()
+                    reached = []
+                    person.wait_for(lambda: reached.extend(person.sent_to(APP)) or reached, "the app")
+                    expect("addresses", len(reached), 1)
+                    answer = parse_qs(urlsplit(reached[0]).query)
+                    expect("state", answer.get("state"), [name])
+                    expect("parameters", answer.keys() - {"error_description"}, {wanted, "state", "iss"})
+                    expect("complaints", person.complaints(), [])
+                    person.picture("onward")
+                finally:
+                    browser.quit()

@@ -17,6 +17,7 @@ STEPS = "discovery", "authorize", "PKCE", "token", "id_token", "userinfo", "API 
 # What these have no call for; whatever else is not done is a failure.
 LACKS = {
     "requests-oauthlib": {"discovery", "id_token", "introspect"},
+    "Auth.js": {"userinfo", "refresh", "revoke", "introspect"},
     "passport-gitlab2": {"discovery", "id_token", "userinfo", "refresh", "revoke", "introspect"},
 }
 CELLS = {"ok": "ok", "lacks": "-", "failed": "**failed**"}
@@ -35,6 +36,8 @@ COMMANDS = {
     f"Authlib {version('authlib')}": [sys.executable, CLIENTS / "authlib_client.py"],
     f"requests-oauthlib {version('requests-oauthlib')}": [sys.executable, CLIENTS / "requests_oauthlib_client.py"],
     f"openid-client {node_version('openid-client')}": ["node", CLIENTS / "openid_client.cjs"],
+    f"oauth4webapi {node_version('oauth4webapi')}": ["node", CLIENTS / "oauth4webapi.cjs"],
+    f"Auth.js {node_version('@auth/core')}": ["node", CLIENTS / "auth_js.cjs"],
     f"passport-gitlab2 {node_version('passport-gitlab2')}": ["node", CLIENTS / "passport_gitlab2.cjs"],
     f"openidconnect {crate_version('openidconnect')}": [BUILT / "release/with-openidconnect", CLIENTS / "browser.py"],
 }

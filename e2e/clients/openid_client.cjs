@@ -14,7 +14,8 @@ let oidc;
 function discover(clientId, clientSecret) {
   // Over TLS it believes an id_token without asking for its signature; this way it asks.
   const execute = [oidc.allowInsecureRequests, oidc.enableNonRepudiationChecks];
-  const how = clientSecret === undefined ? oidc.None() : undefined;
+  // Basic form-encodes both parts, so the `-` of the secret is sent as `%2D` (RFC 6749 2.3.1).
+  const how = clientSecret === undefined ? oidc.None() : oidc.ClientSecretBasic(clientSecret);
   return oidc.discovery(new URL(facts.base_url), clientId, clientSecret, how, { execute, timeout: 20 });
 }
 

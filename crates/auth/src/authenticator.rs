@@ -17,12 +17,12 @@ use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
-use tollhouse_domain::user::User;
 
 use crate::flights::{Answer, Flights};
 use crate::gate::{Gate, Pass};
 use crate::ledger::{Entry, Ledger, Recall};
-use crate::shown::{IfUnknown, Kind, Place, Secret, Shown};
+use crate::session_cookies::{LiveSession, SessionCookies};
+use crate::shown::{IfUnknown, Kind, Place, Secret, Shown, Sudo};
 use crate::sudo;
 use crate::uptime::Uptime;
 use crate::uses::{UseRules, Uses};
@@ -96,7 +96,8 @@ impl Authenticator {
             None => None,
         };
         let identity = match (identity, shown.sudo()) {
-            (Some(who), Some(target)) => Some(Box::pin(sudo::assume(who, target, &*self.lookup)).await?),
+            (Some(who), Some(Sudo::Name(target))) => Some(Box::pin(sudo::assume(who, target, &*self.lookup)).await?),
+            (Some(_), Some(Sudo::Unreadable)) => return Err(Denial::SudoInvalid),
             (None, Some(_)) => return Err(Denial::Missing),
             (identity, None) => identity,
         };
@@ -146,27 +147,33 @@ impl Authenticator {
         Ok(self.ledger.keep_memberships(ticket, user, of, found))
     }
 
-    /// The signed-in person behind a session cookie, for pages: tokens do not count there (T10).
-    pub async fn session(
+    /// The one live session among these cookies, whatever the state of the account (T9).
+    pub async fn live_session<'s>(
         &self,
-        session: &str,
+        cookies: &'s SessionCookies,
         peer: Option<IpAddr>,
         now: Timestamp,
-    ) -> Result<Option<Identity>, Denial> {
-        let Some(entry) = self.by_session(session, now, peer).await? else { return Ok(None) };
-        let identity = Identity::establish(entry.record.clone(), &Demand::PLAIN, self.rules, now)?;
-        self.uses.note(&entry, self.use_rules, now);
-        Ok(Some(identity))
+    ) -> Result<LiveSession<'s>, Denial> {
+        if cookies.too_many() {
+            return Ok(LiveSession::Several);
+        }
+        let mut live = LiveSession::None;
+        for cookie in cookies.iter() {
+            if let Some(entry) = self.by_session(cookie, now, peer).await? {
+                if matches!(live, LiveSession::One(..)) {
+                    return Ok(LiveSession::Several);
+                }
+                live = LiveSession::One(cookie, entry);
+            }
+        }
+        Ok(live)
     }
 
-    /// Whose session it is, whatever the state of the account: for changing an expired password, and for signing out.
-    pub async fn session_owner(
-        &self,
-        session: &str,
-        peer: Option<IpAddr>,
-        now: Timestamp,
-    ) -> Result<Option<Arc<User>>, Denial> {
-        Ok(self.by_session(session, now, peer).await?.and_then(|entry| entry.record.owner.clone()))
+    /// The signed-in person of a live session, for pages: tokens do not count there (T10). It counts as used.
+    pub fn person_of(&self, session: &Entry, now: Timestamp) -> Result<Identity, Denial> {
+        let identity = Identity::establish(session.record.clone(), &Demand::PLAIN, self.rules, now)?;
+        self.uses.note(session, self.use_rules, now);
+        Ok(identity)
     }
 
     /// The OAuth access token among what was shown, for the endpoints that take no other kind (oauth.md 8.3, 9.2), in
@@ -244,12 +251,10 @@ impl Authenticator {
                 found => seen = Some((candidate.secret, found)),
             }
         }
-        match shown.session() {
-            Some(session) => {
-                let found = Box::pin(self.by_session(session, now, shown.peer())).await?;
-                Ok(found.map(|entry| (entry, Place::SessionCookie)))
-            }
-            None => Ok(None),
+        let Some(cookies) = shown.sessions() else { return Ok(None) };
+        match Box::pin(self.live_session(cookies, shown.peer(), now)).await? {
+            LiveSession::One(cookie, entry) if shown.admits(cookie) => Ok(Some((entry, Place::SessionCookie))),
+            LiveSession::One(..) | LiveSession::None | LiveSession::Several => Ok(None),
         }
     }
 
@@ -390,7 +395,7 @@ pub(crate) mod tests {
     use tollhouse_domain::id::{FamilyId, GenerationId};
     use tollhouse_domain::lookup::{Answer, TokenRecord, UserName};
     use tollhouse_domain::scope::Scope;
-    use tollhouse_domain::user::{AccountRules, AccountState, UserKind};
+    use tollhouse_domain::user::{AccountRules, AccountState, User, UserKind};
 
     use super::*;
 

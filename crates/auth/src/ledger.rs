@@ -304,7 +304,12 @@ mod tests {
 
     fn record(owner: i64) -> Record {
         let user = crate::authenticator::tests::user(owner);
-        let session = SessionRecord { digest: digest(owner), expires_at: Timestamp(1), extended_at: Timestamp(0) };
+        let session = SessionRecord {
+            digest: digest(owner),
+            authenticated_at: Timestamp(0),
+            expires_at: Timestamp(1),
+            extended_at: Timestamp(0),
+        };
         Record { credential: Credential::Session(Arc::new(session)), owner: Some(Arc::new(user)) }
     }
 

@@ -9,6 +9,7 @@ pub mod authenticator;
 mod flights;
 pub mod gate;
 pub mod ledger;
+pub mod session_cookies;
 pub mod shown;
 mod sudo;
 pub mod uptime;

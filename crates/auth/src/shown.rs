@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 use tollhouse_domain::secret::{CsrfSecret, Digest, Plaintext};
 use tollhouse_domain::token::JOB_TOKEN;
 
+use crate::session_cookies::SessionCookies;
+
 /// What one request showed.
 #[derive(Debug)]
 pub struct Shown<'r> {
@@ -18,10 +20,12 @@ pub struct Shown<'r> {
     bearer_token: Option<Secret<'r>>,
     private_token: Option<Secret<'r>>,
     private_header: Option<Secret<'r>>,
-    session: Option<Cow<'r, str>>,
-    csrf: bool,
-    sudo_parameter: Option<Cow<'r, str>>,
-    sudo_header: Option<Cow<'r, str>>,
+    sessions: SessionCookies,
+    /// A token that came as `X-CSRF-Token`. It must be that of the session that counts.
+    csrf_token: Option<Cow<'r, [u8]>>,
+    vouched: bool,
+    sudo_parameter: Option<Sudo<'r>>,
+    sudo_header: Option<Sudo<'r>>,
     read: bool,
     peer: Option<IpAddr>,
 }
@@ -69,6 +73,25 @@ pub enum IfUnknown {
     Next,
 }
 
+/// Whom the caller wants to act as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sudo<'r> {
+    Name(Cow<'r, str>),
+    /// It was said in a way that names nobody, or names two. If it were ignored, the caller would act as themselves,
+    /// who is an administrator.
+    Unreadable,
+}
+
+impl<'r> Sudo<'r> {
+    /// Two names are a name only if they are the same.
+    fn and(known: Option<Self>, next: Self) -> Self {
+        match known {
+            Some(known) if known != next => Self::Unreadable,
+            _ => next,
+        }
+    }
+}
+
 /// A value as it was sent. It is compared by digest alone and never printed.
 #[derive(Clone)]
 pub enum Secret<'r> {
@@ -102,7 +125,10 @@ impl<'r> Shown<'r> {
     /// What stands in the head: headers, query and cookie. `peer` is who is really at the other end.
     pub fn in_head(parts: &'r Parts, peer: Option<IpAddr>) -> Self {
         let mut shown = Self::in_headers(&parts.headers, &parts.method, peer);
-        shown.sudo_header = header_value(&parts.headers, &SUDO).map(lossy);
+        for value in parts.headers.get_all(&SUDO) {
+            let name = Sudo::Name(lossy(value.as_bytes()));
+            shown.sudo_header = Some(Sudo::and(shown.sudo_header.take(), name));
+        }
         if let Some(query) = parts.uri.query() {
             shown.in_query(query);
         }
@@ -124,24 +150,25 @@ impl<'r> Shown<'r> {
             shown.sudo_parameter = None;
         }
         match session {
-            Session::Foreign => shown.session = None,
+            Session::Foreign => shown.sessions = SessionCookies::default(),
             Session::Own => {}
-            Session::Vouched => shown.csrf = true,
+            Session::Vouched => shown.vouched = true,
         }
         shown
     }
 
     fn in_headers(headers: &'r HeaderMap, method: &Method, peer: Option<IpAddr>) -> Self {
-        let session = session_cookie(headers);
-        let csrf = session.as_deref().is_some_and(|id| csrf_accepted(headers, id));
+        let sessions = SessionCookies::of(headers);
+        let csrf_token = if sessions.is_empty() { None } else { header_value(headers, &X_CSRF_TOKEN) };
         Self {
             access_token: None,
             authorization: bearer(headers),
             bearer_token: None,
             private_token: None,
             private_header: header_value(headers, &PRIVATE_TOKEN).map(Secret::Value),
-            session,
-            csrf,
+            sessions,
+            csrf_token,
+            vouched: false,
             sudo_parameter: None,
             sudo_header: None,
             read: method == Method::GET || method == Method::HEAD,
@@ -159,8 +186,9 @@ impl<'r> Shown<'r> {
                 "access_token" => &mut self.access_token,
                 "bearer_token" => &mut self.bearer_token,
                 "private_token" => &mut self.private_token,
-                "sudo" if !nested => {
-                    self.sudo_parameter = Some(value);
+                "sudo" => {
+                    let named = if nested { Sudo::Unreadable } else { Sudo::Name(value) };
+                    self.sudo_parameter = Some(Sudo::and(self.sudo_parameter.take(), named));
                     continue;
                 }
                 _ => continue,
@@ -179,10 +207,14 @@ impl<'r> Shown<'r> {
         self.access_token = self.access_token.or_else(|| secret("access_token"));
         self.bearer_token = self.bearer_token.or_else(|| secret("bearer_token"));
         self.private_token = self.private_token.or_else(|| secret("private_token"));
-        match body.get("sudo") {
-            Some(Value::String(value)) => self.sudo_parameter = Some(value.into()),
-            Some(Value::Number(value)) => self.sudo_parameter = Some(value.to_string().into()),
-            _ => {}
+        let named = match body.get("sudo") {
+            Some(Value::String(value)) => Some(Sudo::Name(value.into())),
+            Some(Value::Number(value)) => Some(Sudo::Name(value.to_string().into())),
+            Some(_) => Some(Sudo::Unreadable),
+            None => None,
+        };
+        if named.is_some() && self.sudo_parameter != Some(Sudo::Unreadable) {
+            self.sudo_parameter = named;
         }
         self
     }
@@ -248,14 +280,23 @@ impl<'r> Shown<'r> {
         }
     }
 
-    /// The session, where it counts: on a read, or with the CSRF token that belongs to it (6.3).
-    pub fn session(&self) -> Option<&str> {
-        self.session.as_deref().filter(|_| self.read || self.csrf)
+    /// The session cookies, where one of them may count: on a read, or with the CSRF token of one of them (6.3).
+    pub fn sessions(&self) -> Option<&SessionCookies> {
+        self.sessions.iter().any(|session| self.admits(session)).then_some(&self.sessions)
+    }
+
+    /// Whether this session counts for this request: on a read, or with the CSRF token that belongs to it (6.3).
+    pub fn admits(&self, session: &str) -> bool {
+        let token = || {
+            let token = self.csrf_token.as_ref()?;
+            Some(CsrfSecret::of_session(session.as_bytes()).accepts(token))
+        };
+        self.read || self.vouched || token().unwrap_or(false)
     }
 
     /// Whom the caller wants to be. An empty name is a name (section 4).
-    pub fn sudo(&self) -> Option<&str> {
-        self.sudo_parameter.as_deref().or(self.sudo_header.as_deref())
+    pub fn sudo(&self) -> Option<&Sudo<'r>> {
+        self.sudo_parameter.as_ref().or(self.sudo_header.as_ref())
     }
 
     /// GET or HEAD.
@@ -266,28 +307,6 @@ impl<'r> Shown<'r> {
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
-}
-
-/// The session cookie of a request. Two of them are none (T9).
-pub fn session_cookie(headers: &HeaderMap) -> Option<Cow<'_, str>> {
-    let mut found = None;
-    for header in headers.get_all(header::COOKIE) {
-        let text = String::from_utf8_lossy(header.as_bytes());
-        for cookie in cookie::Cookie::split_parse(text.as_ref()).flatten() {
-            if cookie.name() != SESSION_COOKIE {
-                continue;
-            }
-            if found.is_some() {
-                return None;
-            }
-            found = Some(Cow::Owned(cookie.value().to_owned()));
-        }
-    }
-    found
-}
-
-fn csrf_accepted(headers: &HeaderMap, session: &str) -> bool {
-    header_value(headers, &X_CSRF_TOKEN).is_some_and(|token| CsrfSecret::of_session(session.as_bytes()).accepts(&token))
 }
 
 /// The value of `Authorization: Bearer`, the scheme in any case, one space taken off (1.4).
@@ -327,11 +346,9 @@ fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
     }
 }
 
-fn lossy(value: Cow<'_, [u8]>) -> Cow<'_, str> {
-    String::from_utf8_lossy(&value).into_owned().into()
+fn lossy(value: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(value)
 }
-
-pub const SESSION_COOKIE: &str = "_gitlab_session";
 
 /// Nothing that anybody was given is longer.
 const LONGEST_SECRET: usize = 1024;
@@ -399,15 +416,20 @@ mod tests {
         assert_eq!(candidates("/", &[("private-token", "glcbt-1_x")]), []);
     }
 
+    fn sessions(shown: &Shown<'_>) -> Vec<String> {
+        shown.sessions().map(|cookies| cookies.iter().map(str::to_owned).collect()).unwrap_or_default()
+    }
+
     #[test]
-    fn t9_two_session_cookies_are_none() {
-        let session = |cookie: &str| {
-            let parts = head("/", &[("cookie", cookie)]);
-            Shown::in_head(&parts, None).session().map(str::to_owned)
-        };
-        assert_eq!(session("a=1; _gitlab_session=x; b=2").as_deref(), Some("x"));
-        assert_eq!(session("_gitlab_session=x; _gitlab_session=y"), None);
-        assert_eq!(session("_gitlab_session_geo=x"), None);
+    fn t9_to_write_the_csrf_token_must_be_of_the_session_that_counts() {
+        let token = CsrfSecret::of_session(b"y").mask();
+        let mut parts = head("/", &[("cookie", "_gitlab_session=x; _gitlab_session=y"), ("x-csrf-token", &token)]);
+        parts.method = Method::POST;
+        let shown = Shown::in_head(&parts, None);
+        assert_eq!(sessions(&shown), ["x", "y"], "one of them may count, so all are looked up");
+        assert!(shown.admits("y") && !shown.admits("x"));
+        parts.headers.remove("x-csrf-token");
+        assert!(sessions(&Shown::in_head(&parts, None)).is_empty());
     }
 
     #[test]
@@ -418,11 +440,11 @@ mod tests {
         let shown = relayed(Method::GET, Some("sudo=1&access_token=a"), Session::Own);
         assert_eq!(shown.sudo(), None);
         assert_eq!(shown.bearer().and_then(Secret::digest), of("a"));
-        assert_eq!(shown.session(), Some("x"));
+        assert_eq!(sessions(&shown), ["x"]);
         assert!(relayed(Method::GET, None, Session::Own).bearer().is_none(), "the question's own query is nobody's");
-        assert_eq!(relayed(Method::POST, None, Session::Own).session(), None);
-        assert_eq!(relayed(Method::POST, None, Session::Vouched).session(), Some("x"));
-        assert_eq!(relayed(Method::GET, None, Session::Foreign).session(), None);
+        assert!(sessions(&relayed(Method::POST, None, Session::Own)).is_empty());
+        assert_eq!(sessions(&relayed(Method::POST, None, Session::Vouched)), ["x"]);
+        assert!(sessions(&relayed(Method::GET, None, Session::Foreign)).is_empty());
     }
 
     #[test]
@@ -434,6 +456,45 @@ mod tests {
         let shown = Shown::in_head(&parts, None).and_in_body(&body);
         let list: Vec<_> = shown.candidates().map(|c| (c.place, c.secret.digest())).collect();
         assert_eq!(list, [(Place::AccessTokenParameter, of("a")), (Place::AccessTokenParameter, of("a"))]);
-        assert_eq!(shown.sudo(), Some("2"));
+        assert_eq!(shown.sudo(), Some(&Sudo::Name("2".into())));
+    }
+
+    #[test]
+    fn what_sudo_says_is_a_name_or_cannot_be_read() {
+        let name = |text: &str| Some(Sudo::Name(text.to_owned().into()));
+        let unreadable = Some(Sudo::Unreadable);
+        let said = |query: &str, headers: &[&str], body: serde_json::Value| {
+            let pairs: Vec<(&str, &str)> = headers.iter().map(|value| ("sudo", *value)).collect();
+            let parts = head(&format!("/?{query}"), &pairs);
+            let Value::Object(body) = body else { unreachable!("an object") };
+            let shown = Shown::in_head(&parts, None).and_in_body(&body);
+            shown.sudo().map(|sudo| match sudo {
+                Sudo::Name(text) => Sudo::Name(text.clone().into_owned().into()),
+                Sudo::Unreadable => Sudo::Unreadable,
+            })
+        };
+        let none = || serde_json::json!({});
+        for (query, headers, body, expected) in [
+            ("", &[][..], none(), None),
+            ("sudo=ada", &["bob"], none(), name("ada")),
+            ("sudo=", &["bob"], none(), name("")),
+            ("", &["ada", "ada"], none(), name("ada")),
+            ("", &["ada", "bob"], none(), unreadable.clone()),
+            ("sudo=ada&sudo=ada", &[], none(), name("ada")),
+            ("sudo=ada&sudo=bob", &[], none(), unreadable.clone()),
+            ("sudo=ada&sudo=bob&sudo=ada", &[], none(), unreadable.clone()),
+            ("sudo[]=ada", &[], none(), unreadable.clone()),
+            ("sudo[a]=ada&sudo=ada", &["ada"], none(), unreadable.clone()),
+            ("sudo%5B%5D=ada", &[], none(), unreadable.clone()),
+            ("sudo[]=ada", &[], serde_json::json!({"sudo": "ada"}), unreadable.clone()),
+            ("sudo=ada", &[], serde_json::json!({"sudo": "bob"}), name("bob")),
+            ("sudo=ada", &[], serde_json::json!({"sudo": null}), unreadable.clone()),
+            ("", &[], serde_json::json!({"sudo": ["ada"]}), unreadable.clone()),
+            ("", &["ada"], serde_json::json!({"sudo": {"a": "ada"}}), unreadable.clone()),
+            ("", &[], serde_json::json!({"sudo": true}), unreadable.clone()),
+            ("", &[], serde_json::json!({"sudo": 7}), name("7")),
+        ] {
+            assert_eq!(said(query, headers, body.clone()), expected, "{query} {headers:?} {body}");
+        }
     }
 }

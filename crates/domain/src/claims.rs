@@ -57,9 +57,9 @@ impl Person {
 
 /// T22: an address that nobody confirmed is not passed on, neither as the primary nor as the public one.
 fn email(user: &User, scopes: &Scopes) -> Option<String> {
-    user.confirmed_at?;
+    let confirmed = user.confirmed_email()?;
     let shown = if scopes.contains(Scope::Email) { &user.email } else { &user.public_email };
-    (!shown.is_empty() && shown.eq_ignore_ascii_case(&user.email)).then(|| shown.clone())
+    shown.eq_ignore_ascii_case(confirmed).then(|| shown.clone())
 }
 
 fn sub_legacy(user: UserId, pepper: &[u8]) -> String {
@@ -159,6 +159,10 @@ mod tests {
         assert_eq!(told(&user, &openid), None, "nobody confirmed that one");
         user.confirmed_at = None;
         assert_eq!(told(&user, &all), None);
+        user.confirmed_at = Some(Timestamp(1));
+        (user.email, user.public_email) = (String::new(), String::new());
+        assert_eq!(told(&user, &all), None, "there is none");
+        assert_eq!(told(&user, &openid), None, "there is none");
     }
 
     #[test]

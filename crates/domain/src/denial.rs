@@ -21,6 +21,8 @@ pub enum Denial {
     SudoNotAdministrator,
     SudoWithoutToken,
     SudoUnknown(String),
+    /// `sudo` is a list, a hash or two different names (authentication.md section 4).
+    SudoInvalid,
     /// The database cannot be asked, so nothing is let in.
     Unavailable,
 }
@@ -40,6 +42,7 @@ impl Denial {
             Self::SudoNotAdministrator => "sudo_not_administrator",
             Self::SudoWithoutToken => "sudo_without_token",
             Self::SudoUnknown(_) => "sudo_unknown",
+            Self::SudoInvalid => "sudo_invalid",
             Self::Unavailable => "unavailable",
         }
     }

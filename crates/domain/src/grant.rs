@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::id::{ApplicationId, FamilyId, OauthAccessTokenId, UserId};
-use crate::pkce::{self, Challenge};
-use crate::redirect::RedirectUri;
+use crate::pkce::{self, Challenge, Strictness};
+use crate::redirect::{Matching, RedirectUri};
 use crate::scope::Scopes;
 use crate::time::Timestamp;
 
@@ -17,6 +17,9 @@ pub struct AccessGrant {
     pub scopes: Scopes,
     pub challenge: Option<Challenge>,
     pub nonce: Option<String>,
+    /// When the person authenticated in the session in which they allowed it. `None`: issued by a version that did not
+    /// keep it.
+    pub authenticated_at: Option<Timestamp>,
     pub expires_at: Timestamp,
     /// When it was redeemed, and the family that began.
     pub redeemed: Option<(Timestamp, FamilyId)>,
@@ -28,39 +31,53 @@ pub enum Redemption {
     Accept,
     /// Refused; nothing changes.
     Refuse,
-    /// It has been redeemed before, and this is no repeat of the same request: what grew from it ends (RFC 6749
+    /// Everything that redeemed it is presented once more, too late for a lost answer: what grew from it ends (RFC 6749
     /// section 4.1.2).
     Reuse(FamilyId),
 }
 
+/// What an authenticated client presents together with a code.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'a> {
+    pub client: ApplicationId,
+    pub redirect_uri: &'a str,
+    pub verifier: Option<&'a str>,
+}
+
+/// The settings that a redemption depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct RedemptionRules {
+    /// How long a repeat is taken for a lost answer. `None`: nothing ever dies by a repeat
+    /// (`compat.rotation = "gitlab"`).
+    pub repeat: Option<Duration>,
+    pub matching: Matching,
+    pub pkce: Strictness,
+}
+
 impl AccessGrant {
-    /// A repeat of the very same request within `repeat` is a lost answer or a double load, so nothing dies by it;
-    /// `None`: nothing ever dies by a repeat (`compat.rotation = "gitlab"`).
-    pub fn decide(
-        &self,
-        client: ApplicationId,
-        redirect_uri: &str,
-        verifier: Option<&str>,
-        repeat: Option<Duration>,
-        now: Timestamp,
-    ) -> Redemption {
-        let same = client == self.application
-            && same_address(&self.redirect_uri, redirect_uri)
-            && pkce::fits(self.challenge.as_ref(), verifier);
-        match (self.redeemed, repeat) {
-            (Some(_), None) => Redemption::Refuse,
-            (Some((at, _)), Some(repeat)) if same && now < at + repeat => Redemption::Refuse,
-            (Some((_, family)), Some(_)) => Redemption::Reuse(family),
-            (None, _) if same && now < self.expires_at => Redemption::Accept,
+    /// Only a request that passes everything the first one passed counts as a repeat: client, redirect URI and verifier.
+    /// A code alone is not enough to end tokens, since it stands in URLs and logs. A repeat within `repeat` is a lost
+    /// answer or a double load, so nothing dies by it.
+    pub fn decide(&self, presented: &Presented<'_>, rules: RedemptionRules, now: Timestamp) -> Redemption {
+        let same = presented.client == self.application
+            && is_same_address(&self.redirect_uri, presented.redirect_uri, rules.matching)
+            && pkce::fits(self.challenge.as_ref(), presented.verifier, rules.pkce);
+        match (self.redeemed, rules.repeat) {
+            _ if !same => Redemption::Refuse,
+            (Some((at, family)), Some(repeat)) if now >= at + repeat => Redemption::Reuse(family),
+            (Some(_), _) => Redemption::Refuse,
+            (None, _) if now < self.expires_at => Redemption::Accept,
             (None, _) => Redemption::Refuse,
         }
     }
 }
 
-/// By the rule that let the first one in (oauth.md 6.2).
-fn same_address(granted: &str, shown: &str) -> bool {
-    match (RedirectUri::parse(granted), RedirectUri::parse(shown)) {
-        (Ok(granted), Ok(shown)) => granted.accepts(&shown),
+/// The very text that was sent to authorize (RFC 6749 section 4.1.3). The port of a loopback address does not differ
+/// here: by then the application has one.
+fn is_same_address(granted: &str, shown: &str, matching: Matching) -> bool {
+    match (matching, RedirectUri::parse(granted), RedirectUri::parse(shown)) {
+        (Matching::Exact, _, _) => granted == shown,
+        (Matching::Parsed, Ok(granted), Ok(shown)) => granted.accepts(&shown, matching),
         _ => false,
     }
 }
@@ -78,6 +95,9 @@ pub struct OauthAccessToken {
     pub scopes: Scopes,
     /// Where the code was sent; consent is skipped for the same address alone (T21).
     pub redirect_uri: Option<String>,
+    /// When the person behind it authenticated; the same for all generations of a family (OpenID Connect Core section
+    /// 12.2). `None`: no person did, or a version issued it that did not keep it.
+    pub authenticated_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
 }
@@ -120,13 +140,36 @@ mod tests {
             scopes: Scopes::from([Scope::Api]),
             challenge: None,
             nonce: None,
+            authenticated_at: None,
             expires_at: Timestamp(T) + CODE_LIFETIME,
             redeemed: redeemed_after.map(|seconds| (Timestamp(T + seconds * 1000), FamilyId(3))),
         }
     }
 
     fn judged(grant: &AccessGrant, client: i64, uri: &str, verifier: Option<&str>, seconds: i64) -> Redemption {
-        grant.decide(ApplicationId(client), uri, verifier, Some(CODE_REPEAT), Timestamp(T + seconds * 1000))
+        let presented = Presented { client: ApplicationId(client), redirect_uri: uri, verifier };
+        let rules = RedemptionRules { repeat: Some(CODE_REPEAT), matching: Matching::Exact, pkce: Strictness::Rfc };
+        grant.decide(&presented, rules, Timestamp(T + seconds * 1000))
+    }
+
+    #[test]
+    fn the_redirect_uri_is_the_text_that_was_sent_to_authorize() {
+        for (granted, shown, exact, parsed) in [
+            ("https://a.test/cb", "https://a.test/cb", true, true),
+            ("https://a.test/cb", "https://a.test/cb?zzz=1", false, true),
+            ("https://a.test/cb", "https://A.test/cb", false, true),
+            ("https://a.test/cb", "https://a.test:443/cb", false, true),
+            ("http://127.0.0.1:1/cb", "http://127.0.0.1:2/cb", false, true),
+            ("https://a.test/cb", "https://a.test/other", false, false),
+        ] {
+            let grant = AccessGrant { redirect_uri: granted.into(), ..grant(None) };
+            let presented = Presented { client: ApplicationId(1), redirect_uri: shown, verifier: None };
+            let accepted = [Matching::Exact, Matching::Parsed].map(|matching| {
+                let rules = RedemptionRules { repeat: Some(CODE_REPEAT), matching, pkce: Strictness::Rfc };
+                grant.decide(&presented, rules, Timestamp(T)) == Redemption::Accept
+            });
+            assert_eq!(accepted, [exact, parsed], "{granted} {shown}");
+        }
     }
 
     #[test]
@@ -142,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_same_request_within_two_minutes_is_a_repeat() {
+    fn only_the_same_request_is_a_repeat_and_only_after_two_minutes_a_reuse() {
         let redeemed = grant(Some(10));
         let uri = "https://a.test/cb";
         for seconds in [10, 129] {
@@ -151,10 +194,15 @@ mod tests {
         let reuse = Redemption::Reuse(FamilyId(3));
         assert_eq!(judged(&redeemed, 1, uri, None, 130), reuse);
         assert_eq!(judged(&redeemed, 1, uri, None, 10_000), reuse, "long after its end too");
-        assert_eq!(judged(&redeemed, 2, uri, None, 11), reuse);
-        assert_eq!(judged(&redeemed, 1, "https://a.test/", None, 11), reuse);
-        assert_eq!(judged(&redeemed, 1, uri, Some("x"), 11), reuse);
-        let gitlab = redeemed.decide(ApplicationId(2), uri, None, None, Timestamp(T * 2));
+        for seconds in [11, 130, 10_000] {
+            for (client, uri, verifier) in [(2, uri, None), (1, "https://a.test/", None), (1, uri, Some("x"))] {
+                let judged = judged(&redeemed, client, uri, verifier, seconds);
+                assert_eq!(judged, Redemption::Refuse, "{client} {uri} {verifier:?} after {seconds} s");
+            }
+        }
+        let presented = Presented { client: ApplicationId(1), redirect_uri: uri, verifier: None };
+        let rules = RedemptionRules { repeat: None, matching: Matching::Parsed, pkce: Strictness::Lax };
+        let gitlab = redeemed.decide(&presented, rules, Timestamp(T * 2));
         assert_eq!(gitlab, Redemption::Refuse, "nothing ever dies");
     }
 }

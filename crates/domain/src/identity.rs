@@ -56,6 +56,14 @@ impl Identity {
         }
     }
 
+    /// The session through which it came, if it came through one.
+    pub fn session(&self) -> Option<&SessionRecord> {
+        match &self.via {
+            Via::Session(session) => Some(session),
+            Via::PersonalAccessToken(_) | Via::OauthAccessToken(_) => None,
+        }
+    }
+
     pub fn viewer(&self) -> Viewer {
         if self.user.administrator {
             Viewer::Administrator { id: self.user.id }

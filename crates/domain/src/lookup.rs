@@ -93,6 +93,8 @@ pub struct TokenRecord {
 #[derive(Clone, Debug)]
 pub struct SessionRecord {
     pub digest: Digest,
+    /// When its user gave their password, which began it.
+    pub authenticated_at: Timestamp,
     pub expires_at: Timestamp,
     pub extended_at: Timestamp,
 }

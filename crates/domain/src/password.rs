@@ -1,11 +1,19 @@
 //! Rules about passwords. Hashing itself is the server's (it costs time and must be bounded).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-/// Longer ones are wrong without being hashed, so that length cannot be used to keep us busy (T14).
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+/// Longest password, in bytes of its normal form. Longer ones are wrong without being hashed, so that length cannot be
+/// used to keep us busy (T14).
 pub const LONGEST_BYTES: usize = 1024;
 
-/// Shortest that may be chosen, in characters (rest-api.md USER-015).
+/// What is typed may be longer than its normal form: in UTF-8 at most three times for every letter there is. Beyond this
+/// it is wrong without being normalised.
+const LONGEST_TYPED: usize = 4 * LONGEST_BYTES;
+
+/// Shortest that may be chosen, in characters of its normal form (rest-api.md USER-015).
 pub const SHORTEST_CHARACTERS: usize = 8;
 
 /// When password sign-in of an account locks (authentication.md 6.5). A lock stops nothing else, so that guessing
@@ -23,15 +31,31 @@ impl Default for Lockout {
     }
 }
 
+/// The form in which a password is set and checked: NFC (Unicode Standard Annex 15), since keyboards spell the same letter
+/// in different ways. `None`: it is too long, in either form.
+pub fn normalized(typed: &str) -> Option<Cow<'_, str>> {
+    if typed.len() > LONGEST_TYPED {
+        return None;
+    }
+    let normal = match is_nfc_quick(typed.chars()) {
+        IsNormalized::Yes => Cow::Borrowed(typed),
+        IsNormalized::No | IsNormalized::Maybe => Cow::Owned(typed.nfc().collect()),
+    };
+    (normal.len() <= LONGEST_BYTES).then_some(normal)
+}
+
+/// Whether two people, or one on two keyboards, typed the same password.
+pub fn same(one: &str, other: &str) -> bool {
+    one == other || normalized(one).is_some_and(|one| normalized(other).is_some_and(|other| one == other))
+}
+
 /// What is wrong with a password somebody chose, as on the wire.
 pub fn fault(password: &str) -> Option<&'static str> {
-    if password.chars().count() < SHORTEST_CHARACTERS {
-        return Some("is too short (minimum is 8 characters)");
+    match normalized(password) {
+        None => Some("is too long (maximum is 1024 bytes)"),
+        Some(normal) if normal.chars().count() < SHORTEST_CHARACTERS => Some("is too short (minimum is 8 characters)"),
+        Some(_) => None,
     }
-    if password.len() > LONGEST_BYTES {
-        return Some("is too long (maximum is 1024 bytes)");
-    }
-    None
 }
 
 #[cfg(test)]
@@ -44,5 +68,34 @@ mod tests {
         assert_eq!(fault("éééééééé"), None);
         assert_eq!(fault(&"x".repeat(1024)), None);
         assert!(fault(&"x".repeat(1025)).is_some());
+        // Of the normal form: eight letters typed as sixteen characters, and 1,020 bytes typed as 3,060.
+        assert_eq!(fault(&"e\u{301}".repeat(7)), Some("is too short (minimum is 8 characters)"));
+        assert_eq!(fault(&"e\u{301}".repeat(8)), None);
+        assert_eq!(fault(&"\u{1112}\u{1161}\u{11ab}".repeat(340)), None);
+        assert!(fault(&"\u{1112}\u{1161}\u{11ab}".repeat(342)).is_some());
+        // Of the normal form where that is the longer one.
+        assert!(fault(&"\u{958}".repeat(342)).is_some());
+    }
+
+    #[test]
+    fn a_password_has_one_normal_form() {
+        for (typed, normal) in [
+            ("", ""),
+            ("correct horse", "correct horse"),
+            ("caf\u{e9}", "caf\u{e9}"),
+            ("cafe\u{301}", "caf\u{e9}"),
+            ("\u{212b}", "\u{c5}"),
+            ("\u{1112}\u{1161}\u{11ab}", "\u{d55c}"),
+            ("q\u{307}\u{323}", "q\u{323}\u{307}"),
+            // Not NFKC: these are other characters, and people may mean them.
+            ("\u{fb01}\u{b2}", "\u{fb01}\u{b2}"),
+        ] {
+            assert_eq!(normalized(typed).as_deref(), Some(normal), "{typed:?}");
+            assert_eq!(normalized(normal).as_deref(), Some(normal), "{typed:?}");
+            assert!(same(typed, normal) && same(normal, typed));
+        }
+        assert!(!same("cafe", "caf\u{e9}"));
+        assert_eq!(normalized(&"x".repeat(1025)), None);
+        assert_eq!(normalized(&"e\u{301}".repeat(4096)), None);
     }
 }

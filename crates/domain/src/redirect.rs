@@ -29,6 +29,17 @@ pub enum Fault {
     NoScheme,
     Fragment,
     Forbidden,
+    /// Plain http beyond this machine, at a server that is https itself.
+    PlainHttp,
+}
+
+/// When a redirect URI of a request is the registered one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matching {
+    /// Octet for octet; between loopback IP literals the port may differ (RFC 9700 section 4.1.3, RFC 8252 section 7.3).
+    Exact,
+    /// As parsed URIs, and the request may add to the query (oauth.md 5.2; `compat.redirect_uri = "gitlab"`).
+    Parsed,
 }
 
 impl Fault {
@@ -40,6 +51,7 @@ impl Fault {
             Self::NoScheme => "must specify a scheme.",
             Self::Fragment => "cannot contain a fragment.",
             Self::Forbidden => "is forbidden by the server.",
+            Self::PlainHttp => "must be an HTTPS/SSL URI.",
         }
     }
 }
@@ -88,17 +100,55 @@ impl RedirectUri {
     }
 
     /// Whether a request that names `asked` is sent where this one, which is registered, leads.
-    pub fn accepts(&self, asked: &Self) -> bool {
+    pub fn accepts(&self, asked: &Self, matching: Matching) -> bool {
+        match matching {
+            Matching::Exact => self.text == asked.text || self.differs_by_a_loopback_port(asked),
+            Matching::Parsed => self.accepts_as_parsed(asked),
+        }
+    }
+
+    /// RFC 8252 section 7.3: an application on somebody's own machine takes the port that is free.
+    fn differs_by_a_loopback_port(&self, asked: &Self) -> bool {
+        match (self.around_a_loopback_port(), asked.around_a_loopback_port()) {
+            (Some(known), Some(asked)) => known == asked,
+            _ => false,
+        }
+    }
+
+    /// What stands before and after the port, if the host is a loopback IP literal.
+    fn around_a_loopback_port(&self) -> Option<(&str, &str)> {
+        let Target::Url(url) = &self.target else { return None };
+        if !is_loopback_literal(url) {
+            return None;
+        }
+        let authority = self.text.find("://")? + 3;
+        let end = self.text[authority..].find(['/', '?']).map_or(self.text.len(), |at| authority + at);
+        let (before, rest) = self.text.split_at(end);
+        let digits = before.len() - before.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        // `127.0.0.1` ends in digits too, but with no colon before them.
+        let before = before[..before.len() - digits].strip_suffix(':').filter(|_| digits > 0).unwrap_or(before);
+        Some((before, rest))
+    }
+
+    fn accepts_as_parsed(&self, asked: &Self) -> bool {
         let (Target::Url(known), Target::Url(url)) = (&self.target, &asked.target) else {
             return self.text == asked.text;
         };
-        // RFC 8252 section 7.3: an application on somebody's own machine takes the port that is free.
         let any_port = is_loopback_literal(known) && is_loopback_literal(url);
         known.scheme() == url.scheme()
             && host(known) == host(url)
             && (any_port || known.port_or_known_default() == url.port_or_known_default())
             && known.path() == url.path()
             && adds_to(known, url)
+    }
+
+    /// Whether a code that is sent there crosses a network in clear. `localhost` and names below it are this machine
+    /// (RFC 6761 section 6.3).
+    pub fn is_plain_http(&self) -> bool {
+        let Target::Url(url) = &self.target else { return false };
+        let name = url.domain().map(|name| name.trim_end_matches('.'));
+        let local = name.is_some_and(|name| name == "localhost" || name.ends_with(".localhost"));
+        url.scheme() == "http" && !local && !is_loopback_literal(url)
     }
 
     /// With the answer of the server in its query, or in its fragment.
@@ -147,9 +197,13 @@ impl RedirectUris {
     }
 
     /// The address that a request names, if the application may be answered there.
-    pub fn accept(&self, asked: &str) -> Option<RedirectUri> {
+    pub fn accept(&self, asked: &str, matching: Matching) -> Option<RedirectUri> {
         let asked = RedirectUri::parse(asked).ok()?;
-        self.0.iter().any(|known| known.accepts(&asked)).then_some(asked)
+        self.0.iter().any(|known| known.accepts(&asked, matching)).then_some(asked)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &RedirectUri> {
+        self.0.iter()
     }
 }
 
@@ -357,33 +411,76 @@ mod tests {
 
     #[test]
     fn t20_what_a_request_may_name() {
-        for (known, asked, accepted) in [
-            ("https://app.test/cb", "https://app.test/cb", true),
-            ("https://app.test/cb", "HTTPS://APP.test:443/cb", true),
-            ("https://app.test/cb", "https://app.test/CB", false),
-            ("https://app.test/cb", "https://app.test/cb/", false),
-            ("https://app.test/cb", "https://app.test:8443/cb", false),
-            ("https://app.test/cb", "http://app.test/cb", false),
-            ("https://app.test/cb", "https://app.test.evil.test/cb", false),
-            ("https://app.test/a/cb", "https://app.test/a%2fcb", false),
-            ("https://app.test", "https://app.test/", true),
-            ("https://app.test/cb", "https://app.test/cb?more=1", true),
-            ("https://app.test/cb?a=1&b=2", "https://app.test/cb?b=2&a=1", true),
-            ("https://app.test/cb?a=1", "https://app.test/cb", false),
-            ("https://app.test/cb?a=1", "https://app.test/cb?a=1&b=2", true),
-            ("https://app.test/cb?a=1", "https://app.test/cb?a=1&a=evil", false),
-            ("https://app.test/cb?a=1", "https://app.test/cb?a=evil&a=1", false),
-            ("https://app.test/cb?a=1", "https://app.test/cb?a=2", false),
-            ("http://127.0.0.1/cb", "http://127.0.0.1:9999/cb", true),
-            ("http://[::1]:1/cb", "http://[::1]:2/cb", true),
-            ("http://127.0.0.1/cb", "http://127.0.0.2/cb", false),
-            ("http://localhost/cb", "http://localhost:9999/cb", false),
-            ("myapp://cb", "myapp://cb", true),
-            ("myapp://cb", "myapp://other", false),
-            ("urn:ietf:wg:oauth:2.0:oob", "urn:ietf:wg:oauth:2.0:oob", true),
-            ("urn:ietf:wg:oauth:2.0:oob", "urn:ietf:wg:oauth:2.0:oob:auto", false),
+        // Registered, asked, accepted, accepted with `compat.redirect_uri = "gitlab"`.
+        for (known, asked, exact, parsed) in [
+            ("https://app.test/cb", "https://app.test/cb", true, true),
+            ("https://app.test/cb", "HTTPS://APP.test:443/cb", false, true),
+            ("https://app.test/cb", "https://app.test:443/cb", false, true),
+            ("https://app.test/cb", "https://app.test/CB", false, false),
+            ("https://app.test/cb", "https://app.test/cb/", false, false),
+            ("https://app.test/cb", "https://app.test:8443/cb", false, false),
+            ("https://app.test/cb", "http://app.test/cb", false, false),
+            ("https://app.test/cb", "https://app.test.evil.test/cb", false, false),
+            ("https://app.test/a/cb", "https://app.test/a%2fcb", false, false),
+            ("https://app.test/a%2Fcb", "https://app.test/a%2fcb", false, false),
+            ("https://app.test", "https://app.test/", false, true),
+            ("https://app.test/cb", "https://app.test/cb?more=1", false, true),
+            ("https://app.test/cb", "https://app.test/cb?next=https://evil.test", false, true),
+            ("https://app.test/cb", "https://app.test/cb?", false, true),
+            ("https://app.test/cb?", "https://app.test/cb", false, true),
+            ("https://app.test/cb?a=1&b=2", "https://app.test/cb?a=1&b=2", true, true),
+            ("https://app.test/cb?a=1&b=2", "https://app.test/cb?b=2&a=1", false, true),
+            ("https://app.test/cb?a=%C3%BC", "https://app.test/cb?a=%c3%bc", false, true),
+            ("https://app.test/cb?a=1", "https://app.test/cb", false, false),
+            ("https://app.test/cb?a=1", "https://app.test/cb?a=1&b=2", false, true),
+            ("https://app.test/cb?a=1", "https://app.test/cb?a=1&a=evil", false, false),
+            ("https://app.test/cb?a=1", "https://app.test/cb?a=evil&a=1", false, false),
+            ("https://app.test/cb?a=1", "https://app.test/cb?a=2", false, false),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:9999/cb", true, true),
+            ("http://127.0.0.1:9999/cb", "http://127.0.0.1/cb", true, true),
+            ("http://127.0.0.1", "http://127.0.0.1:1", true, true),
+            ("http://127.0.0.1?a=1", "http://127.0.0.1:1?a=1", true, true),
+            ("http://127.0.0.1:1/cb?a=1", "http://127.0.0.1:2/cb?a=1", true, true),
+            ("http://127.0.0.1:1/cb?a=1", "http://127.0.0.1:2/cb?a=1&b=2", false, true),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:9999/cb?x=:1", false, true),
+            ("http://127.0.0.1/cb", "HTTP://127.0.0.1:9999/cb", false, true),
+            ("http://127.0.0.1/cb", "https://127.0.0.1:9999/cb", false, false),
+            ("http://[::1]:1/cb", "http://[::1]:2/cb", true, true),
+            ("http://[::1]/cb", "http://[::1]:2/cb", true, true),
+            ("http://127.0.0.1/cb", "http://127.0.0.2/cb", false, false),
+            ("http://127.0.0.1/cb", "http://[::1]/cb", false, false),
+            ("http://localhost/cb", "http://localhost:9999/cb", false, false),
+            ("http://10.0.0.1/cb", "http://10.0.0.1:9999/cb", false, false),
+            ("myapp://cb", "myapp://cb", true, true),
+            ("myapp://cb", "myapp://cb?x=1", false, true),
+            ("myapp://cb", "myapp://other", false, false),
+            ("urn:ietf:wg:oauth:2.0:oob", "urn:ietf:wg:oauth:2.0:oob", true, true),
+            ("urn:ietf:wg:oauth:2.0:oob", "urn:ietf:wg:oauth:2.0:oob:auto", false, false),
         ] {
-            assert_eq!(uri(known).accepts(&uri(asked)), accepted, "{known} {asked}");
+            let (known, asked) = (uri(known), uri(asked));
+            let accepted = [Matching::Exact, Matching::Parsed].map(|matching| known.accepts(&asked, matching));
+            assert_eq!(accepted, [exact, parsed], "{known:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_what_leaves_the_machine_in_clear() {
+        for (text, plain) in [
+            ("http://app.test/cb", true),
+            ("HTTP://app.test/cb", true),
+            ("http://10.0.0.1/cb", true),
+            ("http://localhost.evil.test/cb", true),
+            ("http://notlocalhost/cb", true),
+            ("https://app.test/cb", false),
+            ("http://localhost:7171/cb", false),
+            ("http://app.localhost/cb", false),
+            ("http://127.0.0.1/cb", false),
+            ("http://127.9.9.9:1/cb", false),
+            ("http://[::1]/cb", false),
+            ("myapp://cb", false),
+            ("urn:ietf:wg:oauth:2.0:oob", false),
+        ] {
+            assert_eq!(uri(text).is_plain_http(), plain, "{text}");
         }
     }
 

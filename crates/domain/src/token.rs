@@ -17,6 +17,20 @@ pub const PERSONAL_ACCESS_TOKEN: TokenKind = TokenKind { name: "personal_access_
 pub const APPLICATION_SECRET: TokenKind = TokenKind { name: "application_secret", prefix: "gloas-" };
 pub const JOB_TOKEN: TokenKind = TokenKind { name: "job_token", prefix: "glcbt-" };
 
+/// What tokens begin with: ours, and those that people mistake for ours.
+pub const PREFIXES: [&str; 10] = [
+    PERSONAL_ACCESS_TOKEN.prefix,
+    APPLICATION_SECRET.prefix,
+    JOB_TOKEN.prefix,
+    "gldt-",
+    "glrt-",
+    "glptt-",
+    "glft-",
+    "glimt-",
+    "glagent-",
+    "glsoat-",
+];
+
 /// A personal access token as lists and answers show it (rest-api.md 2.1).
 #[derive(Clone, Debug)]
 pub struct PersonalAccessToken {

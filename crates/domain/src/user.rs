@@ -52,6 +52,16 @@ impl User {
         self.locked_until.is_some_and(|until| now < until)
     }
 
+    /// Whether nobody has shown that the primary address is theirs. An account without an address has nothing to confirm.
+    pub fn is_unconfirmed(&self) -> bool {
+        !self.email.is_empty() && self.confirmed_at.is_none()
+    }
+
+    /// The primary address, if it is confirmed: what others may be told (T22).
+    pub fn confirmed_email(&self) -> Option<&str> {
+        Some(self.email.as_str()).filter(|email| !email.is_empty() && self.confirmed_at.is_some())
+    }
+
     /// Whether tokens and sessions of this account open the API (authentication.md 2.4, first match wins).
     pub fn may_use_api(&self, now: Timestamp, rules: AccountRules) -> Result<(), AccountFault> {
         match (self.kind, self.state) {
@@ -60,7 +70,7 @@ impl User {
             (_, AccountState::Deactivated) => return Err(AccountFault::Deactivated),
             _ => {}
         }
-        if self.kind == UserKind::Human && rules.confirmation_required && self.confirmed_at.is_none() {
+        if self.kind == UserKind::Human && rules.confirmation_required && self.is_unconfirmed() {
             return Err(AccountFault::Unconfirmed);
         }
         if matches!(self.state, AccountState::Blocked | AccountState::LdapBlocked | AccountState::Banned) {
@@ -74,6 +84,12 @@ impl User {
         }
         Ok(())
     }
+}
+
+/// One `@`, ASCII, something on either side (T22).
+pub fn is_email(text: &str) -> bool {
+    let sides = text.split_once('@').filter(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
+    sides.is_some() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// Settings that decide about accounts.
@@ -168,6 +184,32 @@ pub(crate) mod tests {
             current_sign_in_ip: None,
             last_sign_in_ip: None,
             sign_in_count: 0,
+        }
+    }
+
+    #[test]
+    fn an_account_without_an_address_has_nothing_to_confirm() {
+        let rules = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
+        for (email, confirmed_at, allowed, told) in [
+            ("ada@example.test", Some(Timestamp(0)), true, Some("ada@example.test")),
+            ("ada@example.test", None, false, None),
+            ("", None, true, None),
+            ("", Some(Timestamp(0)), true, None),
+        ] {
+            let user = User { email: email.into(), confirmed_at, ..ada() };
+            assert_eq!(user.may_use_api(Timestamp(1), rules).is_ok(), allowed, "{email} {confirmed_at:?}");
+            assert_eq!(user.confirmed_email(), told, "{email} {confirmed_at:?}");
+        }
+    }
+
+    #[test]
+    fn t22_an_address_has_one_at_sign() {
+        for good in ["a@b", "a'b+c@example.test"] {
+            assert!(is_email(good), "{good}");
+        }
+        let long = format!("a@{}", "b".repeat(254));
+        for bad in ["", "a", "@", "a@", "@b", "a@b@c", "a @b", "\u{e4}@b", "a@b\n", "a@b\0", &long] {
+            assert!(!is_email(bad), "{bad:?}");
         }
     }
 

@@ -121,6 +121,12 @@ impl App {
         Ok(Self { shared: Arc::new(shared), peer: None })
     }
 
+    /// Whether applications may be registered with plain http beyond this machine. A server that is https itself would
+    /// send codes across the network in clear (RFC 9700 section 2.6).
+    pub fn plain_redirects(&self) -> bool {
+        !self.urls.is_https() || self.demo || self.settings.compat.redirect_uri.is_gitlab()
+    }
+
     /// The same, for a request from there.
     pub fn asked_from(&self, peer: Option<IpAddr>) -> Self {
         Self { shared: self.shared.clone(), peer }

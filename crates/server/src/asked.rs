@@ -17,6 +17,10 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 
+mod object;
+
+use object::Body as Json;
+
 pub struct Asked {
     pub parts: Parts,
     /// What stands in the path, decoded, in order.
@@ -24,7 +28,7 @@ pub struct Asked {
     pub body: Option<Map<String, Value>>,
     /// Who is really at the other end.
     pub peer: Option<IpAddr>,
-    /// Parameters of a form that came more than once.
+    /// Parameters of the body that came more than once.
     pub repeated: Vec<String>,
     merged: OnceLock<Result<Map<String, Value>, Error>>,
 }
@@ -78,7 +82,11 @@ impl Asked {
                 None => Map::new(),
             };
             for (name, value) in self.body.iter().flatten() {
-                all.insert(name.clone(), value.clone());
+                // The body wins, but not over something that cannot be read.
+                let unreadable = is_narrowing(name) && all.get(name).is_some_and(is_structured);
+                if !unreadable {
+                    all.insert(name.clone(), value.clone());
+                }
             }
             for (name, value) in &self.captures {
                 all.insert(name.clone(), Value::String(value.clone()));
@@ -93,22 +101,12 @@ impl Asked {
     }
 }
 
-/// Where a request comes from; noted on every one.
+/// Who asks, as far as a trusted proxy says it (`proxies.rs`); noted on every request.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer {
-    /// Who asks, as far as a trusted proxy says it (`proxies.rs`).
-    pub client: IpAddr,
-    /// The other end of the connection.
-    pub connection: IpAddr,
-}
+pub struct Peer(pub IpAddr);
 
 pub fn peer(request: &Request<Body>) -> Option<IpAddr> {
-    request.extensions().get::<Peer>().map(|peer| peer.client)
-}
-
-/// For what is not for whoever is behind a proxy.
-pub fn connection(request: &Request<Body>) -> Option<IpAddr> {
-    request.extensions().get::<Peer>().map(|peer| peer.connection)
+    request.extensions().get::<Peer>().map(|peer| peer.0)
 }
 
 /// Whether `Authorization` says bearer, whatever follows.
@@ -192,6 +190,28 @@ pub fn repeats(encoded: &[u8]) -> Vec<String> {
     names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone()).collect()
 }
 
+/// Whether a parameter narrows what a request may do or is shown, or says as whom it acts. If one is given in two ways,
+/// none of them is taken: the request could run with more than its sender meant (rest-api.md 1.3).
+pub fn is_narrowing(name: &str) -> bool {
+    NARROWING.contains(&name)
+}
+
+/// A list or a hash.
+pub fn is_structured(value: &Value) -> bool {
+    matches!(value, Value::Array(_) | Value::Object(_))
+}
+
+/// Sets a parameter. The last value counts, but two different values of a narrowing one become a list, which no
+/// endpoint takes for a single value.
+fn keep(all: &mut Map<String, Value>, name: &str, value: Value) {
+    match all.get_mut(name) {
+        None => drop(all.insert(name.to_owned(), value)),
+        Some(known) if *known == value || !is_narrowing(name) => *known = value,
+        Some(Value::Array(known)) => known.push(value),
+        Some(known) => *known = Value::Array(vec![known.take(), value]),
+    }
+}
+
 /// `a` of `a[]` and of `a[b]`.
 pub fn root(name: &str) -> &str {
     name.split('[').next().unwrap_or(name)
@@ -218,11 +238,12 @@ async fn parse(
         Media::Form => form(&bytes),
         Media::Multipart => multipart(bytes, headers, repeated).await,
         Media::Json if bytes.is_empty() => Ok(Map::new()),
-        Media::Json => match serde_json::from_slice(&bytes).map_err(|_| Error::BrokenJson)? {
-            // What is no object has no parameters.
-            Value::Object(all) => check_fields(&all, &mut 0).map(|()| all),
-            _ => Ok(Map::new()),
-        },
+        Media::Json => {
+            let body: Json = serde_json::from_slice(&bytes).map_err(|_| Error::BrokenJson)?;
+            check_fields(&body.fields, &mut body.repeated.len())?;
+            *repeated = body.repeated;
+            Ok(body.fields)
+        }
         Media::None | Media::Other(_) => Ok(Map::new()),
     }
 }
@@ -263,15 +284,20 @@ async fn multipart(bytes: Bytes, headers: &HeaderMap, repeated: &mut Vec<String>
             return Err(Error::TooManyParameters);
         }
         let Some(name) = field.name().map(str::to_owned) else { continue };
-        if field.file_name().is_some() {
-            continue;
-        }
-        let value = String::from_utf8(field.bytes().await.map_err(broken)?.to_vec()).map_err(|_| Error::Malformed)?;
-        if value.contains('\0') || name.contains('\0') {
+        if name.contains('\0') {
             return Err(Error::Malformed);
         }
         if all.contains_key(root(&name)) {
             repeated.push(root(&name).to_owned());
+        }
+        if field.file_name().is_some() {
+            // No endpoint takes a file, and a parameter that is sent as one must not look as if it were absent.
+            all.insert(root(&name).to_owned(), Value::Object(Map::new()));
+            continue;
+        }
+        let value = String::from_utf8(field.bytes().await.map_err(broken)?.to_vec()).map_err(|_| Error::Malformed)?;
+        if value.contains('\0') {
+            return Err(Error::Malformed);
         }
         put(&mut all, &name, value)?;
     }
@@ -283,7 +309,7 @@ fn put(all: &mut Map<String, Value>, name: &str, value: String) -> Result<(), Er
     let (root, path) = match name.split_once('[') {
         Some((root, rest)) if !root.is_empty() => (root, rest),
         _ => {
-            all.insert(name.to_owned(), Value::String(value));
+            keep(all, name, Value::String(value));
             return Ok(());
         }
     };
@@ -317,6 +343,19 @@ fn put(all: &mut Map<String, Value>, name: &str, value: String) -> Result<(), Er
 const MOST_PARAMETERS: usize = 4096;
 const DEEPEST: usize = 32;
 
+const NARROWING: [&str; 10] = [
+    "sudo",
+    "scope",
+    "scopes",
+    "expires_at",
+    "visibility",
+    "access_level",
+    "confidential",
+    "owned",
+    "membership",
+    "min_access_level",
+];
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -332,6 +371,10 @@ mod tests {
         );
         assert_eq!(read(""), Ok(json!({})));
         assert_eq!(read("a=%zz&%5B=1&=2"), Ok(json!({"a":"%zz","[":"1","":"2"})));
+        assert_eq!(
+            read("sudo=1&sudo=2&sudo=3&owned=true&owned=true&scope[]=a&scope=b&scopes=a&scopes[]=b"),
+            Ok(json!({"sudo":["1","2","3"],"owned":"true","scope":["a","b"],"scopes":["b"]}))
+        );
         assert_eq!(read("a=%00"), Err(Error::Malformed));
         assert_eq!(read("a=%ff"), Err(Error::Malformed));
         assert_eq!(read(&"a=1&".repeat(5000)), Err(Error::TooManyParameters));

@@ -12,7 +12,8 @@ struct Rule {
     methods: &'static [&'static str],
     /// Request headers besides those that are always allowed; `None`: any.
     headers: Option<&'static [&'static str]>,
-    exposed: &'static str,
+    /// Response headers that a page may read besides [`ALWAYS_EXPOSED`].
+    exposed: &'static [&'static str],
     /// A page of our own may send its cookies along.
     own: bool,
 }
@@ -56,7 +57,9 @@ fn allow(response: &mut HeaderMap, rule: Rule, origin: &HeaderValue, asked: &Hea
     if let Ok(methods) = HeaderValue::try_from(rule.methods.join(", ")) {
         response.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
     }
-    response.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(rule.exposed));
+    if let Ok(exposed) = HeaderValue::try_from([rule.exposed, &ALWAYS_EXPOSED].concat().join(", ")) {
+        response.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
     response.insert(header::ACCESS_CONTROL_MAX_AGE, TWO_HOURS);
 }
 
@@ -70,16 +73,17 @@ impl Rule {
 }
 
 fn rule(path: &str) -> Option<Rule> {
-    let rule = |methods, headers| Some(Rule { methods, headers: Some(headers), exposed: "", own: false });
+    let rule = |methods, headers| Some(Rule { methods, headers: Some(headers), exposed: &[], own: false });
     match path {
         "/oauth/token" | "/oauth/revoke" => {
             rule(&["POST", "OPTIONS"], &["Authorization", "X-CSRF-Token", "X-Requested-With"])
         }
         "/oauth/token/info" => rule(&["GET", "HEAD", "OPTIONS"], &["Authorization"]),
         "/oauth/userinfo" => rule(&["GET", "HEAD", "POST", "OPTIONS"], &["Authorization"]),
-        "/oauth/discovery/keys" | "/.well-known/openid-configuration" | "/.well-known/webfinger" => {
-            rule(&["GET", "HEAD"], &[])
-        }
+        "/oauth/discovery/keys"
+        | "/.well-known/openid-configuration"
+        | "/.well-known/oauth-authorization-server"
+        | "/.well-known/webfinger" => rule(&["GET", "HEAD"], &[]),
         _ if path.starts_with("/api/") => Some(Rule { methods: EVERY, headers: None, exposed: EXPOSED, own: true }),
         _ => None,
     }
@@ -89,9 +93,29 @@ const EVERY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIO
 const ALWAYS: [&str; 4] = ["Accept", "Accept-Language", "Content-Language", "Content-Type"];
 
 /// List E.
-const EXPOSED: &str = "Link, X-Total, X-Total-Pages, X-Per-Page, X-Page, X-Next-Page, X-Prev-Page, X-Gitlab-Blob-Id, \
-                       X-Gitlab-Commit-Id, X-Gitlab-Content-Sha256, X-Gitlab-Encoding, X-Gitlab-File-Name, \
-                       X-Gitlab-File-Path, X-Gitlab-Last-Commit-Id, X-Gitlab-Ref, X-Gitlab-Size, X-Request-Id, ETag";
+const EXPOSED: &[&str] = &[
+    "Link",
+    "X-Total",
+    "X-Total-Pages",
+    "X-Per-Page",
+    "X-Page",
+    "X-Next-Page",
+    "X-Prev-Page",
+    "X-Gitlab-Blob-Id",
+    "X-Gitlab-Commit-Id",
+    "X-Gitlab-Content-Sha256",
+    "X-Gitlab-Encoding",
+    "X-Gitlab-File-Name",
+    "X-Gitlab-File-Path",
+    "X-Gitlab-Last-Commit-Id",
+    "X-Gitlab-Ref",
+    "X-Gitlab-Size",
+    "X-Request-Id",
+    "ETag",
+];
+
+/// Without them a page cannot tell why it was refused, nor when to come back.
+const ALWAYS_EXPOSED: [&str; 2] = ["Retry-After", "WWW-Authenticate"];
 
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const TRUE: HeaderValue = HeaderValue::from_static("true");

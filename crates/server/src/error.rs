@@ -23,6 +23,10 @@ pub enum Error {
     ApiV3,
     /// Malformed text: NUL or broken UTF-8.
     Malformed,
+    /// `Host` is missing, repeated or no host (RFC 9112 section 3.2).
+    BadHost,
+    /// A method that no path has, and that is not passed over as one that this path does not have: `CONNECT`.
+    NotImplemented,
     /// Bearer header and `access_token` parameter at once (authentication.md 1.3).
     TwoBearers,
     /// A parameter does not fit its declaration; the sentences are joined.
@@ -141,6 +145,8 @@ impl Error {
             Self::NoApiVersion => "no_api_version",
             Self::ApiV3 => "api_v3",
             Self::Malformed => "malformed",
+            Self::BadHost => "bad_host",
+            Self::NotImplemented => "not_implemented",
             Self::TwoBearers => "two_bearers",
             Self::Parameters(_) => "parameters",
             Self::Invalid(_) => "invalid",
@@ -176,6 +182,8 @@ impl Error {
             Self::NoApiVersion => framework(404, "404 API Version Not Found"),
             Self::ApiV3 => framework(410, "API V3 is no longer supported. Use API V4 instead."),
             Self::Malformed => Wire { plain: true, body: b"Bad Request".to_vec(), ..message(400, "") },
+            Self::BadHost => message(400, "400 Bad request - Host is missing, repeated or invalid"),
+            Self::NotImplemented => message(501, "501 Not Implemented"),
             Self::TwoBearers => {
                 oauth(400, "invalid_request", "Both Authorization header and payload includes access token.")
             }
@@ -256,6 +264,7 @@ fn denied(denial: &Denial, urls: &Urls) -> Wire {
             message(403, "403 Forbidden - Must be authenticated using an OAuth or personal access token to use sudo")
         }
         Denial::SudoUnknown(name) => message(404, &format!("404 User with ID or username '{name}' Not Found")),
+        Denial::SudoInvalid => framework(400, "sudo is invalid"),
         Denial::Unavailable => retry(1, "503 Service Unavailable"),
     }
 }

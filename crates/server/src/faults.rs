@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 pub struct Faults {
     garbles: AtomicBool,
     crowded: AtomicBool,
+    repeat_is_reuse: AtomicBool,
     crashes: Mutex<Option<String>>,
 }
 
@@ -28,6 +29,16 @@ impl Faults {
 
     pub(crate) fn is_crowded(&self) -> bool {
         self.crowded.load(Ordering::SeqCst)
+    }
+
+    /// From now on a code that is presented once more is reused, however soon that is: a test with a real clock does not
+    /// wait two minutes.
+    pub fn take_repeats_for_reuse(&self) {
+        self.repeat_is_reuse.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn repeats_are_reuse(&self) -> bool {
+        self.repeat_is_reuse.load(Ordering::SeqCst)
     }
 
     /// From now on the endpoint at this path panics.

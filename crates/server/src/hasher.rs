@@ -13,7 +13,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::oneshot;
 use tollhouse_auth::gate::network;
-use tollhouse_domain::password::LONGEST_BYTES;
+use tollhouse_domain::password::{LONGEST_BYTES, normalized};
 use tollhouse_domain::secret::Plaintext;
 
 #[derive(Clone)]
@@ -90,10 +90,10 @@ impl Hasher {
         Ok(self.hold(&mut queue, address))
     }
 
-    /// The PHC string of a new password. It waits its turn like the others, but is not turned away.
+    /// The PHC string of a new password, in its normal form. It waits its turn like the others, but is not turned away.
     pub async fn hash(&self, password: &Plaintext) -> String {
         let place = self.hold(&mut self.0.0.lock(), NOWHERE);
-        let password = password.clone();
+        let password = normal_form(password).unwrap_or_else(|| password.clone());
         place.run(move || hash_now(&password)).await.unwrap_or_default()
     }
 
@@ -118,17 +118,23 @@ impl Hasher {
 impl Place {
     /// Whether this is the password with that PHC string; `None` compares with nobody's and is always wrong, at the
     /// same cost. Too long a password is wrong without being hashed.
+    ///
+    /// It is compared in its normal form and then, if that differs, as it was typed: passwords used to be hashed
+    /// as typed, and those that were hashed elsewhere may be. A password that is its own normal form costs one hash.
     pub async fn verify(self, password: &Plaintext, digest: Option<String>) -> bool {
-        if password.reveal().len() > LONGEST_BYTES {
-            return false;
-        }
+        let Some(normal) = normal_form(password) else { return false };
+        let typed = Some(password).filter(|typed| typed.reveal() != normal.reveal());
+        let typed = typed.filter(|typed| typed.reveal().len() <= LONGEST_BYTES).cloned();
         let real = digest.is_some();
-        let password = password.clone();
         let shared = self.hasher.0.0.clone();
         let work = move || {
             let nobody = || shared.nobody.get_or_init(|| hash_now(&Plaintext::password()));
-            shared.hashed.fetch_add(1, Ordering::Relaxed);
-            verify_now(&password, digest.as_ref().unwrap_or_else(|| nobody()))
+            let digest = digest.as_ref().unwrap_or_else(|| nobody());
+            let is = |form: &Plaintext| {
+                shared.hashed.fetch_add(1, Ordering::Relaxed);
+                verify_now(form, digest)
+            };
+            is(&normal) || typed.as_ref().is_some_and(is)
         };
         self.run(work).await.unwrap_or(false) && real
     }
@@ -222,6 +228,11 @@ pub fn verifies(digest: &str) -> bool {
     known && hash.salt.is_some() && hash.hash.is_some() && Params::try_from(&hash).is_ok_and(payable)
 }
 
+/// `None`: it is too long.
+fn normal_form(password: &Plaintext) -> Option<Plaintext> {
+    normalized(password.reveal()).map(|normal| Plaintext::new(normal.into_owned()))
+}
+
 fn hash_now(password: &Plaintext) -> String {
     match argon2().hash_password(password.reveal().as_bytes()) {
         Ok(hash) => hash.to_string(),
@@ -283,6 +294,34 @@ mod tests {
         let long = Plaintext::new("x".repeat(LONGEST_BYTES + 1));
         assert!(!place().verify(&long, Some(digest)).await);
         assert!(hasher.0.0.lock().waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_password_is_the_same_however_a_keyboard_spells_it() {
+        let hasher = Hasher::start();
+        let composed = Plaintext::new("caf\u{e9} cr\u{e8}me".into());
+        let decomposed = Plaintext::new("cafe\u{301} cre\u{300}me".into());
+        let plain = Plaintext::new("cafe creme".into());
+        let new = hasher.hash(&decomposed).await;
+        // As they were hashed before there was a normal form.
+        let (old_composed, old_decomposed) = (hash_now(&composed), hash_now(&decomposed));
+        for (typed, digest, right, hashes) in [
+            (&composed, Some(&new), true, 1),
+            (&decomposed, Some(&new), true, 1),
+            (&composed, Some(&old_composed), true, 1),
+            (&decomposed, Some(&old_composed), true, 1),
+            (&decomposed, Some(&old_decomposed), true, 2),
+            (&composed, Some(&old_decomposed), false, 1),
+            (&plain, Some(&new), false, 1),
+            // An unknown name costs what a known one costs.
+            (&decomposed, None, false, 2),
+            (&composed, None, false, 1),
+        ] {
+            let before = hasher.hashed();
+            let place = hasher.place(address(1)).expect("a place");
+            assert_eq!(place.verify(typed, digest.cloned()).await, right, "{:?} {digest:?}", typed.reveal());
+            assert_eq!(hasher.hashed() - before, hashes, "{:?} {digest:?}", typed.reveal());
+        }
     }
 
     #[test]

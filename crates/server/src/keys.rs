@@ -8,17 +8,16 @@
 use std::fmt;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey};
 use aws_lc_rs::{digest, rand};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tollhouse_domain::audit::{Audit, By, Target};
@@ -32,6 +31,7 @@ use zeroize::Zeroizing;
 use crate::app::App;
 use crate::config::{AtRest, Settings, Unusable};
 use crate::error::Error;
+use crate::file_access::check_file;
 use crate::operations::{Failed, Operation};
 
 /// The secrets that keys are sealed under: all of them open, the first seals, if anything is sealed at all.
@@ -60,11 +60,23 @@ impl Seal {
         Self { at_rest: AtRest::Open, secrets: Vec::new() }
     }
 
+    /// Whether the secret that the settings name can be used, and whether one is named where there must be one. Makes
+    /// nothing; whether it opens the keys that are there is another question.
+    pub fn check(settings: &Settings, beside: Option<&Path>) -> Result<(), Unusable> {
+        let own = beside.map(|database| database.with_added_extension("key"));
+        match (named(settings), own) {
+            (Some(path), _) => Self::read(&path).map(drop),
+            (None, Some(path)) if path.exists() => Self::read(&path).map(drop),
+            (None, None) if settings.keys.at_rest == AtRest::Sealed => Err(unnamed()),
+            _ => Ok(()),
+        }
+    }
+
     /// As the settings say. `beside`: the file of a SQLite database, which gets a secret of its own if none is named
     /// and none of its keys was sealed under another one yet.
     pub fn of(settings: &Settings, beside: Option<&Path>, known: &[SealedKey]) -> Result<Self, Unusable> {
         let sealed = known.iter().any(|key| key.sealed.first() != Some(&OPEN));
-        let named = Some(&settings.secret_key_file).filter(|path| !path.as_os_str().is_empty()).cloned();
+        let named = named(settings);
         let own = beside.map(|database| database.with_added_extension("key"));
         match (settings.keys.at_rest, named, own) {
             // What was sealed before is opened once more, to stand open from now on.
@@ -76,11 +88,7 @@ impl Seal {
             (AtRest::Sealed, Some(path), _) => Self::read(&path),
             (AtRest::Sealed, None, Some(path)) if !sealed => Self::made(&path),
             (AtRest::Sealed, None, Some(path)) => Self::read(&path),
-            (AtRest::Sealed, None, None) => Err(Unusable(
-                "PostgreSQL needs secret_key_file: a file of mode 600 with 64 hexadecimal digits, the same for every \
-                 server (openssl rand -hex 32), or keys.at_rest = \"open\""
-                    .into(),
-            )),
+            (AtRest::Sealed, None, None) => Err(unnamed()),
         }
     }
 
@@ -92,11 +100,16 @@ impl Seal {
         Self::read(path)
     }
 
-    fn read(path: &Path) -> Result<Self, Unusable> {
-        let known = fs::metadata(path).map_err(|error| unusable(path, &error.to_string()))?;
-        if known.permissions().mode() & 0o077 != 0 {
-            return Err(unusable(path, &format!("open to other users of this machine: chmod 600 {}", path.display())));
-        }
+    /// The file with the secret that opens the keys of a SQLite database; `None`: they are not sealed, and there is no such
+    /// file.
+    pub fn secret_file(settings: &Settings, database: &Path) -> Option<PathBuf> {
+        let path = named(settings).unwrap_or_else(|| database.with_added_extension("key"));
+        Some(path).filter(|path| settings.keys.at_rest == AtRest::Sealed || path.exists())
+    }
+
+    /// From a file that must be there.
+    pub fn read(path: &Path) -> Result<Self, Unusable> {
+        check_file(path).map_err(|fault| Unusable(format!("secret_key_file: {fault}")))?;
         let text = Zeroizing::new(fs::read_to_string(path).map_err(|error| unusable(path, &error.to_string()))?);
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let secrets: Option<Vec<_>> = lines.map(secret_of).collect();
@@ -141,6 +154,18 @@ impl Seal {
             _ => false,
         }
     }
+}
+
+fn named(settings: &Settings) -> Option<PathBuf> {
+    Some(settings.secret_key_file.clone()).filter(|path| !path.as_os_str().is_empty())
+}
+
+fn unnamed() -> Unusable {
+    Unusable(
+        "PostgreSQL needs secret_key_file: a file of mode 600 with 64 hexadecimal digits, the same for every server \
+         (openssl rand -hex 32), or keys.at_rest = \"open\""
+            .into(),
+    )
 }
 
 /// Whole or not at all: a file that a crash cut short would stop every later start. Whoever is second keeps the first
@@ -250,6 +275,26 @@ impl Keys {
         signed.await.ok().and_then(Result::ok).ok_or(Error::Internal)
     }
 
+    /// The claims of a JWT that [`Self::sign`] made with this `typ` and one of the published keys. Whether it has expired is
+    /// for the caller to look at.
+    pub fn verified<C: for<'de> Deserialize<'de>>(&self, typ: &str, jwt: &str) -> Option<C> {
+        #[derive(Deserialize)]
+        struct Header {
+            typ: String,
+            kid: String,
+            alg: String,
+        }
+        let decoded = |part: &str| BASE64URL_NOPAD.decode(part.as_bytes()).ok();
+        let (text, signature) = jwt.rsplit_once('.')?;
+        let (header, claims) = text.split_once('.')?;
+        let header: Header = serde_json::from_slice(&decoded(header)?).ok()?;
+        let key =
+            self.signing.iter().find(|key| key.kid == header.kid && header.typ == typ && header.alg == "RS256")?;
+        let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.pair.public_key());
+        public.verify(text.as_bytes(), &decoded(signature)?).ok()?;
+        serde_json::from_slice(&decoded(claims)?).ok()
+    }
+
     /// The public halves, as a JWK set lists them (RFC 7517).
     pub fn published(&self) -> Vec<serde_json::Value> {
         let jwk = |key: &Signing| {
@@ -341,6 +386,8 @@ const SEALED: u8 = 1;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn seal(secrets: &[u8]) -> Seal {

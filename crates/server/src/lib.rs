@@ -14,6 +14,7 @@ pub mod error;
 pub mod explain;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod file_access;
 pub mod gateway;
 
 pub mod hasher;
@@ -27,12 +28,14 @@ pub mod network;
 pub mod node;
 pub mod oauth;
 pub mod operations;
+pub mod origin;
 pub mod params;
 pub mod probes;
 pub mod proxies;
 pub mod road;
 pub mod router;
 pub mod serve;
+pub mod target;
 pub mod urls;
 pub mod web;
 pub mod workers;

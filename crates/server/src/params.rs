@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use tollhouse_domain::access::Visibility;
 use tollhouse_domain::time::Date;
 
-use crate::asked::Asked;
+use crate::asked::{Asked, is_structured};
 use crate::error::Error;
 
 /// One declared parameter.
@@ -160,6 +160,11 @@ impl<'r> Reader<'r> {
     }
 
     fn read<T: Value>(&mut self, given: &Json, name: &str) -> Option<T> {
+        // No parameter is declared as a list yet.
+        if is_structured(given) {
+            self.faults.push(format!("{name} is invalid"));
+            return None;
+        }
         match T::read(given) {
             Ok(value) => value,
             Err(fault) => {
@@ -309,16 +314,19 @@ impl Value for MinAccessLevel {
     }
 }
 
-/// Every parameter as it stands in links: received, defaults and path, in the order of their names.
+/// Whom an administrator acts as (authentication.md section 4). Every endpoint takes it, and none declares it.
+pub const SUDO: &str = "sudo";
+
+/// Every parameter as it may stand in links: received, defaults and path, in the order of their names.
 pub fn for_links(asked: &Asked, declared: &[Param]) -> Result<BTreeMap<String, Json>, Error> {
     let mut all: BTreeMap<String, Json> = declared
         .iter()
         .filter_map(|param| Some((param.name.to_owned(), Json::String(param.default?.to_owned()))))
         .collect();
-    // Of a body only what was declared: a link is a URL, and a body can be as large as thirty of them.
+    // Of a body only what was declared, and `sudo`: a link is a URL, and a body can be as large as thirty of them.
     let received = asked.parameters()?.iter().filter(|(name, _)| {
         let in_body = asked.body.as_ref().is_some_and(|body| body.contains_key(*name));
-        !in_body || declared.iter().any(|param| param.name == *name)
+        !in_body || *name == SUDO || declared.iter().any(|param| param.name == *name)
     });
     all.extend(received.map(|(name, value)| (name.clone(), value.clone())));
     Ok(all)

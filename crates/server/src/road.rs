@@ -1,19 +1,19 @@
 //! The road every request takes: one plain service around the router. Here are the guards that need only head and
-//! query, the spellings of a path that mean the same, request ids, and the headers that every answer has.
+//! query, the spellings of a path that mean the same, request ids, and the headers that every answer has. What a request
+//! is sent to is read before, in `target.rs`.
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tollhouse_domain::secret::random;
-use tollhouse_domain::text::printable;
+use tollhouse_domain::text::{loggable, printable};
 use tower::Service;
 
 use crate::app::App;
@@ -25,6 +25,7 @@ use crate::gateway::{self, answer::answer};
 use crate::metrics::Face;
 use crate::proxies;
 use crate::router::{Route, refused_at, router};
+use crate::target::{self, Target, respell};
 
 pub struct Road {
     app: App,
@@ -52,16 +53,27 @@ impl Road {
         let began = Instant::now();
         let now = self.app.now();
         let id = self.ids.next(now.0);
+        match target::settle(&mut request) {
+            Ok(Target::Path) => {}
+            settled => {
+                let mut response = match settled {
+                    Err(error) => unsettled(&request, error, &self.app),
+                    Ok(_) => StatusCode::NO_CONTENT.into_response(),
+                };
+                self.finish(&mut response, false, &id, began);
+                log(&response, request.method(), request.uri().path(), self.client(&request, peer), &id, began);
+                return self.garbled(response).await;
+            }
+        }
         // What a proxy asks is about another request: nothing below is meant for it (T3).
         if request.uri().path() == gateway::PATH {
             let mut response = Box::pin(answer(&self.app, request.headers(), peer, &id, (now, began))).await;
             set(response.headers_mut(), X_REQUEST_ID, &id);
             return self.garbled(response).await;
         }
-        let Proxies { trusted, header } = &self.app.settings.proxies;
-        let client = peer.map(|peer| proxies::client(trusted, &header.0, request.headers(), peer));
-        if let (Some(client), Some(peer)) = (client, peer) {
-            request.extensions_mut().insert(Peer { client, connection: peer.to_canonical() });
+        let client = self.client(&request, peer);
+        if let Some(client) = client {
+            request.extensions_mut().insert(Peer(client));
         }
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
@@ -86,6 +98,12 @@ impl Road {
         }
         log(&response, &method, &path, client, &id, began);
         self.garbled(response).await
+    }
+
+    /// Who asks, as far as a trusted proxy says it.
+    fn client(&self, request: &Request<Body>, peer: Option<IpAddr>) -> Option<IpAddr> {
+        let Proxies { trusted, header } = &self.app.settings.proxies;
+        peer.map(|peer| proxies::client(trusted, &header.0, request.headers(), peer))
     }
 
     /// Whether a test says that there is too much to do here.
@@ -197,7 +215,7 @@ impl Road {
         // The wire says 404 for a verb that a path does not have, and names none that it has.
         headers.remove(header::ALLOW);
         set(headers, X_REQUEST_ID, id);
-        set(headers, X_RUNTIME, &format!("{:.6}", began.elapsed().as_secs_f64()));
+        set(headers, X_RUNTIME, &runtime(began.elapsed()));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         if self.app.urls.is_https() {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, A_YEAR);
@@ -215,18 +233,37 @@ impl Road {
     }
 }
 
-/// Structured, with a stable reason; never the query, for it may hold a credential (T30).
+/// The answer to a request whose target or `Host` cannot be taken as it is. What follows on such a connection may be
+/// meant for somebody else, so it ends.
+pub fn unsettled(request: &Request<Body>, error: Error, app: &App) -> Response {
+    let closes = error != Error::NoRoute;
+    let mut response = refused_at(request.uri().path(), error, app);
+    if closes {
+        response.headers_mut().insert(header::CONNECTION, CLOSE);
+    }
+    response
+}
+
+/// Seconds with six decimals as on the wire, rounded up to 10 ms: microseconds would tell a known name from an unknown one,
+/// and what is private from what is absent (T14).
+fn runtime(elapsed: Duration) -> String {
+    let hundredths = elapsed.as_micros().div_ceil(10_000).max(1);
+    format!("{}.{:02}0000", hundredths / 100, hundredths % 100)
+}
+
+/// Structured, with a stable reason; never the query, for it may hold a credential, and no token in the path (T30).
 fn log(response: &Response, method: &Method, path: &str, peer: Option<IpAddr>, id: &str, began: Instant) {
     let status = response.status().as_u16();
     let micros = || began.elapsed().as_micros() as u64;
     match response.extensions().get::<Reason>() {
         Some(Reason(reason)) => {
-            let path = printable(path);
+            let (method, path) = (loggable(method.as_str()), loggable(path));
             let peer = peer.map(tracing::field::display);
-            tracing::info!(request_id = id, %method, path, status, reason, peer, micros = micros(), "refused");
+            tracing::info!(request_id = id, method, path, status, reason, peer, micros = micros(), "refused");
         }
         None => {
-            tracing::debug!(request_id = id, %method, path = printable(path), status, micros = micros(), "answered")
+            let (method, path) = (|| loggable(method.as_str()), || loggable(path));
+            tracing::debug!(request_id = id, method = method(), path = path(), status, micros = micros(), "answered")
         }
     }
 }
@@ -263,16 +300,6 @@ fn parameter(query: &str, name: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-fn respell(request: &mut Request<Body>, path: &str) {
-    let target = match request.uri().query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    if let Ok(target) = PathAndQuery::try_from(target) {
-        *request.uri_mut() = Uri::from(target);
-    }
-}
-
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
@@ -299,6 +326,7 @@ impl Ids {
     }
 }
 
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_RUNTIME: HeaderName = HeaderName::from_static("x-runtime");
 const X_GITLAB_META: HeaderName = HeaderName::from_static("x-gitlab-meta");
@@ -310,3 +338,23 @@ const VARY: HeaderValue = HeaderValue::from_static("Origin, Cookie, Authorizatio
 const REVALIDATE: HeaderValue = HeaderValue::from_static("max-age=0, private, must-revalidate");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 const A_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t14_the_time_of_an_answer_is_told_in_steps_of_ten_milliseconds() {
+        for (micros, told) in [
+            (0, "0.010000"),
+            (1, "0.010000"),
+            (10_000, "0.010000"),
+            (10_001, "0.020000"),
+            (43_891, "0.050000"),
+            (999_999, "1.000000"),
+            (61_234_567, "61.240000"),
+        ] {
+            assert_eq!(runtime(Duration::from_micros(micros)), told, "{micros}");
+        }
+    }
+}

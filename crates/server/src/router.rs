@@ -18,12 +18,13 @@ use tower::Service;
 use crate::api::{applications, groups, metadata, personal_access_tokens, projects, user, users};
 use crate::app::App;
 use crate::asked::{Asked, Limits, peer};
-use crate::error::{Error, Reason, refused};
-use crate::metrics;
+use crate::error::{Error, refused};
+use crate::metrics::Face;
 use crate::need::{Need, Unless, administrator, anyone, presenter, signed_in};
 use crate::oauth::{self, Call};
 use crate::params::{Kind, Param, Params, Place};
 use crate::probes;
+use crate::target::is_protocol;
 use crate::web::{self, Admits, Visitor};
 
 /// Every route there is.
@@ -81,15 +82,17 @@ pub fn table() -> Vec<Route> {
         Route::page(GET, "/", Admits::SignedIn, web::home::show),
         Route::page(GET, web::PROJECTS, Admits::SignedIn, web::home::show),
         Route::page(GET, "/users/sign_in", Admits::Anyone, web::sign_in::form),
-        Route::page(POST, "/users/sign_in", Admits::Anyone, web::sign_in::submit),
+        Route::page(POST, "/users/sign_in", Admits::SigningIn, web::sign_in::submit),
         // Its CSRF token is not asked for (authentication.md 6.6), its origin is (T10).
         Route::page(POST, "/users/sign_out", Admits::WithoutToken, web::sign_out::submit),
         Route::page(GET, "/-/user_settings/password/edit", Admits::PasswordExpired, web::password::form),
         Route::page(POST, "/-/user_settings/password", Admits::PasswordExpired, web::password::submit),
-        Route::page(GET, "/oauth/authorize", Admits::Consenting, oauth::authorize::show),
+        Route::page(GET, "/oauth/authorize", Admits::Authorizing, oauth::authorize::show),
         Route::page(POST, "/oauth/authorize", Admits::Consenting, oauth::authorize::submit),
         Route::page(DELETE, "/oauth/authorize", Admits::Consenting, oauth::authorize::deny),
         Route::page(GET, "/oauth/authorize/native", Admits::SignedIn, oauth::authorize::native),
+        // It looks at the CSRF token itself: a form that is out of date leads back to the request it was about.
+        Route::page(POST, "/oauth/authorize/reauthenticate", Admits::WithoutToken, web::reauthenticate::submit),
         Route::oauth(POST, "/oauth/token", oauth::token::issue),
         Route::oauth(POST, "/oauth/revoke", oauth::revoke::revoke),
         Route::oauth(POST, "/oauth/introspect", oauth::introspect::introspect),
@@ -108,7 +111,6 @@ pub fn table() -> Vec<Route> {
         Route::plain(GET, "/-/health", probes::health),
         Route::plain(GET, "/-/liveness", probes::liveness),
         Route::plain(GET, "/-/readiness", probes::readiness),
-        Route::watch(GET, "/-/metrics", metrics::show),
     ]
 }
 
@@ -246,20 +248,6 @@ impl Route {
         Self { serve: on(filter(&method), serve), method, path, demand: None, params: &[], checks: None }
     }
 
-    /// Something for whoever watches this server. To everybody else it is not there (T34); the log says why.
-    pub fn watch<Fut>(method: Method, path: &'static str, handler: fn(App) -> Fut) -> Self
-    where
-        Fut: Future<Output = Response> + Send + 'static,
-    {
-        let serve = async move |State(app): State<App>, request: Request<Body>| {
-            let Some(why) = metrics::stranger(&app, &request) else { return handler(app).await };
-            let mut response = refused(Error::NoRoute, |error| error.api(&app.urls));
-            response.extensions_mut().insert(Reason(why));
-            response
-        };
-        Self { serve: on(filter(&method), serve), method, path, demand: None, params: &[], checks: None }
-    }
-
     /// The path with every `{name}` filled in by a value of its kind.
     pub fn example(&self, value: impl Fn(Kind) -> String) -> String {
         let captured = self.params.iter().filter(|param| param.place == Place::Path);
@@ -317,26 +305,28 @@ pub async fn way(table: &[Route], method: &Method, uri: &Uri) -> Way {
 /// A refusal with the face of what was asked, where no handler was reached.
 pub fn refused_at(path: &str, error: Error, app: &App) -> Response {
     // What cannot be read is refused before anybody looks at the path.
-    let programs = path.starts_with("/.well-known/") || path.starts_with("/oauth/");
-    match programs && error != Error::Malformed {
+    let unread = matches!(error, Error::Malformed | Error::BadHost | Error::NotImplemented);
+    match is_protocol(path) && !unread {
         true => refused(error, |error| oauth::error::render(error, &app.urls)),
         false => refused(error, |error| error.api(&app.urls)),
     }
 }
 
 async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
-    let api = request.uri().path().starts_with("/api");
     let captures = Vec::new();
     let from = peer(&request);
     let limits = limits(&app);
-    if api {
-        // A body that cannot be read is reported before the path that is not there (section 0, stage 5).
-        let error = Asked::read(request, captures, from, limits).await.err().unwrap_or(Error::NoRoute);
-        return refused(error, |error| error.api(&app.urls));
-    }
-    // Programs ask there, and would take the page for signing in for an answer.
-    if request.uri().path().starts_with("/.well-known/") || request.uri().path().starts_with("/oauth/") {
-        return refused_at(request.uri().path(), Error::NoRoute, &app);
+    match Face::of(request.uri().path()) {
+        Face::Api => {
+            // A body that cannot be read is reported before the path that is not there (section 0, stage 5).
+            let error = Asked::read(request, captures, from, limits).await.err().unwrap_or(Error::NoRoute);
+            return refused(error, |error| error.api(&app.urls));
+        }
+        // Programs ask there, and would take the page for signing in for an answer.
+        Face::Oauth | Face::Probe | Face::Gateway => {
+            return refused_at(request.uri().path(), Error::NoRoute, &app);
+        }
+        Face::Page => {}
     }
     let answered = async {
         let asked = Asked::read(request, captures, from, limits).await?;

@@ -1,58 +1,69 @@
 //! Our own names: every absolute URL we make, and which hosts and origins are us (T12).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, header};
-use url::{Host, Url};
+use url::Url;
 
 use crate::config::Unusable;
+use crate::origin::{self, Origin};
 
 #[derive(Clone, Debug)]
 pub struct Urls {
     base: String,
-    https: bool,
-    /// `host` or `host:port`, lower case.
-    hosts: Vec<String>,
-    ssh_host: String,
-    port: u16,
-    /// Any loopback name counts while we listen on loopback only.
+    /// What an earlier version made of the same settings, if that was another text.
+    former: Option<String>,
+    own: Origin<'static>,
+    /// More names of ours, with the scheme of `own`.
+    others: Vec<Origin<'static>>,
+    /// Any loopback name counts, while we listen on loopback and are called by a loopback name ourselves.
     loopback: bool,
-    /// The configured name is one of this machine's own.
-    local: bool,
 }
 
 impl Urls {
-    /// Refuses to serve http where others can reach it, unless that is asked for (T12).
+    /// `external` is brought into one spelling here, once: without white space around it, host in lower case and in
+    /// ASCII, without the port that the scheme has by itself. `hosts` likewise. Refuses to serve http where others can
+    /// reach it, unless that is asked for (T12). Errors never repeat what was given: it may hold a password.
     pub fn new(external: &str, hosts: &[String], listen: SocketAddr, insecure: bool) -> Result<Self, Unusable> {
-        let text = if external.is_empty() { format!("http://{listen}") } else { external.to_owned() };
-        let url = Url::parse(&text).map_err(|error| Unusable(format!("external_url: {error}")))?;
-        let https = url.scheme() == "https";
-        let (Some(host), true) = (url.host_str(), https || url.scheme() == "http") else {
+        let unset = external.trim().is_empty();
+        let given = if unset { format!("http://{listen}") } else { external.to_owned() };
+        let url = Url::parse(given.trim()).map_err(|error| Unusable(format!("external_url: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(Unusable("external_url must be http:// or https:// and a host".into()));
-        };
-        if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.path() != "/" {
+        }
+        let credentials = !url.username().is_empty() || url.password().is_some();
+        if url.query().is_some() || url.fragment().is_some() || credentials || url.path() != "/" {
             return Err(Unusable("external_url must be a scheme and a host, without path or query".into()));
         }
-        let loopback = listen.ip().is_loopback();
-        if !loopback && !https && !insecure {
+        // Until it listens, its own address may have no port yet.
+        if url.port() == Some(0) && !unset {
+            return Err(Unusable("external_url: there is no port 0".into()));
+        }
+        let own = origin_of(&url).ok_or_else(|| {
+            Unusable("external_url: its host must be letters, digits, `-`, `.` and `_`, or an address".into())
+        })?;
+        let listens_on_loopback = listen.ip().is_loopback();
+        if !listens_on_loopback && !own.https && !insecure {
             return Err(Unusable(format!(
                 "{listen} can be reached by others: external_url must be https, or set insecure_http = true"
             )));
         }
-        let own = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        };
-        let hosts = std::iter::once(own).chain(hosts.iter().map(|host| host.to_ascii_lowercase())).collect();
-        let local = is_loopback(host);
+        let others = hosts.iter().enumerate().map(|(place, host)| {
+            other_name(own.https, host).ok_or_else(|| {
+                let place = place + 1;
+                Unusable(format!("external_hosts: entry {place} must be a host, perhaps with a port, and nothing else"))
+            })
+        });
+        let others = others.collect::<Result<_, _>>()?;
+        let base = own.to_string();
+        let former = given.trim_end_matches('/');
         Ok(Self {
-            local,
-            base: text.trim_end_matches('/').to_owned(),
-            https,
-            hosts,
-            ssh_host: host.to_owned(),
-            port: url.port_or_known_default().unwrap_or_default(),
-            loopback,
+            former: (former != base).then(|| former.to_owned()),
+            base,
+            // A name by which others call it says that a proxy may pass on what they ask, under whatever host.
+            loopback: listens_on_loopback && is_loopback(&own.host),
+            own,
+            others,
         })
     }
 
@@ -61,65 +72,78 @@ impl Urls {
         &self.base
     }
 
+    /// The text that stood in links and in `iss` before `external_url` was brought into one spelling, if it was another
+    /// one than [`Urls::base`].
+    pub fn former_base(&self) -> Option<&str> {
+        self.former.as_deref()
+    }
+
     pub fn is_https(&self) -> bool {
-        self.https
+        self.own.https
     }
 
     /// People ask under a name of their own machine, so a browser trusts the connection as it trusts https.
     pub fn is_local(&self) -> bool {
-        self.local
+        is_loopback(&self.own.host)
     }
 
     /// Of our own URL, the port by name or by its scheme.
-    pub fn host_and_port(&self) -> (&str, u16) {
-        (&self.ssh_host, self.port)
+    pub fn origin(&self) -> Origin<'static> {
+        self.own.clone()
     }
 
     pub fn ssh_host(&self) -> &str {
-        &self.ssh_host
+        &self.own.host
     }
 
     /// Whether a page may be shown under the name it was asked for.
     pub fn serves(&self, headers: &HeaderMap) -> bool {
-        let mut values = headers.get_all(header::HOST).iter();
-        match (values.next().map(|host| host.to_str()), values.next()) {
-            (Some(Ok(host)), None) => self.is_ours(host),
-            _ => false,
-        }
+        self.asked(headers).is_some()
     }
 
     /// Whether this is the origin of the page that was asked for under this name. `null` and everything foreign is
-    /// not, another port of this machine neither.
+    /// not, another port of this machine neither. The port that a scheme has by itself may be said or left out.
     pub fn is_own_origin(&self, origin: &str, headers: &HeaderMap) -> bool {
-        if origin == self.base {
-            return true;
-        }
-        let scheme = if self.https { "https" } else { "http" };
-        let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        self.serves(headers) && asked.is_some_and(|host| origin.eq_ignore_ascii_case(&format!("{scheme}://{host}")))
+        self.own.is_spelt(origin) || self.asked(headers).is_some_and(|asked| asked.is_spelt(origin))
     }
 
-    fn is_ours(&self, host: &str) -> bool {
-        let host = host.to_ascii_lowercase();
-        self.hosts.contains(&host) || (self.loopback && is_loopback(&host))
+    /// The name that was asked for, if it is one of ours.
+    fn asked<'h>(&self, headers: &'h HeaderMap) -> Option<Origin<'h>> {
+        let mut values = headers.get_all(header::HOST).iter();
+        match (values.next().map(|host| host.to_str()), values.next()) {
+            (Some(Ok(host)), None) => self.ours(host),
+            _ => None,
+        }
+    }
+
+    fn ours<'h>(&self, host: &'h str) -> Option<Origin<'h>> {
+        let asked = Origin::read(self.own.https, host)?;
+        let ours = asked == self.own || self.others.contains(&asked) || (self.loopback && is_loopback(&asked.host));
+        ours.then_some(asked)
     }
 }
 
-/// Whether a `Host` names this machine from within.
-pub fn is_loopback(authority: &str) -> bool {
+/// Scheme, host and port of an http URL.
+fn origin_of(url: &Url) -> Option<Origin<'static>> {
+    let host = origin::host_name(url.host_str()?)?.into_owned();
+    Some(Origin { https: url.scheme() == "https", host: host.into(), port: url.port_or_known_default()? })
+}
+
+/// A host, perhaps with a port, as a setting names it.
+fn other_name(https: bool, text: &str) -> Option<Origin<'static>> {
+    let text = text.trim();
     // Nothing that would make a URL of it another one.
-    if authority.contains(['@', '/', '?', '#', '\\']) {
-        return false;
+    if text.is_empty() || text.contains(['@', '/', '?', '#', '\\']) || text.contains(char::is_whitespace) {
+        return None;
     }
-    match Url::parse(&format!("http://{authority}/")) {
-        Ok(url) => match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        },
-        Err(_) => false,
-    }
+    let scheme = if https { "https" } else { "http" };
+    origin_of(&Url::parse(&format!("{scheme}://{text}/")).ok()?).filter(|origin| origin.port > 0)
+}
+
+/// Whether a host, as an [`Origin`] has it, names this machine from within.
+fn is_loopback(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -136,13 +160,25 @@ mod tests {
         for (host, ours) in [
             ("git.example.test", true),
             ("GIT.example.test", true),
+            ("git.example.test:443", true),
+            ("git.example.test:0443", true),
+            ("git.example.test:80", false),
             ("also.test", true),
+            ("also.test:443", true),
+            ("also.test:80", false),
             ("git.example.test:8080", false),
             ("evil.test", false),
             ("localhost", false),
         ] {
-            assert_eq!(behind.is_ours(host), ours, "{host}");
+            assert_eq!(behind.ours(host).is_some(), ours, "{host}");
         }
+        // So a proxy on this machine that passes on no host shows no page.
+        let proxied = urls("https://git.example.test", "127.0.0.1:8080", false).expect("https");
+        for host in ["127.0.0.1:8080", "localhost:8080", "localhost", "[::1]:8080"] {
+            assert!(proxied.ours(host).is_none(), "{host}");
+        }
+        let local = urls("http://localhost:8000", "127.0.0.1:8080", false).expect("loopback");
+        assert!(local.ours("127.0.0.1:8080").is_some() && local.ours("localhost:8000").is_some());
         let local = urls("", "127.0.0.1:8080", false).expect("loopback");
         for (host, ours) in [
             ("127.0.0.1:8080", true),
@@ -152,7 +188,76 @@ mod tests {
             ("evil.test", false),
             ("", false),
         ] {
-            assert_eq!(local.is_ours(host), ours, "{host}");
+            assert_eq!(local.ours(host).is_some(), ours, "{host}");
+        }
+    }
+
+    #[test]
+    fn external_url_is_brought_into_one_spelling() {
+        for (typed, base, former) in [
+            ("https://git.example.test", "https://git.example.test", None),
+            ("https://git.example.test/", "https://git.example.test", None),
+            (" https://git.example.test \t", "https://git.example.test", Some(" https://git.example.test \t")),
+            ("HTTPS://GIT.Example.Test", "https://git.example.test", Some("HTTPS://GIT.Example.Test")),
+            ("https://git.example.test:443/", "https://git.example.test", Some("https://git.example.test:443")),
+            ("http://git.example.test:80", "http://git.example.test", Some("http://git.example.test:80")),
+            ("https://git.example.test:80", "https://git.example.test:80", None),
+            ("https://b\u{fc}cher.example", "https://xn--bcher-kva.example", Some("https://b\u{fc}cher.example")),
+            ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example", None),
+            ("https://[2001:DB8:0::1]:8443", "https://[2001:db8::1]:8443", Some("https://[2001:DB8:0::1]:8443")),
+            ("", "http://127.0.0.1:8080", None),
+            (" ", "http://127.0.0.1:8080", None),
+        ] {
+            let known = urls(typed, "127.0.0.1:8080", true).expect(typed);
+            assert_eq!((known.base(), known.former_base()), (base, former), "{typed:?}");
+            // Once more changes nothing.
+            let again = urls(known.base(), "127.0.0.1:8080", true).expect(base);
+            assert_eq!((again.base(), again.former_base()), (base, None));
+            assert!(known.is_own_origin(base, &HeaderMap::new()));
+        }
+        assert_eq!(urls("", "127.0.0.1:0", true).expect("not yet").former_base(), None);
+        let plain = urls("", "127.0.0.1:80", true).expect("loopback");
+        assert_eq!((plain.base(), plain.former_base()), ("http://127.0.0.1", Some("http://127.0.0.1:80")));
+        for bad in [
+            "https://",
+            "https://hunter2/path",
+            "https://hunter2?",
+            "https://hunter2#",
+            "https://u:hunter2@x",
+            "https://:hunter2@x",
+            "https://hunter2!x",
+            "https://hunter2:0",
+            "https://hunter2:65536",
+            "https://hunter2 x",
+            "https://xn--hunter2-\u{fc}\u{200d}",
+            "ftp://hunter2",
+            "file:///hunter2",
+            "hunter2",
+        ] {
+            let error = urls(bad, "127.0.0.1:80", true).expect_err(bad).0;
+            assert!(error.starts_with("external_url") && !error.contains("hunter2"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn external_hosts_are_brought_into_one_spelling() {
+        let known = |host: &str| {
+            Urls::new("https://git.example.test", &[host.into()], "127.0.0.1:80".parse().expect("an address"), false)
+        };
+        for (typed, asked) in [
+            (" Also.Test ", "also.test"),
+            ("also.test:443", "also.test"),
+            ("also.test", "ALSO.test:443"),
+            ("also.test:8443", "also.test:8443"),
+            ("b\u{fc}cher.example", "xn--bcher-kva.example"),
+            ("[2001:DB8::1]", "[2001:db8::1]:443"),
+        ] {
+            assert!(known(typed).expect(typed).ours(asked).is_some(), "{typed}");
+        }
+        for bad in
+            ["", " ", "https://also.test", "also.test/", "u@also.test", "a b", "a,b", "::1", "a:0", "a:x", "*.test"]
+        {
+            assert!(known(bad).expect_err(bad).0.starts_with("external_hosts: entry 1 "), "{bad}");
         }
     }
 
@@ -174,6 +279,7 @@ mod tests {
         for (origin, own) in [
             ("http://127.0.0.1:8080", true),
             ("http://localhost:8080", true),
+            ("http://LOCALHOST:8080", true),
             ("http://localhost:3000", false),
             ("http://localhost", false),
             ("https://localhost:8080", false),
@@ -183,6 +289,20 @@ mod tests {
             ("http://127.0.0.1:8080.evil.test", false),
         ] {
             assert_eq!(local.is_own_origin(origin, &headers), own, "{origin}");
+        }
+        let behind = urls("https://git.example.test", "10.0.0.1:80", false).expect("https");
+        for host in ["git.example.test", "git.example.test:443", "also.test", "also.test:443"] {
+            headers.insert(header::HOST, host.parse().expect("a host"));
+            for (origin, own) in [
+                ("https://git.example.test", true),
+                ("https://git.example.test:443", true),
+                ("https://also.test", host.starts_with("also")),
+                ("https://also.test:443", host.starts_with("also")),
+                ("http://git.example.test", false),
+                ("https://git.example.test:80", false),
+            ] {
+                assert_eq!(behind.is_own_origin(origin, &headers), own, "{origin} at {host}");
+            }
         }
         headers.insert(header::HOST, "evil.test".parse().expect("a host"));
         assert!(!local.is_own_origin("http://evil.test", &headers));

@@ -1,7 +1,7 @@
 //! `audit_events`: the trail, append-only.
 
 use tollhouse_domain::audit::{Audit, By};
-use tollhouse_domain::text::printable;
+use tollhouse_domain::text::loggable;
 use tollhouse_domain::time::Timestamp;
 
 use crate::db::Runs;
@@ -20,7 +20,7 @@ pub(crate) async fn append(tx: &mut Tx, line: &Audit, by: &By, now: Timestamp) -
             .bind(by.address.map(|address| address.to_string()))
             .bind(line.target.kind)
             .bind(line.target.id)
-            .bind(printable(&line.detail))
+            .bind(loggable(&line.detail))
     )
     .map(drop)
 }

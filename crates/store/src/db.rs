@@ -116,6 +116,7 @@ impl Db {
                 error => error.into(),
             });
         }
+        crate::access_grants::hash_plain_challenges(&db).await?;
         Ok(db)
     }
 
@@ -442,7 +443,7 @@ const WRITERS: u32 = 6;
 /// Why a command does not join a database that is not there, or empty.
 pub const NOTHING: &str = "there is nothing in it; `tollhouse serve` makes what is needed";
 
-const FOREIGN: &str = "it is not a database of Tollhouse";
+pub(crate) const FOREIGN: &str = "it is not a database of Tollhouse";
 const NEWER: &str = "it is of a newer version than this program";
 
 const ACQUIRE: Duration = Duration::from_secs(5);

@@ -11,6 +11,7 @@ mod sql;
 pub mod access_grants;
 pub mod applications;
 pub mod audit_events;
+pub mod backup;
 pub mod db;
 pub mod error;
 #[cfg(feature = "faults")]

@@ -101,6 +101,7 @@ token_row_from!(SqliteRow, PgRow);
 
 #[derive(sqlx::FromRow)]
 struct SessionRow {
+    authenticated_at: i64,
     extended_at: i64,
     expires_at: i64,
     #[sqlx(flatten)]
@@ -140,8 +141,12 @@ impl Db {
         let row: Option<SessionRow> =
             on!(&mut reader, |c| sqlx::query_as(SESSION).bind(&digest.0[..]).fetch_optional(c))?;
         let Some(row) = row else { return Ok(None) };
-        let session =
-            SessionRecord { digest, expires_at: Timestamp(row.expires_at), extended_at: Timestamp(row.extended_at) };
+        let session = SessionRecord {
+            digest,
+            authenticated_at: Timestamp(row.authenticated_at),
+            expires_at: Timestamp(row.expires_at),
+            extended_at: Timestamp(row.extended_at),
+        };
         let owner = Some(Arc::new(row.owner.user()?));
         Ok(Some(Record { credential: Credential::Session(Arc::new(session)), owner }))
     }
@@ -170,7 +175,7 @@ statements! {
     );
 
     SESSION = concat!(
-        "SELECT s.extended_at, s.expires_at, ", users::columns!(),
+        "SELECT s.created_at AS authenticated_at, s.extended_at, s.expires_at, ", users::columns!(),
         " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.digest = $1"
     );
 }

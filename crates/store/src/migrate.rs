@@ -70,5 +70,6 @@ const STEPS: &[(&str, &str)] = &[
     ("the road", include_str!("../migrations/0001_the_road.sql")),
     ("the oauth road", include_str!("../migrations/0002_the_oauth_road.sql")),
     ("one truth", include_str!("../migrations/0003_one_truth.sql")),
-    ("when servers were seen", include_str!("../migrations/0011_when_servers_were_seen.sql")),
+    ("authentication time", include_str!("../migrations/0004_authentication_time.sql")),
+    ("when servers were seen", include_str!("../migrations/0005_when_servers_were_seen.sql")),
 ];

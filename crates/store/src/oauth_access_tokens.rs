@@ -19,6 +19,7 @@ struct Row {
     user_id: Option<i64>,
     scopes: String,
     redirect_uri: Option<String>,
+    authenticated_at: Option<i64>,
     created_at: i64,
     expires_at: i64,
     #[sqlx(flatten)]
@@ -43,6 +44,7 @@ impl Row {
             user: self.user_id.map(UserId),
             scopes: Scopes::from_words(&self.scopes),
             redirect_uri: self.redirect_uri,
+            authenticated_at: self.authenticated_at.map(Timestamp),
             created_at: Timestamp(self.created_at),
             expires_at: Timestamp(self.expires_at),
         };
@@ -89,6 +91,7 @@ pub struct New<'a> {
     pub user: Option<UserId>,
     pub scopes: &'a Scopes,
     pub redirect_uri: Option<&'a str>,
+    pub authenticated_at: Option<Timestamp>,
     pub expires_at: Timestamp,
 }
 
@@ -105,14 +108,15 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<OauthA
         .bind(now.0)
         .bind(new.expires_at.0)
         .bind(new.refresh.is_none().then_some(new.expires_at.0))
+        .bind(new.authenticated_at.map(|at| at.0))
         .fetch_one(c))?;
     Ok(OauthAccessTokenId(id))
 }
 
 macro_rules! selected {
     () => {
-        "SELECT t.id, t.family_id, t.previous_id, t.application_id, t.user_id, t.scopes, t.redirect_uri, t.created_at, t.expires_at,
-                t.rotated_at, t.handed_at, t.salt, f.head_id, f.head_used_at, f.ended_at, h.previous_id AS head_previous_id
+        "SELECT t.id, t.family_id, t.previous_id, t.application_id, t.user_id, t.scopes, t.redirect_uri, t.authenticated_at, t.created_at,
+                t.expires_at, t.rotated_at, t.handed_at, t.salt, f.head_id, f.head_used_at, f.ended_at, h.previous_id AS head_previous_id
            FROM oauth_access_tokens t
            JOIN token_families f ON f.id = t.family_id
            LEFT JOIN oauth_access_tokens h ON h.id = f.head_id "
@@ -133,6 +137,6 @@ statements! {
 
     INSERT = "
     INSERT INTO oauth_access_tokens (family_id, previous_id, digest, refresh_digest, application_id, user_id, scopes,
-                                     redirect_uri, created_at, expires_at, ends_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id";
+                                     redirect_uri, created_at, expires_at, ends_at, authenticated_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id";
 }

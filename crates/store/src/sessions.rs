@@ -6,6 +6,7 @@ use tollhouse_domain::secret::Digest;
 use tollhouse_domain::text::printable;
 use tollhouse_domain::time::Timestamp;
 
+use crate::access_grants;
 use crate::db::Runs;
 use crate::error::{Error, Result};
 use crate::tx::Tx;
@@ -51,9 +52,21 @@ pub async fn remove_if_known(tx: &mut Tx, digest: Digest) -> Result<Option<UserI
     Ok(user.map(UserId))
 }
 
+/// Ends all sessions of a user, and the authorization codes that were issued in them and not redeemed. The sessions come
+/// first: [`hold`] keeps them from going while a code is issued, and the code is seen here afterwards.
 pub async fn remove_all_of(tx: &mut Tx, user: UserId) -> Result<u64> {
     tx.forget(Forget::Owner(user));
-    changed!(tx, sqlx::query(REMOVE_ALL_OF).bind(user.0))
+    let ended = changed!(tx, sqlx::query(REMOVE_ALL_OF).bind(user.0))?;
+    access_grants::remove_unredeemed(tx, user).await?;
+    Ok(ended)
+}
+
+/// When the user of this session authenticated. Locks the row, so that the session does not end before this transaction
+/// does. `None`: it has ended, or is somebody else's.
+pub async fn hold(tx: &mut Tx, digest: Digest, user: UserId) -> Result<Option<Timestamp>> {
+    let created_at: Option<i64> =
+        on!(tx, |c| sqlx::query_scalar(HOLD).bind(&digest.0[..]).bind(user.0).fetch_optional(c))?;
+    Ok(created_at.map(Timestamp))
 }
 
 /// Ends the least recently used sessions of a user beyond this many (authentication.md 6.2).
@@ -86,6 +99,8 @@ statements! {
     REMOVE = "DELETE FROM sessions WHERE digest = $1 RETURNING user_id";
 
     REMOVE_ALL_OF = "DELETE FROM sessions WHERE user_id = $1";
+
+    HOLD = "UPDATE sessions SET user_id = user_id WHERE digest = $1 AND user_id = $2 RETURNING created_at";
 
     KEEP_NEWEST = "
     DELETE FROM sessions

@@ -36,6 +36,12 @@ impl<T> Change<T> {
         Self { value, audit: audit.into(), already: false }
     }
 
+    /// With a further audit row, of something else that it did.
+    pub fn also(mut self, audit: Audit) -> Self {
+        self.audit.push(audit);
+        self
+    }
+
     /// For an operation that runs another one inside its own transaction; the audit rows are then its own affair.
     pub fn into_value(self) -> T {
         self.value

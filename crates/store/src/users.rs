@@ -5,11 +5,13 @@ use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::lookup::UserName;
 use tollhouse_domain::password::Lockout;
+use tollhouse_domain::secret::random;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::user::{AccountState, User, UserKind};
 
 use crate::db::Runs;
 use crate::error::{Error, Result};
+use crate::instance;
 use crate::tx::Tx;
 
 /// The columns of a [`User`], of the table under the name `u`.
@@ -210,11 +212,23 @@ pub async fn any_administrator(at: &mut impl Runs) -> Result<bool> {
     on!(at, |c| sqlx::query_scalar(ANY_ADMINISTRATOR).fetch_one(c))
 }
 
+/// Whether this is the only administrator who can act: a person whose account is active and, if it has an address,
+/// confirmed. Until the transaction ends every other one that asks waits, so two of them cannot each rely on the
+/// administrator whom the other one blocks.
+pub async fn is_last_administrator(tx: &mut Tx, id: UserId) -> Result<bool> {
+    instance::set(tx, ADMINISTRATORS, "").await?;
+    on!(tx, |c| sqlx::query_scalar(IS_LAST_ADMINISTRATOR).bind(id.0).fetch_one(c))
+}
+
+/// Key in `instance`, whose row is locked while somebody decides about the last administrator.
+const ADMINISTRATORS: &str = "administrators";
+
 /// A user who is about to exist.
 #[derive(Clone, Debug)]
 pub struct New {
     pub username: String,
     pub name: String,
+    /// Empty: none.
     pub email: String,
     pub kind: UserKind,
     pub state: AccountState,
@@ -233,7 +247,7 @@ pub async fn insert(tx: &mut Tx, new: &New, now: Timestamp) -> Result<UserId> {
         .bind(new.username.to_ascii_lowercase())
         .bind(&new.name)
         .bind(&new.email)
-        .bind(new.email.to_ascii_lowercase())
+        .bind(unique_email(&new.email))
         .bind(new.state.as_str())
         .bind(new.kind.as_str())
         .bind(new.administrator)
@@ -248,6 +262,15 @@ pub async fn insert(tx: &mut Tx, new: &New, now: Timestamp) -> Result<UserId> {
     id.map(UserId).ok_or(Error::Taken)
 }
 
+/// What stands in `lower_email`, which is unique: the address in lower case. An account without one has a random word
+/// there, which is no address because it has no `@`; statements that look for an address ask that there is one.
+fn unique_email(email: &str) -> String {
+    match email {
+        "" => format!("none-{:032x}", u128::from_be_bytes(random())),
+        email => email.to_ascii_lowercase(),
+    }
+}
+
 pub async fn set_namespace(tx: &mut Tx, id: UserId, namespace: NamespaceId) -> Result<()> {
     changed!(tx, sqlx::query(SET_NAMESPACE).bind(id.0).bind(namespace.0))?;
     tx.forget(Forget::Owner(id));
@@ -260,6 +283,7 @@ pub async fn set_state(tx: &mut Tx, id: UserId, from: AccountState, to: AccountS
     Ok(changed!(tx, sqlx::query(SET_STATE).bind(id.0).bind(from.as_str()).bind(to.as_str()).bind(now.0))? == 1)
 }
 
+/// Changes nothing where there is no address to confirm.
 pub async fn set_confirmed(tx: &mut Tx, id: UserId, at: Option<Timestamp>, now: Timestamp) -> Result<()> {
     changed!(tx, sqlx::query(SET_CONFIRMED).bind(id.0).bind(at.map(|at| at.0)).bind(now.0))?;
     tx.forget(Forget::Owner(id));
@@ -325,6 +349,27 @@ pub async fn book_attempt(tx: &mut Tx, id: UserId, lockout: Lockout, now: Timest
     Ok(attempts)
 }
 
+/// Counts an attempt at an account that is locked. The number means nothing; it is written so that such an attempt costs
+/// what any other one costs (T14).
+pub async fn count_locked_attempt(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<()> {
+    changed!(tx, sqlx::query(COUNT_LOCKED).bind(id.0).bind(now.0)).map(drop)
+}
+
+/// The same work for a name without an account or a password, so that time does not tell which names have one (T14).
+/// `slot` stands in for the account; it is no number of a user, so it must be below zero. An entry of the log goes with the
+/// attempt that would have locked.
+pub async fn book_decoy_attempt(tx: &mut Tx, slot: i64, lockout: Lockout, now: Timestamp) -> Result<()> {
+    let attempts: i64 =
+        on!(tx, |c| sqlx::query_scalar(BOOK_DECOY).bind(slot).bind(BOOKED).bind(now.0 / 3_600_000).fetch_one(c))?;
+    if attempts == lockout.attempts {
+        tx.forget(Forget::Nothing);
+    }
+    Ok(())
+}
+
+/// What stands in the place of an address where attempts at a decoy are counted.
+const BOOKED: &str = "booked";
+
 /// The password was right: counters go back to nothing and the sign-in is noted. `false`: password or state are no
 /// longer what was looked at (compare and set).
 pub async fn signed_in(
@@ -371,13 +416,19 @@ pub async fn failures(at: &mut impl Runs, id: UserId) -> Result<(i64, i64)> {
 
 const PROJECTS_LIMIT: i64 = 100_000;
 
+macro_rules! can_administer {
+    () => {
+        "administrator AND kind = 'human' AND state = 'active' AND (confirmed_at IS NOT NULL OR email = '')"
+    };
+}
+
 macro_rules! filtered {
     () => {
         " FROM users u
          WHERE u.kind <> 'internal'
            AND (CAST($1 AS TEXT) IS NULL OR u.lower_username = $1)
            AND (CAST($2 AS TEXT) IS NULL OR u.lower_username LIKE $2 ESCAPE '\\' OR u.lower_name LIKE $2 ESCAPE '\\'
-                OR ($8 AND u.lower_email = $3) OR lower(u.public_email) = $3)
+                OR ($8 AND u.lower_email = $3 AND u.email <> '') OR lower(u.public_email) = $3)
            AND (NOT $4 OR u.state = 'active')
            AND (NOT $5 OR u.state IN ('blocked', 'ldap_blocked'))
            AND (NOT $6 OR u.external)
@@ -394,7 +445,8 @@ statements! {
     OWNER = concat!("SELECT ", columns!(), " FROM users u WHERE u.namespace_id = $1");
 
     BY_LOGIN = concat!(
-        "SELECT ", columns!(), ", u.password_digest FROM users u WHERE u.lower_username = $1 OR u.lower_email = $1"
+        "SELECT ", columns!(), ", u.password_digest FROM users u
+          WHERE u.lower_username = $1 OR (u.lower_email = $1 AND u.email <> '')"
     );
 
     COUNT = concat!("SELECT count(*) FROM (SELECT 1 ", filtered!(), " LIMIT 10001) AS counted");
@@ -406,6 +458,11 @@ statements! {
     );
 
     ANY_ADMINISTRATOR = "SELECT EXISTS (SELECT 1 FROM users WHERE administrator AND kind = 'human')";
+
+    IS_LAST_ADMINISTRATOR = concat!(
+        "SELECT EXISTS (SELECT 1 FROM users WHERE id = $1 AND ", can_administer!(), ")
+            AND NOT EXISTS (SELECT 1 FROM users WHERE id <> $1 AND ", can_administer!(), ")"
+    );
 
     INSERT = "
     INSERT INTO users (username, lower_username, name, lower_name, email, lower_email, commit_email, state, kind, administrator, external,
@@ -419,7 +476,9 @@ statements! {
 
     SET_STATE = "UPDATE users SET state = $3, updated_at = $4 WHERE id = $1 AND state = $2";
 
-    SET_CONFIRMED = "UPDATE users SET confirmed_at = $2, updated_at = $3 WHERE id = $1";
+    SET_CONFIRMED = "
+    UPDATE users SET confirmed_at = $2, updated_at = $3
+     WHERE id = $1 AND (CAST($2 AS BIGINT) IS NULL OR email <> '')";
 
     SET_PASSWORD = "
     UPDATE users SET password_digest = $2, password_expires_at = $3, updated_at = $4, failed_attempts = 0,
@@ -437,6 +496,13 @@ statements! {
            locked_until = CASE WHEN (CASE WHEN locked_until IS NULL THEN failed_attempts + 1 ELSE 1 END) >= $3 THEN CAST($4 AS BIGINT) END
      WHERE id = $1 AND (locked_until IS NULL OR locked_until <= $2)
     RETURNING failed_attempts";
+
+    COUNT_LOCKED = "UPDATE users SET failed_attempts = failed_attempts + 1 WHERE id = $1 AND locked_until > $2";
+
+    BOOK_DECOY = "
+    INSERT INTO failed_sign_ins (user_id, address, hour, attempts) VALUES ($1, $2, $3, 1)
+        ON CONFLICT (user_id, address, hour) DO UPDATE SET attempts = failed_sign_ins.attempts + 1
+    RETURNING attempts";
 
     SIGNED_IN = "
     UPDATE users

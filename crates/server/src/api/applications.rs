@@ -47,6 +47,7 @@ pub async fn create(app: App, caller: Administrator, new: New) -> Result<Json, E
         confidential: new.confidential,
         trusted: false,
         owner: None,
+        plain_http: app.plain_redirects(),
     };
     Ok(shown_once(&app.perform(&operation, &app.by(caller.identity())).await?.into_inner()))
 }

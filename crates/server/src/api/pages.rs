@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::asked::Asked;
 use crate::error::Error;
 use crate::json;
-use crate::params::{Fault, Kind, Param, Params, Value, for_links};
+use crate::params::{Fault, Kind, Param, Params, SUDO, Value, for_links};
 
 /// `page`, from 1; what is lower counts as 1.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,7 @@ pub fn bounds(page: Page, per_page: PerPage) -> (i64, i64) {
 }
 
 /// One page of a list with its headers. `total` is counted up to 10,001, which means "more than 10,000".
-pub fn answer<P>(
+pub fn answer<P: Params>(
     app: &App,
     list: &Listed<P>,
     (page, per_page): (Page, PerPage),
@@ -111,14 +111,17 @@ pub fn answer<P>(
     response
 }
 
-impl<P> Listed<P> {
+impl<P: Params> Listed<P> {
+    /// It carries what the endpoint declares, and `sudo`, without which the next page would be somebody else's.
     fn url(&self, app: &App, page: i64) -> String {
-        let keep_credentials = app.settings.compat.links.is_gitlab();
+        let carries = |name: &str| {
+            app.settings.compat.links.is_gitlab() || name == SUDO || P::DECLARED.iter().any(|param| param.name == name)
+        };
         let mut query = Vec::new();
         for (name, value) in &self.all {
             if name == "page" {
                 query.push(format!("page={page}"));
-            } else if keep_credentials || !CREDENTIALS.contains(&name.as_str()) {
+            } else if carries(name) {
                 spell(name, value, &mut query);
             }
         }
@@ -144,10 +147,6 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: String) {
         headers.insert(HeaderName::from_static(name), value);
     }
 }
-
-/// A link of ours carries none of these (ARCHITECTURE.md); `compat.links` restores them.
-pub const CREDENTIALS: &[&str] =
-    &["private_token", "access_token", "bearer_token", "job_token", "token", "feed_token", "rss_token"];
 
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const LONGEST_LINKS: usize = 8192;

@@ -21,7 +21,7 @@ use tollhouse_store::instance;
 use tollhouse_store::tx::{Change, Tx};
 
 use super::seed::{self, Fill, OneCore, Seed};
-use super::{Failure, open};
+use super::{ENDING, Failure, open};
 use crate::app::{App, DEMO};
 use crate::config::Settings;
 use crate::error::Error;
@@ -40,7 +40,7 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     // A file with a mistake leaves no trace.
     let seed = flags.seed.as_deref().map(Seed::load).transpose()?;
     // Before anything is made: a signal from here on ends it in order.
-    let stop = super::stop_signal()?;
+    let stop = super::stop_signal(ENDING)?;
     let folder = Folder::make()?;
     let url: Url = match &flags.database {
         Some(url) => url.parse().map_err(|text| Failure::Unusable(format!("database: {text}")))?,
@@ -59,6 +59,7 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let external = flags.external_url.as_deref().unwrap_or_default();
     let urls = Urls::new(external, &[], address, settings.insecure_http)?;
+    super::tell_of_other_spelling(&urls);
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
     let mark = App::new(db.clone(), settings.clone(), urls.clone(), Clock::system(), seal(&url)?).await?;
     let seeded = match seed {
@@ -201,6 +202,7 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
         confidential,
         trusted: false,
         owner: None,
+        plain_http: true,
     };
     let confidential = made(app.perform(&application("Ferry board", true), &by).await)?;
     let spa = made(app.perform(&application("Ferry app", false), &by).await)?;

@@ -1,7 +1,7 @@
 //! The head of a request as it goes over the wire, or as `curl -v` shows it.
 
 use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderName, HeaderValue, Method, Request, Uri};
+use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use super::curl::NOT_CURL;
 
@@ -16,7 +16,7 @@ pub(super) fn request(text: &[u8]) -> Result<Request<Vec<u8>>, String> {
     while let Some(line) = line(&mut rest) {
         number += 1;
         if number == 1 {
-            (*request.method_mut(), *request.uri_mut()) = request_line(line)?;
+            (*request.method_mut(), *request.uri_mut(), *request.version_mut()) = request_line(line)?;
             continue;
         }
         if line.is_empty() {
@@ -44,20 +44,27 @@ fn line<'t>(rest: &mut &'t [u8]) -> Option<&'t [u8]> {
     Some(line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-fn request_line(line: &[u8]) -> Result<(Method, Uri), String> {
+/// A line without a version may be of any, so nothing is asked of its headers that only HTTP/1.1 asks.
+fn request_line(line: &[u8]) -> Result<(Method, Uri, Version), String> {
     let parts: Vec<&[u8]> = line.split(|b| *b == b' ').collect();
     // `wget http://h.test` has two words as well.
     let is_word_of_http =
         |word: &[u8]| word.iter().all(|b| b.is_ascii_uppercase() || *b == b'-' || !b.is_ascii_graphic());
-    let (method, target) = match parts[..] {
+    let (method, target, version) = match parts[..] {
         [program, ..] if is_program(program) => return Err(NOT_CURL.to_owned()),
-        [method, target] if is_word_of_http(method) => (method, target),
-        [method, target, version] if version.starts_with(b"HTTP/") => (method, target),
+        [method, target] if is_word_of_http(method) => (method, target, Version::HTTP_10),
+        [method, target, b"HTTP/1.1"] => (method, target, Version::HTTP_11),
+        [method, target, b"HTTP/1.0"] => (method, target, Version::HTTP_10),
+        [method, target, version] if version.starts_with(b"HTTP/") => (method, target, Version::HTTP_2),
         _ => return Err("the first line is not METHOD TARGET HTTP/1.1, nor does it begin with curl".to_owned()),
     };
     let method = Method::from_bytes(method).map_err(|_| "the first line names no method")?;
-    let uri = Uri::try_from(target).ok().filter(|uri| uri.path().starts_with('/'));
-    Ok((method, uri.ok_or("the target in the first line cannot be read")?))
+    let fits = |uri: &Uri| match uri.path() {
+        "*" => method == Method::OPTIONS,
+        path => path.starts_with('/') || method == Method::CONNECT,
+    };
+    let uri = Uri::try_from(target).ok().filter(fits);
+    Ok((method, uri.ok_or("the target in the first line cannot be read")?, version))
 }
 
 /// Programs that people have a line of at hand; none of these is a method.
@@ -110,7 +117,11 @@ mod tests {
         let bare = request(b"\n\nGET /x\nA: b\nA: c").expect("a request");
         assert_eq!(bare.headers().get_all("a").iter().count(), 2);
         let absolute = request(b"GET http://h.test/x HTTP/2\n").expect("a request");
-        assert_eq!(absolute.uri().path(), "/x");
+        assert_eq!((absolute.uri().path(), absolute.version()), ("/x", Version::HTTP_2));
+        assert_eq!(bare.version(), Version::HTTP_10);
+        for line in [&b"OPTIONS * HTTP/1.1"[..], b"CONNECT a.test:443 HTTP/1.1"] {
+            assert_eq!(request(line).expect("a request").version(), Version::HTTP_11);
+        }
         let body = request(b"POST /x HTTP/1.1\n\nno length, no body").expect("a request");
         assert!(body.body().is_empty());
     }
@@ -139,7 +150,7 @@ mod tests {
             (b"GET /hunter2 FTP/1", "first line"),
             (b"G@T /hunter2 HTTP/1.1", "names no method"),
             (b"GET hunter2:1 HTTP/1.1", "target"),
-            (b"OPTIONS * HTTP/1.1", "target"),
+            (b"GET * HTTP/1.1", "target"),
             (b"GET /hunter2\x01 HTTP/1.1", "target"),
             (b"GET / HTTP/1.1\nhunter2", "line 2 is no header"),
             (b"GET / HTTP/1.1\nA: b\n hunter2", "line 3 goes on"),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // this is where words go to a terminal
 
+use std::ffi::c_int;
 use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -9,11 +10,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, LogFormat, Settings, Unusable, address};
+use crate::urls::Urls;
 
 mod admin;
+mod backup;
+mod check;
 mod curl;
 mod demo;
 mod explain;
@@ -40,6 +46,8 @@ enum What {
     Demo(Demo),
     /// Say what would become of a request, and why: paste a curl line or a request head on stdin
     Explain(Explain),
+    /// Copy a SQLite database while servers run on it, and verify the copy
+    Backup(Backup),
     /// Show the settings
     Config(Config),
     #[command(flatten)]
@@ -63,6 +71,9 @@ struct Serve {
     /// Serve a database that `demo` made, though its secrets were printed
     #[arg(long)]
     demo_data: bool,
+    /// Check settings, rules, keys and address, and end: nothing is made or changed
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Args)]
@@ -97,6 +108,17 @@ struct Explain {
     /// A curl line, for the tokens of a demo: others can read a command line
     #[arg(last = true, value_name = "curl ...")]
     curl: Vec<String>,
+}
+
+#[derive(Args)]
+struct Backup {
+    #[command(flatten)]
+    at: open::At,
+    /// Where to, a file that is not there yet
+    file: PathBuf,
+    /// Copy the secret of its keys too, to FILE.key. With the copy and the secret, anybody can sign in this server's name
+    #[arg(long)]
+    with_key: bool,
 }
 
 #[derive(Args)]
@@ -140,6 +162,7 @@ pub fn main() -> ExitCode {
         What::Serve(flags) => runtime().and_then(|runtime| runtime.block_on(serve::run(flags))),
         What::Demo(flags) => runtime().and_then(|runtime| runtime.block_on(demo::run(flags))),
         What::Explain(flags) => runtime().and_then(|runtime| runtime.block_on(explain::run(flags))),
+        What::Backup(flags) => runtime().and_then(|runtime| runtime.block_on(backup::run(flags))),
         What::Config(Config { print_default: true }) => {
             print!("{}", config::DEFAULT);
             Ok(())
@@ -178,7 +201,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 fn log(settings: &Settings) -> Result<(), Failure> {
     // What the database's client notes of its own is of no use to an operator, unless they ask for it.
-    let directives = format!("sqlx=warn,{}", settings.log.level);
+    let directives = format!("sqlx=warn,{}", settings.log.directives());
     let filter = tracing_subscriber::EnvFilter::try_new(directives)
         .map_err(|error| Failure::Unusable(format!("log.level: {error}")))?;
     let to_stderr = tracing_subscriber::fmt()
@@ -200,18 +223,41 @@ fn warn_of_password(database: Option<&str>) {
     }
 }
 
-/// Told by SIGINT or SIGTERM.
-fn stop_signal() -> Result<CancellationToken, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+/// Earlier versions took `external_url` as it was typed, so clients may know this server by the old spelling.
+fn tell_of_other_spelling(urls: &Urls) {
+    if let Some(old) = urls.former_base() {
+        tracing::warn!(
+            old,
+            new = urls.base(),
+            "external_url is spelt anew: links, origin and `iss` are made of the new text"
+        );
+    }
+}
+
+/// Told by any of these signals.
+fn stop_signal(signals: &[c_int]) -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
-    let told = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        told.cancel();
-    });
+    for number in signals {
+        let mut told = signal(SignalKind::from_raw(*number))?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            told.recv().await;
+            stop.cancel();
+        });
+    }
     Ok(stop)
 }
+
+/// Signals that ask a server to end.
+const STOPPING: &[c_int] = &[Signal::INT.as_raw(), Signal::TERM.as_raw()];
+
+/// Signals that would end a program at once: for one that must not leave something behind.
+const ENDING: &[c_int] = &[
+    Signal::INT.as_raw(),
+    Signal::TERM.as_raw(),
+    Signal::HUP.as_raw(),
+    Signal::QUIT.as_raw(),
+    Signal::USR1.as_raw(),
+    Signal::USR2.as_raw(),
+    Signal::ALARM.as_raw(),
+];

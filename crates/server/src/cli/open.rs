@@ -1,7 +1,6 @@
 //! What `serve` and the commands share: settings from flags, environment and file, and a look at the files of a
 //! database before anything is opened (T31).
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -13,6 +12,7 @@ use tollhouse_store::error::Error as StoreError;
 use super::Failure;
 use crate::app::App;
 use crate::config::Settings;
+use crate::file_access::check_file;
 use crate::urls::Urls;
 
 /// Which database a command works on.
@@ -36,8 +36,8 @@ pub(super) fn url(settings: &Settings) -> Result<Url, Failure> {
     settings.database.parse().map_err(|text| Failure::Unusable(format!("database: {text}")))
 }
 
-/// For a command, beside whatever servers run on that database: it must be there, and of this program's schema.
-pub(super) async fn app(at: &At) -> Result<App, Failure> {
+/// The settings of a command, and its database, whose file may be opened.
+pub(super) fn prepared(at: &At) -> Result<(Settings, Url), Failure> {
     super::warn_of_password(at.database.as_deref());
     if at.database.as_deref() == Some("") {
         let such = "sqlite:PATH or postgres://USER@HOST/NAME";
@@ -46,18 +46,21 @@ pub(super) async fn app(at: &At) -> Result<App, Failure> {
     let given: Vec<_> = at.database.iter().map(|url| ("database", url.clone())).collect();
     let mut settings = settings(at.config.as_deref(), &given)?;
     let url = url(&settings)?;
-    // It listens nowhere, so it is no matter who could reach that.
-    let urls = Urls::new(&settings.external_url, &settings.external_hosts, settings.listen, true)?;
     // A failure is told once, by whoever asked for it.
     settings.log.level = "warn,sqlx=error,tollhouse::error=off".into();
     super::log(&settings)?;
     if let Url::Sqlite(path) = &url {
         is_database(path)?;
-        if path.starts_with(&settings.data_dir) {
-            refuse_readable(&settings.data_dir)?;
-        }
-        refuse_readable(path)?;
+        check_database(path)?;
     }
+    Ok((settings, url))
+}
+
+/// For a command, beside whatever servers run on that database: it must be there, and of this program's schema.
+pub(super) async fn app(at: &At) -> Result<App, Failure> {
+    let (mut settings, url) = prepared(at)?;
+    // It listens nowhere, so it is no matter who could reach that.
+    let urls = Urls::new(&settings.external_url, &settings.external_hosts, settings.listen, true)?;
     // Who names a database and nothing else does not say where its server keeps the first password (T31): most keep it
     // beside a file. A folder of the usual name here may be another server's.
     if at.database.is_some() && settings.data_dir == Path::new(USUAL) {
@@ -107,16 +110,12 @@ pub(super) async fn close(db: &Db) {
     let _ = tokio::time::timeout(std::time::Duration::from_secs(5), db.close()).await;
 }
 
-/// What is there is its owner's alone.
-pub(super) fn refuse_readable(path: &Path) -> Result<(), Failure> {
-    match std::fs::metadata(path) {
-        Ok(known) if known.permissions().mode() & 0o077 != 0 => {
-            let mode = if known.is_dir() { "700" } else { "600" };
-            let path = path.display();
-            Err(Failure::Unusable(format!("{path} is open to other users of this machine: chmod {mode} {path}")))
-        }
-        _ => Ok(()),
-    }
+/// Refuses a SQLite file that other users of this machine can read, write or replace (T31). Its write-ahead log holds what
+/// was written last.
+pub(super) fn check_database(path: &Path) -> Result<(), Failure> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    [path, Path::new(&log)].into_iter().try_for_each(check_file).map_err(Failure::Unusable)
 }
 
 /// As in `default.toml`.

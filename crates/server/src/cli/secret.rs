@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tollhouse_domain::secret::Plaintext;
 use zeroize::Zeroizing;
 
-use super::Failure;
+use super::{ENDING, Failure};
 
 /// A token, from stdin.
 pub(super) async fn token() -> Result<Plaintext, Failure> {
@@ -49,7 +49,7 @@ async fn typed_twice() -> Result<Plaintext, Failure> {
 }
 
 async fn prompt(what: &str) -> Result<Plaintext, Failure> {
-    let stop = super::stop_signal()?;
+    let stop = super::stop_signal(ENDING)?;
     let silent = Silence::fall(stdin())?;
     let _ = write!(stderr(), "{what}: ");
     // A signal must not leave a terminal behind that shows nothing.

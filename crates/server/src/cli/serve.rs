@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::secret::{Plaintext, random};
@@ -13,11 +12,14 @@ use tollhouse_domain::time::Clock;
 use tollhouse_store::db::{Db, Url};
 use tollhouse_store::{files, keys};
 
-use super::{Failure, open};
+use super::check::{self, Bound, beside};
+use super::{Failure, STOPPING, admin, open};
 use crate::app::{App, Unready};
 use crate::config::{AtRest, Settings};
+use crate::file_access::check_folder;
 use crate::gateway;
 use crate::keys::Seal;
+use crate::metrics;
 use crate::operations::users::{CreateFirstAdministrator, PASSWORD_FILE};
 use crate::serve;
 use crate::urls::Urls;
@@ -36,40 +38,48 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     fit_connections(&mut settings);
 
     let url = open::url(&settings)?;
-    // Told before anything is made.
-    Urls::new(&settings.external_url, &settings.external_hosts, settings.listen, settings.insecure_http)?;
+    check::settings(&settings, &url)?;
+    for retired in &settings.retired {
+        tracing::warn!("the setting {} is no longer used: {}", retired.key, retired.instead);
+    }
+    warn_of_open_metrics(&settings);
+    if flags.check {
+        return report(&settings, &url).await;
+    }
+    check::first_password(&url).await?;
+    let bound = Bound::to("listen", settings.listen)?;
+    let bound_for_metrics =
+        settings.metrics.listen.0.map(|address| Bound::to("metrics.listen", address)).transpose()?;
     if settings.rotation.settle.0 < Duration::from_secs(120) {
         tracing::warn!("rotation.settle is below 120s: clients whose answer was lost may be locked out");
     }
-    if let Url::Sqlite(path) = &url {
-        if path.starts_with(&settings.data_dir) {
-            private_folder(&settings.data_dir)?;
-        }
-        open::refuse_readable(path)?;
+    if beside(&url).is_some_and(|path| path.starts_with(&settings.data_dir)) {
+        private_folder(&settings.data_dir)?;
     }
-    let beside = match &url {
-        Url::Sqlite(path) => Some(path.as_path()),
-        Url::Postgres(_) => None,
-    };
     if settings.keys.at_rest == AtRest::Open {
         tracing::warn!("keys.at_rest is \"open\": whoever has a copy of the database can sign in this server's name");
     }
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
-    let listener =
-        TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let address = listener.local_addr()?;
+    let address = bound.address();
     let urls = Urls::new(&settings.external_url, &settings.external_hosts, address, settings.insecure_http)?;
     let sealed = keys::all(&mut db.read().await?).await?;
-    let seal = Seal::of(&settings, beside, &sealed)?;
+    let seal = Seal::of(&settings, beside(&url), &sealed)?;
     #[cfg(feature = "faults")]
     if let Ok(code) = std::env::var("TOLLHOUSE_MUTANT") {
         db.faults.mutants.set(tollhouse_domain::faults::Mutants::named(&code));
     }
     #[cfg(feature = "faults")]
-    if std::env::var("TOLLHOUSE_FAULT").is_ok_and(|fault| fault == "deaf") {
+    let fault =
+        |name: &str| std::env::var("TOLLHOUSE_FAULT").is_ok_and(|faults| faults.split(',').any(|known| known == name));
+    #[cfg(feature = "faults")]
+    if fault("deaf") {
         db.faults.deafen();
     }
     let app = App::new(db.clone(), settings, urls, Clock::system(), seal).await.map_err(unready)?;
+    #[cfg(feature = "faults")]
+    if fault("repeat_is_reuse") {
+        app.faults.take_repeats_for_reuse();
+    }
     if app.demo && !app.settings.demo_data {
         return Err(Failure::Unusable(format!(
             "{url} was made by `tollhouse demo`, so its secrets are known; --demo-data serves it all the same"
@@ -78,11 +88,39 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     first_administrator(&app).await?;
 
     tokio::spawn(gateway::reload(app.clone(), hangup));
-    let stop = super::stop_signal()?;
-    tracing::info!(%address, url = app.urls.base(), database = %url, "ready");
+    let stop = super::stop_signal(STOPPING)?;
+    super::tell_of_other_spelling(&app.urls);
+    let metrics = bound_for_metrics.as_ref().map(|bound| tracing::field::display(bound.address()));
+    let listener = bound.listen()?;
+    if let Some(bound) = bound_for_metrics {
+        tokio::spawn(metrics::run(app.clone(), bound.listen()?, stop.clone()));
+    }
+    tracing::info!(%address, metrics, url = app.urls.base(), database = %url, "ready");
     let ended = serve::run(app, listener, stop).await;
     open::close(&db).await;
     Ok(ended?)
+}
+
+/// Metrics are for the operator (T34).
+fn warn_of_open_metrics(settings: &Settings) {
+    if let Some(address) = settings.metrics.listen.0.filter(|address| !address.ip().is_loopback()) {
+        tracing::warn!(%address, "metrics.listen is beyond loopback: everybody who reaches the address can read the metrics");
+    }
+}
+
+/// For `--check`. The server whose settings these are may be running.
+async fn report(settings: &Settings, url: &Url) -> Result<(), Failure> {
+    if matches!(url, Url::Sqlite(_)) {
+        check::first_password(url).await?;
+    }
+    let metrics = settings.metrics.listen.0.map(|address| ("metrics.listen", address));
+    for (setting, address) in [("listen", settings.listen)].into_iter().chain(metrics) {
+        if check::in_use(setting, address)? {
+            tracing::warn!(%address, "{setting}: another program has this address just now");
+        }
+    }
+    println!("settings, rules, keys and address can be used");
+    Ok(())
 }
 
 fn unready(error: Unready) -> Failure {
@@ -121,12 +159,9 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
     if tollhouse_store::users::any_administrator(&mut app.db.read().await?).await? {
         return Ok(());
     }
-    let chosen = std::env::var("TOLLHOUSE_ROOT_PASSWORD").ok();
+    let chosen = check::root_password()?;
     let generated = chosen.is_none();
-    let password = chosen.map_or_else(Plaintext::password, Plaintext::new);
-    if let Some(fault) = tollhouse_domain::password::fault(password.reveal()) {
-        return Err(Failure::Unusable(format!("TOLLHOUSE_ROOT_PASSWORD {fault}")));
-    }
+    let password = chosen.unwrap_or_else(Plaintext::password);
     let path = app.settings.data_dir.join(PASSWORD_FILE);
     // Of several that start at once one makes the account; what the others wrote down must not take its place.
     let draft = path.with_extension(data_encoding::HEXLOWER.encode(&random::<8>()));
@@ -138,8 +173,12 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
         writeln!(file, "{}", password.reveal())?;
         file.sync_all()?;
     }
-    let operation = CreateFirstAdministrator { password_digest: app.hasher.hash(&password).await };
-    let made = app.perform(&operation, &By::system()).await.map_err(|_| anyhow!("root could not be made"))?;
+    let operation = CreateFirstAdministrator {
+        password_digest: app.hasher.hash(&password).await,
+        email: app.settings.root_email.clone(),
+    };
+    let made = app.perform(&operation, &By::system()).await;
+    let made = made.map_err(|error| anyhow!("root could not be made: {}", admin::sentence(&error)))?;
     match (made.into_inner(), generated) {
         (Some(_), true) => {
             std::fs::rename(&draft, &path).with_context(|| format!("{}", path.display()))?;
@@ -151,10 +190,10 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The folder is its owner's alone (T31).
+/// The folder is made for its owner alone; in one that is there, nobody else may replace files (T31).
 fn private_folder(folder: &Path) -> Result<(), Failure> {
     if !folder.exists() {
         files::create_folder(folder).with_context(|| format!("{}", folder.display()))?;
     }
-    open::refuse_readable(folder)
+    check_folder(folder).map_err(Failure::Unusable)
 }

@@ -19,6 +19,7 @@ fn the_whole_table() {
         Denial::SudoNotAdministrator,
         Denial::SudoWithoutToken,
         Denial::SudoUnknown("o'\"x".into()),
+        Denial::SudoInvalid,
     ]
     .map(Error::Denied)
     .into();
@@ -29,6 +30,8 @@ fn the_whole_table() {
         Error::NoApiVersion,
         Error::ApiV3,
         Error::Malformed,
+        Error::BadHost,
+        Error::NotImplemented,
         Error::TwoBearers,
         Error::Parameters(vec!["a is missing".into(), "b is invalid".into()]),
         Error::Invalid(vec![("name", "x"), ("path", "y"), ("name", "z")]),

@@ -7,7 +7,7 @@ use tollhouse_domain::denial::{AccountFault, Denial};
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::lookup::{Credential, Record};
 use tollhouse_domain::scope::{Scope, Scopes};
-use tollhouse_domain::text::printable;
+use tollhouse_domain::text::{loggable, printable};
 use tollhouse_domain::token::Standing;
 use tollhouse_domain::user::AccountState;
 
@@ -54,9 +54,19 @@ impl Advice {
             Error::NoApiVersion => ("the path only begins like a version of the API", one("a path below /api/v4/")),
             Error::ApiV3 => ("version 3 of the API is gone", one("the same path below /api/v4/")),
             Error::Malformed => (
-                "there is a NUL, or something that is not UTF-8, in path, parameters or Authorization",
+                "there is a NUL, or something that is not UTF-8, in path, parameters or Authorization; or the target is \
+                 no path",
                 one("percent-encode the bytes of UTF-8 text, without %00"),
             ),
+            Error::BadHost => (
+                "HTTP/1.1 needs exactly one Host, with a host and perhaps a port",
+                one("one header Host that is a name or an address, with a port if there is one"),
+            ),
+            Error::WrongHost => (
+                "pages and discovery answer under the names of this server alone",
+                one("the host of external_url as Host, or an entry for it in external_hosts"),
+            ),
+            Error::NotImplemented => ("this server opens no tunnels", one("another method than CONNECT")),
             Error::TwoBearers => (
                 "a bearer header and the parameter access_token contradict each other, even if one is empty",
                 one("leave one of the two out"),
@@ -141,8 +151,12 @@ impl Case<'_> {
                 vec!["a token of an administrator with the scope sudo".to_owned(), "leave sudo out".to_owned()],
             ),
             Denial::SudoUnknown(target) => {
-                (format!("there is no user `{}` to act as", printable(target)), one("the name or number of a user"))
+                (format!("there is no user `{}` to act as", loggable(target)), one("the name or number of a user"))
             }
+            Denial::SudoInvalid => (
+                "sudo is a list, a hash or two different names: whom to act as cannot be told".to_owned(),
+                vec!["give sudo once, as the name or number of one user".to_owned()],
+            ),
             Denial::Unavailable => ("the database does not answer".to_owned(), vec![]),
         }
     }
@@ -162,9 +176,9 @@ impl Case<'_> {
         let why = match &self.trial.cookie {
             Cookie::None if self.trial.other_scheme => "the API reads no other scheme in Authorization than Bearer",
             Cookie::None | Cookie::NotAsked | Cookie::Counts => "no credential is shown that counts here",
-            Cookie::Two => {
-                remedies.insert(0, "send one session cookie".to_owned());
-                "two session cookies are none"
+            Cookie::Several => {
+                remedies.insert(0, "send the cookie of one session only".to_owned());
+                "two live sessions were sent, or too many session cookies, so none counts"
             }
             Cookie::WithoutToken { sent } => {
                 remedies.insert(0, "send X-CSRF-Token with the token of this session".to_owned());
@@ -309,7 +323,10 @@ fn elsewhere_takes(route: &Route) -> &'static str {
         }
         ("/oauth/token/info", _) => "the OAuth access token it is about, as bearer or access_token",
         ("/oauth/userinfo", _) => "an OAuth access token with the scope openid, as bearer or access_token",
-        ("/-/metrics", _) => "nothing, but to come from an address in metrics.allow, through no proxy",
+        ("/oauth/authorize", _) => {
+            "a session cookie; a form also its authenticity_token, or X-CSRF-Token; with prompt=none and openid nothing, \
+             and the application is told by redirect what is missing"
+        }
         (path, Face::Page) if !path.starts_with("/assets/") => {
             "a session cookie; a form also its authenticity_token, or X-CSRF-Token"
         }
@@ -353,7 +370,8 @@ pub(super) fn notes(trial: &Trial, demand: &Demand, outcome: &Result<Option<Iden
     if matches!(outcome, Err(Error::Parameters(_))) {
         note("the credential is good enough");
     }
-    if matches!(outcome, Ok(None)) && matches!(trial.cookie, Cookie::WithoutToken { .. } | Cookie::Ended | Cookie::Two)
+    if matches!(outcome, Ok(None))
+        && matches!(trial.cookie, Cookie::WithoutToken { .. } | Cookie::Ended | Cookie::Several)
     {
         note("the session does not count, so this is asked by nobody");
     }

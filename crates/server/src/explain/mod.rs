@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::Request;
 use axum::http::request::Parts;
+use axum::http::{Request, header};
 use axum::response::Response;
 use http_body_util::BodyExt;
 use tollhouse_auth::shown::Shown;
@@ -18,9 +18,11 @@ use crate::asked::Asked;
 use crate::cors;
 use crate::error::Error;
 use crate::metrics::Face;
-use crate::road::{Road, unreadable};
+use crate::road::{Road, unreadable, unsettled};
 use crate::router::{self, Checks, Route, Way};
 use crate::serve::MOST_HEADERS;
+use crate::target::{self, Target};
+use crate::web;
 
 mod advice;
 mod report;
@@ -38,8 +40,20 @@ use witness::Witness;
 pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanation, Error> {
     let sent = head(&request);
     let table = router::table();
+    let mut told = Explanation::new(&sent, Face::of(sent.uri.path()));
+    match target::settle(&mut request) {
+        Ok(Target::Path) => {}
+        Ok(Target::Server) => {
+            told.untried(&sent, "not looked at");
+            return Ok(told.without_judgement("It asks about the server as a whole: 204, whatever is shown."));
+        }
+        Err(error) => {
+            told.untried(&sent, "not looked at");
+            let advice = Advice::without_judgement(&error);
+            return told.refused(unsettled(&request, error, app), advice).await;
+        }
+    }
     let path = request.uri().path().to_owned();
-    let mut told = Explanation::new(&sent, Face::of(&path));
     if told.face == Face::Gateway.as_str() {
         told.untried(&sent, "not looked at");
         return Ok(told.without_judgement(
@@ -60,6 +74,14 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
         told.untried(&sent, "not looked at");
         return told.refused(router::refused_at(&path, error.clone(), app), Advice::without_judgement(&error)).await;
     }
+    if asks_for_own_name(&path) && request.headers().contains_key(header::HOST) && !app.urls.serves(request.headers()) {
+        told.untried(&sent, "not looked at");
+        let answer = match told.face == Face::Page.as_str() {
+            true => web::failure(&Error::WrongHost, app),
+            false => router::refused_at(&path, Error::WrongHost, app),
+        };
+        return told.refused(answer, Advice::without_judgement(&Error::WrongHost)).await;
+    }
     let (place, captures) = match router::way(&table, request.method(), request.uri()).await {
         Way::Route(place, captures) => (place, captures),
         elsewhere => return nowhere(app, told, &sent, elsewhere, request).await,
@@ -77,6 +99,15 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
             told.untried(&sent, "not looked at");
             told.refused(error.api(&app.urls), Advice::without_judgement(&error)).await
         }
+    }
+}
+
+/// Whether the server answers there under its own names alone (T12). A head that was pasted without its `Host` may have
+/// had the right one, so that is not held against it.
+fn asks_for_own_name(path: &str) -> bool {
+    match Face::of(path) {
+        Face::Page => !path.starts_with("/assets/"),
+        _ => matches!(path, "/.well-known/openid-configuration" | "/.well-known/oauth-authorization-server"),
     }
 }
 
@@ -104,8 +135,9 @@ async fn judged(
     let open = demand.anonymous && checks.unless.is_none_or(|unless| unless(None, asked).is_ok());
     told.takes = advice::takes(route, &asked.parts.method, open);
     let witness = Arc::new(Witness::new(app.db.clone()));
+    let judging = app.judging_over(witness.clone());
     let outcome = async {
-        let who = app.judging_over(witness.clone()).judge(&shown, &demand, app.now()).await?;
+        let who = judging.judge(&shown, &demand, app.now()).await?;
         (checks.admit)(who.clone(), &shown)?;
         (checks.parse)(asked)?;
         checks.unless.map_or(Ok(()), |unless| unless(who.as_ref(), asked))?;
@@ -115,7 +147,7 @@ async fn judged(
     if matches!(outcome, Err(Error::Unavailable)) {
         return Err(Error::Unavailable);
     }
-    let trial = Trial::of(&shown, &asked.parts.headers, &witness);
+    let trial = Trial::of(&shown, &asked.parts.headers, &witness, &judging, app.now()).await?;
     told.credentials = trial.seen(&shown, &asked.parts.headers);
     told.decided_by = trial.decided_by();
     told.notes = advice::notes(&trial, &demand, &outcome);
@@ -165,6 +197,7 @@ fn head(request: &Request<Body>) -> Parts {
     let mut head = Request::new(());
     *head.method_mut() = request.method().clone();
     *head.uri_mut() = request.uri().clone();
+    *head.version_mut() = request.version();
     *head.headers_mut() = request.headers().clone();
     head.into_parts().0
 }

@@ -9,7 +9,7 @@ use tollhouse_domain::audit::By;
 use tollhouse_domain::identity::{Identity, Via};
 use tollhouse_domain::lookup::{Credential, Record};
 use tollhouse_domain::scope::Scopes;
-use tollhouse_domain::text::printable;
+use tollhouse_domain::text::{loggable, printable};
 
 use super::Seen;
 use crate::metrics::Face;
@@ -78,8 +78,8 @@ pub struct Answer {
 impl Explanation {
     pub(super) fn new(sent: &Parts, face: Face) -> Self {
         Self {
-            method: printable(sent.method.as_str()),
-            path: printable(sent.uri.path()),
+            method: loggable(sent.method.as_str()),
+            path: loggable(sent.uri.path()),
             route: None,
             face: face.as_str(),
             takes: String::new(),

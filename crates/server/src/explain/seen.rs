@@ -2,12 +2,14 @@
 
 use axum::http::{HeaderMap, header};
 use serde::Serialize;
-use tollhouse_auth::authenticator::is_of;
-use tollhouse_auth::shown::{IfUnknown, Kind, Place, SESSION_COOKIE, Secret, Shown, session_cookie};
+use tollhouse_auth::authenticator::{Authenticator, is_of};
+use tollhouse_auth::session_cookies::{LiveSession, MOST_COOKIES, SessionCookies};
+use tollhouse_auth::shown::{IfUnknown, Kind, Place, Secret, Shown};
+use tollhouse_domain::denial::Denial;
 use tollhouse_domain::lookup::{Credential, Key, Record};
-use tollhouse_domain::secret::Digest;
 use tollhouse_domain::text::printable;
-use tollhouse_domain::token::{APPLICATION_SECRET, JOB_TOKEN, PERSONAL_ACCESS_TOKEN};
+use tollhouse_domain::time::Timestamp;
+use tollhouse_domain::token::{JOB_TOKEN, PREFIXES};
 
 use super::witness::Witness;
 
@@ -50,8 +52,8 @@ enum Found {
 #[derive(Clone, Debug)]
 pub(super) enum Cookie {
     None,
-    /// Two are none (T9).
-    Two,
+    /// Two live sessions, or more cookies than are looked up: none counts (T9).
+    Several,
     /// A write without the CSRF token of the session; whether one was sent.
     WithoutToken {
         sent: bool,
@@ -64,7 +66,13 @@ pub(super) enum Cookie {
 }
 
 impl Trial {
-    pub(super) fn of(shown: &Shown<'_>, headers: &HeaderMap, witness: &Witness) -> Self {
+    pub(super) async fn of(
+        shown: &Shown<'_>,
+        headers: &HeaderMap,
+        witness: &Witness,
+        judging: &Authenticator,
+        now: Timestamp,
+    ) -> Result<Self, Denial> {
         let mut steps = Vec::new();
         let mut decided = None;
         for candidate in shown.candidates() {
@@ -87,21 +95,22 @@ impl Trial {
                 break;
             }
         }
-        let cookie = match (session_cookie(headers), shown.session()) {
-            (None, _) if cookies(headers) > 1 => Cookie::Two,
-            (None, _) => Cookie::None,
-            (Some(_), _) if decided.is_some() => Cookie::NotAsked,
-            (Some(_), None) => Cookie::WithoutToken { sent: headers.contains_key("x-csrf-token") },
-            (Some(_), Some(session)) => match witness.saw(Key::Session(Digest::of(session.as_bytes()))) {
-                None => Cookie::NotAsked,
-                Some(None) => Cookie::Ended,
-                Some(Some(record)) => {
-                    decided = Some((SESSION, Some(record)));
+        let sent = headers.contains_key("x-csrf-token");
+        let cookie = match shown.sessions() {
+            None if SessionCookies::of(headers).is_empty() => Cookie::None,
+            Some(_) | None if decided.is_some() => Cookie::NotAsked,
+            None => Cookie::WithoutToken { sent },
+            Some(cookies) => match judging.live_session(cookies, None, now).await? {
+                LiveSession::None => Cookie::Ended,
+                LiveSession::Several => Cookie::Several,
+                LiveSession::One(session, _) if !shown.admits(session) => Cookie::WithoutToken { sent },
+                LiveSession::One(_, entry) => {
+                    decided = Some((SESSION, Some(entry.record.clone())));
                     Cookie::Counts
                 }
             },
         };
-        Self { steps, cookie, other_scheme: scheme(headers).is_some(), decided }
+        Ok(Self { steps, cookie, other_scheme: scheme(headers).is_some(), decided })
     }
 
     pub(super) fn decided_by(&self) -> Option<&'static str> {
@@ -120,13 +129,15 @@ impl Trial {
 
     pub(super) fn seen(&self, shown: &Shown<'_>, headers: &HeaderMap) -> Vec<Seen> {
         let mut all: Vec<Seen> = shown.places().map(|(place, secret)| self.place(place, secret, shown)).collect();
-        all.extend(session(headers, |two| match (&self.cookie, two) {
-            (_, true) | (Cookie::Two, _) => "two session cookies are none".into(),
-            (Cookie::WithoutToken { sent: false }, _) => "does not count: a write also needs X-CSRF-Token".into(),
-            (Cookie::WithoutToken { sent: true }, _) => "does not count: X-CSRF-Token is not of this session".into(),
-            (Cookie::Ended, _) => "no session, or one that has ended".into(),
-            (Cookie::Counts, _) => format!("a session of {}", self.owner()),
-            (Cookie::NotAsked | Cookie::None, _) => "not looked at".into(),
+        all.extend(session(headers, |cookies| match &self.cookie {
+            Cookie::Several if cookies.too_many() => format!("does not count: more than {MOST_COOKIES} of them"),
+            Cookie::Several => "does not count: two of them are live sessions".into(),
+            Cookie::WithoutToken { sent: false } => "does not count: a write also needs X-CSRF-Token".into(),
+            Cookie::WithoutToken { sent: true } => "does not count: X-CSRF-Token is not of this session".into(),
+            Cookie::Ended => "no session, or one that has ended".into(),
+            Cookie::Counts if cookies.count() > 1 => format!("a session of {}, the only live one", self.owner()),
+            Cookie::Counts => format!("a session of {}", self.owner()),
+            Cookie::NotAsked | Cookie::None => "not looked at".into(),
         }));
         if let Some((decided, _)) = &self.decided {
             for seen in all.iter_mut().filter(|seen| seen.place == *decided) {
@@ -197,20 +208,16 @@ fn what(credential: &Credential) -> &'static str {
     }
 }
 
-fn session(headers: &HeaderMap, outcome: impl FnOnce(bool) -> String) -> Option<Seen> {
-    let count = cookies(headers);
-    let value = session_cookie(headers);
-    let length = value.as_ref().map(|value| value.len());
-    (count > 0).then(|| Seen { place: SESSION, prefix: None, length, outcome: outcome(count > 1), decided: false })
-}
-
-fn cookies(headers: &HeaderMap) -> usize {
-    let lines =
-        headers.get_all(header::COOKIE).iter().map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned());
-    let named = |line: String| {
-        line.split(';').filter(|pair| pair.split_once('=').is_some_and(|(k, _)| k.trim() == SESSION_COOKIE)).count()
-    };
-    lines.map(named).sum()
+fn session(headers: &HeaderMap, outcome: impl FnOnce(&SessionCookies) -> String) -> Option<Seen> {
+    let cookies = SessionCookies::of(headers);
+    let length = Some(cookies.iter().map(str::len).sum());
+    (!cookies.is_empty()).then(|| Seen {
+        place: SESSION,
+        prefix: None,
+        length,
+        outcome: outcome(&cookies),
+        decided: false,
+    })
 }
 
 /// What the API does not read, though people send it.
@@ -270,17 +277,3 @@ fn name(place: Place) -> &'static str {
 }
 
 const SESSION: &str = "session cookie";
-
-/// Ours, and those of tokens that people mistake for ours.
-const PREFIXES: [&str; 10] = [
-    PERSONAL_ACCESS_TOKEN.prefix,
-    APPLICATION_SECRET.prefix,
-    JOB_TOKEN.prefix,
-    "gldt-",
-    "glrt-",
-    "glptt-",
-    "glft-",
-    "glimt-",
-    "glagent-",
-    "glsoat-",
-];

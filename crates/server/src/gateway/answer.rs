@@ -1,4 +1,4 @@
-//! The answer to a question. It has no body, and is 204, 401, 403 or 503.
+//! The answer to a question. It has no body, and is 204, 401, 403 or 503; 500 is a mistake of ours.
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -13,7 +13,7 @@ use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::Caller;
 use tollhouse_domain::scope::Scope;
-use tollhouse_domain::text::printable;
+use tollhouse_domain::text::loggable;
 use tollhouse_domain::time::Timestamp;
 
 use super::browser::{session, sign_in};
@@ -22,7 +22,7 @@ use super::matching::{Allow, Rule, Rules};
 use super::question::{PRIVATE_TOKEN, Question, client, is_repeated};
 use super::refusal::{Refusal, status};
 use crate::app::App;
-use crate::asked::{bearer_header, malformed};
+use crate::asked::{bearer_header, malformed, repeats};
 use crate::error::{CHALLENGE, Error, Reason, scope_challenge};
 use crate::road::{has_parameter, malformed_authorization};
 
@@ -109,13 +109,14 @@ async fn judge<'r>(
     Ok((who, rule))
 }
 
-/// The guards of the API on what a credential stands in (authentication.md 1.3), and one more: of two headers only one
-/// is judged, and the API behind could take the other (GATE-053).
+/// The guards of the API on what a credential stands in (authentication.md 1.3), and one more: of two headers or two
+/// parameters only one is judged, and the API behind could take the other (GATE-053).
 fn readable(headers: &HeaderMap, query: Option<&str>) -> Result<(), Error> {
     let query = query.unwrap_or_default();
     let authorized = headers.contains_key(header::AUTHORIZATION);
     let twice = is_repeated(headers, &PRIVATE_TOKEN) || (authorized && is_repeated(headers, &header::AUTHORIZATION));
-    if twice || (authorized && malformed_authorization(headers)) || malformed(query.as_bytes()) {
+    let in_query = || repeats(query.as_bytes()).iter().any(|name| IN_QUERY.contains(&name.as_str()));
+    if twice || (authorized && malformed_authorization(headers)) || malformed(query.as_bytes()) || in_query() {
         return Err(Error::Malformed);
     }
     if authorized && bearer_header(headers) && has_parameter(query, "access_token") {
@@ -123,6 +124,9 @@ fn readable(headers: &HeaderMap, query: Option<&str>) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// What counts with `query_credentials`.
+const IN_QUERY: [&str; 3] = ["access_token", "bearer_token", "private_token"];
 
 fn allowed(app: &App, who: Option<&(Caller, Place)>, rule: &Rule) -> Response {
     let mut response = empty(StatusCode::NO_CONTENT);
@@ -186,16 +190,16 @@ impl Seen<'_> {
         let status = response.status().as_u16();
         let micros = || began.elapsed().as_micros() as u64;
         let rule = self.rule.map(|rule| rule.name.as_str());
-        let method = self.question.as_ref().map(|question| question.method.as_str());
-        // Never the query, for it may hold a credential (T30).
-        let path = || self.question.as_ref().map(|question| printable(question.path()));
+        let method = || self.question.as_ref().map(|question| loggable(question.method.as_str()));
+        // Never the query, for it may hold a credential, and no token in the path (T30).
+        let path = || self.question.as_ref().map(|question| loggable(question.path()));
         let origin = || Some(&self.question.as_ref()?.origin);
-        let host = || origin().map(|origin| format!("{}:{}", printable(&origin.host), origin.port));
+        let host = || origin().map(|origin| format!("{}:{}", loggable(&origin.host), origin.port));
         let (client, peer) = (self.client.map(tracing::field::display), peer.map(tracing::field::display));
         match response.extensions().get::<Reason>() {
             Some(Reason(reason)) => tracing::info!(
                 request_id = id,
-                method,
+                method = method(),
                 host = host(),
                 path = path(),
                 rule,
@@ -208,7 +212,7 @@ impl Seen<'_> {
             ),
             None => tracing::debug!(
                 request_id = id,
-                method,
+                method = method(),
                 host = host(),
                 path = path(),
                 rule,

@@ -4,10 +4,10 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use form_urlencoded::byte_serialize;
 use tollhouse_auth::shown::Session;
+use tollhouse_domain::parameter::names_credential;
 
-use super::question::{Origin, Question, only};
-use crate::api::pages::CREDENTIALS;
-use crate::asked::root;
+use super::question::{Question, only};
+use crate::origin::Origin;
 use crate::urls::Urls;
 
 /// T4: a session counts on our own origin alone. T5: not if the browser says that a page of another one asks; and to
@@ -57,7 +57,7 @@ fn is_navigation(headers: &HeaderMap) -> bool {
 }
 
 fn holds_credential(query: &str) -> bool {
-    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| CREDENTIALS.contains(&root(&name)))
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| names_credential(&name))
 }
 
 /// Some proxies give the head of an answer no more than four KiB.

@@ -10,6 +10,7 @@ use serde::de::{Deserializer, Error as _};
 use tollhouse_auth::shown::Place;
 use tollhouse_domain::identity::{Caller, Via};
 use tollhouse_domain::text::printable;
+use tollhouse_domain::user::User;
 
 /// What the names begin with, `X-Tollhouse-` unless it is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Names {
         set(&self.user_id, user.map_or(NONE, |user| user.id.0.into()));
         set(&self.user, user.map_or(NONE, |user| value(&user.username)));
         // Whoever never showed that an address is theirs could claim anybody's (T22).
-        set(&self.email, user.filter(|user| user.confirmed_at.is_some()).map_or(NONE, |user| value(&user.email)));
+        set(&self.email, user.and_then(User::confirmed_email).map_or(NONE, value));
         let administrator = user.is_some_and(|user| user.administrator);
         set(&self.administrator, HeaderValue::from_static(if administrator { "true" } else { "false" }));
         let scopes = who.map(|(caller, _)| caller.scopes());

@@ -8,8 +8,9 @@ use tollhouse_domain::id::ApplicationId;
 use tollhouse_domain::membership::Of;
 
 use super::path::{Form, Oddities, Path};
-use super::question::{Origin, Question};
+use super::question::Question;
 use super::refusal::Refusal;
+use crate::origin::Origin;
 
 /// In the order of their file.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 //! (`docs/protocols/gateway.md`). This is where this product is trusted most, so what is not understood is refused.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tollhouse_store::error::Error as StoreError;
 
 use crate::app::App;
 use crate::config::{self, Settings, Unusable};
+use crate::origin::Origin;
 use crate::urls::Urls;
 
 pub mod answer;
@@ -26,7 +27,7 @@ pub mod rules;
 
 use identity::Names;
 use matching::Rules;
-use question::{Origin, Question};
+use question::Question;
 
 /// Where a proxy asks.
 pub const PATH: &str = "/-/auth";
@@ -55,7 +56,7 @@ impl Gateway {
         Self {
             settings: settings.gateway.clone(),
             names: Names::new(&settings.gateway.prefix),
-            own: Origin::of(urls),
+            own: urls.origin(),
             longest: settings.limits.target.0,
             rules: RwLock::default(),
         }
@@ -64,9 +65,7 @@ impl Gateway {
     /// Reads the file of rules again. If it cannot be used, the old ones stay.
     pub async fn load(&self, db: &Db) -> Result<usize, Unloaded> {
         let Some(file) = self.file() else { return Ok(0) };
-        let name = file.display().to_string();
-        let read = || std::fs::read_to_string(&file).map_err(|error| Unusable(format!("{name}: {error}")));
-        self.replace(&read()?, &name, db).await
+        self.replace(&read(&file)?, &file.display().to_string(), db).await
     }
 
     /// The same while it serves. A file that is being written may be rules already, and laxer ones: it is taken when it
@@ -74,11 +73,10 @@ impl Gateway {
     async fn load_again(&self, db: &Db) -> Result<usize, Unloaded> {
         let Some(file) = self.file() else { return Ok(0) };
         let name = file.display().to_string();
-        let read = || std::fs::read_to_string(&file).map_err(|error| Unusable(format!("{name}: {error}")));
-        let mut text = read()?;
+        let mut text = read(&file)?;
         for _ in 0..MOST_READINGS {
             tokio::time::sleep(STILL).await;
-            let again = read()?;
+            let again = read(&file)?;
             if again == text {
                 if Rules::parse(&text, &name)?.0.is_empty() {
                     return Err(Unusable(format!("{name}: there are no rules in it")).into());
@@ -125,6 +123,20 @@ impl Gateway {
     fn knows(&self, peer: IpAddr) -> bool {
         self.settings.peers.iter().any(|network| network.contains(peer))
     }
+}
+
+/// Whether the file of rules can be used, as far as that is known without the database.
+pub fn check(settings: &config::Gateway) -> Result<(), Unusable> {
+    let file = &settings.rules;
+    if file.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let parsed = Rules::parse(&read(file)?, &file.display().to_string());
+    parsed.map(drop).map_err(|fault| Unusable(format!("gateway.rules: {fault}")))
+}
+
+fn read(file: &Path) -> Result<String, Unusable> {
+    std::fs::read_to_string(file).map_err(|error| Unusable(format!("gateway.rules: {}: {error}", file.display())))
 }
 
 /// Reads the rules again at each SIGHUP (T27). If they cannot be used, the old ones stay; if only the database is away,

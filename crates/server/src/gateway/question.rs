@@ -1,8 +1,7 @@
 //! What a proxy says it was asked, in the headers of its dialect (T1). What is missing, repeated or unreadable there is
 //! never made up for by anything else: not by the other dialect, nor by the request that the proxy itself makes.
 
-use std::borrow::Cow;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use axum::http::{HeaderMap, HeaderName, Method, header};
 use serde::Deserialize;
@@ -10,8 +9,8 @@ use serde::Deserialize;
 use super::path::Path;
 use super::refusal::Refusal;
 use crate::network::Network;
+use crate::origin::Origin;
 use crate::proxies;
-use crate::urls::Urls;
 
 /// The original request.
 #[derive(Debug)]
@@ -20,14 +19,6 @@ pub struct Question<'r> {
     pub origin: Origin<'r>,
     /// Path and query as they were sent; nothing is known of them yet.
     pub target: &'r str,
-}
-
-/// Scheme, host and port, in the one spelling that they are compared in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin<'r> {
-    pub https: bool,
-    pub host: Cow<'r, str>,
-    pub port: u16,
 }
 
 /// Which headers say what was asked.
@@ -43,11 +34,7 @@ impl<'r> Question<'r> {
         let names = dialect.names();
         let only = |name| only(headers, name).ok_or(Refusal::Unclear);
         let method = method(only(&names.method)?).ok_or(Refusal::Unclear)?;
-        let https = match only(&names.proto)? {
-            "https" => true,
-            "http" => false,
-            _ => return Err(Refusal::Unclear),
-        };
+        let https = dialect.is_https(only(&names.proto)?).ok_or(Refusal::Unclear)?;
         let origin = Origin::read(https, only(&names.host)?).ok_or(Refusal::Unclear)?;
         Ok(Self { method, origin, target: only(&names.uri)? })
     }
@@ -86,51 +73,6 @@ pub fn client(headers: &HeaderMap, dialect: Dialect, proxies: &[Network], peer: 
     proxies::client(proxies, &dialect.names().client, headers, peer)
 }
 
-impl<'r> Origin<'r> {
-    /// `authority`: a host, perhaps with a port.
-    pub fn read(https: bool, authority: &'r str) -> Option<Self> {
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, digits)) if !digits.ends_with(']') => (host, Some(port(digits)?)),
-            _ => (authority, None),
-        };
-        let port = port.unwrap_or(if https { 443 } else { 80 });
-        Some(Self { https, host: host_name(host)?, port })
-    }
-
-    /// Our own, as `external_url` says it.
-    pub fn of(urls: &Urls) -> Origin<'static> {
-        let (host, port) = urls.host_and_port();
-        Origin { https: urls.is_https(), host: Cow::Owned(host.to_owned()), port }
-    }
-
-    /// Whether this is what a browser calls it.
-    pub fn is_spelt(&self, text: &str) -> bool {
-        let scheme = if self.https { "https://" } else { "http://" };
-        let Some(authority) = text.strip_prefix(scheme) else { return false };
-        Origin::read(self.https, authority).is_some_and(|known| known == *self)
-    }
-}
-
-/// A host in lower case, IPv6 in brackets and in its shortest form.
-pub fn host_name(text: &str) -> Option<Cow<'_, str>> {
-    if let Some(v6) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        let v6: Ipv6Addr = v6.parse().ok()?;
-        return Some(format!("[{v6}]").into());
-    }
-    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    if text.is_empty() || text.len() > 255 || !text.bytes().all(known) {
-        return None;
-    }
-    let upper = text.bytes().any(|b| b.is_ascii_uppercase());
-    Some(if upper { text.to_ascii_lowercase().into() } else { text.into() })
-}
-
-/// Digits alone, and none too many.
-pub fn port(digits: &str) -> Option<u16> {
-    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    digits.parse().ok().filter(|port| plain && *port > 0)
-}
-
 /// Capitals and `-`, as every method that is registered. `get` is none: some would take it for `GET`. CONNECT asks for a
 /// tunnel and no path. Where it opens a WebSocket (HTTP/2, HTTP/3), some proxies send it on as GET, so that another
 /// method than was judged would reach the API.
@@ -164,6 +106,19 @@ struct Names {
 }
 
 impl Dialect {
+    /// `original` is written into the settings of a proxy, so it can be exact. In `forwarded` some proxies name the
+    /// scheme of a WebSocket, which is http all the same (RFC 6455 section 4.1), and not all in lower case (GATE-012).
+    fn is_https(self, scheme: &str) -> Option<bool> {
+        let named = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(scheme));
+        match (self, scheme) {
+            (Self::Original, "https") => Some(true),
+            (Self::Original, "http") => Some(false),
+            (Self::Forwarded, _) if named(&["https", "wss"]) => Some(true),
+            (Self::Forwarded, _) if named(&["http", "ws"]) => Some(false),
+            _ => None,
+        }
+    }
+
     fn names(self) -> &'static Names {
         match self {
             Self::Original => &ORIGINAL,
@@ -232,6 +187,28 @@ mod tests {
     }
 
     #[test]
+    fn t1_a_scheme_is_one_of_those_that_its_dialect_has() {
+        for (scheme, original, forwarded) in [
+            ("http", Some(false), Some(false)),
+            ("https", Some(true), Some(true)),
+            ("ws", None, Some(false)),
+            ("wss", None, Some(true)),
+            ("WSS", None, Some(true)),
+            ("Http", None, Some(false)),
+            ("HTTPS", None, Some(true)),
+            ("", None, None),
+            ("wsss", None, None),
+            ("https,http", None, None),
+            (" https", None, None),
+            ("h2", None, None),
+            ("file", None, None),
+        ] {
+            assert_eq!(Dialect::Original.is_https(scheme), original, "{scheme}");
+            assert_eq!(Dialect::Forwarded.is_https(scheme), forwarded, "{scheme}");
+        }
+    }
+
+    #[test]
     fn t1_what_cannot_be_read_is_not_guessed() {
         for good in ["GET", "M-SEARCH", "PROPFIND"] {
             assert_eq!(method(good).expect(good).as_str(), good);
@@ -239,64 +216,6 @@ mod tests {
         for bad in ["", "get", "Get", "GET ", "GET, POST", "G\u{c9}T", "GET1", "CONNECT", &"A".repeat(33)] {
             assert_eq!(method(bad), None, "{bad}");
         }
-        let read = |authority| Origin::read(true, authority).map(|origin| (origin.host.into_owned(), origin.port));
-        for (authority, host, port) in [
-            ("api.test", "api.test", 443),
-            ("API.test:1", "api.test", 1),
-            ("a_b-c.d.", "a_b-c.d.", 443),
-            ("127.0.0.1:65535", "127.0.0.1", 65535),
-            ("[::1]", "[::1]", 443),
-            ("[0:0::1]:80", "[::1]", 80),
-        ] {
-            assert_eq!(read(authority), Some((host.to_owned(), port)), "{authority}");
-        }
-        for bad in [
-            "",
-            ":",
-            ":80",
-            "a:",
-            "a:0",
-            "a:65536",
-            "a:+1",
-            "a:1:2",
-            "a b",
-            "a,b",
-            "a/b",
-            "u@a",
-            "a?",
-            "a#",
-            "a%2e",
-            "\u{e9}",
-            "[::1",
-            "::1",
-            "[::1]x",
-            "[::1]:",
-            "[a]",
-            "[]",
-            "[::1%eth0]",
-            &"a".repeat(256),
-        ] {
-            assert_eq!(read(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_origin_is_what_a_browser_calls_it() {
-        let at = |https, authority| Origin::read(https, authority).expect("an origin");
-        let (plain, other) = (at(true, "api.test"), at(false, "api.test:8000"));
-        for (text, spelt) in [
-            ("https://api.test", true),
-            ("https://API.test:443", true),
-            ("http://api.test", false),
-            ("https://api.test:8443", false),
-            ("https://api.test.evil.test", false),
-            ("https://api.test/", false),
-            ("null", false),
-            ("", false),
-        ] {
-            assert_eq!(plain.is_spelt(text), spelt, "{text}");
-        }
-        assert!(other.is_spelt("http://api.test:8000") && !other.is_spelt("http://api.test"));
     }
 
     #[test]

@@ -70,6 +70,7 @@ impl Refusal {
                 | Denial::SudoNotAdministrator
                 | Denial::SudoWithoutToken
                 | Denial::SudoUnknown(_)
+                | Denial::SudoInvalid
                 | Denial::Unavailable => denial.code(),
             },
             Self::Judged(error) => error.code(),

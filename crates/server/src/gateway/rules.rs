@@ -9,7 +9,7 @@ use tollhouse_domain::demand::Extra;
 use tollhouse_domain::membership::Of;
 use tollhouse_domain::namespace::{self, NamespaceKind};
 use tollhouse_domain::scope::Scope;
-use tollhouse_domain::text::printable;
+use tollhouse_domain::text::{loggable, printable};
 use tollhouse_store::applications;
 use tollhouse_store::db::Db;
 use tollhouse_store::error::Error as StoreError;
@@ -21,6 +21,7 @@ use super::matching::{Allow, Host, Kind, Member, Pattern, Rule, Rules};
 use super::path::{Oddities, Path, in_capitals};
 use super::question;
 use crate::config::Unusable;
+use crate::origin;
 
 impl Rules {
     /// `file`: what it is called in errors.
@@ -66,14 +67,16 @@ impl Rules {
                     _ => None,
                 };
                 if member.of.is_none() {
-                    tracing::warn!(rule = rule.name, path = member.path, "nothing has this path, so the rule refuses");
+                    let path = loggable(&member.path);
+                    tracing::warn!(rule = rule.name, path, "nothing has this path, so the rule refuses");
                 }
             }
             rule.applications.clear();
             for uid in &rule.clients {
                 match applications::by_uid(&mut reader, uid).await? {
                     Some(application) => rule.applications.push(application.id),
-                    None => tracing::warn!(rule = rule.name, client_id = uid, "there is no such application"),
+                    // The value may be a secret that was put in the wrong place.
+                    None => tracing::warn!(rule = rule.name, client_id = loggable(uid), "there is no such application"),
                 }
             }
         }
@@ -241,10 +244,10 @@ fn name(text: &str) -> Read<String> {
 
 fn host(text: &str) -> Read<Host> {
     let (name, port) = match text.rsplit_once(':') {
-        Some((name, digits)) if !digits.ends_with(']') => (name, Some(question::port(digits).ok_or(NO_HOST)?)),
+        Some((name, digits)) if !digits.ends_with(']') => (name, Some(origin::port(digits).ok_or(NO_HOST)?)),
         _ => (text, None),
     };
-    Ok(Host { name: question::host_name(name).ok_or(NO_HOST)?.into_owned(), port })
+    Ok(Host { name: origin::host_name(name).ok_or(NO_HOST)?.into_owned(), port })
 }
 
 /// What no request can have is a mistake, and so is what some requests have for some readers alone.

@@ -8,12 +8,14 @@ use axum::response::Response;
 
 use crate::app::App;
 use crate::error::Reason;
+use crate::target::is_protocol;
 
+mod listener;
 mod reasons;
 mod text;
 
+pub use listener::{answer, run};
 pub use reasons::REASONS;
-pub use text::{show, stranger};
 
 /// What was counted since the start.
 #[derive(Default)]
@@ -100,6 +102,9 @@ pub enum Face {
     Probe,
 }
 
+/// What people see among the paths of OAuth; the rest is for programs.
+const OAUTH_PAGES: [&str; 3] = ["/oauth/authorize", "/oauth/authorize/native", "/oauth/authorize/reauthenticate"];
+
 impl Face {
     pub const ALL: [Self; 5] = [Self::Api, Self::Oauth, Self::Page, Self::Gateway, Self::Probe];
 
@@ -108,10 +113,9 @@ impl Face {
         match path {
             "/-/auth" => Self::Gateway,
             "/-/health" | "/-/liveness" | "/-/readiness" | "/-/metrics" => Self::Probe,
-            "/oauth/authorize" => Self::Page,
             _ if path.starts_with("/api") => Self::Api,
-            _ if path.starts_with("/oauth/authorize/") => Self::Page,
-            _ if path.starts_with("/oauth/") || path.starts_with("/.well-known/") => Self::Oauth,
+            _ if OAUTH_PAGES.contains(&path.strip_suffix('/').unwrap_or(path)) => Self::Page,
+            _ if is_protocol(path) => Self::Oauth,
             _ => Self::Page,
         }
     }

@@ -2,7 +2,7 @@
 
 /// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
 /// first refusal of its kind shows as a change.
-pub const REASONS: [&str; 68] = [
+pub const REASONS: [&str; 74] = [
     "access_denied",
     "account_blocked",
     "account_deactivated",
@@ -11,11 +11,13 @@ pub const REASONS: [&str; 68] = [
     "account_pending_approval",
     "account_unconfirmed",
     "api_v3",
+    "bad_host",
     "bad_request",
     "body_too_large",
     "body_too_slow",
     "broken_json",
     "busy",
+    "consent_required",
     "crooked_path",
     "expired",
     "forbidden",
@@ -24,6 +26,7 @@ pub const REASONS: [&str; 68] = [
     "head_too_large",
     "identity_header",
     "insufficient_scope",
+    "interaction_required",
     "internal",
     "invalid",
     "invalid_client",
@@ -34,11 +37,10 @@ pub const REASONS: [&str; 68] = [
     "invalid_scope",
     "invalid_token",
     "limit",
+    "login_required",
     "malformed",
     "media_type",
     "method_not_allowed",
-    "metrics_forwarded",
-    "metrics_peer",
     "missing",
     "no_api_version",
     "no_route",
@@ -49,12 +51,16 @@ pub const REASONS: [&str; 68] = [
     "not_administrator",
     "not_for_administrators",
     "not_found",
+    "not_implemented",
     "odd_header",
     "parameters",
     "reused",
     "revoked",
     "settling",
+    "several_sessions",
+    "signed_in_already",
     "storage_full",
+    "sudo_invalid",
     "sudo_not_administrator",
     "sudo_unknown",
     "sudo_without_token",
@@ -82,7 +88,9 @@ mod tests {
         assert!(REASONS.is_sorted_by(|a, b| a < b), "a code is searched for by halves");
         let documented = include_str!("../../../../docs/deploy.md");
         for reason in REASONS {
-            assert!(documented.contains(&format!("`{reason}`")), "docs/deploy.md does not explain {reason}");
+            let first_cells = documented.lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next());
+            let rows = first_cells.filter(|cell| cell.contains(&format!("`{reason}`"))).count();
+            assert_eq!(rows, 1, "docs/deploy.md explains {reason} in so many rows");
         }
     }
 }

@@ -1,41 +1,17 @@
-//! `/-/metrics`: whom it answers (T34), and what was counted in the text format of Prometheus, version 0.0.4.
+//! What was counted, in the text format of Prometheus, version 0.0.4.
 
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Request, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
 use super::{BOUNDS, CLASSES, Face, REASONS};
 use crate::app::App;
-use crate::asked::connection;
-use crate::urls::is_loopback;
 
-/// Why somebody may not see it. The connection alone says who asks; and what was relayed is refused, since a proxy on
-/// this machine would otherwise show it to the world.
-pub fn stranger(app: &App, request: &Request<Body>) -> Option<&'static str> {
-    let allow = &app.settings.metrics.allow;
-    let Some(peer) = connection(request).filter(|peer| allow.iter().any(|network| network.contains(*peer))) else {
-        return Some("metrics_peer");
-    };
-    // Not every proxy says that it is one. One on this machine that passes the name on gives itself away all the same.
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let local = |host: &HeaderValue| host.to_str().is_ok_and(is_loopback);
-    let relayed = request.headers().keys().any(relays) || (peer.is_loopback() && !hosts.all(local));
-    relayed.then_some("metrics_forwarded")
-}
-
-/// `_` is read as `-`, as some on the way do.
-fn relays(name: &HeaderName) -> bool {
-    let name = name.as_str().replace('_', "-");
-    matches!(name.as_str(), "forwarded" | "via" | "x-real-ip")
-        || name.starts_with("x-forwarded")
-        || name.starts_with("x-original")
-}
-
-pub async fn show(app: App) -> Response {
-    let mut response = Response::new(Body::from(text(&app)));
+pub(super) fn show(app: &App) -> Response {
+    let mut response = Response::new(Body::from(text(app)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -119,5 +95,27 @@ impl Text {
     fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.family(name, kind, help);
         self.line(name, &[], value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_metric_and_every_alarm_is_documented() {
+        let documented = include_str!("../../../../docs/monitoring.md");
+        let names = include_str!("text.rs").split('"').filter(|text| text.starts_with("tollhouse_"));
+        let whole = |name: &&str| !name.ends_with('_') && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let names: Vec<&str> = names.filter(whole).collect();
+        assert!(names.len() > 8, "{names:?}");
+        for name in names {
+            assert!(documented.contains(&format!("\n| `{name}` |")), "docs/monitoring.md has no row for {name}");
+        }
+        let alarms = documented.matches("- alert:").count();
+        let words = ["no", "one", "two", "three", "four", "five", "six"];
+        let readme = include_str!("../../../../README.md");
+        assert!(
+            readme.contains(&format!("and {} alarms", words[alarms])),
+            "README.md counts other alarms than {alarms}"
+        );
     }
 }

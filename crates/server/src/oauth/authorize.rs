@@ -5,8 +5,10 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tollhouse_domain::application::Application;
+use tollhouse_domain::denial::{AccountFault, Denial};
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::pkce::{Challenge, Method};
+use tollhouse_domain::prompt::{Done, Fault, Hint, Needed, Prompt, Step};
 use tollhouse_domain::redirect::RedirectUri;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
@@ -16,25 +18,39 @@ use tollhouse_store::{applications, oauth_access_tokens, users};
 use crate::app::App;
 use crate::asked::Asked;
 use crate::error::{Error, refused};
-use crate::oauth::Fields;
 use crate::oauth::error::{OauthError, answer};
+use crate::oauth::{Fields, id_token};
 use crate::operations::applications::AddReadUser;
 use crate::operations::grants::Authorize;
 use crate::params::{Param, Params};
-use crate::web::{Failure, Html, Visitor, home, returns};
+use crate::web::{self, Failure, Html, Visitor, reauthenticate, returns, several_sessions};
 
 /// What was asked, as far as it could be read.
 pub struct Request {
     fields: Result<Fields, Error>,
     /// Only the head of the page is wanted.
     head: bool,
+    /// Path and query.
+    target: String,
+}
+
+impl Request {
+    /// `prompt=none`, as far as that can be said of a request that nobody has looked at.
+    fn may_want_no_page(&self) -> bool {
+        let has = |name: &str, word: &str| {
+            let text = self.fields.as_ref().ok().and_then(|fields| fields.text(name));
+            text.is_some_and(|text| text.split(' ').any(|known| known == word))
+        };
+        has("prompt", "none") && has("scope", Scope::Openid.as_str())
+    }
 }
 
 impl Params for Request {
     const DECLARED: &'static [Param] = &[];
 
     fn parse(asked: &Asked) -> Result<Self, Error> {
-        Ok(Self { fields: Fields::read(asked), head: asked.parts.method == axum::http::Method::HEAD })
+        let target = asked.parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
+        Ok(Self { fields: Fields::read(asked), head: asked.parts.method == axum::http::Method::HEAD, target })
     }
 }
 
@@ -69,38 +85,142 @@ impl<E: Into<Error>> From<E> for Refusal {
     }
 }
 
-/// `GET`: the page that asks, or the code at once where nobody needs to be asked.
-pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Error> {
-    let Some(identity) = &visitor.identity else { return told(&app, &visitor, OauthError::UnconfirmedEmail) };
-    let fields = match asked.fields {
-        Ok(fields) => fields,
-        Err(Error::Oauth(error)) => return told(&app, &visitor, error),
-        Err(error) => return Err(error),
-    };
-    let valid = match validate(&app, &fields, true).await {
-        Ok(valid) => valid,
-        Err(Refusal::Here(error) | Refusal::There { error, .. }) => return told(&app, &visitor, error),
-        Err(Refusal::Failed(error)) => return Err(error),
-    };
-    if forbidden(&app, &identity.user, &valid.application) {
-        return told(&app, &visitor, OauthError::NotForAdministrators);
+impl From<Needed> for OauthError {
+    fn from(needed: Needed) -> Self {
+        match needed {
+            Needed::Login => Self::LoginRequired,
+            Needed::Interaction => Self::InteractionRequired,
+        }
     }
-    if valid.gains_read_user {
+}
+
+/// `GET`: the page that asks, or the code at once where nobody needs to be asked. A page, whatever is wrong; by redirect
+/// answers `prompt=none` alone, which wants no page (oauth.md 5.3, 5.6).
+pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Error> {
+    if !asked.may_want_no_page()
+        && let Some(first) = comes_first(&app, &visitor, &asked)?
+    {
+        return Ok(first);
+    }
+    let fields = match &asked.fields {
+        Ok(fields) => fields,
+        Err(Error::Oauth(error)) => return told(&app, &visitor, *error),
+        Err(error) => return Err(error.clone()),
+    };
+    let valid = {
+        // Of those who are not signed in, one address asks the database only so much at a time (T14).
+        let _pass = if visitor.identity.is_none() { app.auth.pass(visitor.address).await } else { None };
+        match validate(&app, fields, true).await {
+            Ok(valid) => valid,
+            Err(Refusal::Here(error) | Refusal::There { error, .. }) => return told(&app, &visitor, error),
+            Err(Refusal::Failed(error)) => return Err(error),
+        }
+    };
+    let openid = valid.scopes.contains(Scope::Openid);
+    let wish = |name: &str| fields.text(name).filter(|_| openid);
+    let prompt = match Prompt::parse(wish("prompt"), wish("max_age")) {
+        Ok(prompt) => prompt,
+        Err(Fault::NoneAndMore) => return without_a_page(&app, &visitor, &valid, OauthError::InvalidRequest),
+        Err(Fault::Unreadable) => return told(&app, &visitor, OauthError::InvalidRequest),
+    };
+    if !prompt.is_none()
+        && let Some(first) = comes_first(&app, &visitor, &asked)?
+    {
+        return Ok(first);
+    }
+    // Without a session it decides nothing, and a signature costs time.
+    let hint = wish("id_token_hint").filter(|_| visitor.owner.is_some());
+    let hint = id_token::hinted(&app, &valid.application, hint).await?;
+    let step = prompt.next(visitor.signed_in(), hint, app.now());
+    let Some(identity) = &visitor.identity else {
+        let Step::Refuse(needed) = step else { return Err(Error::Internal) };
+        return without_a_page(&app, &visitor, &valid, needed.into());
+    };
+    match step {
+        Step::Refuse(needed) => without_a_page(&app, &visitor, &valid, needed.into()),
+        Step::SelectAccount => select_account(&app, &visitor, &identity.user, &valid, &asked, hint),
+        Step::Authenticate => reauthenticate::page(&app, &visitor, &identity.user, &asked.target, None),
+        Step::Consent => proceed(&app, &visitor, identity, &valid, &asked, prompt, false).await,
+        Step::Proceed => proceed(&app, &visitor, identity, &valid, &asked, prompt, true).await,
+    }
+}
+
+/// It is settled who they are. `skip`: the consent page may be skipped.
+async fn proceed(
+    app: &App,
+    visitor: &Visitor,
+    identity: &Identity,
+    valid: &Valid,
+    asked: &Request,
+    prompt: Prompt,
+    skip: bool,
+) -> Result<Html, Error> {
+    if forbidden(app, &identity.user, &valid.application) {
+        return match prompt.is_none() {
+            true => without_a_page(app, visitor, valid, OauthError::InteractionRequired),
+            false => told(app, visitor, OauthError::NotForAdministrators),
+        };
+    }
+    let asks = !skip || !needs_no_page(app, &identity.user, valid).await?;
+    if asks && prompt.is_none() {
+        return without_a_page(app, visitor, valid, OauthError::ConsentRequired);
+    }
+    if valid.gains_read_user && !asked.head {
         app.perform(&AddReadUser { id: valid.application.id }, &app.by(identity)).await?.into_inner();
     }
-    if !asked.head && needs_no_page(&app, &identity.user, &valid).await? {
-        let code = code(&app, identity, &valid).await?;
-        let page = Onward { target: &leads_to(&valid, code.reveal()), demo: app.demo };
-        let page = Html::page(&app, StatusCode::OK, &page)?.to(&app, &visitor);
-        return Ok(returns::forget(&app, page, &visitor.headers));
+    // The head of a page issues no code.
+    if asks || asked.head {
+        return consent(app, visitor, &identity.user, valid).await;
     }
-    consent(&app, &visitor, &identity.user, &valid).await
+    let code = code(app, identity, valid).await?;
+    match (code.map(|code| leads_to(app, valid, code.reveal())), prompt.is_none()) {
+        // A page could not be shown in a frame, where some applications renew a sign-in.
+        (Some(to), true) => Ok(Html::redirect(&to)),
+        (Some(to), false) => Ok(returns::forget(app, onward(app, visitor, &to)?, &visitor.headers)),
+        (None, true) => without_a_page(app, visitor, valid, OauthError::LoginRequired),
+        (None, false) => Ok(sign_in_first(app, visitor, asked)),
+    }
+}
+
+/// What somebody is shown who may not be asked yet.
+fn comes_first(app: &App, visitor: &Visitor, asked: &Request) -> Result<Option<Html>, Error> {
+    if visitor.several.is_some() {
+        return several_sessions::page(app, &visitor.headers, "/oauth/authorize").map(Some);
+    }
+    match (&visitor.identity, visitor.fault) {
+        (Some(_), _) => Ok(None),
+        (None, Some(AccountFault::Unconfirmed)) => told(app, visitor, OauthError::UnconfirmedEmail).map(Some),
+        (None, Some(fault)) => Err(Denial::Account(fault).into()),
+        (None, None) => Ok(Some(sign_in_first(app, visitor, asked))),
+    }
+}
+
+/// They come back to the same question, but for what signing in settles.
+fn sign_in_first(app: &App, visitor: &Visitor, asked: &Request) -> Html {
+    let page = web::sign_in_first(app);
+    match asked.head {
+        true => page,
+        false => returns::remember(app, page, &reauthenticate::after(&asked.target, Done::SignedIn), &visitor.headers),
+    }
+}
+
+/// `prompt=none`: the application is told by redirect, or nobody is, where there is no address.
+fn without_a_page(app: &App, visitor: &Visitor, valid: &Valid, error: OauthError) -> Result<Html, Error> {
+    match refused_there(app, error, &valid.redirect_uri, valid.in_fragment, valid.state.as_deref()) {
+        Some(to) => Ok(Html::redirect(&to).because(error.code())),
+        None => told(app, visitor, error),
+    }
 }
 
 /// `POST`, from one of the two forms of the page.
 pub async fn submit(app: App, visitor: Visitor, asked: Request) -> Result<Response, Error> {
-    let denied = visitor.form.get("_method").and_then(|value| value.as_str()) == Some("delete");
-    decide(app, visitor, asked, !denied).await
+    let allowed = match visitor.form.get("_method") {
+        None => true,
+        Some(method) if method.as_str().is_some_and(|method| method.eq_ignore_ascii_case("delete")) => false,
+        // It may have been meant as a denial.
+        Some(_) => return Ok(in_json(OauthError::InvalidRequest, None)),
+    };
+    decide(app, visitor, asked, allowed).await
 }
 
 pub async fn deny(app: App, visitor: Visitor, asked: Request) -> Result<Response, Error> {
@@ -117,26 +237,46 @@ async fn decide(app: App, visitor: Visitor, asked: Request, allowed: bool) -> Re
         Err(error) => return Err(error),
     };
     let state = fields.text("state");
+    let refuse = |error: OauthError, to: &RedirectUri, in_fragment: bool| {
+        let Some(to) = refused_there(&app, error, to, in_fragment, state) else { return Ok(in_json(error, state)) };
+        Ok(sent_back(&app, &visitor, &to)?.because(error.code()).into_response())
+    };
     let valid = match validate(&app, &fields, false).await {
         Ok(valid) => valid,
         Err(Refusal::Here(error)) => return Ok(in_json(error, state)),
-        Err(Refusal::There { error, redirect_uri, in_fragment }) => {
-            return Ok(sent_back(error, &redirect_uri, in_fragment, state));
-        }
+        Err(Refusal::There { error, redirect_uri, in_fragment }) => return refuse(error, &redirect_uri, in_fragment),
         Err(Refusal::Failed(error)) => return Err(error),
     };
     if forbidden(&app, &identity.user, &valid.application) {
         return Ok(told(&app, &visitor, OauthError::NotForAdministrators)?.into_response());
     }
     if !allowed {
-        return Ok(sent_back(OauthError::AccessDenied, &valid.redirect_uri, valid.in_fragment, state));
+        return refuse(OauthError::AccessDenied, &valid.redirect_uri, valid.in_fragment);
     }
     match code(&app, identity, &valid).await {
-        Ok(code) => Ok(Html::redirect(&leads_to(&valid, code.reveal())).into_response()),
+        Ok(Some(code)) => {
+            let to = leads_to(&app, &valid, code.reveal());
+            Ok(match valid.redirect_uri.is_out_of_band() {
+                true => Html::redirect(&to).into_response(),
+                false => sent_back(&app, &visitor, &to)?.into_response(),
+            })
+        }
+        Ok(None) => Ok(web::to_sign_in(&app)),
         // The application went away meanwhile.
         Err(Error::Oauth(error)) => Ok(in_json(error, state)),
         Err(error) => Err(error),
     }
+}
+
+/// The answer to a form. Chromium holds every redirect that follows a form against `form-action`, those of the
+/// application's own server too, and no list can name them all. So a browser gets a page that leads on by itself.
+fn sent_back(app: &App, visitor: &Visitor, to: &str) -> Result<Html, Error> {
+    if visitor.navigates() { onward(app, visitor, to) } else { Ok(Html::redirect(to)) }
+}
+
+fn onward(app: &App, visitor: &Visitor, target: &str) -> Result<Html, Error> {
+    let page = Onward { target, demo: app.demo };
+    Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor))
 }
 
 /// `/oauth/authorize/native`: a code for somebody who carries it over by hand.
@@ -153,7 +293,8 @@ async fn validate(app: &App, fields: &Fields, page: bool) -> Result<Valid, Refus
     let Some(uid) = fields.text("client_id") else { return Err(Refusal::Here(OauthError::Missing("client_id"))) };
     let known = applications::by_uid(&mut app.db.read().await?, uid).await?;
     let Some(application) = known else { return Err(Refusal::Here(OauthError::InvalidClient)) };
-    let accepted = fields.text("redirect_uri").and_then(|uri| application.redirect_uris.accept(uri));
+    let matching = app.settings.compat.redirect_matching();
+    let accepted = fields.text("redirect_uri").and_then(|uri| application.redirect_uris.accept(uri, matching));
     let Some(redirect_uri) = accepted else { return Err(Refusal::Here(OauthError::InvalidRedirectUri)) };
 
     let (kind, mode) = (fields.text("response_type"), fields.text("response_mode"));
@@ -178,11 +319,12 @@ async fn validate(app: &App, fields: &Fields, page: bool) -> Result<Valid, Refus
         None => application.scopes_for(fields.text("scope")).ok_or_else(|| refuse(OauthError::InvalidScope))?,
     };
     let challenge = match (fields.text("code_challenge"), fields.text("code_challenge_method")) {
-        (Some(value), _) if value.len() > LONGEST_CHALLENGE => return Err(refuse(OauthError::InvalidRequest)),
         (Some(value), method) => {
-            let method = method.and_then(Method::parse);
-            let method = method.ok_or_else(|| refuse(OauthError::InvalidCodeChallengeMethod))?;
-            Some(Challenge { method, value: value.to_owned() })
+            let pkce = app.settings.compat.pkce_strictness();
+            let method = method.and_then(|name| pkce.method(name));
+            let method = method.ok_or_else(|| refuse(OauthError::InvalidCodeChallengeMethod(pkce)))?;
+            let challenge = Challenge::parse(method, value, pkce);
+            Some(challenge.ok_or_else(|| refuse(OauthError::InvalidRequest))?)
         }
         // T20: whoever gets hold of a public application's code could redeem it.
         (None, _) if !application.confidential && !app.settings.compat.pkce.is_gitlab() => {
@@ -198,8 +340,7 @@ async fn validate(app: &App, fields: &Fields, page: bool) -> Result<Valid, Refus
     Ok(Valid { application, redirect_uri, in_fragment, state, scopes, gains_read_user, challenge, nonce })
 }
 
-/// RFC 7636 section 4.2, and what others keep of a nonce.
-const LONGEST_CHALLENGE: usize = 128;
+/// What others keep of a nonce, in bytes.
 const LONGEST_NONCE: usize = 255;
 
 /// What asking for `read_user` takes.
@@ -244,10 +385,13 @@ async fn needs_no_page(app: &App, user: &User, valid: &Valid) -> Result<bool, Er
     Ok(consents.iter().any(|(scopes, to)| scopes.is_same_set(&valid.scopes) && to.as_deref() == uri))
 }
 
-async fn code(app: &App, identity: &Identity, valid: &Valid) -> Result<Plaintext, Error> {
+/// `None`: the session ended while this request was under way.
+async fn code(app: &App, identity: &Identity, valid: &Valid) -> Result<Option<Plaintext>, Error> {
+    let Some(session) = identity.session() else { return Ok(None) };
     let operation = Authorize {
         application: valid.application.id,
         user: identity.user.id,
+        session: session.digest,
         redirect_uri: valid.redirect_uri.as_str().to_owned(),
         scopes: valid.scopes.clone(),
         challenge: valid.challenge.clone(),
@@ -256,26 +400,34 @@ async fn code(app: &App, identity: &Identity, valid: &Valid) -> Result<Plaintext
     Ok(app.perform(&operation, &app.by(identity)).await?.into_inner())
 }
 
-/// Where the browser takes the code.
-fn leads_to(valid: &Valid, code: &str) -> String {
+/// Where the browser takes the code. A page of ours shows the code alone.
+fn leads_to(app: &App, valid: &Valid, code: &str) -> String {
     if valid.redirect_uri.is_out_of_band() {
         return format!("/oauth/authorize/native?code={code}");
     }
-    let pairs: Vec<(&str, &str)> =
-        [("code", code)].into_iter().chain(valid.state.as_deref().map(|state| ("state", state))).collect();
+    let state = valid.state.as_deref().map(|state| ("state", state));
+    let pairs: Vec<_> = [("code", code)].into_iter().chain(state).chain(issuer(app)).collect();
     valid.redirect_uri.answered(&pairs, valid.in_fragment)
 }
 
-fn sent_back(error: OauthError, to: &RedirectUri, in_fragment: bool, state: Option<&str>) -> Response {
-    if to.is_out_of_band() {
-        return in_json(error, state);
-    }
+/// `iss` of RFC 9207: an application that uses several servers learns which of them answers.
+fn issuer(app: &App) -> Option<(&'static str, &str)> {
+    (!app.settings.compat.iss.is_gitlab()).then(|| ("iss", app.urls.base()))
+}
+
+/// Where the browser takes a refusal; `None`: there is no such place.
+fn refused_there(
+    app: &App,
+    error: OauthError,
+    to: &RedirectUri,
+    in_fragment: bool,
+    state: Option<&str>,
+) -> Option<String> {
     let description = error.description();
-    let pairs: Vec<(&str, &str)> = [("error", error.code()), ("error_description", &description)]
-        .into_iter()
-        .chain(state.map(|state| ("state", state)))
-        .collect();
-    Html::redirect(&to.answered(&pairs, in_fragment)).because(error.code()).into_response()
+    let state = state.map(|state| ("state", state));
+    let pairs = [("error", error.code()), ("error_description", &description)].into_iter().chain(state);
+    let pairs: Vec<_> = pairs.chain(issuer(app)).collect();
+    (!to.is_out_of_band()).then(|| to.answered(&pairs, in_fragment))
 }
 
 fn in_json(error: OauthError, state: Option<&str>) -> Response {
@@ -290,8 +442,35 @@ fn told(app: &App, visitor: &Visitor, error: OauthError) -> Result<Html, Error> 
         OauthError::NotForAdministrators => "Not for administrators",
         _ => "This application asked in the wrong way",
     };
-    let page = Failure { title, text: &error.description(), home: home(app), demo: app.demo };
+    let page = Failure { title, text: &error.description(), home: web::home(app), demo: app.demo };
     Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor).because(error.code()))
+}
+
+/// `prompt=select_account`, or another account than the hint names is signed in.
+fn select_account(
+    app: &App,
+    visitor: &Visitor,
+    user: &User,
+    valid: &Valid,
+    asked: &Request,
+    hint: Hint,
+) -> Result<Html, Error> {
+    let expected = match hint {
+        Hint::Absent => false,
+        Hint::User(hinted) => hinted != user.id,
+        Hint::Invalid => true,
+    };
+    let page = SelectAccount {
+        application: &valid.application.name,
+        expected,
+        name: &user.name,
+        username: &user.username,
+        target: &reauthenticate::after(&asked.target, Done::Chose),
+        other: &reauthenticate::after(&asked.target, Done::ChoseAnother),
+        csrf_token: visitor.csrf_token(),
+        demo: app.demo,
+    };
+    Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor))
 }
 
 async fn consent(app: &App, visitor: &Visitor, user: &User, valid: &Valid) -> Result<Html, Error> {
@@ -309,8 +488,9 @@ async fn consent(app: &App, visitor: &Visitor, user: &User, valid: &Valid) -> Re
         ("state", valid.state.as_deref()),
         ("scope", Some(scopes.as_str())),
         ("nonce", valid.nonce.as_deref()),
-        ("code_challenge", challenge.map(|challenge| challenge.value.as_str())),
-        ("code_challenge_method", challenge.map(|challenge| challenge.method.as_str())),
+        // In the form in which it is kept, so that a verifier sent as `plain` stands in no page either.
+        ("code_challenge", challenge.map(Challenge::as_str)),
+        ("code_challenge_method", challenge.map(|_| Method::S256.as_str())),
     ];
     let hidden = hidden.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let page = Consent {
@@ -344,6 +524,22 @@ struct Consent<'a> {
     name: &'a str,
     username: &'a str,
     hidden: Vec<(&'static str, &'a str)>,
+    csrf_token: String,
+    demo: bool,
+}
+
+#[derive(Template)]
+#[template(path = "select_account.html")]
+struct SelectAccount<'a> {
+    application: &'a str,
+    /// The application expects another one.
+    expected: bool,
+    name: &'a str,
+    username: &'a str,
+    /// The request for the account that is signed in.
+    target: &'a str,
+    /// The request for somebody who signs in with another one.
+    other: &'a str,
     csrf_token: String,
     demo: bool,
 }

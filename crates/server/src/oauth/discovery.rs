@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use tollhouse_domain::claims;
-use tollhouse_domain::pkce::Method;
+use tollhouse_domain::prompt;
 use tollhouse_domain::scope::Scope;
 
 use crate::app::App;
@@ -24,6 +24,7 @@ pub async fn configuration(app: App, call: Call) -> Result<Response, Error> {
         grants.push("password");
     }
     grants.extend(["client_credentials", "refresh_token"]);
+    let challenges: Vec<_> = app.settings.compat.pkce_strictness().methods().iter().map(|m| m.as_str()).collect();
     let object = Object::default()
         .field("issuer", base)
         .field("authorization_endpoint", at("/oauth/authorize"))
@@ -41,7 +42,9 @@ pub async fn configuration(app: App, call: Call) -> Result<Response, Error> {
         .field("id_token_signing_alg_values_supported", ["RS256"])
         .field("claim_types_supported", ["normal"])
         .field("claims_supported", &claims::SUPPORTED[..])
-        .field("code_challenge_methods_supported", Method::ALL.map(Method::as_str));
+        .when(!app.settings.compat.iss.is_gitlab(), |o| o.field("authorization_response_iss_parameter_supported", true))
+        .field("prompt_values_supported", prompt::SUPPORTED)
+        .field("code_challenge_methods_supported", challenges);
     Ok(kept_for_a_day(answer(StatusCode::OK, object)))
 }
 

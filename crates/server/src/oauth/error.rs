@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tollhouse_domain::pkce::Strictness;
 
 use crate::error::Error;
 use crate::json::Object;
@@ -28,8 +29,15 @@ pub enum OauthError {
     UnsupportedResponseType,
     UnsupportedResponseMode,
     InvalidRedirectUri,
-    InvalidCodeChallengeMethod,
+    /// Which methods there are depends on `compat.pkce`.
+    InvalidCodeChallengeMethod(Strictness),
     AccessDenied,
+    /// `prompt=none`, and the person would have to sign in (OpenID Connect Core section 3.1.2.6).
+    LoginRequired,
+    /// `prompt=none`, and another page would have to come first.
+    InteractionRequired,
+    /// `prompt=none`, and the person would have to be asked.
+    ConsentRequired,
     /// The token that was shown, or asked about.
     InvalidToken(TokenFault),
     /// Userinfo for a token without `openid`.
@@ -47,7 +55,7 @@ pub enum TokenFault {
 }
 
 impl OauthError {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::Missing("code"),
         Self::InvalidRequest,
         Self::TwoMechanisms,
@@ -61,8 +69,12 @@ impl OauthError {
         Self::UnsupportedResponseType,
         Self::UnsupportedResponseMode,
         Self::InvalidRedirectUri,
-        Self::InvalidCodeChallengeMethod,
+        Self::InvalidCodeChallengeMethod(Strictness::Rfc),
+        Self::InvalidCodeChallengeMethod(Strictness::Lax),
         Self::AccessDenied,
+        Self::LoginRequired,
+        Self::InteractionRequired,
+        Self::ConsentRequired,
         Self::InvalidToken(TokenFault::Unknown),
         Self::InvalidToken(TokenFault::Expired),
         Self::InvalidToken(TokenFault::Revoked),
@@ -83,8 +95,11 @@ impl OauthError {
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::UnsupportedResponseMode => "unsupported_response_mode",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
-            Self::InvalidCodeChallengeMethod => "invalid_code_challenge_method",
+            Self::InvalidCodeChallengeMethod(_) => "invalid_code_challenge_method",
             Self::AccessDenied => "access_denied",
+            Self::LoginRequired => "login_required",
+            Self::InteractionRequired => "interaction_required",
+            Self::ConsentRequired => "consent_required",
             Self::InvalidToken(_) => "invalid_token",
             Self::NoOpenid => "insufficient_scope",
             Self::UnconfirmedEmail => "unconfirmed_email",
@@ -127,8 +142,14 @@ impl OauthError {
             Self::UnsupportedResponseType => "The authorization server does not support this response type.",
             Self::UnsupportedResponseMode => "The authorization server does not support this response mode.",
             Self::InvalidRedirectUri => "The redirect URI included is not valid.",
-            Self::InvalidCodeChallengeMethod => "The code_challenge_method must be one of plain, S256.",
+            Self::InvalidCodeChallengeMethod(Strictness::Rfc) => "The code_challenge_method must be S256.",
+            Self::InvalidCodeChallengeMethod(Strictness::Lax) => {
+                "The code_challenge_method must be one of plain, S256."
+            }
             Self::AccessDenied => "The resource owner or authorization server denied the request.",
+            Self::LoginRequired => "The authorization server requires end-user authentication",
+            Self::InteractionRequired => "The authorization server requires end-user interaction",
+            Self::ConsentRequired => "The authorization server requires end-user consent",
             Self::InvalidToken(TokenFault::Unknown) => "The access token is invalid",
             Self::InvalidToken(TokenFault::Expired) => "The access token expired",
             Self::InvalidToken(TokenFault::Revoked) => "The access token was revoked",

@@ -1,8 +1,11 @@
 //! `id_token` (OpenID Connect Core section 2; oauth.md 9.1).
 
+use serde::Deserialize;
 use tollhouse_domain::application::Application;
 use tollhouse_domain::claims::{IdToken, Person, seconds};
+use tollhouse_domain::grant::OauthAccessToken;
 use tollhouse_domain::id::UserId;
+use tollhouse_domain::prompt::Hint;
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::user::User;
 use tollhouse_store::{members, users};
@@ -10,11 +13,12 @@ use tollhouse_store::{members, users};
 use crate::app::App;
 use crate::error::Error;
 
+/// For the client that a token of this user was issued to.
 pub(super) async fn made(
     app: &App,
     user: UserId,
     client: &Application,
-    scopes: &Scopes,
+    token: &OauthAccessToken,
     nonce: Option<&str>,
 ) -> Result<String, Error> {
     let now = app.now();
@@ -28,11 +32,29 @@ pub(super) async fn made(
         exp: seconds(now + app.settings.oauth.id_token_lifetime.0),
         iat: seconds(now),
         nonce,
-        auth_time: user.current_sign_in_at.map(seconds),
-        person: person(app, &user, scopes).await?,
+        auth_time: token.authenticated_at.map(seconds),
+        person: person(app, &user, &token.scopes).await?,
         groups_direct: groups.iter().filter(|group| group.direct).map(|group| group.full_path.as_str()).collect(),
     };
     app.keys().await?.sign(TYP, &claims).await
+}
+
+/// Whom `id_token_hint` names: an `id_token` of this server for this application, however old (OpenID Connect Core section
+/// 3.1.2.1).
+pub(super) async fn hinted(app: &App, client: &Application, hint: Option<&str>) -> Result<Hint, Error> {
+    #[derive(Deserialize)]
+    struct Claims {
+        iss: String,
+        aud: String,
+        sub: String,
+    }
+    let Some(hint) = hint else { return Ok(Hint::Absent) };
+    let claims = app.keys().await?.verified(TYP, hint);
+    // A hint may be older than the spelling of `external_url` that is used now.
+    let ours = |iss: &str| iss == app.urls.base() || Some(iss) == app.urls.former_base();
+    let claims = claims.filter(|claims: &Claims| ours(&claims.iss) && claims.aud == client.uid);
+    let user = claims.and_then(|claims| claims.sub.parse().ok());
+    Ok(user.map_or(Hint::Invalid, |id| Hint::User(UserId(id))))
 }
 
 /// As on the wire, where it is the only thing that is signed.

@@ -134,7 +134,7 @@ const SECRETS: [&str; 7] =
     ["client_secret", "password", "code", "refresh_token", "code_verifier", "token", "device_code"];
 
 /// Everything an OAuth endpoint reads.
-const KNOWN: [&str; 24] = [
+const KNOWN: [&str; 26] = [
     "client_id",
     "client_secret",
     "grant_type",
@@ -147,6 +147,7 @@ const KNOWN: [&str; 24] = [
     "nonce",
     "prompt",
     "max_age",
+    "id_token_hint",
     "code",
     "code_verifier",
     "code_challenge",
@@ -159,4 +160,5 @@ const KNOWN: [&str; 24] = [
     "access_token",
     "bearer_token",
     "gl_auth_type",
+    "_method",
 ];

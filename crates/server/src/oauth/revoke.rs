@@ -20,11 +20,8 @@ pub async fn revoke(app: App, call: Call) -> Result<Response, Error> {
         return Err(OauthError::NotYours.into());
     }
     let Some(token) = call.text("token") else { return Ok(nothing()) };
-    let secret = match call.text("token_type_hint") {
-        Some("refresh_token") => Secret::Refresh,
-        _ => Secret::Either,
-    };
-    let found = token_info::recognise(&app, &call, Digest::of(token.as_bytes()), secret).await?;
+    // `token_type_hint` says where to look first. One look-up finds either kind, so it changes nothing (RFC 7009 2.1).
+    let found = token_info::recognise(&app, &call, Digest::of(token.as_bytes()), Secret::Either).await?;
     let Some(found) = found else {
         // Anybody may ask, and have many wait (T14).
         let _pass = app.auth.pass(call.address()).await;

@@ -28,7 +28,7 @@ pub async fn issue(app: App, call: Call) -> Result<Response, Error> {
     // It is told to somebody: without a client there is nobody to tell.
     let id_token = match (token.user, &client) {
         (Some(user), Some(client)) if scopes.contains(Scope::Openid) => {
-            Some(id_token::made(&app, user, client, scopes, issued.nonce.as_deref()).await?)
+            Some(id_token::made(&app, user, client, token, issued.nonce.as_deref()).await?)
         }
         _ => None,
     };

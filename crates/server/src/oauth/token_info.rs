@@ -56,7 +56,6 @@ pub(super) struct Known {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Secret {
     Access,
-    Refresh,
     Either,
 }
 
@@ -65,12 +64,9 @@ pub(super) async fn recognise(app: &App, call: &Call, digest: Digest, secret: Se
     let _pass = app.auth.pass(call.address()).await;
     for _ in 0..ROUNDS {
         let mut reader = app.db.read().await?;
-        let mut found = match secret {
-            Secret::Refresh => None,
-            Secret::Access | Secret::Either => oauth_access_tokens::by_digest(&mut reader, digest).await?,
-        };
+        let mut found = oauth_access_tokens::by_digest(&mut reader, digest).await?;
         let by_access = found.is_some();
-        if found.is_none() && secret != Secret::Access {
+        if found.is_none() && secret == Secret::Either {
             found = oauth_access_tokens::by_refresh_digest(&mut reader, digest).await?;
         }
         let Some(found) = found else { return Ok(None) };

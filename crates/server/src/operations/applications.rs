@@ -3,7 +3,7 @@
 use tollhouse_domain::application::Application;
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{ApplicationId, UserId};
-use tollhouse_domain::redirect::RedirectUris;
+use tollhouse_domain::redirect::{Fault, RedirectUri, RedirectUris};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::text::name_fault;
@@ -25,6 +25,8 @@ pub struct Create {
     pub trusted: bool,
     /// `None`: it belongs to the instance.
     pub owner: Option<UserId>,
+    /// Whether a redirect URI may be plain http beyond this machine (`App::plain_redirects`).
+    pub plain_http: bool,
 }
 
 /// An application with the secret that is shown once.
@@ -45,7 +47,10 @@ impl Create {
     ) -> Result<Change<Created>, Failed> {
         let mut faults = Vec::new();
         faults.extend(name_fault(&self.name).map(|fault| ("name", fault)));
-        let redirect_uris = RedirectUris::parse(&self.redirect_uri);
+        let redirect_uris = RedirectUris::parse(&self.redirect_uri).and_then(|uris| {
+            let plain = !self.plain_http && uris.iter().any(RedirectUri::is_plain_http);
+            if plain { Err(Fault::PlainHttp) } else { Ok(uris) }
+        });
         if let Err(fault) = &redirect_uris {
             faults.push(("redirect_uri", fault.sentence()));
         }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tollhouse_domain::audit::{Audit, Target};
-use tollhouse_domain::grant::{AccessGrant, CODE_LIFETIME, CODE_REPEAT, OauthAccessToken, Redemption};
+use tollhouse_domain::grant::{AccessGrant, CODE_LIFETIME, OauthAccessToken, Presented, Redemption, RedemptionRules};
 use tollhouse_domain::id::{ApplicationId, FamilyId, UserId};
 use tollhouse_domain::pkce::Challenge;
 use tollhouse_domain::scope::Scopes;
@@ -14,7 +14,7 @@ use tollhouse_domain::user::{AccountRules, AccountState};
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::token_families::{self, EndReason};
 use tollhouse_store::tx::{Change, Tx};
-use tollhouse_store::{access_grants, applications, oauth_access_tokens, personal_access_tokens, users};
+use tollhouse_store::{access_grants, applications, oauth_access_tokens, personal_access_tokens, sessions, users};
 
 use crate::error::Error;
 use crate::oauth::error::OauthError;
@@ -24,6 +24,8 @@ use crate::operations::{Failed, Operation};
 pub struct Authorize {
     pub application: ApplicationId,
     pub user: UserId,
+    /// The session in which they allowed it.
+    pub session: Digest,
     pub redirect_uri: String,
     pub scopes: Scopes,
     pub challenge: Option<Challenge>,
@@ -31,10 +33,14 @@ pub struct Authorize {
 }
 
 impl Operation for Authorize {
-    /// The code, which is shown once.
-    type Output = Plaintext;
+    /// The code, which is shown once. `None`: the session has ended, so nobody allowed anything.
+    type Output = Option<Plaintext>;
 
-    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Plaintext>, Failed> {
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Option<Plaintext>>, Failed> {
+        // Whoever ends all sessions of the user waits for this transaction, and removes its code.
+        let Some(authenticated_at) = sessions::hold(tx, self.session, self.user).await? else {
+            return Ok(Change::nothing(None));
+        };
         let grant = AccessGrant {
             application: self.application,
             user: self.user,
@@ -42,6 +48,7 @@ impl Operation for Authorize {
             scopes: self.scopes.clone(),
             challenge: self.challenge.clone(),
             nonce: self.nonce.clone(),
+            authenticated_at: Some(authenticated_at),
             expires_at: now + CODE_LIFETIME,
             redeemed: None,
         };
@@ -51,7 +58,7 @@ impl Operation for Authorize {
         let code = Plaintext::hex();
         access_grants::insert(tx, code.digest(), &grant, now).await?;
         let audit = Audit::new("oauth.authorized", Target::new("application", self.application.0));
-        Ok(Change::new(code, [audit.with(format!("{} for user {}", self.scopes, self.user))]))
+        Ok(Change::new(Some(code), [audit.with(format!("{} for user {}", self.scopes, self.user))]))
     }
 }
 
@@ -71,6 +78,8 @@ struct Fresh<'a> {
     user: Option<UserId>,
     scopes: &'a Scopes,
     redirect_uri: Option<&'a str>,
+    /// When the person authenticated, if that is known.
+    authenticated_at: Option<Timestamp>,
     lifetime: Duration,
 }
 
@@ -101,6 +110,7 @@ async fn begin_with(
         user: fresh.user,
         scopes: fresh.scopes,
         redirect_uri: fresh.redirect_uri,
+        authenticated_at: fresh.authenticated_at,
         expires_at,
     };
     let id = oauth_access_tokens::insert(tx, &new, now).await?;
@@ -113,6 +123,7 @@ async fn begin_with(
         user: fresh.user,
         scopes: fresh.scopes.clone(),
         redirect_uri: fresh.redirect_uri.map(str::to_owned),
+        authenticated_at: fresh.authenticated_at,
         created_at: now,
         expires_at,
     };
@@ -129,13 +140,10 @@ fn created(issued: &Issued, how: &str) -> Audit {
 /// An authenticated client presents a code (oauth.md 6.2).
 pub struct Redeem<'a> {
     pub code: Digest,
-    pub client: ApplicationId,
-    pub redirect_uri: &'a str,
-    pub verifier: Option<&'a str>,
+    pub presented: Presented<'a>,
+    pub rules: RedemptionRules,
     pub lifetime: Duration,
     pub accounts: AccountRules,
-    /// `compat.rotation = "gitlab"`: nothing ever dies by a repeat.
-    pub gitlab: bool,
 }
 
 impl Operation for Redeem<'_> {
@@ -145,8 +153,7 @@ impl Operation for Redeem<'_> {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Option<Issued>>, Failed> {
         let Some(grant) = access_grants::find(tx, self.code).await? else { return Ok(Change::nothing(None)) };
-        let repeat = (!self.gitlab).then_some(CODE_REPEAT);
-        match grant.decide(self.client, self.redirect_uri, self.verifier, repeat, now) {
+        match grant.decide(&self.presented, self.rules, now) {
             Redemption::Refuse => Ok(Change::nothing(None)),
             Redemption::Reuse(family) => end_reused(tx, family, now).await,
             Redemption::Accept => {
@@ -160,6 +167,7 @@ impl Operation for Redeem<'_> {
                     user: Some(grant.user),
                     scopes: &grant.scopes,
                     redirect_uri: Some(&grant.redirect_uri),
+                    authenticated_at: grant.authenticated_at,
                     lifetime: self.lifetime,
                 };
                 let issued = begin(tx, &fresh, now).await?;
@@ -174,7 +182,7 @@ impl Operation for Redeem<'_> {
     }
 }
 
-/// RFC 6749 section 4.1.2: whoever presents a code a second time may not be whom it was sent to.
+/// RFC 6749 section 4.1.2: a client that presents a code once more may not be the only one who has its credentials.
 async fn end_reused(tx: &mut Tx, family: FamilyId, now: Timestamp) -> Result<Change<Option<Issued>>, Failed> {
     if token_families::end(tx, family, EndReason::Theft, now).await? {
         let audit = Audit::new("code.reuse_detected", Target::new("token_family", family.0));
@@ -199,6 +207,7 @@ impl Operation for ClientCredentials {
             user: None,
             scopes: &self.scopes,
             redirect_uri: None,
+            authenticated_at: None,
             lifetime: self.lifetime,
         };
         let issued = begin(tx, &fresh, now).await?;
@@ -227,6 +236,7 @@ impl Operation for Give {
             user: self.user,
             scopes: &self.scopes,
             redirect_uri: None,
+            authenticated_at: None,
             lifetime: self.lifetime,
         };
         let issued = begin_with(tx, &fresh, (self.access.clone(), self.refresh.clone()), now).await?;
@@ -259,6 +269,7 @@ impl Operation for PasswordGrant {
             user: Some(self.user),
             scopes: &self.scopes,
             redirect_uri: None,
+            authenticated_at: Some(now),
             lifetime: self.lifetime,
         };
         let issued = begin(tx, &fresh, now).await?;

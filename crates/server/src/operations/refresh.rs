@@ -91,6 +91,7 @@ impl Line for OauthLine<'_> {
             user: old.user,
             scopes: &scopes,
             redirect_uri: old.redirect_uri.as_deref(),
+            authenticated_at: old.authenticated_at,
             expires_at,
         };
         let id = oauth_access_tokens::insert(tx, &new, now).await?;

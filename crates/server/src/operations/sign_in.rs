@@ -1,6 +1,8 @@
 //! Signing in by password, and out again (authentication.md 6.5, 6.6; T14).
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use tollhouse_auth::gate::network;
 use tollhouse_domain::audit::{Audit, By, Target};
@@ -84,7 +86,8 @@ pub struct Right {
     pub digest: String,
 }
 
-/// Whether this is the password of that login, wherever it was typed. Every login costs one hash, whoever it names.
+/// Whether this is the password of that login, wherever it was typed. Every refusal costs the same hash and the same
+/// writes, for every name (T14).
 pub async fn check(
     app: &App,
     login: &str,
@@ -97,7 +100,10 @@ pub async fn check(
     app.db.room_to_grow()?;
     let found = users::by_login(&mut app.db.read().await?, login).await?;
     let Some((user, Some(digest))) = found else {
+        let (slot, by) = (decoy(login), By::password(None, address));
         place.verify(password, None).await;
+        app.perform(&BookDecoy { slot, lockout: app.lockout() }, &by).await?.into_inner();
+        app.perform(&NoteFailure { user: UserId(slot), address: String::new() }, &by).await?.into_inner();
         return Ok(None);
     };
     let by = By::password(Some(user.id), address);
@@ -105,6 +111,10 @@ pub async fn check(
     let compared = booked.is_some().then(|| digest.clone());
     if place.verify(password, compared).await {
         return Ok(Some(Right { user, digest }));
+    }
+    if booked.is_none() {
+        // After the hash, which paces it: many guesses at once at a locked account must not queue up for the writer.
+        app.perform(&CountLocked { user: user.id }, &by).await?.into_inner();
     }
     app.perform(&NoteFailure { user: user.id, address: counted(address) }, &by).await?.into_inner();
     Ok(None)
@@ -139,7 +149,7 @@ fn refusal(user: &User, confirmation_required: bool) -> Option<Refusal> {
         (UserKind::Internal | UserKind::Bot, _) => Some(Refusal::Internal),
         (_, AccountState::BlockedPendingApproval) => Some(Refusal::PendingApproval),
         (_, AccountState::Blocked | AccountState::LdapBlocked | AccountState::Banned) => Some(Refusal::Blocked),
-        _ if confirmation_required && user.confirmed_at.is_none() => Some(Refusal::Unconfirmed),
+        _ if confirmation_required && user.is_unconfirmed() => Some(Refusal::Unconfirmed),
         _ => None,
     }
 }
@@ -165,6 +175,48 @@ impl Operation for BookAttempt {
         })
     }
 }
+
+/// An attempt at a locked account writes as much as one that is booked (T14).
+struct CountLocked {
+    user: UserId,
+}
+
+impl Operation for CountLocked {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        users::count_locked_attempt(tx, self.user, now).await?;
+        Ok(Change::nothing(()))
+    }
+}
+
+/// The same work for a name that has no account, or one without a password.
+struct BookDecoy {
+    slot: i64,
+    lockout: Lockout,
+}
+
+impl Operation for BookDecoy {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        if tx.room_to_grow().is_ok() {
+            users::book_decoy_attempt(tx, self.slot, self.lockout, now).await?;
+        }
+        Ok(Change::nothing(()))
+    }
+}
+
+/// Where attempts at a name without an account are counted. There is a fixed number of these, so that guessed names do not
+/// fill the table; which name has which is a secret of this process, and the name itself is kept nowhere (T30).
+fn decoy(login: &str) -> i64 {
+    static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    -1 - (SECRET.hash_one(login.to_ascii_lowercase()) % DECOYS) as i64
+}
+
+const DECOYS: u64 = 256;
 
 /// Under which address failures are counted: one IPv6 customer has a whole /64.
 fn counted(address: Option<IpAddr>) -> String {
@@ -279,6 +331,40 @@ impl Operation for SignOut {
     }
 }
 
+/// Ends those of several sessions that exist: for cookies of which somebody else may have planted some.
+pub struct EndSessions {
+    pub sessions: Vec<Digest>,
+}
+
+impl Operation for EndSessions {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
+        let mut ended = Vec::new();
+        for session in &self.sessions {
+            ended.extend(sessions::remove_if_known(tx, *session).await?);
+        }
+        let signed_out = |id: &UserId| Audit::new("user.signed_out", user(*id));
+        let Some((first, more)) = ended.split_first() else { return Ok(Change::nothing(())) };
+        let change = Change::new((), [signed_out(first)]);
+        Ok(more.iter().fold(change, |change, id| change.also(signed_out(id))))
+    }
+}
+
 fn user(id: UserId) -> Target {
     Target::new("user", id.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t14_decoys_are_of_a_fixed_number_and_no_user() {
+        let slots: std::collections::BTreeSet<i64> = (0..10_000).map(|i| decoy(&format!("nobody{i}"))).collect();
+        assert!(slots.iter().all(|slot| (-(DECOYS as i64)..0).contains(slot)));
+        assert!(slots.len() > 200, "{} of them are used", slots.len());
+        assert_eq!(decoy("Nobody"), decoy("nobody"), "as names are compared");
+    }
 }

@@ -9,7 +9,7 @@ use tollhouse_domain::password;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::text::name_fault;
 use tollhouse_domain::time::Timestamp;
-use tollhouse_domain::user::{AccountState, UserKind};
+use tollhouse_domain::user::{AccountState, UserKind, is_email};
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{instance, namespaces, sessions, users};
@@ -23,6 +23,7 @@ use crate::operations::{Done, Failed, Operation};
 pub struct Create {
     pub username: String,
     pub name: String,
+    /// Empty: the account has none.
     pub email: String,
     pub kind: UserKind,
     pub state: AccountState,
@@ -35,12 +36,17 @@ pub struct Create {
 }
 
 impl Create {
-    /// An active, confirmed person without a password.
+    /// The same as [`Self::without_email`] with an address that is made up: for the demo, a seed, and tests.
     pub fn person(username: &str, name: &str) -> Self {
+        Self { email: format!("{username}@example.test"), ..Self::without_email(username, name) }
+    }
+
+    /// An active person without a password. An address that is added counts as confirmed.
+    pub fn without_email(username: &str, name: &str) -> Self {
         Self {
             username: username.to_owned(),
             name: name.to_owned(),
-            email: format!("{username}@example.test"),
+            email: String::new(),
             kind: UserKind::Human,
             state: AccountState::Active,
             administrator: false,
@@ -61,7 +67,7 @@ impl Create {
         }
         // It stands on the page that asks for consent (T21).
         faults.extend(name_fault(&self.name).map(|fault| ("name", fault)));
-        if !valid_email(&self.email) {
+        if !self.email.is_empty() && !is_email(&self.email) {
             faults.push(("email", "is invalid"));
         }
         faults
@@ -84,7 +90,7 @@ impl Operation for Create {
             state: self.state,
             administrator: self.administrator,
             external: self.external,
-            confirmed: self.confirmed,
+            confirmed: self.confirmed && !self.email.is_empty(),
             created_by: self.created_by,
             password_digest: self.password_digest.clone(),
         };
@@ -119,7 +125,7 @@ impl Create {
             faults.push(("username", TAKEN));
         }
         // No user name holds an `@`.
-        if users::by_login(tx, &self.email).await?.is_some() {
+        if !self.email.is_empty() && users::by_login(tx, &self.email).await?.is_some() {
             faults.push(("email", TAKEN));
         }
         // Whoever had it is gone again.
@@ -187,6 +193,9 @@ impl Operation for SetState {
     const GROWS: bool = false;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
+        if self.to != AccountState::Active {
+            refuse_last_administrator(tx, self.user).await?;
+        }
         for from in self.from {
             if users::set_state(tx, self.user, *from, self.to, now).await? {
                 if !matches!(self.to, AccountState::Active | AccountState::Deactivated) {
@@ -202,6 +211,17 @@ impl Operation for SetState {
         }
     }
 }
+
+/// Refuses an operation that keeps this account from acting, if it belongs to the last administrator who can act. Every
+/// operation that blocks, demotes or deletes an account asks this in its transaction (T31).
+async fn refuse_last_administrator(tx: &mut Tx, user: UserId) -> Result<(), Failed> {
+    match users::is_last_administrator(tx, user).await? {
+        true => Err(Error::Forbidden(Some(LAST_ADMINISTRATOR.into())).into()),
+        false => Ok(()),
+    }
+}
+
+const LAST_ADMINISTRATOR: &str = "This is the last administrator who can act";
 
 /// Lets somebody sign in by password again who was locked out by wrong ones (T15).
 #[derive(Clone, Copy, Debug)]
@@ -236,6 +256,9 @@ impl Operation for Confirm {
     const GROWS: bool = false;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        if !self.confirmed {
+            refuse_last_administrator(tx, self.user).await?;
+        }
         users::set_confirmed(tx, self.user, self.confirmed.then_some(now), now).await?;
         let event = if self.confirmed { "user.confirmed" } else { "user.confirmation_required" };
         Ok(Change::new((), [Audit::new(event, user(self.user))]))
@@ -319,6 +342,8 @@ impl Operation for SetProfile {
 #[derive(Clone, Debug)]
 pub struct CreateFirstAdministrator {
     pub password_digest: String,
+    /// Empty: none.
+    pub email: String,
 }
 
 impl Operation for CreateFirstAdministrator {
@@ -330,9 +355,10 @@ impl Operation for CreateFirstAdministrator {
             return Ok(Change::nothing(None));
         }
         let root = Create {
+            email: self.email.clone(),
             administrator: true,
             password_digest: Some(self.password_digest.clone()),
-            ..Create::person("root", "Administrator")
+            ..Create::without_email("root", "Administrator")
         };
         let _ = root.run(tx, now).await?;
         let id = users::named(tx, UserName::Name("root")).await?.map(|user| user.id);
@@ -344,15 +370,6 @@ impl Operation for CreateFirstAdministrator {
 
 fn user(id: UserId) -> Target {
     Target::new("user", id.0)
-}
-
-/// One `@`, ASCII, something on either side (T22).
-fn valid_email(email: &str) -> bool {
-    let printable = email.bytes().all(|b| b.is_ascii_graphic());
-    printable
-        && email.len() <= 255
-        && email.split('@').filter(|part| !part.is_empty()).count() == 2
-        && email.matches('@').count() == 1
 }
 
 /// Key in `instance`: the number of the account that the first process made.

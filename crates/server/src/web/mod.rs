@@ -7,20 +7,23 @@ use askama::Template;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tollhouse_auth::shown::session_cookie;
+use tollhouse_auth::session_cookies::{LiveSession, SessionCookies};
 use tollhouse_domain::denial::{AccountFault, Denial};
 use tollhouse_domain::identity::Identity;
+use tollhouse_domain::prompt::SignedIn;
 use tollhouse_domain::secret::{CsrfSecret, Plaintext};
 use tollhouse_domain::user::User;
 
 use crate::app::App;
 use crate::asked::Asked;
-use crate::error::{self, Error, Reason};
+use crate::error::{Error, Reason};
 
 pub mod assets;
 pub mod home;
 pub mod password;
+pub mod reauthenticate;
 pub mod returns;
+pub mod several_sessions;
 pub mod sign_in;
 pub mod sign_out;
 
@@ -29,12 +32,23 @@ pub mod sign_out;
 pub enum Admits {
     Anyone,
     WithoutToken,
+    /// Anyone, to sign in. A form that was shown before somebody signed in here, in another tab, is out of date; the page
+    /// then says who is signed in.
+    SigningIn,
     SignedIn,
     /// Signed in, though the password has expired: here it can be changed.
     PasswordExpired,
-    /// Signed in, though the address is not confirmed: here that is said in another way. Whoever is not signed in comes
-    /// back afterwards.
+    /// Signed in, though the address is not confirmed: here that is said in another way.
     Consenting,
+    /// Anyone: the page decides itself who has to sign in first, and what is said of an account that may not come in.
+    Authorizing,
+}
+
+impl Admits {
+    /// Somebody whose account may not come in may still sign out, or sign in as somebody else.
+    fn takes_any_account(self) -> bool {
+        matches!(self, Self::Anyone | Self::WithoutToken | Self::SigningIn | Self::Authorizing)
+    }
 }
 
 /// Who came to a page.
@@ -42,10 +56,17 @@ pub struct Visitor {
     pub identity: Option<Identity>,
     /// Whose session it is, though the account may not come in.
     pub owner: Option<Arc<User>>,
+    /// Why that account may not come in.
+    pub fault: Option<AccountFault>,
     /// The session cookie, or the one that is about to be set.
     pub session: String,
     /// Whether that cookie must be set.
     pub fresh: bool,
+    /// The session cookies that came, if none counts because several are live (T9).
+    pub several: Option<SessionCookies>,
+    /// The form does not have the CSRF token of the live session, so nothing may be done with it. Only where one is
+    /// signing in (`Admits::SigningIn`); elsewhere such a form is refused.
+    pub outdated: bool,
     pub notice: Option<Notice>,
     pub address: Option<IpAddr>,
     pub user_agent: Option<String>,
@@ -70,48 +91,63 @@ impl Visitor {
             return Err(Error::WrongHost);
         }
         let reads = [Method::GET, Method::HEAD].contains(&asked.parts.method);
-        let cookie = session_cookie(headers);
+        let cookies = SessionCookies::of(headers);
         let form = asked.body.clone().unwrap_or_default();
-        if !reads {
-            if foreign(app, headers) {
-                return Err(Error::Forged);
-            }
-            let secret = cookie.as_deref().map(|id| CsrfSecret::of_session(id.as_bytes()));
-            let token = match form.get("authenticity_token") {
-                Some(serde_json::Value::String(token)) => Some(token.as_bytes()),
-                _ => headers.get("x-csrf-token").map(HeaderValue::as_bytes),
-            };
-            let owned = secret.zip(token).is_some_and(|(secret, token)| secret.accepts(token));
-            if !owned && admits != Admits::WithoutToken {
-                return Err(Error::Forged);
+        let token = match form.get("authenticity_token") {
+            Some(serde_json::Value::String(token)) => Some(token.as_bytes()),
+            _ => headers.get("x-csrf-token").map(HeaderValue::as_bytes),
+        };
+        let owns = |id: &str| token.is_some_and(|token| CsrfSecret::of_session(id.as_bytes()).accepts(token));
+        let exempt = reads || admits == Admits::WithoutToken;
+        if !reads && foreign(app, headers) {
+            return Err(Error::Forged);
+        }
+        let signing_in = admits == Admits::SigningIn;
+        // Before anything is looked up.
+        if !exempt && !signing_in && !cookies.iter().any(owns) {
+            return Err(Error::Forged);
+        }
+        let (mut identity, mut owner, mut denied) = (None, None, None);
+        let (mut several, mut live) = (false, None);
+        match app.auth.live_session(&cookies, asked.peer, app.now()).await? {
+            LiveSession::None if !exempt && !cookies.iter().any(owns) => return Err(Error::Forged),
+            LiveSession::None => {}
+            LiveSession::Several => several = true,
+            LiveSession::One(cookie, _) if !exempt && !signing_in && !owns(cookie) => return Err(Error::Forged),
+            LiveSession::One(cookie, entry) => {
+                live = Some(cookie);
+                match app.auth.person_of(&entry, app.now()) {
+                    Err(Denial::Account(fault))
+                        if admits.takes_any_account()
+                            || (admits, fault) == (Admits::PasswordExpired, AccountFault::PasswordExpired)
+                            || (admits, fault) == (Admits::Consenting, AccountFault::Unconfirmed) =>
+                    {
+                        owner = entry.record.owner.clone();
+                        denied = Some(fault);
+                    }
+                    known => {
+                        let known = known?;
+                        owner = Some(known.user.clone());
+                        identity = Some(known);
+                    }
+                }
             }
         }
-        let (mut identity, mut owner) = (None, None);
-        if let Some(session) = &cookie {
-            match app.auth.session(session, asked.peer, app.now()).await {
-                // Somebody who may not come in may still sign out, or in as somebody else.
-                Err(Denial::Account(fault))
-                    if matches!(admits, Admits::Anyone | Admits::WithoutToken)
-                        || (admits, fault) == (Admits::PasswordExpired, AccountFault::PasswordExpired)
-                        || (admits, fault) == (Admits::Consenting, AccountFault::Unconfirmed) =>
-                {
-                    owner = app.auth.session_owner(session, asked.peer, app.now()).await?;
-                }
-                known => {
-                    identity = known?;
-                    owner = identity.as_ref().map(|who| who.user.clone());
-                }
-            }
-        }
-        let kept = cookie.filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+        let outdated = !exempt && live.is_some_and(|cookie| !owns(cookie));
+        let one_of_ours = |id: &&str| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        let kept = live.or_else(|| cookies.iter().find(|id| owns(id))).or_else(|| cookies.iter().find(one_of_ours));
+        let kept = kept.filter(one_of_ours);
         let fresh = kept.is_none();
-        let session = kept.map_or_else(|| Plaintext::session().reveal().to_owned(), |id| id.into_owned());
+        let session = kept.map_or_else(|| Plaintext::session().reveal().to_owned(), str::to_owned);
         let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
         Ok(Self {
             identity,
             owner,
+            fault: denied,
             session,
             fresh,
+            several: several.then_some(cookies),
+            outdated,
             notice: notice(headers),
             address: asked.peer,
             user_agent,
@@ -120,20 +156,37 @@ impl Visitor {
         })
     }
 
-    /// Where somebody goes who has to sign in first.
+    /// The answer in place of the page, for somebody who has to sign in first or sent several live sessions (T9).
     pub fn sent_elsewhere(&self, app: &App, asked: &Asked, admits: Admits) -> Option<Response> {
+        if self.several.is_some() && !matches!(admits, Admits::WithoutToken | Admits::Authorizing) {
+            return Some(several_sessions::response(app, &asked.parts.headers, asked.parts.uri.path()));
+        }
         let signed_in = match admits {
-            Admits::Anyone | Admits::WithoutToken => true,
+            Admits::Anyone | Admits::WithoutToken | Admits::SigningIn | Admits::Authorizing => true,
             Admits::SignedIn => self.identity.is_some(),
             Admits::PasswordExpired | Admits::Consenting => self.owner.is_some(),
         };
-        let target = asked.parts.uri.path_and_query().filter(|_| admits == Admits::Consenting);
-        (!signed_in).then(|| match (target, &asked.parts.method) {
-            (Some(target), &Method::GET) => {
-                returns::remember(app, sign_in_first(app), target.as_str(), &asked.parts.headers).into_response()
-            }
-            _ => to_sign_in(app),
-        })
+        (!signed_in).then(|| to_sign_in(app))
+    }
+
+    /// Whether the form has the CSRF token of this session, where a page is reached without ([`Admits::WithoutToken`]).
+    pub fn has_token(&self) -> bool {
+        let token = self.form.get("authenticity_token").and_then(serde_json::Value::as_str);
+        token.is_some_and(|token| CsrfSecret::of_session(self.session.as_bytes()).accepts(token.as_bytes()))
+    }
+
+    /// Whose session it is, and since when.
+    pub fn signed_in(&self) -> Option<SignedIn> {
+        let session = self.identity.as_ref().and_then(Identity::session);
+        let authenticated_at = session.map(|session| session.authenticated_at);
+        self.owner.as_ref().map(|owner| SignedIn { user: owner.id, authenticated_at, fault: self.fault })
+    }
+
+    /// Whether a browser goes to a page, and no script or other program asks. Browsers say so under https and on this
+    /// machine.
+    pub fn navigates(&self) -> bool {
+        let mut modes = self.headers.get_all(SEC_FETCH_MODE).iter();
+        modes.next().is_some_and(|mode| mode == "navigate") && modes.next().is_none()
     }
 
     pub fn csrf_token(&self) -> String {
@@ -187,6 +240,15 @@ impl Html {
         }
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Self { response }
+    }
+
+    /// The same, to be fetched by GET whatever method this was (303).
+    pub fn see_other(to: &str) -> Self {
+        let mut page = Self::redirect(to);
+        if page.response.status() == StatusCode::FOUND {
+            *page.response.status_mut() = StatusCode::SEE_OTHER;
+        }
+        page
     }
 
     /// Where else a form of this page may lead (T20).
@@ -253,7 +315,7 @@ pub fn to_sign_in(app: &App) -> Response {
     sign_in_first(app).into_response()
 }
 
-fn sign_in_first(app: &App) -> Html {
+pub fn sign_in_first(app: &App) -> Html {
     Html::redirect("/users/sign_in").notice(app, Notice::SignInFirst)
 }
 
@@ -273,7 +335,7 @@ pub fn failure(error: &Error, app: &App) -> Response {
     }
     let wire = error.wire(&app.urls);
     let (title, text) = match error {
-        Error::Denied(Denial::Account(fault)) => ("You cannot come in", error::account(*fault, &app.urls)),
+        Error::Denied(Denial::Account(fault)) => ("You cannot come in", cannot_come_in(*fault).to_owned()),
         Error::NoRoute | Error::NotFound(_) => ("Nothing here", "There is no page at this address.".to_owned()),
         Error::Forged => (
             "This form is out of date",
@@ -301,6 +363,20 @@ pub fn failure(error: &Error, app: &App) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
+}
+
+/// For people. What programs are told is quoted from the wire (`error::account`), and speaks of pages that are not here.
+fn cannot_come_in(fault: AccountFault) -> &'static str {
+    match fault {
+        AccountFault::Internal => "This account belongs to the server itself. Nobody can sign in to it.",
+        AccountFault::PendingApproval => "Your account is waiting for the approval of an administrator of this server.",
+        AccountFault::Deactivated => "Your account is deactivated. Sign out and sign in again, and it is active again.",
+        AccountFault::Unconfirmed => {
+            "Your e-mail address is not confirmed. Please ask an administrator of this server."
+        }
+        AccountFault::Blocked => "Your account is blocked. Please ask an administrator of this server.",
+        AccountFault::PasswordExpired => "Your password has expired. Please choose a new one.",
+    }
 }
 
 #[derive(Template)]
@@ -357,6 +433,7 @@ fn attributes(app: &App) -> &'static str {
 }
 
 const NOTICE: &str = "_tollhouse_notice";
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";

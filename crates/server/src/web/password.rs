@@ -20,7 +20,7 @@ pub async fn form(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
 pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     let owner = visitor.owner.as_ref().ok_or(Error::Internal)?;
     let Some([current, new, again]) = filled_in(&visitor) else { return Err(Error::BadRequest(None)) };
-    if new != again {
+    if !password::same(new, again) {
         return page(&app, &visitor, Some("The new password and its repetition differ."));
     }
     if password::fault(new).is_some() {

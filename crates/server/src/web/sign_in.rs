@@ -41,11 +41,18 @@ impl Params for Return {
     }
 }
 
+/// The wire quotes the sentence before it (authentication.md 6.5); this one is ours.
+macro_rules! ask_us {
+    () => {
+        "If you think this is an error, please ask an administrator of this server."
+    };
+}
+
 pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
-    if visitor.identity.is_some() {
-        return Ok(Html::redirect("/"));
-    }
     let (login, password) = filled_in(&visitor).ok_or(Error::BadRequest(None))?;
+    if visitor.outdated || visitor.identity.is_some() {
+        return signed_in_already(&app, &visitor, login.trim());
+    }
     let attempt = Attempt {
         login: login.trim(),
         password: Plaintext::new(password.to_owned()),
@@ -58,21 +65,34 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
             let target = returns::recall(&app, &visitor.headers);
             let page = Html::redirect(target.as_deref().unwrap_or("/")).session(&app, session.reveal());
             let page = returns::forget(&app, page, &visitor.headers);
+            let page = returns::note_led(&app, page, target.as_deref(), &visitor.headers);
             return Ok(if reactivated { page.notice(&app, Notice::Reactivated) } else { page });
         }
         SignIn::Wrong => "Invalid login or password.",
         SignIn::Refused(Refusal::Blocked) => {
-            "Your account has been blocked. Please contact your GitLab administrator if you think this is an error."
+            concat!("Your account has been blocked. ", ask_us!())
         }
         SignIn::Refused(Refusal::PendingApproval) => {
-            "Your account is pending approval from your GitLab administrator and hence blocked. Please contact your GitLab administrator if you think this is an error."
+            concat!("Your account is pending approval from your GitLab administrator and hence blocked. ", ask_us!())
         }
         SignIn::Refused(Refusal::Internal) => {
-            "Your account does not have the required permission to login. Please contact your GitLab administrator if you think this is an error."
+            concat!("Your account does not have the required permission to login. ", ask_us!())
         }
         SignIn::Refused(Refusal::Unconfirmed) => "You have to confirm your account before continuing.",
     };
     page(&app, &visitor, login, None, Some(alert))
+}
+
+/// The form of a second tab, sent after somebody signed in with the first. Nothing is done with it, so its password is not
+/// looked at, and the answer tells nothing about any other account.
+fn signed_in_already(app: &App, visitor: &Visitor, login: &str) -> Result<Html, Error> {
+    let owner = visitor.owner.as_ref().ok_or(Error::Internal)?;
+    let is_theirs = |name: &str| !name.is_empty() && login.eq_ignore_ascii_case(name);
+    if is_theirs(&owner.username) || is_theirs(&owner.email) {
+        return Ok(Html::see_other(returns::led(app, &visitor.headers).as_deref().unwrap_or("/")));
+    }
+    let page = SignedInAlready { username: &owner.username, csrf_token: visitor.csrf_token(), demo: app.demo };
+    Ok(Html::page(app, StatusCode::CONFLICT, &page)?.because("signed_in_already").to(app, visitor))
 }
 
 /// `user[login]` and `user[password]`, both text.
@@ -101,6 +121,14 @@ struct SignInPage<'a> {
     login: &'a str,
     notice: Option<&'static str>,
     alert: Option<&'static str>,
+    csrf_token: String,
+    demo: bool,
+}
+
+#[derive(Template)]
+#[template(path = "signed_in_already.html")]
+struct SignedInAlready<'a> {
+    username: &'a str,
     csrf_token: String,
     demo: bool,
 }

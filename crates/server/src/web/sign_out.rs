@@ -1,15 +1,29 @@
 //! `POST /users/sign_out` (authentication.md 6.6).
 
 use axum::http::header;
+use serde_json::Value;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::secret::Digest;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::operations::sign_in::SignOut;
-use crate::web::{Html, Notice, Visitor};
+use crate::operations::sign_in::{EndSessions, SignOut};
+use crate::web::{Html, Notice, Visitor, returns, several_sessions};
 
 pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
+    let page = Html::redirect("/users/sign_in")
+        .header(header::HeaderName::from_static("clear-site-data"), CLEARED)
+        .notice(&app, Notice::SignedOut);
+    let page = returns::note_led(&app, page, None, &visitor.headers);
+    if let Some(cookies) = &visitor.several {
+        // None of them says who asks. But the holder of a session's cookie may end it, and asked to be signed out.
+        let by = By::password(None, visitor.address);
+        let sessions = cookies.iter().map(|cookie| Digest::of(cookie.as_bytes())).collect();
+        // Anybody may send this, and it takes the writer (T14).
+        let _pass = app.auth.pass(visitor.address).await;
+        app.perform(&EndSessions { sessions }, &by).await?.into_inner();
+        return Ok(several_sessions::forget(&app, page, &visitor.headers, "/users/sign_out"));
+    }
     if let Some(owner) = &visitor.owner {
         let by = match &visitor.identity {
             Some(who) => app.by(who),
@@ -22,10 +36,12 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
         let _pass = app.auth.pass(visitor.address).await;
         app.settled().await;
     }
-    Ok(Html::redirect("/users/sign_in")
-        .header(header::HeaderName::from_static("clear-site-data"), CLEARED)
-        .forget_session(&app)
-        .notice(&app, Notice::SignedOut))
+    let page = page.forget_session(&app);
+    // Whoever goes on with another account comes back to what they were asked.
+    Ok(match visitor.form.get("return_to").and_then(Value::as_str) {
+        Some(target) => returns::remember(&app, page, target, &visitor.headers),
+        None => page,
+    })
 }
 
 const CLEARED: &str = r#""cache", "storage", "executionContexts", "clientHints""#;

@@ -2,10 +2,15 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
-use tollhouse::operations::applications;
-use tollhouse_domain::id::ApplicationId;
+use tollhouse::operations::grants::Authorize;
+use tollhouse::operations::{Failed, Operation, applications};
+use tollhouse_domain::id::{ApplicationId, UserId};
+use tollhouse_domain::scope::{Scope, Scopes};
+use tollhouse_domain::secret::Plaintext;
+use tollhouse_domain::time::Timestamp;
+use tollhouse_store::tx::{Change, Tx};
 
-use crate::town::{Ask, Person, Reply, Session, Town};
+use crate::town::{Ask, BeginSession, Person, Reply, Session, Town};
 
 pub const USER: &str = "/api/v4/user";
 pub const CALLBACK: &str = "https://app.example.test/callback";
@@ -22,6 +27,34 @@ pub struct Client {
     /// As it was shown once. A public application has one too, and need not show it.
     pub secret: String,
     pub confidential: bool,
+}
+
+/// Somebody signs in and allows an application to use the API, without a browser.
+pub struct SignInAndAllow {
+    pub user: UserId,
+    pub application: ApplicationId,
+}
+
+impl Operation for SignInAndAllow {
+    /// The code.
+    type Output = String;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<String>, Failed> {
+        let session = Plaintext::session();
+        let authorize = Authorize {
+            application: self.application,
+            user: self.user,
+            session: session.digest(),
+            redirect_uri: CALLBACK.to_owned(),
+            scopes: Scopes::from([Scope::Api]),
+            challenge: None,
+            nonce: None,
+        };
+        let lifetime = std::time::Duration::from_secs(3600);
+        BeginSession { user: self.user, session, lifetime }.run(tx, now).await?.into_value();
+        let code = authorize.run(tx, now).await?.into_value().expect("the session has just begun");
+        Ok(Change::nothing(code.reveal().to_owned()))
+    }
 }
 
 /// What the token endpoint gave.
@@ -81,6 +114,7 @@ pub fn create(scopes: &str) -> applications::Create {
         confidential: true,
         trusted: false,
         owner: None,
+        plain_http: true,
     }
 }
 

@@ -15,6 +15,10 @@ use crate::town::Town;
 pub struct Process {
     child: Child,
     pub address: SocketAddr,
+    /// Of the listener for metrics, if there is one.
+    pub metrics: Option<SocketAddr>,
+    /// The lines of its log until it was ready.
+    pub said: Vec<String>,
     panics: Arc<Mutex<Vec<String>>>,
 }
 
@@ -64,13 +68,16 @@ impl Process {
             while let Some(line) = lines.next_line().await.expect("its words") {
                 let known: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
                 if known["fields"]["message"] == "ready" {
-                    return known["fields"]["address"].as_str().map(str::to_owned);
+                    let of = |name: &str| known["fields"][name].as_str().map(str::to_owned);
+                    return of("address").map(|address| (address, of("metrics")));
                 }
                 said.push(line);
             }
             None
         });
-        let address = ready.await.ok().flatten().unwrap_or_else(|| panic!("it is not ready: {said:?}"));
+        let ready = ready.await.ok().flatten();
+        let (address, metrics) = ready.unwrap_or_else(|| panic!("it is not ready: {said:?}"));
+        let metrics = metrics.map(|address| address.parse().expect("an address"));
         // Somebody must go on reading, or it waits for room to speak.
         let panics = Arc::new(Mutex::new(Vec::new()));
         let heard = panics.clone();
@@ -81,7 +88,7 @@ impl Process {
                 }
             }
         });
-        Self { child, address: address.parse().expect("an address"), panics }
+        Self { child, address: address.parse().expect("an address"), metrics, said, panics }
     }
 
     /// Where it has panicked.
@@ -91,8 +98,13 @@ impl Process {
 
     /// `demo` on a free port, ready, and the facts that it prints first.
     pub async fn demo(folder: &Path, flags: &[&str]) -> (Self, serde_json::Value) {
+        Self::demo_at(folder, "127.0.0.1:0", flags).await
+    }
+
+    /// The same on that address, which need not be what it calls itself.
+    pub async fn demo_at(folder: &Path, listen: &str, flags: &[&str]) -> (Self, serde_json::Value) {
         let mut command = tollhouse(folder);
-        command.args(["demo", "--json", "--listen", "127.0.0.1:0"]).args(flags);
+        command.args(["demo", "--json", "--listen", listen]).args(flags);
         // One that is killed leaves its database, which then goes with the folder of the test.
         command.env("TMPDIR", folder);
         command.stdout(Stdio::piped()).stderr(Stdio::null());
@@ -103,8 +115,8 @@ impl Process {
         let facts: serde_json::Value = serde_json::from_str(&first).expect("JSON");
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let base = facts["base_url"].as_str().expect("its address");
-        let address = base.strip_prefix("http://").and_then(|address| address.parse().ok());
-        (Self { child, address: address.expect("an address"), panics: Arc::default() }, facts)
+        let address = base.strip_prefix("http://").unwrap_or(listen).parse().expect("an address");
+        (Self { child, address, metrics: None, said: Vec::new(), panics: Arc::default() }, facts)
     }
 
     /// SIGKILL.

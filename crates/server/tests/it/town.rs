@@ -419,10 +419,10 @@ impl Person {
 }
 
 /// A session, as a sign-in makes it.
-struct BeginSession {
-    user: UserId,
-    session: Plaintext,
-    lifetime: Duration,
+pub struct BeginSession {
+    pub user: UserId,
+    pub session: Plaintext,
+    pub lifetime: Duration,
 }
 
 impl Operation for BeginSession {

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use tollhouse_domain::application::Application;
 use tollhouse_domain::id::ApplicationId;
+use tollhouse_domain::redirect::RedirectUri;
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::text::printable;
 use tollhouse_store::applications;
@@ -67,6 +68,7 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
         confidential: !new.public,
         trusted: new.trusted,
         owner: None,
+        plain_http: operator.app.plain_redirects(),
     };
     let made = operator.perform(&operation).await?;
     let text = facts(&[
@@ -103,7 +105,11 @@ impl Listing for Applications {
         row.id.0
     }
 
-    fn cells(&self, _: &Operator, row: &Application) -> Vec<String> {
+    fn cells(&self, operator: &Operator, row: &Application) -> Vec<String> {
+        let spelt = |uri: &RedirectUri| match is_marked(operator, uri) {
+            true => format!("{} (plain http)", printable(uri.as_str())),
+            false => printable(uri.as_str()),
+        };
         let kind = if row.confidential { "confidential" } else { "public" };
         let trusted = if row.trusted { ", trusted" } else { "" };
         vec![
@@ -112,11 +118,17 @@ impl Listing for Applications {
             format!("{kind}{trusted}"),
             printable(&row.uid),
             row.scopes.to_string().replace(' ', ","),
-            printable(&row.redirect_uris.to_string().split_whitespace().collect::<Vec<_>>().join(",")),
+            row.redirect_uris.iter().map(spelt).collect::<Vec<_>>().join(","),
         ]
     }
 
-    fn object(&self, _: &Operator, row: &Application) -> Object {
-        application(row)
+    fn object(&self, operator: &Operator, row: &Application) -> Object {
+        let marked = row.redirect_uris.iter().any(|uri| is_marked(operator, uri));
+        application(row).when(marked, |object| object.field("plain_http", true))
     }
+}
+
+/// It was registered before this server was https, or by another rule. It still works, and could not be registered now.
+fn is_marked(operator: &Operator, uri: &RedirectUri) -> bool {
+    uri.is_plain_http() && !operator.app.plain_redirects()
 }

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, open};
 use operator::Operator;
+pub(super) use words::sentence;
 
 mod application;
 mod described;

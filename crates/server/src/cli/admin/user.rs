@@ -38,9 +38,9 @@ pub(crate) enum Command {
 pub(crate) struct New {
     /// Their user name
     login: String,
-    /// Their address; it counts as confirmed
+    /// Their address; it counts as confirmed [default: none]
     #[arg(long, value_name = "ADDRESS")]
-    email: String,
+    email: Option<String>,
     /// Their full name [default: the user name]
     #[arg(long)]
     name: Option<String>,
@@ -84,12 +84,15 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
 }
 
 async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
+    if new.email.as_deref() == Some("") {
+        return Err(Failure::Unusable("--email is empty; leave it out for an account without an address".into()));
+    }
     let password = secret::password(new.password_stdin).await?;
     let operation = Create {
-        email: new.email,
+        email: new.email.unwrap_or_default(),
         administrator: new.admin,
         external: new.external,
-        ..Create::person(&new.login, new.name.as_deref().unwrap_or(&new.login))
+        ..Create::without_email(&new.login, new.name.as_deref().unwrap_or(&new.login))
     };
     let (id, without) = match password {
         Some(password) => {
@@ -187,7 +190,7 @@ impl Listing for Users {
             user.id.to_string(),
             printable(&user.username),
             printable(&user.name),
-            printable(&user.email),
+            if user.email.is_empty() { "-".to_owned() } else { printable(&user.email) },
             standing(operator, user),
         ]
     }

@@ -11,12 +11,14 @@ pub(super) fn refusal(error: Error) -> Failure {
     Failure::Broken(anyhow!(sentence(&error)))
 }
 
-fn sentence(error: &Error) -> String {
+/// What a refusal says, in one line.
+pub(in crate::cli) fn sentence(error: &Error) -> String {
     match error {
         Error::Invalid(faults) => faults_by_text(faults),
         Error::Parameters(sentences) => sentences.join(", "),
         Error::BadRequest(Some(reason)) => reason.clone(),
         Error::Limit(reason) => reason.clone(),
+        Error::Forbidden(Some(reason)) => format!("refused: {reason}"),
         Error::NotFound(thing) => format!("there is no such {}", noun(*thing)),
         Error::Denied(Denial::Unknown) => "nobody was given this token".into(),
         Error::Denied(Denial::Expired) => "the token has expired".into(),
@@ -63,6 +65,7 @@ mod tests {
         let faults = vec![("project_namespace.name", taken), ("name", taken), ("path", taken), ("email", "is invalid")];
         assert_eq!(sentence(&Error::Invalid(faults)), "name, path has already been taken; email is invalid");
         assert_eq!(sentence(&Error::NotFound(Thing::User)), "there is no such user");
+        assert_eq!(sentence(&Error::Forbidden(Some("Because".into()))), "refused: Because");
         assert_eq!(sentence(&Error::Busy), "refused: busy");
     }
 }

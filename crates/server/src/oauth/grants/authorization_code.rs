@@ -1,5 +1,6 @@
 //! `grant_type=authorization_code` (RFC 6749 section 4.1.3, RFC 7636 section 4.5; oauth.md 6.2).
 
+use tollhouse_domain::grant::{CODE_REPEAT, Presented, RedemptionRules};
 use tollhouse_domain::secret::Digest;
 use tollhouse_store::access_grants;
 
@@ -24,14 +25,19 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
     }
     let redirect_uri = call.required("redirect_uri")?;
     let client = client::required(app, call).await?;
+    let repeat = CODE_REPEAT;
+    #[cfg(feature = "faults")]
+    let repeat = if app.faults.repeats_are_reuse() { std::time::Duration::ZERO } else { repeat };
     let operation = Redeem {
         code,
-        client: client.id,
-        redirect_uri,
-        verifier,
+        presented: Presented { client: client.id, redirect_uri, verifier },
+        rules: RedemptionRules {
+            repeat: (!app.rotation().gitlab).then_some(repeat),
+            matching: app.settings.compat.redirect_matching(),
+            pkce: app.settings.compat.pkce_strictness(),
+        },
         lifetime: app.settings.oauth.access_token_lifetime.0,
         accounts: app.accounts(),
-        gitlab: app.rotation().gitlab,
     };
     let issued = app.perform(&operation, &call.by(Some(client.id))).await?.into_inner();
     Ok((issued.ok_or(OauthError::InvalidGrant)?, Some(client)))

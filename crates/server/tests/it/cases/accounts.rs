@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use tollhouse::operations::users::{Confirm, SetPassword, SetState};
+use tollhouse::error::Error;
+use tollhouse::operations::Operation;
+use tollhouse::operations::users::{Confirm, Create, SetPassword, SetState};
+use tollhouse_domain::audit::By;
+use tollhouse_domain::id::UserId;
 use tollhouse_domain::scope::Scope;
+use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::user::AccountState;
 
-use crate::town::{EXPIRED, Town};
+use super::sign_in::guess;
+use crate::town::{EXPIRED, Person, Town};
 
 cases![
     auth_052_blocked,
@@ -18,6 +24,10 @@ cases![
     auth_064_blocked_comes_before_the_scope,
     rest_013_a_blocked_users_token,
     a_lock_stops_no_token,
+    an_account_without_an_address_signs_in_by_name,
+    t22_an_account_without_an_address_has_no_email_claims,
+    t31_the_last_administrator_is_not_blocked,
+    t31_of_two_administrators_who_block_each_other_one_remains,
     states_come_and_go_by_operations,
     an_unconfirmed_account_may_come_in_where_none_must_be with "accounts.confirmation_required = false",
 ];
@@ -135,4 +145,120 @@ async fn an_unconfirmed_account_may_come_in_where_none_must_be(t: Town) {
     let token = ada.token([Scope::Api]).await;
     t.does(&Confirm { user: ada.id, confirmed: false }).await;
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
+}
+
+const LAST: &str = "This is the last administrator who can act";
+
+type Change = fn(UserId) -> SetState;
+
+/// Every way in which an account is kept from acting, and the way back.
+const BLOCKING: [(Change, Change); 3] = [
+    (SetState::block, SetState::unblock),
+    (SetState::ban, SetState::unban),
+    (SetState::deactivate, SetState::activate),
+];
+
+async fn refused_as_last<O: Operation>(t: &Town, operation: &O) {
+    let refused = t.app.perform(operation, &By::system()).await.err();
+    assert_eq!(refused, Some(Error::Forbidden(Some(LAST.into()))));
+}
+
+async fn t31_the_last_administrator_is_not_blocked(t: Town) {
+    let (warden, ada) = (t.admin().await, t.user("ada").await);
+    let token = warden.token([Scope::Api]).await;
+    let unconfirm = |user| Confirm { user, confirmed: false };
+    for (block, back) in BLOCKING {
+        refused_as_last(&t, &block(warden.id)).await;
+        // Somebody who is no administrator does not count, on either side.
+        ada.set_state(block(ada.id)).await;
+        ada.set_state(back(ada.id)).await;
+    }
+    refused_as_last(&t, &unconfirm(warden.id)).await;
+    t.get("/api/v4/user").token(&token).await.is_user(&warden);
+    let refused = t.shell(&["user", "block", "warden"]).await;
+    assert_eq!(refused.refused(1), format!("refused: {LAST}"));
+    assert_eq!(t.count("user.blocked").await, 1, "ada alone");
+
+    let second = Create { administrator: true, ..Create::person("second", "Second") };
+    let second = t.person(second).await;
+    for (block, back) in BLOCKING {
+        second.set_state(block(second.id)).await;
+        refused_as_last(&t, &block(warden.id)).await;
+        refused_as_last(&t, &unconfirm(warden.id)).await;
+        second.set_state(back(second.id)).await;
+        warden.set_state(block(warden.id)).await;
+        refused_as_last(&t, &block(second.id)).await;
+        warden.set_state(back(warden.id)).await;
+    }
+    t.does(&unconfirm(second.id)).await;
+    refused_as_last(&t, &SetState::block(warden.id)).await;
+    // One who cannot act already may be blocked all the same.
+    second.set_state(SetState::block(second.id)).await;
+}
+
+/// The first transaction is open while the second one asks: it has to wait for the end of the first.
+async fn t31_of_two_administrators_who_block_each_other_one_remains(t: Town) {
+    let second = Create { administrator: true, ..Create::person("second", "Second") };
+    let (warden, second) = (t.admin().await, t.person(second).await);
+    for ((one, back), (other, _)) in BLOCKING.into_iter().zip(BLOCKING.into_iter().rev()) {
+        let mut first = t.app.db.begin().await.expect("a transaction");
+        let Ok(change) = one(warden.id).run(&mut first, t.now()).await else { panic!("the first may") };
+        let app = t.app.clone();
+        let asked = tokio::task::spawn_local(async move { app.perform(&other(second.id), &By::system()).await.err() });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!asked.is_finished(), "it waits");
+        first.commit(change, &By::system(), t.now()).await.map(drop).expect("committed");
+        let refused = asked.await.expect("an end");
+        assert_eq!(refused, Some(Error::Forbidden(Some(LAST.into()))));
+        warden.set_state(back(warden.id)).await;
+    }
+    // The same by two commands at once, as often as it takes to meet.
+    for _ in 0..4 {
+        let (warden_is, second_is) = (["user", "block", "warden"], ["user", "block", "second"]);
+        let (one, other) = tokio::join!(t.shell(&warden_is), t.shell(&second_is));
+        assert_eq!([one.code, other.code].iter().filter(|code| **code == Some(0)).count(), 1, "{one:?} {other:?}");
+        for (said, person) in [(one, &warden), (other, &second)] {
+            match said.code {
+                Some(0) => person.set_state(SetState::unblock(person.id)).await,
+                _ => assert_eq!(said.refused(1), format!("refused: {LAST}")),
+            }
+        }
+    }
+}
+
+/// Somebody with a password and no address.
+async fn without_email(t: &Town, name: &str) -> Person {
+    let digest = t.app.hasher.hash(&Plaintext::new("correct horse".into())).await;
+    t.person(Create { password_digest: Some(digest), ..Create::without_email(name, name) }).await
+}
+
+async fn an_account_without_an_address_signs_in_by_name(t: Town) {
+    let (ada, warden) = (without_email(&t, "ada").await, t.admin().await);
+    without_email(&t, "grace").await;
+    guess(&t, "ada", "correct horse").await.has(302);
+    // What stands in place of an address is none: nobody is found by it.
+    let sql = "UPDATE users SET lower_email = 'none-of-ada' WHERE username = 'ada'";
+    tollhouse_store::faults::by_hand(&t.url(), sql).await.expect("changed");
+    for login in ["none-of-ada", "", " "] {
+        guess(&t, login, "correct horse").await.has(200);
+    }
+    let token = warden.token([Scope::Api]).await;
+    assert_eq!(t.get("/api/v4/users?search=none-of-ada").token(&token).await.json(), serde_json::json!([]));
+    // Nothing is confirmed that is not there.
+    t.does(&Confirm { user: ada.id, confirmed: true }).await;
+    let shown = t.get(&format!("/api/v4/users/{}", ada.id)).token(&token).await.json();
+    assert!(shown["confirmed_at"].is_null() && shown["email"] == "", "{shown}");
+    t.does(&Confirm { user: ada.id, confirmed: false }).await;
+    guess(&t, "ada", "correct horse").await.has(302);
+}
+
+async fn t22_an_account_without_an_address_has_no_email_claims(t: Town) {
+    let ada = without_email(&t, "ada").await;
+    let client = t.client("openid profile email").await;
+    let pair = client.tokens(&ada, "openid profile email").await;
+    let told = t.get("/oauth/userinfo").bearer(&pair.access).await.has(200).json();
+    assert_eq!(told["nickname"], "ada");
+    for claim in ["email", "email_verified"] {
+        assert!(told.get(claim).is_none(), "{told}");
+    }
 }

@@ -1,27 +1,34 @@
 //! Each surface with nothing, blank, huge, NUL, broken UTF-8, lists, doubles, truncated and altered; part of it
 //! through a real socket.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use axum::http::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use tollhouse::asked::is_narrowing;
+use tollhouse::params::{Kind, Place};
+use tollhouse::router;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Digest;
 
-use crate::town::{M401, Town};
+use crate::town::{M401, Reply, Town};
 
 cases![
     each_place_with_what_no_token_is,
     every_alteration_of_a_live_token_is_unknown,
     the_stored_digest_is_no_credential,
     forms_and_json_of_the_wrong_kind,
+    a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint,
     a_form_of_a_hundred_thousand_fields,
     a_body_that_is_too_large,
     a_target_that_is_too_long,
     the_sign_in_form_with_what_it_does_not_send,
     on_the_socket_what_no_parser_should_meet,
+    on_the_socket_a_request_names_one_host,
     on_the_socket_connections_are_kept_and_drained,
     on_the_socket_a_thread_with_too_much_to_do_lets_connections_go,
     on_the_socket_slow_heads_and_bodies with "limits.head_time = '1s'\nlimits.body_time = '1s'",
@@ -108,6 +115,61 @@ async fn the_stored_digest_is_no_credential(t: Town) {
     // Neither opens the other's door.
     t.get("/api/v4/user").token(&session.cookie).await.is(401, M401);
     t.get("/api/v4/user").with("cookie", &format!("_gitlab_session={token}")).await.is(401, M401);
+}
+
+/// Ignored, each of them would let the request do or show more than its sender asked for.
+async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(t: Town) {
+    let warden = t.admin().await;
+    let token = warden.token([Scope::Api, Scope::SelfRotate]).await;
+    let mut seen = BTreeSet::new();
+    for route in router::table().into_iter().filter(|route| route.demand.is_some()) {
+        let path = route.example(|_| warden.id.to_string());
+        for param in route.params.iter().filter(|param| is_narrowing(param.name) && param.place != Place::Path) {
+            let p = param.name;
+            seen.insert(p);
+            let (a, b) = match (param.allowed, param.kind) {
+                ([a, b, ..], _) => (*a, *b),
+                (_, Kind::Boolean) => ("true", "false"),
+                (_, Kind::Date) => ("2027-01-01", "2027-01-02"),
+                (_, Kind::Integer) => ("1", "2"),
+                (_, Kind::Text) => ("api", "read_api"),
+            };
+            let ask = |target: &str| t.ask(route.method.clone(), target).token(&token);
+            let refused = |reply: Reply| {
+                let error = reply.has(400).json()["error"].as_str().expect("sentences").to_owned();
+                assert!(error.split(", ").any(|sentence| sentence == format!("{p} is invalid")), "{path} {p}: {error}");
+            };
+            let forms = [
+                format!("{p}[]={a}"),
+                format!("{p}[x]={a}"),
+                format!("{p}[]="),
+                format!("{p}={a}&{p}={b}"),
+                format!("{p}={b}&{p}={a}"),
+                format!("{p}[]={b}&{p}={a}"),
+                format!("{p}={a}&{p}[]={b}"),
+            ];
+            for form in &forms {
+                refused(ask(&format!("{path}?{form}")).await);
+                refused(ask(&path).form(form).await);
+            }
+            if route.method == Method::POST {
+                for wrong in [json!([a]), json!([]), json!({ "x": a }), json!({})] {
+                    refused(ask(&path).json(json!({ p: wrong })).await);
+                }
+                refused(ask(&path).json(format!(r#"{{"{p}":"{a}","{p}":"{b}"}}"#)).await);
+                let file = format!(
+                    "--b\r\nContent-Disposition: form-data; name=\"{p}\"; filename=\"f\"\r\n\r\n{a}\r\n--b--\r\n"
+                );
+                refused(ask(&path).body("multipart/form-data; boundary=b", file).await);
+                refused(ask(&format!("{path}?{p}[]={a}")).json(json!({ p: a })).await);
+            }
+        }
+    }
+    let expected = ["confidential", "expires_at", "membership", "min_access_level", "owned", "scopes", "visibility"];
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected);
+    // Said twice alike it is one value, and what narrows nothing goes by its last.
+    t.get("/api/v4/projects?owned=true&owned=true&per_page=5&per_page=7").token(&token).await.has(200);
+    t.get("/api/v4/user").token(&token).await.has(200);
 }
 
 async fn forms_and_json_of_the_wrong_kind(t: Town) {
@@ -263,6 +325,41 @@ async fn on_the_socket_what_no_parser_should_meet(t: Town) {
         "GET http://elsewhere/api/v4/user HTTP/1.1\r\nHost: x\r\nPRIVATE-TOKEN: {token}\r\nConnection: close\r\n\r\n"
     );
     assert_eq!(status(absolute.as_bytes()).await, "200");
+    served.end().await;
+}
+
+async fn on_the_socket_a_request_names_one_host(t: Town) {
+    let served = Served::begin(&t).await;
+    for path in ["/api/v4/version", "/-/health", "/-/auth", "/users/sign_in", "/oauth/token", "/nope"] {
+        for hosts in
+            ["", "Host: a\r\nHost: a\r\n", "Host: a\r\nhost: b\r\n", "Host:\r\n", "Host: a b\r\n", "Host: \u{e9}\r\n"]
+        {
+            // What is sent behind it is not acted upon: the connection ends.
+            let one = format!("GET {path} HTTP/1.1\r\n{hosts}\r\n");
+            let answer = served.raw(format!("{one}GET /-/health HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
+            let head = answer.to_ascii_lowercase();
+            assert!(
+                head.starts_with("http/1.1 400") && head.contains("\r\nconnection: close"),
+                "{path} {hosts}: {answer}"
+            );
+            assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+        }
+        let old = served.raw(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await;
+        assert!(!old.contains(" 400 "), "{path}: {old}");
+    }
+    for (head, status) in [
+        ("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\nGET /-/health HTTP/1.1\r\nHost: x\r\n\r\n", "501"),
+        ("CONNECT a.test:443 HTTP/1.1\r\n\r\n", "400"),
+        ("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "204"),
+        ("GET a.test:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "400"),
+        ("GET //evil.test HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "404"),
+        ("GET http://evil.test/users/sign_in HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", "421"),
+        ("GET http://127.0.0.1/users/sign_in HTTP/1.1\r\nHost: evil.test\r\nConnection: close\r\n\r\n", "200"),
+    ] {
+        let answer = served.raw(head.as_bytes()).await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{head}{answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    }
     served.end().await;
 }
 

@@ -1,4 +1,6 @@
 //! `tollhouse explain`: it says what the server would say, changes nothing, and tells no secret.
+//!
+//! The file is long because every test goes through `told_and_done`, which holds an explanation against the answer.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -24,6 +26,7 @@ use crate::town::{Ask, Person, Town};
 cases![
     explain_says_what_the_server_says,
     explain_says_what_the_server_says_of_spellings,
+    explain_knows_under_which_names_there_are_pages with "external_url = 'https://git.example.test:443'\nexternal_hosts = ['Also.test']",
     explain_names_what_would_make_it_pass,
     explain_names_the_state_of_an_account,
     explain_names_what_became_of_a_token,
@@ -148,6 +151,16 @@ async fn explain_says_what_the_server_says_of_spellings(t: Town) {
         (post().form(&"x".repeat(2 << 20)), "body_too_large"),
         (t.ask(Method::PUT, "/api/v4/user").token(&token), "no_route"),
         (t.get("/api/v4/user").token(&token).with("x", &"y".repeat(70_000)), "head_too_large"),
+        (t.get("/api/v4/user").token(&token).host("a b"), "bad_host"),
+        (t.get("/api/v4/user").token(&token).with("host", "127.0.0.1:8080"), "bad_host"),
+        (t.get("/-/auth").without_host(), "bad_host"),
+        (t.get("http://u@127.0.0.1/").token(&token), "bad_host"),
+        (t.ask(Method::CONNECT, "a.test:443"), "not_implemented"),
+        (t.get("*"), "malformed"),
+        (t.get("//api/v4/user").token(&token), "no_route"),
+        (t.get("/.well-known/nope/"), "no_route"),
+        (t.get("/oauth/authorize/nope"), "no_route"),
+        (t.ask(Method::DELETE, "/-/health"), "no_route"),
     ] {
         assert_eq!(told_and_done(&t, ask).await.reason, Some(reason));
     }
@@ -159,6 +172,45 @@ async fn explain_says_what_the_server_says_of_spellings(t: Town) {
     let token_in_body =
         told_and_done(&t, t.post("/api/v4/projects").form(&format!("name=a&private_token={token}"))).await;
     assert_eq!(token_in_body.decided_by, Some("private_token parameter"));
+}
+
+async fn explain_knows_under_which_names_there_are_pages(t: Town) {
+    for (host, ours) in [
+        ("git.example.test", true),
+        ("GIT.example.test:443", true),
+        ("also.test", true),
+        ("git.example.test:80", false),
+        ("127.0.0.1:8080", false),
+        ("localhost", false),
+        ("evil.test", false),
+    ] {
+        for path in [
+            "/",
+            "/users/sign_in",
+            "/nope",
+            "/-/nope",
+            "/oauth/authorize/",
+            "/.well-known/openid-configuration/",
+            "/.well-known/oauth-authorization-server",
+        ] {
+            for ask in [t.get(path).host(host), t.get(&format!("http://{host}{path}")).host("x")] {
+                let explained = told(&t, &ask).await;
+                let done = ask.await;
+                assert_eq!(done.status == 421, !ours, "{host} {path}");
+                assert_eq!(explained.reason, (!ours).then_some("wrong_host"), "{host} {path}: {explained}");
+                let answer = explained.answer.map(|answer| (answer.status, answer.body));
+                let page = done.header("content-type").is_some_and(|media| media.starts_with("text/html"));
+                assert_eq!(answer, (!ours).then(|| (421, (!page).then(|| done.body.clone()))), "{host} {path}");
+            }
+        }
+        // Everything else answers under any name.
+        let token = t.user(&format!("u{}", t.count("user.created").await)).await.token([Scope::Api]).await;
+        let ask = t.get("/api/v4/user").host(host).token(&token);
+        assert_eq!(told_and_done(&t, ask).await.verdict, Verdict::Passes);
+        for path in ["/-/health", "/assets/style.css", "/oauth/token/info", "/-/auth"] {
+            assert_eq!(told(&t, &t.get(path).host(host)).await.verdict, Verdict::NotJudged, "{path}");
+        }
+    }
 }
 
 async fn told(t: &Town, ask: &Ask) -> Explanation {
@@ -199,8 +251,8 @@ async fn explain_names_what_would_make_it_pass(t: Town) {
     let foreign = told(&t, &foreign.with("x-csrf-token", &ada.session().await.csrf())).await;
     assert!(foreign.why.contains("this one is of another"), "{foreign}");
     t.post("/api/v4/projects").form("name=y").session(&session).with("x-csrf-token", &session.csrf()).await.has(201);
-    let two = told(&t, &t.get("/api/v4/user").session(&session).session(&session)).await;
-    assert!(two.why.contains("two session cookies are none"), "{two}");
+    let two = told(&t, &t.get("/api/v4/user").session(&session).session(&ada.session().await)).await;
+    assert!(two.why.contains("two live sessions were sent"), "{two}");
     let gone =
         told(&t, &t.get("/api/v4/user").with("cookie", "_gitlab_session=0123456789abcdef0123456789abcdef")).await;
     assert!(gone.remedies[0].contains("sign in again"), "{gone}");
@@ -285,6 +337,11 @@ async fn explain_reads_sudo(t: Town) {
         (t.get("/api/v4/user").session(&session).with("sudo", "ada"), "sudo_without_token"),
         (t.get("/api/v4/user?sudo=no%E2%80%AEone").token(&full), "sudo_unknown"),
         (t.get("/api/v4/groups").with("sudo", "ada"), "missing"),
+        (t.get("/api/v4/user?sudo[]=ada").token(&full), "sudo_invalid"),
+        (t.get("/api/v4/user").token(&full).with("sudo", "ada").with("sudo", "warden"), "sudo_invalid"),
+        (t.post("/api/v4/projects").token(&full).json(r#"{"name":"x","sudo":["ada"]}"#), "sudo_invalid"),
+        (t.get("/api/v4/projects?visibility[]=private").token(&full), "parameters"),
+        (t.get("/api/v4/groups?owned=true&owned=false"), "parameters"),
     ] {
         let told = told_and_done(&t, ask).await;
         assert_eq!(told.reason, Some(reason), "{told}");
@@ -302,6 +359,8 @@ async fn explain_knows_where_tokens_do_not_count(t: Town) {
         assert!(!told.takes.is_empty() && !told.why.is_empty() && told.answer.is_none(), "{told}");
         assert!(!told.credentials[0].decided, "{told}");
     }
+    let silent = told(&t, &t.get("/oauth/authorize?prompt=none&scope=openid").token(&token)).await;
+    assert!(silent.takes.contains("prompt=none"), "the one page that answers without a session: {silent}");
     let nowhere = told(&t, &t.get("/nope").token(&token)).await;
     assert!(nowhere.verdict == Verdict::NotJudged && nowhere.why.contains("no such page"), "{nowhere}");
     let preflight = t.ask(Method::OPTIONS, "/api/v4/user").with("origin", "https://a.test");
@@ -357,7 +416,7 @@ async fn explain_reads_what_people_paste(t: Town) {
         format!("curl -G {url}/user -d access_token={token}"),
         format!("GET /api/v4/user HTTP/1.1\r\nHost: x\r\nPRIVATE-TOKEN: {token}\r\n\r\n"),
         format!("GET /api/v4/user\nprivate-token: {token}"),
-        format!("* Trying\n> GET /api/v4/user HTTP/1.1\n> PRIVATE-TOKEN: {token}\n> \n< HTTP/1.1 200 OK\n"),
+        format!("* Trying\n> GET /api/v4/user HTTP/1.1\n> Host: x\n> PRIVATE-TOKEN: {token}\n> \n< HTTP/1.1 200 OK\n"),
     ] {
         let text = said(&t, &[], &paste).await;
         assert!(text.contains("Passes") && text.contains("ada") && !text.contains(&token), "{paste}: {text}");
@@ -420,7 +479,7 @@ async fn explain_refuses_what_it_cannot_read(t: Town) {
         assert!(output.stdout.is_empty() && text.contains(words) && !text.contains("hunter2"), "{text}");
     }
     assert!(said(&t, &[], &deep).await.contains("more headers than are read"));
-    let text = said(&t, &[], "GET /api/v4/\u{202e}resu HTTP/1.1\n\n").await;
+    let text = said(&t, &[], "GET /api/v4/\u{202e}resu HTTP/1.1\nHost: x\n\n").await;
     assert!(!text.contains('\u{202e}'), "{text}");
     let wrong = run(t.folder.path(), &["--database", &t.database_url, "curl", "h.test"], b"").await;
     assert_eq!(wrong.status.code(), Some(2), "words without -- are no arguments of ours");
@@ -428,7 +487,7 @@ async fn explain_refuses_what_it_cannot_read(t: Town) {
 
 async fn explain_without_a_usable_database(t: Town) {
     let folder = t.folder.path();
-    let paste = b"GET /api/v4/user HTTP/1.1\n\n";
+    let paste = b"GET /api/v4/user HTTP/1.1\nHost: x\n\n";
     let failed = async |database: &str, code: i32, words: &str| {
         let output = run(folder, &["--database", database], paste).await;
         let text = String::from_utf8(output.stderr).expect("UTF-8");
@@ -444,7 +503,7 @@ async fn explain_without_a_usable_database(t: Town) {
         use std::os::unix::fs::PermissionsExt;
         let open = std::fs::Permissions::from_mode(0o644);
         std::fs::set_permissions(folder.join("tollhouse.db"), open).expect("another mode");
-        failed(&t.database_url, 2, "chmod 600").await;
+        failed(&t.database_url, 2, "chmod o-rwx").await;
     }
 }
 

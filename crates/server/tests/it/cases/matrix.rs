@@ -36,6 +36,7 @@ const TOKENLESS: &[&str] = &[
     "POST /oauth/authorize",
     "DELETE /oauth/authorize",
     "GET /oauth/authorize/native",
+    "POST /oauth/authorize/reauthenticate",
     // These judge for themselves: a client, or a token that is their very subject.
     "POST /oauth/token",
     "POST /oauth/revoke",
@@ -54,7 +55,6 @@ const TOKENLESS: &[&str] = &[
     "GET /-/health",
     "GET /-/liveness",
     "GET /-/readiness",
-    "GET /-/metrics",
 ];
 
 /// What a scope opens, by the words of the specification (authentication.md 3.2).

@@ -1,15 +1,17 @@
-//! `/-/metrics`: what is counted, how it is written, and who may see it.
+//! Metrics: what is counted, how it is written, and where it can be read.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
-use axum::http::Method;
+use axum::http::{HeaderMap, Method, StatusCode};
+use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tollhouse::config::Settings;
+use tollhouse::metrics;
 use tollhouse_domain::scope::Scope;
 
-use crate::process::Process;
+use crate::process::{Process, output, server};
 use crate::town::{Ask, Town};
 
 cases![
@@ -19,10 +21,10 @@ cases![
     metrics_need_no_database,
     metrics_over_a_socket,
     networks_are_read_out_of_settings,
-    t34_metrics_answer_this_machine_alone,
-    t34_metrics_answer_who_is_allowed with "metrics.allow = ['10.0.0.0/8', '2001:db8::/32', '192.0.2.7']",
-    t34_metrics_answer_nobody_if_nobody_is_allowed with "metrics.allow = []",
-    t34_metrics_are_not_for_what_was_forwarded,
+    settings_of_an_earlier_version_start_a_server,
+    t34_the_main_port_has_no_metrics,
+    t34_metrics_answer_on_their_listener_alone,
+    t34_metrics_listen_nowhere_unless_told,
     t34_readiness_names_no_causes,
 ];
 
@@ -70,11 +72,19 @@ fn parsed(text: &str) -> BTreeMap<String, f64> {
     all
 }
 
+/// Asked at the listener of its own, but for the socket.
+async fn asked(t: &Town, ask: Ask) -> (StatusCode, HeaderMap, String) {
+    let (parts, body) = metrics::answer(&t.app, ask.request()).into_parts();
+    let bytes = body.collect().await.expect("a body").to_bytes();
+    (parts.status, parts.headers, String::from_utf8(bytes.to_vec()).expect("UTF-8"))
+}
+
 async fn scraped(t: &Town) -> BTreeMap<String, f64> {
-    let reply = t.get("/-/metrics").await;
-    assert_eq!(reply.has(200).header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    assert_eq!(reply.header("cache-control"), Some("no-store"));
-    parsed(&reply.body)
+    let (status, headers, body) = asked(t, t.get("/-/metrics")).await;
+    assert_eq!(status, 200);
+    assert_eq!(headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(headers["cache-control"], "no-store");
+    parsed(&body)
 }
 
 async fn metrics_are_in_the_format_of_prometheus(t: Town) {
@@ -98,7 +108,6 @@ async fn metrics_are_in_the_format_of_prometheus(t: Town) {
     // Before anything of its kind happened.
     assert_eq!(all[r#"tollhouse_refusals_total{reason="internal"}"#], 0.0);
     assert_eq!(all[r#"tollhouse_requests_total{face="gateway",class="2xx"}"#], 0.0);
-    t.ask(Method::HEAD, "/-/metrics").await.has(200);
 }
 
 async fn metrics_count_what_happens(t: Town) {
@@ -118,7 +127,7 @@ async fn metrics_count_what_happens(t: Town) {
     }
     t.get("/api/v4/user").await.has(401);
     t.get("/api/v4/nope").await.has(404);
-    t.post("/oauth/token").form("grant_type=password").await.has(401);
+    t.post("/oauth/token").form("grant_type=client_credentials").await.has(401);
     t.get("/oauth/discovery/keys").await.has(200);
     t.get("/").await.has(302);
     t.get("/").session(&session).await.has(200);
@@ -135,8 +144,8 @@ async fn metrics_count_what_happens(t: Town) {
         ("page", "2xx", 1.0),
         ("page", "3xx", 1.0),
         ("page", "4xx", 1.0),
-        // The first look at them counts for the second.
-        ("probe", "2xx", 2.0),
+        // Whoever looks at the numbers is not counted.
+        ("probe", "2xx", 1.0),
     ] {
         assert_eq!(more(&format!(r#"tollhouse_requests_total{{face="{face}",class="{class}"}}"#)), count, "{face}");
     }
@@ -183,125 +192,120 @@ async fn metrics_need_no_database(t: Town) {
 }
 
 async fn metrics_over_a_socket(t: Town) {
-    t.app.db.close().await;
-    let server = Process::serve(&t, &[]).await;
-    let asked = async |headers: &str| {
-        let mut socket = TcpStream::connect(server.address).await.expect("a connection");
-        let head = format!("GET /-/metrics HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
+    t.leave().await;
+    let mut command = server(t.folder.path(), &t.database_url);
+    command.env("TOLLHOUSE_METRICS_LISTEN", "127.0.0.1:0");
+    let server = Process::start(command).await;
+    let metrics = server.metrics.expect("a listener for metrics");
+    let raw = async |address: SocketAddr, head: &str| {
+        let mut socket = TcpStream::connect(address).await.expect("a connection");
         socket.write_all(head.as_bytes()).await.expect("sent");
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.expect("an answer");
         answer
     };
+    let get = |path: &str, host: &str| format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     let open = TcpStream::connect(server.address).await.expect("a connection");
-    let own = format!("Host: {}\r\n", server.address);
-    let answer = asked(&own).await;
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    assert_eq!(parsed(body)["tollhouse_connections"], 2.0);
-    drop(open);
-    for headers in [format!("{own}X-Forwarded-For: 127.0.0.1\r\n"), "Host: git.example.test\r\n".to_owned()] {
-        assert!(asked(&headers).await.starts_with("HTTP/1.1 404"), "{headers}");
+    // On a connection that has been taken by then, as both are by one accept loop.
+    assert!(raw(server.address, &get("/-/health", "x")).await.starts_with("HTTP/1.1 200"));
+    for host in [&metrics.to_string(), "tollhouse.internal:9180", "evil.test"] {
+        let answer = raw(metrics, &get("/-/metrics", host)).await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert!(parsed(body)["tollhouse_connections"] >= 1.0);
+        let main = raw(server.address, &get("/-/metrics", host)).await;
+        assert!(main.starts_with("HTTP/1.1 404") && main.ends_with(NOT_THERE), "{main}");
     }
+    drop(open);
+    // There is nothing else there, and what is no correct HTTP is refused as elsewhere.
+    for path in ["/", "/api/v4/user", "/-/health", "/-/auth", "/users/sign_in", "/metrics/x"] {
+        assert!(raw(metrics, &get(path, "x")).await.starts_with("HTTP/1.1 404"), "{path}");
+    }
+    assert!(raw(metrics, "GET /-/metrics HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 400"));
+    let headed = raw(metrics, &get("/metrics", "x").replace("GET", "HEAD")).await;
+    assert!(headed.starts_with("HTTP/1.1 200") && headed.ends_with("\r\n\r\n"), "{headed}");
+    // Whoever holds a connection there keeps nobody from the main one, and does not hold up the end.
+    let _held = TcpStream::connect(metrics).await.expect("a connection");
     assert_eq!(server.terminate().await, Some(0));
+    assert!(TcpStream::connect(metrics).await.is_err());
 }
 
 async fn networks_are_read_out_of_settings(_: Town) {
-    let error = |allow: &str| Settings::with(&format!("metrics.allow = {allow}")).expect_err(allow).0;
-    for (allow, words) in [
+    let error = |peers: &str| Settings::with(&format!("gateway.peers = {peers}")).expect_err(peers).0;
+    for (peers, words) in [
         ("['10.1.2.3/8']", "the network is 10.0.0.0/8"),
         ("['localhost']", "`localhost` is neither an address nor a network"),
         ("['']", "neither an address nor a network"),
         ("[1]", "expected a string"),
         ("'127.0.0.1'", "this must be a array"),
     ] {
-        let text = error(allow);
-        assert!(text.contains(words) && text.contains("allow"), "{text}");
+        let text = error(peers);
+        assert!(text.contains(words) && text.contains("peers"), "{text}");
     }
 }
 
-fn address(text: &str) -> IpAddr {
-    text.parse().expect("an address")
+async fn t34_the_main_port_has_no_metrics(t: Town) {
+    let admin = t.admin().await;
+    let (token, session) = (admin.token([Scope::Api]).await, admin.session().await);
+    for from in ["127.0.0.1", "::1", "10.0.0.1", "192.0.2.1"] {
+        for method in [Method::GET, Method::HEAD, Method::POST] {
+            let ask = || t.ask(method.clone(), "/-/metrics").from(from.parse().expect("an address"));
+            for ask in [ask(), ask().host("evil.test"), ask().token(&token), ask().session(&session)] {
+                let reply = ask.await;
+                reply.has(404);
+                assert!(reply.body == NOT_THERE || method == Method::HEAD, "{}", reply.body);
+            }
+        }
+    }
 }
 
-fn ask(t: &Town, from: &str) -> Ask {
-    t.get("/-/metrics").from(address(from))
-}
-
-async fn t34_metrics_answer_this_machine_alone(t: Town) {
-    for from in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
-        ask(&t, from).await.has(200);
+async fn t34_metrics_answer_on_their_listener_alone(t: Town) {
+    for path in ["/-/metrics", "/metrics"] {
+        for method in [Method::GET, Method::HEAD] {
+            assert_eq!(asked(&t, t.ask(method, path).host("evil.test")).await.0, 200, "{path}");
+        }
+        for method in [Method::POST, Method::OPTIONS, Method::DELETE] {
+            assert_eq!(asked(&t, t.ask(method, path)).await.0, 404, "{path}");
+        }
     }
-    for from in ["192.0.2.1", "10.0.0.1", "::ffff:10.0.0.1", "::", "fe80::1", "2001:db8::1", "128.0.0.1"] {
-        ask(&t, from).await.is(404, NOT_THERE);
-        ask(&t, from).with("x-forwarded-for", "127.0.0.1").await.is(404, NOT_THERE);
-        t.ask(Method::HEAD, "/-/metrics").from(address(from)).await.has(404);
-    }
+    assert_eq!(asked(&t, t.get("/-/metrics").without_host()).await.0, 400);
+    assert_eq!(asked(&t, t.get("/-/metrics").host("a b")).await.0, 400);
     let token = t.admin().await.token([Scope::Api]).await;
-    ask(&t, "192.0.2.1").token(&token).await.is(404, NOT_THERE);
-    let said = crate::town::logged(async { drop(ask(&t, "192.0.2.1").await) }).await;
-    assert!(said.contains(r#"reason="metrics_peer""#), "{said}");
-}
-
-async fn t34_metrics_answer_who_is_allowed(t: Town) {
-    for from in ["10.0.0.1", "10.255.255.255", "::ffff:10.0.0.1", "2001:db8:ffff::1", "192.0.2.7"] {
-        // From elsewhere the name is what the operator calls this server.
-        ask(&t, from).host("tollhouse.internal:8080").await.has(200);
-        ask(&t, from).with("forwarded", "for=10.0.0.1").await.is(404, NOT_THERE);
-    }
-    for from in ["127.0.0.1", "::1", "11.0.0.1", "2001:db9::1", "192.0.2.8"] {
-        ask(&t, from).await.is(404, NOT_THERE);
+    for path in ["/api/v4/user", "/", "/-/health", "/-/auth", "//-/metrics", "/-/metrics/x"] {
+        assert_eq!(asked(&t, t.get(path).token(&token)).await.0, 404, "{path}");
     }
 }
 
-async fn t34_metrics_answer_nobody_if_nobody_is_allowed(t: Town) {
-    for from in ["127.0.0.1", "::1", "10.0.0.1"] {
-        ask(&t, from).await.is(404, NOT_THERE);
+async fn t34_metrics_listen_nowhere_unless_told(t: Town) {
+    t.leave().await;
+    let server = Process::serve(&t, &[]).await;
+    assert_eq!(server.metrics, None);
+    assert!(server.said.iter().all(|line| !line.contains("metrics")), "{:?}", server.said);
+    // Another process that is to listen there is told why it cannot.
+    for (address, warned, code) in [(server.address.to_string(), false, 1), ("192.0.2.1:9180".to_owned(), true, 2)] {
+        let mut command = crate::process::server(t.folder.path(), &t.database_url);
+        command.env("TOLLHOUSE_METRICS_LISTEN", &address);
+        let ended = output(command).await;
+        let text = String::from_utf8(ended.stderr).expect("UTF-8");
+        assert_eq!(ended.status.code(), Some(code), "{text}");
+        assert!(text.contains(&format!("metrics.listen: {address}: ")), "{text}");
+        assert_eq!(text.contains("everybody who reaches the address can read the metrics"), warned, "{text}");
     }
+    assert_eq!(server.terminate().await, Some(0));
 }
 
-async fn t34_metrics_are_not_for_what_was_forwarded(t: Town) {
-    for (name, value) in [
-        ("x-forwarded-for", "127.0.0.1"),
-        ("x-forwarded-host", "127.0.0.1:8080"),
-        ("x-forwarded-proto", "http"),
-        ("x-forwarded-port", "8080"),
-        ("x-forwarded-uri", "/-/metrics"),
-        ("x-forwarded-method", "GET"),
-        ("x-forwarded-server", "proxy"),
-        ("x-forwarded-prefix", ""),
-        ("x-forwarded", "1"),
-        ("x_forwarded_for", "127.0.0.1"),
-        ("forwarded", "for=127.0.0.1"),
-        ("forwarded", ""),
-        ("x-real-ip", "127.0.0.1"),
-        ("x_real_ip", "127.0.0.1"),
-        ("x-original-uri", "/-/metrics"),
-        ("x-original-method", "GET"),
-        ("x-original-for", "127.0.0.1"),
-        ("x-original-host", "127.0.0.1"),
-        ("x-original-proto", "http"),
-        ("x-original-url", "/-/metrics"),
-        ("via", "1.1 proxy"),
-        ("VIA", "1.1 proxy"),
-    ] {
-        ask(&t, "127.0.0.1").with(name, value).await.is(404, NOT_THERE);
-        ask(&t, "::1").with(name, value).await.is(404, NOT_THERE);
-    }
-    // A proxy on this machine that says nothing but passes the name on.
-    for host in ["git.example.test", "127.0.0.1.evil.test", "evil.test:8080", "192.0.2.1", "", "localhost.", "a b"] {
-        ask(&t, "127.0.0.1").host(host).await.is(404, NOT_THERE);
-    }
-    ask(&t, "127.0.0.1").with("host", "git.example.test").await.is(404, NOT_THERE);
-    for host in ["localhost", "localhost:8080", "127.0.0.1:9", "[::1]:8080"] {
-        ask(&t, "127.0.0.1").host(host).await.has(200);
-    }
-    let said = crate::town::logged(async { drop(ask(&t, "::1").with("via", "x").await) }).await;
-    assert!(said.contains(r#"reason="metrics_forwarded""#), "{said}");
-    // What other programs on this machine may send is no sign of a proxy.
-    let plain =
-        ask(&t, "127.0.0.1").with("user-agent", "Prometheus/3.0").with("x-prometheus-scrape-timeout-seconds", "10");
-    plain.with("accept-encoding", "gzip").with("x-request-id", "1").await.has(200);
+/// The settings that a server of step 3 printed.
+async fn settings_of_an_earlier_version_start_a_server(t: Town) {
+    t.leave().await;
+    let earlier = include_str!("../upgrade/step_3/settings.toml");
+    let file = t.folder.path().join("earlier.toml");
+    std::fs::write(&file, earlier).expect("a file");
+    let mut command = server(t.folder.path(), &t.database_url);
+    command.arg("--config").arg(&file);
+    let server = Process::start(command).await;
+    let told = server.said.iter().filter(|line| line.contains("metrics.allow")).collect::<Vec<_>>();
+    assert!(told.len() == 1 && told[0].contains("WARN") && told[0].contains("metrics.listen"), "{told:?}");
+    assert_eq!(server.terminate().await, Some(0));
 }
 
 async fn t34_readiness_names_no_causes(t: Town) {

@@ -38,13 +38,16 @@ mod refresh;
 mod road;
 mod rotation;
 mod scopes;
+mod second_tab;
 mod seed;
 mod self_token;
 mod sessions;
+mod several_sessions;
 mod sign_in;
 mod store;
 mod sudo;
 mod threats;
+mod upgrade;
 mod users;
 
 pub fn all() -> Vec<Case> {
@@ -62,9 +65,11 @@ pub fn all() -> Vec<Case> {
         authorize::bad_faith::CASES,
         authorize::mistakes::CASES,
         authorize::page::CASES,
+        authorize::prompts::CASES,
         authorize::redirect_uris::CASES,
         authorize::sign_in_first::CASES,
         bad_input::CASES,
+        command_line::backup::CASES,
         command_line::bad_input::CASES,
         command_line::databases::CASES,
         command_line::lists::CASES,
@@ -88,6 +93,7 @@ pub fn all() -> Vec<Case> {
         grants::bad_input::CASES,
         grants::challenges::CASES,
         grants::codes::CASES,
+        grants::endings::CASES,
         grants::id_tokens::CASES,
         grants::itself::CASES,
         grants::mistakes::CASES,
@@ -117,16 +123,19 @@ pub fn all() -> Vec<Case> {
         road::CASES,
         rotation::CASES,
         scopes::CASES,
+        second_tab::CASES,
         seed::filling::CASES,
         seed::mistakes::CASES,
         seed::starting::CASES,
         self_token::CASES,
         sessions::CASES,
+        several_sessions::CASES,
         sign_in::CASES,
         crate::simulation::CASES,
         store::CASES,
         sudo::CASES,
         threats::CASES,
+        upgrade::CASES,
         users::CASES,
     ]
     .concat()

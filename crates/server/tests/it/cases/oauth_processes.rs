@@ -3,14 +3,12 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use tollhouse::operations::grants::Authorize;
 use tollhouse::operations::{Failed, Operation};
 use tollhouse_domain::id::{ApplicationId, UserId};
-use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::time::{Clock, Timestamp};
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::oauth::{CALLBACK, Client, encoded};
+use crate::oauth::{CALLBACK, Client, SignInAndAllow, encoded};
 use crate::process::{Process, output, post_form, tollhouse};
 use crate::town::Town;
 
@@ -33,16 +31,8 @@ impl Operation for Codes {
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<Vec<String>>, Failed> {
         let mut codes = Vec::new();
         for _ in 0..self.count {
-            let authorize = Authorize {
-                application: self.client,
-                user: self.user,
-                redirect_uri: CALLBACK.to_owned(),
-                scopes: Scopes::from([Scope::Api]),
-                challenge: None,
-                nonce: None,
-            };
-            let code = authorize.run(tx, Clock::system().now()).await?.into_value();
-            codes.push(code.reveal().to_owned());
+            let allow = SignInAndAllow { user: self.user, application: self.client };
+            codes.push(allow.run(tx, Clock::system().now()).await?.into_value());
         }
         Ok(Change::nothing(codes))
     }

@@ -13,6 +13,7 @@ cases![
     an_expired_password_is_changed_and_opens_again,
     the_current_password_must_be_known,
     a_change_with_what_the_form_does_not_send,
+    a_password_is_the_same_on_every_keyboard with "oauth.password_grant = true",
 ];
 
 const PAGE: &str = "/-/user_settings/password/edit";
@@ -97,4 +98,41 @@ async fn a_change_with_what_the_form_does_not_send(t: Town) {
         "user[password]=correct+horse&user[new_password]=battery+staple&user[password_confirmation]=battery+staple";
     t.post("/-/user_settings/password").session(&session).form(body).await.has(422);
     signed_in(&t, "correct horse").await;
+}
+
+const COMPOSED: &str = "caf\u{e9} cr\u{e8}me";
+const DECOMPOSED: &str = "cafe\u{301} cre\u{300}me";
+
+async fn a_password_is_the_same_on_every_keyboard(t: Town) {
+    let ada = t.user_with_password("ada", DECOMPOSED).await;
+    for typed in [COMPOSED, DECOMPOSED] {
+        guess(&t, "ada", typed).await.has(302);
+    }
+    let session = signed_in(&t, COMPOSED).await;
+    // The page that changes it, where one person types it twice.
+    let twice = fields(DECOMPOSED, "na\u{ef}ve th\u{e9}", "nai\u{308}ve the\u{301}");
+    change(&t, &session, &twice).await.has(302);
+    guess(&t, "ada", "nai\u{308}ve th\u{e9}").await.has(302);
+    let session = signed_in(&t, "na\u{ef}ve th\u{e9}").await;
+    let short = "e\u{301}".repeat(7);
+    let reply = change(&t, &session, &fields("na\u{ef}ve th\u{e9}", &short, &short)).await;
+    assert!(reply.has(200).body.contains("at least 8 characters"), "of the normal form");
+    // The password grant.
+    let client = t.client("api").await;
+    let granted = client.token("password", &[("username", "ada"), ("password", "na\u{ef}ve the\u{301}")]).await;
+    assert!(granted.has(200).json()["access_token"].is_string());
+    // The command line.
+    t.shell_with(&["user", "password", "ada", "--password-stdin"], DECOMPOSED).await.done();
+    guess(&t, "ada", COMPOSED).await.has(302);
+    // A hash from before there was a normal form is of what was typed.
+    let digest = typed_hash(DECOMPOSED);
+    t.does(&SetPassword { user: ada.id, seen: None, digest, expires_at: None }).await;
+    guess(&t, "ada", DECOMPOSED).await.has(302);
+    assert!(guess(&t, "ada", "cafe creme").await.has(200).body.contains("Invalid login or password."));
+}
+
+/// Argon2id of these very bytes.
+fn typed_hash(password: &str) -> String {
+    use argon2::PasswordHasher;
+    argon2::Argon2::default().hash_password(password.as_bytes()).expect("a hash").to_string()
 }

@@ -19,10 +19,15 @@ cases![
     kill_9_among_a_thousand_revocations,
     kill_9_among_a_thousand_rotations,
     of_three_that_start_at_once_one_makes_the_administrator,
+    t31_the_first_administrator_has_the_address_that_was_given,
     t12_http_for_others_must_be_asked_for,
+    external_url_is_spelt_anew_and_both_are_told,
     t31_what_is_on_the_disk_is_its_owners_alone,
     t33_a_demo_database_is_not_served,
+    t33_a_demo_that_ends_takes_its_database_along,
     settings_are_read_and_refused,
+    a_start_that_cannot_succeed_touches_no_database,
+    a_log_that_nobody_asked_for_is_refused,
     what_is_under_way_is_answered_at_the_end,
 ];
 
@@ -200,6 +205,24 @@ async fn t12_http_for_others_must_be_asked_for(t: Town) {
     assert!(text.contains("--public allows that"), "{text}");
 }
 
+async fn external_url_is_spelt_anew_and_both_are_told(t: Town) {
+    t.leave().await;
+    for (typed, told) in [("HTTPS://B\u{fc}cher.example:443", true), ("https://xn--bcher-kva.example", false)] {
+        let server = Process::serve(&t, &["--external-url", typed]).await;
+        let (status, body) = ask(server.address, "GET", "/api/v4/groups", "").await.expect("an answer");
+        assert_eq!((status, body.as_str()), (200, "[]"));
+        let lines: Vec<_> = server.said.iter().filter(|line| line.contains("spelt anew")).collect();
+        assert_eq!(lines.len(), usize::from(told), "{:?}", server.said);
+        let named = |line: &str| line.contains(typed) && line.contains("https://xn--bcher-kva.example");
+        assert!(lines.iter().all(|line| named(line)), "{lines:?}");
+        assert_eq!(server.terminate().await, Some(0));
+    }
+    for bad in ["https://hunter2/path", "https://u:hunter2@x", "https://hunter2 x"] {
+        let (code, text) = refused(&t, &["serve", "--external-url", bad, "--database", &t.database_url]).await;
+        assert!(code == Some(2) && text.contains("external_url") && !text.contains("hunter2"), "{text}");
+    }
+}
+
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode() & 0o777
 }
@@ -221,16 +244,26 @@ async fn t31_what_is_on_the_disk_is_its_owners_alone(t: Town) {
         let path = t.folder.path().join(name);
         assert!(!path.exists() || mode(&path) == 0o600, "{name}");
     }
-    std::fs::set_permissions(&database, PermissionsExt::from_mode(0o640)).expect("another mode");
+    let set_mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode");
+    set_mode(&database, 0o604);
     let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0", "--database", &t.database_url]).await;
     assert_eq!(code, Some(2));
-    assert!(text.contains("chmod 600"), "{text}");
+    assert!(text.contains("chmod o-rwx"), "{text}");
     let default = t.folder.path().join("tollhouse-data");
     std::fs::create_dir(&default).expect("a folder");
-    std::fs::set_permissions(&default, PermissionsExt::from_mode(0o755)).expect("another mode");
+    set_mode(&default, 0o777);
     let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0"]).await;
     assert_eq!(code, Some(2));
-    assert!(text.contains("chmod 700"), "{text}");
+    assert!(text.contains("chmod o-w"), "{text}");
+    // A group may read.
+    set_mode(&database, 0o640);
+    let secret = t.folder.path().join("secret_key");
+    set_mode(&secret, 0o640);
+    assert_eq!(Process::serve(&t, &[]).await.terminate().await, Some(0));
+    set_mode(&secret, 0o644);
+    let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0", "--database", &t.database_url]).await;
+    assert_eq!(code, Some(2));
+    assert!(text.starts_with("tollhouse: secret_key_file: ") && text.contains("chmod o-rwx"), "{text}");
     let mut command = tollhouse(t.folder.path());
     command.args(["serve", "--database", "postgres://x:hunter2@127.0.0.1:1/x"]);
     let said = String::from_utf8(output(command).await.stderr).expect("UTF-8");
@@ -253,6 +286,36 @@ async fn of_three_that_start_at_once_one_makes_the_administrator(t: Town) {
     }
 }
 
+async fn t31_the_first_administrator_has_the_address_that_was_given(t: Town) {
+    let (folder, empty) = (t.folder.path(), t.empty_database());
+    let start = async |url: &str, email: &str| {
+        let mut server = crate::process::server(folder, url);
+        server.env("TOLLHOUSE_ROOT_EMAIL", email);
+        assert_eq!(Process::start(server).await.terminate().await, Some(0));
+        let mut list = tollhouse(folder);
+        list.args(["user", "list", "--json", "--database", url]);
+        let listed: serde_json::Value = serde_json::from_slice(&output(list).await.stdout).expect("JSON");
+        assert_eq!(listed[0]["username"], "root");
+        (listed[0]["email"].clone(), listed[0]["confirmed_at"].is_null())
+    };
+    assert_eq!(start(&t.database_url, "").await, ("".into(), true));
+    // It is for the first start alone.
+    assert_eq!(start(&t.database_url, "root@example.org").await, ("".into(), true));
+    assert_eq!(start(&empty, "Root@example.org").await, ("Root@example.org".into(), false));
+    for (bad, told) in
+        [("root", "`root` is no address"), ("a@b@c", "`a@b@c` is no address"), (" ", "` ` is no address")]
+    {
+        let mut serve = tollhouse(folder);
+        serve.args(["serve", "--listen", "127.0.0.1:0", "--database", &empty]).env("TOLLHOUSE_ROOT_EMAIL", bad);
+        let ended = output(serve).await;
+        let text = String::from_utf8(ended.stderr).expect("UTF-8");
+        assert!(
+            ended.status.code() == Some(2) && text.starts_with(&format!("tollhouse: root_email: {told}")),
+            "{text}"
+        );
+    }
+}
+
 async fn t33_a_demo_database_is_not_served(t: Town) {
     t.does(&super::threats::Mark).await;
     t.leave().await;
@@ -263,6 +326,24 @@ async fn t33_a_demo_database_is_not_served(t: Town) {
     let (code, text) = refused(&t, &["demo", "--listen", "127.0.0.1:0", "--database", &t.database_url]).await;
     assert_eq!(code, Some(1));
     assert!(text.contains("is not empty"), "{text}");
+}
+
+async fn t33_a_demo_that_ends_takes_its_database_along(t: Town) {
+    // Its database is a SQLite file of its own, whatever this town has.
+    if t.app.db.is_postgres() {
+        return;
+    }
+    let left = || {
+        let names = std::fs::read_dir(t.folder.path()).expect("a folder").map(|file| file.expect("a file").file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("tollhouse-demo-")).count()
+    };
+    for signal in ["-INT", "-TERM", "-HUP", "-QUIT", "-USR1", "-USR2", "-ALRM"] {
+        let (demo, _) = Process::demo(t.folder.path(), &[]).await;
+        assert_eq!(left(), 1);
+        demo.signal(signal);
+        assert_eq!(demo.ended().await, Some(0), "{signal}");
+        assert_eq!(left(), 0, "{signal}");
+    }
 }
 
 async fn settings_are_read_and_refused(t: Town) {
@@ -305,4 +386,104 @@ async fn what_is_under_way_is_answered_at_the_end(t: Town) {
     assert_eq!(ending.await.expect("an end"), Some(0));
     assert_eq!(ask(next.address, "GET", SELF, &token).await.map(|(status, _)| status), Some(401));
     assert_eq!(next.terminate().await, Some(0));
+}
+
+/// What is wrong with a start: a variable, its value, and how the line on stderr begins.
+type Mistake<'m> = (&'m str, String, String);
+
+async fn a_start_that_cannot_succeed_touches_no_database(t: Town) {
+    let (folder, empty) = (t.folder.path(), t.empty_database());
+    let url: tollhouse_store::db::Url = empty.parse().expect("a URL");
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("a file");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("a mode");
+        path.display().to_string()
+    };
+    let missing = folder.join("missing").display().to_string();
+    let (broken, nothing) = (file("broken.toml", "[[rule]]\nname = 'x'\nnope = 1\n"), file("nothing", ""));
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = other.local_addr().expect("an address").to_string();
+    let mistakes: [Mistake<'_>; 11] = [
+        ("TOLLHOUSE_GATEWAY_RULES", missing.clone(), format!("gateway.rules: {missing}: ")),
+        ("TOLLHOUSE_GATEWAY_RULES", folder.display().to_string(), format!("gateway.rules: {}: ", folder.display())),
+        ("TOLLHOUSE_GATEWAY_RULES", broken.clone(), format!("gateway.rules: {broken}: line 3: rule `x`: ")),
+        ("TOLLHOUSE_SECRET_KEY_FILE", missing.clone(), format!("secret_key_file: {missing}: ")),
+        ("TOLLHOUSE_SECRET_KEY_FILE", nothing.clone(), format!("secret_key_file: {nothing}: one secret of 64 ")),
+        ("TOLLHOUSE_LISTEN", "192.0.2.1:0".into(), "listen: 192.0.2.1:0: ".into()),
+        ("TOLLHOUSE_LISTEN", taken.clone(), format!("listen: {taken}: ")),
+        ("TOLLHOUSE_METRICS_LISTEN", taken.clone(), format!("metrics.listen: {taken}: ")),
+        ("TOLLHOUSE_EXTERNAL_URL", "git.example.test".into(), "external_url".into()),
+        ("TOLLHOUSE_LOG_LEVEL", "warning".into(), "log.level: `warning` is no level: ".into()),
+        ("TOLLHOUSE_ROOT_PASSWORD", "short".into(), "TOLLHOUSE_ROOT_PASSWORD is too short".into()),
+    ];
+    let run = async |mistake: Option<&Mistake<'_>>, flags: &[&str]| {
+        let mut command = tollhouse(folder);
+        command.args(["serve", "--database", &empty]).args(flags);
+        command.env("TOLLHOUSE_DATA_DIR", folder.join("data")).env("TOLLHOUSE_LISTEN", "127.0.0.1:0");
+        command.env("TOLLHOUSE_INSECURE_HTTP", "true");
+        if let Some((name, value, _)) = mistake {
+            command.env(name, value);
+        }
+        let ended = output(command).await;
+        assert!(tollhouse_store::db::Db::is_empty(&url).await.expect("an answer"), "{mistake:?}");
+        assert!(!folder.join("data").exists() && !folder.join("empty.db").exists(), "{mistake:?}");
+        (ended.status.code(), String::from_utf8(ended.stderr).expect("UTF-8"))
+    };
+    for mistake in &mistakes {
+        let (code, text) = run(Some(mistake), &[]).await;
+        let in_use = mistake.1 == taken;
+        assert_eq!(code, Some(if in_use { 1 } else { 2 }), "{mistake:?}: {text}");
+        assert!(text.starts_with(&format!("tollhouse: {}", mistake.2)), "{mistake:?}: {text}");
+        // The server that these settings are for may be running, and what a database holds is not asked over a network.
+        let passes = in_use || t.app.db.is_postgres() && mistake.0 == "TOLLHOUSE_ROOT_PASSWORD";
+        let (code, text) = run(Some(mistake), &["--check"]).await;
+        assert_eq!(code, Some(if passes { 0 } else { 2 }), "{mistake:?}: {text}");
+    }
+    let (code, text) = run(None, &["--check"]).await;
+    assert_eq!((code, text.as_str()), (Some(0), ""));
+    // PostgreSQL needs a secret of its own.
+    let mut unnamed = tollhouse(folder);
+    unnamed.args(["serve", "--check", "--database", "postgres://nobody@127.0.0.1:1/x"]);
+    unnamed.env_remove("TOLLHOUSE_SECRET_KEY_FILE");
+    let ended = output(unnamed).await;
+    let text = String::from_utf8(ended.stderr).expect("UTF-8");
+    assert!(
+        ended.status.code() == Some(2) && text.starts_with("tollhouse: PostgreSQL needs secret_key_file"),
+        "{text}"
+    );
+    let server = Process::start(crate::process::server(folder, &empty)).await;
+    assert_eq!(server.terminate().await, Some(0));
+    assert!(folder.join("data").join(tollhouse::operations::users::PASSWORD_FILE).exists());
+}
+
+async fn a_log_that_nobody_asked_for_is_refused(t: Town) {
+    let run = async |words: &[&str], name: &str, value: &str| {
+        let mut command = t.command(words);
+        command.env(name, value);
+        let ended = output(command).await;
+        (ended.status.code(), String::from_utf8(ended.stderr).expect("UTF-8").trim_end().to_owned())
+    };
+    for words in [&["serve", "--check", "--listen", "127.0.0.1:0"][..], &["user", "list"]] {
+        for value in ["warning", "Information", "", "info,tollhouse=verbose", "trace2"] {
+            let (code, text) = run(words, "TOLLHOUSE_LOG_LEVEL", value).await;
+            assert_eq!(code, Some(2), "{words:?} {value}: {text}");
+            let told = format!("tollhouse: log.level: `{value}` ");
+            assert!(text.starts_with(&told) && text.contains("use error, warn, info, debug, trace or off"), "{text}");
+        }
+        for value in ["xml", "JSON", ""] {
+            let (code, text) = run(words, "TOLLHOUSE_LOG_FORMAT", value).await;
+            assert_eq!(code, Some(2), "{words:?} {value}: {text}");
+            for word in ["log.format", value, "text", "json"] {
+                assert!(text.contains(word), "{word}: {text}");
+            }
+        }
+        // The target of another program's part is no mistake.
+        let (code, text) = run(words, "TOLLHOUSE_LOG_LEVEL", "nobody::knows=debug").await;
+        assert_eq!((code, text.as_str()), (Some(0), ""), "{words:?}");
+    }
+    // It silences nothing else.
+    let mut server = crate::process::server(t.folder.path(), &t.database_url);
+    server.env("TOLLHOUSE_LOG_LEVEL", "nobody::knows=warn");
+    assert_eq!(Process::start(server).await.terminate().await, Some(0));
 }

@@ -20,6 +20,7 @@ cases![
     an_old_password_makes_no_session_after_a_change,
     a_stranger_who_signs_out_writes_nothing,
     the_first_page_needs_a_session,
+    pages_speak_of_this_server,
     a_page_that_is_not_there,
 ];
 
@@ -274,4 +275,44 @@ async fn a_page_that_is_not_there(t: Town) {
     assert!(reply.has(404).body.contains("There is no page at this address."));
     t.get("/assets/nowhere").await.has(404);
     t.get("/assets/app.css").await.has(200);
+}
+
+async fn pages_speak_of_this_server(t: Town) {
+    let digest = t.app.hasher.hash(&tollhouse_domain::secret::Plaintext::new("correct horse".into())).await;
+    let person = |name: &str| tollhouse::operations::users::Create {
+        password_digest: Some(digest.clone()),
+        ..tollhouse::operations::users::Create::person(name, name)
+    };
+    let states = [
+        AccountState::Active,
+        AccountState::Blocked,
+        AccountState::Banned,
+        AccountState::LdapBlocked,
+        AccountState::Deactivated,
+        AccountState::BlockedPendingApproval,
+    ];
+    let mut texts = Vec::new();
+    for (i, state) in states.into_iter().enumerate() {
+        for (j, (kind, confirmed)) in
+            [(UserKind::Human, true), (UserKind::Human, false), (UserKind::Internal, true), (UserKind::Bot, true)]
+                .into_iter()
+                .enumerate()
+        {
+            let create = tollhouse::operations::users::Create { state, kind, confirmed, ..person(&format!("p{i}{j}")) };
+            let person = t.person(create).await;
+            texts.push(guess(&t, &person.name, "correct horse").await.body);
+            // Somebody who was signed in before that.
+            let session = person.session().await;
+            for path in ["/", "/nowhere", "/-/user_settings/password/edit", "/oauth/authorize"] {
+                texts.push(t.get(path).session(&session).await.body);
+            }
+        }
+    }
+    texts.push(t.get(PAGE).await.body);
+    texts.push(t.get("/").host("evil.test").await.body);
+    for text in texts {
+        // The wire quotes this one (authentication.md 6.5).
+        let ours = text.replace("pending approval from your GitLab administrator and hence blocked", "");
+        assert!(!ours.contains("GitLab"), "{ours}");
+    }
 }

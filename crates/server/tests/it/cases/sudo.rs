@@ -1,5 +1,8 @@
 //! Sudo (authentication.md section 4).
 
+use serde_json::json;
+use tollhouse::params::Kind;
+use tollhouse::router;
 use tollhouse_domain::scope::Scope;
 
 use crate::town::{M401, Town};
@@ -21,6 +24,9 @@ cases![
     user_037_unknown_user,
     user_038_without_the_scope,
     user_039_with_a_session,
+    sudo_that_cannot_be_read_is_refused_on_every_endpoint,
+    sudo_that_cannot_be_read_does_nothing_as_the_administrator,
+    sudo_that_cannot_be_read_tells_no_more_than_any_other,
     the_trail_names_both,
 ];
 
@@ -128,6 +134,78 @@ async fn user_038_without_the_scope(t: Town) {
 async fn user_039_with_a_session(t: Town) {
     let session = t.admin().await.session().await;
     t.get("/api/v4/user").session(&session).with("sudo", "x").await.is_forbidden(MUST_BE_TOKEN);
+}
+
+const INVALID: &str = r#"{"error":"sudo is invalid"}"#;
+
+async fn sudo_that_cannot_be_read_is_refused_on_every_endpoint(t: Town) {
+    let (warden, ada) = (t.admin().await, t.user("ada").await);
+    t.user("grace").await;
+    let token = warden.token([Scope::Api, Scope::Sudo]).await;
+    let mut checked = 0;
+    for route in router::table().into_iter().filter(|route| route.demand.is_some()) {
+        let path = route.example(|kind| match kind {
+            Kind::Integer => ada.id.to_string(),
+            _ => "team%2Fapp".into(),
+        });
+        let ask = || t.ask(route.method.clone(), &path).token(&token);
+        for query in
+            ["sudo[]=ada", "sudo[a]=ada", "sudo[]=", "sudo=ada&sudo=grace", "sudo[]=ada&sudo=ada", "sudo%5b%5d=x"]
+        {
+            t.ask(route.method.clone(), &format!("{path}?{query}")).token(&token).await.is(400, INVALID);
+            // A header does not stand in for it.
+            t.ask(route.method.clone(), &format!("{path}?{query}"))
+                .token(&token)
+                .with("sudo", "ada")
+                .await
+                .is(400, INVALID);
+        }
+        ask().with("sudo", "ada").with("sudo", "grace").await.is(400, INVALID);
+        for form in ["sudo[]=ada", "sudo[a]=ada", "sudo=ada&sudo=grace", "sudo[]=ada&sudo=ada"] {
+            ask().form(form).await.is(400, INVALID);
+        }
+        checked += 1;
+    }
+    assert!(checked > 15, "{checked} endpoints");
+    // Said twice alike it is one name.
+    t.get("/api/v4/user?sudo=ada&sudo=ada").token(&token).await.is_user(&ada);
+    t.get("/api/v4/user").token(&token).with("sudo", "ada").with("sudo", "ada").await.is_user(&ada);
+}
+
+async fn sudo_that_cannot_be_read_does_nothing_as_the_administrator(t: Town) {
+    let token = t.admin().await.token([Scope::Api, Scope::Sudo]).await;
+    t.user("ada").await;
+    let post = || t.post("/api/v4/projects").token(&token);
+    for wrong in [json!(["ada"]), json!([]), json!({"name": "ada"}), json!({}), json!(true), json!(null)] {
+        post().json(json!({"name": "x", "sudo": wrong})).await.is(400, INVALID);
+    }
+    for body in [r#"{"name":"x","sudo":"ada","sudo":"warden"}"#, r#"{"sudo":["ada"],"name":"x","sudo":"warden"}"#] {
+        post().json(body).await.is(400, INVALID);
+    }
+    let part = |disposition: &str| format!("--b\r\nContent-Disposition: form-data; {disposition}\r\n\r\n");
+    for parts in [
+        format!("{}ada\r\n", part("name=\"sudo\"; filename=\"x\"")),
+        format!("{}ada\r\n", part("name=\"sudo[]\"")),
+        format!("{}ada\r\n{}grace\r\n", part("name=\"sudo\""), part("name=\"sudo\"")),
+    ] {
+        let body = format!("{}x\r\n{parts}--b--\r\n", part("name=\"name\""));
+        post().body("multipart/form-data; boundary=b", body).await.is(400, INVALID);
+    }
+    // The body wins over a name, but not over what cannot be read.
+    t.post("/api/v4/projects?sudo[]=ada").token(&token).form("name=x&sudo=ada").await.is(400, INVALID);
+    t.post("/api/v4/projects?sudo=ada").token(&token).form("name=x&sudo[]=ada").await.is(400, INVALID);
+    assert_eq!(t.count("project.created").await, 0, "nothing was made in anybody's name");
+    t.delete("/api/v4/personal_access_tokens/self?sudo[]=ada").token(&token).await.is(400, INVALID);
+    t.get("/api/v4/user").token(&token).await.has(200);
+}
+
+async fn sudo_that_cannot_be_read_tells_no_more_than_any_other(t: Town) {
+    let session = t.admin().await.session().await;
+    for query in ["sudo[]=ada", "sudo=a&sudo=b"] {
+        t.get(&format!("/api/v4/projects?{query}")).await.is(401, M401);
+        t.get(&format!("/api/v4/projects?{query}")).token("unknown").await.is(401, M401);
+        t.get(&format!("/api/v4/user?{query}")).session(&session).await.is(400, INVALID);
+    }
 }
 
 async fn the_trail_names_both(t: Town) {

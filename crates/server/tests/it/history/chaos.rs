@@ -131,7 +131,7 @@ impl World {
             // Nobody can take it away from outside, so it is deaf from birth.
             Fault::Deaf => {
                 self.kill(node).await;
-                self.start(server, &[("TOLLHOUSE_FAULT", "deaf")]).await;
+                self.start(server, &[("TOLLHOUSE_FAULT", "deaf,repeat_is_reuse")]).await;
                 sleep(self.between(600, 2_000)).await;
                 self.kill(node).await;
                 self.start(server, &[]).await;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
-use tollhouse::operations::grants::Authorize;
 use tollhouse::operations::{tokens, users};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::scope::{Scope, Scopes};
@@ -16,7 +15,7 @@ use tollhouse_domain::secret::CsrfSecret;
 use super::check::{Check, Handed, Story, stranger, twins};
 use super::wire::{Answer, Line, Request};
 use super::world::{Family, Held, Kind, Owner, PASSWORD, World};
-use crate::oauth::{CALLBACK, USER};
+use crate::oauth::{CALLBACK, SignInAndAllow, USER};
 use crate::town::REVOKED;
 
 const SELF: &str = "/api/v4/personal_access_tokens/self";
@@ -118,25 +117,18 @@ impl World {
     }
 
     async fn authorize(&self, owner: &Rc<Owner>) -> Option<Rc<Family>> {
-        let authorize = Authorize {
-            application: self.client.id,
-            user: owner.id,
-            redirect_uri: CALLBACK.to_owned(),
-            scopes: Scopes::from([Scope::Api]),
-            challenge: None,
-            nonce: None,
-        };
-        let code = self.command.perform(&authorize, &By::system()).await.ok()?.into_inner().reveal().to_owned();
+        let allow = SignInAndAllow { user: owner.id, application: self.client.id };
+        let code = self.command.perform(&allow, &By::system()).await.ok()?.into_inner();
         let started = self.now();
-        let answer = self.send(self.node(), &self.redemption(&code, CALLBACK), None).await?;
+        let answer = self.send(self.node(), &self.redemption(&code), None).await?;
         // Without an answer nobody ever learns what was given, and a code is not shown twice by honest people.
         let (access, refresh) = pair(&answer)?;
         let family = self.family(Kind::Oauth, owner, started, &access, &refresh);
         Some(Rc::new(Family { code: Some(code), ..family }))
     }
 
-    fn redemption(&self, code: &str, callback: &str) -> Request {
-        let pairs = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", callback)];
+    fn redemption(&self, code: &str) -> Request {
+        let pairs = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK)];
         Request::new("POST", "/oauth/token").form(&[&pairs[..], &self.own()].concat())
     }
 
@@ -350,8 +342,7 @@ impl World {
     async fn replay(&self, family: &Family, node: usize, patience: Option<Duration>) -> bool {
         let Some(code) = &family.code else { return false };
         let id = family.story.begin(format!("its code is replayed at node {node}"), false, self.now());
-        // The very same request again would be taken for a repeat of one whose answer was lost.
-        let request = self.redemption(code, "https://elsewhere.example.test/callback");
+        let request = self.redemption(code);
         let answer = self.send(node, &request, patience).await;
         // Of a family that was dying already a refusal says nothing.
         let refused = answer.map(|answer| answer.status == 400 && family.story.is_first(id));

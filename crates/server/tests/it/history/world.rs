@@ -147,7 +147,7 @@ impl World {
 
     pub async fn start(&self, server: &Server, more: &[(&str, &str)]) {
         let mut command = self.serve(&server.url);
-        command.envs(more.iter().copied());
+        command.env("TOLLHOUSE_FAULT", "repeat_is_reuse").envs(more.iter().copied());
         let process = Process::start(command).await;
         server.address.set(process.address);
         *server.process.borrow_mut() = Some(process);

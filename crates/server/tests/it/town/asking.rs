@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 
@@ -17,6 +17,7 @@ pub struct Ask {
     headers: HeaderMap,
     body: Vec<u8>,
     peer: IpAddr,
+    version: Version,
 }
 
 impl Ask {
@@ -25,7 +26,7 @@ impl Ask {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:8080"));
         let peer = IpAddr::from([127, 0, 0, 1]);
-        Self { town, method, target: target.to_owned(), headers, body: Vec::new(), peer }
+        Self { town, method, target: target.to_owned(), headers, body: Vec::new(), peer, version: Version::HTTP_11 }
     }
 
     /// `PRIVATE-TOKEN`.
@@ -59,6 +60,16 @@ impl Ask {
         self
     }
 
+    pub fn without_host(mut self) -> Self {
+        self.headers.remove(header::HOST);
+        self
+    }
+
+    pub fn version(mut self, version: Version) -> Self {
+        self.version = version;
+        self
+    }
+
     pub fn json(self, body: impl ToString) -> Self {
         self.body("application/json", body.to_string())
     }
@@ -80,6 +91,7 @@ impl Ask {
         let mut request = Request::new(Body::from(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.target.parse().expect("a target");
+        *request.version_mut() = self.version;
         *request.headers_mut() = self.headers.clone();
         request
     }

@@ -17,6 +17,7 @@ use crate::operations::{groups, projects, users};
 
 pub(super) fn users_of<'f>(file: &Fields<'f>, known: &mut Known<'f>) -> Vec<User> {
     let mut all = Vec::new();
+    let (mut first_administrator, mut one_can_act) = (None, false);
     for fields in file.list("user", "user", "username") {
         let username = fields.required("username");
         let text = username.map_or("", |username| username.value);
@@ -43,14 +44,22 @@ pub(super) fn users_of<'f>(file: &Fields<'f>, known: &mut Known<'f>) -> Vec<User
         let password = password(&fields);
         if let Some(username) = username {
             let lower = username.value.to_ascii_lowercase();
-            if once(&fields, &mut known.paths, username.at, lower.clone(), "username") {
+            let first = once(&fields, &mut known.paths, username.at, lower.clone(), "username");
+            if first && !create.email.is_empty() {
                 once(&fields, &mut known.emails, fields.place("email"), create.email.to_ascii_lowercase(), "email");
             }
             known.users.entry(lower).or_insert(all.len());
         }
         known.administrators.push(create.administrator);
+        if create.administrator {
+            first_administrator.get_or_insert(fields.place("admin"));
+            one_can_act |= create.state == AccountState::Active && create.confirmed;
+        }
         fields.end();
         all.push(User { create, password });
+    }
+    if let Some(at) = first_administrator.filter(|_| !one_can_act) {
+        file.wrong(at, "one administrator must be active and confirmed: the last one can't be blocked");
     }
     all
 }

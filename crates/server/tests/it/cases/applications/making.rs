@@ -7,7 +7,9 @@ use tollhouse_domain::audit::By;
 use tollhouse_domain::scope::Scope;
 
 use super::{FORBIDDEN, PATH, asked, client, enters, make, warden};
+use crate::cases::command_line::said;
 use crate::oauth::{CALLBACK, Client, create, encoded, is_error, is_hex, user};
+use crate::process::{Process, post_form};
 use crate::town::{M401, Reply, Town};
 
 cases![
@@ -27,6 +29,11 @@ cases![
     forms_and_queries_too,
     nothing_blank_and_of_the_wrong_kind,
     redirect_uris_as_they_can_be_registered,
+    plain_http_is_not_registered_at_an_https_server with "external_url = 'https://git.example.test'",
+    plain_http_is_registered_as_the_original with "external_url = 'https://git.example.test'\ncompat.redirect_uri = 'gitlab'",
+    plain_http_is_registered_at_a_server_that_is_plain_too,
+    plain_http_is_registered_in_a_demo_and_in_a_seed,
+    what_is_registered_with_plain_http_goes_on_and_is_marked with "external_url = 'https://git.example.test'",
     what_cannot_be_stored_or_is_too_much,
     t21_names_that_mislead,
     t21_only_administrators_register_their_scopes,
@@ -238,6 +245,86 @@ async fn redirect_uris_as_they_can_be_registered(t: Town) {
         let reply = make(&t, &token, but("redirect_uri", good)).await;
         assert_eq!(reply.has(201).json()["callback_url"], good);
     }
+}
+
+const PLAIN: [&str; 5] = [
+    "http://app.example.test/cb",
+    "HTTP://app.example.test/cb",
+    "http://10.0.0.1/cb",
+    "http://localhost.evil.test/cb",
+    "https://app.example.test/cb http://app.example.test/cb",
+];
+
+async fn plain_http_is_not_registered_at_an_https_server(t: Town) {
+    let token = warden(&t).await;
+    for uri in PLAIN {
+        let refused = make(&t, &token, but("redirect_uri", uri)).await;
+        assert_eq!(field(&refused, "redirect_uri"), "must be an HTTPS/SSL URI.", "{uri}");
+    }
+    for uri in
+        ["http://127.0.0.1/cb", "http://[::1]:1/cb", "http://localhost:7171/auth/redirect", "myapp://cb", CALLBACK]
+    {
+        make(&t, &token, but("redirect_uri", uri)).await.has(201);
+    }
+    let mut words = vec!["application", "create", "--name", "x", "--scopes", "api", "--redirect-uri"];
+    words.push("http://app.example.test/cb");
+    let mut https = t.command(&words);
+    https.env("TOLLHOUSE_EXTERNAL_URL", "https://git.example.test");
+    let told = said(https, b"").await;
+    assert_eq!(told.refused(1), "redirect_uri must be an HTTPS/SSL URI.");
+    assert_eq!(t.count("application.created").await, 5);
+}
+
+async fn plain_http_is_registered_as_the_original(t: Town) {
+    let token = warden(&t).await;
+    for uri in PLAIN {
+        make(&t, &token, but("redirect_uri", uri)).await.has(201);
+    }
+}
+
+async fn plain_http_is_registered_at_a_server_that_is_plain_too(t: Town) {
+    plain_http_is_registered_as_the_original(t).await;
+}
+
+async fn plain_http_is_registered_in_a_demo_and_in_a_seed(t: Town) {
+    let seed = t.folder.path().join("seed.toml");
+    let text = "[[user]]\nusername = 'warden'\nadmin = true\n[[token]]\nuser = 'warden'\nname = 'all'\n\
+                scopes = ['api']\ntoken = 'glpat-warden-api'\n[[application]]\nname = 'Ferry board'\n\
+                redirect_uris = ['http://app.example.test/cb']\nscopes = ['api']\n";
+    std::fs::write(&seed, text).expect("a file");
+    let seed = seed.display().to_string();
+    let under_https = ["--external-url", "https://git.example.test"];
+    for flags in [&under_https[..], &[&under_https[..], &["--seed", &seed]].concat()] {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+        let (server, facts) = Process::demo_at(t.folder.path(), &free.to_string(), flags).await;
+        let token = facts["admin_token"].as_str().unwrap_or("glpat-warden-api");
+        let form = format!("private_token={token}&name=x&scopes=api&redirect_uri=http://other.example.test/cb");
+        let made = post_form(server.address, "/api/v4/applications", &form).await.expect("an answer");
+        assert_eq!(made.0, 201, "{}", made.1);
+        assert_eq!(server.terminate().await, Some(0));
+    }
+}
+
+async fn what_is_registered_with_plain_http_goes_on_and_is_marked(t: Town) {
+    const OLD: &str = "http://app.example.test/cb";
+    // As it was before the server was https.
+    let uris = format!("{CALLBACK}\n{OLD}");
+    let client = t.client_with(Create { redirect_uri: uris, plain_http: true, ..create("api") }).await;
+    let session = t.user("ada").await.session().await;
+    let reply = client.allow(&session, "api", &[("redirect_uri", Some(OLD))]).host("git.example.test").await;
+    let location = reply.has(302).header("location").expect("a Location").to_owned();
+    let code = location.strip_prefix(&format!("{OLD}?code=")).expect("a code").split('&').next().expect("a code");
+    crate::oauth::tokens(&client.token("authorization_code", &[("code", code), ("redirect_uri", OLD)]).await);
+    let list = |json: bool, url: &str| {
+        let mut command = t.command(if json { &["application", "list", "--json"] } else { &["application", "list"] });
+        command.env("TOLLHOUSE_EXTERNAL_URL", url);
+        said(command, b"")
+    };
+    let marked = format!("{CALLBACK},{OLD} (plain http)");
+    assert!(list(false, "https://git.example.test").await.done().contains(&marked));
+    assert_eq!(list(true, "https://git.example.test").await.json()[0]["plain_http"], true);
+    assert!(!list(false, "http://git.example.test").await.done().contains("plain http"));
+    assert_eq!(list(true, "http://git.example.test").await.json()[0]["plain_http"], Value::Null);
 }
 
 async fn what_cannot_be_stored_or_is_too_much(t: Town) {

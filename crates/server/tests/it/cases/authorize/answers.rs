@@ -4,7 +4,7 @@ use tollhouse_store::faults::Fault;
 
 use super::{BAD_TYPE, allowed, carried, consent, field, is_error_page, is_told, location, sent_on};
 use crate::oauth::{CALLBACK, is_error, is_hex, sent_back, tokens};
-use crate::town::Town;
+use crate::town::{Session, Town};
 
 cases![
     oauth_004_allowed,
@@ -16,6 +16,11 @@ cases![
     a_state_comes_back_untouched,
     a_code_that_cannot_be_kept_is_not_given,
     a_code_that_is_carried_over_by_hand,
+    every_answer_names_its_issuer,
+    an_issuer_is_named_as_it_is_discovered with "external_url = 'https://git.example.test'",
+    no_answer_names_an_issuer_as_the_original with "compat.iss = 'gitlab'",
+    a_browser_is_led_on_by_a_page,
+    other_clients_are_redirected,
 ];
 
 const DENIED: &str = "The resource owner or authorization server denied the request.";
@@ -69,7 +74,8 @@ async fn oauth_120_denied(t: Town) {
     let reply = client.deny(&session, "api", &[]).await;
     is_told(&reply, "access_denied", DENIED);
     let to = "error=access_denied&error_description=The+resource+owner+or+authorization+server+denied+the+request.";
-    assert_eq!(location(&reply), format!("{CALLBACK}?{to}&state=a+state"));
+    let issuer = if t.app.settings.compat.iss.is_gitlab() { "" } else { "&iss=http%3A%2F%2F127.0.0.1%3A8080" };
+    assert_eq!(location(&reply), format!("{CALLBACK}?{to}&state=a+state{issuer}"));
     assert_eq!(sent_back(&client.deny(&session, "api", &[("state", None)]).await, "state"), None);
     assert_eq!(allowed(&t).await, 0);
     consent(&client.page(&session, "api", &[]).await);
@@ -171,4 +177,107 @@ async fn a_code_that_is_carried_over_by_hand(t: Town) {
         );
     }
     assert_eq!(location(&t.get(to).await), "/users/sign_in");
+    // That page is ours, so no policy is in the way; and RFC 9207 is about answers to an application.
+    let browser = client.allow(&session, "api", &by_hand).with("sec-fetch-mode", "navigate").await;
+    assert!(location(&browser).starts_with("/oauth/authorize/native?code=") && !location(&browser).contains("iss="));
+}
+
+/// RFC 9207: errors too, in the query and in the fragment.
+async fn every_answer_names_its_issuer(t: Town) {
+    let (client, trusted) = (t.client("openid").await, t.trusted_client("openid").await);
+    let session = t.user("ada").await.session().await;
+    let nobody = Session { cookie: "f".repeat(32) };
+    let discovered = t.get("/.well-known/openid-configuration").await.has(200).json();
+    assert_eq!(discovered["authorization_response_iss_parameter_supported"], true);
+    let issuer = discovered["issuer"].as_str().expect("a text");
+    for (mode, mark) in [("query", '?'), ("fragment", '#')] {
+        let changes = [("response_mode", Some(mode))];
+        let silent = [("response_mode", Some(mode)), ("prompt", Some("none"))];
+        let answers = [
+            location(&client.allow(&session, "openid", &changes).await).to_owned(),
+            location(&client.deny(&session, "openid", &changes).await).to_owned(),
+            location(&client.allow(&session, "api", &changes).await).to_owned(),
+            sent_on(&client.allow(&session, "openid", &changes).with("sec-fetch-mode", "navigate").await),
+            sent_on(&client.deny(&session, "openid", &changes).with("sec-fetch-mode", "navigate").await),
+            sent_on(&trusted.page(&session, "openid", &changes).await),
+            location(&trusted.page(&session, "openid", &silent).await).to_owned(),
+            location(&client.page(&session, "openid", &silent).await).to_owned(),
+            location(&client.page(&nobody, "openid", &silent).await).to_owned(),
+        ];
+        for (i, url) in answers.iter().enumerate() {
+            assert_eq!(carried(url, mark, "iss").as_deref(), Some(issuer), "{i}: {url}");
+            assert_eq!(url.matches("iss=").count(), 1, "{i}: {url}");
+        }
+    }
+}
+
+async fn an_issuer_is_named_as_it_is_discovered(t: Town) {
+    let host = "git.example.test";
+    let client = t.client("openid").await;
+    let session = t.user("ada").await.session().await;
+    let discovered = t.get("/.well-known/openid-configuration").host(host).await.has(200).json();
+    for ask in [client.allow(&session, "openid", &[]), client.deny(&session, "openid", &[])] {
+        let iss = sent_back(&ask.host(host).await, "iss").expect("an issuer");
+        assert_eq!((iss.as_str(), &discovered["issuer"]), ("https://git.example.test", &iss.as_str().into()));
+    }
+}
+
+async fn no_answer_names_an_issuer_as_the_original(t: Town) {
+    let client = t.client("openid").await;
+    let session = t.user("ada").await.session().await;
+    let discovered = t.get("/.well-known/openid-configuration").await.has(200).json();
+    assert!(discovered.get("authorization_response_iss_parameter_supported").is_none());
+    for ask in [client.allow(&session, "openid", &[]), client.deny(&session, "openid", &[])] {
+        let reply = ask.await;
+        assert!(location(&reply).starts_with(CALLBACK));
+        assert_eq!(sent_back(&reply, "iss"), None);
+    }
+}
+
+/// Chromium holds every redirect after a form against `form-action`; a page that leads on is no redirect.
+async fn a_browser_is_led_on_by_a_page(t: Town) {
+    let client = t.client("api").await;
+    let session = t.user("ada").await.session().await;
+    let browser = |ask: crate::town::Ask| ask.with("sec-fetch-mode", "navigate").with("sec-fetch-site", "same-origin");
+    for (mode, mark) in [("query", '?'), ("fragment", '#')] {
+        let changes = [("response_mode", Some(mode))];
+        let reply = browser(client.allow(&session, "api", &changes)).await;
+        let url = sent_on(&reply);
+        assert!(url.starts_with(CALLBACK) && reply.header("location").is_none(), "{url}");
+        assert_eq!(carried(&url, mark, "state").as_deref(), Some("a state"));
+        tokens(&client.redeem(&carried(&url, mark, "code").expect("a code")).await);
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+        assert_eq!(reply.header("referrer-policy"), Some("no-referrer"), "the page holds a code");
+        assert!(reply.header("content-security-policy").is_some_and(|policy| policy.contains("form-action 'self';")));
+        for (ask, error) in [
+            (client.deny(&session, "api", &changes), "access_denied"),
+            (client.allow(&session, "read_user", &changes), "invalid_scope"),
+        ] {
+            let url = sent_on(&browser(ask).await);
+            assert!(url.starts_with(CALLBACK), "{url}");
+            assert_eq!(carried(&url, mark, "error").as_deref(), Some(error));
+            assert_eq!(carried(&url, mark, "state").as_deref(), Some("a state"));
+        }
+    }
+    let app = t.client_with(super::with_uri("myapp://cb?x=1&y=2")).await;
+    let uri = [("redirect_uri", Some("myapp://cb?x=1&y=2"))];
+    let url = sent_on(&browser(app.allow(&session, "api", &uri)).await);
+    assert!(url.starts_with("myapp://cb?x=1&y=2&code="), "{url}");
+    // What is not to be sent there is not.
+    let astray = [("redirect_uri", Some("https://evil.test/"))];
+    is_error(&browser(client.allow(&session, "api", &astray)).await, 400, "invalid_redirect_uri");
+}
+
+async fn other_clients_are_redirected(t: Town) {
+    let client = t.client("api").await;
+    let session = t.user("ada").await.session().await;
+    for mode in ["cors", "no-cors", "same-origin", "Navigate", "navigate, cors", ""] {
+        let asks = [client.allow(&session, "api", &[]), client.deny(&session, "api", &[])];
+        for ask in asks {
+            assert!(location(&ask.with("sec-fetch-mode", mode).await).starts_with(CALLBACK), "{mode}");
+        }
+    }
+    let twice = client.allow(&session, "api", &[]).with("sec-fetch-mode", "navigate").with("sec-fetch-mode", "cors");
+    assert!(location(&twice.await).starts_with(CALLBACK));
+    assert!(location(&client.allow(&session, "api", &[]).await).starts_with(CALLBACK));
 }

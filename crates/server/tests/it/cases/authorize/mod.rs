@@ -4,6 +4,7 @@ pub mod answers;
 pub mod bad_faith;
 pub mod mistakes;
 pub mod page;
+pub mod prompts;
 pub mod redirect_uris;
 pub mod sign_in_first;
 

@@ -145,7 +145,7 @@ async fn oauth_031_the_page_of_a_public_application(t: Town) {
 async fn t21_another_redirect_uri_is_asked_for(t: Town) {
     let other = "https://app.example.test/other";
     let more = format!("{CALLBACK}?tenant=1");
-    let client = t.client_with(with_uri(&format!("{CALLBACK}\n{other}"))).await;
+    let client = t.client_with(with_uri(&format!("{CALLBACK}\n{other}\n{more}"))).await;
     let ada = t.user("ada").await;
     let session = ada.session().await;
     client.tokens(&ada, "api").await;

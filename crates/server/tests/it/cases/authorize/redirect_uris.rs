@@ -15,17 +15,19 @@ cases![
     oauth_030_a_policy_without_form_action_gains_none,
     oauth_115_any_port_on_a_loopback_address,
     oauth_116_not_on_the_name_localhost,
-    oauth_117_more_in_the_query_is_kept,
+    oauth_117_more_in_the_query_is_kept with "compat.redirect_uri = 'gitlab'",
+    t20_a_redirect_uri_is_the_registered_text,
     redirect_uris_that_nobody_may_register,
     redirect_uris_that_may_be_registered,
     redirect_uris_that_are_not_the_registered_one,
     a_redirect_uri_with_nul_is_no_text,
     a_second_redirect_uri_or_a_list_of_them,
-    scheme_and_host_have_no_case_and_paths_do,
+    scheme_and_host_have_no_case_and_paths_do with "compat.redirect_uri = 'gitlab'",
     custom_schemes_lead_to_their_app,
     loopback_addresses_and_their_ports,
-    a_registered_query_in_any_order,
-    t20_a_query_must_not_forestall_the_answer,
+    loopback_addresses_and_their_ports_as_the_original with "compat.redirect_uri = 'gitlab'",
+    a_registered_query_in_any_order with "compat.redirect_uri = 'gitlab'",
+    t20_a_query_must_not_forestall_the_answer with "compat.redirect_uri = 'gitlab'",
     t20_a_policy_names_an_origin_and_no_web_scheme,
 ];
 
@@ -104,6 +106,35 @@ async fn oauth_117_more_in_the_query_is_kept(t: Town) {
     assert_eq!(sent_back(&reply, "state").as_deref(), Some("a state"));
     let denied = client.deny(&session, "api", &[("redirect_uri", Some(uri.as_str()))]).await;
     assert!(location(&denied).starts_with(&format!("{uri}&error=access_denied")));
+}
+
+async fn t20_a_redirect_uri_is_the_registered_text(t: Town) {
+    let registered = format!("{CALLBACK}?a=1&b=%C3%BC");
+    let client = t.client_with(with_uri(&format!("{CALLBACK}\n{registered}\nmyapp://cb"))).await;
+    let session = t.user("ada").await.session().await;
+    for uri in [CALLBACK, &registered, "myapp://cb"] {
+        is_accepted_at(&client, &session, uri).await;
+    }
+    let before = allowed(&t).await;
+    for uri in [
+        format!("{CALLBACK}?next=https://evil.test"),
+        format!("{CALLBACK}?"),
+        format!("{CALLBACK}?b=%C3%BC&a=1"),
+        format!("{CALLBACK}?a=1&b=%c3%bc"),
+        format!("{CALLBACK}?a=1&b=\u{fc}"),
+        format!("{registered}&c=3"),
+        format!("{registered}&"),
+        CALLBACK.replace("https", "HTTPS"),
+        CALLBACK.replace("app.", "APP."),
+        CALLBACK.replace(".test", ".test:443"),
+        format!("{CALLBACK}/"),
+        "myapp://cb?x=1".to_owned(),
+        "MYAPP://cb".to_owned(),
+        "myapp://cb/".to_owned(),
+    ] {
+        is_refused_at(&client, &session, &uri).await;
+    }
+    assert_eq!(allowed(&t).await, before);
 }
 
 async fn redirect_uris_that_nobody_may_register(t: Town) {
@@ -312,6 +343,10 @@ async fn custom_schemes_lead_to_their_app(t: Town) {
             is_refused_at(&client, &session, other).await;
         }
     }
+}
+
+async fn loopback_addresses_and_their_ports_as_the_original(t: Town) {
+    loopback_addresses_and_their_ports(t).await;
 }
 
 async fn loopback_addresses_and_their_ports(t: Town) {

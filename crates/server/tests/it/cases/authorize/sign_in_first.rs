@@ -16,23 +16,26 @@ cases![
     a_forged_way_back_leads_to_nobody_else,
     an_earlier_way_back_is_no_part_of_a_later_one,
     what_is_too_long_to_be_remembered_is_not,
+    a_long_hint_is_left_out_and_the_rest_comes_back,
+    an_age_that_cannot_be_read_is_refused_after_signing_in,
     who_may_not_come_in_allows_nothing,
     an_expired_password_comes_first,
+    t30_the_way_back_carries_no_credential,
 ];
 
 /// Keeps cookies from one request to the next.
 #[derive(Default)]
-struct Browser {
-    cookies: Vec<(String, String)>,
+pub(super) struct Browser {
+    pub(super) cookies: Vec<(String, String)>,
 }
 
 impl Browser {
-    fn keep(&mut self, name: &str, value: &str) {
+    pub(super) fn keep(&mut self, name: &str, value: &str) {
         self.cookies.retain(|(known, _)| known != name);
         self.cookies.push((name.to_owned(), value.to_owned()));
     }
 
-    async fn goes(&mut self, ask: Ask) -> Reply {
+    pub(super) async fn goes(&mut self, ask: Ask) -> Reply {
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let reply = if cookies.is_empty() { ask.await } else { ask.with("cookie", &cookies.join("; ")).await };
         for cookie in reply.headers.get_all("set-cookie") {
@@ -47,11 +50,11 @@ impl Browser {
         reply
     }
 
-    fn knows_the_way_back(&self) -> bool {
+    pub(super) fn knows_the_way_back(&self) -> bool {
         self.cookies.iter().any(|(name, _)| name.starts_with("_tollhouse_return_"))
     }
 
-    async fn signs_in(&mut self, t: &Town, login: &str, password: &str) -> Reply {
+    pub(super) async fn signs_in(&mut self, t: &Town, login: &str, password: &str) -> Reply {
         let form = self.goes(t.get(SIGN_IN)).await;
         let token = form.authenticity_token();
         let pairs = [("authenticity_token", token.as_str()), ("user[login]", login), ("user[password]", password)];
@@ -169,6 +172,30 @@ async fn what_is_too_long_to_be_remembered_is_not(t: Town) {
     assert_eq!(location(&browser.signs_in(&t, "ada", "correct horse").await), "/");
 }
 
+/// The groups of a person stand in the `id_token`, so a hint can be longer than everything else together.
+async fn a_long_hint_is_left_out_and_the_rest_comes_back(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    let client = t.client("openid").await;
+    let plain = format!("{AUTHORIZE}?{}", encoded(&client.request("openid")));
+    let mut browser = Browser::default();
+    browser.goes(t.get(&format!("{plain}&id_token_hint={}", "h".repeat(9_000)))).await.has(302);
+    assert_eq!(location(&browser.signs_in(&t, "ada", "correct horse").await), plain);
+}
+
+async fn an_age_that_cannot_be_read_is_refused_after_signing_in(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    let client = t.trusted_client("openid").await;
+    for age in ["abc", "-1", "4294967296"] {
+        let target = format!("{AUTHORIZE}?{}&max_age={age}", encoded(&client.request("openid")));
+        let mut browser = Browser::default();
+        browser.goes(t.get(&target)).await.has(302);
+        let back = location(&browser.signs_in(&t, "ada", "correct horse").await).to_owned();
+        let page = browser.goes(t.get(&back)).await;
+        assert!(page.has(200).body.contains("otherwise malformed"), "{age}: {}", page.body);
+    }
+    assert_eq!(allowed(&t).await, 0);
+}
+
 async fn a_forged_way_back_leads_to_nobody_else(t: Town) {
     t.user_with_password("ada", "correct horse").await;
     let forged = [
@@ -240,4 +267,34 @@ async fn an_expired_password_comes_first(t: Town) {
         assert_eq!(location(&ask.await), "/-/user_settings/password/edit");
     }
     assert_eq!(allowed(&t).await, 0);
+}
+
+async fn t30_the_way_back_carries_no_credential(t: Town) {
+    t.user_with_password("ada", "correct horse").await;
+    let client = t.client("read_user").await;
+    let plain = format!("{AUTHORIZE}?client_id={}&redirect_uri={}&response_type=code&state=s", client.uid, CALLBACK);
+    for credential in [
+        "private_token=hidden",
+        "Private_Token=hidden",
+        "private%5Ftoken=hidden",
+        "x[private_token]=hidden",
+        "x%5Bpassword%5D=hidden",
+        "client_secret=hidden",
+        "code=hidden",
+        "access_token=hidden&token=hidden",
+    ] {
+        for target in [format!("{plain}&{credential}"), plain.replace('?', &format!("?{credential}&"))] {
+            let mut browser = Browser::default();
+            browser.goes(t.get(&target)).await.has(302);
+            let told = browser.cookies.iter().any(|(_, value)| value.contains("hidden"));
+            assert!(!told, "{:?}", browser.cookies);
+            let reply = browser.signs_in(&t, "ada", "correct horse").await;
+            assert_eq!(reply.has(302).header("location"), Some(plain.as_str()), "{credential}");
+        }
+        // A cookie that an earlier version set, or somebody else, leads on without it too.
+        let mut browser = Browser::default();
+        browser.keep("_tollhouse_return_0", &format!("1.{plain}&{credential}"));
+        let reply = browser.signs_in(&t, "ada", "correct horse").await;
+        assert_eq!(reply.has(302).header("location"), Some(plain.as_str()), "{credential}");
+    }
 }

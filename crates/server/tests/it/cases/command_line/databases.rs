@@ -21,6 +21,8 @@ cases![
     commands_at_once_do_not_hinder_one_another,
     a_full_disk_takes_nothing_in_and_lets_rights_be_taken_away,
     t31_a_database_that_others_can_read_is_refused,
+    t31_a_database_of_another_user_is_refused,
+    t31_a_file_with_a_secret_is_checked,
     t31_a_password_in_a_url_draws_a_warning,
 ];
 
@@ -97,7 +99,7 @@ async fn an_older_or_newer_schema_is_refused(t: Town) {
     by_hand(&t.url(), now).await.expect("changed");
     let older = list(&t, &t.database_url).await;
     assert!(older.refused(1).ends_with("it is of an older version; `tollhouse serve` brings it up to date"));
-    by_hand(&t.url(), "UPDATE _sqlx_migrations SET version = 999 WHERE version > 1").await.expect("changed");
+    by_hand(&t.url(), "UPDATE _sqlx_migrations SET version = 999 WHERE version > 1 AND version = (SELECT max(version) FROM _sqlx_migrations)").await.expect("changed");
     let none = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) SELECT 999, 'x', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1 AND NOT EXISTS (SELECT 1 FROM _sqlx_migrations WHERE version = 999)";
     by_hand(&t.url(), none).await.expect("changed");
     let newer = list(&t, &t.database_url).await;
@@ -284,21 +286,113 @@ async fn a_full_disk_takes_nothing_in_and_lets_rights_be_taken_away(t: Town) {
     assert_eq!(full(&["user", "block", "ada"]).await.done(), "ada (1) is blocked now");
 }
 
+fn mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode");
+}
+
 async fn t31_a_database_that_others_can_read_is_refused(t: Town) {
     if t.app.db.is_postgres() {
         return;
     }
-    let database = t.folder.path().join("tollhouse.db");
-    std::fs::set_permissions(&database, PermissionsExt::from_mode(0o640)).expect("a mode");
+    let (folder, database) = (t.folder.path(), t.folder.path().join("tollhouse.db"));
+    let lists = async || t.shell(&["user", "list"]).await;
+    for name in ["tollhouse.db", "tollhouse.db-wal"] {
+        let file = folder.join(name);
+        let path = file.display();
+        for open in [0o604, 0o602, 0o644, 0o666] {
+            mode(&file, open);
+            let text = format!("{path} is open to other users of this machine: chmod o-rwx {path}");
+            assert_eq!(lists().await.refused(2), text, "{open:o}");
+        }
+        for closed in [0o660, 0o640, 0o600] {
+            mode(&file, closed);
+            lists().await.done();
+        }
+    }
+    let text = format!("other users of this machine can replace files in {0}: chmod o-w {0}", folder.display());
+    for open in [0o777, 0o773] {
+        mode(folder, open);
+        assert_eq!(lists().await.refused(2), text, "{open:o}");
+    }
+    for closed in [0o1777, 0o775, 0o700] {
+        mode(folder, closed);
+        lists().await.done();
+    }
+    // A link does not hide where the file is.
+    let (apart, link) = (folder.join("apart"), folder.join("link.db"));
+    std::fs::create_dir(&apart).expect("a folder");
+    std::os::unix::fs::symlink(&link, apart.join("x.db")).expect("a link");
+    std::os::unix::fs::symlink(&database, &link).expect("a link");
+    list(&t, &sqlite(&link)).await.done();
+    list(&t, &sqlite(&apart.join("x.db"))).await.done();
+    mode(&apart, 0o777);
+    assert!(
+        list(&t, &sqlite(&apart.join("x.db"))).await.refused(2).ends_with(&format!("chmod o-w {}", apart.display()))
+    );
+    mode(folder, 0o777);
+    mode(&apart, 0o700);
+    assert_eq!(list(&t, &sqlite(&apart.join("x.db"))).await.refused(2), text);
+}
+
+/// Root may work on everybody's files, so this needs the program to run as another user.
+async fn t31_a_database_of_another_user_is_refused(t: Town) {
+    const NOBODY: u32 = 65_534;
+    if t.app.db.is_postgres() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (folder, database) = (t.folder.path(), t.folder.path().join("tollhouse.db"));
+    std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY)).expect("an owner");
+    let as_nobody = async |words: &[&str]| {
+        let ours = t.command(words);
+        let mut command = std::process::Command::new("setpriv");
+        let ids = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()];
+        command.args(ids).arg(ours.get_program()).args(ours.get_args()).current_dir(folder).env_clear();
+        said(command, b"").await
+    };
+    // The folder of the program may be closed to others; then the table in `file_access.rs` is all there is.
+    if as_nobody(&["user", "list", "--help"]).await.code != Some(0) {
+        return;
+    }
+    let list = async || as_nobody(&["user", "list"]).await;
+    std::os::unix::fs::chown(&database, Some(7), Some(NOBODY)).expect("an owner");
+    mode(&database, 0o660);
     let path = database.display();
-    let text = format!("{path} is open to other users of this machine: chmod 600 {path}");
-    assert_eq!(t.shell(&["user", "list"]).await.refused(2), text);
-    private(&database);
+    let text = format!(
+        "{path} belongs to the user 7, who is neither the user of this process nor root: chown {NOBODY} {path}"
+    );
+    assert_eq!(list().await.refused(2), text);
     t.shell(&["user", "list"]).await.done();
-    let mut command = t.command(&["user", "list"]);
-    std::fs::set_permissions(t.folder.path(), PermissionsExt::from_mode(0o755)).expect("a mode");
-    command.env("TOLLHOUSE_DATA_DIR", t.folder.path());
-    assert!(said(command, b"").await.refused(2).ends_with(&format!("chmod 700 {}", t.folder.path().display())));
+    for name in ["tollhouse.db", "tollhouse.db-wal", "tollhouse.db-shm"] {
+        std::os::unix::fs::chown(folder.join(name), Some(NOBODY), Some(NOBODY)).expect("an owner");
+    }
+    list().await.done();
+}
+
+async fn t31_a_file_with_a_secret_is_checked(t: Town) {
+    let secret = t.folder.path().join("database-url");
+    std::fs::write(&secret, &t.database_url).expect("a file");
+    let settings = t.folder.path().join("settings.toml");
+    std::fs::write(&settings, format!("database_file = '{}'\n", secret.display())).expect("a file");
+    let by_file = async || {
+        let mut command = tollhouse(t.folder.path());
+        command.args(["user", "list", "--config", "settings.toml"]);
+        said(command, b"").await
+    };
+    let by_variable = async || {
+        let mut command = tollhouse(t.folder.path());
+        command.args(["user", "list"]).env("TOLLHOUSE_DATABASE_FILE", &secret);
+        said(command, b"").await
+    };
+    let path = secret.display();
+    mode(&secret, 0o644);
+    let text = format!("{path} is open to other users of this machine: chmod o-rwx {path}");
+    assert_eq!(by_file().await.refused(2), format!("settings.toml: database_file: {text}"));
+    assert_eq!(by_variable().await.refused(2), format!("TOLLHOUSE_DATABASE_FILE: {text}"));
+    mode(&secret, 0o640);
+    by_file().await.done();
+    by_variable().await.done();
+    mode(t.folder.path(), 0o777);
+    assert!(by_file().await.refused(2).ends_with(&format!("chmod o-w {}", t.folder.path().display())));
 }
 
 async fn t31_a_password_in_a_url_draws_a_warning(t: Town) {

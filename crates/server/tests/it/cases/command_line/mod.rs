@@ -1,5 +1,6 @@
 //! Administration from a shell: the real program, as its own process, on the database of a town that serves meanwhile.
 
+pub mod backup;
 pub mod bad_input;
 pub mod databases;
 pub mod lists;

@@ -12,6 +12,7 @@ use crate::town::{M401, Town};
 
 cases![
     a_user_is_made,
+    a_user_without_an_address_is_made,
     what_is_wrong_with_a_new_user_is_named,
     who_is_blocked_is_refused_until_they_are_not,
     a_password_is_set_and_sessions_end,
@@ -42,6 +43,27 @@ async fn a_user_is_made(t: Town) {
     by_variable.env("TOLLHOUSE_PASSWORD", "battery staple");
     assert_eq!(said(by_variable, b"").await.done(), "made linus (3)");
     guess(&t, "linus", "battery staple").await.has(302);
+}
+
+async fn a_user_without_an_address_is_made(t: Town) {
+    for (login, id) in [("grace", 1), ("linus", 2)] {
+        let said = t.shell(&["user", "create", login]).await;
+        assert_eq!(said.done(), format!("made {login} ({id}), without a password"));
+    }
+    let made = t.shell_json(&["user", "create", "ada", "--admin"]).await;
+    for (field, value) in [("email", ""), ("commit_email", ""), ("public_email", "")] {
+        assert_eq!(made[field], value, "{field}");
+    }
+    assert!(made["confirmed_at"].is_null(), "{made}");
+    // There is nothing to confirm, so the API is open.
+    let token = t.shell(&["token", "create", "--user", "ada", "--name", "x", "--scopes", "api"]).await;
+    assert_eq!(t.get("/api/v4/user").token(token.done()).await.has(200).json()["email"], "");
+    let list = t.shell(&["user", "list"]).await;
+    assert!(list.done().contains("linus  -"), "{list:?}");
+    let empty = t.shell(&["user", "create", "x", "--email", ""]).await;
+    assert_eq!(empty.refused(2), "--email is empty; leave it out for an account without an address");
+    let taken = t.shell(&["user", "create", "ada"]).await;
+    assert_eq!(taken.refused(1), "username has already been taken");
 }
 
 async fn what_is_wrong_with_a_new_user_is_named(t: Town) {
@@ -191,7 +213,7 @@ async fn t29_a_command_names_the_user_of_the_system(t: Town) {
 }
 
 async fn t31_the_first_password_goes_with_its_change(t: Town) {
-    t.does(&CreateFirstAdministrator { password_digest: "x".into() }).await.expect("the first");
+    t.does(&CreateFirstAdministrator { password_digest: "x".into(), email: String::new() }).await.expect("the first");
     t.user("ada").await;
     let data = t.folder.path().join("data");
     std::fs::create_dir(&data).expect("a folder");

@@ -6,7 +6,7 @@ use axum::http::Method;
 use tollhouse_domain::scope::Scope;
 use tollhouse_store::faults::Fault;
 
-use super::{HERE, THERE, asked, original, rule, signed_in};
+use super::{HERE, IDENTITY, THERE, asked, original, rule, rules, signed_in};
 use crate::town::{Ask, Town, logged};
 
 gates![
@@ -22,6 +22,8 @@ gates![
     gate_010_what_is_missing_is_not_made_up,
     gate_011_what_is_said_twice_is_not_said,
     gate_012_what_cannot_be_read_is_not_guessed,
+    gate_012_a_websocket_is_http with "gateway.dialect = 'forwarded'\nexternal_url = 'https://git.example.test'",
+    gate_014_what_forward_auth_of_traefik_sends with "gateway.dialect = 'forwarded'\nexternal_url = 'http://127.0.0.1:8000'",
     gate_013_no_other_header_is_believed,
     gate_014_the_other_dialect with "gateway.dialect = 'forwarded'",
     gate_015_who_asked_the_proxy,
@@ -198,6 +200,62 @@ async fn gate_012_what_cannot_be_read_is_not_guessed(t: Town) {
         }
     }
     with("x-original-host", "127.0.0.1:99").await.passes("all");
+}
+
+async fn gate_012_a_websocket_is_http(t: Town) {
+    let session = t.user("ada").await.session().await;
+    let host = "[[rule]]\nname = 'own'\nhost = 'git.example.test'\npath = '/*'\n";
+    rules(&t, host).await;
+    let ask = |scheme: &str| {
+        let said = [("method", "GET"), ("proto", scheme), ("host", "git.example.test"), ("uri", "/socket")];
+        let ask = said.iter().fold(t.get("/-/auth"), |ask, (n, value)| ask.with(&format!("x-forwarded-{n}"), value));
+        ask.session(&session)
+    };
+    // The session counts on the origin of `external_url` alone, so the scheme decides.
+    for scheme in ["https", "wss", "WSS", "Https", "wSs"] {
+        ask(scheme).await.passes("own");
+    }
+    for scheme in ["http", "ws", "WS", "HTTP"] {
+        ask(scheme).await.is_kept_out(401);
+    }
+    for scheme in ["", "w", "wsss", "ws,wss", "wss, https", "ws://", "h2c", "https "] {
+        ask(scheme).await.is_kept_out(403);
+    }
+    // It is no preflight, and a foreign page opens none.
+    ask("wss").with("origin", "https://git.example.test").await.passes("own");
+    ask("wss").with("origin", "https://evil.test").await.is_kept_out(401);
+}
+
+/// By GET, with every header of the client's request, and the five that the documentation of ForwardAuth names.
+async fn gate_014_what_forward_auth_of_traefik_sends(t: Town) {
+    rules(&t, include_str!("../../../../../../examples/gateway.toml")).await;
+    let file = include_str!("../../../../../../examples/traefik.yml");
+    assert!(file.contains("address: \"http://127.0.0.1:8080/-/auth\"") && file.contains("trustForwardHeader: false"));
+    for name in IDENTITY {
+        let told = file.lines().filter_map(|line| line.trim().strip_prefix("- X-Tollhouse-"));
+        assert_eq!(told.filter(|told| told.eq_ignore_ascii_case(name)).count(), 1, "{name}");
+    }
+    for taken in ["Authorization", "Private-Token", "Cookie", "X-Http-Method-Override", "Connection"] {
+        assert!(file.lines().any(|line| line.trim() == format!("{taken}: \"\"")), "{taken}");
+    }
+    let ada = t.user("ada").await;
+    let token = ada.token([Scope::Api]).await;
+    let ask = |method: &str, uri: &str| {
+        let said =
+            [("method", method), ("proto", "http"), ("host", "127.0.0.1:8000"), ("uri", uri), ("for", "192.0.2.7")];
+        let ask = said.iter().fold(t.get("/-/auth"), |ask, (n, value)| ask.with(&format!("x-forwarded-{n}"), value));
+        ask.with("user-agent", "curl/8").with("accept", "*/*").with("accept-encoding", "gzip")
+    };
+    ask("GET", "/public/x?a=b").await.passes("public");
+    ask("GET", "/reports/").await.is_kept_out(401);
+    ask("POST", "/reports/").token(&token).await.passes("everything-else");
+    ask("DELETE", "/reports/").bearer(&token).await.passes("everything-else");
+    ask("GET", "/reports/").session(&ada.session().await).await.passes("everything-else");
+    ask("GET", "/admin/").token(&token).await.is_kept_out(403);
+    ask("GET", "/reports/../admin/").token(&token).await.is_kept_out(403);
+    ask("GET", "/reports/").token(&token).with("x-tollhouse-user-id", "1").await.is_kept_out(403);
+    ask("GET", "/reports/").token(&token).with("x-forwarded-host", "evil.test").await.is_kept_out(403);
+    ask("CONNECT", "/public/x").await.is_kept_out(403);
 }
 
 /// What a client may send along, and a proxy may pass on.

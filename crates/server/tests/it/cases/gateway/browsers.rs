@@ -3,7 +3,7 @@
 use tollhouse_domain::scope::Scope;
 
 use super::{HERE, asked, signed_in};
-use crate::town::{Ask, Town};
+use crate::town::{Ask, Session, Town};
 
 gates![
     gate_055_a_session_counts_at_home,
@@ -14,7 +14,7 @@ gates![
     gate_058_what_a_foreign_page_embeds_is_nobody,
     t4_a_session_on_another_host_is_nobody,
     t5_a_web_socket_of_another_page_is_nobody,
-    t9_two_sessions_are_none,
+    t9_one_live_session_counts_and_two_are_none,
 ];
 
 async fn gate_055_a_session_counts_at_home(t: Town) {
@@ -156,9 +156,17 @@ async fn t5_a_web_socket_of_another_page_is_nobody(t: Town) {
     ask().with("origin", HERE).await.passes("all");
 }
 
-async fn t9_two_sessions_are_none(t: Town) {
+async fn t9_one_live_session_counts_and_two_are_none(t: Town) {
     signed_in(&t).await;
     let (a, b) = (t.user("ada").await.session().await, t.user("grace").await.session().await);
     asked(&t, "GET", &format!("{HERE}/x")).session(&a).session(&b).await.is_kept_out(401);
     asked(&t, "GET", &format!("{HERE}/x")).session(&a).await.passes("all");
+    let dead = Session { cookie: "0".repeat(32) };
+    for (first, second) in [(&a, &dead), (&dead, &a)] {
+        let ask = |method| asked(&t, method, &format!("{HERE}/x")).session(first).session(second);
+        assert_eq!(ask("GET").await.passes("all").told("user"), "ada");
+        ask("POST").with("x-csrf-token", &a.csrf()).await.passes("all");
+        ask("POST").with("x-csrf-token", &dead.csrf()).await.is_kept_out(401);
+        ask("POST").with("origin", HERE).await.passes("all");
+    }
 }

@@ -24,6 +24,7 @@ gates![
     gate_052_a_use_is_a_use with "sessions.lifetime = '1h'",
     gate_052_a_first_use_is_noted,
     gate_053_two_of_one_kind_are_refused,
+    gate_053_two_of_one_parameter_are_refused_where_the_query_counts,
     what_cannot_be_read_is_refused,
     t6_openid_opens_nothing,
     t6_applications_count_where_they_are_named,
@@ -78,9 +79,34 @@ async fn gate_053_two_of_one_kind_are_refused(t: Town) {
             ask().with("authorization", scheme).bearer(&token).await.is_kept_out(403);
             ask().with("authorization", scheme).with("authorization", scheme).token(&token).await.is_kept_out(403);
         }
+        // The query is not read here.
+        ask().token(&token).await.passes("all");
         // One of each kind is no contradiction.
         ask().bearer(&token).token(&token).await.passes("all");
     }
+}
+
+async fn gate_053_two_of_one_parameter_are_refused_where_the_query_counts(t: Town) {
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    let here = |query: &str| asked(&t, "GET", &format!("{THERE}/x?{query}"));
+    rule(&t, "query_credentials = true").await;
+    for name in ["private_token", "access_token", "bearer_token"] {
+        here(&format!("{name}={token}")).await.passes("all");
+        for other in [token.as_str(), "unknown", ""] {
+            for query in [
+                format!("{name}={token}&{name}={other}"),
+                format!("{name}={other}&a=1&{name}={token}"),
+                format!("{name}[]={other}&{name}={token}"),
+                format!("{name}%5Ba%5D={other}&{name}={token}"),
+            ] {
+                here(&query).await.is_kept_out(403);
+            }
+        }
+    }
+    // What is no credential is the API's own affair.
+    here(&format!("private_token={token}&token=a&token=b")).await.passes("all");
+    rule(&t, "").await;
+    here("private_token=a&private_token=b").token(&token).await.passes("all");
 }
 
 async fn gate_042_dead_tokens(t: Town) {

@@ -119,6 +119,8 @@ async fn gate_074_an_address_that_is_confirmed(t: Town) {
     assert_eq!(ask().await.passes("all").told("email"), "-");
     t.does(&Confirm { user: ada.id, confirmed: true }).await;
     assert_eq!(ask().await.passes("all").told("email"), "ada@example.test");
+    let grace = t.person(Create::without_email("grace", "Grace")).await.token([Scope::Api]).await;
+    assert_eq!(asked(&t, "GET", &format!("{HERE}/x")).token(&grace).await.passes("all").told("email"), "-");
 }
 
 async fn gate_075_values_are_printable(t: Town) {

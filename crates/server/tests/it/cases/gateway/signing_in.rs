@@ -87,6 +87,11 @@ async fn gate_081_a_way_back_that_is_left_out(t: Town) {
         "private%5Ftoken=hidden",
         "job_token=hidden",
         "token=hidden",
+        "Private_Token=hidden",
+        "x[private_token]=hidden",
+        "password=hidden",
+        "client_secret=hidden",
+        "code=hidden",
     ] {
         let reply = navigation(asked(&t, "GET", &format!("{HERE}/x?{query}"))).await;
         assert_eq!(sent_to(&reply), Some(plain.as_str()), "{query}");

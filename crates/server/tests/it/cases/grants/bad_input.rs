@@ -7,9 +7,10 @@ use crate::oauth::{Client, Tokens, USER, VERIFIER, ask, basic, changed, encoded,
 use crate::town::{Town, logged};
 
 cases![
-    parameters_as_nobody_means_them,
+    parameters_as_nobody_means_them with "oauth.password_grant = true",
     bodies_as_nobody_means_them,
-    no_secret_of_an_exchange_is_written_down,
+    a_scope_that_cannot_be_read_is_not_the_default,
+    no_secret_of_an_exchange_is_written_down with "oauth.password_grant = true",
     what_is_sent_reaches_no_header_and_no_line,
     a_header_that_hides_what_it_says,
     a_multipart_form_says_each_thing_once,
@@ -81,6 +82,60 @@ async fn parameters_as_nobody_means_them(t: Town) {
     for whole in [&by_code, &refresh, &login, &itself] {
         tokens(&ask(&t, whole).await);
     }
+}
+
+/// Without a scope an application gets all of its own, so what was meant as less must not count as nothing.
+async fn a_scope_that_cannot_be_read_is_not_the_default(t: Town) {
+    let (ada, client, pair) = t.begun("api read_api").await;
+    let own = format!("client_id={}&client_secret={}", client.uid, client.secret);
+    let itself = format!("grant_type=client_credentials&{own}");
+    let again = format!("grant_type=refresh_token&refresh_token={}&{own}", pair.refresh);
+    let object = |form: &str| {
+        let fields: Vec<String> =
+            form_urlencoded::parse(form.as_bytes()).map(|(k, v)| format!("\"{k}\":\"{v}\"")).collect();
+        fields.join(",")
+    };
+    for form in [&itself, &again] {
+        for p in ["scope", "scopes"] {
+            for more in [format!("{p}[]=read_api"), format!("{p}[x]=read_api"), format!("{p}=read_api&{p}=api")] {
+                is_error(&t.post(TOKEN).form(&format!("{form}&{more}")).await, 400, "invalid_request");
+            }
+            let fields = object(form);
+            for more in [
+                format!("\"{p}\":[\"read_api\"]"),
+                format!("\"{p}\":{{}}"),
+                format!("\"{p}\":\"read_api\",\"{p}\":\"api\""),
+                format!("\"{p}\":\"api\",\"{p}\":\"api\""),
+            ] {
+                is_error(&t.post(TOKEN).json(format!("{{{fields},{more}}}")).await, 400, "invalid_request");
+            }
+            let part = |name: &str, value: &str, more: &str| {
+                format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"{more}\r\n\r\n{value}\r\n")
+            };
+            let mut body: String = form_urlencoded::parse(form.as_bytes()).map(|(k, v)| part(&k, &v, "")).collect();
+            body += &part(p, "read_api", "; filename=\"f\"");
+            body += "--b--\r\n";
+            let reply = t.post(TOKEN).body("multipart/form-data; boundary=b", body).await;
+            is_error(&reply, 400, "invalid_request");
+        }
+    }
+    // Nothing was used up, and no code is given for a scope that cannot be read.
+    let session = ada.session().await;
+    let csrf = session.csrf();
+    let wanted = encoded(&changed(&client.request("api"), &[("scope", None), ("authenticity_token", Some(&csrf))]));
+    for more in [
+        "scope[]=read_api",
+        "scope=read_api&scope=api",
+        "scope=read_api&_method[]=delete",
+        "scope=read_api&_method=put",
+    ] {
+        let reply = t.post("/oauth/authorize").session(&session).form(&format!("{wanted}&{more}")).await;
+        is_error(&reply, 400, "invalid_request");
+    }
+    let denied = t.post("/oauth/authorize").session(&session).form(&format!("{wanted}&scope=api&_method=DELETE")).await;
+    assert_eq!(crate::oauth::sent_back(&denied, "error").as_deref(), Some("access_denied"));
+    assert_eq!(t.count("oauth.authorized").await, 1, "the one from the beginning");
+    tokens(&t.post(TOKEN).form(&format!("{again}&scope=read_api")).await);
 }
 
 async fn bodies_as_nobody_means_them(t: Town) {

@@ -18,9 +18,12 @@ cases![
     oauth_106_no_redirect_uri,
     oauth_107_a_code_of_another_application,
     oauth_134_of_two_exchanges_at_once_one_wins,
+    the_redirect_uri_of_an_exchange_is_that_of_the_request,
+    the_redirect_uri_of_an_exchange_as_the_original with "compat.redirect_uri = 'gitlab'",
     a_code_repeated_at_once_ends_nothing,
     a_code_repeated_later_ends_its_family,
-    a_code_repeated_otherwise_ends_its_family,
+    a_code_repeated_otherwise_ends_nothing,
+    a_code_repeated_by_a_public_client_that_guesses_ends_nothing,
     a_code_repeated_by_a_refused_client_ends_nothing,
     a_refused_client_does_not_use_up_a_code,
     a_code_is_of_no_use_to_other_clients,
@@ -97,6 +100,44 @@ async fn oauth_134_of_two_exchanges_at_once_one_wins(t: Town) {
     t.get(USER).bearer(&given.access).await.is_user(&ada);
 }
 
+async fn the_redirect_uri_of_an_exchange_is_that_of_the_request(t: Town) {
+    redirect_uri_of_an_exchange(&t, false).await;
+}
+
+async fn the_redirect_uri_of_an_exchange_as_the_original(t: Town) {
+    redirect_uri_of_an_exchange(&t, true).await;
+}
+
+async fn redirect_uri_of_an_exchange(t: &Town, as_the_original: bool) {
+    const LOOPBACK: &str = "http://127.0.0.1:4711/cb";
+    let uris = format!("{CALLBACK}\nhttps://app.example.test/other\nhttp://127.0.0.1/cb");
+    let client = t.client_with(applications::Create { redirect_uri: uris, ..create("api") }).await;
+    let ada = t.user("ada").await;
+    let session = ada.session().await;
+    for (sent, shown, parsed) in [
+        (CALLBACK, "https://app.example.test/callback?zzz=1", true),
+        (CALLBACK, "https://app.example.test/callback?", true),
+        (CALLBACK, "https://APP.example.test/callback", true),
+        (CALLBACK, "https://app.example.test:443/callback", true),
+        (CALLBACK, "https://app.example.test/other", false),
+        (LOOPBACK, "http://127.0.0.1:4712/cb", true),
+        (LOOPBACK, "http://127.0.0.1/cb", true),
+    ] {
+        let reply = client.allow(&session, "api", &[("redirect_uri", Some(sent))]).await;
+        let location = reply.has(302).header("location").expect("a Location").to_owned();
+        let (_, rest) = location.split_once("code=").expect("a code");
+        let code = rest.split('&').next().expect("a code");
+        let redeem = |uri| client.token("authorization_code", &[("code", code), ("redirect_uri", uri)]);
+        if as_the_original && parsed {
+            tokens(&redeem(shown).await);
+            continue;
+        }
+        assert_eq!(is_error(&redeem(shown).await, 400, "invalid_grant"), INVALID_GRANT, "{sent} {shown}");
+        // It was not used up.
+        tokens(&redeem(sent).await);
+    }
+}
+
 async fn a_code_repeated_at_once_ends_nothing(t: Town) {
     let (client, ada) = both(&t).await;
     let code = client.code_with(&ada, "api", &CHALLENGED).await;
@@ -130,25 +171,56 @@ async fn a_code_repeated_later_ends_its_family(t: Town) {
     }
 }
 
-async fn a_code_repeated_otherwise_ends_its_family(t: Town) {
+async fn a_code_repeated_otherwise_ends_nothing(t: Town) {
     let two_addresses = format!("{CALLBACK}\nhttps://app.example.test/other");
     let client = t.client_with(applications::Create { redirect_uri: two_addresses, ..create("api") }).await;
     let (ada, other) = (t.user("ada").await, t.client("api").await);
-    let changes = [
-        (&other, ("code_verifier", Some(VERIFIER))),
-        (&client, ("redirect_uri", Some("https://app.example.test/other"))),
-        (&client, ("code_verifier", Some(CHALLENGE))),
-    ];
-    for (seen, (who, change)) in changes.into_iter().enumerate() {
-        let code = client.code_with(&ada, "api", &CHALLENGED).await;
-        let first = tokens(&redeem_challenged(&client, &code).await);
-        let same = [("code", code.as_str()), ("redirect_uri", CALLBACK), ("code_verifier", VERIFIER)];
-        let repeat = who.token("authorization_code", &changed(&same, &[change])).await;
-        is_error(&repeat, 400, "invalid_grant");
-        t.get(USER).bearer(&first.access).await.is(401, REVOKED);
-        is_error(&client.refresh(&first.refresh).await, 400, "invalid_grant");
-        assert_eq!(t.count("code.reuse_detected").await, seen + 1);
+    let code = client.code_with(&ada, "api", &CHALLENGED).await;
+    let first = tokens(&redeem_challenged(&client, &code).await);
+    let before = t.events().await;
+    for wait in [0, 119, 2, 3_000] {
+        t.later(wait);
+        for (who, change) in [
+            (&other, ("code_verifier", Some(VERIFIER))),
+            (&client, ("redirect_uri", Some("https://app.example.test/other"))),
+            (&client, ("redirect_uri", Some("https://app.example.test/callback?x=1"))),
+            (&client, ("code_verifier", Some(CHALLENGE))),
+            (&client, ("code_verifier", None)),
+        ] {
+            let same = [("code", code.as_str()), ("redirect_uri", CALLBACK), ("code_verifier", VERIFIER)];
+            let repeat = who.token("authorization_code", &changed(&same, &[change])).await;
+            assert_eq!(is_error(&repeat, 400, "invalid_grant"), INVALID_GRANT);
+        }
+        t.get(USER).bearer(&first.access).await.is_user(&ada);
     }
+    assert_eq!(t.events().await, before, "nothing changed");
+    let second = tokens(&client.refresh(&first.refresh).await);
+    // The whole of it presented once more is reuse still.
+    is_error(&redeem_challenged(&client, &code).await, 400, "invalid_grant");
+    t.get(USER).bearer(&second.access).await.is(401, REVOKED);
+    assert_eq!(t.count("code.reuse_detected").await, 1);
+}
+
+/// Client ids of public applications are no secret, and codes stand in URLs and logs.
+async fn a_code_repeated_by_a_public_client_that_guesses_ends_nothing(t: Town) {
+    let (victim, stranger) = (t.public_client("api").await, t.public_client("api").await);
+    let (ada, guarded) = (t.user("ada").await, t.client("api").await);
+    for (client, code) in [(&victim, victim.code(&ada, "api").await), (&guarded, guarded.code(&ada, "api").await)] {
+        let given = tokens(&client.redeem(&code).await);
+        t.later(300);
+        for who in [&stranger, &victim] {
+            for uri in [CALLBACK, "https://evil.test/", "x"] {
+                for verifier in [None, Some(CHALLENGE), Some("x")] {
+                    let pairs =
+                        changed(&[("code", code.as_str()), ("redirect_uri", uri)], &[("code_verifier", verifier)]);
+                    is_error(&who.token("authorization_code", &pairs).await, 400, "invalid_grant");
+                }
+            }
+        }
+        t.get(USER).bearer(&given.access).await.is_user(&ada);
+        tokens(&client.refresh(&given.refresh).await);
+    }
+    assert_eq!(t.count("code.reuse_detected").await, 0);
 }
 
 async fn a_code_repeated_by_a_refused_client_ends_nothing(t: Town) {

@@ -26,7 +26,11 @@ cases![
     oauth_126_a_refreshed_id_token_has_no_nonce,
     t22_email_claims_are_of_confirmed_addresses,
     t22_an_address_that_has_to_be_confirmed_again with "accounts.confirmation_required = false",
-    an_id_token_is_for_a_person,
+    auth_time_is_of_the_session_that_allowed_it,
+    auth_time_stays_the_same_through_refresh,
+    auth_time_of_a_password_is_its_own with "oauth.password_grant = true",
+    auth_time_that_was_not_kept_is_not_told,
+    an_id_token_is_for_a_person with "oauth.password_grant = true",
     lifetimes_are_settings with "oauth.access_token_lifetime = '1h'\noauth.id_token_lifetime = '60s'",
 ];
 
@@ -62,6 +66,79 @@ async fn oauth_078_an_id_token_says_who_and_since_when(t: Town) {
     assert_eq!(claims["iss"], "http://127.0.0.1:8080");
     assert_eq!(claims["sub"], ada.id.to_string());
     assert_eq!((&claims["auth_time"], &claims["iat"]), (&json!(signed_in), &json!(t.now().seconds())));
+}
+
+/// Signed in by the page, as a browser does it.
+async fn signed_in(t: &Town) -> Session {
+    Session { cookie: guess(t, "ada", "correct horse").await.has(302).cookie("_gitlab_session").expect("a cookie") }
+}
+
+/// OpenID Connect Core section 2: of the authentication in question, not of the newest one anywhere.
+async fn auth_time_is_of_the_session_that_allowed_it(t: Town) {
+    let client = t.client("openid").await;
+    t.user_with_password("ada", "correct horse").await;
+    let mut told = Vec::new();
+    let mut sessions = Vec::new();
+    for _ in 0..3 {
+        told.push(t.now().seconds());
+        sessions.push(signed_in(&t).await);
+        t.later(100);
+    }
+    for (session, signed_in) in sessions.iter().zip(told).rev() {
+        let code = sent_back(&client.allow(session, "openid", &[]).await, "code").expect("a code");
+        let claims = id_token(&client.redeem(&code).await);
+        assert_eq!(claims["auth_time"], json!(signed_in));
+    }
+}
+
+/// OpenID Connect Core section 12.2, repeated answers and sign-ins meanwhile included.
+async fn auth_time_stays_the_same_through_refresh(t: Town) {
+    let client = t.client("openid api").await;
+    t.user_with_password("ada", "correct horse").await;
+    let session = signed_in(&t).await;
+    let signed_in_at = json!(t.now().seconds());
+    t.later(50);
+    let code = sent_back(&client.allow(&session, "openid api", &[]).await, "code").expect("a code");
+    let mut reply = client.redeem(&code).await;
+    assert_eq!(id_token(&reply)["auth_time"], signed_in_at);
+    for _ in 0..3 {
+        t.later(3600);
+        signed_in(&t).await;
+        let refresh = tokens(&reply).refresh;
+        reply = client.refresh(&refresh).await;
+        assert_eq!(id_token(&reply)["auth_time"], signed_in_at);
+        let again = client.refresh(&refresh).await;
+        assert_eq!(id_token(&again)["auth_time"], signed_in_at, "told again");
+    }
+}
+
+async fn auth_time_of_a_password_is_its_own(t: Town) {
+    let client = t.client("openid").await;
+    t.user_with_password("ada", "correct horse").await;
+    signed_in(&t).await;
+    t.later(500);
+    let login = [("username", "ada"), ("password", "correct horse"), ("scope", "openid")];
+    let given = json!(t.now().seconds());
+    let reply = client.token("password", &login).await;
+    assert_eq!(id_token(&reply)["auth_time"], given);
+    t.later(500);
+    signed_in(&t).await;
+    assert_eq!(id_token(&client.refresh(&tokens(&reply).refresh).await)["auth_time"], given);
+}
+
+/// Codes and tokens of a version that did not keep it.
+async fn auth_time_that_was_not_kept_is_not_told(t: Town) {
+    let (client, ada) = both(&t).await;
+    let (code, later) = (client.code(&ada, "openid").await, client.code(&ada, "openid").await);
+    let given = tokens(&client.redeem(&code).await);
+    for table in ["oauth_access_tokens", "oauth_access_grants"] {
+        let text = format!("UPDATE {table} SET authenticated_at = NULL");
+        tollhouse_store::faults::by_hand(&t.url(), &text).await.expect("it runs");
+    }
+    for reply in [client.refresh(&given.refresh).await, client.redeem(&later).await] {
+        let claims = id_token(&reply);
+        assert!(claims.get("auth_time").is_none() && claims["sub"] == ada.id.to_string(), "{claims}");
+    }
 }
 
 async fn oauth_079_the_public_address_for_openid_alone(t: Town) {

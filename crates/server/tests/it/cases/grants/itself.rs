@@ -15,8 +15,8 @@ cases![
     oauth_057_an_application_asks_for_more_than_it_has,
     oauth_058_an_application_asks_for_nothing_in_particular,
     oauth_059_an_application_by_basic,
-    t21_admin_scopes_come_by_the_page_alone,
-    t21_admin_scopes_as_the_original with "compat.admin_scopes = 'gitlab'",
+    t21_admin_scopes_come_by_the_page_alone with "oauth.password_grant = true",
+    t21_admin_scopes_as_the_original with "compat.admin_scopes = 'gitlab'\noauth.password_grant = true",
     scopes_are_words_that_the_application_has,
 ];
 

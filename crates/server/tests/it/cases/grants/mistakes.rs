@@ -13,14 +13,14 @@ cases![
     oauth_104_no_grant_type,
     oauth_105_an_unknown_grant_type,
     mistakes_are_told_in_their_order,
-    mistakes_of_the_other_grants_in_their_order,
+    mistakes_of_the_other_grants_in_their_order with "oauth.password_grant = true",
     two_mechanisms_that_agree_are_one,
     a_public_client_by_basic,
     json_does_as_well_as_a_form,
     t19_no_secret_in_the_query,
     t19_secrets_in_the_query_as_the_original with "compat.query_secrets = 'gitlab'",
-    what_an_answer_looks_like,
-    what_a_refusal_looks_like,
+    what_an_answer_looks_like with "oauth.password_grant = true",
+    what_a_refusal_looks_like with "oauth.password_grant = true",
 ];
 
 type Changes<'a> = &'a [(&'a str, Option<&'a str>)];

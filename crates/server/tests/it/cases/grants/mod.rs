@@ -4,6 +4,7 @@
 pub mod bad_input;
 pub mod challenges;
 pub mod codes;
+pub mod endings;
 pub mod id_tokens;
 pub mod itself;
 pub mod mistakes;

@@ -10,23 +10,25 @@ use crate::oauth::{Client, USER, ask, basic, is_error, is_hex, tokens};
 use crate::town::Town;
 
 cases![
-    oauth_038_a_wrong_password_counts,
-    oauth_041_tokens_for_a_password,
+    oauth_038_a_wrong_password_counts with "compat.password_grant = 'gitlab'",
+    oauth_041_tokens_for_a_password with "compat.password_grant = 'gitlab'",
     oauth_042_tokens_for_a_password_without_a_client with "compat.password_grant = 'gitlab'",
-    oauth_043_no_client_and_one_is_demanded with "oauth.ropc_without_client_credentials = false",
-    oauth_044_a_password_of_nobody,
-    oauth_045_neither_name_nor_password,
-    oauth_046_a_password_by_an_unknown_client,
-    oauth_047_a_password_and_no_secret,
-    oauth_049_a_password_of_who_may_not_come_in,
-    oauth_050_a_password_and_a_wrong_secret,
-    a_blocked_person_gets_nothing_by_any_grant,
-    t16_passwords_are_for_confidential_clients,
-    t16_the_lock_out_counts_every_password,
-    t14_every_password_costs_a_hash,
-    a_password_of_who_may_not_come_in_is_no_grant,
-    a_password_may_come_with_an_address,
-    no_password_grant_at_all with "oauth.password_grant = false",
+    oauth_043_no_client_and_one_is_demanded with "compat.password_grant = 'gitlab'\noauth.ropc_without_client_credentials = false",
+    oauth_044_a_password_of_nobody with "compat.password_grant = 'gitlab'",
+    oauth_045_neither_name_nor_password with "compat.password_grant = 'gitlab'",
+    oauth_046_a_password_by_an_unknown_client with "compat.password_grant = 'gitlab'",
+    oauth_047_a_password_and_no_secret with "compat.password_grant = 'gitlab'",
+    oauth_049_a_password_of_who_may_not_come_in with "compat.password_grant = 'gitlab'",
+    oauth_050_a_password_and_a_wrong_secret with "compat.password_grant = 'gitlab'",
+    a_blocked_person_gets_nothing_by_any_grant with "oauth.password_grant = true",
+    t16_passwords_are_for_confidential_clients with "oauth.password_grant = true",
+    t16_the_lock_out_counts_every_password with "oauth.password_grant = true",
+    t14_every_password_costs_a_hash with "oauth.password_grant = true",
+    a_password_of_who_may_not_come_in_is_no_grant with "oauth.password_grant = true",
+    a_password_may_come_with_an_address with "oauth.password_grant = true",
+    no_password_grant_by_default,
+    no_password_grant_for_a_twin_that_says_so with "compat.all = 'gitlab'\noauth.password_grant = false",
+    a_password_grant_for_a_twin with "compat.all = 'gitlab'",
 ];
 
 async fn oauth_038_a_wrong_password_counts(t: Town) {
@@ -65,7 +67,7 @@ async fn oauth_043_no_client_and_one_is_demanded(t: Town) {
     t.user_with_password("ada", "correct horse").await;
     let pairs = [("grant_type", "password"), ("username", "ada"), ("password", "correct horse")];
     is_error(&ask(&t, &pairs).await, 401, "invalid_client");
-    let settings = "oauth.ropc_without_client_credentials = false\ncompat.password_grant = 'gitlab'";
+    let settings = "oauth.ropc_without_client_credentials = false\noauth.password_grant = true";
     let twin = t.reopened(settings).await;
     is_error(&ask(&twin, &pairs).await, 401, "invalid_client");
     twin.app.db.close().await;
@@ -219,10 +221,33 @@ async fn a_password_may_come_with_an_address(t: Town) {
     t.get(USER).bearer(&given.access).await.is_user(&ada);
 }
 
-async fn no_password_grant_at_all(t: Town) {
+async fn no_password_grant_by_default(t: Town) {
     let client = t.client("api").await;
     t.user_with_password("ada", "correct horse").await;
     is_error(&by_password(&client, "ada", "correct horse").await, 400, "unsupported_grant_type");
     is_error(&ask(&t, &[("grant_type", "password")]).await, 400, "unsupported_grant_type");
+    assert!(!grants(&t).await.contains(&"password".to_owned()));
+    // It is no way to guess either.
+    for _ in 0..20 {
+        is_error(&by_password(&client, "ada", "wrong horse").await, 400, "unsupported_grant_type");
+    }
+    assert_eq!(guess(&t, "ada", "correct horse").await.status.as_u16(), 302, "nobody is locked out by it");
     tokens(&client.token("client_credentials", &[]).await);
+}
+
+async fn no_password_grant_for_a_twin_that_says_so(t: Town) {
+    no_password_grant_by_default(t).await;
+}
+
+async fn a_password_grant_for_a_twin(t: Town) {
+    let (client, ada) = (t.client("api").await, t.user_with_password("ada", "correct horse").await);
+    let given = tokens(&by_password(&client, "ada", "correct horse").await);
+    t.get(USER).bearer(&given.access).await.is_user(&ada);
+    assert!(grants(&t).await.contains(&"password".to_owned()));
+}
+
+/// What discovery lists.
+async fn grants(t: &Town) -> Vec<String> {
+    let body = t.get("/.well-known/openid-configuration").await.has(200).json();
+    serde_json::from_value(body["grant_types_supported"].clone()).expect("a list")
 }

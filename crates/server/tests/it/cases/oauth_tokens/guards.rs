@@ -3,10 +3,12 @@
 use serde_json::json;
 
 use super::{INACTIVE, by};
-use crate::oauth::{CALLBACK, encoded, is_error, user};
+use crate::oauth::{CALLBACK, USER, ask, basic, changed, encoded, is_error, tokens, user};
 use crate::town::{REVOKED, Town};
 
 cases![
+    basic_counts_as_sent_and_form_decoded,
+    basic_that_is_wrong_is_refused_in_one_way,
     what_asks_for_no_method_does_nothing,
     a_parameter_stands_in_one_place,
     a_flood_of_guesses_waits_for_its_own_address,
@@ -128,4 +130,73 @@ async fn a_flood_of_guesses_waits_for_its_own_address(t: Town) {
     }
     held.clear();
     t.post("/oauth/revoke").form("token=x").from(flooder).await.is(200, "{}");
+}
+
+/// Every byte as an escape (RFC 6749 appendix B).
+fn escaped(text: &str, upper: bool) -> String {
+    text.bytes().map(|b| if upper { format!("%{b:02X}") } else { format!("%{b:02x}") }).collect()
+}
+
+async fn basic_counts_as_sent_and_form_decoded(t: Town) {
+    let (_, client, pair) = t.begun("api").await;
+    let (uid, secret) = (client.uid.as_str(), client.secret.as_str());
+    let itself = [("grant_type", "client_credentials"), ("scope", "api")];
+    let post = |path: &str, pairs: &[(&str, &str)], header: &str| {
+        t.post(path).form(&encoded(pairs)).with("authorization", header)
+    };
+    for (id, secret) in [
+        (uid.to_owned(), secret.to_owned()),
+        (uid.to_owned(), secret.replace('-', "%2D")),
+        (uid.to_owned(), secret.replace('-', "%2d")),
+        (escaped(uid, true), escaped(secret, true)),
+        (escaped(uid, false), escaped(secret, false)),
+        (escaped(uid, true), secret.to_owned()),
+    ] {
+        let header = basic(&id, &secret);
+        tokens(&ask(&t, &itself).with("authorization", &header).await);
+        let told = post("/oauth/introspect", &[("token", &pair.access)], &header).await;
+        assert_eq!(told.has(200).json()["active"], true, "{id} {secret}");
+        let own = tokens(&ask(&t, &itself).with("authorization", &header).await).access;
+        post("/oauth/revoke", &[("token", &own)], &header).await.is(200, "{}");
+        t.get(USER).bearer(&own).await.has(401);
+        // The body may name the same client beside it.
+        for body in [&[("client_id", uid)][..], &[("client_id", uid), ("client_secret", &client.secret)]] {
+            tokens(&ask(&t, &[&itself[..], body].concat()).with("authorization", &header).await);
+        }
+        for body in [("client_id", "another"), ("client_secret", "another")] {
+            let both = changed(&[("client_id", uid), ("client_secret", &client.secret)], &[(body.0, Some(body.1))]);
+            let reply = ask(&t, &[&itself[..], &both].concat()).with("authorization", &header).await;
+            is_error(&reply, 400, "invalid_request");
+        }
+    }
+    // A form is decoded once, and its values are compared as they are.
+    let twice = [("client_id", uid), ("client_secret", &*escaped(&client.secret, true))];
+    is_error(&ask(&t, &[&itself[..], &twice].concat()).await, 401, "invalid_client");
+}
+
+async fn basic_that_is_wrong_is_refused_in_one_way(t: Town) {
+    let client = t.client("api").await;
+    let other = t.client("api").await;
+    let itself = [("grant_type", "client_credentials")];
+    let mut bodies = std::collections::BTreeSet::new();
+    for (id, secret) in [
+        (client.uid.clone(), "gloas%2Dwrong".to_owned()),
+        (client.uid.clone(), "gloas-wrong".to_owned()),
+        (client.uid.clone(), other.secret.replace('-', "%2D")),
+        (client.uid.clone(), client.secret.replace('-', "%252D")),
+        (client.uid.clone(), client.secret.replace('-', "+")),
+        (client.uid.clone(), "%ff".to_owned()),
+        (client.uid.clone(), "%00".to_owned()),
+        (client.uid.clone(), "%20".to_owned()),
+        (escaped(&client.uid, true), String::new()),
+        (format!("{}%20", client.uid), client.secret.clone()),
+        ("nobody%2D".to_owned(), client.secret.replace('-', "%2D")),
+        (format!("{}%00", client.uid), client.secret.clone()),
+        ("nobody".to_owned(), client.secret.clone()),
+    ] {
+        let reply = ask(&t, &itself).with("authorization", &basic(&id, &secret)).await;
+        is_error(&reply, 401, "invalid_client");
+        bodies.insert((reply.body.clone(), reply.header("www-authenticate").map(str::to_owned)));
+    }
+    assert_eq!(bodies.len(), 1, "{bodies:?}");
 }

@@ -45,13 +45,20 @@ async fn seed_people_are_as_they_were_asked_for(t: Town) {
         [[user]]
         username = "fresh"
         confirmed = false
+        [[user]]
+        username = "linus"
+        email = ""
+        [[user]]
+        username = "jean"
+        email = ""
     "#;
     let mut seed = seed.to_owned();
-    for user in ["root", "ADA", "grace", "fresh"] {
+    for user in ["root", "ADA", "grace", "fresh", "linus"] {
         let _ = write!(seed, "[[token]]\nuser='{user}'\nname='x'\nscopes=['api']\ntoken='token-of-{user}'\n");
     }
     let made = planted(&t, &seed).await;
-    assert_eq!(made.users.iter().map(|id| id.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(made.users.iter().map(|id| id.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(t.get(USER).token("token-of-linus").await.has(200).json()["email"], "");
     let root = t.get(USER).token("token-of-root").await.has(200).json();
     assert_eq!((root["name"].as_str(), root["email"].as_str()), (Some("Wardén"), Some("warden@harbour.test")));
     assert_eq!(root["is_admin"], true);
@@ -68,9 +75,11 @@ async fn seed_passwords_in_clear_and_hashed_elsewhere(t: Town) {
     let seed = format!(
         "[[user]]\nusername = 'ada'\npassword = 'battery staple'\n\
          [[user]]\nusername = 'grace'\npassword_hash = '{hashed}'\n\
-         [[user]]\nusername = 'edsger'\n"
+         [[user]]\nusername = 'edsger'\n\
+         [[user]]\nusername = 'lin'\npassword = 'caf\u{e9} au lait'\n"
     );
     planted(&t, &seed).await;
+    guess(&t, "lin", "cafe\u{301} au lait").await.has(302);
     guess(&t, "ada", "battery staple").await.has(302);
     guess(&t, "ada@example.test", "correct horse").await.has(200);
     guess(&t, "grace", "correct horse").await.has(302);

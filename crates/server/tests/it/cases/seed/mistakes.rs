@@ -36,6 +36,11 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     ("[[user]]\nusername = 'ada'\nemail = 'ada'", 3, "`email` is invalid"),
     ("[[user]]\nusername = 'a'\n[[user]]\nusername = 'b'\nemail = 'A@example.test'", 5, "`email` is taken on line 1"),
     ("[[user]]\nusername = 'ada'\nadmin = 'yes'", 3, "`admin` must be true or false, not a string"),
+    (
+        "[[user]]\nusername='u'\n[[user]]\nusername='r'\nadmin=true\nstate='blocked'\n[[user]]\nusername='w'\nadmin=true\nconfirmed=false",
+        5,
+        "one administrator must be active and confirmed: the last one can't be blocked",
+    ),
     ("[[user]]\nusername = 'ada'\nstate = 'asleep'", 3, "`state` must be one of active, blocked,"),
     ("[[user]]\nusername = 'ada'\npassword = 'short'", 3, "`password` is too short"),
     ("[[user]]\nusername = 'ada'\npassword = '$argon2id$v=19$m=8,t=1,p=1$x$y'", 3, "a hash goes to `password_hash`"),
