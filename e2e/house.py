@@ -157,6 +157,8 @@ class Server:
 
     process = None
     base_url = None
+    # A file descriptor in place of the file `stderr`.
+    stderr = None
 
     def __init__(self, cwd, *arguments, under=(), env={}):
         self.cwd = Path(cwd)
@@ -166,7 +168,7 @@ class Server:
     def start(self):
         with open(self.cwd / "stdout", "wb") as out, open(self.cwd / "stderr", "ab") as err:
             self.process = subprocess.Popen(
-                self.command, cwd=self.cwd, env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+                self.command, cwd=self.cwd, env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=self.stderr or err
             )
         self.base_url = until(lambda: self.still_running() and self.find_url(), "the address of the server")
         until(lambda: self.still_running() and self.ready(), "the server to be ready")

@@ -54,6 +54,17 @@ pub struct Recalls {
     pub ask: u64,
 }
 
+/// What the head of a request says about its sender, before anything else is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// No credential.
+    Nothing,
+    /// A known credential that is expired or revoked, or whose account may not use the API.
+    Dead,
+    /// A valid credential, whatever its scopes.
+    Live,
+}
+
 impl Authenticator {
     /// Whoever follows the log gives the ledger its leases; without them the database is asked every time.
     pub fn new(
@@ -104,6 +115,16 @@ impl Authenticator {
         let limits = identity.as_ref().map(|who| who.scopes().filter(|_| who.sudo_by.is_none()));
         met(demand, limits, shown.is_read())?;
         Ok(identity)
+    }
+
+    /// Looks up the credential in the head of a request whose body was not read yet (authentication.md 0, stage 6a). Does
+    /// not note its use. Fails with [`Denial::Unknown`] for an unknown value, and with [`Denial::Unavailable`].
+    pub async fn head(&self, shown: &Shown<'_>, demand: &Demand<'_>, now: Timestamp) -> Result<Head, Denial> {
+        let Some((entry, _)) = self.recognise(shown, now).await? else { return Ok(Head::Nothing) };
+        match Caller::establish(entry.record.clone(), demand, self.rules, now) {
+            Ok(_) => Ok(Head::Live),
+            Err(_) => Ok(Head::Dead),
+        }
     }
 
     /// For somebody else's API: judged as for a route of ours, but that an application may come for itself where the

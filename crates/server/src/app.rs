@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::OnceCell;
-use tollhouse_auth::authenticator::Authenticator;
+use tollhouse_auth::authenticator::{Authenticator, Head};
 use tollhouse_auth::ledger::Ledger;
 use tollhouse_auth::shown::Shown;
 use tollhouse_auth::uptime::Uptime;
@@ -24,6 +24,7 @@ use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Committed, Until};
 use tollhouse_store::{instance, keys};
 
+use crate::bodies::Budget;
 use crate::config::{Rotation, Settings, Unusable};
 use crate::error::Error;
 use crate::gateway::{Gateway, Unloaded};
@@ -50,6 +51,7 @@ pub struct Shared {
     pub urls: Urls,
     pub clock: Clock,
     pub hasher: Hasher,
+    pub bodies: Budget,
     pub metrics: Metrics,
     pub seal: Seal,
     pub gateway: Gateway,
@@ -101,6 +103,7 @@ impl App {
         ));
         let auth = authenticator(Arc::new(db.clone()), ledger, uptime.clone(), &settings);
         let hasher = Hasher::start();
+        let bodies = Budget::new(settings.limits.bodies.0, settings.limits.bodies_per_address.0);
         let shared = Shared {
             db,
             auth,
@@ -110,6 +113,7 @@ impl App {
             urls,
             clock,
             hasher,
+            bodies,
             metrics: Metrics::default(),
             seal,
             gateway,
@@ -159,6 +163,16 @@ impl App {
             }
             judged => Ok(judged?),
         }
+    }
+
+    /// Looks up the credential in the head of a request whose body comes later. A refusal counts as a judgement.
+    pub async fn head(&self, shown: &Shown<'_>, demand: &Demand<'_>) -> Result<Head, Error> {
+        let began = Instant::now();
+        let head = self.auth.head(shown, demand, self.now()).await;
+        if head.is_err() {
+            self.metrics.judged(began.elapsed());
+        }
+        Ok(head?)
     }
 
     /// The same judgement over another look-up, remembering nothing.

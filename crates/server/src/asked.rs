@@ -2,19 +2,18 @@
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, header};
 use bytes::Bytes;
 use data_encoding::BASE64_NOPAD;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
 use tollhouse_domain::text::printable;
 use zeroize::Zeroizing;
 
+use crate::bodies::{Limits, Reserved, collect, first};
 use crate::error::Error;
 
 mod object;
@@ -31,47 +30,82 @@ pub struct Asked {
     /// Parameters of the body that came more than once.
     pub repeated: Vec<String>,
     merged: OnceLock<Result<Map<String, Value>, Error>>,
+    /// Given back with the rest of the request.
+    _reserved: Option<Reserved>,
 }
 
-/// How much of a body is read, and how long that may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    pub body: usize,
-    pub time: Duration,
+/// A request whose head was read, and whose body was not.
+pub struct Opened {
+    pub parts: Parts,
+    /// Of a body that will be read.
+    media: Media,
+    body: Body,
+}
+
+impl Opened {
+    /// Decides whether the body will be read. Fails with 415 for a body of another type.
+    pub async fn begin(request: Request<Body>, limits: Limits<'_>) -> Result<Self, Error> {
+        let (parts, mut body) = request.into_parts();
+        let media = if has_body(&parts.headers) { media_type(&parts.headers) } else { Media::None };
+        // A JSON body of a GET is ignored, a form is not (authentication.md 1.4).
+        let media = match (media, reads_json(&parts.method)) {
+            (Media::Json | Media::Other(_), false) => Media::None,
+            // Chunks do not say beforehand whether there is anything in them.
+            (Media::Other(given), true) => match Box::pin(first(&mut body, limits.time)).await? {
+                Some(_) => return Err(Error::MediaType(printable(&given))),
+                None => Media::None,
+            },
+            (media, _) => media,
+        };
+        Ok(Self { parts, media, body })
+    }
+
+    /// Whether there is a body that will be read.
+    pub fn has_body(&self) -> bool {
+        self.media != Media::None
+    }
+
+    pub async fn read(
+        self,
+        captures: Vec<(String, String)>,
+        peer: Option<IpAddr>,
+        limits: Limits<'_>,
+    ) -> Result<Asked, Error> {
+        let Self { parts, media, body } = self;
+        let mut asked = Asked { peer, ..Asked::of_head(parts, captures) };
+        if media == Media::None {
+            return Ok(asked);
+        }
+        let in_form = matches!(media, Media::Form | Media::Multipart);
+        let (bytes, reserved) = Box::pin(collect(body, peer, limits)).await?;
+        if media == Media::Form {
+            asked.repeated = repeats(&bytes);
+        }
+        let body = Box::pin(parse(media, bytes, &asked.parts.headers, &mut asked.repeated)).await?;
+        // The other half of the guard that road.rs runs on the head (1.3); JSON is not seen by it.
+        if in_form && bearer_header(&asked.parts.headers) && body.contains_key("access_token") {
+            return Err(Error::TwoBearers);
+        }
+        (asked.body, asked._reserved) = (Some(body), Some(reserved));
+        Ok(asked)
+    }
 }
 
 impl Asked {
+    /// A request as if it had no body.
+    pub fn of_head(parts: Parts, captures: Vec<(String, String)>) -> Self {
+        let (body, peer, repeated, merged) = (None, None, Vec::new(), OnceLock::new());
+        Self { parts, captures, body, peer, repeated, merged, _reserved: None }
+    }
+
+    /// Reads head and body.
     pub async fn read(
         request: Request<Body>,
         captures: Vec<(String, String)>,
         peer: Option<IpAddr>,
-        limits: Limits,
+        limits: Limits<'_>,
     ) -> Result<Self, Error> {
-        let (parts, body) = request.into_parts();
-        let media = if has_body(&parts.headers) { media_type(&parts.headers) } else { Media::None };
-        let in_form = matches!(media, Media::Form | Media::Multipart);
-        let mut repeated = Vec::new();
-        // A JSON body of a GET is ignored, a form is not (authentication.md 1.4).
-        let body = match (media, reads_json(&parts.method)) {
-            (Media::None, _) | (Media::Json | Media::Other(_), false) => None,
-            // Chunks do not say beforehand whether there is anything in them.
-            (Media::Other(given), true) => match Box::pin(collect(body, limits)).await? {
-                bytes if bytes.is_empty() => None,
-                _ => return Err(Error::MediaType(printable(&given))),
-            },
-            (media, _) => {
-                let bytes = Box::pin(collect(body, limits)).await?;
-                if media == Media::Form {
-                    repeated = repeats(&bytes);
-                }
-                Some(Box::pin(parse(media, bytes, &parts.headers, &mut repeated)).await?)
-            }
-        };
-        // The other half of the guard that road.rs runs on the head (1.3); JSON is not seen by it.
-        if in_form && bearer_header(&parts.headers) && body.as_ref().is_some_and(|b| b.contains_key("access_token")) {
-            return Err(Error::TwoBearers);
-        }
-        Ok(Self { parts, captures, body, peer, repeated, merged: OnceLock::new() })
+        Opened::begin(request, limits).await?.read(captures, peer, limits).await
     }
 
     /// Every parameter: query, then body over it, then what the path holds.
@@ -215,17 +249,6 @@ fn keep(all: &mut Map<String, Value>, name: &str, value: Value) {
 /// `a` of `a[]` and of `a[b]`.
 pub fn root(name: &str) -> &str {
     name.split('[').next().unwrap_or(name)
-}
-
-async fn collect(body: Body, limits: Limits) -> Result<Bytes, Error> {
-    let whole = tokio::time::timeout(limits.time, Limited::new(body, limits.body).collect()).await;
-    match whole {
-        Err(_) => Err(Error::BodyTooSlow),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge),
-        // The other side broke off; nobody will read the answer.
-        Ok(Err(_)) => Err(Error::BadRequest(None)),
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-    }
 }
 
 async fn parse(

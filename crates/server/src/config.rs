@@ -89,8 +89,8 @@ sections! {
     Ledger { entries: usize }
     Proxies { trusted: Vec<Network>, header: Name }
     Limits {
-        head: Size, target: Size, body: Size, head_time: Span, body_time: Span, connections: usize,
-        connections_per_address: usize, drain: Span,
+        head: Size, target: Size, body: Size, bodies: Size, bodies_per_address: Size, head_time: Span,
+        body_time: Span, connections: usize, connections_per_address: usize, drain: Span,
     }
     Storage { reserve: Size }
     Audit { keep: Span }
@@ -371,6 +371,10 @@ impl Settings {
                  together, such as 7d",
                 rotation.memory
             )));
+        }
+        let limits = &settings.limits;
+        if limits.bodies.0.min(limits.bodies_per_address.0) < limits.body.0 {
+            return Err(Unusable("limits.bodies and limits.bodies_per_address must be at least limits.body".into()));
         }
         if settings.database.is_empty() {
             settings.database = format!("sqlite:{}", settings.data_dir.join("tollhouse.db").display());

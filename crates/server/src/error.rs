@@ -47,6 +47,8 @@ pub enum Error {
     TargetTooLong,
     HeadTooLarge,
     BodyTooSlow,
+    /// The bodies of other requests take all the memory that there is for them (T14).
+    BodiesFull,
     /// A rotation that must not be decided yet (rotation.md rule 4).
     Settling {
         until: Timestamp,
@@ -78,6 +80,10 @@ pub fn settling(until: Timestamp, now: Timestamp) -> Error {
 /// An answer that refuses, with its reason.
 pub fn refused(error: Error, render: impl FnOnce(&Error) -> Response) -> Response {
     let mut response = render(&error);
+    if error == Error::BodiesFull {
+        // What has not been read of the body would take what there is not.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response.extensions_mut().insert(Reason(error.code()));
     response
 }
@@ -111,15 +117,15 @@ impl From<tollhouse_store::error::Error> for Error {
         use tollhouse_store::error::Error as Store;
         match error {
             Store::Unavailable(_) | Store::Clash | Store::Replaced => {
-                tracing::error!(%error, "the database did not answer");
+                tracing::error!(%error, reason = "unavailable", "the database did not answer");
                 Self::Unavailable
             }
             Store::Full(_) => {
-                tracing::error!(%error, "growth refused");
+                tracing::error!(%error, reason = "storage_full", "growth refused");
                 Self::Full
             }
             Store::Taken | Store::Broken(_) | Store::Damaged(_) | Store::Schema(_) | Store::Migration(_) => {
-                tracing::error!(%error, "the database answered with an error");
+                tracing::error!(%error, reason = "internal", "the database answered with an error");
                 Self::Internal
             }
         }
@@ -163,6 +169,7 @@ impl Error {
             Self::TargetTooLong => "target_too_long",
             Self::HeadTooLarge => "head_too_large",
             Self::BodyTooSlow => "body_too_slow",
+            Self::BodiesFull => "bodies_full",
             Self::Settling { .. } => "settling",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
@@ -204,6 +211,7 @@ impl Error {
             Self::TargetTooLong => message(414, "414 URI Too Long"),
             Self::HeadTooLarge => message(431, "431 Request Header Fields Too Large"),
             Self::BodyTooSlow => message(408, "408 Request Timeout"),
+            Self::BodiesFull => retry(1, "503 Service Unavailable - Too many bodies of requests are under way"),
             Self::Settling { seconds, .. } => retry(*seconds, "503 Service Unavailable"),
             Self::Busy => retry(5, "503 Service Unavailable - Too many passwords wait to be checked"),
             Self::Unavailable => retry(1, "503 Service Unavailable"),

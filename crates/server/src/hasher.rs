@@ -1,7 +1,8 @@
 //! Passwords: Argon2id, in a queue of our own, so that the API stays quick while many people sign in (T14).
 //!
 //! At most `max(1, cores / 2)` are hashed at once. At most 256 wait, 64 of one address; addresses are served in
-//! turn, so that a flood from one place costs only itself.
+//! turn, so that a flood from one place costs only itself. When the queue is full, the last to come of the address that
+//! holds most is turned away: the newcomer, or one that waits already.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -34,18 +35,20 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    /// An address stands here only while something of it waits.
-    waiting: HashMap<IpAddr, Waiting>,
+    /// An address stands here only while something of it waits, and in the order in which that came.
+    waiting: HashMap<IpAddr, VecDeque<Entry>>,
+    /// Addresses with a job.
     turns: VecDeque<IpAddr>,
     count: usize,
+    came: u64,
     closed: bool,
 }
 
-#[derive(Default)]
-struct Waiting {
-    /// Places that are held and jobs that are queued.
-    count: usize,
-    jobs: VecDeque<Job>,
+/// A place that is held, or a job that is queued.
+struct Entry {
+    /// The order in which all came.
+    number: u64,
+    job: Option<Job>,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -65,6 +68,7 @@ pub struct Load {
 pub struct Place {
     hasher: Hasher,
     address: IpAddr,
+    number: u64,
     used: bool,
 }
 
@@ -79,20 +83,23 @@ impl Hasher {
         Self(Arc::new(Owner(shared)))
     }
 
-    /// Takes a place for one password of this address, or says that too many wait.
+    /// Takes a place for one password of this address, or says that too many wait. The place may be taken away again.
     pub fn place(&self, address: Option<IpAddr>) -> Result<Place, Busy> {
         let address = network(address.unwrap_or(NOWHERE));
         let mut queue = self.0.0.lock();
-        let mine = queue.waiting.get(&address).map_or(0, |waiting| waiting.count);
-        if queue.count >= MOST || mine >= MOST_OF_ONE {
+        if queue.waiting.get(&address).is_some_and(|mine| mine.len() >= MOST_OF_ONE) {
             return Err(Busy);
+        }
+        if queue.count >= MOST {
+            let loser = queue.loser(address).filter(|loser| *loser != address).ok_or(Busy)?;
+            queue.turn_away_last(loser);
         }
         Ok(self.hold(&mut queue, address))
     }
 
     /// The PHC string of a new password, in its normal form. It waits its turn like the others, but is not turned away.
     pub async fn hash(&self, password: &Plaintext) -> String {
-        let place = self.hold(&mut self.0.0.lock(), NOWHERE);
+        let place = self.hold(&mut self.0.0.lock(), OURSELVES);
         let password = normal_form(password).unwrap_or_else(|| password.clone());
         place.run(move || hash_now(&password)).await.unwrap_or_default()
     }
@@ -109,20 +116,20 @@ impl Hasher {
     }
 
     fn hold(&self, queue: &mut Queue, address: IpAddr) -> Place {
-        queue.count += 1;
-        queue.waiting.entry(address).or_default().count += 1;
-        Place { hasher: self.clone(), address, used: false }
+        let number = queue.hold(address);
+        Place { hasher: self.clone(), address, number, used: false }
     }
 }
 
 impl Place {
     /// Whether this is the password with that PHC string; `None` compares with nobody's and is always wrong, at the
-    /// same cost. Too long a password is wrong without being hashed.
+    /// same cost. Too long a password is wrong without being hashed. `Err`: the place was given to an address that
+    /// holds fewer.
     ///
     /// It is compared in its normal form and then, if that differs, as it was typed: passwords used to be hashed
     /// as typed, and those that were hashed elsewhere may be. A password that is its own normal form costs one hash.
-    pub async fn verify(self, password: &Plaintext, digest: Option<String>) -> bool {
-        let Some(normal) = normal_form(password) else { return false };
+    pub async fn verify(self, password: &Plaintext, digest: Option<String>) -> Result<bool, Busy> {
+        let Some(normal) = normal_form(password) else { return Ok(false) };
         let typed = Some(password).filter(|typed| typed.reveal() != normal.reveal());
         let typed = typed.filter(|typed| typed.reveal().len() <= LONGEST_BYTES).cloned();
         let real = digest.is_some();
@@ -136,20 +143,16 @@ impl Place {
             };
             is(&normal) || typed.as_ref().is_some_and(is)
         };
-        self.run(work).await.unwrap_or(false) && real
+        self.run(work).await.map(|right| right && real).ok_or(Busy)
     }
 
+    /// `None`: it was turned away.
     async fn run<T: Send + 'static>(mut self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (tell, told) = oneshot::channel();
         let job: Job = Box::new(move || drop(tell.send(work())));
         self.used = true;
-        {
-            let mut queue = self.hasher.0.0.lock();
-            let jobs = &mut queue.waiting.entry(self.address).or_default().jobs;
-            jobs.push_back(job);
-            if jobs.len() == 1 {
-                queue.turns.push_back(self.address);
-            }
+        if !self.hasher.0.0.lock().put(self.address, self.number, job) {
+            return None;
         }
         self.hasher.0.0.work.notify_one();
         told.await.ok()
@@ -159,7 +162,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if !self.used {
-            self.hasher.0.0.lock().leave(self.address);
+            self.hasher.0.0.lock().leave(self.address, self.number);
         }
     }
 }
@@ -196,26 +199,92 @@ impl Shared {
 }
 
 impl Queue {
+    fn hold(&mut self, address: IpAddr) -> u64 {
+        self.count += 1;
+        self.came += 1;
+        self.waiting.entry(address).or_default().push_back(Entry { number: self.came, job: None });
+        self.came
+    }
+
+    /// Queues the job of a place; `false`: that was taken away.
+    fn put(&mut self, address: IpAddr, number: u64, job: Job) -> bool {
+        let Some(entries) = self.waiting.get_mut(&address) else { return false };
+        let first = entries.iter().all(|entry| entry.job.is_none());
+        let Some(entry) = entries.iter_mut().find(|entry| entry.number == number) else { return false };
+        entry.job = Some(job);
+        if first {
+            self.turns.push_back(address);
+        }
+        true
+    }
+
     /// One job of the address whose turn it is.
     fn next(&mut self) -> Option<Job> {
         let address = self.turns.pop_front()?;
-        let jobs = &mut self.waiting.get_mut(&address)?.jobs;
-        let job = jobs.pop_front();
-        if !jobs.is_empty() {
+        let entries = self.waiting.get_mut(&address)?;
+        let mut queued = entries.iter_mut().filter(|entry| entry.job.is_some());
+        let entry = queued.next()?;
+        let (number, job) = (entry.number, entry.job.take());
+        if queued.next().is_some() {
             self.turns.push_back(address);
         }
-        self.leave(address);
+        self.leave(address, number);
         job
     }
 
-    fn leave(&mut self, address: IpAddr) {
-        self.count -= 1;
-        if let Some(waiting) = self.waiting.get_mut(&address) {
-            waiting.count -= 1;
-            if waiting.count == 0 {
-                self.waiting.remove(&address);
-            }
+    fn leave(&mut self, address: IpAddr, number: u64) {
+        let Some(entries) = self.waiting.get_mut(&address) else { return };
+        let before = entries.len();
+        entries.retain(|entry| entry.number != number);
+        self.count -= before - entries.len();
+        if entries.is_empty() {
+            self.waiting.remove(&address);
         }
+    }
+
+    /// The address that holds most, counting one more for the newcomer. What a /48 holds counts a quarter, since its owner
+    /// can use any number of /64. Of several that hold as much, the one that came last.
+    fn loser(&self, newcomer: IpAddr) -> Option<IpAddr> {
+        let held =
+            |address: &IpAddr| self.waiting.get(address).map_or(0, VecDeque::len) + usize::from(*address == newcomer);
+        let others = self.waiting.keys().filter(|address| **address != newcomer && **address != OURSELVES);
+        let addresses = || others.clone().chain([&newcomer]);
+        let mut sites: HashMap<IpAddr, usize> = HashMap::new();
+        for address in addresses() {
+            *sites.entry(site(*address)).or_default() += held(address);
+        }
+        let weight = |address: &IpAddr| {
+            let of_site = sites.get(&site(*address)).copied().unwrap_or_default();
+            (QUARTERS * held(address)).max(of_site)
+        };
+        let last = |address: &IpAddr| match *address == newcomer {
+            true => u64::MAX,
+            false => self.waiting.get(address).and_then(VecDeque::back).map_or(0, |entry| entry.number),
+        };
+        addresses().max_by_key(|address| (weight(address), last(address))).copied()
+    }
+
+    /// Removes the entry of an address that came last.
+    fn turn_away_last(&mut self, address: IpAddr) {
+        let Some(entries) = self.waiting.get_mut(&address) else { return };
+        // Dropping a queued job tells its owner at once. The owner of a place without a job learns it when it brings one.
+        if entries.pop_back().is_some() {
+            self.count -= 1;
+        }
+        if entries.iter().all(|entry| entry.job.is_none()) {
+            self.turns.retain(|turn| *turn != address);
+        }
+        if entries.is_empty() {
+            self.waiting.remove(&address);
+        }
+    }
+}
+
+/// What one site gets from its provider: an IPv4 address, or an IPv6 /48.
+fn site(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80)),
+        v4 => v4,
     }
 }
 
@@ -253,7 +322,11 @@ fn argon2() -> Argon2<'static> {
 }
 
 /// Under which the program's own passwords wait.
+const OURSELVES: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+/// Under which passwords wait that came from no address.
 const NOWHERE: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+/// How much more a /48 may hold than a /64.
+const QUARTERS: usize = 4;
 const MOST: usize = 256;
 /// Of a digest that was made elsewhere, in KiB.
 const MOST_MEMORY: u32 = 1 << 20;
@@ -268,6 +341,10 @@ mod tests {
         Some(IpAddr::from([192, 0, 2, last]))
     }
 
+    fn text(address: &str) -> Option<IpAddr> {
+        address.parse().ok()
+    }
+
     #[tokio::test]
     async fn t14_so_many_wait_and_no_more_and_every_place_is_given_back() {
         let hasher = Hasher::start();
@@ -276,8 +353,99 @@ mod tests {
         for i in 0..MOST - MOST_OF_ONE {
             held.push(hasher.place(address(2 + (i % 3) as u8)).expect("a place"));
         }
-        assert!(hasher.place(address(9)).is_err(), "256 in all");
+        assert_eq!(hasher.load().waiting, MOST);
+        held.push(hasher.place(address(9)).expect("in place of another"));
+        assert_eq!(hasher.load().waiting, MOST, "256 in all");
         held.clear();
+        assert!(hasher.0.0.lock().waiting.is_empty() && hasher.0.0.lock().count == 0);
+    }
+
+    #[tokio::test]
+    async fn t14_a_full_queue_turns_away_the_last_of_the_address_that_holds_most() {
+        let of = |text: &str, times: usize| std::iter::repeat_n(text.to_owned(), times);
+        let many =
+            |text: &str, times: usize| (0..times).map(|i| text.replace('*', &format!("{i:x}"))).collect::<Vec<_>>();
+        // Who fills the queue, who comes then, and whose last place is lost; `None`: it is the newcomer who is refused.
+        let eight = || (1..=8).flat_map(|i| of(&format!("192.0.2.{i}"), 32)).collect::<Vec<_>>();
+        let with_one_more =
+            || [of("192.0.2.1", 33), of("192.0.2.2", 31)].into_iter().flatten().chain(eight().split_off(64));
+        for (what, full, newcomer, loser) in [
+            ("of equals, the last to come", eight(), "192.0.2.9", Some("192.0.2.8")),
+            ("the one that holds most", with_one_more().collect(), "192.0.2.9", Some("192.0.2.1")),
+            ("a newcomer that would hold most", eight(), "192.0.2.3", None),
+            ("all have one each", many("2001:db8:*::1", 256), "198.51.100.1", None),
+            ("one /48 with many /64", many("2001:db8:1:*::1", 256), "192.0.2.1", Some("2001:db8:1:ff::1")),
+            ("more from that /48", many("2001:db8:1:*::1", 256), "2001:db8:1:1000::1", None),
+            (
+                "a /48 holds four times as much",
+                [many("2001:db8:1:*::1", 120), eight().split_off(120)].concat(),
+                "192.0.2.99",
+                Some("192.0.2.8"),
+            ),
+            (
+                "and no more",
+                [many("2001:db8:1:*::1", 160), eight().split_off(160)].concat(),
+                "192.0.2.99",
+                Some("2001:db8:1:9f::1"),
+            ),
+        ] {
+            let mut queue = Queue::default();
+            let full: Vec<IpAddr> = full.iter().map(|address| network(text(address).unwrap_or(NOWHERE))).collect();
+            for address in &full {
+                queue.hold(*address);
+            }
+            let newcomer = network(text(newcomer).expect("an address"));
+            let expected = loser.map_or(newcomer, |loser| network(text(loser).expect("an address")));
+            assert_eq!((full.len(), queue.loser(newcomer)), (MOST, Some(expected)), "{what}");
+            // The program's own passwords are never turned away.
+            for _ in 0..MOST {
+                queue.hold(OURSELVES);
+            }
+            assert_eq!(queue.loser(newcomer), Some(expected), "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn t14_a_place_that_is_taken_away_is_told_with_or_without_a_job() {
+        let hasher = Hasher::start();
+        // Both threads are busy, and nothing moves until they are let go.
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let wait = Arc::new(Mutex::new(wait));
+        let threads = (std::thread::available_parallelism().map_or(1, std::num::NonZero::get) / 2).max(1);
+        let mut blocked = Vec::new();
+        for _ in 0..threads {
+            let (place, wait) = (hasher.place(address(100)).expect("a place"), wait.clone());
+            blocked.push(tokio::spawn(place.run(move || drop(wait.lock().map(|wait| wait.recv())))));
+        }
+        while hasher.load().running < threads {
+            tokio::task::yield_now().await;
+        }
+        let held: Vec<Place> = (0..MOST / 4).map(|i| hasher.place(address((i % 2) as u8)).expect("a place")).collect();
+        let wrong = Plaintext::new("wrong".into());
+        let mut queued = Vec::new();
+        for i in 0..3 * MOST / 4 {
+            let place = hasher.place(address(10 + (i % 3) as u8)).expect("a place");
+            let wrong = wrong.clone();
+            queued.push(tokio::spawn(async move { place.run(move || drop(wrong)).await }));
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(hasher.load().waiting, MOST);
+        // 64 of each of three addresses are queued, 32 of two are held: the queued lose first.
+        let newcomers: Vec<Place> = (0..5).map(|i| hasher.place(address(200 + i)).expect("a place")).collect();
+        assert_eq!(hasher.load().waiting, MOST);
+        for _ in 0..threads {
+            let _ = go.send(());
+        }
+        let mut lost = 0;
+        for queued in queued {
+            lost += usize::from(queued.await.expect("no panic").is_none());
+        }
+        assert_eq!(lost, 5);
+        // A place without a job loses in the same way, and is told when it wants to be used.
+        let place = held.into_iter().next_back().expect("a place");
+        hasher.0.0.lock().turn_away_last(place.address);
+        assert_eq!(place.verify(&wrong, None).await, Err(Busy));
+        drop((newcomers, blocked));
         assert!(hasher.0.0.lock().waiting.is_empty() && hasher.0.0.lock().count == 0);
     }
 
@@ -288,11 +456,11 @@ mod tests {
         let digest = hasher.hash(&right).await;
         assert!(digest.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{digest}");
         let place = || hasher.place(address(1)).expect("a place");
-        assert!(place().verify(&right, Some(digest.clone())).await);
-        assert!(!place().verify(&Plaintext::new("wrong horse".into()), Some(digest.clone())).await);
-        assert!(!place().verify(&right, None).await);
+        assert_eq!(place().verify(&right, Some(digest.clone())).await, Ok(true));
+        assert_eq!(place().verify(&Plaintext::new("wrong horse".into()), Some(digest.clone())).await, Ok(false));
+        assert_eq!(place().verify(&right, None).await, Ok(false));
         let long = Plaintext::new("x".repeat(LONGEST_BYTES + 1));
-        assert!(!place().verify(&long, Some(digest)).await);
+        assert_eq!(place().verify(&long, Some(digest)).await, Ok(false));
         assert!(hasher.0.0.lock().waiting.is_empty());
     }
 
@@ -319,7 +487,7 @@ mod tests {
         ] {
             let before = hasher.hashed();
             let place = hasher.place(address(1)).expect("a place");
-            assert_eq!(place.verify(typed, digest.cloned()).await, right, "{:?} {digest:?}", typed.reveal());
+            assert_eq!(place.verify(typed, digest.cloned()).await, Ok(right), "{:?} {digest:?}", typed.reveal());
             assert_eq!(hasher.hashed() - before, hashes, "{:?} {digest:?}", typed.reveal());
         }
     }
@@ -357,12 +525,9 @@ mod tests {
             let from = address(who).expect("an address");
             for _ in 0..times {
                 let order = order.clone();
-                queue.count += 1;
-                let waiting = queue.waiting.entry(from).or_default();
-                waiting.count += 1;
-                waiting.jobs.push_back(Box::new(move || order.lock().expect("no panic").push(who)));
+                let number = queue.hold(from);
+                assert!(queue.put(from, number, Box::new(move || order.lock().expect("no panic").push(who))));
             }
-            queue.turns.push_back(from);
         }
         while let Some(job) = queue.next() {
             job();

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod app;
 pub mod asked;
+pub mod bodies;
 pub mod cli;
 pub mod config;
 pub mod connection;
@@ -22,6 +23,7 @@ pub mod job;
 pub mod json;
 pub mod keys;
 pub mod load;
+pub mod log;
 pub mod metrics;
 pub mod need;
 pub mod network;

@@ -18,6 +18,7 @@ use tower::Service;
 
 use crate::app::App;
 use crate::asked::{Media, Peer, basic, bearer_header, has_body, malformed, media_type, reads_json};
+use crate::bodies::read_on;
 use crate::config::Proxies;
 use crate::cors;
 use crate::error::{Error, Reason};
@@ -44,7 +45,7 @@ impl Road {
     /// `peer`: who is at the other end of the connection.
     pub async fn travel(&self, request: Request<Body>, peer: Option<IpAddr>) -> Response {
         let face = Face::of(request.uri().path());
-        let response = self.answer(request, peer).await;
+        let response = self.answer(read_on(request), peer).await;
         self.app.metrics.answered(face, &response);
         response
     }

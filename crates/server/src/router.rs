@@ -1,5 +1,6 @@
 //! The table of routes: every one with its demand and its parameters. Nothing else adds a route (`clippy.toml`).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,6 +9,7 @@ use axum::extract::{RawPathParams, State};
 use axum::http::{Method, Request, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use tollhouse_auth::authenticator::Head;
 use tollhouse_auth::shown::Shown;
 use tollhouse_domain::demand::{Demand, Extra, Judged};
 use tollhouse_domain::denial::Denial;
@@ -17,7 +19,8 @@ use tower::Service;
 
 use crate::api::{applications, groups, metadata, personal_access_tokens, projects, user, users};
 use crate::app::App;
-use crate::asked::{Asked, Limits, peer};
+use crate::asked::{Asked, Opened, peer};
+use crate::bodies::{Limits, SMALL};
 use crate::error::{Error, refused};
 use crate::metrics::Face;
 use crate::need::{Need, Unless, administrator, anyone, presenter, signed_in};
@@ -155,7 +158,7 @@ impl Route {
         let serve = async move |State(app): State<App>, captures: RawPathParams, request: Request<Body>| {
             let app = app.asked_from(peer(&request));
             let answered = async {
-                let asked = read(&app, P::DECLARED, pairs(&captures), request).await?;
+                let asked = read_authenticated(&app, P::DECLARED, pairs(&captures), request, &demand).await?;
                 #[cfg(feature = "faults")]
                 app.faults.endpoint(asked.parts.uri.path());
                 let early = match demand.judged {
@@ -315,11 +318,10 @@ pub fn refused_at(path: &str, error: Error, app: &App) -> Response {
 async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
     let captures = Vec::new();
     let from = peer(&request);
-    let limits = limits(&app);
+    let limits = limits(&app, Head::Nothing);
     match Face::of(request.uri().path()) {
         Face::Api => {
-            // A body that cannot be read is reported before the path that is not there (section 0, stage 5).
-            let error = Asked::read(request, captures, from, limits).await.err().unwrap_or(Error::NoRoute);
+            let error = nowhere(Asked::read(request, captures, from, limits).await);
             return refused(error, |error| error.api(&app.urls));
         }
         // Programs ask there, and would take the page for signing in for an answer.
@@ -342,31 +344,82 @@ async fn no_route(State(app): State<App>, request: Request<Body>) -> Response {
     }
 }
 
-/// The request read whole, if what its path captured is what was declared.
-pub async fn read(
+/// The refusal at an unknown path of the API. A body that cannot be read is reported first (section 0, stage 5), but not
+/// one over 64 KiB: no credential was looked up that could allow it.
+pub fn nowhere(read: Result<Asked, Error>) -> Error {
+    read.err().filter(|error| *error != Error::BodyTooLarge).unwrap_or(Error::NoRoute)
+}
+
+/// Reads the whole request. Fails with 404 if a captured number is none.
+async fn read(
     app: &App,
     declared: &[Param],
     captures: Vec<(String, String)>,
     request: Request<Body>,
 ) -> Result<Asked, Error> {
-    for (name, value) in &captures {
-        let kind = declared.iter().find(|param| param.name == name).map(|param| param.kind);
-        // A number that is none is no route at all, and no credential is looked at.
-        if kind == Some(Kind::Integer) && (!value.bytes().all(|b| b.is_ascii_digit()) || value.parse::<i64>().is_err())
-        {
-            return Err(Error::NoRoute);
-        }
-    }
+    fit(declared, &captures)?;
     let from = peer(&request);
-    Asked::read(request, captures, from, limits(app)).await
+    Asked::read(request, captures, from, limits(app, Head::Nothing)).await
+}
+
+/// The same at the API, where the credential in the head is looked up before the body is read (authentication.md 0,
+/// stage 6a).
+async fn read_authenticated(
+    app: &App,
+    declared: &[Param],
+    captures: Vec<(String, String)>,
+    request: Request<Body>,
+    demand: &Demand<'_>,
+) -> Result<Asked, Error> {
+    fit(declared, &captures)?;
+    let from = peer(&request);
+    let opened = Opened::begin(request, limits(app, Head::Nothing)).await?;
+    if !opened.has_body() {
+        return opened.read(captures, from, limits(app, Head::Nothing)).await;
+    }
+    Box::pin(read_body(app, captures, from, opened, demand)).await
+}
+
+async fn read_body(
+    app: &App,
+    captures: Vec<(String, String)>,
+    from: Option<IpAddr>,
+    opened: Opened,
+    demand: &Demand<'_>,
+) -> Result<Asked, Error> {
+    let head = app.head(&Shown::in_head(&opened.parts, from), demand).await?;
+    let sent = (head == Head::Dead).then(|| opened.parts.clone());
+    let read = opened.read(captures, from, limits(app, head)).await;
+    match (read, sent) {
+        // The reason why it may not send so much.
+        (Err(Error::BodyTooLarge), Some(sent)) => {
+            let judged = app.judge(&Shown::in_head(&sent, from), demand).await;
+            Err(judged.err().unwrap_or(Error::BodyTooLarge))
+        }
+        (read, _) => read,
+    }
+}
+
+/// A number that is none is no route at all, and no credential is looked at.
+pub fn fit(declared: &[Param], captures: &[(String, String)]) -> Result<(), Error> {
+    let number = |value: &str| value.bytes().all(|b| b.is_ascii_digit()) && value.parse::<i64>().is_ok();
+    let kind = |name: &str| declared.iter().find(|param| param.name == name).map(|param| param.kind);
+    match captures.iter().all(|(name, value)| kind(name) != Some(Kind::Integer) || number(value)) {
+        true => Ok(()),
+        false => Err(Error::NoRoute),
+    }
 }
 
 fn pairs(captures: &RawPathParams) -> Vec<(String, String)> {
     captures.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-pub fn limits(app: &App) -> Limits {
-    Limits { body: app.settings.limits.body.0 as usize, time: app.settings.limits.body_time.0 }
+/// How large a body may be, by the credential in its head (T14).
+pub fn limits(app: &App, head: Head) -> Limits<'_> {
+    let settings = &app.settings.limits;
+    let most = usize::try_from(settings.body.0).unwrap_or(usize::MAX);
+    let body = if head == Head::Live { most } else { most.min(SMALL) };
+    Limits { body, time: settings.body_time.0, budget: &app.bodies }
 }
 
 fn filter(method: &Method) -> MethodFilter {

@@ -37,6 +37,7 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Re
     // Nobody is answered from memory before its first round.
     let following = tokio::spawn(followed(app.clone(), name(&listener), stop.clone()));
     let housekeeping = tokio::spawn(job::housekeeping(app.clone(), stop.clone()));
+    tokio::spawn(job::memory::give_back(stop.clone()));
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,

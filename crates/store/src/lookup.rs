@@ -59,7 +59,7 @@ impl Lookup for Db {
 }
 
 fn unavailable(error: Error) -> Unavailable {
-    tracing::error!(%error, "a credential could not be looked up");
+    tracing::error!(%error, reason = "unavailable", "a credential could not be looked up");
     Unavailable
 }
 

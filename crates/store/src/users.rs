@@ -370,6 +370,13 @@ pub async fn book_decoy_attempt(tx: &mut Tx, slot: i64, lockout: Lockout, now: T
 /// What stands in the place of an address where attempts at a decoy are counted.
 const BOOKED: &str = "booked";
 
+/// An attempt was booked whose password was never compared: it counts no longer, nor does the lock that it completed.
+pub async fn take_back_attempt(tx: &mut Tx, id: UserId, lockout: Lockout) -> Result<()> {
+    changed!(tx, sqlx::query(TAKE_BACK_ATTEMPT).bind(id.0).bind(lockout.attempts))?;
+    tx.forget(Forget::Owner(id));
+    Ok(())
+}
+
 /// The password was right: counters go back to nothing and the sign-in is noted. `false`: password or state are no
 /// longer what was looked at (compare and set).
 pub async fn signed_in(
@@ -503,6 +510,12 @@ statements! {
     INSERT INTO failed_sign_ins (user_id, address, hour, attempts) VALUES ($1, $2, $3, 1)
         ON CONFLICT (user_id, address, hour) DO UPDATE SET attempts = failed_sign_ins.attempts + 1
     RETURNING attempts";
+
+    TAKE_BACK_ATTEMPT = "
+    UPDATE users
+       SET failed_attempts = failed_attempts - 1,
+           locked_until = CASE WHEN failed_attempts - 1 >= $2 THEN locked_until END
+     WHERE id = $1 AND failed_attempts > 0";
 
     SIGNED_IN = "
     UPDATE users

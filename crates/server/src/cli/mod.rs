@@ -8,13 +8,16 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, LogFormat, Settings, Unusable, address};
+use crate::config::{self, Settings, Unusable, address};
+use crate::log;
 use crate::urls::Urls;
 
 mod admin;
@@ -170,6 +173,8 @@ pub fn main() -> ExitCode {
         What::Config(_) => Ok(()),
         What::Admin(command) => runtime().and_then(|runtime| runtime.block_on(admin::run(command))),
     };
+    // What is said at the end comes after what was said before.
+    log::end();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Unusable(text)) => {
@@ -189,10 +194,17 @@ fn warn(text: &str) {
     complain("tollhouse: warning: ", text);
 }
 
-/// One line, whatever is in it: an error may repeat what somebody sent.
+/// Writes one line to stderr, whatever is in it: an error may repeat what a client sent. Waits at most a second: the reader
+/// of a pipe may hang, and the program would not end.
 fn complain(who: &str, text: &str) {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let _ = writeln!(std::io::stderr(), "{who}{line}");
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = format!("{who}{text}\n");
+    let (done, written) = mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::stderr().write_all(line.as_bytes());
+        let _ = done.send(());
+    });
+    let _ = written.recv_timeout(Duration::from_secs(1));
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -204,14 +216,8 @@ fn log(settings: &Settings) -> Result<(), Failure> {
     let directives = format!("sqlx=warn,{}", settings.log.directives());
     let filter = tracing_subscriber::EnvFilter::try_new(directives)
         .map_err(|error| Failure::Unusable(format!("log.level: {error}")))?;
-    let to_stderr = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match settings.log.format {
-        LogFormat::Text => to_stderr.with_target(false).init(),
-        LogFormat::Json => to_stderr.json().init(),
-    }
+    let colours = std::io::stderr().is_terminal();
+    log::start(filter, settings.log.format, colours, std::io::stderr());
     Ok(())
 }
 
@@ -219,7 +225,7 @@ fn log(settings: &Settings) -> Result<(), Failure> {
 fn warn_of_password(database: Option<&str>) {
     let holds = |url: url::Url| url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password");
     if database.is_some_and(|url| url::Url::parse(url).is_ok_and(holds)) {
-        eprintln!("tollhouse: warning: others can read a password on the command line; use database_file instead");
+        warn("others can read a password on the command line; use database_file instead");
     }
 }
 

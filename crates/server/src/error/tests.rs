@@ -54,6 +54,7 @@ fn the_whole_table() {
         Error::TargetTooLong,
         Error::HeadTooLarge,
         Error::BodyTooSlow,
+        Error::BodiesFull,
         Error::Settling { until: Timestamp(0), seconds: 7 },
         Error::Busy,
         Error::Unavailable,

@@ -83,7 +83,10 @@ impl Advice {
             Error::Format(_) => ("the parameter format asks for something else than JSON", one("leave format out")),
             Error::TargetTooLong => ("path and query are longer than limits.target", one("put parameters into a body")),
             Error::HeadTooLarge => ("the head is larger than limits.head", one("fewer or shorter headers")),
-            Error::BodyTooLarge => ("the body is larger than limits.body", one("a smaller body")),
+            Error::BodyTooLarge => (
+                "the body is larger than limits.body, or than 64 KiB without a live credential in the head",
+                vec!["a smaller body".to_owned(), "a credential in the head that counts".to_owned()],
+            ),
             Error::TooManyParameters => ("there are too many parameters, or they are too deep", one("fewer of them")),
             _ => ("the request cannot be answered", vec![]),
         };

@@ -8,13 +8,14 @@ use axum::http::request::Parts;
 use axum::http::{Request, header};
 use axum::response::Response;
 use http_body_util::BodyExt;
+use tollhouse_auth::authenticator::Head;
 use tollhouse_auth::shown::Shown;
 use tollhouse_domain::demand::{Demand, Judged};
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::identity::Identity;
 
 use crate::app::App;
-use crate::asked::Asked;
+use crate::asked::{Asked, Opened};
 use crate::cors;
 use crate::error::Error;
 use crate::metrics::Face;
@@ -93,8 +94,12 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
         told.untried(&sent, advice::elsewhere(route));
         return Ok(told.without_judgement(advice::not_judged(route)));
     };
-    match router::read(app, route.params, captures, request).await {
-        Ok(asked) => judged(app, told, route, checks, &asked).await,
+    match read(app, route, captures, request).await {
+        Ok(Read::Whole(asked)) => judged(app, told, route, checks, &asked).await,
+        Ok(Read::Head(asked)) => {
+            told.notes.push("the head decided; the body was not looked at".to_owned());
+            by_credentials(app, told, route, checks, &asked).await
+        }
         Err(error) => {
             told.untried(&sent, "not looked at");
             told.refused(error.api(&app.urls), Advice::without_judgement(&error)).await
@@ -112,6 +117,36 @@ fn asks_for_own_name(path: &str) -> bool {
 }
 
 /// The order is that of `Route::api`.
+enum Read {
+    Whole(Asked),
+    /// What the head shows is refused before the body is read.
+    Head(Asked),
+}
+
+/// As the router reads a request to the API.
+async fn read(
+    app: &App,
+    route: &Route,
+    captures: Vec<(String, String)>,
+    request: Request<Body>,
+) -> Result<Read, Error> {
+    router::fit(route.params, &captures)?;
+    let opened = Opened::begin(request, router::limits(app, Head::Nothing)).await?;
+    if !opened.has_body() {
+        return opened.read(captures, None, router::limits(app, Head::Nothing)).await.map(Read::Whole);
+    }
+    let demand = route.demand.unwrap_or(Demand::PLAIN);
+    let auth = app.judging_over(Arc::new(Witness::new(app.db.clone())));
+    let head = auth.head(&Shown::in_head(&opened.parts, None), &demand, app.now()).await;
+    let alone = Asked::of_head(opened.parts.clone(), captures.clone());
+    let Ok(head) = head else { return Ok(Read::Head(alone)) };
+    match opened.read(captures, None, router::limits(app, head)).await {
+        Err(Error::BodyTooLarge) if head == Head::Dead => Ok(Read::Head(alone)),
+        read => read.map(Read::Whole),
+    }
+}
+
+/// The order is that of `Route::api`, once the body is read.
 async fn judged(
     app: &App,
     mut told: Explanation,
@@ -120,18 +155,25 @@ async fn judged(
     asked: &Asked,
 ) -> Result<Explanation, Error> {
     let demand = route.demand.unwrap_or(Demand::PLAIN);
-    let shown = Shown::in_head(&asked.parts, None);
-    let shown = match &asked.body {
-        Some(body) => shown.and_in_body(body),
-        None => shown,
-    };
     if demand.judged == Judged::AfterParameters
         && let Err(error) = (checks.parse)(asked)
     {
-        told.credentials = seen::untried(&shown, &asked.parts.headers, "not looked at");
+        told.credentials = seen::untried(&shown(asked), &asked.parts.headers, "not looked at");
         told.notes.push("this endpoint looks at parameters before credentials".to_owned());
         return told.refused(error.api(&app.urls), Advice::without_judgement(&error)).await;
     }
+    by_credentials(app, told, route, checks, asked).await
+}
+
+async fn by_credentials(
+    app: &App,
+    mut told: Explanation,
+    route: &Route,
+    checks: &Checks,
+    asked: &Asked,
+) -> Result<Explanation, Error> {
+    let demand = route.demand.unwrap_or(Demand::PLAIN);
+    let shown = shown(asked);
     let open = demand.anonymous && checks.unless.is_none_or(|unless| unless(None, asked).is_ok());
     told.takes = advice::takes(route, &asked.parts.method, open);
     let witness = Arc::new(Witness::new(app.db.clone()));
@@ -150,7 +192,7 @@ async fn judged(
     let trial = Trial::of(&shown, &asked.parts.headers, &witness, &judging, app.now()).await?;
     told.credentials = trial.seen(&shown, &asked.parts.headers);
     told.decided_by = trial.decided_by();
-    told.notes = advice::notes(&trial, &demand, &outcome);
+    told.notes.extend(advice::notes(&trial, &demand, &outcome));
     told.identity = trial.record().and_then(Who::of);
     match outcome {
         Ok(who) => {
@@ -164,6 +206,14 @@ async fn judged(
             let advice = Advice::of(&error, &case);
             told.refused(error.api(&app.urls), advice).await
         }
+    }
+}
+
+fn shown(asked: &Asked) -> Shown<'_> {
+    let shown = Shown::in_head(&asked.parts, None);
+    match &asked.body {
+        Some(body) => shown.and_in_body(body),
+        None => shown,
     }
 }
 
@@ -183,8 +233,8 @@ async fn nowhere(
     }
     let mut error = Error::NoRoute;
     if told.face == Face::Api.as_str() {
-        // A body that cannot be read is reported before the path that is not there.
-        error = Asked::read(request, Vec::new(), None, router::limits(app)).await.err().unwrap_or(error);
+        let limits = router::limits(app, Head::Nothing);
+        error = router::nowhere(Asked::read(request, Vec::new(), None, limits).await);
     }
     let mut advice = Advice::without_judgement(&error);
     if let (Way::OtherMethods(others), Error::NoRoute) = (&way, &error) {

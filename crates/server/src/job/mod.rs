@@ -9,6 +9,8 @@ use tollhouse_store::sweep::{self, Keep, Used};
 
 use crate::app::App;
 
+pub mod memory;
+
 /// Runs until it is told to stop, and writes down what was gathered before it ends.
 pub async fn housekeeping(app: App, stop: CancellationToken) {
     let mut rounds: u64 = 0;

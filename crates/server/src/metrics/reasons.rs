@@ -2,7 +2,7 @@
 
 /// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
 /// first refusal of its kind shows as a change.
-pub const REASONS: [&str; 74] = [
+pub const REASONS: [&str; 75] = [
     "access_denied",
     "account_blocked",
     "account_deactivated",
@@ -13,6 +13,7 @@ pub const REASONS: [&str; 74] = [
     "api_v3",
     "bad_host",
     "bad_request",
+    "bodies_full",
     "body_too_large",
     "body_too_slow",
     "broken_json",

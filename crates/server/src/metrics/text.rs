@@ -69,6 +69,12 @@ fn text(app: &App) -> String {
     out.single("tollhouse_hash_queue_waiting", "gauge", help, queue.waiting);
     out.single("tollhouse_hash_queue_running", "gauge", "Passwords that are being hashed.", queue.running);
 
+    let help = "Bytes that bodies of requests under way take; at most limits.bodies.";
+    out.single("tollhouse_body_bytes", "gauge", help, app.bodies.held());
+
+    let help = "Lines of the log that could not be written.";
+    out.single("tollhouse_log_lines_lost_total", "counter", help, crate::log::lost());
+
     let connections = metrics.connections.load(Relaxed);
     out.single("tollhouse_connections", "gauge", "Connections that are open.", connections);
     out.0

@@ -16,7 +16,8 @@ use tollhouse_store::{sessions, users};
 
 use crate::app::App;
 use crate::error::Error;
-use crate::operations::{Failed, Operation};
+use crate::hasher::Busy;
+use crate::operations::{Done, Failed, Operation};
 
 /// What somebody typed, and from where.
 pub struct Attempt<'a> {
@@ -101,7 +102,7 @@ pub async fn check(
     let found = users::by_login(&mut app.db.read().await?, login).await?;
     let Some((user, Some(digest))) = found else {
         let (slot, by) = (decoy(login), By::password(None, address));
-        place.verify(password, None).await;
+        place.verify(password, None).await.map_err(|_| Error::Busy)?;
         app.perform(&BookDecoy { slot, lockout: app.lockout() }, &by).await?.into_inner();
         app.perform(&NoteFailure { user: UserId(slot), address: String::new() }, &by).await?.into_inner();
         return Ok(None);
@@ -109,8 +110,10 @@ pub async fn check(
     let by = By::password(Some(user.id), address);
     let booked = app.perform(&BookAttempt { user: user.id, lockout: app.lockout() }, &by).await?.into_inner();
     let compared = booked.is_some().then(|| digest.clone());
-    if place.verify(password, compared).await {
-        return Ok(Some(Right { user, digest }));
+    match place.verify(password, compared).await {
+        Ok(true) => return Ok(Some(Right { user, digest })),
+        Ok(false) => {}
+        Err(Busy) => return Err(turned_away(app, user.id, booked.is_some(), &by).await),
     }
     if booked.is_none() {
         // After the hash, which paces it: many guesses at once at a locked account must not queue up for the writer.
@@ -127,6 +130,17 @@ pub async fn not_counted(app: &App, user: UserId, by: &By) {
     }
 }
 
+/// The queue was full, and the place of this attempt was given to another: no password was compared, so the attempt does
+/// not count.
+async fn turned_away(app: &App, user: UserId, booked: bool, by: &By) -> Error {
+    let taken_back = if booked {
+        app.perform(&TakeBackAttempt { user, lockout: app.lockout() }, by).await.map(Done::into_inner)
+    } else {
+        Ok(())
+    };
+    taken_back.err().unwrap_or(Error::Busy)
+}
+
 /// Whether somebody who is signed in knows their password: the digest it was compared with, if so. Guesses count as
 /// they do at sign-in.
 pub async fn knows_password(app: &App, user: &User, password: Plaintext, by: &By) -> Result<Option<String>, Error> {
@@ -135,7 +149,11 @@ pub async fn knows_password(app: &App, user: &User, password: Plaintext, by: &By
     let digest = found.and_then(|(_, digest)| digest);
     let booked = app.perform(&BookAttempt { user: user.id, lockout: app.lockout() }, by).await?.into_inner();
     let digest = digest.filter(|_| booked.is_some());
-    if !place.verify(&password, digest.clone()).await {
+    let right = match place.verify(&password, digest.clone()).await {
+        Ok(right) => right,
+        Err(Busy) => return Err(turned_away(app, user.id, booked.is_some(), by).await),
+    };
+    if !right {
         let address = counted(by.address);
         app.perform(&NoteFailure { user: user.id, address }, by).await?.into_inner();
         return Ok(None);
@@ -205,6 +223,22 @@ impl Operation for BookDecoy {
         if tx.room_to_grow().is_ok() {
             users::book_decoy_attempt(tx, self.slot, self.lockout, now).await?;
         }
+        Ok(Change::nothing(()))
+    }
+}
+
+/// Takes back one booked attempt, and no more: clearing all would give back the guesses that were compared.
+struct TakeBackAttempt {
+    user: UserId,
+    lockout: Lockout,
+}
+
+impl Operation for TakeBackAttempt {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
+        users::take_back_attempt(tx, self.user, self.lockout).await?;
         Ok(Change::nothing(()))
     }
 }

@@ -348,7 +348,10 @@ pub fn failure(error: &Error, app: &App) -> Response {
             "This server does not answer under that name. Its operator can add it to external_hosts.".to_owned(),
         ),
         Error::Busy => ("Too many people are signing in", "Please try again in a few seconds.".to_owned()),
-        Error::Unavailable | Error::Full => ("Not available", "Please try again in a moment.".to_owned()),
+        Error::Unavailable | Error::Full | Error::BodiesFull => {
+            ("Not available", "Please try again in a moment.".to_owned())
+        }
+        Error::BodyTooLarge => ("That is too much", "A form of this server is at most 64 KiB large.".to_owned()),
         Error::BadRequest(_) | Error::Malformed | Error::TooManyParameters | Error::Parameters(_) => {
             ("That cannot be read", "The form was not filled in the way this page sends it.".to_owned())
         }

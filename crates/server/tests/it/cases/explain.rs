@@ -30,6 +30,7 @@ cases![
     explain_names_what_would_make_it_pass,
     explain_names_the_state_of_an_account,
     explain_names_what_became_of_a_token,
+    explain_looks_at_the_head_before_the_body,
     explain_reads_sudo,
     explain_knows_where_tokens_do_not_count,
     explain_reads_what_people_paste,
@@ -321,6 +322,32 @@ async fn explain_names_what_became_of_a_token(t: Town) {
     let own = crate::oauth::tokens(&client.token("client_credentials", &[("scope", "api")]).await).access;
     let own = told(&t, &t.get("/api/v4/user").bearer(&own)).await;
     assert!(own.reason == Some("missing") && own.identity.is_none() && own.why.contains("an application"), "{own}");
+}
+
+async fn explain_looks_at_the_head_before_the_body(t: Town) {
+    let ada = t.user("ada").await;
+    let (token, expired) = (ada.token([Scope::Api]).await, ada.expired_token([Scope::Api]).await);
+    let large = format!("name={}", "x".repeat(70_000));
+    let post = || t.post("/api/v4/projects");
+    let good = serde_json::json!({ "name": "x", "private_token": token });
+    for (ask, reason, early) in [
+        (post().token("nobodys").json("{"), Some("unknown"), true),
+        (post().token("nobodys").json(&good), Some("unknown"), true),
+        (post().bearer("nobodys").form(&large), Some("unknown"), true),
+        (post().token(&expired).form(&large), Some("expired"), true),
+        (post().token(&expired).json("{"), Some("broken_json"), false),
+        (post().form(&large), Some("body_too_large"), false),
+        (post().token(&token).form(&large), None, false),
+        (post().json(&good), None, false),
+        (t.post("/api/v4/nope").token("nobodys").form(&large), Some("no_route"), false),
+    ] {
+        let told = told_and_done(&t, ask).await;
+        assert_eq!(told.reason, reason, "{told}");
+        assert_eq!(told.notes.iter().any(|note| note.contains("the body was not looked at")), early, "{told}");
+        if early {
+            assert!(told.credentials.iter().any(|seen| seen.decided), "{told}");
+        }
+    }
 }
 
 async fn explain_reads_sudo(t: Town) {

@@ -125,6 +125,7 @@ async fn metrics_count_what_happens(t: Town) {
     for _ in 0..2 {
         t.get("/api/v4/user").token("glpat-nobody").await.has(401);
     }
+    t.post("/api/v4/projects").token("glpat-nobody").form("name=x").await.has(401);
     t.get("/api/v4/user").await.has(401);
     t.get("/api/v4/nope").await.has(404);
     t.post("/oauth/token").form("grant_type=client_credentials").await.has(401);
@@ -137,7 +138,7 @@ async fn metrics_count_what_happens(t: Town) {
     let more = |series: &str| after[series] - before[series];
     for (face, class, count) in [
         ("api", "2xx", 4.0),
-        ("api", "4xx", 5.0),
+        ("api", "4xx", 6.0),
         ("api", "5xx", 0.0),
         ("oauth", "2xx", 1.0),
         ("oauth", "4xx", 1.0),
@@ -151,7 +152,7 @@ async fn metrics_count_what_happens(t: Town) {
     }
     for (reason, count) in [
         ("insufficient_scope", 1.0),
-        ("unknown", 2.0),
+        ("unknown", 3.0),
         ("missing", 1.0),
         ("no_route", 1.0),
         ("invalid_client", 1.0),
@@ -160,10 +161,11 @@ async fn metrics_count_what_happens(t: Town) {
     ] {
         assert_eq!(more(&format!(r#"tollhouse_refusals_total{{reason="{reason}"}}"#)), count, "{reason}");
     }
-    // Four of the token, one for the write, two of nobody, one without anything; a page judges nobody.
-    assert_eq!(more("tollhouse_judgement_duration_seconds_count"), 8.0);
-    assert_eq!(more(r#"tollhouse_ledger_recalls_total{result="hit"}"#), 4.0);
-    assert_eq!(more(r#"tollhouse_ledger_recalls_total{result="unknown"}"#), 1.0);
+    // Four of the token, one for the write, two and a write of nobody, one without anything; a page judges nobody.
+    assert_eq!(more("tollhouse_judgement_duration_seconds_count"), 9.0);
+    // A request with a body is looked up by its head first, and then as a whole.
+    assert_eq!(more(r#"tollhouse_ledger_recalls_total{result="hit"}"#), 5.0);
+    assert_eq!(more(r#"tollhouse_ledger_recalls_total{result="unknown"}"#), 2.0);
     assert_eq!(more(r#"tollhouse_ledger_recalls_total{result="miss"}"#), 3.0);
     assert_eq!(more("tollhouse_lookups_total"), 3.0);
     assert_eq!(more("tollhouse_ledger_entries"), 2.0);

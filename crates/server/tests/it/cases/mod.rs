@@ -18,6 +18,7 @@ mod agreement;
 mod applications;
 mod authorize;
 mod bad_input;
+mod bodies;
 mod command_line;
 mod cors;
 mod credentials;
@@ -25,6 +26,7 @@ mod explain;
 mod gateway;
 mod grants;
 mod groups;
+mod logging;
 mod matrix;
 mod metrics;
 mod model;
@@ -70,6 +72,7 @@ pub fn all() -> Vec<Case> {
         authorize::sign_in_first::CASES,
         bad_input::CASES,
         command_line::backup::CASES,
+        bodies::CASES,
         command_line::bad_input::CASES,
         command_line::databases::CASES,
         command_line::lists::CASES,
@@ -100,6 +103,7 @@ pub fn all() -> Vec<Case> {
         grants::passwords::CASES,
         grants::refreshes::CASES,
         groups::CASES,
+        logging::CASES,
         crate::history::CASES,
         matrix::CASES,
         metrics::CASES,

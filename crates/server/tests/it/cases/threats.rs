@@ -30,6 +30,7 @@ cases![
     t14_a_long_password_is_wrong,
     t14_a_refused_password_writes_as_much_for_every_name,
     t14_the_time_of_an_answer_is_rounded,
+    t14_an_attempt_that_is_turned_away_does_not_count,
     t14_nobody_chooses_their_own_address,
     t14_a_trusted_proxy_says_who_asks with "proxies.trusted = ['192.0.2.0/24']",
     t26_numbers_are_never_used_twice,
@@ -298,6 +299,40 @@ async fn t14_the_time_of_an_answer_is_rounded(t: Town) {
         assert!(seconds.parse::<u32>().is_ok() && parts.len() == 6 && parts.ends_with("0000"), "{told}");
         assert!(told != "0.000000", "rounded up");
     }
+}
+
+async fn t14_an_attempt_that_is_turned_away_does_not_count(t: Town) {
+    let ada = t.user_with_password("ada", "correct horse").await;
+    let place = |address: [u8; 4]| t.app.hasher.place(Some(address.into())).expect("a place");
+    let session = ada.session().await;
+    let change = format!(
+        "authenticity_token={}&user[password]=x&user[new_password]=new+horse+1&user[password_confirmation]=new+horse+1",
+        session.csrf()
+    );
+    for round in 0..12 {
+        // Our address holds one less than it may, and three others as much as they may.
+        let mut held: Vec<_> = (0..63).map(|_| place([127, 0, 0, 1])).collect();
+        held.extend((0..192).map(|i| place([192, 0, 2, (i % 3) as u8])));
+        let attempt = async {
+            match round % 2 {
+                0 => guess(&t, "ada", "wrong horse").await,
+                _ => t.post("/-/user_settings/password").session(&session).form(&change).await,
+            }
+        };
+        let newcomer = async {
+            while t.app.hasher.load().waiting < 256 {
+                tokio::task::yield_now().await;
+            }
+            place([198, 51, 100, 1])
+        };
+        let (reply, _newcomer) = tokio::join!(attempt, newcomer);
+        assert_eq!(reply.has(503).header("retry-after"), Some("5"));
+    }
+    assert!(t.app.hasher.load().waiting == 0, "every place is given back");
+    for _ in 0..9 {
+        guess(&t, "ada", "wrong horse").await.has(200);
+    }
+    guess(&t, "ada", "correct horse").await.has(302);
 }
 
 /// From where the trail says that this request came.
