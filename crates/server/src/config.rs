@@ -228,6 +228,11 @@ fn fault<E: serde::de::Error>(what: &str, text: &str) -> E {
     E::custom(format!("\"{}\" {what}", printable(text)))
 }
 
+/// Whether this user cannot know if there is such a file.
+fn is_hidden(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
 /// An address and a port. Names are not looked up.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| NO_ADDRESS.to_owned())
@@ -282,6 +287,8 @@ impl Settings {
                     break;
                 }
                 Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {}
+                // Somebody was led into a folder of another user, as by `sudo -u`, in which they cannot look for anything.
+                Err(_) if file.is_none() && path.is_relative() && is_hidden(&path) => {}
                 // One that is there and cannot be read is not passed over: the next one may name another database.
                 Err(error) => return Err(Unusable(format!("{}: {error}", path.display()))),
             }

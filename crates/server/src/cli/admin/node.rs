@@ -4,6 +4,8 @@ use clap::Subcommand;
 use data_encoding::HEXLOWER;
 use tollhouse_domain::text::printable;
 use tollhouse_store::{log, nodes};
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
 
 use super::listing::{Listing, list};
 use super::operator::Operator;
@@ -22,7 +24,7 @@ pub(crate) enum Command {
 pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Failure> {
     match command {
         Command::List => {
-            let asked = operator.perform(&Ask).await;
+            let asked = ask(operator).await;
             if let Err(failure) = &asked {
                 warn(&format!("the servers could not be asked for a sign of life: {failure}"));
             }
@@ -30,7 +32,7 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
             // One that did not answer is marked by now. Whoever waits for it once more removes its row (revocation.md W3),
             // so that the next revocation need not.
             if asked.is_ok() && any_marked(operator).await? {
-                operator.perform(&Ask).await?;
+                ask(operator).await?;
             }
             listed
         }
@@ -39,6 +41,11 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
             operator.say("whatever servers remembered is forgotten")
         }
     }
+}
+
+/// The list tells of each server whether it answers, so nothing is logged of it.
+async fn ask(operator: &Operator) -> Result<(), Failure> {
+    operator.perform(&Ask).with_subscriber(NoSubscriber::default()).await
 }
 
 async fn any_marked(operator: &Operator) -> Result<bool, Failure> {
