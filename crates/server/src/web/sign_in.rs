@@ -10,7 +10,7 @@ use crate::asked::Asked;
 use crate::error::Error;
 use crate::operations::sign_in::{Attempt, Refusal, SignIn, sign_in};
 use crate::params::{Param, Params};
-use crate::web::{Html, Notice, Visitor, returns};
+use crate::web::{Html, Notice, Visitor, home, returns};
 
 pub async fn form(app: App, visitor: Visitor, Return(target): Return) -> Result<Html, Error> {
     let target = target.and_then(|target| returns::spelt(&app, &target));
@@ -91,7 +91,12 @@ fn signed_in_already(app: &App, visitor: &Visitor, login: &str) -> Result<Html, 
     if is_theirs(&owner.username) || is_theirs(&owner.email) {
         return Ok(Html::see_other(returns::led(app, &visitor.headers).as_deref().unwrap_or("/")));
     }
-    let page = SignedInAlready { username: &owner.username, csrf_token: visitor.csrf_token(), demo: app.demo };
+    let page = SignedInAlready {
+        username: &owner.username,
+        home: home(app),
+        csrf_token: visitor.csrf_token(),
+        demo: app.demo,
+    };
     Ok(Html::page(app, StatusCode::CONFLICT, &page)?.because("signed_in_already").to(app, visitor))
 }
 
@@ -129,6 +134,7 @@ struct SignInPage<'a> {
 #[template(path = "signed_in_already.html")]
 struct SignedInAlready<'a> {
     username: &'a str,
+    home: &'static str,
     csrf_token: String,
     demo: bool,
 }

@@ -126,7 +126,7 @@ fn never_an_argument() -> Failure {
 async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
     // The wire takes any; whoever types one here means a word.
     if let Some(fault) = name_fault(&new.name) {
-        return Err(anyhow!("name {fault}").into());
+        return Err(anyhow!("name \"{}\" {fault}", printable(&new.name)).into());
     }
     let user = operator.user(&new.user).await?;
     if let Some(fault) = not_available(&new.scopes, &user) {
@@ -140,7 +140,8 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
         require_expiry: operator.app.settings.tokens.require_expiry,
         secret: None,
     };
-    let made = operator.perform(&operation).await?;
+    let day = new.expires_at.map(|day| day.to_string()).unwrap_or_default();
+    let made = operator.perform_given(&operation, &[("Expires at", &day)]).await?;
     let token = operator.token(made.id).await?;
     hand_over(operator, &token, &made.secret)
 }

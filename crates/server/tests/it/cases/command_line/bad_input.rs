@@ -132,7 +132,7 @@ async fn flags_that_do_not_fit(t: Town) {
         assert!(said.err.contains(text) && said.out.is_empty(), "{words:?}: {}", said.err);
     }
     let blank = t.shell(&["token", "create", "--user", "ada", "--name", " ", "--scopes", "api"]).await;
-    assert_eq!(blank.refused(1), "name can't be blank");
+    assert_eq!(blank.refused(1), "name \" \" can't be blank");
     let mut broken = t.command(&["user", "block"]);
     broken.arg(std::ffi::OsStr::from_bytes(b"a\xff"));
     assert_eq!(said(broken, b"").await.code, Some(2));

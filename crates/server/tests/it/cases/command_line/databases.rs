@@ -216,6 +216,11 @@ async fn what_root_makes_belongs_to_the_server(t: Town) {
     std::fs::remove_file(folder.join("tollhouse.db.lock")).expect("it was there");
     t.shell(&["user", "create", "grace", "--email", "grace@example.test"]).await.done();
     all_are_its_own("after a command");
+    let copy = folder.join("data/copy.db");
+    std::fs::create_dir_all(folder.join("data")).expect("a folder");
+    std::os::unix::fs::chown(folder.join("data"), Some(SERVER), Some(SERVER)).expect("it changes hands");
+    t.shell(&["backup", copy.to_str().expect("a path")]).await.done();
+    all_are_its_own("after a copy was made");
     // While one is at work: it waits for the password, and has the database open.
     let mut waits = tokio::process::Command::from(t.command(&["user", "password", "grace", "--password-stdin"]));
     let mut waits = waits.stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true).spawn().expect("it starts");
@@ -259,7 +264,7 @@ async fn commands_at_once_do_not_hinder_one_another(t: Town) {
         let said = run.await.expect("an end");
         match said.code {
             Some(0) => made += 1,
-            _ => assert_eq!(said.refused(1), "username, email has already been taken"),
+            _ => assert_eq!(said.refused(1), "username \"ada\", email \"ada@example.test\" has already been taken"),
         }
     }
     assert_eq!(made, 1);

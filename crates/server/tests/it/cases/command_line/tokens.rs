@@ -57,8 +57,10 @@ async fn a_token_is_made_and_nothing_else_printed(t: Town) {
     ] {
         assert_eq!(refused("ada", scopes, "2999-01-01").await.refused(1), format!("scopes: {told}"), "{scopes}");
     }
-    assert!(refused("ada", "api", "2999-01-01").await.refused(1).starts_with("Expires at must be before "));
-    assert_eq!(refused("ada", "api", "2020-01-01").await.refused(1), "Expires at must be after today");
+    assert!(
+        refused("ada", "api", "2999-01-01").await.refused(1).starts_with("Expires at \"2999-01-01\" must be before ")
+    );
+    assert_eq!(refused("ada", "api", "2020-01-01").await.refused(1), "Expires at \"2020-01-01\" must be after today");
     assert_eq!(t.count("token.created").await, 2);
 }
 

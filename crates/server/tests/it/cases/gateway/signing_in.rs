@@ -279,6 +279,11 @@ async fn gate_084_links_lead_to_our_own_pages(t: Town) {
             assert_eq!(found, [home], "{page} with {file:?}");
         }
     }
+    // Pages that take more to be shown.
+    for template in std::fs::read_dir("templates").expect("the templates").map(|file| file.expect("a file").path()) {
+        let text = std::fs::read_to_string(&template).expect("a template");
+        assert!(!links(&text).contains(&"/"), "{}", template.display());
+    }
     // Who is not signed in signs in first, and comes to it.
     t.get(PROJECTS).await.has(302);
     t.user_with_password("grace", "correct horse").await;
