@@ -96,10 +96,10 @@ def enter_namespaces(place):
         subprocess.run(["cp", "-a", "/etc", place / "etc"], check=True, capture_output=True)
         shutil.rmtree(place / "etc/tollhouse", ignore_errors=True)
         (place / "etc/systemd/system").mkdir(parents=True, exist_ok=True)
-        for name in "lib", "bin":
+        for name in "lib", "bin", "backups":
             (place / name).mkdir()
         place.chmod(0o755)
-        for inside, real in ("etc", "/etc"), ("lib", "/var/lib"), ("bin", "/usr/local/bin"):
+        for inside, real in ("etc", "/etc"), ("lib", "/var/lib"), ("bin", "/usr/local/bin"), ("backups", "/var/backups"):
             mount("--bind", place / inside, real)
     except subprocess.CalledProcessError as error:
         raise Skip(f"no mounts: {error.stderr.decode().strip()}") from None
@@ -121,12 +121,15 @@ class Service:
     process = unit = None
 
     def say(self, line):
-        words = shlex.split(line)
-        if words[1] == "daemon-reload":
-            self.unit = Unit("/etc/systemd/system/tollhouse.service")
-        else:
-            expect(line, words[1:], ["enable", "--now", "tollhouse"])
-            self.start()
+        match shlex.split(line)[1:]:
+            case ["daemon-reload"]:
+                self.unit = Unit("/etc/systemd/system/tollhouse.service")
+            case ["enable", "--now", "tollhouse"] | ["start", "tollhouse"]:
+                self.start()
+            case ["stop", "tollhouse"]:
+                expect("its end", self.end(), 0)
+            case _:
+                raise AssertionError(f"this check does not know `{line}`")
 
     def start(self):
         self.process = self.unit.start()
@@ -162,7 +165,7 @@ def hold():
         )
         assert judged.returncode == 0, judged.stdout[-300:] + judged.stderr
 
-    with folder() as place, check("the commands and the settings file of docs/deploy.md, up to `tollhouse user list`"):
+    with folder() as place, check("the commands and the settings file of docs/deploy.md, up to `tollhouse user list`, and a restored copy"):
         text = section("As a service")
         install, systemd, ask = blocks(text, "sh")
         [settings] = blocks(text, "toml")
@@ -195,6 +198,22 @@ def hold():
             belongs_to(user, state)
             service.start()
             assert re.search(r"^3 +grace ", shell("tollhouse user list", "/", root), re.M)
+            copy, restore = blocks(section("Back-ups"), "sh")[::2]
+            shell(copy, "/root", root)
+            shell("tollhouse user create linus", "/", root)
+            cwd = "/"
+            for line in restore.splitlines():
+                if line.startswith("systemctl "):
+                    service.say(line)
+                elif line.startswith("cd "):
+                    cwd = line.split()[1]
+                elif "# if " not in line:
+                    said = shell(line, cwd, root)
+            belongs_to(user, state)
+            rows = [row.split() for row in said.splitlines()[1:]]
+            expect("servers that run after the restore", sum(row[-1] == "running" for row in rows), 1)
+            said = shell("tollhouse user list", "/", root)
+            assert re.search(r"^3 +grace ", said, re.M) and "linus" not in said, said
             expect("its end", service.end(), 0)
             expect("what it wrote elsewhere", sorted(p.name for p in Path("/var/lib").iterdir()), ["log", "tollhouse"])
         finally:
