@@ -277,9 +277,6 @@ impl Settings {
         let candidates = file.map_or_else(|| Self::usual_files().to_vec(), |file| vec![file.to_owned()]);
         let mut read = None;
         for path in candidates {
-            if path.as_os_str().is_empty() {
-                return Err(Unusable("--config, or TOLLHOUSE_CONFIG, is empty: name a file, or leave it out".into()));
-            }
             match std::fs::read_to_string(&path) {
                 Ok(text) => {
                     layers.merge(&text, &path)?;

@@ -12,7 +12,8 @@ pub(super) fn told(mut error: Error, program: &Command) -> Error {
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand).cloned() else { return error };
     error.remove(ContextKind::SuggestedSubcommand);
     error.remove(ContextKind::Suggested);
-    let there_are = commands(program, std::env::args().skip(1), &typed);
+    let words = std::env::args_os().skip(1).filter_map(|word| word.into_string().ok());
+    let there_are = commands(program, words, &typed);
     match there_are.iter().find(|known| is_slip(&typed, known)) {
         Some(known) => error.insert(ContextKind::SuggestedSubcommand, ContextValue::String(known.clone())),
         None => {

@@ -163,6 +163,9 @@ async fn a_command_that_is_none_suggests_no_other_one(t: Town) {
         assert_eq!(said.err.contains("a similar subcommand exists"), suggested, "{words:?}: {}", said.err);
         assert!(said.err.contains(there_are), "{words:?}: {}", said.err);
     }
+    let mut broken = t.command(&["user"]);
+    broken.arg("--config").arg(std::ffi::OsStr::from_bytes(b"\xff")).arg("delete");
+    assert!(said(broken, b"").await.err.contains("there are create, list"));
 }
 
 async fn an_address_to_listen_at_is_told_with_an_example(t: Town) {

@@ -140,7 +140,8 @@ async fn the_settings_say_where_it_is(t: Town) {
             etc.display()
         )
     );
-    assert!(run("TOLLHOUSE_CONFIG", "").await.refused(2).starts_with("--config, or TOLLHOUSE_CONFIG, is empty"));
+    let empty = run("TOLLHOUSE_CONFIG", "").await;
+    assert!(empty.code == Some(2) && empty.err.contains("'--config <FILE>'"), "{empty:?}");
 }
 
 /// `--config`, then `TOLLHOUSE_CONFIG`, then the file here, then that of the machine; and for the server the same.
