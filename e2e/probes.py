@@ -1,6 +1,7 @@
 """What must hold behind nginx and Caddy with the example files. Each probe is quick, so that all of them can be asked
 again for every line that is taken out of an example."""
 
+import json
 import re
 import time
 from types import SimpleNamespace
@@ -136,6 +137,47 @@ def _(gate):
         expect("Location", answer.headers.all("Location"), [])
 
 
+def expect_told_why(gate, status, reason, method, target, *headers, **more):
+    """The client hears what Tollhouse told the proxy, and the API hears nothing."""
+    told = gate.told(method, target, *headers)
+    expect("reason that Tollhouse gives", told.headers["X-Tollhouse-Reason"], reason)
+    answer = gate.refused(status, method, target, *headers, **more)
+    for name in "WWW-Authenticate", "Retry-After":
+        expect(name, answer.headers.all(name), told.headers.get_all(name, []))
+    expect("reason", answer.headers.all("X-Tollhouse-Reason"), [reason])
+    expect("kept by caches", answer.headers.all("Cache-Control"), ["no-store"])
+    request = answer.headers.one("X-Request-Id")
+    assert re.fullmatch(r"[0-9A-Z]{26}", request), request
+    phrase = {401: "Unauthorized", 403: "Forbidden", 503: "Service Unavailable"}[status]
+    if any("text/html" in value for name, value in headers if name == "Accept"):
+        expect("type", answer.headers.all("Content-Type"), ["text/plain; charset=utf-8"])
+        expect("body", answer.body.decode().strip(), f'{status} {phrase} ({reason}), request "{request}"')
+    elif method != "HEAD":
+        expect("type", answer.headers.all("Content-Type"), ["application/json"])
+        body = {"message": f"{status} {phrase}", "reason": reason, "request_id": request}
+        expect("body", json.loads(answer.body), body)
+
+
+@probe("a refusal tells the client why, in headers and in a body, and tells the API nothing")
+def _(gate):
+    token, html = gate.private(gate.facts.user_token), ("Accept", "text/html")
+    for target in "/x", "/x.html", "/x.json":
+        expect_told_why(gate, 401, "unauthorized", "GET", target)
+        expect_told_why(gate, 401, "unauthorized", "HEAD", target)
+    expect_told_why(gate, 401, "unauthorized", "GET", "/public/x", gate.private("wrong"), html)
+    expect_told_why(gate, 401, "revoked", "GET", "/x", gate.bearer(gate.revoked))
+    expect_told_why(gate, 403, "insufficient_scope", "POST", "/x", gate.bearer(gate.reading), body=b"x")
+    expect_told_why(gate, 403, "insufficient_scope", "GET", "/x", gate.bearer(gate.profile), html)
+    expect_told_why(gate, 403, "forbidden", "GET", "/admin/x", token)
+    expect_told_why(gate, 403, "forbidden", "GET", "/admin/x", token, html)
+    expect_told_why(gate, 403, "forbidden", "GET", "/owners/x", token)
+    expect_told_why(gate, 403, "crooked_path", "GET", "/x/%61", token)
+    for method, target, *who in ("GET", "/public/x"), ("GET", "/x", token), ("GET", "/x", gate.cookie()):
+        reached = gate.passes(method, target, *who)
+        for name in "X-Tollhouse-Reason", "X-Request-Id", "WWW-Authenticate":
+            expect(name, seen(reached, name), [])
+
+
 @probe("a person is sent to sign in, and the address has nothing of theirs but where they were going", "T3")
 def _(gate):
     target = "/reports/2026?of=a%26b&x=%2F"
@@ -156,7 +198,8 @@ def _(gate):
     assert answer.reached
     expect("status", answer.status, 401)
     expect("WWW-Authenticate", answer.headers.all("WWW-Authenticate"), ['Basic realm="api"'])
-    expect("Location", answer.headers.all("Location"), [])
+    for name in "Location", "X-Tollhouse-Reason":
+        expect(name, answer.headers.all(name), [])
     expect("body", answer.body, b"said by the API")
     answer = gate.ask("GET", "/public/breaks")
     expect("status and body", (answer.status, answer.body), (500, b"said by the API"))
@@ -336,6 +379,9 @@ def _(gate):
     expect("the sign-in page", gate.ask("GET", "/users/sign_in").status, 200)
     expect("the API of Tollhouse", gate.ask("GET", "/api/v4/user", gate.private(gate.facts.user_token)).status, 200)
     expect("the discovery document", gate.ask("GET", "/.well-known/openid-configuration").status, 200)
+    projects = gate.ask("GET", "/-/user_settings/projects", gate.cookie())
+    expect("the page of projects", (projects.status, projects.reached), (200, None))
+    assert b'href="/"' not in projects.body, "a link of ours leads to the API behind"
     for target in (
         "/admin/..%2fusers/sign_in",
         "/oauth/../admin/x",
@@ -433,7 +479,8 @@ SPELLINGS = """x-tollhouse-NAME X-Tollhouse-NAME X-TOLLHOUSE-NAME x_tollhouse_NA
 def _(gate):
     token = gate.private(gate.facts.user_token)
     for spelling in SPELLINGS:
-        for name, value in ("User-Id", "1"), ("user_id", "1"), ("Administrator", "true"), ("User", ""), ("Role", "x"):
+        names = ("User-Id", "1"), ("user_id", "1"), ("Administrator", "true"), ("User", ""), ("Role", "x"), ("Reason", "x")
+        for name, value in names:
             spoof = spelling.replace("NAME", name), value
             for who, target, headers in (
                 [(), "/public/x", [spoof]],
@@ -445,7 +492,8 @@ def _(gate):
                     expect(f"status with {spoof[0]}", answer.status, 403)
                     continue
                 expect_identity(answer.reached, Administrator="false", User_Id=gate.user_id if who else "-")
-                expect(f"values like {spoof[0]}", seen(answer.reached, "X-Tollhouse-Role"), [])
+                for name in "Role", "Reason":
+                    expect(f"values like {spoof[0]}", seen(answer.reached, f"X-Tollhouse-{name}"), [])
 
 
 @probe("naming a header in Connection does not take it away", "T2")

@@ -250,6 +250,8 @@ def database_gone(gate, database):
                 told = gate.told("GET", target, gate.private(who))
                 expect("Tollhouse's own answer", told.status, 503)
                 expect("Retry-After", answer.headers.all("Retry-After"), told.headers.get_all("Retry-After", []))
+                expect("reason", answer.headers.all("X-Tollhouse-Reason"), ["unavailable"])
+                assert b"unavailable" in answer.body, answer.body
 
 
 def tollhouse_gone(gate):

@@ -43,8 +43,16 @@ impl Demand<'_> {
         if self.scopes.iter().any(|extra| (read || !extra.reads_only) && held.contains(extra.scope)) {
             return Ok(());
         }
-        let registered = self.scopes.iter().map(|extra| extra.scope);
-        Err(Denial::Scope(registered.chain([Scope::Api, Scope::ReadApi]).collect()))
+        Err(Denial::Scope(self.registered().collect()))
+    }
+
+    /// The scopes each of which alone opens it, in the order in which a refusal lists them. `read`: for GET and HEAD.
+    pub fn opened_by(&self, read: bool) -> Vec<Scope> {
+        self.registered().filter(|scope| self.accepts(&Scopes::from([*scope]), read).is_ok()).collect()
+    }
+
+    fn registered(&self) -> impl Iterator<Item = Scope> {
+        self.scopes.iter().map(|extra| extra.scope).chain([Scope::Api, Scope::ReadApi])
     }
 }
 
@@ -87,5 +95,13 @@ mod tests {
         assert_eq!(USERS.accepts(&held(Scope::ReadUser), false), list);
         assert_eq!(USERS.accepts(&held(Scope::ReadApi), false), list);
         assert_eq!(USERS.accepts(&held(Scope::Sudo), true), list);
+    }
+
+    #[test]
+    fn only_scopes_that_open_it_are_listed_as_such() {
+        const MIXED: &[Extra] = &[Extra::reads(Scope::ReadUser), Extra::any(Scope::K8sProxy)];
+        const DEMAND: Demand<'_> = Demand { scopes: MIXED, ..Demand::PLAIN };
+        assert_eq!(DEMAND.opened_by(true), [Scope::ReadUser, Scope::K8sProxy, Scope::Api, Scope::ReadApi]);
+        assert_eq!(DEMAND.opened_by(false), [Scope::K8sProxy, Scope::Api]);
     }
 }

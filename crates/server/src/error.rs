@@ -387,18 +387,30 @@ fn oauth(status: u16, error: &str, description: &str) -> Wire {
 }
 
 fn invalid_token(description: &str) -> Wire {
-    let challenge =
-        format!(r#"Bearer realm="Protected by OAuth 2.0", error="invalid_token", error_description="{description}""#);
+    let challenge = format!(r#"{CHALLENGE}, error="invalid_token", error_description="{description}""#);
     Wire { challenge: Some(challenge), ..oauth(401, "invalid_token", description) }
 }
 
+/// What a 401 asks for if it has nothing to say about the token (authentication.md 2.3, challenge B).
+pub const CHALLENGE: &str = r#"Bearer realm="Protected by OAuth 2.0""#;
+
+const HIGHER_PRIVILEGES: &str = "The request requires higher privileges than provided by the access token.";
+
+/// The challenge of RFC 6750 section 3.1 for a token without the right scope. The API has none (authentication.md 2.3).
+pub fn scope_challenge(opened_by: &[Scope]) -> String {
+    let (error, scopes) = ("insufficient_scope", listed(opened_by));
+    format!(r#"{CHALLENGE}, error="{error}", error_description="{HIGHER_PRIVILEGES}", scope="{scopes}""#)
+}
+
+fn listed(scopes: &[Scope]) -> String {
+    scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ")
+}
+
 fn insufficient_scope(accepted: &[Scope]) -> Wire {
-    let description = "The request requires higher privileges than provided by the access token.";
-    let list = accepted.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ");
     let body = format!(
         r#"{{"error":"insufficient_scope","error_description":{},"scope":{}}}"#,
-        json!(description),
-        json!(list)
+        json!(HIGHER_PRIVILEGES),
+        json!(listed(accepted))
     );
     wire(403, body)
 }

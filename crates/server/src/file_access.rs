@@ -7,6 +7,8 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use tollhouse_store::files::folder_of;
+
 /// Refuses a file that other users of the machine can read, write or replace, or that belongs to one of them. A file that
 /// is not there yet may be made: then only its folder is looked at. The error is one line that says what to do.
 pub fn check_file(path: &Path) -> Result<(), String> {
@@ -29,11 +31,6 @@ pub fn check_folder(folder: &Path) -> Result<(), String> {
         }
         _ => Ok(()),
     }
-}
-
-/// The folder that a file is in.
-pub fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// What decides, as `stat` tells it.

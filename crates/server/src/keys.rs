@@ -6,9 +6,8 @@
 //! waits for it.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +23,7 @@ use tokio::sync::Semaphore;
 use tollhouse_domain::audit::{Audit, By, Target};
 use tollhouse_domain::secret::random;
 use tollhouse_domain::time::Timestamp;
+use tollhouse_store::files;
 use tollhouse_store::keys::{self, SealedKey};
 use tollhouse_store::tx::{Change, Tx};
 use zeroize::Zeroizing;
@@ -173,7 +173,8 @@ fn unnamed() -> Unusable {
 fn write_secret(path: &Path) -> std::io::Result<()> {
     let draft = path.with_added_extension(HEXLOWER.encode(&random::<6>()));
     let secret = Zeroizing::new(HEXLOWER.encode(&random::<32>()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let folder = files::folder_of(path);
+    let mut file = files::create_new(&draft, folder)?;
     let placed =
         writeln!(file, "{}", *secret).and_then(|()| file.sync_all()).and_then(|()| match fs::hard_link(&draft, path) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
@@ -181,7 +182,6 @@ fn write_secret(path: &Path) -> std::io::Result<()> {
         });
     fs::remove_file(&draft)?;
     placed?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::File::open(folder)?.sync_all()
 }
 

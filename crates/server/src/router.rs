@@ -83,6 +83,7 @@ pub fn table() -> Vec<Route> {
         Route::api(DELETE, "/api/v4/applications/{id}", administrator(), applications::delete),
         Route::api(POST, "/api/v4/applications/{id}/renew-secret", administrator(), applications::renew_secret),
         Route::page(GET, "/", Admits::SignedIn, web::home::show),
+        Route::page(GET, web::PROJECTS, Admits::SignedIn, web::home::show),
         Route::page(GET, "/users/sign_in", Admits::Anyone, web::sign_in::form),
         Route::page(POST, "/users/sign_in", Admits::SigningIn, web::sign_in::submit),
         // Its CSRF token is not asked for (authentication.md 6.6), its origin is (T10).

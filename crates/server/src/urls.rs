@@ -27,31 +27,34 @@ impl Urls {
     pub fn new(external: &str, hosts: &[String], listen: SocketAddr, insecure: bool) -> Result<Self, Unusable> {
         let unset = external.trim().is_empty();
         let given = if unset { format!("http://{listen}") } else { external.to_owned() };
-        let url = Url::parse(given.trim()).map_err(|error| Unusable(format!("external_url: {error}")))?;
+        let url = Url::parse(given.trim())
+            .map_err(|error| Unusable(format!("external_url: it cannot be read ({error}); {ADVICE}")))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return Err(Unusable("external_url must be http:// or https:// and a host".into()));
+            return Err(Unusable(format!("external_url must be http:// or https:// and a host; {ADVICE}")));
         }
         let credentials = !url.username().is_empty() || url.password().is_some();
         if url.query().is_some() || url.fragment().is_some() || credentials || url.path() != "/" {
-            return Err(Unusable("external_url must be a scheme and a host, without path or query".into()));
+            return Err(Unusable(format!("external_url must be a scheme and a host, without path or query; {ADVICE}")));
         }
         // Until it listens, its own address may have no port yet.
         if url.port() == Some(0) && !unset {
-            return Err(Unusable("external_url: there is no port 0".into()));
+            return Err(Unusable(format!("external_url: there is no port 0; {ADVICE}")));
         }
         let own = origin_of(&url).ok_or_else(|| {
-            Unusable("external_url: its host must be letters, digits, `-`, `.` and `_`, or an address".into())
+            Unusable(format!(
+                "external_url: its host must be letters, digits, `-`, `.` and `_`, or an address; {ADVICE}"
+            ))
         })?;
         let listens_on_loopback = listen.ip().is_loopback();
         if !listens_on_loopback && !own.https && !insecure {
             return Err(Unusable(format!(
-                "{listen} can be reached by others: external_url must be https, or set insecure_http = true"
+                "{listen} can be reached by others: external_url must be https, or set insecure_http = true; {ADVICE}"
             )));
         }
         let others = hosts.iter().enumerate().map(|(place, host)| {
             other_name(own.https, host).ok_or_else(|| {
                 let place = place + 1;
-                Unusable(format!("external_hosts: entry {place} must be a host, perhaps with a port, and nothing else"))
+                Unusable(format!("external_hosts: entry {place} must be a host, perhaps with a port, and nothing else, such as git.example.test"))
             })
         });
         let others = others.collect::<Result<_, _>>()?;
@@ -122,6 +125,8 @@ impl Urls {
         ours.then_some(asked)
     }
 }
+
+const ADVICE: &str = "write it such as https://git.example.test";
 
 /// Scheme, host and port of an http URL.
 fn origin_of(url: &Url) -> Option<Origin<'static>> {

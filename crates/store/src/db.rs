@@ -14,6 +14,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Executor, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::log::{CHANNEL, File, Link};
 use crate::migrate;
 use crate::tx::Tx;
@@ -32,7 +33,7 @@ impl FromStr for Url {
         if let Some(path) = text.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() || path.starts_with(":memory:") || path.contains('?') {
-                return Err("a SQLite database is a file: sqlite:PATH".into());
+                return Err("a SQLite database is a file, such as sqlite:/var/lib/tollhouse/tollhouse.db".into());
             }
             return Ok(Self::Sqlite(path.into()));
         }
@@ -40,7 +41,12 @@ impl FromStr for Url {
             let options = PgConnectOptions::from_str(text).map_err(|_| "not a valid postgres:// URL".to_owned())?;
             return Ok(Self::Postgres(Box::new(options.application_name("tollhouse"))));
         }
-        Err("a database is sqlite:PATH or postgres://USER@HOST/NAME".into())
+        // Of what was given no more than its beginning: behind that there may be a password.
+        let scheme = text.split_once(':').map(|(scheme, _)| scheme);
+        let scheme = scheme.filter(|scheme| scheme.len() <= 16 && scheme.bytes().all(|b| b.is_ascii_alphanumeric()));
+        let not = scheme.map_or_else(String::new, |scheme| format!(", not {scheme}:"));
+        let example = "such as sqlite:/var/lib/tollhouse/tollhouse.db";
+        Err(format!("a database is sqlite:PATH or postgres://USER@HOST/NAME, {example}{not}"))
     }
 }
 
@@ -122,7 +128,7 @@ impl Db {
     /// leave it to a server to make one or to bring it up to date.
     pub async fn join(url: &Url, reserve: u64) -> Result<Self> {
         if Self::is_empty(url).await? {
-            return Err(Error::Schema("there is nothing in it; `tollhouse serve` makes what is needed"));
+            return Err(Error::Schema(NOTHING));
         }
         let known = migrate::SQLITE.migrator().iter().map(|step| step.version).max().unwrap_or_default();
         match Self::version(url).await? {
@@ -237,8 +243,7 @@ impl Db {
         let Engine::Sqlite { file, .. } = &self.engine else {
             return Ok(());
         };
-        let folder = file.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        match rustix::fs::statvfs(folder) {
+        match rustix::fs::statvfs(files::folder_of(&file.path)) {
             Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve => Err(Error::Full(self.reserve)),
             _ => Ok(()),
         }
@@ -408,11 +413,9 @@ pub(crate) async fn primary(connection: &mut PgConnection) -> sqlx::Result<()> {
 
 /// The lock stands beside the database: SQLite has locks of its own on the file itself.
 async fn lock(database: &Path) -> std::io::Result<std::fs::File> {
-    use std::os::unix::fs::OpenOptionsExt;
     make_private(database)?;
-    let mut name = std::fs::canonicalize(database)?.into_os_string();
-    name.push(".lock");
-    let file = std::fs::File::options().create(true).append(true).mode(0o600).open(name)?;
+    let database = std::fs::canonicalize(database)?;
+    let file = files::open_or_create(&database.with_added_extension("lock"), &database)?;
     tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?
 }
 
@@ -425,10 +428,10 @@ fn sqlite(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(5))
 }
 
-/// The file is its owner's alone from its first byte (T31); SQLite gives its companions the same mode.
+/// The file is its owner's alone from its first byte (T31); SQLite gives its companions the same mode and, if root makes
+/// them, the same owner.
 pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+    files::open_or_create(path, files::folder_of(path)).map(drop)
 }
 
 /// On PostgreSQL: each statement sees what was committed before it, and an acknowledged commit is on the disk (D1),
@@ -447,6 +450,9 @@ pub(crate) const PATIENCE_OF_A_WRITER: Duration = Duration::from_secs(10);
 
 const READERS: u32 = 10;
 const WRITERS: u32 = 6;
+
+/// Why a command does not join a database that is not there, or empty.
+pub const NOTHING: &str = "there is nothing in it; `tollhouse serve` makes what is needed";
 
 pub(crate) const FOREIGN: &str = "it is not a database of Tollhouse";
 const NEWER: &str = "it is of a newer version than this program";

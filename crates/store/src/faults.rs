@@ -171,7 +171,7 @@ pub async fn let_go(tx: Tx) -> Result<()> {
 pub(crate) const DRAW: &str = "SELECT max(position) + 100 + $1 FROM invalidations";
 
 /// Says it of whatever history: `Mutant::UnconditionalSeen`.
-pub(crate) const SAY: &str = "UPDATE nodes SET seen = $2 WHERE id = $1";
+pub(crate) const SAY: &str = "UPDATE nodes SET seen = $2, seen_at = $3 WHERE id = $1";
 
 const ORPHANS: &str = "
     SELECT count(*) FROM token_families f

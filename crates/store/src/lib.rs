@@ -16,6 +16,7 @@ pub mod db;
 pub mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod files;
 pub mod instance;
 pub mod keys;
 pub mod log;

@@ -133,15 +133,18 @@ impl Link {
         Ok(Page { entries: entries.collect(), own })
     }
 
-    /// Only if the entry is still there: a fail-over may have erased it (F5).
-    pub async fn say(&mut self, say: Say) -> Result<()> {
+    /// Only if the entry is still there: a fail-over may have erased it (F5). `now`: for people, who see when a server
+    /// was last heard of.
+    pub async fn say(&mut self, say: Say, now: Timestamp) -> Result<()> {
         let Say { node, place } = say;
         #[cfg(feature = "faults")]
         if self.mutants.is(Mutant::UnconditionalSeen) {
-            return changed!(self, sqlx::query(crate::faults::SAY).bind(&node.0[..]).bind(place.position)).map(drop);
+            let text = crate::faults::SAY;
+            return changed!(self, sqlx::query(text).bind(&node.0[..]).bind(place.position).bind(now.0)).map(drop);
         }
         let text = if matches!(self.held, Held::Postgres(_)) { SAY_LAZILY } else { SAY };
-        changed!(self, sqlx::query(text).bind(&node.0[..]).bind(place.position).bind(place.mark)).map(drop)
+        let Place { position, mark } = place;
+        changed!(self, sqlx::query(text).bind(&node.0[..]).bind(position).bind(mark).bind(now.0)).map(drop)
     }
 
     /// On SQLite, a number that changes when another connection has committed. Fails if another file has taken the place
@@ -174,7 +177,7 @@ const NOTIFY: &str = "SELECT pg_notify('tollhouse_invalidations', '')";
 /// [`SAY`] on PostgreSQL, where this one transaction need not reach the disk at once (F5). Said with the statement itself: a
 /// pooler would pass a setting of the connection on to somebody whose commit must be durable.
 const SAY_LAZILY: &str = "
-    UPDATE nodes SET seen = $2
+    UPDATE nodes SET seen = $2, seen_at = $4
      WHERE id = $1 AND set_config('synchronous_commit', 'off', true) = 'off'
        AND EXISTS (SELECT 1 FROM invalidations WHERE position = $2 AND mark = $3)";
 
@@ -192,6 +195,6 @@ statements! {
      ORDER BY i.position";
 
     SAY = "
-    UPDATE nodes SET seen = $2
+    UPDATE nodes SET seen = $2, seen_at = $4
      WHERE id = $1 AND EXISTS (SELECT 1 FROM invalidations WHERE position = $2 AND mark = $3)";
 }

@@ -73,6 +73,7 @@ const STEPS: &[(&str, &str)] = &[
     ("authentication time", include_str!("../migrations/0004_authentication_time.sql")),
     ("bound on guessing", include_str!("../migrations/0005_bound_on_guessing.sql")),
     ("idle refresh tokens", include_str!("../migrations/0006_idle_refresh_tokens.sql")),
+    ("when servers were seen", include_str!("../migrations/0007_when_servers_were_seen.sql")),
 ];
 
 #[cfg(test)]

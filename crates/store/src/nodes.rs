@@ -18,6 +18,8 @@ pub struct Node {
     pub marked: bool,
     pub name: String,
     pub started_at: Timestamp,
+    /// When it last said how far it has read, by its own clock; at first when it started.
+    pub seen_at: Timestamp,
 }
 
 #[derive(sqlx::FromRow)]
@@ -27,6 +29,7 @@ struct Row {
     marked: bool,
     name: String,
     started_at: i64,
+    seen_at: i64,
 }
 
 /// Durable before the first round that counts on it (N1); an id that was used before is none (F2).
@@ -73,8 +76,10 @@ pub async fn give_up_on(db: &Db, remove: &[NodeId], mark: &[NodeId], position: i
 pub async fn all(at: &mut impl Runs) -> Result<Vec<Node>> {
     let rows: Vec<Row> = on!(at, |c| sqlx::query_as(LIST).fetch_all(c))?;
     let node = |row: Row| {
-        let Row { id, seen, marked, name, started_at } = row;
-        Ok(Node { id: node_id(&id)?, seen, marked, name, started_at: Timestamp(started_at) })
+        let Row { id, seen, marked, name, started_at, seen_at } = row;
+        // A server of an older version leaves it at 0.
+        let (started_at, seen_at) = (Timestamp(started_at), Timestamp(seen_at.max(started_at)));
+        Ok(Node { id: node_id(&id)?, seen, marked, name, started_at, seen_at })
     };
     rows.into_iter().map(node).collect()
 }
@@ -89,7 +94,7 @@ pub(crate) fn node_id(bytes: &[u8]) -> Result<NodeId> {
 }
 
 statements! {
-    INSERT = "INSERT INTO nodes (id, seen, marked, name, started_at) VALUES ($1, 0, FALSE, $2, $3)";
+    INSERT = "INSERT INTO nodes (id, seen, marked, name, started_at, seen_at) VALUES ($1, 0, FALSE, $2, $3, $3)";
 
     REMOVE = "DELETE FROM nodes WHERE id = $1";
 
@@ -99,5 +104,5 @@ statements! {
 
     MARK_BEHIND = "UPDATE nodes SET marked = TRUE WHERE id = $1 AND seen < $2";
 
-    LIST = "SELECT id, seen, marked, name, started_at FROM nodes ORDER BY started_at, id";
+    LIST = "SELECT id, seen, marked, name, started_at, seen_at FROM nodes ORDER BY started_at, id";
 }

@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -14,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tollhouse_domain::secret::random;
 use tollhouse_store::backup;
 use tollhouse_store::db::{Db, Url};
+use tollhouse_store::files::{create_new, folder_of};
 use zeroize::Zeroizing;
 
 use super::{ENDING, Failure, open};
 use crate::config::Settings;
-use crate::file_access::{check_folder, folder_of};
+use crate::file_access::check_folder;
 use crate::keys::Seal;
 
 pub(super) async fn run(flags: super::Backup) -> Result<(), Failure> {
@@ -109,7 +109,7 @@ impl Draft {
             return Err(Failure::Unusable(format!("{} is not the name of a file", file.display())));
         }
         let path = file.with_added_extension(format!("{}.part", HEXLOWER.encode(&random::<6>())));
-        let made = File::options().write(true).create_new(true).mode(0o600).open(&path);
+        let made = create_new(&path, folder_of(file));
         made.with_context(|| format!("{}", path.display()))?;
         Ok(Self { path, kept: false })
     }

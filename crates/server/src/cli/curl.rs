@@ -11,7 +11,7 @@ use tollhouse_domain::text::printable;
 pub(super) fn request(words: &[String]) -> Result<Request<Vec<u8>>, String> {
     let mut words = words.iter().map(String::as_str);
     if !words.next().is_some_and(|first| first == "curl" || first.ends_with("/curl")) {
-        return Err("the line does not begin with curl".to_owned());
+        return Err(NOT_CURL.to_owned());
     }
     let mut line = Line::default();
     let mut only_urls = false;
@@ -40,6 +40,10 @@ pub(super) fn request(words: &[String]) -> Result<Request<Vec<u8>>, String> {
     line.request()
 }
 
+/// Of other programs no option is known here, and guessing would explain another request.
+pub(super) const NOT_CURL: &str =
+    "the line does not begin with curl, the one program whose lines are read: write it as curl -H 'NAME: VALUE' URL";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Opt {
     Header,
@@ -51,6 +55,8 @@ enum Opt {
     DataRaw,
     DataUrlencode,
     Json,
+    Form,
+    FormString,
     Url,
     UserAgent,
     Referer,
@@ -79,6 +85,8 @@ fn long_option(name: &str) -> Option<Opt> {
         "data-raw" => Opt::DataRaw,
         "data-urlencode" => Opt::DataUrlencode,
         "json" => Opt::Json,
+        "form" => Opt::Form,
+        "form-string" => Opt::FormString,
         "url" => Opt::Url,
         "user-agent" => Opt::UserAgent,
         "referer" => Opt::Referer,
@@ -103,6 +111,7 @@ fn short_option(letter: char) -> Option<Opt> {
         'u' => Opt::User,
         'b' => Opt::Cookie,
         'd' => Opt::Data,
+        'F' => Opt::Form,
         'A' => Opt::UserAgent,
         'e' => Opt::Referer,
         'G' => Opt::Get,
@@ -127,7 +136,7 @@ fn unknown_long(name: &str) -> String {
 
 fn unknown(name: &str) -> String {
     let name = printable(name);
-    format!("the curl option {name} is not known here; say what it does with -H, -X, -u, -b or -d, or leave it out")
+    format!("the curl option {name} is not known here; say what it does with -H, -X, -u, -b, -d or -F, or leave it out")
 }
 
 #[derive(Default)]
@@ -142,6 +151,8 @@ struct Line {
     referer: Option<String>,
     data: Option<String>,
     json: bool,
+    /// Name and value of each part of a multipart body.
+    parts: Vec<(String, String)>,
     get: bool,
     head: bool,
     path_as_is: bool,
@@ -197,6 +208,20 @@ impl Line {
                 self.json = true;
                 self.add(value, "");
             }
+            Opt::Form | Opt::FormString => {
+                let (field, content) = value.split_once('=').ok_or_else(|| format!("{name} is {name} 'NAME=VALUE'"))?;
+                if option == Opt::Form {
+                    // What is behind `<` is a file too.
+                    file(content)?;
+                    file(&content.replacen('<', "@", usize::from(content.starts_with('<'))))?;
+                    if content.contains(';') {
+                        return Err(format!(
+                            "behind a `;` {name} takes more than a value; write it with --form-string"
+                        ));
+                    }
+                }
+                self.parts.push((field.to_owned(), content.to_owned()));
+            }
             Opt::Url => self.url(value)?,
             Opt::UserAgent => self.agent = Some(value.to_owned()),
             Opt::Referer => self.referer = Some(value.to_owned()),
@@ -220,6 +245,10 @@ impl Line {
 
     fn request(mut self) -> Result<Request<Vec<u8>>, String> {
         let url = self.url.take().ok_or("there is no URL")?;
+        if !self.parts.is_empty() && (self.data.is_some() || self.get || self.head) {
+            return Err("-F makes a body of its own; leave out -d, --json, -G and -I, or leave out -F".to_owned());
+        }
+        let boundary = self.boundary();
         let mut target = Target::parse(&url, self.path_as_is)?;
         if self.get
             && let Some(data) = self.data.take()
@@ -227,22 +256,38 @@ impl Line {
             let between = if target.path.contains('?') { '&' } else { '?' };
             target.path = format!("{}{between}{data}", target.path);
         }
-        let method = match (&self.method, self.head, &self.data) {
+        let method = match (&self.method, self.head, self.data.is_some() || !self.parts.is_empty()) {
             (Some(method), ..) => Method::from_bytes(method.as_bytes()).map_err(|_| "-X names no method")?,
             (None, true, _) => Method::HEAD,
-            (None, false, Some(_)) => Method::POST,
-            (None, false, None) => Method::GET,
+            (None, false, true) => Method::POST,
+            (None, false, false) => Method::GET,
         };
         let uri = Uri::try_from(&target.path).map_err(|_| "the URL cannot be read: are there quotes around it?")?;
         let mut headers = self.standard(&target)?;
+        if !self.parts.is_empty() {
+            let media = HeaderValue::try_from(format!("multipart/form-data; boundary={boundary}"));
+            headers.insert(CONTENT_TYPE, media.map_err(|_| "a value holds what no header can")?);
+        }
         self.own(&mut headers)?;
-        let body = self.data.unwrap_or_default().into_bytes();
+        let body = match self.parts.is_empty() {
+            true => self.data.unwrap_or_default().into_bytes(),
+            false => multipart(&self.parts, &boundary),
+        };
         if headers.contains_key(CONTENT_TYPE) || !body.is_empty() {
             headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from(body.len()));
         }
         let mut request = Request::new(body);
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
         Ok(request)
+    }
+
+    /// What stands in no part. curl makes one by chance.
+    fn boundary(&self) -> String {
+        let mut boundary = "----------------------------tollhouse".to_owned();
+        while self.parts.iter().any(|(_, content)| content.contains(&boundary)) {
+            boundary.push('x');
+        }
+        boundary
     }
 
     /// What curl sends by itself.
@@ -304,6 +349,17 @@ impl Line {
         }
         Ok(())
     }
+}
+
+/// RFC 7578.
+fn multipart(parts: &[(String, String)], boundary: &str) -> Vec<u8> {
+    let mut body = String::new();
+    for (name, content) in parts {
+        let name = name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
+        body += &format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{content}\r\n");
+    }
+    body += &format!("--{boundary}--\r\n");
+    body.into_bytes()
 }
 
 /// Where a URL leads.
@@ -429,6 +485,23 @@ mod tests {
     }
 
     #[test]
+    fn a_form_of_parts_is_multipart() {
+        let asked = read(r#"curl h.test/x -F a=1 --form 'b"c=é' --form-string 'd=@e;f' -H X:y"#);
+        assert_eq!(asked.method(), Method::POST);
+        let media = text(&asked, "content-type").expect("a type");
+        let boundary = media.strip_prefix("multipart/form-data; boundary=").expect("a boundary");
+        let part = |name: &str, content: &str| {
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{content}\r\n")
+        };
+        let body = [part("a", "1"), part("b%22c", "é"), part("d", "@e;f"), format!("--{boundary}--\r\n")].concat();
+        assert_eq!(std::str::from_utf8(asked.body()), Ok(body.as_str()));
+        assert_eq!(text(&asked, "content-length"), Some(body.len().to_string().as_str()));
+        assert_eq!(read("curl -X PUT -F a= h.test").method(), Method::PUT);
+        let hidden = format!("curl h.test -F a={boundary}");
+        assert_ne!(text(&read(&hidden), "content-type"), Some(media), "it stands in no part");
+    }
+
+    #[test]
     fn credentials_of_curl_itself() {
         let basic = |line: &str| text(&read(line), "authorization").map(str::to_owned);
         assert_eq!(basic("curl -u id:secret h.test").as_deref(), Some("Basic aWQ6c2VjcmV0"));
@@ -463,7 +536,12 @@ mod tests {
             ("curl", "no URL"),
             ("wget h.test", "does not begin with curl"),
             ("curl --hunter2=hunter3 h.test", "--hunter2 is not known"),
-            ("curl -F hunter3=1 h.test", "-F is not known"),
+            ("curl -F hunter3 h.test", "-F is -F 'NAME=VALUE'"),
+            ("curl -F x=@hunter3 h.test", "names a file"),
+            ("curl -F 'x=<hunter3' h.test", "names a file"),
+            ("curl -F 'x=hunter3;type=text/plain' h.test", "--form-string"),
+            ("curl -F x=hunter3 -d y=hunter3 h.test", "-F makes a body of its own"),
+            ("curl -F x=hunter3 -G h.test", "-F makes a body of its own"),
             ("curl -sZhunter3 h.test", "-Z is not known"),
             ("curl h.test -H", "-H needs a value"),
             ("curl h.test -H hunter3", "-H 'Name: value'"),

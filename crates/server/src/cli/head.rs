@@ -3,6 +3,8 @@
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 
+use super::curl::NOT_CURL;
+
 /// Lines end in CRLF or LF. What follows the empty line is the body, as far as `Content-Length` says. Errors name a
 /// line by its number: it may hold a credential.
 pub(super) fn request(text: &[u8]) -> Result<Request<Vec<u8>>, String> {
@@ -45,8 +47,12 @@ fn line<'t>(rest: &mut &'t [u8]) -> Option<&'t [u8]> {
 /// A line without a version may be of any, so nothing is asked of its headers that only HTTP/1.1 asks.
 fn request_line(line: &[u8]) -> Result<(Method, Uri, Version), String> {
     let parts: Vec<&[u8]> = line.split(|b| *b == b' ').collect();
+    // `wget http://h.test` has two words as well.
+    let is_word_of_http =
+        |word: &[u8]| word.iter().all(|b| b.is_ascii_uppercase() || *b == b'-' || !b.is_ascii_graphic());
     let (method, target, version) = match parts[..] {
-        [method, target] => (method, target, Version::HTTP_10),
+        [program, ..] if is_program(program) => return Err(NOT_CURL.to_owned()),
+        [method, target] if is_word_of_http(method) => (method, target, Version::HTTP_10),
         [method, target, b"HTTP/1.1"] => (method, target, Version::HTTP_11),
         [method, target, b"HTTP/1.0"] => (method, target, Version::HTTP_10),
         [method, target, version] if version.starts_with(b"HTTP/") => (method, target, Version::HTTP_2),
@@ -59,6 +65,14 @@ fn request_line(line: &[u8]) -> Result<(Method, Uri, Version), String> {
     };
     let uri = Uri::try_from(target).ok().filter(fits);
     Ok((method, uri.ok_or("the target in the first line cannot be read")?, version))
+}
+
+/// Programs that people have a line of at hand; none of these is a method.
+fn is_program(word: &[u8]) -> bool {
+    let name = word.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    let known =
+        ["wget", "wget2", "http", "https", "httpie", "xh", "xhs", "curlie", "aria2c", "invoke-webrequest", "iwr"];
+    std::str::from_utf8(name).is_ok_and(|name| known.contains(&name.to_ascii_lowercase().as_str()))
 }
 
 fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
@@ -127,6 +141,12 @@ mod tests {
             (b"hunter2", "first line"),
             (b"GET  /hunter2 HTTP/1.1", "first line"),
             (b"GET /a b HTTP/1.1", "first line"),
+            (b"wget http://h.test/hunter2", "begin with curl"),
+            (b"wget --header='PRIVATE-TOKEN: hunter2' http://h.test/", "begin with curl"),
+            (b"/usr/bin/wget -q http://h.test/hunter2", "begin with curl"),
+            (b"http GET h.test/hunter2", "begin with curl"),
+            (b"Invoke-WebRequest http://h.test/hunter2", "begin with curl"),
+            (b"fetch http://h.test/hunter2", "first line"),
             (b"GET /hunter2 FTP/1", "first line"),
             (b"G@T /hunter2 HTTP/1.1", "names no method"),
             (b"GET hunter2:1 HTTP/1.1", "target"),

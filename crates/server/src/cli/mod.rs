@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // this is where words go to a terminal
 
 use std::ffi::c_int;
+use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,12 +11,12 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Settings, Unusable};
+use crate::config::{self, Settings, Unusable, address};
 use crate::log;
 use crate::urls::Urls;
 
@@ -31,6 +32,7 @@ mod secret;
 pub mod seed;
 mod serve;
 mod shell;
+mod usage;
 
 #[derive(Parser)]
 #[command(name = "tollhouse", version, about = "An API authentication server that speaks the GitLab dialect")]
@@ -57,11 +59,11 @@ enum What {
 
 #[derive(Args)]
 struct Serve {
-    /// Settings file [default: tollhouse.toml, if there is one]
+    /// Settings file [default: tollhouse.toml here, else /etc/tollhouse/tollhouse.toml]
     #[arg(long, value_name = "FILE", env = "TOLLHOUSE_CONFIG")]
     config: Option<PathBuf>,
     /// Where to listen
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     listen: Option<SocketAddr>,
     /// sqlite:PATH or postgres://USER@HOST/NAME
     #[arg(long, value_name = "URL")]
@@ -80,7 +82,7 @@ struct Serve {
 #[derive(Args)]
 struct Demo {
     /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
     /// An empty database to fill and keep [default: a temporary one]
     #[arg(long, value_name = "URL")]
@@ -138,6 +140,15 @@ enum Failure {
     Broken(anyhow::Error),
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unusable(text) => f.write_str(text),
+            Self::Broken(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
@@ -149,7 +160,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 pub fn main() -> ExitCode {
-    let command = Command::parse();
+    let command = Command::try_parse().unwrap_or_else(|error| usage::told(error, &Command::command()).exit());
     let outcome = match command.what {
         What::Serve(flags) => runtime().and_then(|runtime| runtime.block_on(serve::run(flags))),
         What::Demo(flags) => runtime().and_then(|runtime| runtime.block_on(demo::run(flags))),
@@ -176,6 +187,11 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Something that does not end the command.
+fn warn(text: &str) {
+    complain("tollhouse: warning: ", text);
 }
 
 /// Writes one line to stderr, whatever is in it: an error may repeat what a client sent. Waits at most a second: the reader
@@ -209,7 +225,7 @@ fn log(settings: &Settings) -> Result<(), Failure> {
 fn warn_of_password(database: Option<&str>) {
     let holds = |url: url::Url| url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password");
     if database.is_some_and(|url| url::Url::parse(url).is_ok_and(holds)) {
-        complain("tollhouse: warning: ", "others can read a password on the command line; use database_file instead");
+        warn("others can read a password on the command line; use database_file instead");
     }
 }
 

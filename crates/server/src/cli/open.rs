@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use tollhouse_domain::time::Clock;
-use tollhouse_store::db::{Db, Url};
+use tollhouse_store::db::{Db, NOTHING, Url};
+use tollhouse_store::error::Error as StoreError;
 
 use super::Failure;
 use crate::app::App;
@@ -17,7 +18,7 @@ use crate::urls::Urls;
 /// Which database a command works on.
 #[derive(Args)]
 pub(super) struct At {
-    /// Settings file [default: tollhouse.toml, if there is one]
+    /// Settings file [default: tollhouse.toml here, else /etc/tollhouse/tollhouse.toml]
     #[arg(long, value_name = "FILE", env = "TOLLHOUSE_CONFIG", global = true)]
     config: Option<PathBuf>,
     /// sqlite:PATH or postgres://USER@HOST/NAME [default: that of the settings]
@@ -39,7 +40,8 @@ pub(super) fn url(settings: &Settings) -> Result<Url, Failure> {
 pub(super) fn prepared(at: &At) -> Result<(Settings, Url), Failure> {
     super::warn_of_password(at.database.as_deref());
     if at.database.as_deref() == Some("") {
-        return Err(Failure::Unusable("--database is empty".into()));
+        let such = "sqlite:PATH or postgres://USER@HOST/NAME";
+        return Err(Failure::Unusable(format!("--database is empty: write {such}, or leave it out")));
     }
     let given: Vec<_> = at.database.iter().map(|url| ("database", url.clone())).collect();
     let mut settings = settings(at.config.as_deref(), &given)?;
@@ -67,8 +69,27 @@ pub(super) async fn app(at: &At) -> Result<App, Failure> {
             Url::Postgres(_) => PathBuf::from("/nonexistent"),
         };
     }
-    let db = Db::join(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
+    let db = match Db::join(&url, settings.storage.reserve.0).await {
+        // Another one may be meant, which the settings would have named.
+        Err(StoreError::Schema(NOTHING)) if at.database.is_none() => {
+            return Err(anyhow::anyhow!("{url}: {NOTHING} ({})", source(&settings)).into());
+        }
+        joined => joined.with_context(|| format!("{url}"))?,
+    };
     Ok(App::for_command(db, settings, urls, Clock::system()).await?)
+}
+
+/// Which file the settings are from, for a message.
+fn source(settings: &Settings) -> String {
+    match &settings.file {
+        Some(file) => format!("settings: {}", file.display()),
+        None => {
+            let [here, of_the_machine] = Settings::usual_files().map(|file| file.display().to_string());
+            format!(
+                "settings: the defaults, since there is no {here} here and no {of_the_machine}; --config names another"
+            )
+        }
+    }
 }
 
 /// No advice is given about files that are no database. What is not there, or cannot be read, is told when it is opened.

@@ -1,8 +1,6 @@
 //! `tollhouse serve`.
 
-use std::fs::{DirBuilder, File};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +10,7 @@ use tollhouse_domain::audit::By;
 use tollhouse_domain::secret::{Plaintext, random};
 use tollhouse_domain::time::Clock;
 use tollhouse_store::db::{Db, Url};
-use tollhouse_store::keys;
+use tollhouse_store::{files, keys};
 
 use super::check::{self, Bound, beside};
 use super::{Failure, STOPPING, admin, open};
@@ -179,7 +177,7 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
     if generated {
         private_folder(&app.settings.data_dir)?;
         // Before the account exists: a password that was never written down would open it to nobody.
-        let made = File::options().write(true).create_new(true).mode(0o600).open(&draft);
+        let made = files::create_new(&draft, &app.settings.data_dir);
         let mut file = made.with_context(|| format!("{}", draft.display()))?;
         writeln!(file, "{}", password.reveal())?;
         file.sync_all()?;
@@ -204,8 +202,7 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
 /// The folder is made for its owner alone; in one that is there, nobody else may replace files (T31).
 fn private_folder(folder: &Path) -> Result<(), Failure> {
     if !folder.exists() {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.with_context(|| format!("{}", folder.display()))?;
+        files::create_folder(folder).with_context(|| format!("{}", folder.display()))?;
     }
     check_folder(folder).map_err(Failure::Unusable)
 }

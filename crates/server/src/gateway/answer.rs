@@ -5,13 +5,14 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::FutureExt;
 use tollhouse_auth::shown::{Place, Shown};
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::Caller;
+use tollhouse_domain::scope::Scope;
 use tollhouse_domain::text::loggable;
 use tollhouse_domain::time::Timestamp;
 
@@ -22,7 +23,7 @@ use super::question::{PRIVATE_TOKEN, Question, client, is_repeated};
 use super::refusal::{Refusal, status};
 use crate::app::App;
 use crate::asked::{bearer_header, malformed, repeats};
-use crate::error::{Error, Reason};
+use crate::error::{CHALLENGE, Error, Reason, scope_challenge};
 use crate::road::{has_parameter, malformed_authorization};
 
 /// Whoever passes: `None` is nobody, where nobody in particular has to come.
@@ -135,16 +136,23 @@ fn allowed(app: &App, who: Option<&(Caller, Place)>, rule: &Rule) -> Response {
 
 fn refused(app: &App, refusal: &Refusal, headers: &HeaderMap, seen: &Seen<'_>) -> Response {
     let wire = refusal.error().map(|error| error.wire(&app.urls));
-    let mut response = empty(wire.as_ref().map_or(StatusCode::FORBIDDEN, |wire| status(wire.status)));
+    let status = wire.as_ref().map_or(StatusCode::FORBIDDEN, |wire| status(wire.status));
+    let mut response = empty(status);
     response.extensions_mut().insert(Reason(refusal.code()));
     let told = response.headers_mut();
-    if let Some(wire) = wire {
-        if let Some(challenge) = wire.challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
-            told.insert(header::WWW_AUTHENTICATE, challenge);
-        }
-        if let Some(seconds) = wire.retry_after {
-            told.insert(header::RETRY_AFTER, seconds.into());
-        }
+    told.insert(app.gateway.names.reason.clone(), HeaderValue::from_static(refusal.told()));
+    let (challenge, retry_after) = wire.map_or((None, None), |wire| (wire.challenge, wire.retry_after));
+    let challenge = match refusal {
+        Refusal::Judged(Error::Denied(Denial::Scope(_))) => seen.opened_by().map(|scopes| scope_challenge(&scopes)),
+        // RFC 9110 section 15.5.2: a 401 has a challenge.
+        _ if status == StatusCode::UNAUTHORIZED => challenge.or_else(|| Some(CHALLENGE.to_owned())),
+        _ => None,
+    };
+    if let Some(challenge) = challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
+        told.insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(seconds) = retry_after {
+        told.insert(header::RETRY_AFTER, seconds.into());
     }
     if let (Refusal::Nobody, Some(question)) = (refusal, &seen.question)
         && let Some(page) = sign_in(question, headers, &app.gateway.own, &app.urls)
@@ -172,6 +180,12 @@ struct Seen<'r> {
 }
 
 impl Seen<'_> {
+    /// The scopes that open what was asked for.
+    fn opened_by(&self) -> Option<Vec<Scope>> {
+        let read = [Method::GET, Method::HEAD].contains(&self.question.as_ref()?.method);
+        Some(self.rule?.demand().opened_by(read))
+    }
+
     fn log(&self, response: &Response, peer: Option<IpAddr>, id: &str, began: Instant) {
         let status = response.status().as_u16();
         let micros = || began.elapsed().as_micros() as u64;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use tollhouse_auth::shown::Place;
 use tollhouse_domain::identity::{Caller, Via};
+use tollhouse_domain::text::printable;
 use tollhouse_domain::user::User;
 
 /// What the names begin with, `X-Tollhouse-` unless it is set.
@@ -27,7 +28,10 @@ pub struct Names {
     place: HeaderName,
     application: HeaderName,
     rule: HeaderName,
+    /// Of a 401 for a person: where to sign in.
     pub sign_in: HeaderName,
+    /// Of a refusal: why, for the client.
+    pub reason: HeaderName,
 }
 
 impl Names {
@@ -46,6 +50,7 @@ impl Names {
             application: name("application"),
             rule: name("rule"),
             sign_in: name("sign-in"),
+            reason: name("reason"),
             prefix: prefix.clone(),
         }
     }
@@ -136,10 +141,12 @@ impl Prefix {
 
 impl<'de> Deserialize<'de> for Prefix {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let prefix = Self(String::deserialize(from)?.to_ascii_lowercase());
+        let given = String::deserialize(from)?;
+        let prefix = Self(given.to_ascii_lowercase());
         let plain = prefix.0.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !plain || prefix.0.len() < 2 || prefix.0.len() > 64 || !prefix.0.ends_with('-') {
-            return Err(D::Error::custom("a prefix is letters, digits and `-`, and ends with `-`"));
+            let rule = "is not letters, digits and `-` with a `-` at the end, such as X-Tollhouse-";
+            return Err(D::Error::custom(format!("\"{}\" {rule}", printable(&given))));
         }
         match NEEDED.iter().find(|name| prefix.begins(name)) {
             Some(name) => Err(D::Error::custom(format!("`{name}` begins with it, which is read from every request"))),

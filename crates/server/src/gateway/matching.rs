@@ -149,7 +149,7 @@ impl Rule {
 }
 
 impl Host {
-    fn is(&self, origin: &Origin<'_>) -> bool {
+    pub fn is(&self, origin: &Origin<'_>) -> bool {
         self.name == origin.host && self.port.is_none_or(|port| port == origin.port)
     }
 

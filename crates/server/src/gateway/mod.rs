@@ -114,6 +114,11 @@ impl Gateway {
         path.is_ok_and(|path| self.rules().decide(&question, &path, false).is_ok())
     }
 
+    /// Whether a rule is about our own name: then what is not a path of ours there belongs to the API behind.
+    pub fn shares_our_host(&self) -> bool {
+        self.rules().0.iter().any(|rule| rule.hosts.iter().any(|host| host.is(&self.own)))
+    }
+
     /// Whether this connection is one of a proxy of ours (T3).
     fn knows(&self, peer: IpAddr) -> bool {
         self.settings.peers.iter().any(|network| network.contains(peer))

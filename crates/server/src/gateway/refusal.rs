@@ -1,4 +1,5 @@
-//! Why a proxy is told no. Its answers have no body; the reason stands in the log.
+//! Why a proxy is told no. The log has the exact reason; the client is told one that is no finer than what the API would
+//! tell it (GATE-092).
 
 use axum::http::StatusCode;
 use tollhouse_domain::denial::Denial;
@@ -47,6 +48,35 @@ impl Refusal {
         }
     }
 
+    /// What the client is told. Where the API gives one answer to several reasons, they are one reason here too: nobody
+    /// learns from it whether a token, a group or a membership exists.
+    pub fn told(&self) -> &'static str {
+        match self {
+            Self::NotAPeer => "not_a_peer",
+            Self::NoRules | Self::NoRule => "no_rule",
+            Self::IdentityHeader => "identity_header",
+            Self::OddHeader => "odd_header",
+            Self::Unclear => "unclear_question",
+            Self::Crooked => "crooked_path",
+            Self::Nobody => "unauthorized",
+            Self::Unbound | Self::NotAMember => "forbidden",
+            Self::Judged(Error::Denied(denial)) => match denial {
+                Denial::Missing | Denial::Unknown => "unauthorized",
+                Denial::Revoked | Denial::Reused(_) => "revoked",
+                Denial::NotAdministrator => "forbidden",
+                Denial::Expired
+                | Denial::Account(_)
+                | Denial::Scope(_)
+                | Denial::SudoNotAdministrator
+                | Denial::SudoWithoutToken
+                | Denial::SudoUnknown(_)
+                | Denial::SudoInvalid
+                | Denial::Unavailable => denial.code(),
+            },
+            Self::Judged(error) => error.code(),
+        }
+    }
+
     /// What a route of ours would say; `None`: it would say nothing of the kind.
     pub fn error(&self) -> Option<Error> {
         match self {
@@ -68,5 +98,50 @@ pub fn status(of: StatusCode) -> StatusCode {
     match of {
         StatusCode::UNAUTHORIZED | StatusCode::SERVICE_UNAVAILABLE | StatusCode::INTERNAL_SERVER_ERROR => of,
         _ => StatusCode::FORBIDDEN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollhouse_domain::denial::AccountFault;
+
+    use super::*;
+    use crate::urls::Urls;
+
+    /// Every refusal for which the API has an answer too.
+    fn with_an_answer() -> Vec<Refusal> {
+        let denials = [
+            Denial::Missing,
+            Denial::Unknown,
+            Denial::Expired,
+            Denial::Revoked,
+            Denial::Reused(tollhouse_domain::id::FamilyId(1)),
+            Denial::Scope(Vec::new()),
+            Denial::NotAdministrator,
+            Denial::Unavailable,
+        ];
+        let accounts = AccountFault::ALL.into_iter().map(Denial::Account);
+        let errors = [Error::Malformed, Error::TwoBearers, Error::Unavailable, Error::Internal, Error::Forbidden(None)];
+        let denied = denials.into_iter().chain(accounts).map(Refusal::from);
+        denied.chain(errors.map(Refusal::Judged)).chain([Refusal::Nobody]).collect()
+    }
+
+    #[test]
+    fn gate_092_what_the_api_answers_alike_is_told_alike() {
+        let listen = "127.0.0.1:80".parse().expect("an address");
+        let urls = Urls::new("https://git.example.test", &[], listen, false).expect("urls");
+        let answer = |refusal: &Refusal| {
+            let wire = refusal.error().expect("an answer").wire(&urls);
+            (wire.status, wire.body, wire.challenge)
+        };
+        for one in with_an_answer() {
+            for other in with_an_answer() {
+                let (alike, told) = (answer(&one) == answer(&other), one.told() == other.told());
+                assert_eq!(alike, told, "{one:?} and {other:?}");
+            }
+        }
+        for hidden in [Refusal::Unbound, Refusal::NotAMember] {
+            assert_eq!(hidden.told(), Refusal::from(Denial::NotAdministrator).told());
+        }
     }
 }

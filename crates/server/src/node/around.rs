@@ -111,7 +111,7 @@ impl Around for Shared {
     }
 
     async fn say(&self, link: &mut Self::Link, say: Say) -> Result<()> {
-        link.say(say).await
+        link.say(say, self.clock.now()).await
     }
 
     async fn register(&self, remove: &[NodeId], insert: NodeId, name: &str) -> Result<()> {

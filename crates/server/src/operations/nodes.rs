@@ -2,9 +2,25 @@
 
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::time::Timestamp;
+use tollhouse_store::nodes;
 use tollhouse_store::tx::{Change, Tx};
 
 use crate::operations::{Failed, Operation};
+
+/// Asks every server for a sign of life: an entry of the log that means nothing, for which whoever performs this waits as
+/// for a revocation (revocation.md N3). A server that does not read it in time is marked, as W3 says.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask;
+
+impl Operation for Ask {
+    type Output = ();
+    const GROWS: bool = false;
+
+    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
+        nodes::announce(tx);
+        Ok(Change::nothing(()))
+    }
+}
 
 /// Makes every server forget what it remembers: for what was changed by hand in the database (revocation.md section 6).
 #[derive(Clone, Copy, Debug)]

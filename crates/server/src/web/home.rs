@@ -1,11 +1,11 @@
-//! `GET /`: my projects. The page asks the API for them itself, with nothing but the session cookie.
+//! `GET /`, and `GET /-/user_settings/projects`: my projects. The page asks the API for them itself, with nothing but the session cookie.
 
 use askama::Template;
 use axum::http::StatusCode;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::web::{Html, Visitor};
+use crate::web::{self, Html, Visitor};
 
 pub async fn show(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     let identity = visitor.identity.as_ref().ok_or(Error::Internal)?;
@@ -14,6 +14,7 @@ pub async fn show(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
         username: &identity.user.username,
         notice: visitor.notice.map(|notice| notice.sentence()),
         csrf_token: visitor.csrf_token(),
+        home: web::home(&app),
         demo: app.demo,
     };
     Ok(Html::page(&app, StatusCode::OK, &page)?.to(&app, &visitor))
@@ -26,5 +27,6 @@ struct Home<'a> {
     username: &'a str,
     notice: Option<&'static str>,
     csrf_token: String,
+    home: &'static str,
     demo: bool,
 }

@@ -354,6 +354,14 @@ pub fn is_browser(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|list| list.split(',')).any(|media| media.trim_start().starts_with("text/html"))
 }
+/// Where a person sees their projects. Behind a gateway `/` is the API's, and a link of ours must not lead there
+/// (GATE-084).
+pub fn home(app: &App) -> &'static str {
+    if app.gateway.shares_our_host() { PROJECTS } else { "/" }
+}
+
+/// The page of projects, which every proxy of the examples leaves to us.
+pub const PROJECTS: &str = "/-/user_settings/projects";
 
 /// A failure as a page.
 pub fn failure(error: &Error, app: &App, signed_in: bool) -> Response {
@@ -426,7 +434,8 @@ fn cannot_come_in(fault: AccountFault) -> &'static str {
 pub struct Failure<'a> {
     title: &'a str,
     text: &'a str,
-    next: NextPage,
+    target: &'static str,
+    label: &'static str,
     request_id: Option<&'a str>,
     demo: bool,
 }
@@ -444,19 +453,20 @@ pub enum NextPage {
 }
 
 impl NextPage {
-    const fn link(self) -> (&'static str, &'static str) {
+    fn link(self, app: &App) -> (&'static str, &'static str) {
         match self {
-            Self::Projects => ("/", "Back to your projects"),
+            Self::Projects => (home(app), "Back to your projects"),
             Self::AnotherAccount => ("/users/sign_in", "Sign in with another account"),
             Self::SignIn => ("/users/sign_in", "Sign in"),
-            Self::Start => ("/", "Start page"),
+            Self::Start => (home(app), "Start page"),
         }
     }
 }
 
 impl<'a> Failure<'a> {
     pub fn new(app: &'a App, title: &'a str, text: &'a str, next: NextPage) -> Self {
-        Self { title, text, next, request_id: app.request_id(), demo: app.demo }
+        let (target, label) = next.link(app);
+        Self { title, text, target, label, request_id: app.request_id(), demo: app.demo }
     }
 }
 

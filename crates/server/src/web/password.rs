@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::operations::password_check::{Checked, Why, Wrong, check_own, not_counted};
 use crate::operations::users::{NewPassword, holder, set_password};
-use crate::web::{Html, Notice, Visitor, after_wrong_password};
+use crate::web::{self, Html, Notice, Visitor, after_wrong_password};
 
 pub async fn form(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     page(&app, &visitor, None, None)
@@ -71,6 +71,7 @@ fn page(app: &App, visitor: &Visitor, alert: Option<&str>, hint: Option<&str>) -
         hint,
         username: &visitor.owner.as_ref().ok_or(Error::Internal)?.username,
         expired: visitor.identity.is_none(),
+        home: web::home(app),
         csrf_token: visitor.csrf_token(),
         demo: app.demo,
     };
@@ -85,5 +86,6 @@ struct PasswordPage<'a> {
     username: &'a str,
     expired: bool,
     csrf_token: String,
+    home: &'static str,
     demo: bool,
 }

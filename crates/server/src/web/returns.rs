@@ -99,7 +99,7 @@ fn is_clean(byte: u8) -> bool {
 }
 
 /// The pages that somebody who is signed in can go to.
-const PAGES: [&str; 3] = ["/", "/oauth/authorize", "/-/user_settings/password/edit"];
+const PAGES: [&str; 4] = ["/", super::PROJECTS, "/oauth/authorize", "/-/user_settings/password/edit"];
 
 const RETURN: &str = "_tollhouse_return_";
 const LED: &str = "_tollhouse_led_";

@@ -10,7 +10,7 @@ use crate::asked::Asked;
 use crate::error::Error;
 use crate::operations::sign_in::{Attempt, Refusal, SignIn, sign_in};
 use crate::params::{Param, Params};
-use crate::web::{Html, Notice, Visitor, after_wrong_password, returns};
+use crate::web::{Html, Notice, Visitor, after_wrong_password, home, returns};
 
 pub async fn form(app: App, visitor: Visitor, Return(target): Return) -> Result<Html, Error> {
     let target = target.and_then(|target| returns::spelt(&app, &target));
@@ -98,6 +98,7 @@ fn signed_in_already(app: &App, visitor: &Visitor, login: &str) -> Result<Html, 
     }
     let page = SignedInAlready {
         username: &owner.username,
+        home: home(app),
         csrf_token: visitor.csrf_token(),
         request_id: app.request_id(),
         demo: app.demo,
@@ -140,6 +141,7 @@ struct SignInPage<'a> {
 #[template(path = "signed_in_already.html")]
 struct SignedInAlready<'a> {
     username: &'a str,
+    home: &'static str,
     csrf_token: String,
     request_id: Option<&'a str>,
     demo: bool,

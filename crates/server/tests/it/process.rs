@@ -29,6 +29,8 @@ pub fn tollhouse(folder: &Path) -> Command {
         command.env_remove(name);
     }
     command.env("TOLLHOUSE_SECRET_KEY_FILE", folder.join("secret_key"));
+    // What the machine has in /etc is no matter here.
+    command.env("TOLLHOUSE_SYSTEM_CONFIG", folder.join("etc/tollhouse.toml"));
     command.current_dir(folder).stdin(Stdio::null());
     command
 }

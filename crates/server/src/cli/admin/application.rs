@@ -70,7 +70,8 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
         owner: None,
         plain_http: operator.app.plain_redirects(),
     };
-    let made = operator.perform(&operation).await?;
+    let given = [("name", &*operation.name), ("redirect_uri", &*operation.redirect_uri)];
+    let made = operator.perform_given(&operation, &given).await?;
     let text = facts(&[
         ("id", made.application.id.to_string()),
         ("name", printable(&made.application.name)),
@@ -93,6 +94,7 @@ async fn delete(operator: &Operator, named: &str) -> Result<(), Failure> {
 struct Applications;
 
 impl Listing for Applications {
+    const WHAT: &'static str = "applications";
     const COLUMNS: &'static [&'static str] = &["ID", "NAME", "KIND", "CLIENT ID", "SCOPES", "REDIRECT URI"];
     type Row = Application;
 

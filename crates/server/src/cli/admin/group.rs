@@ -65,7 +65,8 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
     };
     let name = new.name.as_deref().unwrap_or(path).to_owned();
     let operation = Create { name, path: path.to_owned(), parent, visibility: new.visibility, owner };
-    let made = operator.perform(&operation).await?;
+    let given = [("name", &*operation.name), ("path", path)];
+    let made = operator.perform_given(&operation, &given).await?;
     let text = format!("made the group {} ({})", printable(&made.full_path), made.id);
     operator.tell(&text, || group::detailed(&operator.app.urls, &made))
 }
@@ -73,6 +74,7 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
 struct Groups;
 
 impl Listing for Groups {
+    const WHAT: &'static str = "groups";
     const COLUMNS: &'static [&'static str] = &["ID", "PATH", "VISIBILITY", "NAME"];
     type Row = Namespace;
 

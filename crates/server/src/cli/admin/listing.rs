@@ -8,6 +8,8 @@ use crate::json::Object;
 
 /// What a list is of.
 pub(super) trait Listing {
+    /// What its rows are, in the plural.
+    const WHAT: &'static str;
     const COLUMNS: &'static [&'static str];
     type Row;
 
@@ -22,7 +24,7 @@ pub(super) trait Listing {
     fn object(&self, operator: &Operator, row: &Self::Row) -> Object;
 }
 
-/// A table for people, or an array with an object in each line.
+/// A table for people, or an array with an object in each line. Nothing to list is said in words, or is an empty array.
 pub(super) async fn list<L: Listing>(operator: &Operator, listing: &L) -> Result<(), Failure> {
     let mut table = Table::new(L::COLUMNS);
     let (mut last, mut first) = (0, true);
@@ -38,6 +40,8 @@ pub(super) async fn list<L: Listing>(operator: &Operator, listing: &L) -> Result
             if rows.is_empty() {
                 text.push_str(if last == 0 { "[]\n" } else { "\n]\n" });
             }
+        } else if rows.is_empty() && first {
+            text = format!("there are no {}\n", L::WHAT);
         } else {
             let cells: Vec<_> = rows.iter().map(|row| listing.cells(operator, row)).collect();
             table.write(&cells, first, &mut text);

@@ -11,7 +11,7 @@ use tollhouse_store::projects;
 
 use super::operator::{Operator, VIEWER, absent, called};
 use super::values;
-use super::words::refusal;
+use super::words::refusal_of;
 use crate::api::entities::member;
 use crate::cli::Failure;
 use crate::error::{Error, Thing};
@@ -71,7 +71,8 @@ async fn add(operator: &Operator, New { one, level, expires_at }: New) -> Result
     }
     let (of, path) = operator.of(&one.of).await?;
     let user = operator.user(&one.user).await?;
-    operator.perform(&Add { of, user: user.id, level, expires_at }).await?;
+    let operation = Add { of, user: user.id, level, expires_at };
+    operator.perform_given(&operation, &[("user", &user.username)]).await?;
     let made = members::find(&mut operator.reader().await?, of, user.id).await?;
     let made = made.ok_or_else(|| anyhow!("{} is no member any longer", called(&user)))?;
     let until = expires_at.map_or_else(String::new, |day| format!(", until {day}"));
@@ -88,7 +89,7 @@ async fn remove(operator: &Operator, one: One) -> Result<(), Failure> {
         Err(Error::NotFound(Thing::Record)) => {
             return Err(anyhow!("{} is not a member of {path}", called(&user)).into());
         }
-        Err(error) => return Err(refusal(error)),
+        Err(error) => return Err(refusal_of(error, &[("user", &user.username)])),
     }
     operator.say(&format!("{} is not a member of {path} any longer", called(&user)))
 }

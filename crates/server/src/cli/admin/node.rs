@@ -4,16 +4,18 @@ use clap::Subcommand;
 use data_encoding::HEXLOWER;
 use tollhouse_domain::text::printable;
 use tollhouse_store::{log, nodes};
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
 
 use super::listing::{Listing, list};
 use super::operator::Operator;
-use crate::cli::Failure;
+use crate::cli::{Failure, warn};
 use crate::json::Object;
-use crate::operations::nodes::Refresh;
+use crate::operations::nodes::{Ask, Refresh};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// List the servers that run on this database
+    /// Ask the servers that run on this database for a sign of life, and list them
     List,
     /// Make every server forget what it remembers, after changes by hand in the database
     Refresh,
@@ -21,7 +23,19 @@ pub(crate) enum Command {
 
 pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Failure> {
     match command {
-        Command::List => list(operator, &Nodes).await,
+        Command::List => {
+            let asked = ask(operator).await;
+            if let Err(failure) = &asked {
+                warn(&format!("the servers could not be asked for a sign of life: {failure}"));
+            }
+            let listed = list(operator, &Nodes { asked: asked.is_ok() }).await;
+            // One that did not answer is marked by now. Whoever waits for it once more removes its row (revocation.md W3),
+            // so that the next revocation need not.
+            if asked.is_ok() && any_marked(operator).await? {
+                ask(operator).await?;
+            }
+            listed
+        }
         Command::Refresh => {
             operator.perform(&Refresh).await?;
             operator.say("whatever servers remembered is forgotten")
@@ -29,7 +43,19 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
     }
 }
 
-struct Nodes;
+/// The list tells of each server whether it answers, so nothing is logged of it.
+async fn ask(operator: &Operator) -> Result<(), Failure> {
+    operator.perform(&Ask).with_subscriber(NoSubscriber::default()).await
+}
+
+async fn any_marked(operator: &Operator) -> Result<bool, Failure> {
+    Ok(nodes::all(&mut operator.reader().await?).await?.iter().any(|node| node.marked))
+}
+
+struct Nodes {
+    /// Every row says whether its server answers just now.
+    asked: bool,
+}
 
 /// A server, and how many entries of the log it has yet to read.
 struct Row {
@@ -45,7 +71,8 @@ impl Row {
 }
 
 impl Listing for Nodes {
-    const COLUMNS: &'static [&'static str] = &["ID", "SERVER", "STARTED", "BEHIND", "STATE"];
+    const WHAT: &'static str = "servers";
+    const COLUMNS: &'static [&'static str] = &["ID", "SERVER", "STARTED", "LAST SEEN", "BEHIND", "STATE"];
     type Row = Row;
 
     /// They are few.
@@ -65,10 +92,19 @@ impl Listing for Nodes {
     }
 
     fn cells(&self, _: &Operator, row: &Row) -> Vec<String> {
-        // Others waited for it in vain; the next one removes its row.
-        let state = if row.node.marked { "not answering" } else { "running" };
-        let started = row.node.started_at.iso();
-        vec![row.id()[..8].to_owned(), printable(&row.node.name), started, row.behind.to_string(), state.to_owned()]
+        let state = match (row.node.marked, self.asked) {
+            (true, _) => "not answering",
+            (false, true) => "running",
+            (false, false) => "unknown",
+        };
+        vec![
+            row.id()[..8].to_owned(),
+            printable(&row.node.name),
+            row.node.started_at.iso(),
+            row.node.seen_at.iso(),
+            row.behind.to_string(),
+            state.to_owned(),
+        ]
     }
 
     fn object(&self, _: &Operator, row: &Row) -> Object {
@@ -76,7 +112,9 @@ impl Listing for Nodes {
             .field("id", row.id())
             .field("name", &row.node.name)
             .field("started_at", row.node.started_at.iso())
+            .field("last_seen_at", row.node.seen_at.iso())
             .field("behind", row.behind)
-            .field("answering", !row.node.marked)
+            // Unless they were asked, it is known of those alone that did not answer somebody else.
+            .field("answering", (row.node.marked || self.asked).then_some(!row.node.marked))
     }
 }

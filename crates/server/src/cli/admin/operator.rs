@@ -13,7 +13,7 @@ use tollhouse_domain::user::User;
 use tollhouse_store::db::Reader;
 use zeroize::Zeroizing;
 
-use super::words::refusal;
+use super::words::{Given, refusal, refusal_of};
 use crate::app::App;
 use crate::cli::{Failure, open};
 use crate::error::Error;
@@ -44,6 +44,28 @@ impl Operator {
 
     pub(super) async fn perform<O: Operation>(&self, operation: &O) -> Result<O::Output, Failure> {
         Ok(self.app.perform(operation, &self.by).await.map_err(refusal)?.into_inner())
+    }
+
+    /// The same, where a refusal says what was given for each field.
+    pub(super) async fn perform_given<O: Operation>(
+        &self,
+        operation: &O,
+        given: &[Given<'_>],
+    ) -> Result<O::Output, Failure> {
+        let done = self.app.perform(operation, &self.by).await;
+        Ok(done.map_err(|error| refusal_of(error, given))?.into_inner())
+    }
+
+    /// The same for what is named by what kind of thing it is, and which.
+    pub(super) async fn perform_on<O: Operation>(
+        &self,
+        operation: &O,
+        (what, named): (&str, &str),
+    ) -> Result<O::Output, Failure> {
+        match self.app.perform(operation, &self.by).await {
+            Err(Error::NotFound(_)) => Err(absent(what, named)),
+            done => Ok(done.map_err(refusal)?.into_inner()),
+        }
     }
 
     /// What is not there may have been taken away by the same command, whose end nobody saw: it is said when every server

@@ -54,7 +54,10 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
 }
 
 async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
-    let needs_namespace = || Failure::Unusable("the full path of a project is NAMESPACE/PROJECT".into());
+    let needs_namespace = || {
+        let given = printable(&new.path);
+        Failure::Unusable(format!("{given}: the full path of a project is NAMESPACE/PROJECT, such as ada/notes"))
+    };
     let (namespace, path) = new.path.rsplit_once('/').ok_or_else(needs_namespace)?;
     let mut reader = operator.reader().await?;
     let within = match namespaces::route(&mut reader, namespace).await? {
@@ -76,7 +79,8 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
         description: new.description,
         visibility: new.visibility,
     };
-    let id = operator.perform(&operation).await?;
+    let given = [("name", new.name.as_deref().unwrap_or(path)), ("path", path), ("namespace", namespace)];
+    let id = operator.perform_given(&operation, &given).await?;
     let mut reader = operator.reader().await?;
     let made = projects::visible(&mut reader, id, VIEWER, operator.now()).await?;
     let made = made.ok_or_else(|| absent("project", &id.to_string()))?;
@@ -89,6 +93,7 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
 struct Projects;
 
 impl Listing for Projects {
+    const WHAT: &'static str = "projects";
     const COLUMNS: &'static [&'static str] = &["ID", "PATH", "VISIBILITY", "NAME"];
     /// And the owner of the namespace, if that is somebody's own.
     type Row = (Seen, Option<User>);

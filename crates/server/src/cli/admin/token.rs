@@ -5,21 +5,22 @@ use std::collections::HashMap;
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
-use tollhouse_domain::scope::Scopes;
+use tollhouse_domain::scope::{Holder, Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::text::{name_fault, printable};
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::token::{PersonalAccessToken, Standing, expired};
+use tollhouse_domain::user::User;
 use tollhouse_store::{personal_access_tokens, users};
 
 use super::described::{Described, state};
 use super::listing::{Listing, list};
-use super::operator::Operator;
+use super::operator::{Operator, absent, called};
 use super::values;
 use super::words::refusal;
 use crate::api::entities::token;
 use crate::cli::{Failure, secret};
-use crate::error::{Error, settling};
+use crate::error::settling;
 use crate::json::Object;
 use crate::operations::named::{self, Token};
 use crate::operations::rotate::{RotateById, RotateSelf, Successor};
@@ -125,19 +126,39 @@ fn never_an_argument() -> Failure {
 async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
     // The wire takes any; whoever types one here means a word.
     if let Some(fault) = name_fault(&new.name) {
-        return Err(anyhow!("name {fault}").into());
+        return Err(anyhow!("name \"{}\" {fault}", printable(&new.name)).into());
+    }
+    let user = operator.user(&new.user).await?;
+    if let Some(fault) = not_available(&new.scopes, &user) {
+        return Err(anyhow!(fault).into());
     }
     let operation = tokens::Create {
-        user: operator.user(&new.user).await?.id,
+        user: user.id,
         name: new.name,
         scopes: new.scopes,
         expires_at: new.expires_at,
         require_expiry: operator.app.settings.tokens.require_expiry,
         secret: None,
     };
-    let made = operator.perform(&operation).await?;
+    let day = new.expires_at.map(|day| day.to_string()).unwrap_or_default();
+    let made = operator.perform_given(&operation, &[("Expires at", &day)]).await?;
     let token = operator.token(made.id).await?;
     hand_over(operator, &token, &made.secret)
+}
+
+/// Which scopes this user cannot have in a token, and why: the wire says only that there are some.
+fn not_available(scopes: &Scopes, user: &User) -> Option<String> {
+    let refused = |holder| {
+        let refused = |scope: &Scope| !scope.holder().admits(user.administrator) && scope.holder() == holder;
+        let words: Vec<_> = scopes.iter().filter(refused).map(Scope::as_str).collect();
+        (!words.is_empty()).then(|| words.join(", "))
+    };
+    let administrators = refused(Holder::Administrators)
+        .map(|words| format!("{words}: for administrators alone, and {} is none", called(user)));
+    let applications = refused(Holder::ApplicationsOnly)
+        .map(|words| format!("{words}: for applications alone, and no personal access token has it"));
+    let told: Vec<_> = administrators.into_iter().chain(applications).collect();
+    (!told.is_empty()).then(|| format!("scopes: {}", told.join("; ")))
 }
 
 fn hand_over(operator: &Operator, made: &PersonalAccessToken, secret: &Plaintext) -> Result<(), Failure> {
@@ -161,14 +182,16 @@ async fn rotate(operator: &Operator, presented: Plaintext, expires_at: Option<Da
 
 async fn rotate_by_id(operator: &Operator, id: PersonalAccessTokenId, expires_at: Option<Date>) -> Result<(), Failure> {
     let require_expiry = operator.app.settings.tokens.require_expiry;
-    let Successor { token, secret } = operator.perform(&RotateById { id, expires_at, require_expiry }).await?;
+    let operation = RotateById { id, expires_at, require_expiry };
+    let Successor { token, secret } = operator.perform_on(&operation, ("token", &id.to_string())).await?;
     hand_over(operator, &token, &secret)
 }
 
 async fn revoke_by_id(operator: &Operator, id: PersonalAccessTokenId) -> Result<(), Failure> {
-    let revoked = operator.perform(&tokens::Revoke { id }).await?;
+    let named = id.to_string();
+    let revoked = operator.perform_on(&tokens::Revoke { id }, ("token", &named)).await?;
     let found = personal_access_tokens::find(&mut operator.reader().await?, id).await?;
-    let found = found.ok_or_else(|| refusal(Error::NotFound(crate::error::Thing::Record)))?;
+    let found = found.ok_or_else(|| absent("token", &named))?;
     let text = match (revoked, found.token.standing, found.generation.head) {
         (true, ..) => "is revoked".to_owned(),
         (false, Standing::Rotated, Some(head)) => format!("was rotated already; {head} is the one in use"),
@@ -218,6 +241,7 @@ struct Tokens {
 }
 
 impl Listing for Tokens {
+    const WHAT: &'static str = "tokens";
     const COLUMNS: &'static [&'static str] =
         &["ID", "USER", "NAME", "SCOPES", "CREATED", "LAST USED", "EXPIRES", "STATE"];
     /// And the name of whose it is.

@@ -11,7 +11,7 @@ use tollhouse_store::users;
 
 use super::listing::{Listing, list};
 use super::operator::{Operator, called, read};
-use super::words::refusal;
+use super::words::{refusal, refusal_of};
 use crate::api::entities::user;
 use crate::api::users::creators;
 use crate::cli::{Failure, secret};
@@ -94,12 +94,14 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
         external: new.external,
         ..Create::without_email(&new.login, new.name.as_deref().unwrap_or(&new.login))
     };
+    let email = operation.email.clone();
+    let given = [("username", &*new.login), ("email", &*email), ("name", new.name.as_deref().unwrap_or(&new.login))];
     let (id, without) = match password {
         Some(password) => {
             let made = create(&operator.app, operation, &password, &operator.by).await;
-            (made.map_err(refusal)?.into_inner(), "")
+            (made.map_err(|error| refusal_of(error, &given))?.into_inner(), "")
         }
-        None => (operator.perform(&operation).await?, ", without a password"),
+        None => (operator.perform_given(&operation, &given).await?, ", without a password"),
     };
     let made = operator.user_by_id(id).await?;
     show(operator, &made, &format!("made {}{without}", called(&made))).await
@@ -165,6 +167,7 @@ impl Operator {
 struct Users;
 
 impl Listing for Users {
+    const WHAT: &'static str = "users";
     const COLUMNS: &'static [&'static str] = &["ID", "USER", "NAME", "EMAIL", "STATE"];
     /// And who made them.
     type Row = (User, Option<User>);

@@ -13,7 +13,7 @@ pub(super) fn scopes(text: &str) -> Result<Scopes, String> {
         return Err(format!("there is no scope {}; there are {}", printable(unknown), known.join(", ")));
     }
     let scopes: Scopes = words().filter_map(Scope::parse).collect();
-    if scopes.is_empty() { Err("at least one scope".into()) } else { Ok(scopes) }
+    if scopes.is_empty() { Err("at least one scope, such as read_api".into()) } else { Ok(scopes) }
 }
 
 pub(super) fn date(text: &str) -> Result<Date, String> {

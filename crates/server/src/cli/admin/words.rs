@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 use tollhouse_domain::denial::Denial;
+use tollhouse_domain::text::printable;
 
 use crate::cli::Failure;
 use crate::error::{Error, Thing};
@@ -11,12 +12,27 @@ pub(super) fn refusal(error: Error) -> Failure {
     Failure::Broken(anyhow!(sentence(&error)))
 }
 
+/// The same, with what was given for each field.
+pub(super) fn refusal_of(error: Error, given: &[Given<'_>]) -> Failure {
+    Failure::Broken(anyhow!(sentence_of(&error, given)))
+}
+
+/// A field as a rule names it, and what was given for it. Never a secret.
+pub(super) type Given<'g> = (&'static str, &'g str);
+
 /// What a refusal says, in one line.
 pub(in crate::cli) fn sentence(error: &Error) -> String {
+    sentence_of(error, &[])
+}
+
+fn sentence_of(error: &Error, given: &[Given<'_>]) -> String {
     match error {
-        Error::Invalid(faults) => faults_by_text(faults),
+        Error::Invalid(faults) => faults_by_text(faults, given),
         Error::Parameters(sentences) => sentences.join(", "),
-        Error::BadRequest(Some(reason)) => reason.clone(),
+        Error::BadRequest(Some(reason)) => {
+            let about = given.iter().find(|(field, _)| reason.starts_with(field));
+            about.map_or_else(|| reason.clone(), |(field, _)| reason.replacen(field, &with_value(field, given), 1))
+        }
         Error::Limit(reason) => reason.clone(),
         Error::Forbidden(Some(reason)) => format!("refused: {reason}"),
         Error::NotFound(thing) => format!("there is no such {}", noun(*thing)),
@@ -32,18 +48,41 @@ pub(in crate::cli) fn sentence(error: &Error) -> String {
     }
 }
 
-/// `name, path has already been taken; email is invalid`. Fields with a dot are other names of the wire for the same.
-fn faults_by_text(faults: &[(&'static str, &'static str)]) -> String {
-    let mut told: Vec<(Vec<&str>, &str)> = Vec::new();
+/// `name "a", path "a" has already been taken; email "x" is invalid, write one such as ada@example.test`. Fields with a dot
+/// are other names of the wire for the same.
+fn faults_by_text(faults: &[(&'static str, &'static str)], given: &[Given<'_>]) -> String {
+    let mut told: Vec<(Vec<String>, String)> = Vec::new();
     for (field, text) in faults.iter().filter(|(field, _)| !field.contains('.')) {
-        match told.iter_mut().find(|(_, known)| known == text) {
-            Some((fields, _)) => fields.push(field),
-            None => told.push((vec![field], text)),
+        let text = format!("{}{}", text.trim_end_matches('.'), example(field, text));
+        match told.iter_mut().find(|(_, known)| *known == text) {
+            Some((fields, _)) => fields.push(with_value(field, given)),
+            None => told.push((vec![with_value(field, given)], text)),
         }
     }
     let told: Vec<String> = told.iter().map(|(fields, text)| format!("{} {text}", fields.join(", "))).collect();
     told.join("; ")
 }
+
+/// What is empty, or long, is told by the rule alone.
+fn with_value(field: &str, given: &[Given<'_>]) -> String {
+    match given.iter().find(|(known, _)| *known == field) {
+        Some((_, value)) if (1..=LONGEST).contains(&value.len()) => format!("{field} \"{}\"", printable(value)),
+        _ => field.to_owned(),
+    }
+}
+
+/// One that fits, where the form is at fault.
+fn example(field: &str, text: &str) -> &'static str {
+    match field {
+        "email" if text == "is invalid" => ", write one such as ada@example.test",
+        "username" if text.starts_with("can contain") => ", such as ada-lovelace",
+        "path" if text.starts_with("can contain") => ", such as time-table",
+        "redirect_uri" if !text.starts_with("can't") => ", write one such as https://app.example.test/callback",
+        _ => "",
+    }
+}
+
+const LONGEST: usize = 128;
 
 fn noun(thing: Thing) -> &'static str {
     match thing {
@@ -63,7 +102,17 @@ mod tests {
     fn a_refusal_is_a_sentence() {
         let taken = "has already been taken";
         let faults = vec![("project_namespace.name", taken), ("name", taken), ("path", taken), ("email", "is invalid")];
-        assert_eq!(sentence(&Error::Invalid(faults)), "name, path has already been taken; email is invalid");
+        let example = "write one such as ada@example.test";
+        let without = format!("name, path has already been taken; email is invalid, {example}");
+        assert_eq!(sentence(&Error::Invalid(faults.clone())), without);
+        let given = [("name", "a\u{1b}"), ("path", ""), ("email", "x")];
+        let with = format!("name \"a\\u{{1b}}\", path has already been taken; email \"x\" is invalid, {example}");
+        assert_eq!(sentence_of(&Error::Invalid(faults), &given), with);
+        let late = Error::BadRequest(Some("Expires at must be after today".into()));
+        assert_eq!(
+            sentence_of(&late, &[("Expires at", "2020-01-01")]),
+            "Expires at \"2020-01-01\" must be after today"
+        );
         assert_eq!(sentence(&Error::NotFound(Thing::User)), "there is no such user");
         assert_eq!(sentence(&Error::Forbidden(Some("Because".into()))), "refused: Because");
         assert_eq!(sentence(&Error::Busy), "refused: busy");

@@ -451,6 +451,9 @@ async fn explain_reads_what_people_paste(t: Town) {
     let refused = format!("curl -H 'PRIVATE-TOKEN: {token}' -d name=x {url}/projects");
     let text = said(&t, &[], &refused).await;
     assert!(text.contains("Refused     insufficient_scope") && text.contains("To pass     a token with the scope api"));
+    let parts = format!("curl -F private_token={token} -F 'name=x' {url}/projects");
+    let text = said(&t, &[], &parts).await;
+    assert!(text.contains("Refused     insufficient_scope") && !text.contains(&token), "{text}");
     let json: Value = serde_json::from_str(&said(&t, &["--json"], &refused).await).expect("JSON");
     assert_eq!((&json["verdict"], &json["reason"]), (&"refused".into(), &"insufficient_scope".into()));
     assert_eq!((&json["identity"]["username"], &json["answer"]["status"]), (&"ada".into(), &403.into()));
@@ -484,6 +487,9 @@ async fn explain_refuses_what_it_cannot_read(t: Town) {
         (b"curl -H 'a: b\0hunter2' h.test", "no header can"),
         (b"curl", "there is no URL"),
         (b"curl --frobnicate hunter2", "--frobnicate is not known"),
+        (b"curl -F a=@hunter2 h.test", "names a file"),
+        (b"wget http://h.test/hunter2", "does not begin with curl"),
+        (b"wget -O- 'http://h.test/?private_token=hunter2'", "does not begin with curl"),
         (b"curl -H 'PRIVATE-TOKEN: hunter2 h.test", "never closed"),
         (b"curl -H \"PRIVATE-TOKEN: $TOKEN\" hunter2", "a variable is known to your shell alone"),
         (b"curl h.test/a?private_token=hunter2&b=c", "put the URL in quotes"),

@@ -26,6 +26,7 @@ const OPEN: &[&str] = &[
 /// Routes that look at no token, by hand.
 const TOKENLESS: &[&str] = &[
     "GET /",
+    "GET /-/user_settings/projects",
     "GET /users/sign_in",
     "POST /users/sign_in",
     "POST /users/sign_out",

@@ -239,7 +239,7 @@ async fn networks_are_read_out_of_settings(_: Town) {
         ("['localhost']", "`localhost` is neither an address nor a network"),
         ("['']", "neither an address nor a network"),
         ("[1]", "expected a string"),
-        ("'127.0.0.1'", "this must be a array"),
+        ("'127.0.0.1'", "this must be a list"),
     ] {
         let text = error(peers);
         assert!(text.contains(words) && text.contains("peers"), "{text}");

@@ -352,6 +352,9 @@ async fn settings_are_read_and_refused(t: Town) {
     assert_eq!(output(print).await.stdout, tollhouse::config::DEFAULT.as_bytes());
     let documented = include_str!("../../../../../docs/configuration.md");
     assert!(documented.contains(tollhouse::config::DEFAULT.trim_end()), "docs/configuration.md shows other defaults");
+    let (unit, shown) =
+        (include_str!("../../../../../examples/tollhouse.service"), include_str!("../../../../../docs/deploy.md"));
+    assert!(shown.contains(unit), "docs/deploy.md shows another unit");
     std::fs::write(t.folder.path().join("tollhouse.toml"), "[rotation]\nwindows = '1s'\n").expect("a file");
     let (code, text) = refused(&t, &["serve"]).await;
     assert_eq!(

@@ -129,7 +129,7 @@ impl Store {
     }
 
     pub fn say(&mut self, say: Say) {
-        self.runtime.block_on(self.link.say(say)).expect("said");
+        self.runtime.block_on(self.link.say(say, START)).expect("said");
     }
 
     pub fn register(&mut self, remove: &[NodeId], insert: NodeId) {

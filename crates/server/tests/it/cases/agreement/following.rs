@@ -126,12 +126,12 @@ async fn f5_seen_is_said_of_an_entry_that_is_there(t: Town) {
     let seen = async || row(&t, id).await.expect("its row").seen;
     // Of a history that is no more: another mark, or a number that nothing has yet.
     for erased in [Place { mark: place.mark ^ 1, ..place }, Place { position: place.position + 7, ..place }] {
-        link.say(Say { node: id, place: erased }).await.expect("an answer");
+        link.say(Say { node: id, place: erased }, t.now()).await.expect("an answer");
         assert_eq!(seen().await, 0);
     }
     // Nobody wrote since: the log is as it was read.
     let now = link.read(0, id).await.expect("the log").entries.last().expect("an entry").place;
-    link.say(Say { node: id, place: now }).await.expect("an answer");
+    link.say(Say { node: id, place: now }, t.now()).await.expect("an answer");
     assert_eq!(seen().await, now.position);
 }
 

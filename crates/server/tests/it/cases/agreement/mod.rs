@@ -13,6 +13,7 @@ use crate::town::{REVOKED, Town};
 
 pub mod answering;
 pub mod databases;
+pub mod dead;
 pub mod following;
 pub mod rows;
 pub mod writing;

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use tollhouse_domain::scope::Scope;
 
 use super::said;
+use crate::process::tollhouse;
 use crate::town::Town;
 
 cases![
@@ -14,6 +15,8 @@ cases![
     a_stdin_that_is_closed,
     a_secret_among_the_arguments_is_not_repeated,
     flags_that_do_not_fit,
+    a_command_that_is_none_suggests_no_other_one,
+    an_address_to_listen_at_is_told_with_an_example,
 ];
 
 /// What is no one line of text.
@@ -129,9 +132,54 @@ async fn flags_that_do_not_fit(t: Town) {
         assert!(said.err.contains(text) && said.out.is_empty(), "{words:?}: {}", said.err);
     }
     let blank = t.shell(&["token", "create", "--user", "ada", "--name", " ", "--scopes", "api"]).await;
-    assert_eq!(blank.refused(1), "name can't be blank");
+    assert_eq!(blank.refused(1), "name \" \" can't be blank");
     let mut broken = t.command(&["user", "block"]);
     broken.arg(std::ffi::OsStr::from_bytes(b"a\xff"));
     assert_eq!(said(broken, b"").await.code, Some(2));
     assert_eq!(t.events().await, ["user.created"]);
+}
+
+/// `rename` was taken for a slip of `create`.
+async fn a_command_that_is_none_suggests_no_other_one(t: Town) {
+    for (words, there_are) in [
+        (&["project", "rename", "1", "x"][..], "there are create, list"),
+        (&["group", "rename"], "there are create, list"),
+        (&["token", "remove", "1"], "there are create, list, revoke, rotate, identify"),
+        (&["--json", "user", "delete", "ada"], "--json"),
+        (&["user", "--json", "delete", "ada"], "there are create, list, block, unblock, unlock, password"),
+        (
+            &["frobnicate"],
+            "there are serve, demo, explain, backup, config, user, token, application, project, group, member, node",
+        ),
+        (&["usr"], "'user'"),
+        (&["project", "craete"], "'create'"),
+        (&["user", "lsit"], "'list'"),
+    ] {
+        let mut command = tollhouse(t.folder.path());
+        command.args(words);
+        let said = said(command, b"").await;
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{words:?}");
+        let suggested = there_are.starts_with('\'');
+        assert_eq!(said.err.contains("a similar subcommand exists"), suggested, "{words:?}: {}", said.err);
+        assert!(said.err.contains(there_are), "{words:?}: {}", said.err);
+    }
+    let mut broken = t.command(&["user"]);
+    broken.arg("--config").arg(std::ffi::OsStr::from_bytes(b"\xff")).arg("delete");
+    assert!(said(broken, b"").await.err.contains("there are create, list"));
+}
+
+async fn an_address_to_listen_at_is_told_with_an_example(t: Town) {
+    for command in ["serve", "demo"] {
+        for address in ["localhost:0", "8080", ":8080", "127.0.0.1", "::1:80", "http://127.0.0.1:80", ""] {
+            let mut started = tollhouse(t.folder.path());
+            started.args([command, "--listen", address]);
+            let said = said(started, b"").await;
+            assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{address}");
+            assert!(
+                said.err.contains(&format!("'{address}'")) && said.err.contains("such as 127.0.0.1:8080"),
+                "{}",
+                said.err
+            );
+        }
+    }
 }

@@ -1,13 +1,14 @@
 //! What database a command takes, and which it leaves alone.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Stdio;
 
 use tollhouse_store::db::Db;
 use tollhouse_store::faults::by_hand;
 
 use super::{Said, said};
-use crate::process::tollhouse;
+use crate::process::{Process, tollhouse};
 use crate::town::Town;
 
 cases![
@@ -15,6 +16,8 @@ cases![
     a_foreign_database_is_left_as_it_is,
     an_older_or_newer_schema_is_refused,
     the_settings_say_where_it_is,
+    one_file_is_for_the_server_and_for_commands,
+    what_root_makes_belongs_to_the_server,
     commands_at_once_do_not_hinder_one_another,
     a_full_disk_takes_nothing_in_and_lets_rights_be_taken_away,
     t31_a_database_that_others_can_read_is_refused,
@@ -128,8 +131,121 @@ async fn the_settings_say_where_it_is(t: Town) {
     assert_eq!(run("TOLLHOUSE_NOPE", "1").await.refused(2), "TOLLHOUSE_NOPE: there is no such setting");
     // Neither flag nor file: what `serve` would take here, which is not there.
     let nowhere = run("TOLLHOUSE_PASSWORD", "a secret that is no setting").await;
-    assert!(nowhere.refused(1).starts_with("sqlite:tollhouse-data/tollhouse.db: there is nothing in it"));
+    let etc = t.folder.path().join("etc/tollhouse.toml");
+    assert_eq!(
+        nowhere.refused(1),
+        format!(
+            "sqlite:tollhouse-data/tollhouse.db: there is nothing in it; `tollhouse serve` makes what is needed (settings: \
+             the defaults, since there is no tollhouse.toml here and no {}; --config names another)",
+            etc.display()
+        )
+    );
+    let empty = run("TOLLHOUSE_CONFIG", "").await;
+    assert!(empty.code == Some(2) && empty.err.contains("'--config <FILE>'"), "{empty:?}");
 }
+
+/// `--config`, then `TOLLHOUSE_CONFIG`, then the file here, then that of the machine; and for the server the same.
+async fn one_file_is_for_the_server_and_for_commands(t: Town) {
+    t.user("ada").await;
+    let folder = t.folder.path();
+    let write = |name: &str, lines: &str| {
+        std::fs::create_dir_all(folder.join(name).parent().expect("a folder")).expect("a folder");
+        std::fs::write(folder.join(name), lines).expect("a file");
+    };
+    let there = |name: &str| format!("database = 'sqlite:{name}.db'\n");
+    write("etc/tollhouse.toml", &format!("database = '{}'\n", t.database_url));
+    let run = async |set: &[(&str, &str)], flags: &[&str]| {
+        let mut command = tollhouse(folder);
+        command.args(["user", "list"]).args(flags).envs(set.iter().copied());
+        said(command, b"").await
+    };
+    assert!(run(&[], &[]).await.done().contains("ada"));
+    // From any folder.
+    let mut elsewhere = tollhouse(folder);
+    elsewhere.args(["user", "list"]).current_dir("/");
+    assert!(said(elsewhere, b"").await.done().contains("ada"));
+    // Each comes before the one that is above it here, and a path in it is relative to it.
+    write("tollhouse.toml", &there("here"));
+    write("named/by-variable.toml", &there("variable"));
+    write("named/by-flag.toml", &there("flag"));
+    let names = async |set: &[(&str, &str)], flags: &[&str], database: &str, file: &str| {
+        let text = format!(
+            "sqlite:{database}.db: there is nothing in it; `tollhouse serve` makes what is needed (settings: {file})"
+        );
+        assert_eq!(run(set, flags).await.refused(1), text);
+    };
+    let by_variable = [("TOLLHOUSE_CONFIG", "named/by-variable.toml")];
+    names(&[], &[], "here", "tollhouse.toml").await;
+    names(&by_variable, &[], "named/variable", "named/by-variable.toml").await;
+    names(&by_variable, &["--config", "named/by-flag.toml"], "named/flag", "named/by-flag.toml").await;
+    // One that cannot be read is not passed over.
+    std::fs::remove_file(folder.join("tollhouse.toml")).expect("it was there");
+    std::fs::create_dir(folder.join("tollhouse.toml")).expect("a folder");
+    assert!(run(&[], &[]).await.refused(2).starts_with("tollhouse.toml: "));
+    std::fs::remove_dir(folder.join("tollhouse.toml")).expect("it was there");
+    // The server takes the same.
+    t.leave().await;
+    let mut serve = tollhouse(folder);
+    serve.arg("serve").current_dir("/").env("TOLLHOUSE_LOG_FORMAT", "json").env("TOLLHOUSE_LISTEN", "127.0.0.1:0");
+    serve.env("TOLLHOUSE_DATA_DIR", folder.join("data")).stdout(Stdio::null()).stderr(Stdio::piped());
+    assert_eq!(Process::start(serve).await.terminate().await, Some(0));
+}
+
+/// Root may run a command on the database of a server that is another user. Nothing is left that this one cannot open.
+async fn what_root_makes_belongs_to_the_server(t: Town) {
+    // Only root gives files away, and there are none on PostgreSQL.
+    if t.app.db.is_postgres() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    t.user("ada").await;
+    t.leave().await;
+    let folder = t.folder.path();
+    let files = || -> Vec<_> {
+        let folders = [folder.to_owned(), folder.join("data")];
+        let inside = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok());
+        inside.flatten().flatten().map(|file| file.path()).collect()
+    };
+    for path in files().iter().map(std::path::PathBuf::as_path).chain([folder]) {
+        std::os::unix::fs::chown(path, Some(SERVER), Some(SERVER)).expect("it changes hands");
+    }
+    let all_are_its_own = |when: &str| {
+        for path in files() {
+            let Ok(known) = std::fs::symlink_metadata(&path) else { continue };
+            assert_eq!((known.uid(), known.gid()), (SERVER, SERVER), "{when}: {}", path.display());
+        }
+    };
+    std::fs::remove_file(folder.join("tollhouse.db.lock")).expect("it was there");
+    t.shell(&["user", "create", "grace", "--email", "grace@example.test"]).await.done();
+    all_are_its_own("after a command");
+    let copy = folder.join("data/copy.db");
+    std::fs::create_dir_all(folder.join("data")).expect("a folder");
+    std::os::unix::fs::chown(folder.join("data"), Some(SERVER), Some(SERVER)).expect("it changes hands");
+    t.shell(&["backup", copy.to_str().expect("a path")]).await.done();
+    all_are_its_own("after a copy was made");
+    // While one is at work: it waits for the password, and has the database open.
+    let mut waits = tokio::process::Command::from(t.command(&["user", "password", "grace", "--password-stdin"]));
+    let mut waits = waits.stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true).spawn().expect("it starts");
+    let open = || files().iter().any(|path| path.ends_with("tollhouse.db-wal"));
+    for _ in 0..500 {
+        if open() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(open(), "{:?}", files());
+    all_are_its_own("while a command works");
+    waits.kill().await.expect("it dies");
+    all_are_its_own("after a command was killed");
+    // A server that root has started by mistake, with everything that it makes.
+    let server = Process::serve(&t, &[]).await;
+    all_are_its_own("while root serves");
+    assert!(folder.join("tollhouse.db.lock").exists() && folder.join("data/initial_root_password").exists());
+    assert_eq!(server.terminate().await, Some(0));
+    all_are_its_own("after root has served");
+}
+
+/// Somebody who is not root.
+const SERVER: u32 = 65_534;
 
 async fn commands_at_once_do_not_hinder_one_another(t: Town) {
     let make = |login: String| {
@@ -149,7 +265,7 @@ async fn commands_at_once_do_not_hinder_one_another(t: Town) {
         let said = run.await.expect("an end");
         match said.code {
             Some(0) => made += 1,
-            _ => assert_eq!(said.refused(1), "username, email has already been taken"),
+            _ => assert_eq!(said.refused(1), "username \"ada\", email \"ada@example.test\" has already been taken"),
         }
     }
     assert_eq!(made, 1);

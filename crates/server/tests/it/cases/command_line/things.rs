@@ -51,9 +51,16 @@ async fn what_is_wrong_with_an_application_is_named(t: Town) {
     let make = async |name: &str, uri: &str| {
         t.shell(&["application", "create", "--name", name, "--scopes", "api", "--redirect-uri", uri]).await
     };
-    assert_eq!(make("", "x").await.refused(1), "name can't be blank; redirect_uri must be an absolute URI.");
+    assert_eq!(
+        make("", "x").await.refused(1),
+        "name can't be blank; redirect_uri \"x\" must be an absolute URI, write one such as https://app.example.test/callback"
+    );
     let both = make("a\u{202e}b", "javascript:alert(1)").await;
-    assert_eq!(both.refused(1), "name can't hold control characters; redirect_uri is forbidden by the server.");
+    assert_eq!(
+        both.refused(1),
+        "name \"a\\u{202e}b\" can't hold control characters; redirect_uri \"javascript:alert(1)\" is forbidden by the server, \
+         write one such as https://app.example.test/callback"
+    );
     assert_eq!(t.count("application.created").await, 0);
 }
 
@@ -82,7 +89,7 @@ async fn groups_and_projects_are_made_by_their_paths(t: Town) {
     assert_eq!((&pilots["visibility"], &pilots["full_name"]), (&"private".into(), &"Harbour / pilots".into()));
     assert_eq!(make(&["group", "create", "nowhere/x"]).await.refused(1), "there is no group nowhere");
     assert_eq!(make(&["group", "create", "ada/x"]).await.refused(1), "there is no group ada");
-    assert_eq!(make(&["group", "create", "harbour"]).await.refused(1), "path has already been taken");
+    assert_eq!(make(&["group", "create", "harbour"]).await.refused(1), "path \"harbour\" has already been taken");
     assert!(make(&["group", "create", "api"]).await.refused(1).starts_with("path "));
     assert_eq!(make(&["group", "create", ""]).await.refused(1), "name can't be blank");
     let public = ["group", "create", "harbour/pilots/x", "--visibility", "public"];
@@ -97,15 +104,21 @@ async fn groups_and_projects_are_made_by_their_paths(t: Town) {
     t.get("/api/v4/projects/ada%2Fnotes").token(&ada.token([Scope::Api]).await).await.has(200);
     let who = make(&["project", "create", "harbour/x"]).await;
     assert_eq!(who.refused(2), "--user says who makes a project in a group");
-    assert_eq!(make(&["project", "create", "x"]).await.refused(2), "the full path of a project is NAMESPACE/PROJECT");
+    assert_eq!(
+        make(&["project", "create", "x"]).await.refused(2),
+        "x: the full path of a project is NAMESPACE/PROJECT, such as ada/notes"
+    );
     assert_eq!(make(&["project", "create", "nowhere/x"]).await.refused(1), "there is no group or user nowhere");
-    assert_eq!(make(&["project", "create", "ada/notes"]).await.refused(1), "name, path has already been taken");
+    assert_eq!(
+        make(&["project", "create", "ada/notes"]).await.refused(1),
+        "name \"notes\", path \"notes\" has already been taken"
+    );
     let long = make(&["project", "create", "ada/y", "--description", &"x".repeat(2_001)]).await;
     assert_eq!(long.refused(1), "description is too long (maximum is 2000 characters)");
     t.user("grace").await;
     for path in ["harbour/x", "ada/x"] {
         let stranger = make(&["project", "create", path, "--user", "grace"]).await;
-        assert_eq!(stranger.refused(1), "namespace is not valid", "{path}");
+        assert_eq!(stranger.refused(1), format!("namespace \"{}\" is not valid", &path[..path.len() - 2]));
     }
 }
 
@@ -124,7 +137,7 @@ async fn members_come_and_go(t: Town) {
     assert_eq!(added.done(), "ada (1) is a member of harbour as developer, until 2999-01-31");
     assert_eq!(sees().await, 200);
     let again = member(&["add", "--group", &harbour.to_string(), "--level", "owner"]).await;
-    assert_eq!(again.refused(1), "user is a member already");
+    assert_eq!(again.refused(1), "user \"ada\" is a member already");
     let removed = member(&["remove", "--group", "HARBOUR"]).await;
     assert_eq!(removed.done(), "ada (1) is not a member of harbour any longer");
     assert_eq!(sees().await, 404);
@@ -146,7 +159,10 @@ async fn members_come_and_go(t: Town) {
     // A group keeps an owner.
     let owner = |user| Add { of: Of::Group(harbour), user, level: AccessLevel::Owner, expires_at: None };
     t.does(&owner(ada.id)).await;
-    assert_eq!(member(&["remove", "--group", "harbour"]).await.refused(1), "user is the last owner of the group");
+    assert_eq!(
+        member(&["remove", "--group", "harbour"]).await.refused(1),
+        "user \"ada\" is the last owner of the group"
+    );
     let grace = t.user("grace").await.id;
     t.does(&owner(grace)).await;
     // Of two that go at once, one stays.
@@ -190,8 +206,9 @@ async fn servers_are_listed(t: Town) {
     let said = t.shell(&["node", "list"]).await;
     let text = said.done();
     assert!(text.starts_with("ID") && text.lines().count() == 3 && text.contains("running"), "{text}");
+    assert!(text.lines().next().is_some_and(|heads| heads.contains("LAST SEEN")), "{text}");
     other.leave().await;
     let one = listed().await;
     assert_eq!(one.len(), 1);
-    assert!(two.contains(&one[0]), "who left has no row");
+    assert!(two.iter().any(|node| node["id"] == one[0]["id"]), "who left has no row");
 }

@@ -47,10 +47,20 @@ async fn a_token_is_made_and_nothing_else_printed(t: Town) {
         t.shell(&words).await
     };
     assert_eq!(refused("nobody", "api", "2999-01-01").await.refused(1), "there is no user nobody");
-    assert_eq!(refused("ada", "openid", "2999-01-01").await.refused(1), "scopes can only contain available scopes");
-    assert_eq!(refused("ada", "sudo", "2999-01-01").await.refused(1), "scopes can only contain available scopes");
-    assert!(refused("ada", "api", "2999-01-01").await.refused(1).starts_with("Expires at must be before "));
-    assert_eq!(refused("ada", "api", "2020-01-01").await.refused(1), "Expires at must be after today");
+    let administrators = "for administrators alone, and ada (1) is none";
+    let applications = "for applications alone, and no personal access token has it";
+    for (scopes, told) in [
+        ("openid", format!("openid: {applications}")),
+        ("sudo", format!("sudo: {administrators}")),
+        ("api,admin_mode,sudo", format!("admin_mode, sudo: {administrators}")),
+        ("sudo,openid,api,email", format!("sudo: {administrators}; openid, email: {applications}")),
+    ] {
+        assert_eq!(refused("ada", scopes, "2999-01-01").await.refused(1), format!("scopes: {told}"), "{scopes}");
+    }
+    assert!(
+        refused("ada", "api", "2999-01-01").await.refused(1).starts_with("Expires at \"2999-01-01\" must be before ")
+    );
+    assert_eq!(refused("ada", "api", "2020-01-01").await.refused(1), "Expires at \"2020-01-01\" must be after today");
     assert_eq!(t.count("token.created").await, 2);
 }
 
@@ -117,7 +127,7 @@ async fn a_token_is_revoked_by_number(t: Town) {
     t.get(USER).token(&token).await.is(401, REVOKED);
     assert_eq!(t.shell(&["token", "revoke", "1"]).await.done(), "token 1 (ci) was revoked already");
     assert_eq!(t.shell_json(&["token", "revoke", "1"]).await["revoked"], true);
-    assert_eq!(t.shell(&["token", "revoke", "99"]).await.refused(1), "there is no such record");
+    assert_eq!(t.shell(&["token", "revoke", "99"]).await.refused(1), "there is no token 99");
     // rotation.md rule 12: the predecessor's number reaches a successor that nobody has used, and no other.
     let rotated = async || {
         let old = made(&t, "ci").await;
@@ -172,7 +182,7 @@ async fn rotation_rule_9_by_number_the_family_ends(t: Town) {
     let last = t.shell(&["token", "rotate", "2"]).await.done().to_owned();
     t.get(USER).token(&last).await.is_user(&ada);
     t.get(USER).token(new).await.is(401, REVOKED);
-    assert_eq!(t.shell(&["token", "rotate", "99"]).await.refused(1), "there is no such record");
+    assert_eq!(t.shell(&["token", "rotate", "99"]).await.refused(1), "there is no token 99");
     assert_eq!(t.count("token.rotated").await, 2);
 }
 

@@ -63,7 +63,7 @@ async fn a_user_without_an_address_is_made(t: Town) {
     let empty = t.shell(&["user", "create", "x", "--email", ""]).await;
     assert_eq!(empty.refused(2), "--email is empty; leave it out for an account without an address");
     let taken = t.shell(&["user", "create", "ada"]).await;
-    assert_eq!(taken.refused(1), "username has already been taken");
+    assert_eq!(taken.refused(1), "username \"ada\" has already been taken");
 }
 
 async fn what_is_wrong_with_a_new_user_is_named(t: Town) {
@@ -71,17 +71,27 @@ async fn what_is_wrong_with_a_new_user_is_named(t: Town) {
     t.group("harbour", tollhouse_domain::access::Visibility::Public).await;
     let long = "x".repeat(256);
     let cases: &[(&[&str], &str)] = &[
-        (&["ada", "--email", "new@example.test"], "username has already been taken"),
-        (&["ADA", "--email", "new@example.test"], "username has already been taken"),
-        (&["lin", "--email", "Ada@Example.test"], "email has already been taken"),
-        (&["ada", "--email", "ada@example.test"], "username, email has already been taken"),
-        (&["harbour", "--email", "new@example.test"], "username has already been taken"),
-        (&["api", "--email", "x"], "username is a reserved name; email is invalid"),
+        (&["ada", "--email", "new@example.test"], "username \"ada\" has already been taken"),
+        (&["ADA", "--email", "new@example.test"], "username \"ADA\" has already been taken"),
+        (&["lin", "--email", "Ada@Example.test"], "email \"Ada@Example.test\" has already been taken"),
+        (
+            &["ada", "--email", "ada@example.test"],
+            "username \"ada\", email \"ada@example.test\" has already been taken",
+        ),
+        (&["harbour", "--email", "new@example.test"], "username \"harbour\" has already been taken"),
+        (
+            &["api", "--email", "x"],
+            "username \"api\" is a reserved name; email \"x\" is invalid, write one such as ada@example.test",
+        ),
         (
             &["a b", "--email", "a b@example.test", "--name", " "],
-            "username can contain only letters, digits, '_', '-' and '.'; name can't be blank; email is invalid",
+            "username \"a b\" can contain only letters, digits, '_', '-' and '.', such as ada-lovelace; name \" \" can't be \
+             blank; email \"a b@example.test\" is invalid, write one such as ada@example.test",
         ),
-        (&["lin", "--email", "n@example.test", "--name", "a\u{1b}[2Jb"], "name can't hold control characters"),
+        (
+            &["lin", "--email", "n@example.test", "--name", "a\u{1b}[2Jb"],
+            "name \"a\\u{1b}[2Jb\" can't hold control characters",
+        ),
         (&["lin", "--email", "n@example.test", "--name", &long], "name is too long (maximum is 255 characters)"),
     ];
     for (words, text) in cases {

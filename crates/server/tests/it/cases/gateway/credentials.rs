@@ -13,6 +13,7 @@ gates![
     gate_042_dead_tokens,
     gate_043_accounts_that_may_not_come_in,
     gate_044_a_rule_without_scopes_demands_api,
+    gate_044_the_scopes_that_would_do,
     gate_045_scopes_of_a_rule,
     gate_046_a_query_counts_where_a_rule_says_so,
     gate_047_a_body_counts_nowhere,
@@ -52,7 +53,10 @@ async fn gate_041_nothing_and_nobody(t: Town) {
     let ask = || asked(&t, "GET", &format!("{THERE}/x"));
     for ask in [ask(), ask().token("glpat-unknown"), ask().bearer("unknown"), ask().with("cookie", "_gitlab_session=x")]
     {
-        assert_eq!(ask.await.is_kept_out(401).header("www-authenticate"), None);
+        // RFC 6750 section 3.1: who showed nothing that counts is not told an error. An unknown token is no different.
+        let reply = ask.await;
+        let challenge = reply.is_kept_out(401).header("www-authenticate");
+        assert_eq!(challenge, Some(r#"Bearer realm="Protected by OAuth 2.0""#));
     }
     // A credential for the API behind, as far as we know.
     ask().with("authorization", "Basic dTpw").await.is_kept_out(401);
@@ -162,6 +166,26 @@ async fn gate_044_a_rule_without_scopes_demands_api(t: Town) {
             _ => [false; 3],
         };
         assert_eq!(opened(&t, scope).await, expected, "{scope}");
+    }
+}
+
+async fn gate_044_the_scopes_that_would_do(t: Town) {
+    let token = t.user("ada").await.token([Scope::ReadRegistry]).await;
+    for (lines, method, scopes) in [
+        ("", "GET", "api read_api"),
+        ("", "HEAD", "api read_api"),
+        ("", "POST", "api"),
+        ("scopes = ['read_user', 'k8s_proxy']", "GET", "read_user k8s_proxy api read_api"),
+        ("scopes = ['read_user', 'k8s_proxy']", "DELETE", "read_user k8s_proxy api"),
+    ] {
+        rule(&t, lines).await;
+        let reply = asked(&t, method, &format!("{THERE}/x")).token(&token).await;
+        assert_eq!(reply.is_kept_out(403).reason(), "insufficient_scope");
+        let expected = format!(
+            "Bearer realm=\"Protected by OAuth 2.0\", error=\"insufficient_scope\", error_description=\"The request \
+             requires higher privileges than provided by the access token.\", scope=\"{scopes}\""
+        );
+        assert_eq!(reply.header("www-authenticate"), Some(expected.as_str()), "{method} {lines}");
     }
 }
 

@@ -23,6 +23,7 @@ pub mod hostile;
 pub mod identities;
 pub mod members;
 pub mod paths;
+pub mod refusals;
 pub mod rules;
 pub mod signing_in;
 
@@ -80,6 +81,7 @@ impl Reply {
             assert!(!self.told(name).is_empty(), "{name}");
         }
         assert_eq!(self.told("rule"), rule);
+        assert_eq!(self.header("x-tollhouse-reason"), None);
         self
     }
 
@@ -91,7 +93,21 @@ impl Reply {
         for name in IDENTITY {
             assert_eq!(self.header(&format!("x-tollhouse-{name}")), None);
         }
+        assert!(!self.reason().is_empty());
+        let id = self.header("x-request-id").expect("a request id");
+        assert_eq!(id.len(), 26, "{id}");
+        let challenged = status == 401 || self.reason() == "insufficient_scope";
+        assert_eq!(self.header("www-authenticate").is_some(), challenged, "{:?}", self.headers);
         self
+    }
+
+    /// Why it refuses, under whatever prefix.
+    #[track_caller]
+    fn reason(&self) -> &str {
+        let ends = |name: &str| name.strip_suffix("-reason").is_some_and(|prefix| prefix.starts_with("x-"));
+        let reasons: Vec<_> = self.headers.iter().filter(|(name, _)| ends(name.as_str())).collect();
+        assert_eq!(reasons.len(), 1, "{:?}", self.headers);
+        reasons[0].1.to_str().expect("text")
     }
 
     #[track_caller]

@@ -13,6 +13,7 @@ gates![
     gate_082_whoever_is_signed_in_goes_straight_there,
     gate_083_no_way_leads_elsewhere,
     gate_083_a_cookie_leads_nowhere_else,
+    gate_084_links_lead_to_our_own_pages,
     t3_a_browser_is_sent_to_sign_in_on_a_navigation_alone,
     t4_signing_in_returns_to_a_rule_of_this_host,
 ];
@@ -257,6 +258,38 @@ async fn gate_083_a_cookie_leads_nowhere_else(t: Town) {
     // What is no longer a way, is none.
     rules(&t, "").await;
     assert_eq!(led_by("/reports/a").await, "/");
+}
+
+/// Every link of a page that is no asset and no form.
+fn links(page: &str) -> Vec<&str> {
+    page.split("<a ").skip(1).filter_map(|tag| tag.split_once("href=\"")?.1.split('"').next()).collect()
+}
+
+async fn gate_084_links_lead_to_our_own_pages(t: Town) {
+    const PROJECTS: &str = "/-/user_settings/projects";
+    let ada = t.user("ada").await;
+    let elsewhere = "[[rule]]\nname = 'x'\nhost = ['api.example.test', '127.0.0.1:8081']\npath = '/*'\n";
+    for (file, home) in [("", "/"), (elsewhere, "/"), (REPORTS, PROJECTS)] {
+        rules(&t, file).await;
+        let session = ada.session().await;
+        for (page, status) in [("/-/user_settings/password/edit", 200), (PROJECTS, 200), ("/", 200), ("/-/nope", 404)] {
+            let reply = t.get(page).session(&session).await;
+            let text = reply.has(status).body.clone();
+            let found: Vec<_> = links(&text).into_iter().filter(|link| ["/", PROJECTS].contains(link)).collect();
+            assert_eq!(found, [home], "{page} with {file:?}");
+        }
+    }
+    // Pages that take more to be shown.
+    for template in std::fs::read_dir("templates").expect("the templates").map(|file| file.expect("a file").path()) {
+        let text = std::fs::read_to_string(&template).expect("a template");
+        assert!(!links(&text).contains(&"/"), "{}", template.display());
+    }
+    // Who is not signed in signs in first, and comes to it.
+    t.get(PROJECTS).await.has(302);
+    t.user_with_password("grace", "correct horse").await;
+    let page = format!("{SIGN_IN}?{}", crate::oauth::encoded(&[("return_to", PROJECTS)]));
+    let form = t.get(&page).await;
+    assert!(form.has(200).cookie("_tollhouse_return_0").is_some());
 }
 
 async fn t3_a_browser_is_sent_to_sign_in_on_a_navigation_alone(t: Town) {
