@@ -382,7 +382,7 @@ pub fn failure(error: &Error, app: &App, signed_in: bool) -> Response {
             "Wrong name",
             "This server does not answer under that name. Its operator can add it to external_hosts.".to_owned(),
         ),
-        Error::BodyTooLarge => ("That is too much", "More was sent than this page reads.".to_owned()),
+        Error::BodyTooLarge => ("That is too much", "A form of this server is at most 64 KiB large.".to_owned()),
         Error::Busy => ("Too many people are signing in", "Please try again in a few seconds.".to_owned()),
         Error::TooManyFailures(exceeded) => (
             "Retry later",

@@ -22,7 +22,7 @@ cases![
     the_first_page_needs_a_session,
     pages_speak_of_this_server,
     a_page_that_is_not_there,
-    t14_what_helps_after_a_wrong_password_tells_nothing,
+    t14_what_helps_after_a_wrong_password_tells_nothing with "limits.sign_in_failures = 0",
     the_hint_says_when_sign_in_closes with "passwords = { attempts = 3, lock_for = \"1h\" }",
     an_error_page_has_the_id_of_its_request,
     an_error_page_leads_on,
