@@ -41,10 +41,10 @@ impl Gate {
         self.take(peer?, self.at_once).await
     }
 
-    /// Whether something of this address is under way, or waits.
-    pub fn is_asking(&self, peer: Option<IpAddr>) -> bool {
+    /// How many of this address are under way or wait.
+    pub fn asking(&self, peer: Option<IpAddr>) -> usize {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        peer.is_some_and(|peer| table.contains_key(&network(peer)))
+        peer.and_then(|peer| table.get(&network(peer))).map_or(0, |waiting| waiting.count)
     }
 
     async fn take(&self, peer: IpAddr, places: u32) -> Option<Pass> {

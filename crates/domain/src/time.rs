@@ -39,17 +39,22 @@ impl Timestamp {
     }
 }
 
+/// However long: what is set to a million years must not be over at once.
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
 impl Add<Duration> for Timestamp {
     type Output = Self;
     fn add(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(span.as_millis() as i64))
+        Self(self.0.saturating_add(millis(span)))
     }
 }
 
 impl Sub<Duration> for Timestamp {
     type Output = Self;
     fn sub(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(span.as_millis() as i64))
+        Self(self.0.saturating_sub(millis(span)))
     }
 }
 
@@ -158,6 +163,13 @@ const EPOCH: jiff::civil::Date = jiff::civil::date(1970, 1, 1);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_time_is_not_a_short_one() {
+        let now = Timestamp(1_769_854_830_123);
+        let ages = Duration::from_secs(u64::MAX);
+        assert!(now + ages > now && now - ages < now);
+    }
 
     #[test]
     fn instants_and_days_are_printed_as_on_the_wire() {

@@ -2,6 +2,7 @@
 //! that is refused before it was read.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use tollhouse_auth::gate::network;
+use tollhouse_auth::gate::{QUARTERS, network, site};
 
 use crate::asked::has_body;
 use crate::error::Error;
@@ -29,6 +30,8 @@ pub struct Limits<'b> {
     pub body: usize,
     pub time: Duration,
     pub budget: &'b Budget,
+    /// Whether the head shows a live credential.
+    pub live: bool,
 }
 
 /// The memory that all bodies under way have between them.
@@ -44,19 +47,24 @@ struct Shared {
 #[derive(Default)]
 struct Held {
     all: usize,
-    /// An address stands here only while a body of it is in memory.
+    /// Addresses and sites. Each stands here only while a body of it is in memory.
     of_one: HashMap<IpAddr, usize>,
+    of_site: HashMap<IpAddr, usize>,
 }
 
 /// What one body takes from the budget, until it is dropped.
 pub struct Reserved {
     budget: Budget,
     address: IpAddr,
+    site: IpAddr,
+    /// How much there may be with it, in all.
+    most: usize,
     bytes: usize,
 }
 
 impl Budget {
-    /// Both in bytes: over all bodies, and over those of one address (IPv6: one /64).
+    /// Both in bytes: over all bodies, and over those of one address (IPv6: one /64; a /48 has four times as much). A quarter of
+    /// it is kept for requests with a live credential.
     pub fn new(most: u64, most_of_one: u64) -> Self {
         let bytes = |size| usize::try_from(size).unwrap_or(usize::MAX);
         Self(Arc::new(Shared { most: bytes(most), most_of_one: bytes(most_of_one), held: Mutex::default() }))
@@ -67,8 +75,10 @@ impl Budget {
         self.lock().all
     }
 
-    fn reserve(&self, address: Option<IpAddr>) -> Reserved {
-        Reserved { budget: self.clone(), address: network(address.unwrap_or(NOWHERE)), bytes: 0 }
+    fn reserve(&self, address: Option<IpAddr>, live: bool) -> Reserved {
+        let address = address.unwrap_or(NOWHERE);
+        let most = if live { self.0.most } else { self.0.most - self.0.most / 4 };
+        Reserved { budget: self.clone(), address: network(address), site: site(address), most, bytes: 0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -80,14 +90,19 @@ impl Reserved {
     /// Takes as much as a buffer of so many bytes needs, or nothing more than before.
     fn grow(&mut self, to: usize) -> Result<(), Error> {
         let more = to.saturating_sub(self.bytes);
-        let Shared { most, most_of_one, .. } = *self.budget.0;
+        let most_of_one = self.budget.0.most_of_one;
         let mut held = self.budget.lock();
-        let mine = held.of_one.get(&self.address).copied().unwrap_or_default();
-        if more > most.saturating_sub(held.all) || more > most_of_one.saturating_sub(mine) {
+        let of = |table: &HashMap<IpAddr, usize>, key| table.get(key).copied().unwrap_or_default();
+        let (mine, ours) = (of(&held.of_one, &self.address), of(&held.of_site, &self.site));
+        if more > self.most.saturating_sub(held.all)
+            || more > most_of_one.saturating_sub(mine)
+            || more > most_of_one.saturating_mul(QUARTERS).saturating_sub(ours)
+        {
             return Err(Error::BodiesFull);
         }
         held.all += more;
         held.of_one.insert(self.address, mine + more);
+        held.of_site.insert(self.site, ours + more);
         self.bytes += more;
         Ok(())
     }
@@ -99,11 +114,14 @@ impl Drop for Reserved {
             return;
         }
         let mut held = self.budget.lock();
-        held.all -= self.bytes;
-        if let Some(mine) = held.of_one.get_mut(&self.address) {
-            *mine -= self.bytes;
-            if *mine == 0 {
-                held.of_one.remove(&self.address);
+        let Held { all, of_one, of_site } = &mut *held;
+        *all -= self.bytes;
+        for (table, key) in [(of_one, self.address), (of_site, self.site)] {
+            if let Entry::Occupied(mut mine) = table.entry(key) {
+                *mine.get_mut() -= self.bytes;
+                if *mine.get() == 0 {
+                    mine.remove();
+                }
             }
         }
     }
@@ -114,7 +132,7 @@ pub async fn collect(mut body: Body, peer: Option<IpAddr>, limits: Limits<'_>) -
     if HttpBody::size_hint(&body).lower() > limits.body as u64 {
         return Err(Error::BodyTooLarge);
     }
-    let mut reserved = limits.budget.reserve(peer);
+    let mut reserved = limits.budget.reserve(peer, limits.live);
     let whole = async {
         // Copied together: a piece of a byte would keep the whole buffer alive that it was read into.
         let mut whole = Vec::new();
@@ -234,7 +252,7 @@ mod tests {
     fn t14_one_address_has_its_part_of_the_budget_and_all_of_it_comes_back() {
         let budget = Budget::new(100, 40);
         let take = |from: &str, bytes: usize| {
-            let mut reserved = budget.reserve(address(from));
+            let mut reserved = budget.reserve(address(from), true);
             reserved.grow(bytes).map(|()| reserved)
         };
         let mut held = vec![take("192.0.2.1", 30).expect("room")];
@@ -250,7 +268,22 @@ mod tests {
         assert_eq!(budget.held(), 100);
         held[3].grow(5).expect("no more than before");
         held.clear();
-        assert!(budget.held() == 0 && budget.lock().of_one.is_empty());
+        assert!(budget.held() == 0 && budget.lock().of_one.is_empty() && budget.lock().of_site.is_empty());
+    }
+
+    #[test]
+    fn t14_a_site_has_its_part_too_and_a_quarter_is_kept_for_live_credentials() {
+        let budget = Budget::new(100, 10);
+        let take = |from: &str, live: bool| {
+            let mut reserved = budget.reserve(address(from), live);
+            reserved.grow(10).map(|()| reserved)
+        };
+        let mut held: Vec<_> = (0..4).map(|i| take(&format!("2001:db8:1:{i}::1"), true).expect("room")).collect();
+        assert!(take("2001:db8:1:4::1", true).is_err(), "a /48 has four times as much as a /64");
+        held.extend((0..3).map(|i| take(&format!("192.0.2.{i}"), false).expect("room")));
+        assert!(take("192.0.2.9", false).is_err(), "more than three quarters");
+        held.extend((3..6).map(|i| take(&format!("192.0.2.{i}"), true).expect("room")));
+        assert!(take("192.0.2.9", true).is_err(), "100 in all");
     }
 
     fn pieces(count: usize, size: usize) -> Body {
@@ -261,7 +294,7 @@ mod tests {
     #[tokio::test]
     async fn t14_what_is_counted_is_what_the_buffer_takes() {
         let budget = Budget::new(1000, 1000);
-        let limits = Limits { body: 700, time: Duration::from_secs(1), budget: &budget };
+        let limits = Limits { body: 700, time: Duration::from_secs(1), budget: &budget, live: true };
         for (count, size, read) in [(0, 0, Ok(0)), (3, 200, Ok(600)), (700, 1, Ok(700)), (8, 100, Err(()))] {
             let whole = collect(pieces(count, size), None, limits).await;
             assert_eq!(whole.as_ref().map(|(bytes, _)| bytes.len()).map_err(drop), read, "{count} times {size}");

@@ -218,12 +218,18 @@ impl Span {
     }
 }
 
+/// A hundred years. Sums with it fit everywhere.
+const LONGEST: u64 = 36_500 * 86_400;
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         const UNITS: &[(&str, u64)] = &[("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
         let text = String::deserialize(from)?;
         let no = || fault::<D::Error>("is not a time: write a number and s, m, h or d, such as 120s or 7d", &text);
         let seconds = scaled(&text, UNITS).ok_or_else(no)?;
+        if seconds > LONGEST {
+            return Err(fault("is too long: write at most 36500d", &text));
+        }
         Ok(Self(Duration::from_secs(seconds)))
     }
 }

@@ -24,7 +24,16 @@ pub struct Key(hmac::Key);
 
 impl Key {
     pub async fn open(app: &App) -> Result<Self, Error> {
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &keys::secret(app, "devices").await?)))
+        Ok(Self::of(&keys::secret(app, "devices").await?))
+    }
+
+    pub fn of(secret: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    /// One byte that only servers with this key can tell.
+    pub fn byte_of(&self, text: &[u8]) -> u8 {
+        hmac::sign(&self.0, &[b"tollhouse/decoy/v1\n", text].concat()).as_ref()[0]
     }
 }
 
@@ -39,7 +48,7 @@ pub fn remember(key: &Key, cookie: &str, user: UserId, digest: &str, now: Timest
     let (issued, browser) = (now.0 / 1000, BASE64URL_NOPAD.encode(&random::<16>()));
     let signature = BASE64URL_NOPAD.encode(hmac::sign(&key.0, &signed(user, issued, &browser, digest)).as_ref());
     let own = format!("{}.{issued}.{browser}.{signature}", user.0);
-    let others = entries(cookie).filter(|entry| entry.user != user).take(MOST - 1);
+    let others = entries(cookie).filter(|entry| entry.user != user && entry.text.len() <= LONGEST).take(MOST - 1);
     others.fold(own, |cookie, entry| cookie + "~" + entry.text)
 }
 
@@ -52,7 +61,7 @@ struct Entry<'c> {
 }
 
 fn entries(cookie: &str) -> impl Iterator<Item = Entry<'_>> {
-    cookie.split('~').take(MOST).filter_map(Entry::read)
+    cookie.split('~').filter_map(Entry::read).take(MOST_READ)
 }
 
 impl<'c> Entry<'c> {
@@ -77,5 +86,9 @@ fn signed(user: UserId, issued: i64, browser: &str, digest: &str) -> Vec<u8> {
     format!("tollhouse/device/v1\n{}\n{issued}\n{browser}\n{digest}", user.0).into_bytes()
 }
 
+/// Entries that are looked at: a browser may send the cookie of another site of the same domain too.
+const MOST_READ: usize = 16;
+/// Bytes of one entry that is kept.
+const LONGEST: usize = 128;
 /// Accounts of one browser. A cookie is sent with every request, so it is kept short.
 const MOST: usize = 4;

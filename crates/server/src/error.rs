@@ -118,6 +118,11 @@ impl Exceeded {
 #[derive(Clone, Copy, Debug)]
 pub struct Account(pub Option<UserId>);
 
+/// As lines of the log have it.
+pub fn account_text(account: Option<UserId>) -> String {
+    account.map_or_else(|| "-".to_owned(), |id| id.0.to_string())
+}
+
 /// Marks an answer with why it refuses, for the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Reason(pub &'static str);

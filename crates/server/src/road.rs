@@ -21,7 +21,7 @@ use crate::asked::{Media, Peer, RequestId, basic, bearer_header, has_body, malfo
 use crate::bodies::read_on;
 use crate::config::Proxies;
 use crate::cors;
-use crate::error::{Account, Error, Reason};
+use crate::error::{Account, Error, Reason, account_text};
 use crate::gateway::{self, answer::answer};
 use crate::metrics::Face;
 use crate::proxies;
@@ -289,7 +289,7 @@ fn log(response: &Response, method: &Method, path: &str, peer: Option<IpAddr>, i
             match response.extensions().get::<Account>() {
                 None => tracing::info!(request_id = id, method, path, status, reason, peer, micros, "refused"),
                 Some(Account(account)) => {
-                    let account = account.map_or_else(|| "-".to_owned(), |id| id.0.to_string());
+                    let account = account_text(*account);
                     tracing::info!(request_id = id, method, path, status, reason, peer, account, micros, "refused");
                 }
             }

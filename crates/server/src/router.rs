@@ -424,8 +424,9 @@ fn pairs(captures: &RawPathParams) -> Vec<(String, String)> {
 pub fn limits(app: &App, head: Head) -> Limits<'_> {
     let settings = &app.settings.limits;
     let most = usize::try_from(settings.body.0).unwrap_or(usize::MAX);
-    let body = if head == Head::Live { most } else { most.min(SMALL) };
-    Limits { body, time: settings.body_time.0, budget: &app.bodies }
+    let live = head == Head::Live;
+    let body = if live { most } else { most.min(SMALL) };
+    Limits { body, time: settings.body_time.0, budget: &app.bodies, live }
 }
 
 fn filter(method: &Method) -> MethodFilter {

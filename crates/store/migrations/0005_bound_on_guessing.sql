@@ -7,3 +7,10 @@ CREATE TABLE sign_in_failures (
     PRIMARY KEY (source, minute)
 );
 CREATE INDEX sign_in_failures_minute ON sign_in_failures (minute);
+
+-- What stands in for the accounts of names that nobody has, so that they lock as accounts do (T14). A fixed number of rows.
+CREATE TABLE sign_in_decoys (
+    slot            BIGINT PRIMARY KEY,
+    failed_attempts BIGINT NOT NULL,
+    locked_until    BIGINT
+);

@@ -355,26 +355,32 @@ pub async fn count_locked_attempt(tx: &mut Tx, id: UserId, now: Timestamp) -> Re
     changed!(tx, sqlx::query(COUNT_LOCKED).bind(id.0).bind(now.0)).map(drop)
 }
 
-/// The same work for a name without an account or a password, so that time does not tell which names have one (T14).
-/// `slot` stands in for the account; it is no number of a user, so it must be below zero. An entry of the log goes with the
-/// attempt that would have locked.
-pub async fn book_decoy_attempt(tx: &mut Tx, slot: i64, lockout: Lockout, now: Timestamp) -> Result<()> {
-    let attempts: i64 =
-        on!(tx, |c| sqlx::query_scalar(BOOK_DECOY).bind(slot).bind(BOOKED).bind(now.0 / 3_600_000).fetch_one(c))?;
-    if attempts == lockout.attempts {
+/// The same for a name without an account or a password, so that time does not tell which names have one (T14). `slot`
+/// stands in for the account. Its state is that of an account, and an entry of the log goes with an attempt that locks.
+pub async fn book_decoy_attempt(tx: &mut Tx, slot: i64, lockout: Lockout, now: Timestamp) -> Result<Option<i64>> {
+    let attempts: Option<i64> = on!(tx, |c| sqlx::query_scalar(BOOK_DECOY)
+        .bind(slot)
+        .bind(now.0)
+        .bind(lockout.attempts)
+        .bind((now + lockout.period).0)
+        .fetch_optional(c))?;
+    if attempts.is_some_and(|attempts| attempts >= lockout.attempts) {
         tx.forget(Forget::Nothing);
     }
-    Ok(())
+    Ok(attempts)
 }
 
-/// What stands in the place of an address where attempts at a decoy are counted.
-const BOOKED: &str = "booked";
+/// As [`count_locked_attempt`].
+pub async fn count_locked_decoy_attempt(tx: &mut Tx, slot: i64, now: Timestamp) -> Result<()> {
+    changed!(tx, sqlx::query(COUNT_LOCKED_DECOY).bind(slot).bind(now.0)).map(drop)
+}
 
-/// An attempt was booked, as this one in a row, whose password was never compared: it counts no longer, nor does the lock
-/// that it completed.
-pub async fn take_back_attempt(tx: &mut Tx, id: UserId, lockout: Lockout, attempt: i64) -> Result<()> {
-    changed!(tx, sqlx::query(TAKE_BACK_ATTEMPT).bind(id.0).bind(lockout.attempts))?;
-    if attempt >= lockout.attempts {
+/// An attempt was booked whose password was never compared: it counts no longer, nor does the lock that it completed.
+pub async fn take_back_attempt(tx: &mut Tx, id: UserId, lockout: Lockout) -> Result<()> {
+    let left: Option<i64> =
+        on!(tx, |c| sqlx::query_scalar(TAKE_BACK_ATTEMPT).bind(id.0).bind(lockout.attempts).fetch_optional(c))?;
+    // It may have been locked until now, by this attempt or by one that came after it.
+    if left.is_some_and(|left| left + 1 >= lockout.attempts) {
         tx.forget(Forget::Owner(id));
     }
     Ok(())
@@ -510,15 +516,25 @@ statements! {
     COUNT_LOCKED = "UPDATE users SET failed_attempts = failed_attempts + 1 WHERE id = $1 AND locked_until > $2";
 
     BOOK_DECOY = "
-    INSERT INTO failed_sign_ins (user_id, address, hour, attempts) VALUES ($1, $2, $3, 1)
-        ON CONFLICT (user_id, address, hour) DO UPDATE SET attempts = failed_sign_ins.attempts + 1
-    RETURNING attempts";
+    INSERT INTO sign_in_decoys (slot, failed_attempts, locked_until)
+    VALUES ($1, 1, CASE WHEN 1 >= $3 THEN CAST($4 AS BIGINT) END)
+        ON CONFLICT (slot) DO UPDATE
+       SET failed_attempts = CASE WHEN sign_in_decoys.locked_until IS NULL THEN sign_in_decoys.failed_attempts + 1 ELSE 1 END,
+           locked_until = CASE WHEN (CASE WHEN sign_in_decoys.locked_until IS NULL
+                                          THEN sign_in_decoys.failed_attempts + 1 ELSE 1 END) >= $3
+                               THEN CAST($4 AS BIGINT) END
+     WHERE sign_in_decoys.locked_until IS NULL OR sign_in_decoys.locked_until <= $2
+    RETURNING failed_attempts";
+
+    COUNT_LOCKED_DECOY = "
+    UPDATE sign_in_decoys SET failed_attempts = failed_attempts + 1 WHERE slot = $1 AND locked_until > $2";
 
     TAKE_BACK_ATTEMPT = "
     UPDATE users
        SET failed_attempts = failed_attempts - 1,
            locked_until = CASE WHEN failed_attempts - 1 >= $2 THEN locked_until END
-     WHERE id = $1 AND failed_attempts > 0";
+     WHERE id = $1 AND failed_attempts > 0
+    RETURNING failed_attempts";
 
     SIGNED_IN = "
     UPDATE users

@@ -88,6 +88,10 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
         )));
     }
     first_administrator(&app).await?;
+    // Where the disk is nearly full the server starts all the same; nobody signs in then.
+    if let Err(error) = app.device_key().await {
+        tracing::warn!(?error, "the key that known browsers are told by could not be made");
+    }
 
     tokio::spawn(gateway::reload(app.clone(), hangup));
     let stop = super::stop_signal(STOPPING)?;

@@ -105,6 +105,15 @@ fn bounds_in_time_can_be_switched_off_and_must_leave_room() {
 }
 
 #[test]
+fn a_time_is_at_most_a_hundred_years() {
+    load("sessions.longest = '36500d'", &[]).expect("settings");
+    for bad in ["36501d", "999999999999d", "18446744073709551615s"] {
+        let error = load(&format!("passwords.lock_for = '{bad}'"), &[]).expect_err(bad).0;
+        assert!(error.contains("is too long: write at most 36500d") && error.contains(bad), "{error}");
+    }
+}
+
+#[test]
 fn a_setting_that_has_gone_is_taken_and_noted_once() {
     for (file, environment) in [
         ("[metrics]\nallow = ['10.0.0.0/8']", None),

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tollhouse_auth::gate::site;
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -17,7 +18,19 @@ use crate::metrics::REASONS;
 /// By call site and reason, which are closed sets. Lines about passwords (they have an `account`) are not folded, but for
 /// those about an address that had too many wrong ones: they cost nothing to cause, and are folded by address.
 #[derive(Clone, Default)]
-pub(super) struct Folds(Arc<Mutex<HashMap<Key, Folded>>>);
+pub(super) struct Folds(Arc<Mutex<Table>>);
+
+struct Table {
+    windows: HashMap<Key, Folded>,
+    /// When windows that are over were last removed.
+    pruned: Instant,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { windows: HashMap::new(), pruned: Instant::now() }
+    }
+}
 
 type Key = (Identifier, usize, String);
 
@@ -81,7 +94,7 @@ impl Folds {
         let mut due = Vec::new();
         let open = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            for folded in all.values_mut() {
+            for folded in all.windows.values_mut() {
                 match folded.window.told(now) {
                     0 => {}
                     more => due.push((
@@ -93,7 +106,7 @@ impl Folds {
                     )),
                 }
             }
-            all.values().any(|folded| folded.window.more > 0)
+            all.windows.values().any(|folded| folded.window.more > 0)
         };
         for (level, more, of, reason, peer) in due {
             let peer = (!peer.is_empty()).then_some(peer);
@@ -105,6 +118,15 @@ impl Folds {
             }
         }
         open
+    }
+}
+
+/// What has its lines in common: an IPv4 address, or an IPv6 /48, since whoever has one of its hosts may have them all.
+fn network(peer: &str) -> String {
+    match peer.parse().map(site) {
+        Ok(site) if site.is_ipv6() => format!("{site}/48"),
+        Ok(site) => site.to_string(),
+        Err(_) => String::new(),
     }
 }
 
@@ -124,11 +146,13 @@ impl<S: Subscriber> Layer<S> for Folds {
         }
         let now = Instant::now();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MOST_KEYS {
-            all.retain(|_, folded| !folded.window.is_done(now));
+        let Table { windows, pruned } = &mut *all;
+        if windows.len() >= MOST_KEYS && now.saturating_duration_since(*pruned) >= LENGTH {
+            *pruned = now;
+            windows.retain(|_, folded| !folded.window.is_done(now));
         }
-        // Of so many addresses at once, the rest share their lines.
-        let peer = if by_password && all.len() < MOST_KEYS { seen.peer } else { String::new() };
+        // Of so many at once, the rest share their lines.
+        let peer = if by_password && windows.len() < MOST_KEYS { network(&seen.peer) } else { String::new() };
         let place = REASONS.binary_search(&reason.as_str()).unwrap_or(REASONS.len());
         let new = || Folded {
             level: *metadata.level(),
@@ -137,7 +161,7 @@ impl<S: Subscriber> Layer<S> for Folds {
             peer: peer.clone(),
             window: Window::new(now),
         };
-        all.entry((metadata.callsite(), place, peer.clone())).or_insert_with(new).window.admits(now)
+        windows.entry((metadata.callsite(), place, peer.clone())).or_insert_with(new).window.admits(now)
     }
 }
 
@@ -215,10 +239,14 @@ mod tests {
             let count = |text: &str| heard.0.lock().expect("no panic").iter().filter(|line| *line == text).count();
             assert_eq!(count(r#"refused Some("wrong_password")"#), 50);
             assert_eq!(count(r#"refused Some("sign_in_failures")"#), 20 + 1, "no address hides another");
-            for i in 0..2 * MOST_KEYS {
-                line("sign_in_failures", &format!("2001:db8::{i:x}"));
+            for i in 0..60 {
+                line("sign_in_failures", &format!("2001:db8:1:{i:x}::{i:x}"));
             }
-            let kept = folds.0.lock().expect("no panic").len();
+            assert_eq!(count(r#"refused Some("sign_in_failures")"#), 20 + 1 + 20, "a /48 is one");
+            for i in 0..2 * MOST_KEYS {
+                line("sign_in_failures", &format!("2001:{i:x}::1"));
+            }
+            let kept = folds.0.lock().expect("no panic").windows.len();
             assert!(kept <= MOST_KEYS + 1, "{kept} windows are kept");
         });
     }
@@ -252,7 +280,7 @@ mod tests {
             assert_eq!(count("something else None"), 50);
             assert_eq!(count(r#"and in detail Some("unknown")"#), 50);
             assert!(folds.tell(), "the second is not over");
-            for folded in folds.0.lock().expect("no panic").values_mut() {
+            for folded in folds.0.lock().expect("no panic").windows.values_mut() {
                 folded.window.began -= LENGTH;
             }
             assert!(!folds.tell());

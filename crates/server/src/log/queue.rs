@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
 #[derive(Default)]
@@ -134,6 +135,8 @@ fn put(to: &mut impl Write, lines: &[u8], torn: bool) -> (u64, bool) {
         while !rest.is_empty() {
             match to.write(rest) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Somebody who shares stderr made it non-blocking. This thread may wait; the queue is bounded.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => park_timeout(RETRY),
                 Ok(count @ 1..) => {
                     cut = rest[count - 1] != b'\n';
                     rest = &rest[count..];
@@ -151,6 +154,8 @@ fn put(to: &mut impl Write, lines: &[u8], torn: bool) -> (u64, bool) {
 /// How many bytes wait at most.
 const MOST: usize = 1 << 20;
 const KEPT: usize = 64 << 10;
+/// After a write that would have had to wait.
+const RETRY: Duration = Duration::from_millis(5);
 const SOON: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

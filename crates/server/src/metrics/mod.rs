@@ -51,9 +51,14 @@ impl Metrics {
         let shard = self.shard();
         shard.requests[face as usize][class].fetch_add(1, Relaxed);
         if let Some(Reason(reason)) = response.extensions().get::<Reason>() {
-            let place = REASONS.binary_search(reason).unwrap_or(REASONS.len());
-            shard.refusals[place].fetch_add(1, Relaxed);
+            self.refused(reason);
         }
+    }
+
+    /// A refusal, though its answer may reach nobody.
+    pub fn refused(&self, reason: &str) {
+        let place = REASONS.binary_search(&reason).unwrap_or(REASONS.len());
+        self.shard().refusals[place].fetch_add(1, Relaxed);
     }
 
     /// How long it took to say who somebody is.

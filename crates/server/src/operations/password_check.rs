@@ -4,12 +4,11 @@
 //! Each attempt is booked before the password is compared, so that parallel guesses get no more than there are: against
 //! the address, and against the account. What was right, or not compared, is taken back.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use tollhouse_auth::gate::{QUARTERS, network, site};
+use tokio::sync::oneshot;
+use tollhouse_auth::gate::{Pass, QUARTERS, network, site};
 use tollhouse_domain::audit::{Audit, By, Target};
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::password::Lockout;
@@ -22,7 +21,7 @@ use tollhouse_store::users;
 
 use crate::app::App;
 use crate::device;
-use crate::error::{Error, Exceeded};
+use crate::error::{Error, Exceeded, account_text};
 use crate::hasher::Busy;
 use crate::operations::{Failed, Operation};
 
@@ -71,60 +70,119 @@ impl Wrong {
             Why::Locked => "password_locked",
         }
     }
+
+    fn account_text(self) -> String {
+        account_text(self.account)
+    }
 }
 
 /// Compares a password with that of a login. Every refusal costs the same hash and the same writes, for every name (T14).
 /// Fails with [`Error::TooManyFailures`] if the address has had too many wrong ones, with [`Error::Busy`] if too many wait.
 pub async fn check(app: &App, login: &str, password: &Plaintext, origin: Origin<'_>) -> Result<Checked, Error> {
+    let key = app.device_key().await?;
     let found = users::by_login(&mut app.db.read().await?, login).await?;
     let account = found.as_ref().map(|(user, _)| user.id);
-    let (counted, known) = match found {
-        Some((user, Some(digest))) => (counted_by(app, &user, &digest, origin).await?, Some((user, digest))),
-        _ => (Counted::Decoy(decoy(login)), None),
+    let known = found.and_then(|(user, digest)| Some((user, digest?)));
+    let device = known.as_ref().and_then(|(user, digest)| {
+        device::known(key, origin.device, user.id, digest, app.now()).map(|name| browser(app.lockout(), user.id, name))
+    });
+    let counted = match (device, &known) {
+        (Some(bound), _) => Counted::Device(bound),
+        (None, Some((user, _))) => Counted::Account(user.id),
+        (None, None) => Counted::Decoy(decoy(key, login)),
     };
-    let bounds = match counted {
-        Counted::Device(_) => Vec::new(),
-        _ => bounds(app.settings.limits.sign_in_failures, origin.address),
+    let exempt = match &counted {
+        // What more it sends counts against its address.
+        Counted::Device(bound) => {
+            bound.most > sign_in_failures::count(&mut app.db.read().await?, bound, app.now()).await?
+        }
+        _ => false,
     };
-    let booking = Book { bounds: &bounds, counted: &counted, account, lockout: app.lockout() };
-    // An address that had too many costs reads, and neither a hash nor a write. What is under way may yet be right.
-    if !app.comparisons.is_asking(origin.address) {
+    let bounds = if exempt { Vec::new() } else { bounds(app.settings.limits.sign_in_failures, origin.address) };
+    let address = origin.address;
+    let booking = Book { bounds, counted, account, lockout: app.lockout() };
+    let mut passed = room(app, &booking, address).await?;
+    let (tell, told) = oneshot::channel();
+    let (owner, password) = (app.clone(), password.clone());
+    // To its end, though the client may go away: what was booked is settled, and told to the operator.
+    tokio::spawn(async move {
+        let mut compared = compare(&owner, &booking, known.as_ref(), &password, address).await;
+        if let Err(Error::TooManyFailures(_)) = compared {
+            // Others took the room that there was, and may be right.
+            drop(passed.take());
+            passed = owner.comparisons.pass_alone(address).await;
+            compared = match booking.has_room(&owner).await {
+                Ok(()) => compare(&owner, &booking, known.as_ref(), &password, address).await,
+                Err(error) => Err(error),
+            };
+        }
+        drop(passed);
+        if let Err(Ok(Checked::Wrong(wrong))) = tell.send(compared) {
+            owner.metrics.refused(wrong.code());
+            let (peer, account) = (address.map(tracing::field::display), wrong.account_text());
+            tracing::info!(reason = wrong.code(), peer, account, "refused, and nobody waited for the answer");
+        }
+    });
+    told.await.map_err(|_| Error::Internal)?
+}
+
+/// Waits until there is room for one more attempt of this address. An address that has had too many costs reads, and
+/// neither a hash nor a write.
+async fn room(app: &App, booking: &Book, address: Option<IpAddr>) -> Result<Option<Pass>, Error> {
+    if booking.bounds.is_empty() {
+        return Ok(None);
+    }
+    // What is under way may yet be right, so it is waited for; but not by everybody.
+    let asking = app.comparisons.asking(address);
+    if asking == 0 || asking >= WAITING {
         booking.has_room(app).await?;
     }
+    if asking >= WAITING {
+        return Err(Error::Busy);
+    }
+    let passed = app.comparisons.pass(address).await;
+    match booking.has_room(app).await {
+        Err(Error::TooManyFailures(_)) => {
+            drop(passed);
+            let alone = app.comparisons.pass_alone(address).await;
+            booking.has_room(app).await?;
+            Ok(alone)
+        }
+        room => room.map(|()| passed),
+    }
+}
+
+async fn compare(
+    app: &App,
+    booking: &Book,
+    known: Option<&(User, String)>,
+    password: &Plaintext,
+    address: Option<IpAddr>,
+) -> Result<Checked, Error> {
     // A place in the queue comes first: an attempt that is turned away must not count.
-    let place = app.hasher.place(origin.address).map_err(|_| Error::Busy)?;
+    let place = app.hasher.place(address).map_err(|_| Error::Busy)?;
     // So must one that could not come in however right the password is.
     app.db.room_to_grow()?;
-    let by = By::password(known.as_ref().map(|(user, _)| user.id), origin.address);
-    let mut passed = if bounds.is_empty() { None } else { app.comparisons.pass(origin.address).await };
-    let booked = match booking.attempted(app, &by).await {
-        Err(Error::TooManyFailures(_)) => {
-            drop(passed.take());
-            passed = app.comparisons.pass_alone(origin.address).await;
-            booking.attempted(app, &by).await?
-        }
-        booked => booked?,
-    };
-    let digest = known.as_ref().map(|(_, digest)| digest.clone());
+    let by = By::password(known.map(|(user, _)| user.id), address);
+    let booked = app.perform(booking, &by).await?.into_inner();
+    let digest = known.map(|(_, digest)| digest.clone());
     let compared = place.verify(password, digest.filter(|_| booked.attempt.is_some())).await;
     let outcome = match compared {
         Ok(true) => Outcome::Right,
         Ok(false) => Outcome::Wrong,
         Err(Busy) => Outcome::NotCompared,
     };
-    let address = counted_as(origin.address);
-    let settle = Settle { booking: &booking, booked, outcome, address: &address };
+    let settle = Settle { booking, booked, outcome, address: &counted_as(address) };
     app.perform(&settle, &by).await?.into_inner();
-    drop(passed);
     match (compared, known) {
-        (Ok(true), Some((user, digest))) => Ok(Checked::Right(Right { user, digest })),
+        (Ok(true), Some((user, digest))) => Ok(Checked::Right(Right { user: user.clone(), digest: digest.clone() })),
         (Ok(_), _) => {
             let why = match booked.attempt {
                 None => Why::Locked,
                 Some(attempt) if attempt >= app.lockout().attempts => Why::LocksOut,
                 Some(_) => Why::Password,
             };
-            Ok(Checked::Wrong(Wrong { why, account }))
+            Ok(Checked::Wrong(Wrong { why, account: booking.account }))
         }
         (Err(Busy), _) => Err(Error::Busy),
     }
@@ -157,18 +215,9 @@ enum Counted {
     Device(Bound),
 }
 
-async fn counted_by(app: &App, user: &User, digest: &str, origin: Origin<'_>) -> Result<Counted, Error> {
-    if origin.device.is_empty() {
-        return Ok(Counted::Account(user.id));
-    }
-    Ok(match device::known(app.device_key().await?, origin.device, user.id, digest, app.now()) {
-        Some(browser) => {
-            let minutes = (kept(app.lockout()).as_secs() / 60).cast_signed();
-            let most = app.lockout().attempts;
-            Counted::Device(Bound { source: sign_in_failures::browser(user.id, browser), most, minutes })
-        }
-        None => Counted::Account(user.id),
-    })
+fn browser(lockout: Lockout, user: UserId, name: &str) -> Bound {
+    let minutes = (kept(lockout).as_secs() / 60).cast_signed();
+    Bound { source: sign_in_failures::browser(user, name), most: lockout.attempts, minutes }
 }
 
 /// For how long refused passwords of a source are kept, in whole minutes: as long as a browser is locked, which is at most
@@ -193,9 +242,9 @@ fn bounds(most: u32, address: Option<IpAddr>) -> Vec<Bound> {
 }
 
 /// Books an attempt, or says that it may not be.
-struct Book<'a> {
-    bounds: &'a [Bound],
-    counted: &'a Counted,
+struct Book {
+    bounds: Vec<Bound>,
+    counted: Counted,
     account: Option<UserId>,
     lockout: Lockout,
 }
@@ -208,16 +257,11 @@ struct Booked {
     attempt: Option<i64>,
 }
 
-impl Book<'_> {
-    async fn attempted(&self, app: &App, by: &By) -> Result<Booked, Error> {
-        self.has_room(app).await?;
-        Ok(app.perform(self, by).await?.into_inner())
-    }
-
+impl Book {
     /// By a look alone.
     async fn has_room(&self, app: &App) -> Result<(), Error> {
         let now = app.now();
-        for bound in self.bounds {
+        for bound in &self.bounds {
             let failures = sign_in_failures::count(&mut app.db.read().await?, bound, now).await?;
             self.within(bound, failures + 1, now)?;
         }
@@ -234,22 +278,17 @@ impl Book<'_> {
     }
 }
 
-impl Operation for Book<'_> {
+impl Operation for Book {
     type Output = Booked;
     const GROWS: bool = false;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Booked>, Failed> {
-        for bound in self.bounds {
+        for bound in &self.bounds {
             self.within(bound, sign_in_failures::book(tx, bound, now).await?, now)?;
         }
-        let attempt = match self.counted {
+        let attempt = match &self.counted {
             Counted::Account(user) => users::book_attempt(tx, *user, self.lockout, now).await?,
-            Counted::Decoy(slot) => {
-                if tx.room_to_grow().is_ok() {
-                    users::book_decoy_attempt(tx, *slot, self.lockout, now).await?;
-                }
-                Some(1)
-            }
+            Counted::Decoy(slot) => users::book_decoy_attempt(tx, *slot, self.lockout, now).await?,
             Counted::Device(bound) => match sign_in_failures::book(tx, bound, now).await? {
                 attempt if attempt <= bound.most => Some(attempt),
                 _ => {
@@ -259,7 +298,7 @@ impl Operation for Book<'_> {
             },
         };
         let booked = Booked { at: now, attempt };
-        Ok(match (self.counted, attempt) {
+        Ok(match (&self.counted, attempt) {
             (Counted::Account(id), Some(last)) if last >= self.lockout.attempts => {
                 Change::new(booked, [Audit::new("user.password_locked", Target::new("user", id.0))])
             }
@@ -278,7 +317,7 @@ enum Outcome {
 
 /// Writes what came of an attempt that was booked.
 struct Settle<'a> {
-    booking: &'a Book<'a>,
+    booking: &'a Book,
     booked: Booked,
     outcome: Outcome,
     address: &'a str,
@@ -291,7 +330,7 @@ impl Operation for Settle<'_> {
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         let Self { booking: Book { bounds, counted, lockout, .. }, booked, outcome, address } = self;
         if *outcome != Outcome::Wrong {
-            for bound in *bounds {
+            for bound in bounds {
                 sign_in_failures::take_back(tx, bound, booked.at).await?;
             }
         }
@@ -307,15 +346,20 @@ impl Operation for Settle<'_> {
                 note_failure(tx, *user, address, now).await?;
             }
             // Under no address: there is a fixed number of decoys, and of rows for them.
-            (Outcome::Wrong, Counted::Decoy(slot)) => note_failure(tx, UserId(*slot), "", now).await?,
+            (Outcome::Wrong, Counted::Decoy(slot)) => {
+                if booked.attempt.is_none() {
+                    users::count_locked_decoy_attempt(tx, *slot, now).await?;
+                }
+                note_failure(tx, UserId(*slot), "", now).await?;
+            }
             (Outcome::Wrong, Counted::Device(_)) => {
                 if let Some(user) = self.booking.account {
                     note_failure(tx, user, address, now).await?;
                 }
             }
             (Outcome::NotCompared, Counted::Account(user)) => {
-                if let Some(attempt) = booked.attempt {
-                    users::take_back_attempt(tx, *user, *lockout, attempt).await?;
+                if booked.attempt.is_some() {
+                    users::take_back_attempt(tx, *user, *lockout).await?;
                 }
             }
             (Outcome::NotCompared, Counted::Device(bound)) => {
@@ -354,13 +398,14 @@ impl Operation for Clear {
 }
 
 /// Where attempts at a name without an account are counted. There is a fixed number of these, so that guessed names do not
-/// fill the table; which name has which is a secret of this process, and the name itself is kept nowhere (T30).
-fn decoy(login: &str) -> i64 {
-    static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    -1 - (SECRET.hash_one(login.to_ascii_lowercase()) % DECOYS) as i64
+/// fill the table; which name has which is the same on every server and nobody's to know, and the name itself is kept
+/// nowhere (T30).
+fn decoy(key: &device::Key, login: &str) -> i64 {
+    -1 - i64::from(key.byte_of(login.to_ascii_lowercase().as_bytes()))
 }
 
-const DECOYS: u64 = 256;
+/// Attempts of one address that may wait for each other on this server.
+const WAITING: usize = 64;
 
 /// Under which address failures are counted: one IPv6 customer has a whole /64.
 fn counted_as(address: Option<IpAddr>) -> String {
@@ -373,10 +418,11 @@ mod tests {
 
     #[test]
     fn t14_decoys_are_of_a_fixed_number_and_no_user() {
-        let slots: std::collections::BTreeSet<i64> = (0..10_000).map(|i| decoy(&format!("nobody{i}"))).collect();
-        assert!(slots.iter().all(|slot| (-(DECOYS as i64)..0).contains(slot)));
+        let key = device::Key::of(b"a secret");
+        let slots: std::collections::BTreeSet<i64> = (0..10_000).map(|i| decoy(&key, &format!("nobody{i}"))).collect();
+        assert!(slots.iter().all(|slot| (-256..0).contains(slot)));
         assert!(slots.len() > 200, "{} of them are used", slots.len());
-        assert_eq!(decoy("Nobody"), decoy("nobody"), "as names are compared");
+        assert_eq!(decoy(&key, "Nobody"), decoy(&key, "nobody"), "as names are compared");
     }
 
     #[test]

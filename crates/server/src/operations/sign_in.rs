@@ -47,17 +47,18 @@ pub enum Refusal {
 
 /// The whole of it.
 pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
+    let key = app.device_key().await?;
     let Right { user, digest } = match check(app, attempt.login, &attempt.password, attempt.origin).await? {
         Checked::Right(right) => right,
         Checked::Wrong(wrong) => return Ok(SignIn::Wrong(wrong)),
     };
     let address = attempt.origin.address;
     let by = By::password(Some(user.id), address);
-    let device = device::remember(app.device_key().await?, attempt.origin.device, user.id, &digest, app.now());
     if let Some(refusal) = refusal(&user, app.settings.accounts.confirmation_required) {
         app.perform(&TurnAway { user: user.id, refusal }, &by).await?.into_inner();
         return Ok(SignIn::Refused(refusal));
     }
+    let device = device::remember(key, attempt.origin.device, user.id, &digest, app.now());
     let session = Plaintext::session();
     let operation = Begin {
         user: user.id,

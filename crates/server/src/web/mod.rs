@@ -73,6 +73,8 @@ pub struct Visitor {
     pub notice: Option<Notice>,
     pub address: Option<IpAddr>,
     pub user_agent: Option<String>,
+    /// The values of the cookie [`device::NAME`], joined: another site of the same domain may have set one too.
+    pub device: String,
     pub form: serde_json::Map<String, serde_json::Value>,
     pub headers: HeaderMap,
 }
@@ -154,6 +156,7 @@ impl Visitor {
             notice: notice(headers),
             address: asked.peer,
             user_agent,
+            device: cookies_of(headers, device::NAME).collect::<Vec<_>>().join("~"),
             form,
             headers: headers.clone(),
         })
@@ -194,7 +197,7 @@ impl Visitor {
 
     /// From where a password of this visitor comes.
     pub fn origin(&self) -> Origin<'_> {
-        Origin { address: self.address, device: cookie(&self.headers, device::NAME).unwrap_or_default() }
+        Origin { address: self.address, device: &self.device }
     }
 
     pub fn csrf_token(&self) -> String {
@@ -516,9 +519,13 @@ fn notice(headers: &HeaderMap) -> Option<Notice> {
 
 /// A cookie of ours that holds no secret; of two the last.
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    cookies_of(headers, name).last()
+}
+
+fn cookies_of<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let values = cookies.flat_map(|text| text.split("; ")).filter_map(|cookie| cookie.split_once('='));
-    values.filter(|(known, _)| *known == name).map(|(_, value)| value).last()
+    values.filter(move |(known, _)| *known == name).map(|(_, value)| value)
 }
 
 fn attributes(app: &App) -> &'static str {

@@ -255,15 +255,16 @@ async fn t14_bodies_under_way_have_a_budget_of_their_own(t: Town) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let served = Served::begin(&t).await;
     let mut slow = Vec::new();
-    let mut begin = async |from: &str, target: &str| {
+    let private = format!("PRIVATE-TOKEN: {token}\r\n");
+    let mut begin = async |from: &str, target: &str, headers: &str| {
         let mut socket = connect(served.address, from).await;
         // All but a byte.
-        let request = head(target, "", SMALL) + &form(SMALL - 1);
+        let request = head(target, headers, SMALL) + &form(SMALL - 1);
         socket.write_all(request.as_bytes()).await.expect("sent");
         slow.push(socket);
     };
-    begin("127.0.0.1", "/api/v4/projects").await;
-    begin("127.0.0.1", "/oauth/token").await;
+    begin("127.0.0.1", "/api/v4/projects", "").await;
+    begin("127.0.0.1", "/oauth/token", "").await;
     held(&t, 2 * SMALL).await;
     let ask = async |from: &str, target: &str, headers: &str| {
         let mut socket = connect(served.address, from).await;
@@ -275,7 +276,6 @@ async fn t14_bodies_under_way_have_a_budget_of_their_own(t: Town) {
         assert_eq!(refused, head.contains("\r\nconnection: close"), "{head}");
         (refused, body)
     };
-    let private = format!("PRIVATE-TOKEN: {token}\r\n");
     for headers in ["", &private] {
         let (refused, body) = ask("127.0.0.1", "/api/v4/projects", headers).await;
         let text = r#"{"message":"503 Service Unavailable - Too many bodies of requests are under way"}"#;
@@ -288,8 +288,11 @@ async fn t14_bodies_under_way_have_a_budget_of_their_own(t: Town) {
     assert!(!ask("127.0.0.2", "/api/v4/projects", "").await.0, "another address");
     // What has no body needs none of it.
     t.get("/api/v4/user").token(&token).await.has(200);
-    begin("127.0.0.2", "/api/v4/projects").await;
-    begin("127.0.0.3", "/users/sign_in").await;
+    begin("127.0.0.3", "/users/sign_in", "").await;
+    held(&t, 3 * SMALL).await;
+    assert!(ask("127.0.0.4", "/users/sign_in", "").await.0, "a quarter is kept");
+    assert!(!ask("127.0.0.4", "/api/v4/projects", &private).await.0, "for live credentials");
+    begin("127.0.0.2", "/api/v4/projects", &private).await;
     held(&t, 4 * SMALL).await;
     assert!(ask("127.0.0.4", "/api/v4/projects", &private).await.0, "all of it is taken");
     drop(slow);

@@ -27,6 +27,7 @@ cases![
     t15_a_browser_is_known_to_one_account_and_one_password,
     t15_the_cookie_of_a_browser,
     t29_refused_passwords_are_logged_and_counted,
+    t29_a_password_whose_sender_left_is_settled_and_counted,
     all_clients_behind_an_unnamed_proxy_look_alike,
     an_https_name_without_a_named_proxy_is_noticed,
 ];
@@ -336,6 +337,18 @@ async fn t15_a_browser_has_a_counter_of_its_own(t: Town) {
     }
     t.later(60);
     typed(&device, "correct horse").await.has(302);
+    // What a browser sends beyond that counts against its address, where that is bounded.
+    let bounded = t.reopened("").await;
+    for _ in 0..10 {
+        Guess::at(&bounded, "ada").with(&device).from("192.0.2.50").typed("wrong horse").await.has(200);
+    }
+    for _ in 0..10 {
+        Guess::at(&bounded, "ada").with(&device).from("192.0.2.50").typed("wrong horse").await.has(200);
+    }
+    Guess::at(&bounded, "ada").with(&device).from("192.0.2.50").typed("wrong horse").await.has(429);
+    bounded.leave().await;
+    t.later(601);
+    typed(&device, "correct horse").await.has(302);
     // Ten at once are as many as ten.
     let attempts: Vec<_> = (0..30)
         .map(|_| {
@@ -383,6 +396,11 @@ async fn t15_a_browser_is_known_to_one_account_and_one_password(t: Town) {
     }
     // Twice the same, and one that is nobody's before it.
     assert!(in_as("ada", &format!("x~{device}~{device}"), "correct horse").await);
+    // Another site of the same domain set cookies of that name, after ours.
+    t.later(60);
+    lock(&t, "ada").await;
+    let planted = format!("{user}.{issued}.AAAAAAAAAAAAAAAAAAAAAA.{signature}; _tollhouse_device=x");
+    assert!(in_as("ada", &format!("{device}; _tollhouse_device={planted}"), "correct horse").await);
     // A new password ends it.
     let change = NewPassword { user: ada.id, seen: None, expires_at: None };
     let new = Plaintext::new("battery staple".into());
@@ -470,6 +488,38 @@ async fn t29_refused_passwords_are_logged_and_counted(t: Town) {
     {
         assert_eq!(all[&format!("tollhouse_refusals_total{{reason=\"{reason}\"}}")], times, "{reason}");
     }
+}
+
+async fn t29_a_password_whose_sender_left_is_settled_and_counted(t: Town) {
+    let ada = t.user_with_password("ada", "correct horse").await;
+    let rows = async || {
+        let mut reader = t.app.db.read().await.expect("a reader");
+        let all = tollhouse_store::faults::every_row(&mut reader).await.expect("every row");
+        all.into_iter().filter(|row| row.starts_with("failed_sign_ins") || row.starts_with("sign_in_failures")).count()
+    };
+    let lines = logged(async {
+        let hashed = t.app.hasher.hashed();
+        let login = async { drop(Guess::at(&t, "ada").typed("wrong horse").await) };
+        // It is dropped while the password is compared, as when a client closes the connection.
+        tokio::select! {
+            () = login => panic!("it was answered"),
+            () = async {
+                while t.app.hasher.load().running + t.app.hasher.load().waiting == 0 && t.app.hasher.hashed() == hashed {
+                    tokio::task::yield_now().await;
+                }
+            } => {}
+        }
+        while rows().await < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    })
+    .await;
+    let account = format!("account=\"{}\"", ada.id.0);
+    let line = lines.lines().find(|line| line.contains("nobody waited")).unwrap_or_else(|| panic!("{lines}"));
+    assert!(line.contains("reason=\"wrong_password\"") && line.contains(&account), "{line}");
+    let all = super::metrics::scraped(&t).await;
+    assert_eq!(all["tollhouse_refusals_total{reason=\"wrong_password\"}"], 1.0);
 }
 
 const ALIKE: &str = "proxies.trusted names none: all clients look like one address";
