@@ -74,9 +74,8 @@ pub struct Place {
 
 impl Hasher {
     pub fn start() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let shared = Arc::new(Shared::default());
-        for _ in 0..(cores / 2).max(1) {
+        for _ in 0..threads() {
             let shared = shared.clone();
             std::thread::spawn(move || shared.run());
         }
@@ -107,6 +106,24 @@ impl Hasher {
     /// How many passwords were hashed since the start.
     pub fn hashed(&self) -> u64 {
         self.0.0.hashed.load(Ordering::Relaxed)
+    }
+
+    /// Keeps every thread busy until what this gives is dropped. For tests.
+    #[cfg(feature = "faults")]
+    pub fn stall(&self) -> std::sync::mpsc::Sender<()> {
+        let (go, wait) = std::sync::mpsc::channel();
+        let wait = Arc::new(Mutex::new(wait));
+        for _ in 0..threads() {
+            let wait = wait.clone();
+            let mut queue = self.0.0.lock();
+            let number = queue.hold(OURSELVES);
+            queue.put(OURSELVES, number, Box::new(move || drop(wait.lock().map(|wait| wait.recv()))));
+            self.0.0.work.notify_one();
+        }
+        while self.load().running < threads() {
+            std::thread::yield_now();
+        }
+        go
     }
 
     /// What there is to do now.
@@ -280,6 +297,11 @@ impl Queue {
     }
 }
 
+/// How many passwords are hashed at once.
+fn threads() -> usize {
+    (std::thread::available_parallelism().map_or(1, std::num::NonZero::get) / 2).max(1)
+}
+
 /// Whether passwords can be compared with this PHC string, and at a price that does not bring the server down.
 pub fn verifies(digest: &str) -> bool {
     let Ok(hash) = PasswordHash::new(digest) else { return false };
@@ -401,13 +423,12 @@ mod tests {
         // Both threads are busy, and nothing moves until they are let go.
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let wait = Arc::new(Mutex::new(wait));
-        let threads = (std::thread::available_parallelism().map_or(1, std::num::NonZero::get) / 2).max(1);
         let mut blocked = Vec::new();
-        for _ in 0..threads {
+        for _ in 0..threads() {
             let (place, wait) = (hasher.place(address(100)).expect("a place"), wait.clone());
             blocked.push(tokio::spawn(place.run(move || drop(wait.lock().map(|wait| wait.recv())))));
         }
-        while hasher.load().running < threads {
+        while hasher.load().running < threads() {
             tokio::task::yield_now().await;
         }
         let held: Vec<Place> = (0..MOST / 4).map(|i| hasher.place(address((i % 2) as u8)).expect("a place")).collect();
@@ -423,7 +444,7 @@ mod tests {
         // 64 of each of three addresses are queued, 32 of two are held: the queued lose first.
         let newcomers: Vec<Place> = (0..5).map(|i| hasher.place(address(200 + i)).expect("a place")).collect();
         assert_eq!(hasher.load().waiting, MOST);
-        for _ in 0..threads {
+        for _ in 0..threads() {
             let _ = go.send(());
         }
         let mut lost = 0;

@@ -319,6 +319,8 @@ async fn t14_an_attempt_that_is_turned_away_does_not_count(t: Town) {
         // Our address holds one less than it may, and three others as much as they may.
         let mut held: Vec<_> = (0..63).map(|_| place([127, 0, 0, 1])).collect();
         held.extend((0..192).map(|i| place([192, 0, 2, (i % 3) as u8])));
+        // Every thread hashes something, so that the attempt waits long enough to be seen.
+        let stalled = t.app.hasher.stall();
         let attempt = async {
             match round % 2 {
                 0 => guess(&t, "ada", "wrong horse").await,
@@ -326,13 +328,16 @@ async fn t14_an_attempt_that_is_turned_away_does_not_count(t: Town) {
             }
         };
         let newcomer = async {
+            let began = std::time::Instant::now();
             while t.app.hasher.load().waiting < 256 {
+                assert!(began.elapsed().as_secs() < 20, "the attempt took no place");
                 tokio::task::yield_now().await;
             }
             place([198, 51, 100, 1])
         };
         let (reply, _newcomer) = tokio::join!(attempt, newcomer);
         assert_eq!(reply.has(503).header("retry-after"), Some("5"));
+        drop((held, stalled));
     }
     assert!(t.app.hasher.load().waiting == 0, "every place is given back");
     for _ in 0..9 {
