@@ -165,7 +165,7 @@ async fn history_finds_a_repeat_that_does_not_wait(t: Town) {
 async fn finds(t: Town, mutant: &'static str, how: Ambush) {
     let world = World::found(t, &[("TOLLHOUSE_MUTANT", mutant)]).await;
     // Chance decides whether the server reads the log first when it wakes.
-    for _ in 0..20 {
+    for _ in 0..60 {
         world.ambush(world.node(), how).await;
         let findings = world.findings.borrow();
         if let Some(found) = findings.first() {
