@@ -34,7 +34,7 @@ pub struct Origin<'a> {
 }
 
 pub enum Checked {
-    Right(Right),
+    Right(Box<Right>),
     Wrong(Wrong),
 }
 
@@ -175,7 +175,9 @@ async fn compare(
     let settle = Settle { booking, booked, outcome, address: &counted_as(address) };
     app.perform(&settle, &by).await?.into_inner();
     match (compared, known) {
-        (Ok(true), Some((user, digest))) => Ok(Checked::Right(Right { user: user.clone(), digest: digest.clone() })),
+        (Ok(true), Some((user, digest))) => {
+            Ok(Checked::Right(Box::new(Right { user: user.clone(), digest: digest.clone() })))
+        }
         (Ok(_), _) => {
             let why = match booked.attempt {
                 None => Why::Locked,

@@ -49,7 +49,7 @@ pub enum Refusal {
 pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
     let key = app.device_key().await?;
     let Right { user, digest } = match check(app, attempt.login, &attempt.password, attempt.origin).await? {
-        Checked::Right(right) => right,
+        Checked::Right(right) => *right,
         Checked::Wrong(wrong) => return Ok(SignIn::Wrong(wrong)),
     };
     let address = attempt.origin.address;
