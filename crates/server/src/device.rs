@@ -1,7 +1,7 @@
 //! The cookie `_tollhouse_device`: this browser has signed in to an account before, so it has a counter of its own there
 //! and gets in while strangers have locked the name (T15). It is signed, and says nothing of anybody without the key.
 //!
-//! An entry is `user.issued.browser.signature`, for up to [`MOST`] accounts; entries are separated by `~`. The signature
+//! An entry is `user.issued.browser.signature`, for up to four accounts; entries are separated by `~`. The signature
 //! covers the digest of the password too, so an entry ends with the password.
 
 use aws_lc_rs::hmac;

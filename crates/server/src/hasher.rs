@@ -112,17 +112,23 @@ impl Hasher {
     #[cfg(feature = "faults")]
     pub fn stall(&self) -> std::sync::mpsc::Sender<()> {
         let (go, wait) = std::sync::mpsc::channel();
+        let (begun, begins) = std::sync::mpsc::channel();
         let wait = Arc::new(Mutex::new(wait));
         for _ in 0..threads() {
-            let wait = wait.clone();
+            let (wait, begun) = (wait.clone(), begun.clone());
             let mut queue = self.0.0.lock();
             let number = queue.hold(OURSELVES);
-            queue.put(OURSELVES, number, Box::new(move || drop(wait.lock().map(|wait| wait.recv()))));
+            queue.put(
+                OURSELVES,
+                number,
+                Box::new(move || {
+                    let _ = begun.send(());
+                    drop(wait.lock().map(|wait| wait.recv()));
+                }),
+            );
             self.0.0.work.notify_one();
         }
-        while self.load().running < threads() {
-            std::thread::yield_now();
-        }
+        begins.iter().take(threads()).for_each(drop);
         go
     }
 

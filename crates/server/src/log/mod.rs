@@ -1,6 +1,6 @@
 //! The log of this process. No answer waits for it, and none fails because of it: lines go through a bounded
-//! [`Queue`], which a thread of its own writes, and refusals that come too often are counted in place of a line each
-//! ([`Folds`]). Counts in metrics do not depend on either (T29).
+//! queue, which a thread of its own writes, and refusals that come too often are counted in place of a line each
+//! (`fold.rs`). Counts in metrics do not depend on either (T29).
 
 use std::io::Write;
 use std::sync::{Arc, OnceLock};
