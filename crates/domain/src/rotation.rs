@@ -50,7 +50,7 @@ pub enum Outcome {
 pub struct Settings {
     pub window: Duration,
     pub settle: Duration,
-    /// How long a head may wait for its own rotation (rule 15). `None`: for ever.
+    /// How long a head may wait for its own rotation (rule 15). `None`: no limit.
     pub idle: Option<Duration>,
 }
 

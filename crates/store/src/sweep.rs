@@ -57,7 +57,7 @@ pub struct Keep {
     pub dead_oauth: Duration,
     /// Refused passwords by their source (T14).
     pub guesses: Duration,
-    /// How long an OAuth token with a refresh token may wait for its rotation (rotation.md rule 15). `None`: for ever.
+    /// How long an OAuth token with a refresh token may wait for its rotation (rotation.md rule 15). `None`: no limit.
     pub idle: Option<Duration>,
     /// Entries of the invalidation log (revocation.md D2).
     pub log: i64,

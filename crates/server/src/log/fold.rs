@@ -121,7 +121,7 @@ impl Folds {
     }
 }
 
-/// What has its lines in common: an IPv4 address, or an IPv6 /48, since whoever has one of its hosts may have them all.
+/// What has its lines in common: an IPv4 address, or an IPv6 /48, since the owner of one host may have them all.
 fn network(peer: &str) -> String {
     match peer.parse().map(site) {
         Ok(site) if site.is_ipv6() => format!("{site}/48"),

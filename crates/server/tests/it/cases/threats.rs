@@ -1,5 +1,5 @@
 //! The rules of `docs/protocols/threats.md` that hold since step 1, each with a test named by it. T14's queue, T30's
-//! escaping and parts of T10 and T12 have unit tests beside their code.
+//! escaping and parts of T10 and T12 have unit tests beside their code. One file, in the order of that page, so it is long.
 
 use axum::http::Method;
 use tollhouse::explain::explain;
