@@ -226,8 +226,13 @@ async fn what_root_makes_belongs_to_the_server(t: Town) {
     let mut waits = tokio::process::Command::from(t.command(&["user", "password", "grace", "--password-stdin"]));
     let mut waits = waits.stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true).spawn().expect("it starts");
     let open = || files().iter().any(|path| path.ends_with("tollhouse.db-wal"));
+    // SQLite makes a file and gives it away in two steps.
+    let given = || {
+        let known = files().into_iter().filter_map(|path| std::fs::symlink_metadata(path).ok());
+        known.into_iter().all(|known| known.uid() == SERVER)
+    };
     for _ in 0..500 {
-        if open() {
+        if open() && given() {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
