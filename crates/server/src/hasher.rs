@@ -383,7 +383,8 @@ mod tests {
         let of = |text: &str, times: usize| std::iter::repeat_n(text.to_owned(), times);
         let many =
             |text: &str, times: usize| (0..times).map(|i| text.replace('*', &format!("{i:x}"))).collect::<Vec<_>>();
-        // Who fills the queue, who comes then, and whose last place is lost; `None`: it is the newcomer who is refused.
+        // The addresses that fill the queue, the newcomer, and the address that loses its last place. `None`: the newcomer is
+        // refused.
         let eight = || (1..=8).flat_map(|i| of(&format!("192.0.2.{i}"), 32)).collect::<Vec<_>>();
         let with_one_more =
             || [of("192.0.2.1", 33), of("192.0.2.2", 31)].into_iter().flatten().chain(eight().split_off(64));

@@ -281,7 +281,7 @@ impl Line {
         Ok(request)
     }
 
-    /// What stands in no part. curl makes one by chance.
+    /// A boundary that occurs in no part. curl takes a random one.
     fn boundary(&self) -> String {
         let mut boundary = "----------------------------tollhouse".to_owned();
         while self.parts.iter().any(|(_, content)| content.contains(&boundary)) {
