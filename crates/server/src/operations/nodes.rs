@@ -7,8 +7,8 @@ use tollhouse_store::tx::{Change, Tx};
 
 use crate::operations::{Failed, Operation};
 
-/// Asks every server for a sign of life: an entry of the log that means nothing, for which whoever performs this waits as
-/// for a revocation (revocation.md N3). A server that does not read it in time is marked, as W3 says.
+/// Finds out which servers are alive. It writes an empty entry to the log and waits until every server has read it, as after
+/// a revocation (revocation.md N3). A server that does not read it in time is marked (W3).
 #[derive(Clone, Copy, Debug)]
 pub struct Ask;
 
