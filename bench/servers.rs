@@ -37,7 +37,7 @@ pub(crate) fn fill(folder: &Path, database: &str, people: usize) -> Result<()> {
         let mut list = BufWriter::new(File::create(folder.join("people"))?);
         for n in 0..people {
             let username = format!("user{n:05}");
-            let user = perform(&app, &users::Create::person(&username, &format!("User {n:05}"))).await?;
+            let user = perform(app, &users::Create::person(&username, &format!("User {n:05}"))).await?;
             let create = tokens::Create {
                 user,
                 name: "bench".to_owned(),
@@ -46,7 +46,7 @@ pub(crate) fn fill(folder: &Path, database: &str, people: usize) -> Result<()> {
                 require_expiry: true,
                 secret: None,
             };
-            let token = perform(&app, &create).await?;
+            let token = perform(app, &create).await?;
             writeln!(list, "{username} {user} {} {}", token.id, token.secret.reveal())?;
         }
         list.flush()?;

@@ -37,11 +37,11 @@ pub enum Redemption {
 }
 
 /// What an authenticated client presents together with a code.
-#[derive(Clone, Copy, Debug)]
-pub struct Presented<'a> {
+#[derive(Clone, Debug)]
+pub struct Presented {
     pub client: ApplicationId,
-    pub redirect_uri: &'a str,
-    pub verifier: Option<&'a str>,
+    pub redirect_uri: String,
+    pub verifier: Option<String>,
 }
 
 /// The settings that a redemption depends on.
@@ -58,10 +58,10 @@ impl AccessGrant {
     /// Only a request that passes everything the first one passed counts as a repeat: client, redirect URI and verifier.
     /// A code alone is not enough to end tokens, since it stands in URLs and logs. A repeat within `repeat` is a lost
     /// answer or a double load, so nothing dies by it.
-    pub fn decide(&self, presented: &Presented<'_>, rules: RedemptionRules, now: Timestamp) -> Redemption {
+    pub fn decide(&self, presented: &Presented, rules: RedemptionRules, now: Timestamp) -> Redemption {
         let same = presented.client == self.application
-            && is_same_address(&self.redirect_uri, presented.redirect_uri, rules.matching)
-            && pkce::fits(self.challenge.as_ref(), presented.verifier, rules.pkce);
+            && is_same_address(&self.redirect_uri, &presented.redirect_uri, rules.matching)
+            && pkce::fits(self.challenge.as_ref(), presented.verifier.as_deref(), rules.pkce);
         match (self.redeemed, rules.repeat) {
             _ if !same => Redemption::Refuse,
             (Some((at, family)), Some(repeat)) if now >= at + repeat => Redemption::Reuse(family),
@@ -147,7 +147,11 @@ mod tests {
     }
 
     fn judged(grant: &AccessGrant, client: i64, uri: &str, verifier: Option<&str>, seconds: i64) -> Redemption {
-        let presented = Presented { client: ApplicationId(client), redirect_uri: uri, verifier };
+        let presented = Presented {
+            client: ApplicationId(client),
+            redirect_uri: uri.into(),
+            verifier: verifier.map(str::to_owned),
+        };
         let rules = RedemptionRules { repeat: Some(CODE_REPEAT), matching: Matching::Exact, pkce: Strictness::Rfc };
         grant.decide(&presented, rules, Timestamp(T + seconds * 1000))
     }
@@ -163,7 +167,7 @@ mod tests {
             ("https://a.test/cb", "https://a.test/other", false, false),
         ] {
             let grant = AccessGrant { redirect_uri: granted.into(), ..grant(None) };
-            let presented = Presented { client: ApplicationId(1), redirect_uri: shown, verifier: None };
+            let presented = Presented { client: ApplicationId(1), redirect_uri: shown.into(), verifier: None };
             let accepted = [Matching::Exact, Matching::Parsed].map(|matching| {
                 let rules = RedemptionRules { repeat: Some(CODE_REPEAT), matching, pkce: Strictness::Rfc };
                 grant.decide(&presented, rules, Timestamp(T)) == Redemption::Accept
@@ -200,7 +204,7 @@ mod tests {
                 assert_eq!(judged, Redemption::Refuse, "{client} {uri} {verifier:?} after {seconds} s");
             }
         }
-        let presented = Presented { client: ApplicationId(1), redirect_uri: uri, verifier: None };
+        let presented = Presented { client: ApplicationId(1), redirect_uri: uri.into(), verifier: None };
         let rules = RedemptionRules { repeat: None, matching: Matching::Parsed, pkce: Strictness::Lax };
         let gitlab = redeemed.decide(&presented, rules, Timestamp(T * 2));
         assert_eq!(gitlab, Redemption::Refuse, "nothing ever dies");

@@ -24,7 +24,8 @@ use tollhouse_domain::time::{Clock, Timestamp};
 use tollhouse_domain::user::AccountRules;
 use tollhouse_store::db::Db;
 use tollhouse_store::error::Error as StoreError;
-use tollhouse_store::tx::{Committed, Until};
+use tollhouse_store::tx::{Change, Committed, Tx, Until};
+use tollhouse_store::work::Work;
 use tollhouse_store::{instance, keys};
 
 use crate::asked::{RequestId, peer};
@@ -171,7 +172,7 @@ impl App {
             Err(Denial::Reused(family)) => {
                 let by = By { address: shown.peer(), ..By::system() };
                 // Boxed, as the rare ways are: what is not taken should not make every request's future larger.
-                Box::pin(self.perform(&tokens::EndReusedFamily { family }, &by)).await?.into_inner();
+                Box::pin(self.perform(tokens::EndReusedFamily { family }, &by)).await?.into_inner();
                 Err(Denial::Reused(family).into())
             }
             Err(Denial::Revoked) if demand.revokes || demand.rotates => {
@@ -199,14 +200,15 @@ impl App {
 
     /// Runs an operation, commits it with its audit rows and log entries, and waits until every node has read those:
     /// then, and only then, it is done. A transaction that another one was in the way of is tried again.
-    pub async fn perform<O: Operation>(&self, operation: &O, by: &By) -> Result<Done<O::Output>, Error> {
+    pub async fn perform<O: Operation>(&self, operation: O, by: &By) -> Result<Done<O::Output>, Error> {
         if O::GROWS {
             self.db.room_to_grow()?;
         }
+        let operation = Arc::new(operation);
         let mut rounds = ROUNDS;
         let (value, until) = loop {
             rounds -= 1;
-            match self.attempt(operation, by, self.now()).await {
+            match self.attempt(&operation, by).await {
                 Err(Failed::Store(StoreError::Clash)) if rounds > 0 => tokio::task::yield_now().await,
                 Err(Failed::Store(error)) => return Err(error.into()),
                 // It may be gone because the same was asked for before (revocation.md W4).
@@ -226,18 +228,13 @@ impl App {
         self.node.acknowledge(Until::Newest, self.uptime.now()).await;
     }
 
-    async fn attempt<O: Operation>(
-        &self,
-        operation: &O,
-        by: &By,
-        now: Timestamp,
-    ) -> Result<Committed<O::Output>, Failed> {
-        let mut tx = self.db.begin().await?;
-        let change = operation.run(&mut tx, now).await?;
-        tx.commit(change, by, now).await.map_err(|error| {
+    async fn attempt<O: Operation>(&self, operation: &Arc<O>, by: &By) -> Result<Committed<O::Output>, Failed> {
+        let attempt = Attempt { operation: operation.clone(), by: by.clone(), now: self.now() };
+        self.db.perform(attempt).await.inspect_err(|failed| {
             // Whether it happened is not known here; if it did, the log says so.
-            self.node.wake();
-            error.into()
+            if matches!(failed, Failed::Store(_)) {
+                self.node.wake();
+            }
         })
     }
 
@@ -263,6 +260,32 @@ impl App {
 
     pub async fn device_key(&self) -> Result<&device::Key, Error> {
         self.device_key.get_or_try_init(|| device::Key::open(self)).await
+    }
+}
+
+/// One try at an operation, as the database runs it.
+struct Attempt<O> {
+    operation: Arc<O>,
+    by: By,
+    now: Timestamp,
+}
+
+impl<O: Operation> Work for Attempt<O> {
+    type Output = O::Output;
+    type Error = Failed;
+
+    const LOGS: bool = O::REVOKES;
+
+    fn by(&self) -> &By {
+        &self.by
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    async fn run(&self, tx: &mut Tx) -> Result<Change<Self::Output>, Failed> {
+        self.operation.run(tx, self.now).await
     }
 }
 

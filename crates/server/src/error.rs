@@ -188,7 +188,7 @@ impl From<tollhouse_store::error::Error> for Error {
                 tracing::error!(%error, reason = "storage_full", "growth refused");
                 Self::Full
             }
-            Store::Taken | Store::Broken(_) | Store::Damaged(_) | Store::Schema(_) | Store::Migration(_) => {
+            Store::Taken | Store::Broken(_) | Store::Damaged(_) | Store::Schema(_) | Store::Migration { .. } => {
                 tracing::error!(%error, reason = "internal", "the database answered with an error");
                 Self::Internal
             }

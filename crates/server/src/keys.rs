@@ -236,7 +236,7 @@ impl Keys {
             let plain = app.seal.unseal(key).map_err(|_| Error::Internal)?;
             let sealed = app.seal.seal(&key.purpose, &key.kid, &plain)?;
             // It opens as it is; the next start tries again.
-            if let Err(error) = app.perform(&Reseal { key: key.clone(), sealed }, &By::system()).await {
+            if let Err(error) = app.perform(Reseal { key: key.clone(), sealed }, &By::system()).await {
                 tracing::warn!(kid = key.kid, ?error, "a key could not be sealed again");
             }
         }
@@ -354,7 +354,7 @@ fn make_signing_key() -> Result<Pkcs8V1Der<'static>, Error> {
 async fn make(app: &App, purpose: &'static str, kid: &str, plain: &[u8]) -> Result<(), Error> {
     let sealed = app.seal.seal(purpose, kid, plain)?;
     let key = SealedKey { kid: kid.to_owned(), purpose: purpose.to_owned(), slot: 1, sealed };
-    app.perform(&Make(key), &By::system()).await?.into_inner();
+    app.perform(Make(key), &By::system()).await?.into_inner();
     Ok(())
 }
 

@@ -7,23 +7,26 @@ use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
-use crate::db::{Db, Runs};
+use crate::conn::Runs;
+use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::query::query;
 use crate::tx::Tx;
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    application_id: i64,
-    user_id: i64,
-    redirect_uri: String,
-    scopes: String,
-    challenge: Option<String>,
-    challenge_method: Option<String>,
-    nonce: Option<String>,
-    authenticated_at: Option<i64>,
-    expires_at: i64,
-    redeemed_at: Option<i64>,
-    family_id: Option<i64>,
+row! {
+    struct Row {
+        application_id: i64,
+        user_id: i64,
+        redirect_uri: String,
+        scopes: String,
+        challenge: Option<String>,
+        challenge_method: Option<String>,
+        nonce: Option<String>,
+        authenticated_at: Option<i64>,
+        expires_at: i64,
+        redeemed_at: Option<i64>,
+        family_id: Option<i64>,
+    }
 }
 
 impl Row {
@@ -51,38 +54,37 @@ impl Row {
 }
 
 pub async fn find(at: &mut impl Runs, code: Digest) -> Result<Option<AccessGrant>> {
-    let row: Option<Row> = on!(at, |c| sqlx::query_as(FIND).bind(&code.0[..]).fetch_optional(c))?;
+    let row: Option<Row> = query(FIND).bind(&code.0[..]).optional(at).await?;
     row.map(Row::grant).transpose()
 }
 
 pub async fn insert(tx: &mut Tx, code: Digest, grant: &AccessGrant, now: Timestamp) -> Result<()> {
-    changed!(
-        tx,
-        sqlx::query(INSERT)
-            .bind(&code.0[..])
-            .bind(grant.application.0)
-            .bind(grant.user.0)
-            .bind(&grant.redirect_uri)
-            .bind(grant.scopes.to_string())
-            .bind(grant.challenge.as_ref().map(Challenge::as_str))
-            .bind(grant.challenge.as_ref().map(|_| Method::S256.as_str()))
-            .bind(grant.nonce.as_deref())
-            .bind(now.0)
-            .bind(grant.expires_at.0)
-            .bind(grant.authenticated_at.map(|at| at.0))
-    )
-    .map(drop)
+    query(INSERT)
+        .bind(&code.0[..])
+        .bind(grant.application.0)
+        .bind(grant.user.0)
+        .bind(&grant.redirect_uri)
+        .bind(grant.scopes.to_string())
+        .bind(grant.challenge.as_ref().map(Challenge::as_str))
+        .bind(grant.challenge.as_ref().map(|_| Method::S256.as_str()))
+        .bind(grant.nonce.as_deref())
+        .bind(now.0)
+        .bind(grant.expires_at.0)
+        .bind(grant.authenticated_at.map(|at| at.0))
+        .changed(tx)
+        .await
+        .map(drop)
 }
 
 /// Removes the codes of a user that can still be redeemed. Those that were redeemed stay, so that a repeat is noticed.
 /// [`redeem`] locks the row of its code, so a code is either redeemed before this or never.
 pub(crate) async fn remove_unredeemed(tx: &mut Tx, user: UserId) -> Result<u64> {
-    changed!(tx, sqlx::query(REMOVE_UNREDEEMED).bind(user.0))
+    query(REMOVE_UNREDEEMED).bind(user.0).changed(tx).await
 }
 
 /// Compare and set: of all who present a code at once, one wins.
 pub async fn redeem(tx: &mut Tx, code: Digest, family: FamilyId, now: Timestamp) -> Result<bool> {
-    Ok(changed!(tx, sqlx::query(REDEEM).bind(&code.0[..]).bind(now.0).bind(family.0))? == 1)
+    Ok(query(REDEEM).bind(&code.0[..]).bind(now.0).bind(family.0).changed(tx).await? == 1)
 }
 
 /// Hashes the challenges that stand in clear: older versions kept that of `plain` as it was sent, and it is the verifier.
@@ -90,17 +92,20 @@ pub async fn redeem(tx: &mut Tx, code: Digest, family: FamilyId, now: Timestamp)
 /// server may run beside this one for a while.
 pub async fn hash_plain_challenges(db: &Db) -> Result<()> {
     loop {
-        let rows: Vec<(Vec<u8>, String)> =
-            on!(&mut db.read().await?, |c| sqlx::query_as(PLAIN).bind(BATCH).fetch_all(c))?;
+        let rows: Vec<(Vec<u8>, String)> = query(PLAIN).bind(BATCH).all(&mut db.read().await?).await?;
         if rows.is_empty() {
             return Ok(());
         }
-        let mut tx = db.begin().await?;
-        for (digest, value) in rows {
-            let challenge = Challenge::kept(Method::Plain, &value);
-            changed!(&mut tx, sqlx::query(HASH_PLAIN).bind(digest).bind(challenge.as_str()))?;
-        }
-        tx.finish().await?;
+        db.chore(move |tx| {
+            Box::pin(async move {
+                for (digest, value) in rows {
+                    let challenge = Challenge::kept(Method::Plain, &value);
+                    query(HASH_PLAIN).bind(digest).bind(challenge.as_str()).changed(tx).await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
     }
 }
 

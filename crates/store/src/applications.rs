@@ -8,22 +8,24 @@ use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
-use crate::db::Runs;
+use crate::conn::Runs;
 use crate::error::{Error, Result};
+use crate::query::query;
 use crate::tx::Tx;
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: i64,
-    uid: String,
-    secret_digest: Vec<u8>,
-    name: String,
-    redirect_uri: String,
-    scopes: String,
-    confidential: bool,
-    trusted: bool,
-    owner_id: Option<i64>,
-    created_at: i64,
+row! {
+    struct Row {
+        id: i64,
+        uid: String,
+        secret_digest: Vec<u8>,
+        name: String,
+        redirect_uri: String,
+        scopes: String,
+        confidential: bool,
+        trusted: bool,
+        owner_id: Option<i64>,
+        created_at: i64,
+    }
 }
 
 impl Row {
@@ -45,25 +47,25 @@ impl Row {
 }
 
 pub async fn find(at: &mut impl Runs, id: ApplicationId) -> Result<Option<Application>> {
-    let row: Option<Row> = on!(at, |c| sqlx::query_as(FIND).bind(id.0).fetch_optional(c))?;
+    let row: Option<Row> = query(FIND).bind(id.0).optional(at).await?;
     row.map(Row::application).transpose()
 }
 
 /// By `client_id`.
 pub async fn by_uid(at: &mut impl Runs, uid: &str) -> Result<Option<Application>> {
-    let row: Option<Row> = on!(at, |c| sqlx::query_as(BY_UID).bind(uid).fetch_optional(c))?;
+    let row: Option<Row> = query(BY_UID).bind(uid).optional(at).await?;
     row.map(Row::application).transpose()
 }
 
 /// Those that belong to the instance, oldest first.
 pub async fn list(at: &mut impl Runs) -> Result<Vec<Application>> {
-    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(LIST).fetch_all(c))?;
+    let rows: Vec<Row> = query(LIST).all(at).await?;
     rows.into_iter().map(Row::application).collect()
 }
 
 /// The next so many of those that belong to the instance after this number, oldest first.
 pub async fn after(at: &mut impl Runs, id: ApplicationId, limit: i64) -> Result<Vec<Application>> {
-    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(AFTER).bind(id.0).bind(limit).fetch_all(c))?;
+    let rows: Vec<Row> = query(AFTER).bind(id.0).bind(limit).all(at).await?;
     rows.into_iter().map(Row::application).collect()
 }
 
@@ -81,7 +83,7 @@ pub struct New<'a> {
 }
 
 pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<ApplicationId> {
-    let id: i64 = on!(tx, |c| sqlx::query_scalar(INSERT)
+    let id: i64 = query(INSERT)
         .bind(new.uid)
         .bind(&new.secret.0[..])
         .bind(new.name)
@@ -91,28 +93,29 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<Applic
         .bind(new.trusted)
         .bind(new.owner.map(|id| id.0))
         .bind(now.0)
-        .fetch_one(c))?;
+        .one(tx)
+        .await?;
     Ok(ApplicationId(id))
 }
 
 /// The old secret stops at once. `false`: there is no such application.
 pub async fn set_secret(tx: &mut Tx, id: ApplicationId, secret: Digest, now: Timestamp) -> Result<bool> {
-    Ok(changed!(tx, sqlx::query(SET_SECRET).bind(id.0).bind(&secret.0[..]).bind(now.0))? == 1)
+    Ok(query(SET_SECRET).bind(id.0).bind(&secret.0[..]).bind(now.0).changed(tx).await? == 1)
 }
 
 pub async fn set_scopes(tx: &mut Tx, id: ApplicationId, scopes: &Scopes, now: Timestamp) -> Result<()> {
-    changed!(tx, sqlx::query(SET_SCOPES).bind(id.0).bind(scopes.to_string()).bind(now.0)).map(drop)
+    query(SET_SCOPES).bind(id.0).bind(scopes.to_string()).bind(now.0).changed(tx).await.map(drop)
 }
 
 /// With its codes and every token that it was given. `false`: there is no such application.
 pub async fn remove(tx: &mut Tx, id: ApplicationId) -> Result<bool> {
     // A key that changes waits for whoever is giving this application a token now, and whoever would do so later waits
     // for us and finds no application. So no family is missed.
-    if changed!(tx, sqlx::query(HOLD).bind(id.0))? == 0 {
+    if query(HOLD).bind(id.0).changed(tx).await? == 0 {
         return Ok(false);
     }
-    changed!(tx, sqlx::query(REMOVE_FAMILIES).bind(id.0))?;
-    changed!(tx, sqlx::query(REMOVE).bind(id.0))?;
+    query(REMOVE_FAMILIES).bind(id.0).changed(tx).await?;
+    query(REMOVE).bind(id.0).changed(tx).await?;
     tx.forget(Forget::Application(id));
     Ok(true)
 }

@@ -4,51 +4,52 @@ use tollhouse_domain::audit::{Audit, By};
 use tollhouse_domain::text::loggable;
 use tollhouse_domain::time::Timestamp;
 
-use crate::db::Runs;
+use crate::conn::Runs;
 use crate::error::Result;
+use crate::query::query;
 use crate::tx::Tx;
 
 pub(crate) async fn append(tx: &mut Tx, line: &Audit, by: &By, now: Timestamp) -> Result<()> {
-    changed!(
-        tx,
-        sqlx::query(APPEND)
-            .bind(now.0)
-            .bind(line.event)
-            .bind(by.actor.map(|id| id.0))
-            .bind(by.subject.map(|id| id.0))
-            .bind(by.credential.to_string())
-            .bind(by.address.map(|address| address.to_string()))
-            .bind(line.target.kind)
-            .bind(line.target.id)
-            .bind(loggable(&line.detail))
-    )
-    .map(drop)
+    query(APPEND)
+        .bind(now.0)
+        .bind(line.event)
+        .bind(by.actor.map(|id| id.0))
+        .bind(by.subject.map(|id| id.0))
+        .bind(by.credential.to_string())
+        .bind(by.address.map(|address| address.to_string()))
+        .bind(line.target.kind)
+        .bind(line.target.id)
+        .bind(loggable(&line.detail))
+        .changed(tx)
+        .await
+        .map(drop)
 }
 
-/// One line of the trail, as it was written.
-#[derive(Debug, sqlx::FromRow)]
-pub struct AuditEvent {
-    pub at: i64,
-    pub event: String,
-    pub actor_id: Option<i64>,
-    pub subject_id: Option<i64>,
-    pub credential: String,
-    pub address: Option<String>,
-    pub target_kind: String,
-    pub target_id: i64,
-    pub detail: String,
+row! {
+    /// One line of the trail, as it was written.
+    #[derive(Debug)]
+    pub struct AuditEvent {
+        pub at: i64,
+        pub event: String,
+        pub actor_id: Option<i64>,
+        pub subject_id: Option<i64>,
+        pub credential: String,
+        pub address: Option<String>,
+        pub target_kind: String,
+        pub target_id: i64,
+        pub detail: String,
+    }
 }
 
 /// From where the last change of something was made.
 pub async fn last_address(at: &mut impl Runs, kind: &str, id: i64) -> Result<Option<String>> {
-    let found: Option<Option<String>> =
-        on!(at, |c| sqlx::query_scalar(LAST_ADDRESS).bind(kind).bind(id).fetch_optional(c))?;
+    let found: Option<Option<String>> = query(LAST_ADDRESS).bind(kind).bind(id).optional(at).await?;
     Ok(found.flatten())
 }
 
 /// The newest lines first.
 pub async fn newest(at: &mut impl Runs, limit: i64) -> Result<Vec<AuditEvent>> {
-    on!(at, |c| sqlx::query_as(NEWEST).bind(limit).fetch_all(c))
+    query(NEWEST).bind(limit).all(at).await
 }
 
 statements! {

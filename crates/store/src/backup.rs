@@ -3,13 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use rusqlite::{Connection, OpenFlags};
 
-use crate::db::{Conn, FOREIGN, Runs};
+use crate::db::Single;
 use crate::error::{Error, Result};
 use crate::keys::SealedKey;
-use crate::{keys, migrate};
+use crate::{keys, migrate, sqlite};
 
 /// Writes everything that is committed in `database` into `copy`, an empty file, and verifies it. The copy is one moment of
 /// the database: it is made by one statement that reads a snapshot, which holds up no writer in WAL mode. The schema may be
@@ -18,16 +17,14 @@ use crate::{keys, migrate};
 /// Ends with an error soon after `stopped` says so. SQLite works on a thread of its own and goes on when the future is
 /// dropped, so files of the copy can only be removed after this function has returned.
 pub async fn copy_sqlite(database: &Path, copy: &Path, stopped: impl Stopped) -> Result<()> {
-    let mut source = Single::open(options(database)).await?;
-    source.stop_when(stopped.clone()).await?;
-    if migrate::version(source.conn()).await?.is_none() {
-        return Err(Error::Schema(FOREIGN));
-    }
-    let name =
-        copy.to_str().ok_or_else(|| sqlx::Error::Io(std::io::Error::other("the name of the copy is not UTF-8")))?;
-    sqlx::query("VACUUM INTO $1").bind(name).execute(&mut source.0).await?;
-    source.0.close().await?;
-    verify(copy, stopped).await
+    let (database, copy) = (database.to_owned(), copy.to_owned());
+    let work = move || {
+        let source = foreign_checked(stopping(sqlite::look(&database, PATIENCE)?, &stopped)?)?;
+        let name = copy.to_str().ok_or_else(|| std::io::Error::other("the name of the copy is not UTF-8"))?;
+        source.execute("VACUUM INTO $1", [name])?;
+        verify(&copy, &stopped)
+    };
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }
 
 /// Whether the work is to end before it is done. It is asked often, from another thread.
@@ -36,54 +33,40 @@ pub trait Stopped: Fn() -> bool + Clone + Send + 'static {}
 impl<F: Fn() -> bool + Clone + Send + 'static> Stopped for F {}
 
 /// Reads a copy from one end to the other.
-async fn verify(copy: &Path, stopped: impl Stopped) -> Result<()> {
-    let mut copy = Single::open(options(copy).read_only(true)).await?;
-    copy.stop_when(stopped).await?;
-    let told: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check").fetch_all(&mut copy.0).await?;
+fn verify(copy: &Path, stopped: &impl Stopped) -> Result<()> {
+    let copy = stopping(to_read(copy)?, stopped)?;
+    let told: Vec<String> =
+        copy.prepare("PRAGMA integrity_check")?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     if told != ["ok"] {
         return Err(Error::Damaged(told.join("; ")));
     }
-    let dangling = sqlx::query("PRAGMA foreign_key_check").fetch_optional(&mut copy.0).await?;
-    if dangling.is_some() {
+    if copy.prepare("PRAGMA foreign_key_check")?.exists([])? {
         return Err(Error::Damaged("a row belongs to another one that is not there".into()));
     }
-    if migrate::version(copy.conn()).await?.is_none() {
-        return Err(Error::Schema(FOREIGN));
-    }
-    Ok(copy.0.close().await?)
+    foreign_checked(copy).map(drop)
 }
 
 /// The sealed keys in a copy.
 pub async fn keys_in(copy: &Path) -> Result<Vec<SealedKey>> {
-    let mut copy = Single::open(options(copy).read_only(true)).await?;
-    let found = keys::all(&mut copy).await?;
-    copy.0.close().await?;
-    Ok(found)
+    keys::all(&mut Single(to_read(copy)?)).await
 }
 
-/// One connection that sets nothing: what connects to work would make another kind of file of a copy.
-struct Single(SqliteConnection);
-
-impl Single {
-    async fn open(options: SqliteConnectOptions) -> Result<Self> {
-        Ok(Self(options.connect().await?))
-    }
-
-    async fn stop_when(&mut self, stopped: impl Stopped) -> Result<()> {
-        self.0.lock_handle().await?.set_progress_handler(STEPS, move || !stopped());
-        Ok(())
+fn foreign_checked(connection: Connection) -> Result<Connection> {
+    match migrate::version_of(connection)? {
+        (Some(_), connection) => Ok(connection),
+        (None, _) => Err(Error::Schema(migrate::FOREIGN)),
     }
 }
 
-impl Runs for Single {
-    fn conn(&mut self) -> Conn<'_> {
-        Conn::Sqlite(&mut self.0)
-    }
+/// It sets nothing: what connects to work would make another kind of file of a copy.
+fn to_read(path: &Path) -> Result<Connection> {
+    Ok(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
-    // A large one takes longer than a statement of a server may.
-    SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE).disable_statement_logging()
+fn stopping(mut connection: Connection, stopped: &impl Stopped) -> Result<Connection> {
+    let stopped = stopped.clone();
+    connection.progress_handler(STEPS, Some(move || stopped()))?;
+    Ok(connection)
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);

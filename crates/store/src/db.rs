@@ -7,23 +7,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sqlx::migrate::MigrateError;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Executor, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
+#[cfg(feature = "faults")]
+use tollhouse_domain::time::Timestamp;
 
+use crate::conn::{Conn, Runs};
 use crate::error::{Error, Result};
-use crate::files;
-use crate::log::{CHANNEL, File, Link};
-use crate::migrate;
-use crate::tx::Tx;
+use crate::log::Link;
+use crate::postgres::pool::Pool;
+use crate::postgres::transaction::Transaction;
+use crate::query::query;
+use crate::sqlite::File;
+use crate::sqlite::readers::Readers;
+use crate::sqlite::writer::Writer;
+use crate::tx::{Committed, Tx};
+use crate::work::{Boxed, Chore, Operation, Work};
+use crate::{files, migrate, postgres, sqlite, work};
 
 /// Where the data is: `sqlite:PATH` or `postgres://...`.
 #[derive(Clone)]
 pub enum Url {
     Sqlite(PathBuf),
-    Postgres(Box<PgConnectOptions>),
+    Postgres(postgres::Address),
 }
 
 impl FromStr for Url {
@@ -38,8 +42,7 @@ impl FromStr for Url {
             return Ok(Self::Sqlite(path.into()));
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            let options = PgConnectOptions::from_str(text).map_err(|_| "not a valid postgres:// URL".to_owned())?;
-            return Ok(Self::Postgres(Box::new(options.application_name("tollhouse"))));
+            return Ok(Self::Postgres(text.parse()?));
         }
         // Of what was given no more than its beginning: behind that there may be a password.
         let scheme = text.split_once(':').map(|(scheme, _)| scheme);
@@ -55,10 +58,7 @@ impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(options) => {
-                let name = options.get_database().unwrap_or_else(|| options.get_username());
-                write!(f, "postgres://{}:{}/{name}", options.get_host(), options.get_port())
-            }
+            Self::Postgres(address) => write!(f, "{address}"),
         }
     }
 }
@@ -77,14 +77,15 @@ pub struct Db {
 #[derive(Clone)]
 enum Engine {
     Sqlite {
-        read: SqlitePool,
-        write: SqlitePool,
+        readers: Arc<Readers>,
+        writer: Arc<Writer>,
         file: File,
     },
-    /// Two, so that commits which nobody acknowledges cannot take the connections of those who only ask.
+    /// Two pools, so that commits which nobody acknowledges cannot take the connections of those who only ask.
     Postgres {
-        read: PgPool,
-        write: PgPool,
+        read: Arc<Pool>,
+        write: Arc<Pool>,
+        address: postgres::Address,
     },
 }
 
@@ -93,33 +94,14 @@ impl Db {
     pub async fn open(url: &Url, reserve: u64) -> Result<Self> {
         // Two that start at once must not both make the file, or take the same step; PostgreSQL sees to that itself.
         let _alone = match url {
-            Url::Sqlite(path) => Some(lock(path).await.map_err(sqlx::Error::Io)?),
+            Url::Sqlite(path) => Some(lock(path).await?),
             Url::Postgres(_) => None,
         };
-        let db = match Self::connect(url, reserve).await {
-            // Whoever asks once more, alone, is told why.
-            Err(Error::Unavailable(sqlx::Error::PoolTimedOut)) => {
-                let again = tokio::time::timeout(ACQUIRE, Self::version(url)).await;
-                return Err(again.ok().and_then(Result::err).unwrap_or_else(Error::late));
-            }
-            connected => connected?,
-        };
-        let migrated = match &db.engine {
-            Engine::Sqlite { write, .. } => migrate::SQLITE.migrator().run(write).await,
-            Engine::Postgres { write, .. } => migrate::POSTGRES.migrator().run(write).await,
-        };
-        if let Err(error) = migrated {
-            return Err(match error {
-                MigrateError::VersionMissing(_) => Error::Schema(NEWER),
-                // The first step finds its tables, or others of their names.
-                MigrateError::ExecuteMigration(sqlx::Error::Database(said), 1)
-                    if said.message().contains("already exists") =>
-                {
-                    Error::Schema(FOREIGN)
-                }
-                error => error.into(),
-            });
+        match url {
+            Url::Sqlite(path) => migrate::sqlite(&mut sqlite::connect(path, BUSY)?)?,
+            Url::Postgres(address) => migrate::postgres(&mut address.connect().await?).await?,
         }
+        let db = Self::connect(url, reserve).await?;
         crate::access_grants::hash_plain_challenges(&db).await?;
         Ok(db)
     }
@@ -130,13 +112,12 @@ impl Db {
         if Self::is_empty(url).await? {
             return Err(Error::Schema(NOTHING));
         }
-        let known = migrate::SQLITE.migrator().iter().map(|step| step.version).max().unwrap_or_default();
         match Self::version(url).await? {
             None => Err(Error::Schema(FOREIGN)),
-            Some(version) if version < known => {
+            Some(version) if version < migrate::NEWEST => {
                 Err(Error::Schema("it is of an older version; `tollhouse serve` brings it up to date"))
             }
-            Some(version) if version > known => Err(Error::Schema(NEWER)),
+            Some(version) if version > migrate::NEWEST => Err(Error::Schema(migrate::NEWER)),
             Some(_) => Self::connect(url, reserve).await,
         }
     }
@@ -144,34 +125,27 @@ impl Db {
     /// Of the schema, by a connection that sets nothing: what connects to work turns a SQLite file of any program into one
     /// with a write-ahead log.
     async fn version(url: &Url) -> Result<Option<i64>> {
-        use sqlx::{ConnectOptions, Connection};
         match url {
-            Url::Sqlite(path) => {
-                let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5));
-                let mut connection = options.connect().await?;
-                let found = migrate::version(Conn::Sqlite(&mut connection)).await;
-                connection.close().await?;
-                found
-            }
-            Url::Postgres(options) => {
-                let mut connection = options.connect().await?;
-                let found = migrate::version(Conn::Postgres(&mut connection)).await;
-                connection.close().await?;
-                found
-            }
+            Url::Sqlite(path) => migrate::version(&mut Single(sqlite::look(path, BUSY)?)).await,
+            Url::Postgres(address) => migrate::version(&mut address.look().await?).await,
         }
     }
 
     async fn connect(url: &Url, reserve: u64) -> Result<Self> {
         let engine = match url {
-            Url::Sqlite(path) => open_sqlite(path).await?,
-            Url::Postgres(options) => {
-                let pool = |most| {
-                    let pool = PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE);
-                    pool.after_connect(|connection, _| Box::pin(primary(connection)))
-                };
-                let write = pool(WRITERS).connect_with(options.as_ref().clone()).await?;
-                Engine::Postgres { read: pool(READERS).connect_lazy_with(options.as_ref().clone()), write }
+            Url::Sqlite(path) => {
+                make_private(path)?;
+                let file = File::at(path)?;
+                let writer = Arc::new(Writer::start(&file)?);
+                file.is_there()?;
+                Engine::Sqlite { readers: Arc::new(Readers::new(file.clone())), writer, file }
+            }
+            Url::Postgres(address) => {
+                let pool = |most| Arc::new(Pool::new(address.clone(), most));
+                let write = pool(WRITERS);
+                // It is there, and lets us in.
+                drop(write.take().await?);
+                Engine::Postgres { read: pool(READERS), write, address: address.clone() }
             }
         };
         Ok(Self {
@@ -189,17 +163,11 @@ impl Db {
             Url::Sqlite(path) => match std::fs::metadata(path) {
                 Ok(file) => Ok(file.len() == 0),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
-                Err(error) => Err(sqlx::Error::Io(error).into()),
+                Err(error) => Err(error.into()),
             },
-            Url::Postgres(options) => {
-                use sqlx::{ConnectOptions, Connection};
-                let mut connection = options.connect().await?;
-                let tables: i64 = sqlx::query_scalar(
-                    "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema()",
-                )
-                .fetch_one(&mut connection)
-                .await?;
-                connection.close().await?;
+            Url::Postgres(address) => {
+                let text = "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema()";
+                let tables: i64 = query(text).one(&mut address.look().await?).await?;
                 Ok(tables == 0)
             }
         }
@@ -210,27 +178,103 @@ impl Db {
         #[cfg(feature = "faults")]
         self.faults.check(&[crate::faults::Fault::Everything])?;
         Ok(Reader(match &self.engine {
-            Engine::Sqlite { read, .. } => Held::Sqlite(read.acquire().await?),
-            Engine::Postgres { read, .. } => Held::Postgres(read.acquire().await?),
+            Engine::Sqlite { readers, .. } => Held::Sqlite(readers.take()?),
+            Engine::Postgres { read, .. } => Held::Postgres(read.take().await?),
         }))
     }
 
-    /// One unit of work. Dropped without a commit, it leaves no trace.
+    /// Runs a unit of work and commits it with its audit rows and log entries.
+    ///
+    /// On SQLite it runs in the thread that writes, perhaps in one commit with others; when the caller goes away it is done
+    /// all the same, once it has begun. An error that says that the database is not available leaves open whether it
+    /// happened.
+    pub async fn perform<W: Work>(&self, work: W) -> std::result::Result<Committed<W::Output>, W::Error> {
+        self.may_write()?;
+        let committed = match &self.engine {
+            Engine::Sqlite { writer, .. } => {
+                let (job, told) = Operation::new(work);
+                writer.submit(job, self)?;
+                told.wait().await??
+            }
+            Engine::Postgres { write, .. } => {
+                let mut tx = Tx::postgres(self.clone(), Transaction::begin(write).await?);
+                let committed = work::run(&work, &mut tx).await?;
+                tx.finish().await?;
+                return self.entries_after(committed).await.map_err(Into::into);
+            }
+        };
+        #[cfg(feature = "faults")]
+        self.faults.check(&[crate::faults::Fault::CommitReply])?;
+        self.entries_after(committed).await.map_err(Into::into)
+    }
+
+    /// Runs housekeeping, which leaves no audit row and makes nothing untrue.
+    pub(crate) async fn chore<T, F>(&self, work: F) -> Result<T>
+    where
+        F: for<'t> FnOnce(&'t mut Tx) -> Boxed<'t, Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.may_write()?;
+        self.chore_unasked(work).await
+    }
+
+    /// The same for what a server does of its own accord all the time: it is not counted, and switches of the tests do not
+    /// stop it.
+    pub(crate) async fn chore_unasked<T, F>(&self, work: F) -> Result<T>
+    where
+        F: for<'t> FnOnce(&'t mut Tx) -> Boxed<'t, Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        match &self.engine {
+            Engine::Sqlite { writer, .. } => {
+                let (job, told) = Chore::new(work);
+                writer.submit(job, self)?;
+                let done = told.wait().await??;
+                #[cfg(feature = "faults")]
+                self.faults.check(&[crate::faults::Fault::CommitReply])?;
+                Ok(done)
+            }
+            Engine::Postgres { write, .. } => {
+                let mut tx = Tx::postgres(self.clone(), Transaction::begin(write).await?);
+                let done = work(&mut tx).await?;
+                tx.finish().await?;
+                Ok(done)
+            }
+        }
+    }
+
+    /// A transaction whose statements come one by one from the caller. On SQLite everybody else who writes waits until it
+    /// ends, so a server runs [`Db::perform`] instead. Dropped without a commit, it leaves no trace.
     pub async fn begin(&self) -> Result<Tx> {
+        self.may_write()?;
+        match &self.engine {
+            Engine::Sqlite { writer, .. } => Ok(Tx::leased(self.clone(), writer.lease().await?)),
+            Engine::Postgres { write, .. } => Ok(Tx::postgres(self.clone(), Transaction::begin(write).await?)),
+        }
+    }
+
+    fn may_write(&self) -> Result<()> {
         #[cfg(feature = "faults")]
         self.faults.check(&[crate::faults::Fault::Everything, crate::faults::Fault::Writes])?;
         self.begun.fetch_add(1, Ordering::Relaxed);
-        match &self.engine {
-            // A plain BEGIN takes the write lock too late: what was read may be stale by then.
-            Engine::Sqlite { write, .. } => Ok(Tx::sqlite(self.clone(), write.begin_with("BEGIN IMMEDIATE").await?)),
-            // In a task of its own: dropped in the middle of BEGIN, it would leave a connection behind that is in a
-            // transaction, and nobody knows.
-            Engine::Postgres { write, .. } => {
-                let pool = write.clone();
-                let begun = tokio::spawn(async move { pool.begin_with(BEGIN).await }).await;
-                Ok(Tx::postgres(self.clone(), begun.map_err(|_| sqlx::Error::WorkerCrashed)??))
-            }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "faults"))]
+    async fn entries_after<T>(&self, committed: Committed<T>) -> Result<Committed<T>> {
+        Ok(committed)
+    }
+
+    /// `Mutant::EntryAfter`: in a transaction of their own.
+    #[cfg(feature = "faults")]
+    async fn entries_after<T>(&self, committed: Committed<T>) -> Result<Committed<T>> {
+        let entries = self.faults.entries_to_write();
+        if !entries.is_empty() {
+            let mut tx = self.begin().await?;
+            crate::log::append(&mut tx, &entries, Timestamp(0)).await?;
+            tx.finish().await?;
         }
+        Ok(committed)
     }
 
     /// How many transactions that may write were asked for since the start. On SQLite each takes the one write lock.
@@ -258,11 +302,8 @@ impl Db {
         #[cfg(feature = "faults")]
         self.faults.check(&[crate::faults::Fault::Everything])?;
         let link = match &self.engine {
-            Engine::Sqlite { file, .. } => {
-                let options = sqlite(&file.path).synchronous(SqliteSynchronous::Normal).busy_timeout(BUSY_LINK);
-                Link::sqlite(options, file).await
-            }
-            Engine::Postgres { read, .. } => Link::postgres(&read.connect_options()).await,
+            Engine::Sqlite { file, .. } => Link::sqlite(file, self.clone()),
+            Engine::Postgres { address, .. } => address.connect().await.map(Link::postgres),
         };
         #[cfg(feature = "faults")]
         let link = link.map(|link| link.breaking(self.faults.mutants.clone()));
@@ -272,52 +313,34 @@ impl Db {
     /// Wakes `wake` whenever PostgreSQL says that the log has grown, until the connection breaks. `heard` is told when it
     /// is known that such words arrive: a pooler in between may swallow them (F6).
     pub async fn listen(&self, wake: &tokio::sync::Notify, heard: impl Fn()) -> Result<()> {
-        let Engine::Postgres { read: pool, .. } = &self.engine else { return std::future::pending().await };
-        let mut listener = PgListener::connect_with(pool).await?;
-        listener.listen(CHANNEL).await?;
-        sqlx::query("SELECT pg_notify($1, 'listening')").bind(CHANNEL).execute(pool).await?;
-        let mut first = true;
-        loop {
-            let within = if first { SILENCE } else { QUIET };
-            match tokio::time::timeout(within, listener.try_recv()).await {
-                // Words may have been lost with a connection that broke.
-                Ok(word) => {
-                    let Some(_) = word? else { return Ok(()) };
-                }
-                Err(_) if first => return Err(Error::late()),
-                // A connection that is dead without knowing it is quiet too.
-                Err(_) => {
-                    let answer = tokio::time::timeout(SILENCE, listener.execute("SELECT 1")).await;
-                    answer.map_err(|_| Error::late())??;
-                    continue;
-                }
-            }
-            if std::mem::take(&mut first) {
-                heard();
-            }
-            wake.notify_one();
+        match &self.engine {
+            Engine::Sqlite { .. } => std::future::pending().await,
+            Engine::Postgres { address, .. } => address.listen(wake, heard).await,
         }
     }
 
     /// Lets go of every connection.
     pub async fn close(&self) {
         match &self.engine {
-            Engine::Sqlite { read, write, .. } => {
-                read.close().await;
-                write.close().await;
+            Engine::Sqlite { readers, writer, .. } => {
+                readers.close();
+                writer.close().await;
             }
-            Engine::Postgres { read, write } => {
-                read.close().await;
-                write.close().await;
+            Engine::Postgres { read, write, .. } => {
+                read.close();
+                write.close();
             }
         }
     }
 
     /// Prepares a statement without running it, for the test of all of them.
     pub async fn prepare(&self, sql: &'static str) -> Result<()> {
-        use sqlx::SqlSafeStr;
-        let mut tx = self.begin().await?;
-        on!(&mut tx, |c| async { Executor::prepare(c, sql.into_sql_str()).await.map(drop) })
+        let mut reader = self.read().await?;
+        match reader.conn() {
+            Conn::Sqlite(connection) => Ok(connection.prepare(sql).map(drop)?),
+            Conn::Postgres(session) => session.prepared(sql.into()).await.map(drop),
+            Conn::Closed => Err(Error::closed()),
+        }
     }
 
     /// What a transaction says of itself, for the test that asserts `synchronous = FULL`.
@@ -325,11 +348,11 @@ impl Db {
         let mut tx = self.begin().await?;
         match self.is_postgres() {
             false => {
-                let level: i64 = on!(&mut tx, |c| sqlx::query_scalar("PRAGMA synchronous").fetch_one(c))?;
+                let level: i64 = query("PRAGMA synchronous").one(&mut tx).await?;
                 Ok(format!("synchronous={level}"))
             }
             true => {
-                let level: String = on!(&mut tx, |c| sqlx::query_scalar("SHOW synchronous_commit").fetch_one(c))?;
+                let level: String = query("SHOW synchronous_commit").one(&mut tx).await?;
                 Ok(format!("synchronous_commit={level}"))
             }
         }
@@ -339,75 +362,26 @@ impl Db {
 /// A connection held for reading.
 pub struct Reader(Held);
 
-pub(crate) enum Held {
-    Sqlite(PoolConnection<Sqlite>),
-    Postgres(PoolConnection<Postgres>),
-}
-
-/// A connection that a statement runs on.
-pub enum Conn<'c> {
-    Sqlite(&'c mut SqliteConnection),
-    Postgres(&'c mut PgConnection),
-}
-
-impl<'c> Conn<'c> {
-    pub(crate) fn of(at: &'c mut impl Runs) -> Self {
-        at.conn()
-    }
-}
-
-/// What can run a statement: a [`Reader`] or a [`Tx`].
-pub trait Runs: Send {
-    fn conn(&mut self) -> Conn<'_>;
-
-    /// How long a server may take to answer.
-    fn patience(&self) -> Duration {
-        PATIENCE
-    }
-
-    /// It did not answer, and whoever gets this connection next should not wait for it either.
-    fn give_up(&mut self) {}
+enum Held {
+    Sqlite(sqlite::readers::Held),
+    Postgres(postgres::pool::Held),
 }
 
 impl Runs for Reader {
     fn conn(&mut self) -> Conn<'_> {
         match &mut self.0 {
-            Held::Sqlite(c) => Conn::Sqlite(c),
-            Held::Postgres(c) => Conn::Postgres(c),
-        }
-    }
-
-    fn give_up(&mut self) {
-        if let Held::Postgres(connection) = &mut self.0 {
-            connection.close_on_drop();
+            Held::Sqlite(held) => held.connection().map_or(Conn::Closed, Conn::Sqlite),
+            Held::Postgres(held) => held.session().map_or(Conn::Closed, Conn::Postgres),
         }
     }
 }
 
-async fn open_sqlite(path: &Path) -> Result<Engine> {
-    make_private(path).map_err(sqlx::Error::Io)?;
-    let file = File::at(path)?;
-    let options = sqlite(path).statement_cache_capacity(256);
-    let write = SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(ACQUIRE)
-        // After a full disk SQLite has ended the transaction by itself, which its driver does not know.
-        .before_acquire(|connection, _| Box::pin(async move { Ok(!sqlx::Connection::is_in_transaction(connection)) }))
-        .connect_with(options.clone())
-        .await?;
-    let read = SqlitePoolOptions::new()
-        .max_connections(8)
-        .acquire_timeout(ACQUIRE)
-        .connect_lazy_with(options.pragma("query_only", "ON"));
-    file.is_there()?;
-    Ok(Engine::Sqlite { read, write, file })
-}
+/// One connection to SQLite that is used once.
+pub(crate) struct Single(pub(crate) rusqlite::Connection);
 
-/// A connection to the primary (revocation.md A5).
-pub(crate) async fn primary(connection: &mut PgConnection) -> sqlx::Result<()> {
-    match sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(&mut *connection).await? {
-        true => Err(sqlx::Error::Io(std::io::Error::other("this is a standby, not the primary"))),
-        false => Ok(()),
+impl Runs for Single {
+    fn conn(&mut self) -> Conn<'_> {
+        Conn::Sqlite(&mut self.0)
     }
 }
 
@@ -419,51 +393,18 @@ async fn lock(database: &Path) -> std::io::Result<std::fs::File> {
     tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?
 }
 
-fn sqlite(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(5))
-}
-
 /// The file is its owner's alone from its first byte (T31); SQLite gives its companions the same mode and, if root makes
 /// them, the same owner.
 pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
     files::open_or_create(path, files::folder_of(path)).map(drop)
 }
 
-/// On PostgreSQL: each statement sees what was committed before it, and an acknowledged commit is on the disk (D1),
-/// whatever the defaults of the server are, or somebody has set on a connection that a pooler passes around. Whoever stands
-/// still in a transaction holds the others up for four seconds, not for ever.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
-    SET LOCAL synchronous_commit = on;
-    SET LOCAL idle_in_transaction_session_timeout = '4s';
-    SET LOCAL lock_timeout = '6s';
-    SET LOCAL statement_timeout = '8s'";
-
-/// For a statement that only reads; one of a transaction is ended by the server, as [`BEGIN`] says, or after
-/// [`PATIENCE_OF_A_WRITER`].
-const PATIENCE: Duration = Duration::from_secs(5);
-pub(crate) const PATIENCE_OF_A_WRITER: Duration = Duration::from_secs(10);
-
-const READERS: u32 = 10;
-const WRITERS: u32 = 6;
+const READERS: usize = 10;
+const WRITERS: usize = 6;
 
 /// Why a command does not join a database that is not there, or empty.
 pub const NOTHING: &str = "there is nothing in it; `tollhouse serve` makes what is needed";
 
 pub(crate) const FOREIGN: &str = "it is not a database of Tollhouse";
-const NEWER: &str = "it is of a newer version than this program";
 
-const ACQUIRE: Duration = Duration::from_secs(5);
-
-/// Who follows the log has rounds to begin, and says how far it has come another time.
-const BUSY_LINK: Duration = Duration::from_millis(200);
-
-/// After so long without a word it is asked whether anybody is there.
-const QUIET: Duration = Duration::from_secs(30);
-
-/// A word of our own that has not come back by then was swallowed.
-const SILENCE: Duration = Duration::from_secs(2);
+const BUSY: Duration = Duration::from_secs(5);

@@ -1,11 +1,15 @@
 //! What can go wrong with a database.
 
+use std::io;
+
+use tokio_postgres::types::{WasNull, WrongType};
+
 /// Why a statement or a commit did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be reached, or did not answer in time; whether a commit happened may be unknown.
     #[error("the database is not available: {0}")]
-    Unavailable(sqlx::Error),
+    Unavailable(Cause),
     /// Another transaction was in the way; the whole transaction may be tried again.
     #[error("another transaction was in the way")]
     Clash,
@@ -17,7 +21,7 @@ pub enum Error {
     Full(u64),
     /// A mistake of ours, or damaged data.
     #[error("the database answered with an error: {0}")]
-    Broken(sqlx::Error),
+    Broken(Cause),
     #[error("damaged data: {0}")]
     Damaged(String),
     /// The file is another one than it was; what is open is no database of anybody's any more.
@@ -26,8 +30,22 @@ pub enum Error {
     /// The schema is not what this program works with.
     #[error("{0}")]
     Schema(&'static str),
-    #[error(transparent)]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A step of the schema could not be taken.
+    #[error("step {step} of the schema: {cause}")]
+    Migration { step: i64, cause: Box<Error> },
+}
+
+/// What a driver said.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("{}", postgres(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    #[error("{0}")]
+    Rule(&'static str),
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -35,47 +53,72 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// There was no answer in time.
     pub fn late() -> Self {
-        Self::Unavailable(sqlx::Error::PoolTimedOut)
+        Self::Unavailable(Cause::Rule("there was no answer in time"))
+    }
+
+    /// It was let go of, or nobody runs it any more.
+    pub(crate) fn closed() -> Self {
+        Self::Unavailable(Cause::Rule("it is closed"))
     }
 }
 
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(answer) => {
-                let code = answer.code().unwrap_or_default();
-                match code.as_ref() {
-                    // serialization_failure, deadlock_detected
-                    "40001" | "40P01" => Self::Clash,
-                    _ if answer.is_unique_violation() => Self::Taken,
-                    // What it belongs to went away meanwhile; whoever tries again will see that.
-                    _ if answer.is_foreign_key_violation() => Self::Clash,
-                    // SQLITE_BUSY, _IOERR, _FULL, _CANTOPEN and their extended codes
-                    _ if code
-                        .parse::<u32>()
-                        .is_ok_and(|code| code < 10_000 && matches!(code & 0xff, 5 | 10 | 13 | 14)) =>
-                    {
-                        Self::Unavailable(error)
-                    }
-                    // lock_not_available, idle_in_transaction_session_timeout, read_only_sql_transaction: whoever holds
-                    // us up, or the primary, is another one by the next attempt
-                    "55P03" | "25P03" | "25006" => Self::Unavailable(error),
-                    // connection exceptions, insufficient resources, operator intervention
-                    _ if code.len() == 5 && ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
-                        Self::Unavailable(error)
-                    }
-                    _ => Self::Broken(error),
-                }
-            }
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::InvalidSavePointStatement
-            | sqlx::Error::BeginFailed
-            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
-            _ => Self::Broken(error),
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ffi;
+        let rusqlite::Error::SqliteFailure(said, _) = &error else { return Self::Broken(error.into()) };
+        match said.extended_code {
+            ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY => Self::Taken,
+            // What it belongs to went away meanwhile; whoever tries again will see that.
+            ffi::SQLITE_CONSTRAINT_FOREIGNKEY => Self::Clash,
+            code => match code & 0xff {
+                ffi::SQLITE_BUSY
+                | ffi::SQLITE_IOERR
+                | ffi::SQLITE_FULL
+                | ffi::SQLITE_CANTOPEN
+                | ffi::SQLITE_INTERRUPT => Self::Unavailable(error.into()),
+                _ => Self::Broken(error.into()),
+            },
         }
+    }
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(said) = error.as_db_error() else {
+            // A type that does not fit is a mistake of ours; everything else is the connection.
+            let ours = std::error::Error::source(&error)
+                .is_some_and(|source| source.is::<WrongType>() || source.is::<WasNull>());
+            return if ours { Self::Broken(error.into()) } else { Self::Unavailable(error.into()) };
+        };
+        match said.code().code() {
+            // serialization_failure, deadlock_detected
+            "40001" | "40P01" => Self::Clash,
+            // unique_violation
+            "23505" => Self::Taken,
+            // foreign_key_violation: what it belongs to went away meanwhile; whoever tries again will see that.
+            "23503" => Self::Clash,
+            // lock_not_available, idle_in_transaction_session_timeout, read_only_sql_transaction: whoever holds us up, or
+            // the primary, is another one by the next attempt
+            "55P03" | "25P03" | "25006" => Self::Unavailable(error.into()),
+            // connection exceptions, insufficient resources, operator intervention
+            code if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => Self::Unavailable(error.into()),
+            _ => Self::Broken(error.into()),
+        }
+    }
+}
+
+/// With what the server said, which the driver keeps apart.
+fn postgres(error: &tokio_postgres::Error) -> String {
+    use std::error::Error as _;
+    match (error.as_db_error(), error.source()) {
+        (Some(said), _) => format!("{} ({})", said.message(), said.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
     }
 }

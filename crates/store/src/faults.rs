@@ -1,15 +1,18 @@
 //! Makes the storage fail on demand, for tests (T32). Not in any default build.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tollhouse_domain::faults::Mutants;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::time::Timestamp;
 
+use crate::conn::{Conn, Runs};
 use crate::db::Url;
 use crate::error::{Error, Result};
+use crate::query::query;
 use crate::tx::Tx;
 
 /// What fails from now on.
@@ -43,6 +46,7 @@ pub struct Faults {
     fault: Arc<AtomicU8>,
     bug: Arc<AtomicU8>,
     deaf: Arc<AtomicBool>,
+    later: Arc<Mutex<Vec<Forget>>>,
     pub mutants: Mutants,
 }
 
@@ -69,10 +73,19 @@ impl Faults {
         self.deaf.load(Ordering::SeqCst)
     }
 
+    /// `Mutant::EntryAfter`: what is written when the change is committed.
+    pub(crate) fn write_later(&self, entries: Vec<Forget>) {
+        self.later.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
+    }
+
+    pub(crate) fn entries_to_write(&self) -> Vec<Forget> {
+        std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(crate) fn check(&self, faults: &[Fault]) -> Result<()> {
         let now = self.fault.load(Ordering::SeqCst);
         if faults.iter().any(|fault| *fault as u8 == now) {
-            return Err(Error::Unavailable(sqlx::Error::PoolClosed));
+            return Err(Error::closed());
         }
         Ok(())
     }
@@ -81,51 +94,51 @@ impl Faults {
 /// There is no operation that deletes a user yet; the table is tested all the same.
 pub async fn delete_user(tx: &mut Tx, id: UserId) -> Result<()> {
     for text in DELETIONS {
-        changed!(tx, sqlx::query(text).bind(id.0))?;
+        query(text).bind(id.0).changed(tx).await?;
     }
     Ok(())
 }
 
 /// Nor one that sets how many projects somebody may have.
 pub async fn set_projects_limit(tx: &mut Tx, id: UserId, limit: i64) -> Result<()> {
-    changed!(tx, sqlx::query("UPDATE users SET projects_limit = $2 WHERE id = $1").bind(id.0).bind(limit)).map(drop)
+    query("UPDATE users SET projects_limit = $2 WHERE id = $1").bind(id.0).bind(limit).changed(tx).await.map(drop)
 }
 
 /// Nor one that makes an address public.
 pub async fn set_public_email(tx: &mut Tx, id: UserId, email: &str) -> Result<()> {
     tx.forget(Forget::Owner(id));
-    changed!(tx, sqlx::query("UPDATE users SET public_email = $2 WHERE id = $1").bind(id.0).bind(email)).map(drop)
+    query("UPDATE users SET public_email = $2 WHERE id = $1").bind(id.0).bind(email).changed(tx).await.map(drop)
 }
 
 /// Nor one that moves a group or project.
 pub async fn move_route(tx: &mut Tx, from: &str, to: &str) -> Result<()> {
     tx.forget(Forget::All);
-    changed!(tx, sqlx::query("UPDATE routes SET lower_path = $2 WHERE lower_path = $1").bind(from).bind(to)).map(drop)
+    query("UPDATE routes SET lower_path = $2 WHERE lower_path = $1").bind(from).bind(to).changed(tx).await.map(drop)
 }
 
 /// Families without a generation, which nothing would ever remove.
-pub async fn orphans(at: &mut impl crate::db::Runs) -> Result<i64> {
-    on!(at, |c| sqlx::query_scalar(ORPHANS).fetch_one(c))
+pub async fn orphans(at: &mut impl Runs) -> Result<i64> {
+    query(ORPHANS).one(at).await
 }
 
 /// Every row of every table as text, to see whether something changed.
-pub async fn every_row(at: &mut impl crate::db::Runs) -> Result<Vec<String>> {
-    let postgres = matches!(at.conn(), crate::db::Conn::Postgres(_));
+pub async fn every_row(at: &mut impl Runs) -> Result<Vec<String>> {
+    let postgres = matches!(at.conn(), Conn::Postgres(_));
     let tables: Vec<String> = match postgres {
-        true => on!(at, |c| sqlx::query_scalar(POSTGRES_TABLES).fetch_all(c))?,
-        false => on!(at, |c| sqlx::query_scalar(SQLITE_TABLES).fetch_all(c))?,
+        true => query(POSTGRES_TABLES).all(at).await?,
+        false => query(SQLITE_TABLES).all(at).await?,
     };
     let mut rows = Vec::new();
     for table in tables {
         let text = match postgres {
             true => format!(r#"SELECT t::text FROM "{table}" t ORDER BY 1"#),
             false => {
-                let columns: Vec<String> = on!(at, |c| sqlx::query_scalar(SQLITE_COLUMNS).bind(&table).fetch_all(c))?;
+                let columns: Vec<String> = query(SQLITE_COLUMNS).bind(&table).all(at).await?;
                 let columns: Vec<String> = columns.iter().map(|name| format!(r#"quote("{name}")"#)).collect();
                 format!(r#"SELECT {} FROM "{table}" ORDER BY 1"#, columns.join(" || ',' || "))
             }
         };
-        let found: Vec<String> = on!(at, |c| sqlx::query_scalar(sqlx::AssertSqlSafe(text.clone())).fetch_all(c))?;
+        let found: Vec<String> = query(text).all(at).await?;
         rows.extend(found.into_iter().map(|row| format!("{table}: {row}")));
     }
     Ok(rows)
@@ -138,20 +151,9 @@ const POSTGRES_TABLES: &str =
 
 /// Runs SQL as somebody does who changes a database by hand, past the program.
 pub async fn by_hand(url: &Url, sql: &str) -> Result<()> {
-    use sqlx::{ConnectOptions, Connection};
-    let sql = sqlx::AssertSqlSafe(sql);
     match url {
-        Url::Sqlite(path) => {
-            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
-            let mut connection = options.connect().await?;
-            sqlx::raw_sql(sql).execute(&mut connection).await?;
-            connection.close().await?;
-        }
-        Url::Postgres(options) => {
-            let mut connection = options.connect().await?;
-            sqlx::raw_sql(sql).execute(&mut connection).await?;
-            connection.close().await?;
-        }
+        Url::Sqlite(path) => rusqlite::Connection::open(path)?.execute_batch(sql)?,
+        Url::Postgres(address) => address.look().await?.batch(sql, Duration::from_secs(60)).await?,
     }
     Ok(())
 }
@@ -171,7 +173,7 @@ pub async fn let_go(tx: Tx) -> Result<()> {
 pub(crate) const DRAW: &str = "SELECT max(position) + 100 + $1 FROM invalidations";
 
 /// Says it of whatever history: `Mutant::UnconditionalSeen`.
-pub(crate) const SAY: &str = "UPDATE nodes SET seen = $2, seen_at = $3 WHERE id = $1";
+pub(crate) const SAY: &str = "UPDATE nodes SET seen = $2, seen_at = $4 WHERE id = $1 AND $3 = $3";
 
 const ORPHANS: &str = "
     SELECT count(*) FROM token_families f

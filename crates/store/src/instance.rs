@@ -1,20 +1,21 @@
 //! `instance`: what the database knows of itself, such as that it holds demo data (T33).
 
-use crate::db::Runs;
+use crate::conn::Runs;
 use crate::error::Result;
+use crate::query::query;
 use crate::tx::Tx;
 
 pub async fn get(at: &mut impl Runs, key: &str) -> Result<Option<String>> {
-    on!(at, |c| sqlx::query_scalar(GET).bind(key).fetch_optional(c))
+    query(GET).bind(key).optional(at).await
 }
 
 pub async fn set(tx: &mut Tx, key: &str, value: &str) -> Result<()> {
-    changed!(tx, sqlx::query(SET).bind(key).bind(value)).map(drop)
+    query(SET).bind(key).bind(value).changed(tx).await.map(drop)
 }
 
 /// Takes a key that nobody has taken; `true` for the one who did.
 pub async fn claim(tx: &mut Tx, key: &str, value: &str) -> Result<bool> {
-    Ok(changed!(tx, sqlx::query(CLAIM).bind(key).bind(value))? == 1)
+    Ok(query(CLAIM).bind(key).bind(value).changed(tx).await? == 1)
 }
 
 statements! {

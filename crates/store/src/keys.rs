@@ -2,36 +2,37 @@
 
 use tollhouse_domain::time::Timestamp;
 
-use crate::db::Runs;
+use crate::conn::Runs;
 use crate::error::Result;
+use crate::query::query;
 use crate::tx::Tx;
 
-#[derive(Clone, sqlx::FromRow)]
-pub struct SealedKey {
-    /// Its name, as far as the world knows it.
-    pub kid: String,
-    pub purpose: String,
-    /// Which one of its purpose it is; the highest is in use.
-    pub slot: i64,
-    pub sealed: Vec<u8>,
+row! {
+    #[derive(Clone)]
+    pub struct SealedKey {
+        /// Its name, as far as the world knows it.
+        pub kid: String,
+        pub purpose: String,
+        /// Which one of its purpose it is; the highest is in use.
+        pub slot: i64,
+        pub sealed: Vec<u8>,
+    }
 }
 
 /// All of them, those in use first.
 pub async fn all(at: &mut impl Runs) -> Result<Vec<SealedKey>> {
-    on!(at, |c| sqlx::query_as(ALL_KEYS).fetch_all(c))
+    query(ALL_KEYS).all(at).await
 }
 
 /// Of all who make the same key at once, one wins.
 pub async fn insert(tx: &mut Tx, key: &SealedKey, now: Timestamp) -> Result<bool> {
-    Ok(changed!(
-        tx,
-        sqlx::query(INSERT).bind(&key.kid).bind(&key.purpose).bind(key.slot).bind(&key.sealed).bind(now.0)
-    )? == 1)
+    Ok(query(INSERT).bind(&key.kid).bind(&key.purpose).bind(key.slot).bind(&key.sealed).bind(now.0).changed(tx).await?
+        == 1)
 }
 
 /// The same key under another seal; `false`: somebody else was first.
 pub async fn reseal(tx: &mut Tx, key: &SealedKey, sealed: &[u8]) -> Result<bool> {
-    Ok(changed!(tx, sqlx::query(RESEAL).bind(&key.kid).bind(&key.sealed).bind(sealed))? == 1)
+    Ok(query(RESEAL).bind(&key.kid).bind(&key.sealed).bind(sealed).changed(tx).await? == 1)
 }
 
 statements! {

@@ -6,12 +6,15 @@
 //! no operation can forget to audit, to invalidate or to commit.
 
 #[macro_use]
+mod row;
+#[macro_use]
 mod sql;
 
 pub mod access_grants;
 pub mod applications;
 pub mod audit_events;
 pub mod backup;
+pub mod conn;
 pub mod db;
 pub mod error;
 #[cfg(feature = "faults")]
@@ -27,13 +30,18 @@ pub mod namespaces;
 pub mod nodes;
 pub mod oauth_access_tokens;
 pub mod personal_access_tokens;
+pub mod postgres;
 pub mod projects;
+pub mod query;
 pub mod sessions;
 pub mod sign_in_failures;
+pub(crate) mod sqlite;
 pub mod sweep;
 pub mod token_families;
 pub mod tx;
 pub mod users;
+pub mod value;
+pub mod work;
 
 /// Every statement of the crate with its name, for the test that prepares them on both databases.
 pub fn statements() -> Vec<(&'static str, &'static str)> {

@@ -1,10 +1,8 @@
 //! `invalidation_head`, `invalidations`: the numbered log of what became untrue (`docs/protocols/revocation.md`), how it
 //! is written and how a node reads it.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use sqlx::{ConnectOptions, Executor, PgConnection, SqliteConnection};
 use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::{Entry, NodeId, OwnRow, Page, Place};
 #[cfg(feature = "faults")]
@@ -12,8 +10,12 @@ use tollhouse_domain::faults::{Mutant, Mutants};
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::time::Timestamp;
 
-use crate::db::{Conn, Runs, primary};
+use crate::conn::{Conn, PATIENCE_OF_A_WRITER, Runs};
+use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::postgres::session::Session;
+use crate::query::query;
+use crate::sqlite::{self, File};
 use crate::tx::Tx;
 
 /// Draws the numbers and writes the entries; the last thing before COMMIT (W2). The number of the last one.
@@ -24,24 +26,24 @@ pub(crate) async fn append(tx: &mut Tx, entries: &[Forget], now: Timestamp) -> R
     let count = entries.len() as i64;
     if let Conn::Postgres(connection) = tx.conn() {
         // Before the numbers are drawn, since nothing is to be locked after that (W2). Sent when it commits (F6).
-        connection.execute(NOTIFY).await?;
+        connection.batch(NOTIFY, PATIENCE_OF_A_WRITER).await?;
     }
     #[cfg(feature = "faults")]
     let draw = if tx.breaks(Mutant::Sequence) { crate::faults::DRAW } else { DRAW };
     #[cfg(not(feature = "faults"))]
     let draw = DRAW;
-    let last: i64 = on!(tx, |c| sqlx::query_scalar(draw).bind(count).fetch_one(c))?;
+    let last: i64 = query(draw).bind(count).one(tx).await?;
     for (entry, position) in entries.iter().zip(last - count + 1..) {
         let (kind, key) = entry.entry();
         let mark = i64::from_be_bytes(tollhouse_domain::secret::random());
-        changed!(tx, sqlx::query(APPEND).bind(position).bind(mark).bind(kind).bind(key).bind(now.0))?;
+        query(APPEND).bind(position).bind(mark).bind(kind).bind(key).bind(now.0).changed(tx).await?;
     }
     Ok(Some(last))
 }
 
 /// The number of the newest entry.
 pub async fn newest(at: &mut impl Runs) -> Result<i64> {
-    on!(at, |c| sqlx::query_scalar(NEWEST).fetch_one(c))
+    query(NEWEST).one(at).await
 }
 
 /// A connection of a node's own: the log must be read on time, however busy the others are. What it writes may be
@@ -53,57 +55,31 @@ pub struct Link {
 }
 
 enum Held {
-    Sqlite(Box<SqliteConnection>, File),
-    Postgres(Box<PgConnection>),
+    Sqlite { connection: Box<rusqlite::Connection>, file: File, db: Db },
+    Postgres(Box<Session>),
 }
 
-/// Which file a path led to.
-#[derive(Clone)]
-pub(crate) struct File {
-    pub(crate) path: PathBuf,
-    id: (u64, u64),
-}
-
-impl File {
-    pub(crate) fn at(path: &Path) -> Result<Self> {
-        Ok(Self { path: path.to_owned(), id: Self::id(path)? })
+row! {
+    struct Row {
+        position: i64,
+        mark: i64,
+        kind: String,
+        key: Vec<u8>,
+        seen: Option<i64>,
+        marked: Option<bool>,
     }
-
-    fn id(path: &Path) -> Result<(u64, u64)> {
-        let known = std::fs::metadata(path).map_err(sqlx::Error::Io)?;
-        Ok((known.dev(), known.ino()))
-    }
-
-    pub(crate) fn is_there(&self) -> Result<()> {
-        match Self::id(&self.path) {
-            Ok(id) if id == self.id => Ok(()),
-            _ => Err(Error::Replaced),
-        }
-    }
-}
-
-#[derive(sqlx::FromRow)]
-struct Row {
-    position: i64,
-    mark: i64,
-    kind: String,
-    key: Vec<u8>,
-    seen: Option<i64>,
-    marked: Option<bool>,
 }
 
 impl Link {
     /// `file`: what the database was when it was opened. A link that is made anew must not take another one for it.
-    pub(crate) async fn sqlite(options: sqlx::sqlite::SqliteConnectOptions, file: &File) -> Result<Self> {
-        let connection = Box::new(options.connect().await?);
+    pub(crate) fn sqlite(file: &File, db: Db) -> Result<Self> {
+        let connection = Box::new(sqlite::connect(&file.path, BUSY)?);
         file.is_there()?;
-        Ok(Self::on(Held::Sqlite(connection, file.clone())))
+        Ok(Self::on(Held::Sqlite { connection, file: file.clone(), db }))
     }
 
-    pub(crate) async fn postgres(options: &sqlx::postgres::PgConnectOptions) -> Result<Self> {
-        let mut connection = options.connect().await?;
-        primary(&mut connection).await?;
-        Ok(Self::on(Held::Postgres(Box::new(connection))))
+    pub(crate) fn postgres(session: Session) -> Self {
+        Self::on(Held::Postgres(Box::new(session)))
     }
 
     fn on(held: Held) -> Self {
@@ -121,7 +97,7 @@ impl Link {
 
     /// One round's read: entries from a position on, or the newest one alone, and the own row, in one statement (F1).
     pub async fn read(&mut self, from: i64, node: NodeId) -> Result<Page> {
-        let rows: Vec<Row> = on!(self, |c| sqlx::query_as(READ).bind(from).bind(&node.0[..]).fetch_all(c))?;
+        let rows: Vec<Row> = query(READ).bind(from).bind(&node.0[..]).all(self).await?;
         if rows.is_empty() {
             return Err(Error::Damaged("the log of revocations is empty".into()));
         }
@@ -136,39 +112,55 @@ impl Link {
     /// Only if the entry is still there: a fail-over may have erased it (F5). `now`: for people, who see when a server
     /// was last heard of.
     pub async fn say(&mut self, say: Say, now: Timestamp) -> Result<()> {
-        let Say { node, place } = say;
+        let text = self.text_to_say();
+        match &self.held {
+            // On its own connection it would fight with this server's own writer for the lock.
+            Held::Sqlite { db, .. } => {
+                let said = db.chore_unasked(move |tx| Box::pin(write_word(tx, text, say, now)));
+                tokio::time::timeout(PATIENCE_TO_SAY, said).await.map_err(|_| Error::late())?
+            }
+            Held::Postgres(_) => write_word(self, text, say, now).await,
+        }
+    }
+
+    fn text_to_say(&self) -> &'static str {
         #[cfg(feature = "faults")]
         if self.mutants.is(Mutant::UnconditionalSeen) {
-            let text = crate::faults::SAY;
-            return changed!(self, sqlx::query(text).bind(&node.0[..]).bind(place.position).bind(now.0)).map(drop);
+            return crate::faults::SAY;
         }
-        let text = if matches!(self.held, Held::Postgres(_)) { SAY_LAZILY } else { SAY };
-        let Place { position, mark } = place;
-        changed!(self, sqlx::query(text).bind(&node.0[..]).bind(position).bind(mark).bind(now.0)).map(drop)
+        if matches!(self.held, Held::Postgres(_)) { SAY_LAZILY } else { SAY }
     }
 
     /// On SQLite, a number that changes when another connection has committed. Fails if another file has taken the place
     /// of the one that is open: nobody writes into that one any more, so nothing would ever be heard again (F3).
     pub async fn version(&mut self) -> Result<Option<i64>> {
-        match &mut self.held {
-            Held::Sqlite(connection, file) => {
-                file.is_there()?;
-                let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut **connection).await;
-                version.map(Some).map_err(Error::from)
-            }
-            Held::Postgres(_) => Ok(None),
+        match &self.held {
+            Held::Sqlite { file, .. } => file.is_there()?,
+            Held::Postgres(_) => return Ok(None),
         }
+        query("PRAGMA data_version").one(self).await.map(Some)
     }
 }
 
 impl Runs for Link {
     fn conn(&mut self) -> Conn<'_> {
         match &mut self.held {
-            Held::Sqlite(c, _) => Conn::Sqlite(c),
+            Held::Sqlite { connection, .. } => Conn::Sqlite(connection),
             Held::Postgres(c) => Conn::Postgres(c),
         }
     }
 }
+
+async fn write_word(at: &mut impl Runs, text: &'static str, say: Say, now: Timestamp) -> Result<()> {
+    let Say { node, place: Place { position, mark } } = say;
+    query(text).bind(&node.0[..]).bind(position).bind(mark).bind(now.0).changed(at).await.map(drop)
+}
+
+/// For another process that opens the file or recovers its log.
+const BUSY: Duration = Duration::from_millis(200);
+
+/// Who follows the log has rounds to begin, and says how far it has come another time.
+const PATIENCE_TO_SAY: Duration = Duration::from_millis(200);
 
 /// Where PostgreSQL says that there is something to read; a wake-up, never evidence (F6).
 pub(crate) const CHANNEL: &str = "tollhouse_invalidations";

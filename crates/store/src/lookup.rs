@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use sqlx::postgres::PgRow;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _};
 use tollhouse_domain::grant::dead_from;
 use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, UserId};
 use tollhouse_domain::lookup::{
@@ -18,6 +15,8 @@ use tollhouse_domain::user::User;
 
 use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::query::query;
+use crate::row::{FromRow, Row};
 use crate::{members, token_families, users};
 
 impl Lookup for Db {
@@ -47,12 +46,7 @@ impl Lookup for Db {
 
     fn first_use(&self, family: FamilyId, head: GenerationId, now: Timestamp) -> Answer<'_, bool> {
         Box::pin(async move {
-            let noted = async {
-                let mut tx = self.begin().await?;
-                let won = token_families::first_use(&mut tx, family, head, now).await?;
-                tx.finish().await?;
-                Ok(won)
-            };
+            let noted = self.chore(move |tx| Box::pin(token_families::first_use(tx, family, head, now)));
             noted.await.map_err(unavailable)
         })
     }
@@ -69,49 +63,46 @@ struct TokenRow {
     owner: Option<users::Row>,
 }
 
-#[derive(FromRow)]
-struct Token {
-    oauth: bool,
-    token_id: i64,
-    family_id: i64,
-    scopes: String,
-    impersonation: bool,
-    application_id: Option<i64>,
-    client_id: Option<String>,
-    expires_on: Option<i64>,
-    expires_at: Option<i64>,
-    last_used_at: Option<i64>,
-    head_id: Option<i64>,
-    head_used_at: Option<i64>,
-    ended_at: Option<i64>,
+row! {
+    struct Token {
+        oauth: bool,
+        token_id: i64,
+        family_id: i64,
+        scopes: String,
+        impersonation: bool,
+        application_id: Option<i64>,
+        client_id: Option<String>,
+        expires_on: Option<i64>,
+        expires_at: Option<i64>,
+        last_used_at: Option<i64>,
+        head_id: Option<i64>,
+        head_used_at: Option<i64>,
+        ended_at: Option<i64>,
+    }
 }
 
-macro_rules! token_row_from {
-    ($($row:ty),+) => {$(
-        impl FromRow<'_, $row> for TokenRow {
-            fn from_row(row: &$row) -> sqlx::Result<Self> {
-                let user: Option<i64> = row.try_get("user_id")?;
-                let owner = user.map(|_| users::Row::from_row(row)).transpose()?;
-                Ok(Self { token: Token::from_row(row)?, owner })
-            }
-        }
-    )+};
+impl FromRow for TokenRow {
+    fn from_row(row: &mut Row<'_>) -> Result<Self> {
+        let token = row.read()?;
+        // A token that is an application's alone has no user beside it.
+        let owner = row.is_next_null()?;
+        Ok(Self { token, owner: if owner { None } else { Some(row.read()?) } })
+    }
 }
-token_row_from!(SqliteRow, PgRow);
 
-#[derive(sqlx::FromRow)]
-struct SessionRow {
-    authenticated_at: i64,
-    extended_at: i64,
-    expires_at: i64,
-    #[sqlx(flatten)]
-    owner: users::Row,
+row! {
+    struct SessionRow {
+        authenticated_at: i64,
+        extended_at: i64,
+        expires_at: i64,
+        owner: users::Row,
+    }
 }
 
 impl Db {
     async fn token(&self, digest: Digest) -> Result<Option<Record>> {
         let mut reader = self.read().await?;
-        let row: Option<TokenRow> = on!(&mut reader, |c| sqlx::query_as(TOKEN).bind(&digest.0[..]).fetch_optional(c))?;
+        let row: Option<TokenRow> = query(TOKEN).bind(&digest.0[..]).optional(&mut reader).await?;
         let Some(TokenRow { token, owner }) = row else { return Ok(None) };
         let dead_from = match (token.expires_on, token.expires_at) {
             (Some(day), _) => Some(Date(day as i32).start()),
@@ -138,8 +129,7 @@ impl Db {
 
     async fn session(&self, digest: Digest) -> Result<Option<Record>> {
         let mut reader = self.read().await?;
-        let row: Option<SessionRow> =
-            on!(&mut reader, |c| sqlx::query_as(SESSION).bind(&digest.0[..]).fetch_optional(c))?;
+        let row: Option<SessionRow> = query(SESSION).bind(&digest.0[..]).optional(&mut reader).await?;
         let Some(row) = row else { return Ok(None) };
         let session = SessionRecord {
             digest,

@@ -7,8 +7,9 @@ use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::membership::{Held, Memberships, Of};
 use tollhouse_domain::time::{Date, Timestamp};
 
-use crate::db::Runs;
+use crate::conn::Runs;
 use crate::error::{Error, Result};
+use crate::query::query;
 use crate::tx::Tx;
 
 /// The groups that user `$1` is in, on day `$3`, with the level there and its end: by membership of the group or of one
@@ -45,18 +46,17 @@ pub async fn insert(
     // That somebody is no member is remembered too.
     tx.forget(Forget::Owner(user));
     let (kind, id) = source(of);
-    changed!(
-        tx,
-        sqlx::query(INSERT)
-            .bind(kind)
-            .bind(id)
-            .bind(user.0)
-            .bind(level as i64)
-            .bind(expires_on.map(|day| i64::from(day.0)))
-            .bind(by.map(|id| id.0))
-            .bind(now.0)
-    )
-    .map(drop)
+    query(INSERT)
+        .bind(kind)
+        .bind(id)
+        .bind(user.0)
+        .bind(level as i64)
+        .bind(expires_on.map(|day| i64::from(day.0)))
+        .bind(by.map(|id| id.0))
+        .bind(now.0)
+        .changed(tx)
+        .await
+        .map(drop)
 }
 
 /// Says so to the log even if the row was gone: a repeat after a lost answer is a full acknowledgement
@@ -64,20 +64,16 @@ pub async fn insert(
 pub async fn remove(tx: &mut Tx, of: Of, user: UserId) -> Result<bool> {
     tx.forget(Forget::Owner(user));
     let (kind, id) = source(of);
-    Ok(changed!(tx, sqlx::query(REMOVE).bind(kind).bind(id).bind(user.0))? == 1)
+    Ok(query(REMOVE).bind(kind).bind(id).bind(user.0).changed(tx).await? == 1)
 }
 
 /// Whether a group has an owner without this membership, by another one of it or of a group above. Until the end of the
 /// transaction nobody else can ask: of two owners that go at once, one stays.
 pub async fn has_other_owner(tx: &mut Tx, group: NamespaceId, user: UserId, now: Timestamp) -> Result<bool> {
-    changed!(tx, sqlx::query(HOLD_GROUP).bind(group.0))?;
+    query(HOLD_GROUP).bind(group.0).changed(tx).await?;
     let today = i64::from(now.date().0);
-    let owners: i64 = on!(tx, |c| sqlx::query_scalar(OTHER_OWNERS)
-        .bind(group.0)
-        .bind(user.0)
-        .bind(AccessLevel::Owner as i64)
-        .bind(today)
-        .fetch_one(c))?;
+    let owners: i64 =
+        query(OTHER_OWNERS).bind(group.0).bind(user.0).bind(AccessLevel::Owner as i64).bind(today).one(tx).await?;
     Ok(owners > 0)
 }
 
@@ -85,7 +81,7 @@ pub async fn has_other_owner(tx: &mut Tx, group: NamespaceId, user: UserId, now:
 pub async fn remove_over(tx: &mut Tx, of: Of, user: UserId, now: Timestamp) -> Result<()> {
     let (kind, id) = source(of);
     let today = i64::from(now.date().0);
-    changed!(tx, sqlx::query(REMOVE_OVER).bind(kind).bind(id).bind(user.0).bind(today)).map(drop)
+    query(REMOVE_OVER).bind(kind).bind(id).bind(user.0).bind(today).changed(tx).await.map(drop)
 }
 
 /// A membership as it was given, whether it still counts or not.
@@ -105,8 +101,7 @@ impl Member {
 
 pub async fn find(at: &mut impl Runs, of: Of, user: UserId) -> Result<Option<Member>> {
     let (kind, id) = source(of);
-    let row: Option<(i64, Option<i64>, i64)> =
-        on!(at, |c| sqlx::query_as(FIND).bind(kind).bind(id).bind(user.0).fetch_optional(c))?;
+    let row: Option<(i64, Option<i64>, i64)> = query(FIND).bind(kind).bind(id).bind(user.0).optional(at).await?;
     let Some((level, expires_on, created_at)) = row else { return Ok(None) };
     let level = AccessLevel::from_number(level);
     Ok(Some(Member {
@@ -123,11 +118,8 @@ pub async fn level_in_group(
     user: UserId,
     now: Timestamp,
 ) -> Result<Option<AccessLevel>> {
-    let level: Option<i64> = on!(at, |c| sqlx::query_scalar(LEVEL_IN_GROUP)
-        .bind(user.0)
-        .bind(group.0)
-        .bind(i64::from(now.date().0))
-        .fetch_one(c))?;
+    let level: Option<i64> =
+        query(LEVEL_IN_GROUP).bind(user.0).bind(group.0).bind(i64::from(now.date().0)).one(at).await?;
     Ok(level.and_then(AccessLevel::from_number))
 }
 
@@ -139,8 +131,7 @@ pub async fn memberships(at: &mut impl Runs, user: UserId, of: Of, now: Timestam
         Of::Project(_) => (IN_PROJECT, source(of)),
     };
     let today = i64::from(now.date().0);
-    let rows: Vec<(String, Option<i64>, Option<i64>)> =
-        on!(at, |c| sqlx::query_as(text).bind(user.0).bind(id).bind(today).fetch_all(c))?;
+    let rows: Vec<(String, Option<i64>, Option<i64>)> = query(text).bind(user.0).bind(id).bind(today).all(at).await?;
     let held = rows.iter().filter_map(|(_, level, end)| {
         let level = AccessLevel::from_number((*level)?)?;
         Some(Held { level, expires_on: end.map(|day| Date(day as i32)) })
@@ -151,14 +142,14 @@ pub async fn memberships(at: &mut impl Runs, user: UserId, of: Of, now: Timestam
 /// The highest level anywhere.
 pub async fn highest(at: &mut impl Runs, user: UserId, now: Timestamp) -> Result<Option<AccessLevel>> {
     let today = i64::from(now.date().0);
-    let level: Option<i64> = on!(at, |c| sqlx::query_scalar(HIGHEST).bind(user.0).bind(today).fetch_one(c))?;
+    let level: Option<i64> = query(HIGHEST).bind(user.0).bind(today).one(at).await?;
     Ok(level.and_then(AccessLevel::from_number))
 }
 
 /// Every group that somebody is in, by its full path, for the claims of OpenID Connect.
 pub async fn groups_of(at: &mut impl Runs, user: UserId, now: Timestamp) -> Result<Vec<Membership>> {
     let rows: Vec<(String, i64, i64)> =
-        on!(at, |c| sqlx::query_as(GROUPS_OF).bind(user.0).bind("group").bind(i64::from(now.date().0)).fetch_all(c))?;
+        query(GROUPS_OF).bind(user.0).bind("group").bind(i64::from(now.date().0)).all(at).await?;
     let membership = |(full_path, level, direct)| Membership { full_path, level, direct: direct == 1 };
     Ok(rows.into_iter().map(membership).collect())
 }

@@ -5,8 +5,9 @@ use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
 use tollhouse_domain::namespace::{Namespace, NamespaceKind};
 use tollhouse_domain::time::Timestamp;
 
-use crate::db::Runs;
+use crate::conn::Runs;
 use crate::error::{Error, Result};
+use crate::query::query;
 use crate::tx::Tx;
 
 macro_rules! columns {
@@ -18,19 +19,20 @@ macro_rules! columns {
 }
 pub(crate) use columns;
 
-#[derive(sqlx::FromRow)]
-pub(crate) struct Row {
-    namespace_id: i64,
-    namespace_kind: String,
-    parent_id: Option<i64>,
-    owner_id: Option<i64>,
-    namespace_name: String,
-    namespace_path: String,
-    full_path: String,
-    full_name: String,
-    namespace_description: String,
-    namespace_visibility: i64,
-    namespace_created_at: i64,
+row! {
+    pub(crate) struct Row {
+        namespace_id: i64,
+        namespace_kind: String,
+        parent_id: Option<i64>,
+        owner_id: Option<i64>,
+        namespace_name: String,
+        namespace_path: String,
+        full_path: String,
+        full_name: String,
+        namespace_description: String,
+        namespace_visibility: i64,
+        namespace_created_at: i64,
+    }
 }
 
 impl Row {
@@ -62,7 +64,7 @@ pub enum Routed {
 /// Without regard to case.
 pub async fn route(at: &mut impl Runs, full_path: &str) -> Result<Option<Routed>> {
     let lower = full_path.to_ascii_lowercase();
-    let found: Option<(String, i64)> = on!(at, |c| sqlx::query_as(ROUTE).bind(&lower).fetch_optional(c))?;
+    let found: Option<(String, i64)> = query(ROUTE).bind(&lower).optional(at).await?;
     Ok(found.map(|(kind, id)| match kind.as_str() {
         "project" => Routed::Project(ProjectId(id)),
         _ => Routed::Namespace(NamespaceId(id)),
@@ -76,17 +78,17 @@ pub async fn add_route(tx: &mut Tx, full_path: &str, to: Routed) -> Result<()> {
         Routed::Namespace(id) => ("namespace", id.0),
         Routed::Project(id) => ("project", id.0),
     };
-    changed!(tx, sqlx::query(ADD_ROUTE).bind(full_path.to_ascii_lowercase()).bind(kind).bind(id)).map(drop)
+    query(ADD_ROUTE).bind(full_path.to_ascii_lowercase()).bind(kind).bind(id).changed(tx).await.map(drop)
 }
 
 pub async fn find(at: &mut impl Runs, id: NamespaceId) -> Result<Option<Namespace>> {
-    let row: Option<Row> = on!(at, |c| sqlx::query_as(FIND).bind(id.0).fetch_optional(c))?;
+    let row: Option<Row> = query(FIND).bind(id.0).optional(at).await?;
     row.map(Row::namespace).transpose()
 }
 
 /// Takes the row, so that what is counted in the namespace stays as it is until the commit.
 pub async fn hold(tx: &mut Tx, id: NamespaceId, now: Timestamp) -> Result<()> {
-    changed!(tx, sqlx::query(HOLD).bind(id.0).bind(now.0)).map(drop)
+    query(HOLD).bind(id.0).bind(now.0).changed(tx).await.map(drop)
 }
 
 /// A group that the viewer may see, by number.
@@ -96,12 +98,13 @@ pub async fn visible_group(
     viewer: Viewer,
     now: Timestamp,
 ) -> Result<Option<Namespace>> {
-    let row: Option<Row> = on!(at, |c| sqlx::query_as(VISIBLE_GROUP)
+    let row: Option<Row> = query(VISIBLE_GROUP)
         .bind(viewer.user_id().map(|id| id.0))
         .bind(viewer.least_visible() as i64)
         .bind(i64::from(now.date().0))
         .bind(id.0)
-        .fetch_optional(c))?;
+        .optional(at)
+        .await?;
     row.map(Row::namespace).transpose()
 }
 
@@ -138,10 +141,10 @@ pub async fn list_groups(
     let user = viewer.user_id().map(|id| id.0);
     let least = viewer.least_visible() as i64;
     let today = i64::from(now.date().0);
-    let search = filter.search.as_deref().map(crate::projects::like);
+    let search = filter.search.as_deref().map(crate::sql::like);
     let visibility = filter.visibility.map(|visibility| visibility as i64);
     let floor = if filter.owned { Some(50) } else { filter.min_access_level };
-    let total: i64 = on!(at, |c| sqlx::query_scalar(COUNT_GROUPS)
+    let total: i64 = query(COUNT_GROUPS)
         .bind(user)
         .bind(least)
         .bind(today)
@@ -150,7 +153,8 @@ pub async fn list_groups(
         .bind(floor)
         .bind(filter.top_level_only)
         .bind(filter.members_only)
-        .fetch_one(c))?;
+        .one(at)
+        .await?;
     let text = match (filter.order, filter.descending) {
         (GroupOrder::Name, false) => GROUPS_BY_NAME,
         (GroupOrder::Name, true) => GROUPS_BY_NAME_DESCENDING,
@@ -159,7 +163,7 @@ pub async fn list_groups(
         (GroupOrder::Id, false) => GROUPS_BY_ID,
         (GroupOrder::Id, true) => GROUPS_BY_ID_DESCENDING,
     };
-    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(text)
+    let rows: Vec<Row> = query(text)
         .bind(user)
         .bind(least)
         .bind(today)
@@ -170,13 +174,14 @@ pub async fn list_groups(
         .bind(filter.members_only)
         .bind(limit)
         .bind(offset)
-        .fetch_all(c))?;
+        .all(at)
+        .await?;
     Ok((rows.into_iter().map(Row::namespace).collect::<Result<_>>()?, total))
 }
 
 /// The next so many groups after this number, oldest first, whoever may see them.
 pub async fn groups_after(at: &mut impl Runs, id: NamespaceId, limit: i64) -> Result<Vec<Namespace>> {
-    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(GROUPS_AFTER).bind(id.0).bind(limit).fetch_all(c))?;
+    let rows: Vec<Row> = query(GROUPS_AFTER).bind(id.0).bind(limit).all(at).await?;
     rows.into_iter().map(Row::namespace).collect()
 }
 
@@ -198,7 +203,7 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<Namesp
         Some(parent) => (format!("{}/{}", parent.full_path, new.path), format!("{} / {}", parent.full_name, new.name)),
         None => (new.path.to_owned(), new.name.to_owned()),
     };
-    let id: i64 = on!(tx, |c| sqlx::query_scalar(INSERT)
+    let id: i64 = query(INSERT)
         .bind(new.kind.as_str())
         .bind(new.parent.map(|parent| parent.id.0))
         .bind(new.owner.map(|id| id.0))
@@ -210,7 +215,8 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<Namesp
         .bind(new.visibility as i64)
         .bind(now.0)
         .bind(new.name.to_lowercase())
-        .fetch_one(c))?;
+        .one(tx)
+        .await?;
     let id = NamespaceId(id);
     add_route(tx, &full_path, Routed::Namespace(id)).await?;
     Ok(Namespace {

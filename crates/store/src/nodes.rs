@@ -1,12 +1,16 @@
 //! `nodes`: running servers, and how far each has read the log (`docs/protocols/revocation.md`).
 
 use tollhouse_domain::agreement::{Behind, NodeId};
+use tollhouse_domain::audit::By;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::time::Timestamp;
 
-use crate::db::{Db, Runs};
+use crate::conn::Runs;
+use crate::db::Db;
 use crate::error::{Error, Result};
-use crate::tx::Tx;
+use crate::query::query;
+use crate::tx::{Change, Tx};
+use crate::work::Work;
 
 /// A running server.
 #[derive(Clone, Debug)]
@@ -22,39 +26,46 @@ pub struct Node {
     pub seen_at: Timestamp,
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: Vec<u8>,
-    seen: i64,
-    marked: bool,
-    name: String,
-    started_at: i64,
-    seen_at: i64,
+row! {
+    struct Row {
+        id: Vec<u8>,
+        seen: i64,
+        marked: bool,
+        name: String,
+        started_at: i64,
+        seen_at: i64,
+    }
 }
 
 /// Durable before the first round that counts on it (N1); an id that was used before is none (F2).
 pub async fn register(db: &Db, remove: &[NodeId], insert: NodeId, name: &str, now: Timestamp) -> Result<()> {
-    let mut tx = db.begin().await?;
-    for id in remove {
-        changed!(&mut tx, sqlx::query(REMOVE).bind(&id.0[..]))?;
-    }
-    changed!(&mut tx, sqlx::query(INSERT).bind(&insert.0[..]).bind(name).bind(now.0))?;
-    tx.finish().await
+    let (remove, name) = (remove.to_vec(), name.to_owned());
+    db.chore(move |tx| {
+        Box::pin(async move {
+            delete(tx, &remove).await?;
+            query(INSERT).bind(&insert.0[..]).bind(&name).bind(now.0).changed(tx).await.map(drop)
+        })
+    })
+    .await
 }
 
 /// A node that leaves, when its lease is gone (N1).
 pub async fn leave(db: &Db, rows: &[NodeId]) -> Result<()> {
-    let mut tx = db.begin().await?;
+    let rows = rows.to_vec();
+    db.chore(move |tx| Box::pin(async move { delete(tx, &rows).await })).await
+}
+
+async fn delete(tx: &mut Tx, rows: &[NodeId]) -> Result<()> {
     for id in rows {
-        changed!(&mut tx, sqlx::query(REMOVE).bind(&id.0[..]))?;
+        query(REMOVE).bind(&id.0[..]).changed(tx).await?;
     }
-    tx.finish().await
+    Ok(())
 }
 
 /// Those besides `own` that have not read so far.
 pub async fn behind(at: &mut impl Runs, own: Option<NodeId>, position: i64) -> Result<Vec<Behind>> {
     let own = own.map_or_else(Vec::new, |id| id.0.to_vec());
-    let rows: Vec<(Vec<u8>, bool)> = on!(at, |c| sqlx::query_as(BEHIND).bind(&own).bind(position).fetch_all(c))?;
+    let rows: Vec<(Vec<u8>, bool)> = query(BEHIND).bind(&own).bind(position).all(at).await?;
     rows.into_iter().map(|(id, marked)| Ok(Behind { id: node_id(&id)?, marked })).collect()
 }
 
@@ -63,18 +74,23 @@ pub async fn give_up_on(db: &Db, remove: &[NodeId], mark: &[NodeId], position: i
     if remove.is_empty() && mark.is_empty() {
         return Ok(());
     }
-    let mut tx = db.begin().await?;
-    for (text, ids) in [(REMOVE_BEHIND, remove), (MARK_BEHIND, mark)] {
-        for id in ids {
-            changed!(&mut tx, sqlx::query(text).bind(&id.0[..]).bind(position))?;
-        }
-    }
-    tx.finish().await
+    let behind = [(REMOVE_BEHIND, remove.to_vec()), (MARK_BEHIND, mark.to_vec())];
+    db.chore(move |tx| {
+        Box::pin(async move {
+            for (text, ids) in behind {
+                for id in ids {
+                    query(text).bind(&id.0[..]).bind(position).changed(tx).await?;
+                }
+            }
+            Ok(())
+        })
+    })
+    .await
 }
 
 /// All of them, the oldest first.
 pub async fn all(at: &mut impl Runs) -> Result<Vec<Node>> {
-    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(LIST).fetch_all(c))?;
+    let rows: Vec<Row> = query(LIST).all(at).await?;
     let node = |row: Row| {
         let Row { id, seen, marked, name, started_at, seen_at } = row;
         // A server of an older version leaves it at 0.
@@ -87,6 +103,32 @@ pub async fn all(at: &mut impl Runs) -> Result<Vec<Node>> {
 /// An entry that means nothing, so that there is something to wait for (N3).
 pub fn announce(tx: &mut Tx) {
     tx.forget(Forget::Nothing);
+}
+
+/// Writes such an entry.
+pub struct Announce {
+    pub by: By,
+    pub now: Timestamp,
+}
+
+impl Work for Announce {
+    type Output = ();
+    type Error = Error;
+
+    const LOGS: bool = true;
+
+    fn by(&self) -> &By {
+        &self.by
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    async fn run(&self, tx: &mut Tx) -> Result<Change<()>> {
+        announce(tx);
+        Ok(Change::nothing(()))
+    }
 }
 
 pub(crate) fn node_id(bytes: &[u8]) -> Result<NodeId> {

@@ -7,23 +7,24 @@ use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
 
-use crate::db::Runs;
+use crate::conn::Runs;
 use crate::error::Result;
+use crate::query::query;
 use crate::token_families::{Generation, GenerationRow};
 use crate::tx::Tx;
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    previous_id: Option<i64>,
-    application_id: Option<i64>,
-    user_id: Option<i64>,
-    scopes: String,
-    redirect_uri: Option<String>,
-    authenticated_at: Option<i64>,
-    created_at: i64,
-    expires_at: i64,
-    #[sqlx(flatten)]
-    generation: GenerationRow,
+row! {
+    struct Row {
+        previous_id: Option<i64>,
+        application_id: Option<i64>,
+        user_id: Option<i64>,
+        scopes: String,
+        redirect_uri: Option<String>,
+        authenticated_at: Option<i64>,
+        created_at: i64,
+        expires_at: i64,
+        generation: GenerationRow,
+    }
 }
 
 /// A token with all that deciding about its rotation needs.
@@ -53,18 +54,18 @@ impl Row {
 }
 
 pub async fn find(at: &mut impl Runs, id: GenerationId) -> Result<Option<Found>> {
-    let row: Option<Row> = on!(at, |c| sqlx::query_as(FIND).bind(id.0).fetch_optional(c))?;
+    let row: Option<Row> = query(FIND).bind(id.0).optional(at).await?;
     Ok(row.map(Row::found))
 }
 
 /// By the access token.
 pub async fn by_digest(at: &mut impl Runs, digest: Digest) -> Result<Option<Found>> {
-    let row: Option<Row> = on!(at, |c| sqlx::query_as(BY_DIGEST).bind(&digest.0[..]).fetch_optional(c))?;
+    let row: Option<Row> = query(BY_DIGEST).bind(&digest.0[..]).optional(at).await?;
     Ok(row.map(Row::found))
 }
 
 pub async fn by_refresh_digest(at: &mut impl Runs, digest: Digest) -> Result<Option<Found>> {
-    let row: Option<Row> = on!(at, |c| sqlx::query_as(BY_REFRESH_DIGEST).bind(&digest.0[..]).fetch_optional(c))?;
+    let row: Option<Row> = query(BY_REFRESH_DIGEST).bind(&digest.0[..]).optional(at).await?;
     Ok(row.map(Row::found))
 }
 
@@ -77,7 +78,7 @@ pub async fn consents(
     idle: Timestamp,
 ) -> Result<Vec<(Scopes, Option<String>)>> {
     let rows: Vec<(String, Option<String>)> =
-        on!(at, |c| sqlx::query_as(CONSENTS).bind(user.0).bind(application.0).bind(idle.0).fetch_all(c))?;
+        query(CONSENTS).bind(user.0).bind(application.0).bind(idle.0).all(at).await?;
     Ok(rows.into_iter().map(|(scopes, uri)| (Scopes::from_words(&scopes), uri)).collect())
 }
 
@@ -97,7 +98,7 @@ pub struct New<'a> {
 }
 
 pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<OauthAccessTokenId> {
-    let id: i64 = on!(tx, |c| sqlx::query_scalar(INSERT)
+    let id: i64 = query(INSERT)
         .bind(new.family.0)
         .bind(new.previous.map(|id| id.0))
         .bind(&new.digest.0[..])
@@ -110,7 +111,8 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<OauthA
         .bind(new.expires_at.0)
         .bind(new.refresh.is_none().then_some(new.expires_at.0))
         .bind(new.authenticated_at.map(|at| at.0))
-        .fetch_one(c))?;
+        .one(tx)
+        .await?;
     Ok(OauthAccessTokenId(id))
 }
 

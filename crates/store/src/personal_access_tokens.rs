@@ -7,24 +7,25 @@ use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::token::PersonalAccessToken;
 
-use crate::db::Runs;
+use crate::conn::Runs;
 use crate::error::Result;
+use crate::query::query;
 use crate::token_families::{Generation, GenerationRow};
 use crate::tx::Tx;
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    previous_id: Option<i64>,
-    user_id: i64,
-    name: String,
-    description: Option<String>,
-    scopes: String,
-    impersonation: bool,
-    created_at: i64,
-    expires_on: Option<i64>,
-    last_used_at: Option<i64>,
-    #[sqlx(flatten)]
-    generation: GenerationRow,
+row! {
+    struct Row {
+        previous_id: Option<i64>,
+        user_id: i64,
+        name: String,
+        description: Option<String>,
+        scopes: String,
+        impersonation: bool,
+        created_at: i64,
+        expires_on: Option<i64>,
+        last_used_at: Option<i64>,
+        generation: GenerationRow,
+    }
 }
 
 /// A token with all that deciding about its rotation needs.
@@ -55,12 +56,12 @@ impl Row {
 }
 
 pub async fn find(at: &mut impl Runs, id: impl Into<GenerationId>) -> Result<Option<Found>> {
-    let row: Option<Row> = on!(at, |c| sqlx::query_as(FIND).bind(id.into().0).fetch_optional(c))?;
+    let row: Option<Row> = query(FIND).bind(id.into().0).optional(at).await?;
     Ok(row.map(Row::found))
 }
 
 pub async fn by_digest(at: &mut impl Runs, digest: Digest) -> Result<Option<Found>> {
-    let row: Option<Row> = on!(at, |c| sqlx::query_as(BY_DIGEST).bind(&digest.0[..]).fetch_optional(c))?;
+    let row: Option<Row> = query(BY_DIGEST).bind(&digest.0[..]).optional(at).await?;
     Ok(row.map(Row::found))
 }
 
@@ -75,7 +76,7 @@ pub async fn after(
 ) -> Result<Vec<PersonalAccessToken>> {
     let today = active.map(|now| i64::from(now.date().0));
     let user = user.map(|user| user.0);
-    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(AFTER).bind(id.0).bind(user).bind(today).bind(limit).fetch_all(c))?;
+    let rows: Vec<Row> = query(AFTER).bind(id.0).bind(user).bind(today).bind(limit).all(at).await?;
     Ok(rows.into_iter().map(|row| row.found().token).collect())
 }
 
@@ -94,7 +95,7 @@ pub struct New<'a> {
 }
 
 pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<PersonalAccessTokenId> {
-    let id: i64 = on!(tx, |c| sqlx::query_scalar(INSERT)
+    let id: i64 = query(INSERT)
         .bind(new.family.0)
         .bind(new.previous.map(|id| id.0))
         .bind(&new.digest.0[..])
@@ -105,7 +106,8 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<Person
         .bind(new.impersonation)
         .bind(now.0)
         .bind(new.expires_at.map(|day| i64::from(day.0)))
-        .fetch_one(c))?;
+        .one(tx)
+        .await?;
     Ok(PersonalAccessTokenId(id))
 }
 
@@ -117,7 +119,7 @@ pub async fn note_chosen_secret(tx: &mut Tx, digest: Digest) -> Result<()> {
 
 /// Last use, written in batches (authentication.md 5.6).
 pub(crate) async fn set_used(tx: &mut Tx, id: GenerationId, at: Timestamp, not_since: Timestamp) -> Result<()> {
-    changed!(tx, sqlx::query(SET_USED).bind(id.0).bind(at.0).bind(not_since.0)).map(drop)
+    query(SET_USED).bind(id.0).bind(at.0).bind(not_since.0).changed(tx).await.map(drop)
 }
 
 macro_rules! selected {

@@ -5,9 +5,10 @@ use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
 use tollhouse_domain::project::{Membership, Project};
 use tollhouse_domain::time::Timestamp;
 
-use crate::db::Runs;
+use crate::conn::Runs;
 use crate::error::{Error, Result};
 use crate::namespaces;
+use crate::query::query;
 use crate::tx::Tx;
 
 /// A project with what the viewer is to it.
@@ -17,22 +18,22 @@ pub struct Seen {
     pub membership: Membership,
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: i64,
-    creator_id: Option<i64>,
-    name: String,
-    path: String,
-    description: Option<String>,
-    visibility: i64,
-    archived: bool,
-    created_at: i64,
-    updated_at: i64,
-    last_activity_at: i64,
-    project_level: Option<i64>,
-    group_level: Option<i64>,
-    #[sqlx(flatten)]
-    namespace: namespaces::Row,
+row! {
+    struct Row {
+        id: i64,
+        creator_id: Option<i64>,
+        name: String,
+        path: String,
+        description: Option<String>,
+        visibility: i64,
+        archived: bool,
+        created_at: i64,
+        updated_at: i64,
+        last_activity_at: i64,
+        project_level: Option<i64>,
+        group_level: Option<i64>,
+        namespace: namespaces::Row,
+    }
 }
 
 impl Row {
@@ -62,12 +63,13 @@ impl Row {
 
 /// A project that the viewer may see.
 pub async fn visible(at: &mut impl Runs, id: ProjectId, viewer: Viewer, now: Timestamp) -> Result<Option<Seen>> {
-    let row: Option<Row> = on!(at, |c| sqlx::query_as(VISIBLE)
+    let row: Option<Row> = query(VISIBLE)
         .bind(viewer.user_id().map(|id| id.0))
         .bind(viewer.least_visible() as i64)
         .bind(i64::from(now.date().0))
         .bind(id.0)
-        .fetch_optional(c))?;
+        .optional(at)
+        .await?;
     row.map(Row::seen).transpose()
 }
 
@@ -78,12 +80,13 @@ pub async fn in_namespace(
     viewer: Viewer,
     now: Timestamp,
 ) -> Result<Vec<Seen>> {
-    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(IN_NAMESPACE)
+    let rows: Vec<Row> = query(IN_NAMESPACE)
         .bind(viewer.user_id().map(|id| id.0))
         .bind(viewer.least_visible() as i64)
         .bind(i64::from(now.date().0))
         .bind(namespace.0)
-        .fetch_all(c))?;
+        .all(at)
+        .await?;
     rows.into_iter().map(Row::seen).collect()
 }
 
@@ -122,9 +125,9 @@ pub async fn list(
     let user = viewer.user_id().map(|id| id.0);
     let least = viewer.least_visible() as i64;
     let today = i64::from(now.date().0);
-    let search = filter.search.as_deref().map(like);
+    let search = filter.search.as_deref().map(crate::sql::like);
     let visibility = filter.visibility.map(|visibility| visibility as i64);
-    let total: i64 = on!(at, |c| sqlx::query_scalar(COUNT)
+    let total: i64 = query(COUNT)
         .bind(user)
         .bind(least)
         .bind(today)
@@ -134,7 +137,8 @@ pub async fn list(
         .bind(filter.owned)
         .bind(filter.membership)
         .bind(filter.min_access_level)
-        .fetch_one(c))?;
+        .one(at)
+        .await?;
     use ProjectOrder::{CreatedAt, Id, LastActivityAt, Name, Path, UpdatedAt};
     let text = match (filter.order, filter.ascending) {
         (CreatedAt, false) => BY_CREATED_AT,
@@ -150,7 +154,7 @@ pub async fn list(
         (LastActivityAt, false) => BY_LAST_ACTIVITY_AT,
         (LastActivityAt, true) => BY_LAST_ACTIVITY_AT_ASCENDING,
     };
-    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(text)
+    let rows: Vec<Row> = query(text)
         .bind(user)
         .bind(least)
         .bind(today)
@@ -162,18 +166,20 @@ pub async fn list(
         .bind(filter.min_access_level)
         .bind(limit)
         .bind(offset)
-        .fetch_all(c))?;
+        .all(at)
+        .await?;
     Ok((rows.into_iter().map(Row::seen).collect::<Result<_>>()?, total))
 }
 
 /// The next so many projects after this number, oldest first, whoever may see them.
 pub async fn after(at: &mut impl Runs, id: ProjectId, viewer: Viewer, limit: i64, now: Timestamp) -> Result<Vec<Seen>> {
-    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(AFTER)
+    let rows: Vec<Row> = query(AFTER)
         .bind(viewer.user_id().map(|id| id.0))
         .bind(id.0)
         .bind(i64::from(now.date().0))
         .bind(limit)
-        .fetch_all(c))?;
+        .all(at)
+        .await?;
     rows.into_iter().map(Row::seen).collect()
 }
 
@@ -190,7 +196,7 @@ pub struct New<'a> {
 
 /// [`Error::Taken`] if the namespace has one of that name; its path is taken separately, as a route.
 pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<ProjectId> {
-    let id: i64 = on!(tx, |c| sqlx::query_scalar(INSERT)
+    let id: i64 = query(INSERT)
         .bind(new.namespace.0)
         .bind(new.creator.map(|id| id.0))
         .bind(new.name)
@@ -199,30 +205,18 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<Projec
         .bind(new.visibility as i64)
         .bind(now.0)
         .bind(new.name.to_lowercase())
-        .fetch_one(c))?;
+        .one(tx)
+        .await?;
     Ok(ProjectId(id))
 }
 
 /// How many projects stand in somebody's personal namespace.
 pub async fn count_in(at: &mut impl Runs, namespace: NamespaceId) -> Result<i64> {
-    on!(at, |c| sqlx::query_scalar(COUNT_IN).bind(namespace.0).fetch_one(c))
+    query(COUNT_IN).bind(namespace.0).one(at).await
 }
 
 pub async fn name_taken(at: &mut impl Runs, namespace: NamespaceId, name: &str) -> Result<bool> {
-    on!(at, |c| sqlx::query_scalar(NAME_TAKEN).bind(namespace.0).bind(name).fetch_one(c))
-}
-
-/// A pattern for `LIKE .. ESCAPE '\'` that finds the text anywhere, without regard to case.
-pub(crate) fn like(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.to_lowercase().chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
+    query(NAME_TAKEN).bind(namespace.0).bind(name).one(at).await
 }
 
 macro_rules! selected {
@@ -306,12 +300,4 @@ statements! {
     COUNT_IN = "SELECT count(*) FROM projects WHERE namespace_id = $1";
 
     NAME_TAKEN = "SELECT EXISTS (SELECT 1 FROM projects WHERE namespace_id = $1 AND name = $2)";
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_pattern_finds_the_text_and_nothing_it_did_not_say() {
-        assert_eq!(super::like("A_b%"), "%a\\_b\\%%");
-    }
 }

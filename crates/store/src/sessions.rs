@@ -7,8 +7,9 @@ use tollhouse_domain::text::printable;
 use tollhouse_domain::time::Timestamp;
 
 use crate::access_grants;
-use crate::db::Runs;
+use crate::conn::Runs;
 use crate::error::{Error, Result};
+use crate::query::query;
 use crate::tx::Tx;
 
 /// A session that is about to exist.
@@ -22,17 +23,16 @@ pub struct New<'a> {
 }
 
 pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<()> {
-    changed!(
-        tx,
-        sqlx::query(INSERT)
-            .bind(&new.digest.0[..])
-            .bind(new.user.0)
-            .bind(now.0)
-            .bind(new.expires_at.0)
-            .bind(new.address)
-            .bind(new.user_agent.map(printable))
-    )
-    .map(drop)
+    query(INSERT)
+        .bind(&new.digest.0[..])
+        .bind(new.user.0)
+        .bind(now.0)
+        .bind(new.expires_at.0)
+        .bind(new.address)
+        .bind(new.user_agent.map(printable))
+        .changed(tx)
+        .await
+        .map(drop)
 }
 
 /// Says so to the log even if the row was gone: a repeat after a lost answer is a full acknowledgement
@@ -45,7 +45,7 @@ pub async fn remove(tx: &mut Tx, digest: Digest) -> Result<Option<UserId>> {
 
 /// For a cookie that may be nobody's, which makes nothing untrue; otherwise strangers could fill the log.
 pub async fn remove_if_known(tx: &mut Tx, digest: Digest) -> Result<Option<UserId>> {
-    let user: Option<i64> = on!(tx, |c| sqlx::query_scalar(REMOVE).bind(&digest.0[..]).fetch_optional(c))?;
+    let user: Option<i64> = query(REMOVE).bind(&digest.0[..]).optional(tx).await?;
     if user.is_some() {
         tx.forget(Forget::Session(digest));
     }
@@ -55,7 +55,7 @@ pub async fn remove_if_known(tx: &mut Tx, digest: Digest) -> Result<Option<UserI
 /// Whether one of these is somebody's session, ended ones included until they are swept.
 pub async fn any_of(at: &mut impl Runs, digests: &[Digest]) -> Result<bool> {
     for digest in digests {
-        let known: bool = on!(at, |c| sqlx::query_scalar(KNOWN).bind(&digest.0[..]).fetch_one(c))?;
+        let known: bool = query(KNOWN).bind(&digest.0[..]).one(at).await?;
         if known {
             return Ok(true);
         }
@@ -67,7 +67,7 @@ pub async fn any_of(at: &mut impl Runs, digests: &[Digest]) -> Result<bool> {
 /// first: [`hold`] keeps them from going while a code is issued, and the code is seen here afterwards.
 pub async fn remove_all_of(tx: &mut Tx, user: UserId) -> Result<u64> {
     tx.forget(Forget::Owner(user));
-    let ended = changed!(tx, sqlx::query(REMOVE_ALL_OF).bind(user.0))?;
+    let ended = query(REMOVE_ALL_OF).bind(user.0).changed(tx).await?;
     access_grants::remove_unredeemed(tx, user).await?;
     Ok(ended)
 }
@@ -75,14 +75,13 @@ pub async fn remove_all_of(tx: &mut Tx, user: UserId) -> Result<u64> {
 /// When the user of this session authenticated. Locks the row, so that the session does not end before this transaction
 /// does. `None`: it has ended, or is somebody else's.
 pub async fn hold(tx: &mut Tx, digest: Digest, user: UserId) -> Result<Option<Timestamp>> {
-    let created_at: Option<i64> =
-        on!(tx, |c| sqlx::query_scalar(HOLD).bind(&digest.0[..]).bind(user.0).fetch_optional(c))?;
+    let created_at: Option<i64> = query(HOLD).bind(&digest.0[..]).bind(user.0).optional(tx).await?;
     Ok(created_at.map(Timestamp))
 }
 
 /// Ends the least recently used sessions of a user beyond this many (authentication.md 6.2).
 pub async fn keep_newest(tx: &mut Tx, user: UserId, keep: i64) -> Result<()> {
-    let ended: Vec<Vec<u8>> = on!(tx, |c| sqlx::query_scalar(KEEP_NEWEST).bind(user.0).bind(keep).fetch_all(c))?;
+    let ended: Vec<Vec<u8>> = query(KEEP_NEWEST).bind(user.0).bind(keep).all(tx).await?;
     for digest in ended {
         let digest = Digest::from_slice(&digest).ok_or_else(|| Error::Damaged("digest of a session".into()))?;
         tx.forget(Forget::Session(digest));
@@ -92,12 +91,12 @@ pub async fn keep_newest(tx: &mut Tx, user: UserId, keep: i64) -> Result<()> {
 
 /// How many there are, ended ones included until they are swept.
 pub async fn count(at: &mut impl Runs) -> Result<i64> {
-    on!(at, |c| sqlx::query_scalar(COUNT).fetch_one(c))
+    query(COUNT).one(at).await
 }
 
 /// Sliding expiry, written in batches: it can neither revive nor hide a session (revocation.md section 6).
 pub(crate) async fn extend(tx: &mut Tx, digest: Digest, used_at: Timestamp, expires_at: Timestamp) -> Result<()> {
-    changed!(tx, sqlx::query(EXTEND).bind(&digest.0[..]).bind(used_at.0).bind(expires_at.0)).map(drop)
+    query(EXTEND).bind(&digest.0[..]).bind(used_at.0).bind(expires_at.0).changed(tx).await.map(drop)
 }
 
 statements! {

@@ -3,8 +3,9 @@
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::time::Timestamp;
 
-use crate::db::Runs;
+use crate::conn::Runs;
 use crate::error::Result;
+use crate::query::query;
 use crate::tx::Tx;
 
 /// How many refused passwords one source may have in some minutes, of which the present one is the last.
@@ -29,14 +30,14 @@ pub fn end_of_minute(now: Timestamp) -> Timestamp {
 /// How many count against this bound now.
 pub async fn count(at: &mut impl Runs, bound: &Bound, now: Timestamp) -> Result<i64> {
     let last = minute(now);
-    on!(at, |c| sqlx::query_scalar(COUNT).bind(&bound.source).bind(last - bound.minutes).bind(last).fetch_one(c))
+    query(COUNT).bind(&bound.source).bind(last - bound.minutes).bind(last).one(at).await
 }
 
 /// Counts one more, and says how many there are with it. Holds the row until the transaction ends, so that of several at
 /// once each has its own number.
 pub async fn book(tx: &mut Tx, bound: &Bound, now: Timestamp) -> Result<i64> {
     let last = minute(now);
-    let booked: i64 = on!(tx, |c| sqlx::query_scalar(BOOK).bind(&bound.source).bind(last).fetch_one(c))?;
+    let booked: i64 = query(BOOK).bind(&bound.source).bind(last).one(tx).await?;
     match bound.minutes {
         ..=1 => Ok(booked),
         minutes => {
@@ -49,7 +50,7 @@ pub async fn book(tx: &mut Tx, bound: &Bound, now: Timestamp) -> Result<i64> {
 
 /// What was booked at that moment does not count.
 pub async fn take_back(tx: &mut Tx, bound: &Bound, booked: Timestamp) -> Result<()> {
-    changed!(tx, sqlx::query(TAKE_BACK).bind(&bound.source).bind(minute(booked))).map(drop)
+    query(TAKE_BACK).bind(&bound.source).bind(minute(booked)).changed(tx).await.map(drop)
 }
 
 /// The source of a browser that has signed in to this account.
@@ -59,12 +60,12 @@ pub fn browser(user: UserId, name: &str) -> String {
 
 /// Forgets what counts against the browsers of an account. `false`: nothing did.
 pub async fn clear_browsers(tx: &mut Tx, user: UserId) -> Result<bool> {
-    Ok(changed!(tx, sqlx::query(CLEAR_BROWSERS).bind(browser(user, "%")))? > 0)
+    Ok(query(CLEAR_BROWSERS).bind(browser(user, "%")).changed(tx).await? > 0)
 }
 
 /// Forgets all that counts against one source.
 pub async fn clear(tx: &mut Tx, source: &str) -> Result<()> {
-    changed!(tx, sqlx::query(CLEAR).bind(source)).map(drop)
+    query(CLEAR).bind(source).changed(tx).await.map(drop)
 }
 
 const MINUTE: i64 = 60_000;

@@ -9,7 +9,9 @@ use tollhouse_domain::time::Timestamp;
 
 use crate::db::Db;
 use crate::error::Result;
+use crate::query::query;
 use crate::sign_in_failures::minute;
+use crate::tx::Tx;
 use crate::{personal_access_tokens, sessions};
 
 /// What was used since the last flush.
@@ -27,18 +29,28 @@ pub async fn flush(db: &Db, mut used: Used, interval: Duration) -> Result<()> {
     used.tokens.sort_by_key(|(id, _)| *id);
     used.sessions.sort_by_key(|(digest, ..)| *digest);
     for some in used.tokens.chunks(TOGETHER) {
-        let mut tx = db.begin().await?;
-        for (id, at) in some {
-            personal_access_tokens::set_used(&mut tx, *id, *at, *at - interval).await?;
-        }
-        tx.finish().await?;
+        let some = some.to_vec();
+        db.chore(move |tx| {
+            Box::pin(async move {
+                for (id, at) in some {
+                    personal_access_tokens::set_used(tx, id, at, at - interval).await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
     }
     for some in used.sessions.chunks(TOGETHER) {
-        let mut tx = db.begin().await?;
-        for (digest, at, until) in some {
-            sessions::extend(&mut tx, *digest, *at, *until).await?;
-        }
-        tx.finish().await?;
+        let some = some.to_vec();
+        db.chore(move |tx| {
+            Box::pin(async move {
+                for (digest, at, until) in some {
+                    sessions::extend(tx, digest, at, until).await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
     }
     Ok(())
 }
@@ -68,7 +80,7 @@ pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
     let (over, never) = (now - keep.dead_oauth, Timestamp(i64::MIN));
     let idle = keep.idle.map_or(never, |idle| over - idle);
     let mut reader = db.read().await?;
-    let due: bool = on!(&mut reader, |c| sqlx::query_scalar(DUE)
+    let due: bool = query(DUE)
         .bind(now.0)
         .bind((now - keep.salts).0)
         .bind((now - keep.audit).0)
@@ -78,29 +90,33 @@ pub async fn sweep(db: &Db, keep: Keep, now: Timestamp) -> Result<u64> {
         .bind(over.0)
         .bind(idle.0)
         .bind(minute(now - keep.guesses))
-        .fetch_one(c))?;
+        .one(&mut reader)
+        .await?;
     drop(reader);
     if !due {
         return Ok(0);
     }
-    let mut tx = db.begin().await?;
-    let mut gone = changed!(&mut tx, sqlx::query(SESSIONS).bind(now.0))?;
-    gone += changed!(&mut tx, sqlx::query(SALTS).bind((now - keep.salts).0))?;
-    gone += changed!(&mut tx, sqlx::query(OAUTH_SALTS).bind((now - keep.salts).0))?;
-    gone += changed!(&mut tx, sqlx::query(AUDIT).bind((now - keep.audit).0))?;
-    gone += changed!(&mut tx, sqlx::query(FAILURES).bind((now - keep.audit).0 / 3_600_000))?;
-    gone += changed!(&mut tx, sqlx::query(GUESSES).bind(minute(now - keep.guesses)))?;
-    gone += changed!(&mut tx, sqlx::query(LOG).bind(keep.log))?;
-    gone += changed!(&mut tx, sqlx::query(GENERATIONS).bind((now - keep.dead_tokens).0))?;
-    gone += changed!(&mut tx, sqlx::query(REPLACED).bind((now - keep.dead_tokens).0))?;
-    gone += changed!(&mut tx, sqlx::query(TOKENS_OF_ENDED).bind((now - keep.dead_tokens).0))?;
-    gone += changed!(&mut tx, sqlx::query(FAMILIES).bind((now - keep.dead_tokens).0))?;
-    gone += changed!(&mut tx, sqlx::query(CODES).bind(now.0))?;
+    db.chore(move |tx| Box::pin(remove(tx, keep, now, idle))).await
+}
+
+async fn remove(tx: &mut Tx, keep: Keep, now: Timestamp, idle: Timestamp) -> Result<u64> {
+    let over = now - keep.dead_oauth;
+    let mut gone = query(SESSIONS).bind(now.0).changed(tx).await?;
+    gone += query(SALTS).bind((now - keep.salts).0).changed(tx).await?;
+    gone += query(OAUTH_SALTS).bind((now - keep.salts).0).changed(tx).await?;
+    gone += query(AUDIT).bind((now - keep.audit).0).changed(tx).await?;
+    gone += query(FAILURES).bind((now - keep.audit).0 / 3_600_000).changed(tx).await?;
+    gone += query(GUESSES).bind(minute(now - keep.guesses)).changed(tx).await?;
+    gone += query(LOG).bind(keep.log).changed(tx).await?;
+    gone += query(GENERATIONS).bind((now - keep.dead_tokens).0).changed(tx).await?;
+    gone += query(REPLACED).bind((now - keep.dead_tokens).0).changed(tx).await?;
+    gone += query(TOKENS_OF_ENDED).bind((now - keep.dead_tokens).0).changed(tx).await?;
+    gone += query(FAMILIES).bind((now - keep.dead_tokens).0).changed(tx).await?;
+    gone += query(CODES).bind(now.0).changed(tx).await?;
     for text in [REDEEMED_CODES, OAUTH_GENERATIONS, OAUTH_REPLACED, OAUTH_ENDED, OAUTH_OVER] {
-        gone += changed!(&mut tx, sqlx::query(text).bind(over.0))?;
+        gone += query(text).bind(over.0).changed(tx).await?;
     }
-    gone += changed!(&mut tx, sqlx::query(OAUTH_IDLE).bind(over.0).bind(idle.0))?;
-    tx.finish().await?;
+    gone += query(OAUTH_IDLE).bind(over.0).bind(idle.0).changed(tx).await?;
     Ok(gone)
 }
 

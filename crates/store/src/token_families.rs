@@ -9,23 +9,24 @@ use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
 
 use crate::error::Result;
+use crate::query::query;
 use crate::tx::Tx;
 
-/// What both tables of generations have, with the family's row and its head's predecessor.
-#[derive(sqlx::FromRow)]
-pub(crate) struct GenerationRow {
-    pub id: i64,
-    pub family_id: i64,
-    rotated_at: Option<i64>,
-    handed_at: Option<i64>,
-    salt: Option<Vec<u8>>,
-    head_id: Option<i64>,
-    head_used_at: Option<i64>,
-    ended_at: Option<i64>,
-    head_previous_id: Option<i64>,
-    /// Not read of personal access tokens.
-    #[sqlx(default)]
-    head_created_at: Option<i64>,
+row! {
+    /// What both tables of generations have, with the family's row and its head's predecessor.
+    pub(crate) struct GenerationRow {
+        pub id: i64,
+        pub family_id: i64,
+        rotated_at: Option<i64>,
+        handed_at: Option<i64>,
+        salt: Option<Vec<u8>>,
+        head_id: Option<i64>,
+        head_used_at: Option<i64>,
+        ended_at: Option<i64>,
+        head_previous_id: Option<i64>,
+        /// Not read of personal access tokens.
+        head_created_at: Option<i64>,
+    }
 }
 
 /// One generation, as far as deciding about its rotation goes.
@@ -102,14 +103,14 @@ impl EndReason {
 }
 
 pub async fn insert(tx: &mut Tx) -> Result<FamilyId> {
-    let id: i64 = on!(tx, |c| sqlx::query_scalar(INSERT).fetch_one(c))?;
+    let id: i64 = query(INSERT).one(tx).await?;
     Ok(FamilyId(id))
 }
 
 /// The first token of a family counts as used.
 pub async fn begin(tx: &mut Tx, id: FamilyId, head: impl Into<GenerationId>, now: Timestamp) -> Result<()> {
     let head: GenerationId = head.into();
-    changed!(tx, sqlx::query(BEGIN).bind(id.0).bind(head.0).bind(now.0)).map(drop)
+    query(BEGIN).bind(id.0).bind(head.0).bind(now.0).changed(tx).await.map(drop)
 }
 
 /// Compare and set of rule New: `false` if somebody else moved the head or ended the family.
@@ -118,7 +119,7 @@ pub async fn advance(tx: &mut Tx, id: FamilyId, from: GenerationId, to: Generati
     if tx.bug() == Some(crate::faults::Bug::BlindUpdate) {
         return blind::set_head(tx, id, to).await;
     }
-    let won = changed!(tx, sqlx::query(ADVANCE).bind(id.0).bind(from.0).bind(to.0))? == 1;
+    let won = query(ADVANCE).bind(id.0).bind(from.0).bind(to.0).changed(tx).await? == 1;
     tx.forget(Forget::Family(id));
     Ok(won)
 }
@@ -129,7 +130,7 @@ pub async fn replace_unused(tx: &mut Tx, id: FamilyId, from: GenerationId, to: G
     if tx.bug() == Some(crate::faults::Bug::BlindUpdate) {
         return blind::set_head(tx, id, to).await;
     }
-    let won = changed!(tx, sqlx::query(REPLACE_UNUSED).bind(id.0).bind(from.0).bind(to.0))? == 1;
+    let won = query(REPLACE_UNUSED).bind(id.0).bind(from.0).bind(to.0).changed(tx).await? == 1;
     tx.forget(Forget::Family(id));
     Ok(won)
 }
@@ -146,14 +147,14 @@ pub async fn set_rotated(
         Kind::PersonalAccessToken => SET_ROTATED,
         Kind::OauthAccessToken => SET_ROTATED_OAUTH,
     };
-    let won = changed!(
-        tx,
-        sqlx::query(text)
-            .bind(generation.id.0)
-            .bind(now.0)
-            .bind(salt.map(|salt| &salt[..]))
-            .bind(generation.presented.handed_at.map(|at| at.0))
-    )? == 1;
+    let won = query(text)
+        .bind(generation.id.0)
+        .bind(now.0)
+        .bind(salt.map(|salt| &salt[..]))
+        .bind(generation.presented.handed_at.map(|at| at.0))
+        .changed(tx)
+        .await?
+        == 1;
     #[cfg(feature = "faults")]
     if !won && tx.bug() == Some(crate::faults::Bug::BlindUpdate) {
         return blind::set_rotated(tx, kind, generation.id, salt, now).await;
@@ -167,7 +168,7 @@ pub async fn set_replaced(tx: &mut Tx, kind: Kind, id: GenerationId, now: Timest
         Kind::PersonalAccessToken => SET_REPLACED,
         Kind::OauthAccessToken => SET_REPLACED_OAUTH,
     };
-    changed!(tx, sqlx::query(text).bind(id.0).bind(now.0)).map(drop)
+    query(text).bind(id.0).bind(now.0).changed(tx).await.map(drop)
 }
 
 /// Notes that the successor was handed out again; the salt must still be the one it was derived with.
@@ -176,7 +177,7 @@ pub async fn set_handed(tx: &mut Tx, kind: Kind, id: GenerationId, salt: &[u8; 3
         Kind::PersonalAccessToken => SET_HANDED,
         Kind::OauthAccessToken => SET_HANDED_OAUTH,
     };
-    Ok(changed!(tx, sqlx::query(text).bind(id.0).bind(&salt[..]).bind(now.0))? == 1)
+    Ok(query(text).bind(id.0).bind(&salt[..]).bind(now.0).changed(tx).await? == 1)
 }
 
 /// Notes the first use of a head, for good.
@@ -185,17 +186,17 @@ pub async fn first_use(tx: &mut Tx, id: FamilyId, head: GenerationId, now: Times
     if tx.bug() == Some(crate::faults::Bug::BlindUpdate) {
         return blind::set_used(tx, id, now).await;
     }
-    Ok(changed!(tx, sqlx::query(FIRST_USE).bind(id.0).bind(head.0).bind(now.0))? == 1)
+    Ok(query(FIRST_USE).bind(id.0).bind(head.0).bind(now.0).changed(tx).await? == 1)
 }
 
 /// Takes the row, so that the family stays as it is until the commit.
 pub async fn hold(tx: &mut Tx, id: FamilyId) -> Result<()> {
-    changed!(tx, sqlx::query(HOLD).bind(id.0)).map(drop)
+    query(HOLD).bind(id.0).changed(tx).await.map(drop)
 }
 
 /// Ends a family with everything in it. `false`: it had ended already.
 pub async fn end(tx: &mut Tx, id: FamilyId, why: EndReason, now: Timestamp) -> Result<bool> {
-    let won = changed!(tx, sqlx::query(END).bind(id.0).bind(now.0).bind(why.as_str()))? == 1;
+    let won = query(END).bind(id.0).bind(now.0).bind(why.as_str()).changed(tx).await? == 1;
     tx.forget(Forget::Family(id));
     Ok(won)
 }
@@ -208,12 +209,12 @@ mod blind {
     pub(super) async fn set_head(tx: &mut Tx, id: FamilyId, to: GenerationId) -> Result<bool> {
         let text = "UPDATE token_families SET head_id = $2, head_used_at = NULL WHERE id = $1";
         tx.forget(Forget::Family(id));
-        Ok(changed!(tx, sqlx::query(text).bind(id.0).bind(to.0))? == 1)
+        Ok(query(text).bind(id.0).bind(to.0).changed(tx).await? == 1)
     }
 
     pub(super) async fn set_used(tx: &mut Tx, id: FamilyId, now: Timestamp) -> Result<bool> {
         let text = "UPDATE token_families SET head_used_at = $2 WHERE id = $1";
-        Ok(changed!(tx, sqlx::query(text).bind(id.0).bind(now.0))? == 1)
+        Ok(query(text).bind(id.0).bind(now.0).changed(tx).await? == 1)
     }
 
     pub(super) async fn set_rotated(
@@ -231,7 +232,7 @@ mod blind {
                 "UPDATE oauth_access_tokens SET rotated_at = $2, handed_at = $2, salt = $3 WHERE id = $1"
             }
         };
-        Ok(changed!(tx, sqlx::query(text).bind(id.0).bind(now.0).bind(salt.map(|salt| &salt[..])))? == 1)
+        Ok(query(text).bind(id.0).bind(now.0).bind(salt.map(|salt| &salt[..])).changed(tx).await? == 1)
     }
 }
 

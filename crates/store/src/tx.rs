@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use sqlx::{Postgres, Sqlite, Transaction};
 use tollhouse_domain::audit::{Audit, By};
+#[cfg(feature = "faults")]
+use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::time::Timestamp;
 
-use crate::db::{Conn, Db, PATIENCE_OF_A_WRITER, Runs};
-use crate::error::{Error, Result};
+use crate::conn::{Conn, PATIENCE_OF_A_WRITER, Runs};
+use crate::db::Db;
+use crate::error::Result;
+use crate::postgres::transaction::Transaction;
+use crate::sqlite::writer::Lease;
 use crate::{audit_events, log};
 
 pub struct Tx {
@@ -18,8 +22,9 @@ pub struct Tx {
 }
 
 enum Inner {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
+    Batch(rusqlite::Connection),
+    Lease(Lease),
+    Postgres(Box<Transaction>),
 }
 
 /// What an operation did. There is no change without an audit row: that is what [`Change::new`] asks for.
@@ -83,12 +88,29 @@ pub enum Until {
 }
 
 impl Tx {
-    pub(crate) fn sqlite(db: Db, inner: Transaction<'static, Sqlite>) -> Self {
-        Self { inner: Inner::Sqlite(inner), forget: Vec::new(), db }
+    /// One of a batch: whoever runs the batch commits it.
+    pub(crate) fn in_batch(db: Db, connection: rusqlite::Connection) -> Self {
+        Self { inner: Inner::Batch(connection), forget: Vec::new(), db }
     }
 
-    pub(crate) fn postgres(db: Db, inner: Transaction<'static, Postgres>) -> Self {
-        Self { inner: Inner::Postgres(inner), forget: Vec::new(), db }
+    pub(crate) fn leased(db: Db, lease: Lease) -> Self {
+        Self { inner: Inner::Lease(lease), forget: Vec::new(), db }
+    }
+
+    pub(crate) fn postgres(db: Db, inner: Transaction) -> Self {
+        Self { inner: Inner::Postgres(Box::new(inner)), forget: Vec::new(), db }
+    }
+
+    /// The connection of a batch, whose next one it runs.
+    pub(crate) fn into_connection(self) -> Option<rusqlite::Connection> {
+        match self.inner {
+            Inner::Batch(connection) => Some(connection),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn makes_untrue(&self) -> bool {
+        !self.forget.is_empty()
     }
 
     /// Whether there is room for something new (T29).
@@ -102,7 +124,7 @@ impl Tx {
     }
 
     #[cfg(feature = "faults")]
-    pub(crate) fn breaks(&self, mutant: tollhouse_domain::faults::Mutant) -> bool {
+    pub(crate) fn breaks(&self, mutant: Mutant) -> bool {
         self.db.faults.mutants.is(mutant)
     }
 
@@ -119,27 +141,22 @@ impl Tx {
         self.forget = vec![Forget::All];
     }
 
-    /// Writes the trail and the log, and commits. The numbers of the log are drawn last (revocation.md W2). An
-    /// error after COMMIT was sent leaves open whether it happened.
-    pub async fn commit<T>(mut self, change: Change<T>, by: &By, now: Timestamp) -> Result<Committed<T>> {
+    /// Writes the trail and the log. The numbers of the log are drawn last (revocation.md W2).
+    pub(crate) async fn record<T>(&mut self, change: Change<T>, by: &By, now: Timestamp) -> Result<Committed<T>> {
         for line in &change.audit {
-            audit_events::append(&mut self, line, by, now).await?;
+            audit_events::append(self, line, by, now).await?;
         }
         let forget = std::mem::take(&mut self.forget);
         #[cfg(feature = "faults")]
-        if self.breaks(tollhouse_domain::faults::Mutant::NoEntry) {
-            self.finish().await?;
+        if self.breaks(Mutant::NoEntry) {
             return Ok(Committed { value: change.value, until: Until::Newest });
         }
         #[cfg(feature = "faults")]
-        if self.breaks(tollhouse_domain::faults::Mutant::EntryAfter) {
-            let db = self.db.clone();
-            self.finish().await?;
-            self = db.begin().await?;
+        if self.breaks(Mutant::EntryAfter) {
+            self.db.faults.write_later(forget);
+            return Ok(Committed { value: change.value, until: Until::Newest });
         }
-        let last = log::append(&mut self, &forget, now).await?;
-        self.finish().await?;
-        let until = match last {
+        let until = match log::append(self, &forget, now).await? {
             Some(position) => Until::Entry(position),
             None if change.already => Until::Newest,
             None => Until::Nowhere,
@@ -147,15 +164,20 @@ impl Tx {
         Ok(Committed { value: change.value, until })
     }
 
+    /// Writes the trail and the log, and commits. An error after COMMIT was sent leaves open whether it happened.
+    pub async fn commit<T>(mut self, change: Change<T>, by: &By, now: Timestamp) -> Result<Committed<T>> {
+        let committed = self.record(change, by, now).await?;
+        self.finish().await?;
+        Ok(committed)
+    }
+
     /// For housekeeping that takes no right away and makes nothing untrue; the store's own affair.
     pub(crate) async fn finish(self) -> Result<()> {
-        debug_assert!(self.forget.is_empty(), "what becomes untrue is committed with its log entries");
+        debug_assert!(!self.makes_untrue(), "what becomes untrue is committed with its log entries");
         match self.inner {
-            Inner::Sqlite(tx) => tx.commit().await?,
-            Inner::Postgres(tx) => {
-                // Whether it happened is open then, as after any answer that was lost.
-                tokio::time::timeout(PATIENCE_OF_A_WRITER, tx.commit()).await.map_err(|_| Error::late())??;
-            }
+            Inner::Lease(lease) => lease.commit().await?,
+            Inner::Postgres(transaction) => transaction.commit().await?,
+            Inner::Batch(_) => {}
         }
         #[cfg(feature = "faults")]
         self.db.faults.check(&[crate::faults::Fault::CommitReply])?;
@@ -166,8 +188,9 @@ impl Tx {
 impl Runs for Tx {
     fn conn(&mut self) -> Conn<'_> {
         match &mut self.inner {
-            Inner::Sqlite(tx) => Conn::Sqlite(tx),
-            Inner::Postgres(tx) => Conn::Postgres(tx),
+            Inner::Batch(connection) => Conn::Sqlite(connection),
+            Inner::Lease(lease) => lease.connection().map_or(Conn::Closed, Conn::Sqlite),
+            Inner::Postgres(transaction) => transaction.session().map_or(Conn::Closed, Conn::Postgres),
         }
     }
 

@@ -9,9 +9,10 @@ use tollhouse_domain::secret::random;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::user::{AccountState, User, UserKind};
 
-use crate::db::Runs;
+use crate::conn::Runs;
 use crate::error::{Error, Result};
 use crate::instance;
+use crate::query::query;
 use crate::tx::Tx;
 
 /// The columns of a [`User`], of the table under the name `u`.
@@ -27,44 +28,45 @@ macro_rules! columns {
 }
 pub(crate) use columns;
 
-#[derive(sqlx::FromRow)]
-pub(crate) struct Row {
-    user_id: i64,
-    username: String,
-    user_name: String,
-    email: String,
-    public_email: String,
-    commit_email: String,
-    state: String,
-    user_kind: String,
-    administrator: bool,
-    external: bool,
-    private_profile: bool,
-    can_create_group: bool,
-    projects_limit: i64,
-    bio: String,
-    location: Option<String>,
-    linkedin: String,
-    twitter: String,
-    discord: String,
-    github: String,
-    website_url: String,
-    organization: String,
-    job_title: String,
-    pronouns: Option<String>,
-    note: Option<String>,
-    user_namespace_id: Option<i64>,
-    created_by_id: Option<i64>,
-    user_created_at: i64,
-    confirmed_at: Option<i64>,
-    password_expires_at: Option<i64>,
-    locked_until: Option<i64>,
-    last_activity_on: Option<i64>,
-    current_sign_in_at: Option<i64>,
-    last_sign_in_at: Option<i64>,
-    current_sign_in_ip: Option<String>,
-    last_sign_in_ip: Option<String>,
-    sign_in_count: i64,
+row! {
+    pub(crate) struct Row {
+        user_id: i64,
+        username: String,
+        user_name: String,
+        email: String,
+        public_email: String,
+        commit_email: String,
+        state: String,
+        user_kind: String,
+        administrator: bool,
+        external: bool,
+        private_profile: bool,
+        can_create_group: bool,
+        projects_limit: i64,
+        bio: String,
+        location: Option<String>,
+        linkedin: String,
+        twitter: String,
+        discord: String,
+        github: String,
+        website_url: String,
+        organization: String,
+        job_title: String,
+        pronouns: Option<String>,
+        note: Option<String>,
+        user_namespace_id: Option<i64>,
+        created_by_id: Option<i64>,
+        user_created_at: i64,
+        confirmed_at: Option<i64>,
+        password_expires_at: Option<i64>,
+        locked_until: Option<i64>,
+        last_activity_on: Option<i64>,
+        current_sign_in_at: Option<i64>,
+        last_sign_in_at: Option<i64>,
+        current_sign_in_ip: Option<String>,
+        last_sign_in_ip: Option<String>,
+        sign_in_count: i64,
+    }
 }
 
 impl Row {
@@ -112,7 +114,7 @@ impl Row {
 }
 
 pub async fn find(at: &mut impl Runs, id: UserId) -> Result<Option<User>> {
-    let row: Option<Row> = on!(at, |c| sqlx::query_as(FIND).bind(id.0).fetch_optional(c))?;
+    let row: Option<Row> = query(FIND).bind(id.0).optional(at).await?;
     row.map(Row::user).transpose()
 }
 
@@ -122,7 +124,7 @@ pub async fn named(at: &mut impl Runs, name: UserName<'_>) -> Result<Option<User
         UserName::Id(id) => find(at, id).await,
         UserName::Name(name) => {
             let lower = name.to_ascii_lowercase();
-            let row: Option<Row> = on!(at, |c| sqlx::query_as(NAMED).bind(&lower).fetch_optional(c))?;
+            let row: Option<Row> = query(NAMED).bind(&lower).optional(at).await?;
             row.map(Row::user).transpose()
         }
     }
@@ -132,7 +134,7 @@ pub async fn named(at: &mut impl Runs, name: UserName<'_>) -> Result<Option<User
 pub async fn owners(at: &mut impl Runs, namespaces: &[NamespaceId]) -> Result<Vec<(NamespaceId, User)>> {
     let mut found = Vec::new();
     for id in namespaces {
-        let row: Option<Row> = on!(at, |c| sqlx::query_as(OWNER).bind(id.0).fetch_optional(c))?;
+        let row: Option<Row> = query(OWNER).bind(id.0).optional(at).await?;
         if let Some(row) = row {
             found.push((*id, row.user()?));
         }
@@ -142,14 +144,14 @@ pub async fn owners(at: &mut impl Runs, namespaces: &[NamespaceId]) -> Result<Ve
 
 /// What somebody typed to sign in: a user name or an address. With the password digest, which no other read gives.
 pub async fn by_login(at: &mut impl Runs, login: &str) -> Result<Option<(User, Option<String>)>> {
-    #[derive(sqlx::FromRow)]
-    struct Found {
-        #[sqlx(flatten)]
-        row: Row,
-        password_digest: Option<String>,
+    row! {
+        struct Found {
+            row: Row,
+            password_digest: Option<String>,
+        }
     }
     let lower = login.to_ascii_lowercase();
-    let found: Option<Found> = on!(at, |c| sqlx::query_as(BY_LOGIN).bind(&lower).fetch_optional(c))?;
+    let found: Option<Found> = query(BY_LOGIN).bind(&lower).optional(at).await?;
     found.map(|found| Ok((found.row.user()?, found.password_digest))).transpose()
 }
 
@@ -166,7 +168,7 @@ pub struct Filter {
 
 /// The next so many users after this number, oldest first.
 pub async fn after(at: &mut impl Runs, id: UserId, limit: i64) -> Result<Vec<User>> {
-    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(AFTER).bind(id.0).bind(limit).fetch_all(c))?;
+    let rows: Vec<Row> = query(AFTER).bind(id.0).bind(limit).all(at).await?;
     rows.into_iter().map(Row::user).collect()
 }
 
@@ -180,9 +182,9 @@ pub async fn list(
 ) -> Result<(Vec<User>, i64)> {
     let admin = matches!(viewer, Viewer::Administrator { .. });
     let username = filter.username.as_deref().map(str::to_ascii_lowercase);
-    let search = filter.search.as_deref().map(crate::projects::like);
+    let search = filter.search.as_deref().map(crate::sql::like);
     let exact = filter.search.as_deref().map(str::to_ascii_lowercase);
-    let total: i64 = on!(at, |c| sqlx::query_scalar(COUNT)
+    let total: i64 = query(COUNT)
         .bind(&username)
         .bind(&search)
         .bind(&exact)
@@ -191,8 +193,9 @@ pub async fn list(
         .bind(filter.external)
         .bind(filter.humans)
         .bind(admin)
-        .fetch_one(c))?;
-    let rows: Vec<Row> = on!(at, |c| sqlx::query_as(LIST)
+        .one(at)
+        .await?;
+    let rows: Vec<Row> = query(LIST)
         .bind(&username)
         .bind(&search)
         .bind(&exact)
@@ -203,13 +206,14 @@ pub async fn list(
         .bind(admin)
         .bind(limit)
         .bind(offset)
-        .fetch_all(c))?;
+        .all(at)
+        .await?;
     Ok((rows.into_iter().map(Row::user).collect::<Result<_>>()?, total))
 }
 
 /// Whether an administrator who can sign in exists.
 pub async fn any_administrator(at: &mut impl Runs) -> Result<bool> {
-    on!(at, |c| sqlx::query_scalar(ANY_ADMINISTRATOR).fetch_one(c))
+    query(ANY_ADMINISTRATOR).one(at).await
 }
 
 /// Whether this is the only administrator who can act: a person whose account is active and, if it has an address,
@@ -217,7 +221,7 @@ pub async fn any_administrator(at: &mut impl Runs) -> Result<bool> {
 /// administrator whom the other one blocks.
 pub async fn is_last_administrator(tx: &mut Tx, id: UserId) -> Result<bool> {
     instance::set(tx, ADMINISTRATORS, "").await?;
-    on!(tx, |c| sqlx::query_scalar(IS_LAST_ADMINISTRATOR).bind(id.0).fetch_one(c))
+    query(IS_LAST_ADMINISTRATOR).bind(id.0).one(tx).await
 }
 
 /// Key in `instance`, whose row is locked while somebody decides about the last administrator.
@@ -242,7 +246,7 @@ pub struct New {
 
 /// [`Error::Taken`] if somebody has that name or address; the transaction goes on, so that one can look which.
 pub async fn insert(tx: &mut Tx, new: &New, now: Timestamp) -> Result<UserId> {
-    let id: Option<i64> = on!(tx, |c| sqlx::query_scalar(INSERT)
+    let id: Option<i64> = query(INSERT)
         .bind(&new.username)
         .bind(new.username.to_ascii_lowercase())
         .bind(&new.name)
@@ -258,7 +262,8 @@ pub async fn insert(tx: &mut Tx, new: &New, now: Timestamp) -> Result<UserId> {
         .bind(new.created_by.map(|id| id.0))
         .bind(&new.password_digest)
         .bind(new.name.to_lowercase())
-        .fetch_optional(c))?;
+        .optional(tx)
+        .await?;
     id.map(UserId).ok_or(Error::Taken)
 }
 
@@ -272,7 +277,7 @@ fn unique_email(email: &str) -> String {
 }
 
 pub async fn set_namespace(tx: &mut Tx, id: UserId, namespace: NamespaceId) -> Result<()> {
-    changed!(tx, sqlx::query(SET_NAMESPACE).bind(id.0).bind(namespace.0))?;
+    query(SET_NAMESPACE).bind(id.0).bind(namespace.0).changed(tx).await?;
     tx.forget(Forget::Owner(id));
     Ok(())
 }
@@ -280,12 +285,12 @@ pub async fn set_namespace(tx: &mut Tx, id: UserId, namespace: NamespaceId) -> R
 /// Compare and set: `false` if the account was not in that state.
 pub async fn set_state(tx: &mut Tx, id: UserId, from: AccountState, to: AccountState, now: Timestamp) -> Result<bool> {
     tx.forget(Forget::Owner(id));
-    Ok(changed!(tx, sqlx::query(SET_STATE).bind(id.0).bind(from.as_str()).bind(to.as_str()).bind(now.0))? == 1)
+    Ok(query(SET_STATE).bind(id.0).bind(from.as_str()).bind(to.as_str()).bind(now.0).changed(tx).await? == 1)
 }
 
 /// Changes nothing where there is no address to confirm.
 pub async fn set_confirmed(tx: &mut Tx, id: UserId, at: Option<Timestamp>, now: Timestamp) -> Result<()> {
-    changed!(tx, sqlx::query(SET_CONFIRMED).bind(id.0).bind(at.map(|at| at.0)).bind(now.0))?;
+    query(SET_CONFIRMED).bind(id.0).bind(at.map(|at| at.0)).bind(now.0).changed(tx).await?;
     tx.forget(Forget::Owner(id));
     Ok(())
 }
@@ -300,10 +305,14 @@ pub async fn set_password(
     expires_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<bool> {
-    let set = changed!(
-        tx,
-        sqlx::query(SET_PASSWORD).bind(id.0).bind(digest).bind(expires_at.map(|at| at.0)).bind(now.0).bind(seen)
-    )?;
+    let set = query(SET_PASSWORD)
+        .bind(id.0)
+        .bind(digest)
+        .bind(expires_at.map(|at| at.0))
+        .bind(now.0)
+        .bind(seen)
+        .changed(tx)
+        .await?;
     tx.forget(Forget::Owner(id));
     Ok(set == 1)
 }
@@ -320,29 +329,30 @@ pub struct Profile {
 
 pub async fn set_profile(tx: &mut Tx, id: UserId, profile: &Profile, now: Timestamp) -> Result<bool> {
     tx.forget(Forget::Owner(id));
-    Ok(changed!(
-        tx,
-        sqlx::query(SET_PROFILE)
-            .bind(id.0)
-            .bind(&profile.name)
-            .bind(&profile.bio)
-            .bind(&profile.location)
-            .bind(profile.external)
-            .bind(profile.private_profile)
-            .bind(now.0)
-            .bind(profile.name.as_deref().map(str::to_lowercase))
-    )? == 1)
+    Ok(query(SET_PROFILE)
+        .bind(id.0)
+        .bind(&profile.name)
+        .bind(&profile.bio)
+        .bind(&profile.location)
+        .bind(profile.external)
+        .bind(profile.private_profile)
+        .bind(now.0)
+        .bind(profile.name.as_deref().map(str::to_lowercase))
+        .changed(tx)
+        .await?
+        == 1)
 }
 
 /// Books one attempt at a password before it is compared, so that parallel guesses cannot have more than their
 /// number. The last one that is allowed locks at once; the right password unlocks again. `None`: locked.
 pub async fn book_attempt(tx: &mut Tx, id: UserId, lockout: Lockout, now: Timestamp) -> Result<Option<i64>> {
-    let attempts: Option<i64> = on!(tx, |c| sqlx::query_scalar(BOOK_ATTEMPT)
+    let attempts: Option<i64> = query(BOOK_ATTEMPT)
         .bind(id.0)
         .bind(now.0)
         .bind(lockout.attempts)
         .bind((now + lockout.period).0)
-        .fetch_optional(c))?;
+        .optional(tx)
+        .await?;
     if attempts.is_some_and(|attempts| attempts >= lockout.attempts) {
         tx.forget(Forget::Owner(id));
     }
@@ -352,18 +362,19 @@ pub async fn book_attempt(tx: &mut Tx, id: UserId, lockout: Lockout, now: Timest
 /// Counts an attempt at an account that is locked. The number means nothing; it is written so that such an attempt costs
 /// what any other one costs (T14).
 pub async fn count_locked_attempt(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<()> {
-    changed!(tx, sqlx::query(COUNT_LOCKED).bind(id.0).bind(now.0)).map(drop)
+    query(COUNT_LOCKED).bind(id.0).bind(now.0).changed(tx).await.map(drop)
 }
 
 /// The same for a name without an account or a password, so that time does not tell which names have one (T14). `slot`
 /// stands in for the account. Its state is that of an account, and an entry of the log goes with an attempt that locks.
 pub async fn book_decoy_attempt(tx: &mut Tx, slot: i64, lockout: Lockout, now: Timestamp) -> Result<Option<i64>> {
-    let attempts: Option<i64> = on!(tx, |c| sqlx::query_scalar(BOOK_DECOY)
+    let attempts: Option<i64> = query(BOOK_DECOY)
         .bind(slot)
         .bind(now.0)
         .bind(lockout.attempts)
         .bind((now + lockout.period).0)
-        .fetch_optional(c))?;
+        .optional(tx)
+        .await?;
     if attempts.is_some_and(|attempts| attempts >= lockout.attempts) {
         tx.forget(Forget::Nothing);
     }
@@ -372,13 +383,12 @@ pub async fn book_decoy_attempt(tx: &mut Tx, slot: i64, lockout: Lockout, now: T
 
 /// As [`count_locked_attempt`].
 pub async fn count_locked_decoy_attempt(tx: &mut Tx, slot: i64, now: Timestamp) -> Result<()> {
-    changed!(tx, sqlx::query(COUNT_LOCKED_DECOY).bind(slot).bind(now.0)).map(drop)
+    query(COUNT_LOCKED_DECOY).bind(slot).bind(now.0).changed(tx).await.map(drop)
 }
 
 /// An attempt was booked whose password was never compared: it counts no longer, nor does the lock that it completed.
 pub async fn take_back_attempt(tx: &mut Tx, id: UserId, lockout: Lockout) -> Result<()> {
-    let left: Option<i64> =
-        on!(tx, |c| sqlx::query_scalar(TAKE_BACK_ATTEMPT).bind(id.0).bind(lockout.attempts).fetch_optional(c))?;
+    let left: Option<i64> = query(TAKE_BACK_ATTEMPT).bind(id.0).bind(lockout.attempts).optional(tx).await?;
     // It may have been locked until now, by this attempt or by one that came after it.
     if left.is_some_and(|left| left + 1 >= lockout.attempts) {
         tx.forget(Forget::Owner(id));
@@ -396,10 +406,16 @@ pub async fn signed_in(
     now: Timestamp,
 ) -> Result<bool> {
     let today = i64::from(now.date().0);
-    let won = changed!(
-        tx,
-        sqlx::query(SIGNED_IN).bind(id.0).bind(now.0).bind(address).bind(today).bind(digest).bind(state.as_str())
-    )? == 1;
+    let won = query(SIGNED_IN)
+        .bind(id.0)
+        .bind(now.0)
+        .bind(address)
+        .bind(today)
+        .bind(digest)
+        .bind(state.as_str())
+        .changed(tx)
+        .await?
+        == 1;
     tx.forget(Forget::Owner(id));
     Ok(won)
 }
@@ -407,7 +423,7 @@ pub async fn signed_in(
 /// The password was right, though nobody signs in: counters go back to nothing. `false`: password or state are no longer
 /// what was looked at.
 pub async fn verified(tx: &mut Tx, id: UserId, (digest, state): (&str, AccountState)) -> Result<bool> {
-    let won = changed!(tx, sqlx::query(VERIFIED).bind(id.0).bind(digest).bind(state.as_str()))? == 1;
+    let won = query(VERIFIED).bind(id.0).bind(digest).bind(state.as_str()).changed(tx).await? == 1;
     tx.forget(Forget::Owner(id));
     Ok(won)
 }
@@ -415,19 +431,19 @@ pub async fn verified(tx: &mut Tx, id: UserId, (digest, state): (&str, AccountSt
 /// What was counted and locked counts no longer: the password was right though the account may not come in, or somebody
 /// who may has lifted it.
 pub async fn clear_attempts(tx: &mut Tx, id: UserId) -> Result<()> {
-    changed!(tx, sqlx::query(CLEAR_ATTEMPTS).bind(id.0))?;
+    query(CLEAR_ATTEMPTS).bind(id.0).changed(tx).await?;
     tx.forget(Forget::Owner(id));
     Ok(())
 }
 
 /// Counts a failure per account, address and hour (T29).
 pub async fn note_failure(tx: &mut Tx, id: UserId, address: &str, now: Timestamp) -> Result<()> {
-    changed!(tx, sqlx::query(NOTE_FAILURE).bind(id.0).bind(address).bind(now.0 / 3_600_000)).map(drop)
+    query(NOTE_FAILURE).bind(id.0).bind(address).bind(now.0 / 3_600_000).changed(tx).await.map(drop)
 }
 
 /// How often sign-in failed for an account, over all addresses and hours that are kept.
 pub async fn failures(at: &mut impl Runs, id: UserId) -> Result<(i64, i64)> {
-    on!(at, |c| sqlx::query_as(FAILURES).bind(id.0).fetch_one(c))
+    query(FAILURES).bind(id.0).one(at).await
 }
 
 const PROJECTS_LIMIT: i64 = 100_000;

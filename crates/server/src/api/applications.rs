@@ -49,7 +49,7 @@ pub async fn create(app: App, caller: Administrator, new: New) -> Result<Json, E
         owner: None,
         plain_http: app.plain_redirects(),
     };
-    Ok(shown_once(&app.perform(&operation, &app.by(caller.identity())).await?.into_inner()))
+    Ok(shown_once(&app.perform(operation, &app.by(caller.identity())).await?.into_inner()))
 }
 
 params! {
@@ -67,13 +67,13 @@ pub async fn delete(app: App, caller: Administrator, one: One) -> Result<StatusC
         found => found?,
     };
     let operation = Delete { id };
-    app.perform(&operation, &app.by(caller.identity())).await?.into_inner();
+    app.perform(operation, &app.by(caller.identity())).await?.into_inner();
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub async fn renew_secret(app: App, caller: Administrator, one: One) -> Result<Json, Error> {
     let operation = RenewSecret { id: of_the_instance(&app, one.id).await? };
-    Ok(shown_once(&app.perform(&operation, &app.by(caller.identity())).await?.into_inner()))
+    Ok(shown_once(&app.perform(operation, &app.by(caller.identity())).await?.into_inner()))
 }
 
 /// Somebody's own application is none of the instance's.

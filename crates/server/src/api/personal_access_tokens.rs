@@ -27,7 +27,7 @@ pub async fn show_self(app: App, caller: Identity, (): ()) -> Result<Json, Error
 
 pub async fn revoke_self(app: App, caller: Identity, (): ()) -> Result<StatusCode, Error> {
     let id = presented(&caller)?;
-    app.perform(&Revoke { id }, &app.by(&caller)).await?.into_inner();
+    app.perform(Revoke { id }, &app.by(&caller)).await?.into_inner();
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -44,7 +44,7 @@ pub async fn rotate_self(app: App, caller: Presenter, params: Rotate) -> Result<
         require_expiry: app.settings.tokens.require_expiry,
         rules: app.rotation(),
     };
-    match app.perform(&operation, &app.by(&caller.identity)).await?.into_inner() {
+    match app.perform(operation, &app.by(&caller.identity)).await?.into_inner() {
         Rotated::Successor(made) => {
             app.auth.welcome(made.secret.digest());
             Ok(Json::ok(token::personal(&made.token, app.now()).field("token", made.secret.reveal())))

@@ -134,7 +134,7 @@ pub async fn create(app: App, caller: Identity, params: Create) -> Result<Json, 
         description: params.description,
         visibility: params.visibility.unwrap_or(Visibility::Private),
     };
-    let done = app.perform(&operation, &app.by(&caller)).await?;
+    let done = app.perform(operation, &app.by(&caller)).await?;
     let mut reader = app.db.read().await?;
     let seen = projects::visible(&mut reader, done.into_inner(), caller.viewer(), app.now()).await?;
     let seen = seen.ok_or(Error::Internal)?;

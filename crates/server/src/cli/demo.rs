@@ -4,6 +4,7 @@ use std::fs::DirBuilder;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use data_encoding::HEXLOWER;
@@ -20,7 +21,7 @@ use tollhouse_store::db::{Db, Url};
 use tollhouse_store::instance;
 use tollhouse_store::tx::{Change, Tx};
 
-use super::seed::{self, Fill, OneCore, Seed};
+use super::seed::{self, Fill, Seed};
 use super::{ENDING, Failure, open};
 use crate::app::{App, DEMO};
 use crate::config::Settings;
@@ -73,7 +74,7 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
             }
         },
         None => {
-            made(mark.perform(&MarkAsDemo, &By::system()).await)?;
+            made(mark.perform(MarkAsDemo, &By::system()).await)?;
             None
         }
     };
@@ -113,11 +114,8 @@ fn seal(url: &Url) -> Result<Seal, Failure> {
 /// Everything that a seed asks for.
 async fn plant(app: &App, seed: Seed) -> Result<seed::Facts, Failure> {
     let lifetime = app.settings.oauth.access_token_lifetime.0;
-    let fill = made_error(Fill::prepare(seed, &app.hasher, lifetime).await)?;
-    // SQLite's driver has a thread of its own, with which ours takes turns at every statement.
-    let together = (!app.db.is_postgres()).then(OneCore::take);
-    let filled = made(app.perform(&fill, &By::system()).await)?;
-    drop(together);
+    let fill = Arc::new(made_error(Fill::prepare(seed, &app.hasher, lifetime).await)?);
+    let filled = made(app.perform(fill.clone(), &By::system()).await)?;
     Ok(seed::Facts { fill, filled })
 }
 
@@ -142,7 +140,7 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
     let user_password = Plaintext::new(HEXLOWER.encode(&random::<8>()));
     let digest = app.hasher.hash(&user_password).await;
     let root_digest = app.hasher.hash(&Plaintext::password()).await;
-    let person = async |operation: users::Create| made(app.perform(&operation, &By::system()).await);
+    let person = async |operation: users::Create| made(app.perform(operation, &By::system()).await);
     let root = person(users::Create {
         administrator: true,
         password_digest: Some(root_digest),
@@ -157,9 +155,9 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
         let (name, path) = (name.to_owned(), path.to_owned());
         groups::Create { name, path, parent, visibility, owner: Some(grace) }
     };
-    let harbour = made(app.perform(&group("Harbour", "harbour", None, Visibility::Public), &by).await)?.id;
+    let harbour = made(app.perform(group("Harbour", "harbour", None, Visibility::Public), &by).await)?.id;
     let pilots = group("Pilots", "pilots", Some(harbour), Visibility::Private);
-    let pilots = made(app.perform(&pilots, &by).await)?.id;
+    let pilots = made(app.perform(pilots, &by).await)?.id;
 
     let project = |name: &str, description: &str, namespace, visibility| projects::Create {
         creator: grace,
@@ -170,17 +168,17 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
         visibility,
     };
     let public = project("Timetable", "When the ferries leave. Everybody can see it.", harbour, Visibility::Public);
-    let public = made(app.perform(&public, &by).await)?;
+    let public = made(app.perform(public, &by).await)?;
     let internal = project("Moorings", "Who lies where. For people who are signed in.", harbour, Visibility::Internal);
-    let internal = made(app.perform(&internal, &by).await)?;
+    let internal = made(app.perform(internal, &by).await)?;
     let private = project("Charts", "Soundings of the harbour. For its members.", pilots, Visibility::Private);
-    let private = made(app.perform(&private, &by).await)?;
+    let private = made(app.perform(private, &by).await)?;
     for of in [Of::Project(public), Of::Project(private)] {
         let add = members::Add { of, user: ada, level: AccessLevel::Developer, expires_at: None };
-        made(app.perform(&add, &by).await)?;
+        made(app.perform(add, &by).await)?;
     }
     let add = members::Add { of: Of::Group(pilots), user: ada, level: AccessLevel::Developer, expires_at: None };
-    made(app.perform(&add, &by).await)?;
+    made(app.perform(add, &by).await)?;
 
     let token = |user: UserId, name: &str, scopes: Scopes| tokens::Create {
         user,
@@ -190,11 +188,11 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
         require_expiry: true,
         secret: None,
     };
-    let user_token = made(app.perform(&token(ada, "demo", Scopes::from([Scope::Api])), &by).await)?.secret;
+    let user_token = made(app.perform(token(ada, "demo", Scopes::from([Scope::Api])), &by).await)?.secret;
     let reads = token(ada, "demo, reads only", Scopes::from([Scope::ReadApi, Scope::SelfRotate]));
-    let read_token = made(app.perform(&reads, &by).await)?.secret;
+    let read_token = made(app.perform(reads, &by).await)?.secret;
     let admin = token(root, "demo", Scopes::from([Scope::Api, Scope::Sudo]));
-    let admin_token = made(app.perform(&admin, &by).await)?.secret;
+    let admin_token = made(app.perform(admin, &by).await)?.secret;
 
     let application = |name: &str, confidential| applications::Create {
         name: name.to_owned(),
@@ -205,8 +203,8 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
         owner: None,
         plain_http: true,
     };
-    let confidential = made(app.perform(&application("Ferry board", true), &by).await)?;
-    let spa = made(app.perform(&application("Ferry app", false), &by).await)?;
+    let confidential = made(app.perform(application("Ferry board", true), &by).await)?;
+    let spa = made(app.perform(application("Ferry app", false), &by).await)?;
 
     let attempt = Attempt {
         login: "ada",

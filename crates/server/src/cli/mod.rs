@@ -212,9 +212,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 fn log(settings: &Settings) -> Result<(), Failure> {
-    // What the database's client notes of its own is of no use to an operator, unless they ask for it.
-    let directives = format!("sqlx=warn,{}", settings.log.directives());
-    let filter = tracing_subscriber::EnvFilter::try_new(directives)
+    let filter = tracing_subscriber::EnvFilter::try_new(settings.log.directives())
         .map_err(|error| Failure::Unusable(format!("log.level: {error}")))?;
     let colours = std::io::stderr().is_terminal();
     log::start(filter, settings.log.format, colours, std::io::stderr());

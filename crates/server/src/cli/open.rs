@@ -47,7 +47,7 @@ pub(super) fn prepared(at: &At) -> Result<(Settings, Url), Failure> {
     let mut settings = settings(at.config.as_deref(), &given)?;
     let url = url(&settings)?;
     // A failure is told once, by whoever asked for it.
-    settings.log.level = "warn,sqlx=error,tollhouse::error=off".into();
+    settings.log.level = "warn,tollhouse::error=off".into();
     super::log(&settings)?;
     if let Url::Sqlite(path) = &url {
         is_database(path)?;

@@ -190,7 +190,7 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
         password_digest: app.hasher.hash(&password).await,
         email: app.settings.root_email.clone(),
     };
-    let made = app.perform(&operation, &By::system()).await;
+    let made = app.perform(operation, &By::system()).await;
     let made = made.map_err(|error| anyhow!("root could not be made: {}", admin::sentence(&error)))?;
     match (made.into_inner(), generated) {
         (Some(_), true) => {

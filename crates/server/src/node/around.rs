@@ -12,7 +12,7 @@ use tollhouse_domain::secret::random;
 use tollhouse_domain::time::Clock;
 use tollhouse_store::db::Db;
 use tollhouse_store::error::Result;
-use tollhouse_store::tx::{Change, Until};
+use tollhouse_store::tx::Until;
 use tollhouse_store::{log, nodes};
 
 /// Nothing here waits by itself for longer than it takes: how long is too long is decided by whoever asks.
@@ -136,9 +136,7 @@ impl Around for Shared {
     }
 
     async fn announce(&self) -> Result<Until> {
-        let mut tx = self.db.begin().await?;
-        nodes::announce(&mut tx);
-        Ok(tx.commit(Change::nothing(()), &By::system(), self.clock.now()).await?.until)
+        Ok(self.db.perform(nodes::Announce { by: By::system(), now: self.clock.now() }).await?.until)
     }
 
     async fn listen(&self, wake: &Notify, heard: impl Fn() + Send) -> Result<()> {

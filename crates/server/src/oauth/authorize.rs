@@ -167,7 +167,7 @@ async fn proceed(
         return without_a_page(app, visitor, valid, OauthError::ConsentRequired);
     }
     if valid.gains_read_user && !asked.head {
-        app.perform(&AddReadUser { id: valid.application.id }, &app.by(identity)).await?.into_inner();
+        app.perform(AddReadUser { id: valid.application.id }, &app.by(identity)).await?.into_inner();
     }
     // The head of a page issues no code.
     if asks || asked.head {
@@ -400,7 +400,7 @@ async fn code(app: &App, identity: &Identity, valid: &Valid) -> Result<Option<Pl
         challenge: valid.challenge.clone(),
         nonce: valid.nonce.clone(),
     };
-    Ok(app.perform(&operation, &app.by(identity)).await?.into_inner())
+    Ok(app.perform(operation, &app.by(identity)).await?.into_inner())
 }
 
 /// Where the browser takes the code. A page of ours shows the code alone.

@@ -37,6 +37,6 @@ pub async fn revoke(app: App, call: Call) -> Result<Response, Error> {
     if found.token.application.is_some() && found.token.application != known {
         return Err(OauthError::NotYours.into());
     }
-    app.perform(&Revoke { family: found.token.family_id }, &call.by(known)).await?.into_inner();
+    app.perform(Revoke { family: found.token.family_id }, &call.by(known)).await?.into_inner();
     Ok(nothing())
 }

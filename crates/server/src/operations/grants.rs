@@ -138,15 +138,15 @@ fn created(issued: &Issued, how: &str) -> Audit {
 }
 
 /// An authenticated client presents a code (oauth.md 6.2).
-pub struct Redeem<'a> {
+pub struct Redeem {
     pub code: Digest,
-    pub presented: Presented<'a>,
+    pub presented: Presented,
     pub rules: RedemptionRules,
     pub lifetime: Duration,
     pub accounts: AccountRules,
 }
 
-impl Operation for Redeem<'_> {
+impl Operation for Redeem {
     /// `None`: refused, whatever else happened.
     type Output = Option<Issued>;
     const GROWS: bool = false;

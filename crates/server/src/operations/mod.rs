@@ -4,6 +4,8 @@
 //! An operation is a value. Its `run` gives a [`Change`]; only [`crate::app::App::perform`] commits it, and gives the
 //! [`Done`] that alone can become a 2xx.
 
+use std::sync::Arc;
+
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Change, Tx};
@@ -25,14 +27,30 @@ pub mod sign_in;
 pub mod tokens;
 pub mod users;
 
-pub trait Operation: Sync {
+pub trait Operation: Send + Sync + 'static {
     type Output: Send + 'static;
 
     /// Whether it takes something new in, which is refused when the disk is nearly full (T29). What takes rights
     /// away never is.
     const GROWS: bool = true;
 
+    /// Whether it usually makes something untrue that servers remember, and so writes to the log that all of them follow.
+    const REVOKES: bool = false;
+
+    /// It may wait for its transaction and for nothing else: it may run in a thread that does nothing but write.
     fn run(&self, tx: &mut Tx, now: Timestamp) -> impl Future<Output = Result<Change<Self::Output>, Failed>> + Send;
+}
+
+/// For whoever needs the operation afterwards.
+impl<O: Operation> Operation for Arc<O> {
+    type Output = O::Output;
+
+    const GROWS: bool = O::GROWS;
+    const REVOKES: bool = O::REVOKES;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Self::Output>, Failed> {
+        O::run(self, tx, now).await
+    }
 }
 
 /// The outcome of an operation that is durable, and forgotten wherever it has to be.

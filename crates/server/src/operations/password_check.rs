@@ -5,6 +5,7 @@
 //! the address, and against the account. What was right, or not compared, is taken back.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -100,7 +101,7 @@ pub async fn check(app: &App, login: &str, password: &Plaintext, origin: Origin<
     };
     let bounds = if exempt { Vec::new() } else { bounds(app.settings.limits.sign_in_failures, origin.address) };
     let address = origin.address;
-    let booking = Book { bounds, counted, account, lockout: app.lockout() };
+    let booking = Arc::new(Book { bounds, counted, account, lockout: app.lockout() });
     let mut passed = room(app, &booking, address).await?;
     let (tell, told) = oneshot::channel();
     let (owner, password) = (app.clone(), password.clone());
@@ -154,7 +155,7 @@ async fn room(app: &App, booking: &Book, address: Option<IpAddr>) -> Result<Opti
 
 async fn compare(
     app: &App,
-    booking: &Book,
+    booking: &Arc<Book>,
     known: Option<&(User, String)>,
     password: &Plaintext,
     address: Option<IpAddr>,
@@ -164,7 +165,7 @@ async fn compare(
     // So must one that could not come in however right the password is.
     app.db.room_to_grow()?;
     let by = By::password(known.map(|(user, _)| user.id), address);
-    let booked = app.perform(booking, &by).await?.into_inner();
+    let booked = app.perform(booking.clone(), &by).await?.into_inner();
     let digest = known.map(|(_, digest)| digest.clone());
     let compared = place.verify(password, digest.filter(|_| booked.attempt.is_some())).await;
     let outcome = match compared {
@@ -172,8 +173,8 @@ async fn compare(
         Ok(false) => Outcome::Wrong,
         Err(Busy) => Outcome::NotCompared,
     };
-    let settle = Settle { booking, booked, outcome, address: &counted_as(address) };
-    app.perform(&settle, &by).await?.into_inner();
+    let settle = Settle { booking: booking.clone(), booked, outcome, address: counted_as(address) };
+    app.perform(settle, &by).await?.into_inner();
     match (compared, known) {
         (Ok(true), Some((user, digest))) => {
             Ok(Checked::Right(Box::new(Right { user: user.clone(), digest: digest.clone() })))
@@ -203,7 +204,7 @@ pub async fn check_own(app: &App, user: &User, password: &Plaintext, origin: Ori
 
 /// The password was right; what failed after it was not that, and does not count against the account.
 pub async fn not_counted(app: &App, user: UserId, by: &By) {
-    if let Ok(cleared) = app.perform(&Clear { user }, by).await {
+    if let Ok(cleared) = app.perform(Clear { user }, by).await {
         cleared.into_inner();
     }
 }
@@ -318,19 +319,20 @@ enum Outcome {
 }
 
 /// Writes what came of an attempt that was booked.
-struct Settle<'a> {
-    booking: &'a Book,
+struct Settle {
+    booking: Arc<Book>,
     booked: Booked,
     outcome: Outcome,
-    address: &'a str,
+    address: String,
 }
 
-impl Operation for Settle<'_> {
+impl Operation for Settle {
     type Output = ();
     const GROWS: bool = false;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
-        let Self { booking: Book { bounds, counted, lockout, .. }, booked, outcome, address } = self;
+        let Self { booking, booked, outcome, address } = self;
+        let Book { bounds, counted, lockout, .. } = &**booking;
         if *outcome != Outcome::Wrong {
             for bound in bounds {
                 sign_in_failures::take_back(tx, bound, booked.at).await?;

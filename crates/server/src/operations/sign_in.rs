@@ -55,7 +55,7 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
     let address = attempt.origin.address;
     let by = By::password(Some(user.id), address);
     if let Some(refusal) = refusal(&user, app.settings.accounts.confirmation_required) {
-        app.perform(&TurnAway { user: user.id, refusal }, &by).await?.into_inner();
+        app.perform(TurnAway { user: user.id, refusal }, &by).await?.into_inner();
         return Ok(SignIn::Refused(refusal));
     }
     let device = device::remember(key, attempt.origin.device, user.id, &digest, app.now());
@@ -70,7 +70,7 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignIn, Error> {
         address: address.map(|address| address.to_string()),
         user_agent: attempt.user_agent.map(str::to_owned),
     };
-    let begun = match app.perform(&operation, &by).await {
+    let begun = match app.perform(operation, &by).await {
         Ok(begun) => begun.into_inner(),
         Err(error) => {
             not_counted(app, user.id, &by).await;

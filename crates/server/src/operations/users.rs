@@ -151,7 +151,7 @@ pub async fn create(app: &App, new: Create, password: &Plaintext, by: &By) -> Re
         return Err(unfit(fault));
     }
     let digest = app.hasher.hash(password).await;
-    app.perform(&Create { password_digest: Some(digest), ..new }, by).await
+    app.perform(Create { password_digest: Some(digest), ..new }, by).await
 }
 
 /// Moves an account from one state to another. Blocking and banning end its sessions; its tokens stay, and are
@@ -311,7 +311,7 @@ pub async fn set_password(app: &App, change: NewPassword, password: &Plaintext, 
         return Err(unfit(Fault::Old));
     }
     let digest = app.hasher.hash(password).await;
-    let done = app.perform(&SetPassword { user, seen, digest, expires_at }, by).await?;
+    let done = app.perform(SetPassword { user, seen, digest, expires_at }, by).await?;
     let first = instance::get(&mut app.db.read().await?, FIRST_ADMINISTRATOR).await?;
     if first.as_deref() == Some(&user.to_string()) {
         match std::fs::remove_file(app.settings.data_dir.join(PASSWORD_FILE)) {

@@ -24,7 +24,7 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
         let _pass = app.auth.pass(visitor.address).await;
         let known = sessions::any_of(&mut app.db.read().await?, &sessions).await?;
         match known {
-            true => app.perform(&EndSessions { sessions }, &by).await?.into_inner(),
+            true => app.perform(EndSessions { sessions }, &by).await?.into_inner(),
             // As below: they may have been ended a moment ago.
             false => app.settled().await,
         }
@@ -36,7 +36,7 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
             None => By::password(Some(owner.id), visitor.address),
         };
         let session = Digest::of(visitor.session.as_bytes());
-        app.perform(&SignOut { session }, &by).await?.into_inner();
+        app.perform(SignOut { session }, &by).await?.into_inner();
     } else if !visitor.fresh {
         // It may be the repeat of one whose answer was lost (revocation.md W4); anybody may say so (T14).
         let _pass = app.auth.pass(visitor.address).await;

@@ -82,7 +82,7 @@ impl Town {
 
     pub async fn client_with(&self, create: applications::Create) -> Client {
         let confidential = create.confidential;
-        let made = self.does(&create).await;
+        let made = self.does(create).await;
         let (id, uid) = (made.application.id, made.application.uid);
         Client { town: self.clone(), id, uid, secret: made.secret.reveal().to_owned(), confidential }
     }

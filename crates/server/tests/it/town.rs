@@ -205,7 +205,7 @@ impl Town {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
-    pub async fn does<O: Operation>(&self, operation: &O) -> O::Output {
+    pub async fn does<O: Operation>(&self, operation: O) -> O::Output {
         match self.app.perform(operation, &By::system()).await {
             Ok(done) => done.into_inner(),
             Err(error) => panic!("an operation of the set-up failed: {error:?}"),
@@ -221,8 +221,9 @@ impl Town {
     }
 
     pub async fn person(&self, create: users::Create) -> Person {
-        let id = self.does(&create).await;
-        Person { town: self.clone(), id, name: create.username }
+        let name = create.username.clone();
+        let id = self.does(create).await;
+        Person { town: self.clone(), id, name }
     }
 
     /// Somebody with a password.
@@ -237,7 +238,7 @@ impl Town {
 
     pub async fn subgroup(&self, path: &str, parent: Option<NamespaceId>, visibility: Visibility) -> NamespaceId {
         let (name, path) = (path.to_owned(), path.to_owned());
-        self.does(&groups::Create { name, path, parent, visibility, owner: None }).await.id
+        self.does(groups::Create { name, path, parent, visibility, owner: None }).await.id
     }
 
     /// A project in a group, made by an administrator who is no member.
@@ -250,10 +251,10 @@ impl Town {
             Some(user) => user.id,
             None => {
                 let builder = users::Create { administrator: true, ..users::Create::person("builder", "Builder") };
-                self.does(&builder).await
+                self.does(builder).await
             }
         };
-        self.does(&projects::Create {
+        self.does(projects::Create {
             creator: builder,
             name: Some(path.to_owned()),
             path: Some(path.to_owned()),
@@ -265,7 +266,7 @@ impl Town {
     }
 
     pub async fn member(&self, of: Of, user: &Person, level: AccessLevel) {
-        self.does(&members::Add { of, user: user.id, level, expires_at: None }).await;
+        self.does(members::Add { of, user: user.id, level, expires_at: None }).await;
     }
 
     /// The newest lines of the trail, the newest first.
@@ -369,35 +370,35 @@ impl Person {
     }
 
     pub async fn made_token<const N: usize>(&self, scopes: [Scope; N]) -> tokens::Created {
-        self.town.does(&self.create_token(Scopes::from(scopes), None)).await
+        self.town.does(self.create_token(Scopes::from(scopes), None)).await
     }
 
     /// With scopes that she could not ask for.
     pub async fn token_with_any<const N: usize>(&self, scopes: [Scope; N]) -> String {
         let secret = Plaintext::session();
         let operation = InsertToken { user: self.id, secret: secret.clone(), scopes: Scopes::from(scopes) };
-        self.town.does(&operation).await;
+        self.town.does(operation).await;
         secret.reveal().to_owned()
     }
 
     /// A token that is dead from that day on.
     pub async fn token_until(&self, day: Date) -> String {
         let create = self.create_token(Scopes::from([Scope::Api]), Some(day));
-        self.town.does(&create).await.secret.reveal().to_owned()
+        self.town.does(create).await.secret.reveal().to_owned()
     }
 
     /// A token that was live yesterday and is expired now.
     pub async fn expired_token<const N: usize>(&self, scopes: [Scope; N]) -> String {
         let tomorrow = self.town.now().date().plus_days(1);
         let create = self.create_token(Scopes::from(scopes), Some(tomorrow));
-        let secret = self.town.does(&create).await.secret;
+        let secret = self.town.does(create).await.secret;
         self.town.later(24 * 3600);
         secret.reveal().to_owned()
     }
 
     pub async fn revoked_token<const N: usize>(&self, scopes: [Scope; N]) -> String {
         let made = self.made_token(scopes).await;
-        self.town.does(&tokens::Revoke { id: made.id }).await;
+        self.town.does(tokens::Revoke { id: made.id }).await;
         made.secret.reveal().to_owned()
     }
 
@@ -406,14 +407,14 @@ impl Person {
     }
 
     pub async fn set_state(&self, change: users::SetState) {
-        assert!(self.town.does(&change).await, "the state changes");
+        assert!(self.town.does(change).await, "the state changes");
     }
 
     /// Signed in, without the work of a password.
     pub async fn session(&self) -> Session {
         let cookie = Plaintext::session();
         let lifetime = self.town.app.settings.sessions.lifetime.0;
-        self.town.does(&BeginSession { user: self.id, session: cookie.clone(), lifetime }).await;
+        self.town.does(BeginSession { user: self.id, session: cookie.clone(), lifetime }).await;
         Session { cookie: cookie.reveal().to_owned() }
     }
 }

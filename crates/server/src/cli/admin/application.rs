@@ -70,8 +70,9 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
         owner: None,
         plain_http: operator.app.plain_redirects(),
     };
-    let given = [("name", &*operation.name), ("redirect_uri", &*operation.redirect_uri)];
-    let made = operator.perform_given(&operation, &given).await?;
+    let (name, redirect_uri) = (operation.name.clone(), operation.redirect_uri.clone());
+    let given = [("name", &*name), ("redirect_uri", &*redirect_uri)];
+    let made = operator.perform_given(operation, &given).await?;
     let text = facts(&[
         ("id", made.application.id.to_string()),
         ("name", printable(&made.application.name)),
@@ -87,7 +88,7 @@ async fn delete(operator: &Operator, named: &str) -> Result<(), Failure> {
     let Some(Application { id, name, .. }) = found else {
         return Err(operator.gone(absent("application", named)).await);
     };
-    operator.perform(&Delete { id }).await?;
+    operator.perform(Delete { id }).await?;
     operator.say(&format!("removed {} ({id}), with every code and token it was given", printable(&name)))
 }
 

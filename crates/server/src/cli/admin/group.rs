@@ -64,9 +64,9 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
         None => None,
     };
     let name = new.name.as_deref().unwrap_or(path).to_owned();
-    let operation = Create { name, path: path.to_owned(), parent, visibility: new.visibility, owner };
-    let given = [("name", &*operation.name), ("path", path)];
-    let made = operator.perform_given(&operation, &given).await?;
+    let given = [("name", &*name), ("path", path)];
+    let operation = Create { name: name.clone(), path: path.to_owned(), parent, visibility: new.visibility, owner };
+    let made = operator.perform_given(operation, &given).await?;
     let text = format!("made the group {} ({})", printable(&made.full_path), made.id);
     operator.tell(&text, || group::detailed(&operator.app.urls, &made))
 }

@@ -72,7 +72,7 @@ async fn add(operator: &Operator, New { one, level, expires_at }: New) -> Result
     let (of, path) = operator.of(&one.of).await?;
     let user = operator.user(&one.user).await?;
     let operation = Add { of, user: user.id, level, expires_at };
-    operator.perform_given(&operation, &[("user", &user.username)]).await?;
+    operator.perform_given(operation, &[("user", &user.username)]).await?;
     let made = members::find(&mut operator.reader().await?, of, user.id).await?;
     let made = made.ok_or_else(|| anyhow!("{} is no member any longer", called(&user)))?;
     let until = expires_at.map_or_else(String::new, |day| format!(", until {day}"));
@@ -83,7 +83,7 @@ async fn add(operator: &Operator, New { one, level, expires_at }: New) -> Result
 async fn remove(operator: &Operator, one: One) -> Result<(), Failure> {
     let (of, path) = operator.of(&one.of).await?;
     let user = operator.user(&one.user).await?;
-    let done = operator.app.perform(&Remove { of, user: user.id }, &operator.by).await;
+    let done = operator.app.perform(Remove { of, user: user.id }, &operator.by).await;
     match done {
         Ok(done) => done.into_inner(),
         Err(Error::NotFound(Thing::Record)) => {

@@ -37,7 +37,7 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
             listed
         }
         Command::Refresh => {
-            operator.perform(&Refresh).await?;
+            operator.perform(Refresh).await?;
             operator.say("whatever servers remembered is forgotten")
         }
     }
@@ -45,7 +45,7 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
 
 /// The list tells of each server whether it answers, so nothing is logged of it.
 async fn ask(operator: &Operator) -> Result<(), Failure> {
-    operator.perform(&Ask).with_subscriber(NoSubscriber::default()).await
+    operator.perform(Ask).with_subscriber(NoSubscriber::default()).await
 }
 
 async fn any_marked(operator: &Operator) -> Result<bool, Failure> {

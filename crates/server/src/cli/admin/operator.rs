@@ -42,14 +42,14 @@ impl Operator {
         Ok(self.app.db.read().await?)
     }
 
-    pub(super) async fn perform<O: Operation>(&self, operation: &O) -> Result<O::Output, Failure> {
+    pub(super) async fn perform<O: Operation>(&self, operation: O) -> Result<O::Output, Failure> {
         Ok(self.app.perform(operation, &self.by).await.map_err(refusal)?.into_inner())
     }
 
     /// The same, where a refusal says what was given for each field.
     pub(super) async fn perform_given<O: Operation>(
         &self,
-        operation: &O,
+        operation: O,
         given: &[Given<'_>],
     ) -> Result<O::Output, Failure> {
         let done = self.app.perform(operation, &self.by).await;
@@ -59,7 +59,7 @@ impl Operator {
     /// The same for what is named by what kind of thing it is, and which.
     pub(super) async fn perform_on<O: Operation>(
         &self,
-        operation: &O,
+        operation: O,
         (what, named): (&str, &str),
     ) -> Result<O::Output, Failure> {
         match self.app.perform(operation, &self.by).await {

@@ -80,7 +80,7 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
         visibility: new.visibility,
     };
     let given = [("name", new.name.as_deref().unwrap_or(path)), ("path", path), ("namespace", namespace)];
-    let id = operator.perform_given(&operation, &given).await?;
+    let id = operator.perform_given(operation, &given).await?;
     let mut reader = operator.reader().await?;
     let made = projects::visible(&mut reader, id, VIEWER, operator.now()).await?;
     let made = made.ok_or_else(|| absent("project", &id.to_string()))?;

@@ -141,7 +141,7 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
         secret: None,
     };
     let day = new.expires_at.map(|day| day.to_string()).unwrap_or_default();
-    let made = operator.perform_given(&operation, &[("Expires at", &day)]).await?;
+    let made = operator.perform_given(operation, &[("Expires at", &day)]).await?;
     let token = operator.token(made.id).await?;
     hand_over(operator, &token, &made.secret)
 }
@@ -173,7 +173,7 @@ async fn rotate(operator: &Operator, presented: Plaintext, expires_at: Option<Da
     }
     let rules = operator.app.rotation();
     let require_expiry = operator.app.settings.tokens.require_expiry;
-    match operator.perform(&RotateSelf { presented, expires_at, require_expiry, rules }).await? {
+    match operator.perform(RotateSelf { presented, expires_at, require_expiry, rules }).await? {
         Rotated::Successor(made) => hand_over(operator, &made.token, &made.secret),
         Rotated::Wait { until } => Err(refusal(settling(until, operator.now()))),
         Rotated::Dead => Err(anyhow!("the token is revoked").into()),
@@ -183,13 +183,13 @@ async fn rotate(operator: &Operator, presented: Plaintext, expires_at: Option<Da
 async fn rotate_by_id(operator: &Operator, id: PersonalAccessTokenId, expires_at: Option<Date>) -> Result<(), Failure> {
     let require_expiry = operator.app.settings.tokens.require_expiry;
     let operation = RotateById { id, expires_at, require_expiry };
-    let Successor { token, secret } = operator.perform_on(&operation, ("token", &id.to_string())).await?;
+    let Successor { token, secret } = operator.perform_on(operation, ("token", &id.to_string())).await?;
     hand_over(operator, &token, &secret)
 }
 
 async fn revoke_by_id(operator: &Operator, id: PersonalAccessTokenId) -> Result<(), Failure> {
     let named = id.to_string();
-    let revoked = operator.perform_on(&tokens::Revoke { id }, ("token", &named)).await?;
+    let revoked = operator.perform_on(tokens::Revoke { id }, ("token", &named)).await?;
     let found = personal_access_tokens::find(&mut operator.reader().await?, id).await?;
     let found = found.ok_or_else(|| absent("token", &named))?;
     let text = match (revoked, found.token.standing, found.generation.head) {
@@ -208,7 +208,7 @@ async fn revoke(operator: &Operator, shown: Plaintext) -> Result<(), Failure> {
         Err(error) => return Err(operator.gone(error).await),
         Ok(before) => before,
     };
-    operator.perform(&grants::Revoke { family: before.family() }).await?;
+    operator.perform(grants::Revoke { family: before.family() }).await?;
     let after = Described::of(operator, operator.recognise(&shown).await?).await?;
     let already = before.standing() == Standing::Ended;
     let text = if already { "was revoked already" } else { "is revoked, with everything that grew from it" };

@@ -101,7 +101,7 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
             let made = create(&operator.app, operation, &password, &operator.by).await;
             (made.map_err(|error| refusal_of(error, &given))?.into_inner(), "")
         }
-        None => (operator.perform_given(&operation, &given).await?, ", without a password"),
+        None => (operator.perform_given(operation, &given).await?, ", without a password"),
     };
     let made = operator.user_by_id(id).await?;
     show(operator, &made, &format!("made {}{without}", called(&made))).await
@@ -114,7 +114,7 @@ async fn set_state(
     state: &str,
 ) -> Result<(), Failure> {
     let id = operator.user(named).await?.id;
-    let changed = operator.perform(&change(id)).await?;
+    let changed = operator.perform(change(id)).await?;
     let now = operator.user_by_id(id).await?;
     let text = match changed {
         true => format!("{} is {state} now", called(&now)),
@@ -126,7 +126,7 @@ async fn set_state(
 
 async fn unlock(operator: &Operator, named: &str) -> Result<(), Failure> {
     let id = operator.user(named).await?.id;
-    let unlocked = operator.perform(&Unlock { user: id }).await?;
+    let unlocked = operator.perform(Unlock { user: id }).await?;
     let now = operator.user_by_id(id).await?;
     let text = if unlocked { "may sign in by password again" } else { "was not locked out" };
     show(operator, &now, &format!("{} {text}", called(&now))).await

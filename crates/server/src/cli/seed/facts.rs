@@ -1,6 +1,7 @@
 //! What a seed made, for whoever wants to use it: as one line of JSON, or as a few lines to paste.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tollhouse_domain::scope::{Holder, Scope};
@@ -48,7 +49,7 @@ impl Seed {
 
 /// What was asked for, and what was made of it.
 pub struct Facts {
-    pub fill: Fill,
+    pub fill: Arc<Fill>,
     pub filled: Filled,
 }
 

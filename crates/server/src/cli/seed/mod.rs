@@ -20,12 +20,10 @@ mod facts;
 mod fields;
 mod file;
 mod fill;
-mod one_core;
 
 pub use facts::Facts;
 pub use file::Source;
 pub use fill::{Fill, Filled};
-pub use one_core::OneCore;
 
 /// What a file says, checked: every number is the place of something in its list.
 #[derive(Debug, Default)]

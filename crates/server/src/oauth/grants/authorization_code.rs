@@ -30,7 +30,11 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
     let repeat = if app.faults.repeats_are_reuse() { std::time::Duration::ZERO } else { repeat };
     let operation = Redeem {
         code,
-        presented: Presented { client: client.id, redirect_uri, verifier },
+        presented: Presented {
+            client: client.id,
+            redirect_uri: redirect_uri.to_owned(),
+            verifier: verifier.map(str::to_owned),
+        },
         rules: RedemptionRules {
             repeat: (!app.rotation().gitlab).then_some(repeat),
             matching: app.settings.compat.redirect_matching(),
@@ -45,6 +49,6 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
     if known.is_none_or(refused) {
         return Err(OauthError::InvalidGrant.into());
     }
-    let issued = app.perform(&operation, &call.by(Some(client.id))).await?.into_inner();
+    let issued = app.perform(operation, &call.by(Some(client.id))).await?.into_inner();
     Ok((issued.ok_or(OauthError::InvalidGrant)?, Some(client)))
 }

@@ -15,6 +15,6 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
     let scopes = without_a_page(app, client.scopes_for(call.text("scope")))?;
     let lifetime = app.settings.oauth.access_token_lifetime.0;
     let operation = ClientCredentials { client: client.id, scopes, lifetime };
-    let issued = app.perform(&operation, &call.by(Some(client.id))).await?.into_inner();
+    let issued = app.perform(operation, &call.by(Some(client.id))).await?.into_inner();
     Ok((issued, Some(client)))
 }

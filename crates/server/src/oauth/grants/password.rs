@@ -54,7 +54,7 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
         scopes,
         lifetime: app.settings.oauth.access_token_lifetime.0,
     };
-    let issued = match app.perform(&operation, &by).await {
+    let issued = match app.perform(operation, &by).await {
         Ok(issued) => issued.into_inner().ok_or(OauthError::InvalidGrant)?,
         Err(error) => {
             not_counted(app, right.user.id, &by).await;

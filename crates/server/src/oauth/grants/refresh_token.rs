@@ -48,7 +48,8 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
         accounts: app.accounts(),
         rules,
     };
-    match app.perform(&operation, &call.by(operation.client)).await?.into_inner() {
+    let by = call.by(operation.client);
+    match app.perform(operation, &by).await?.into_inner() {
         Rotated::Successor(issued) => Ok((issued, client)),
         Rotated::Wait { until } => Err(settling(until, app.now())),
         Rotated::Dead => Err(OauthError::InvalidGrant.into()),

@@ -53,7 +53,7 @@ async fn auth_060_password_expired(t: Town) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let expires_at = Some(t.now() + Duration::from_secs(60));
-    t.does(&SetPassword { user: ada.id, seen: None, digest: "x".into(), expires_at }).await;
+    t.does(SetPassword { user: ada.id, seen: None, digest: "x".into(), expires_at }).await;
     t.get("/api/v4/user").token(&token).await;
     t.later(60);
     let text = "Your password expired. Please access GitLab from a web browser to update your password.";
@@ -63,7 +63,7 @@ async fn auth_060_password_expired(t: Town) {
 async fn auth_061_unconfirmed(t: Town) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
-    t.does(&Confirm { user: ada.id, confirmed: false }).await;
+    t.does(Confirm { user: ada.id, confirmed: false }).await;
     let text = "Your primary email address is not confirmed. Please check your inbox for the confirmation instructions. In case the link is expired, you can request a new confirmation email at http://127.0.0.1:8080/users/confirmation/new";
     t.get("/api/v4/user").token(&token).await.is_forbidden(text);
 }
@@ -128,7 +128,7 @@ async fn states_come_and_go_by_operations(t: Town) {
     ada.set_state(SetState::ban(ada.id)).await;
     ada.set_state(SetState::unban(ada.id)).await;
     user().await.is_user(&ada);
-    assert!(!t.does(&SetState::unban(ada.id)).await, "who is not banned cannot be unbanned");
+    assert!(!t.does(SetState::unban(ada.id)).await, "who is not banned cannot be unbanned");
 
     let mut pending = tollhouse::operations::users::Create::person("grace", "Grace");
     pending.state = AccountState::BlockedPendingApproval;
@@ -143,7 +143,7 @@ async fn states_come_and_go_by_operations(t: Town) {
 async fn an_unconfirmed_account_may_come_in_where_none_must_be(t: Town) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
-    t.does(&Confirm { user: ada.id, confirmed: false }).await;
+    t.does(Confirm { user: ada.id, confirmed: false }).await;
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
 }
 
@@ -158,7 +158,7 @@ const BLOCKING: [(Change, Change); 3] = [
     (SetState::deactivate, SetState::activate),
 ];
 
-async fn refused_as_last<O: Operation>(t: &Town, operation: &O) {
+async fn refused_as_last<O: Operation>(t: &Town, operation: O) {
     let refused = t.app.perform(operation, &By::system()).await.err();
     assert_eq!(refused, Some(Error::Forbidden(Some(LAST.into()))));
 }
@@ -168,12 +168,12 @@ async fn t31_the_last_administrator_is_not_blocked(t: Town) {
     let token = warden.token([Scope::Api]).await;
     let unconfirm = |user| Confirm { user, confirmed: false };
     for (block, back) in BLOCKING {
-        refused_as_last(&t, &block(warden.id)).await;
+        refused_as_last(&t, block(warden.id)).await;
         // Somebody who is no administrator does not count, on either side.
         ada.set_state(block(ada.id)).await;
         ada.set_state(back(ada.id)).await;
     }
-    refused_as_last(&t, &unconfirm(warden.id)).await;
+    refused_as_last(&t, unconfirm(warden.id)).await;
     t.get("/api/v4/user").token(&token).await.is_user(&warden);
     let refused = t.shell(&["user", "block", "warden"]).await;
     assert_eq!(refused.refused(1), format!("refused: {LAST}"));
@@ -183,15 +183,15 @@ async fn t31_the_last_administrator_is_not_blocked(t: Town) {
     let second = t.person(second).await;
     for (block, back) in BLOCKING {
         second.set_state(block(second.id)).await;
-        refused_as_last(&t, &block(warden.id)).await;
-        refused_as_last(&t, &unconfirm(warden.id)).await;
+        refused_as_last(&t, block(warden.id)).await;
+        refused_as_last(&t, unconfirm(warden.id)).await;
         second.set_state(back(second.id)).await;
         warden.set_state(block(warden.id)).await;
-        refused_as_last(&t, &block(second.id)).await;
+        refused_as_last(&t, block(second.id)).await;
         warden.set_state(back(warden.id)).await;
     }
-    t.does(&unconfirm(second.id)).await;
-    refused_as_last(&t, &SetState::block(warden.id)).await;
+    t.does(unconfirm(second.id)).await;
+    refused_as_last(&t, SetState::block(warden.id)).await;
     // One who cannot act already may be blocked all the same.
     second.set_state(SetState::block(second.id)).await;
 }
@@ -204,7 +204,7 @@ async fn t31_of_two_administrators_who_block_each_other_one_remains(t: Town) {
         let mut first = t.app.db.begin().await.expect("a transaction");
         let Ok(change) = one(warden.id).run(&mut first, t.now()).await else { panic!("the first may") };
         let app = t.app.clone();
-        let asked = tokio::task::spawn_local(async move { app.perform(&other(second.id), &By::system()).await.err() });
+        let asked = tokio::task::spawn_local(async move { app.perform(other(second.id), &By::system()).await.err() });
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert!(!asked.is_finished(), "it waits");
         first.commit(change, &By::system(), t.now()).await.map(drop).expect("committed");
@@ -245,10 +245,10 @@ async fn an_account_without_an_address_signs_in_by_name(t: Town) {
     let token = warden.token([Scope::Api]).await;
     assert_eq!(t.get("/api/v4/users?search=none-of-ada").token(&token).await.json(), serde_json::json!([]));
     // Nothing is confirmed that is not there.
-    t.does(&Confirm { user: ada.id, confirmed: true }).await;
+    t.does(Confirm { user: ada.id, confirmed: true }).await;
     let shown = t.get(&format!("/api/v4/users/{}", ada.id)).token(&token).await.json();
     assert!(shown["confirmed_at"].is_null() && shown["email"] == "", "{shown}");
-    t.does(&Confirm { user: ada.id, confirmed: false }).await;
+    t.does(Confirm { user: ada.id, confirmed: false }).await;
     guess(&t, "ada", "correct horse").await.has(302);
 }
 

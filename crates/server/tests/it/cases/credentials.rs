@@ -96,7 +96,7 @@ async fn auth_012_a_token_without_any_prefix(t: Town) {
     let mut create = ada.create_token([Scope::Api].into(), None);
     create.secret = Some(Plaintext::new("0123456789abcdefghij".into()));
     t.get("/api/v4/user").bearer("0123456789abcdefghij").await;
-    t.does(&create).await;
+    t.does(create).await;
     t.get("/api/v4/user").bearer("0123456789abcdefghij").await.is_user(&ada);
 }
 
@@ -183,7 +183,7 @@ async fn auth_032_a_revoked_token_on_a_public_list(t: Town) {
 async fn auth_033_expired_and_revoked_is_expired(t: Town) {
     let ada = t.user("ada").await;
     let made = ada.made_token([Scope::Api]).await;
-    t.does(&tollhouse::operations::tokens::Revoke { id: made.id }).await;
+    t.does(tollhouse::operations::tokens::Revoke { id: made.id }).await;
     t.later(400 * 24 * 3600);
     t.get("/api/v4/user").token(made.secret.reveal()).await.is(401, EXPIRED);
 }
@@ -316,7 +316,7 @@ async fn auth_176_both_forms_of_a_token(t: Town) {
     assert!(routable.starts_with("glpat-") && routable.matches('.').count() == 2, "{routable}");
     let mut create = ada.create_token([Scope::Api].into(), None);
     create.secret = Some(Plaintext::new("glpat-abcdefghijkmnopqrstu".into()));
-    t.does(&create).await;
+    t.does(create).await;
     for token in [routable.as_str(), "glpat-abcdefghijkmnopqrstu"] {
         t.get("/api/v4/user").token(token).await.is_user(&ada);
     }

@@ -429,7 +429,7 @@ impl<O: Operation> Operation for Today<O> {
 
 async fn token_today<const N: usize>(t: &Town, person: &Person, scopes: [Scope; N]) -> String {
     let create: tokens::Create = person.create_token(Scopes::from(scopes), None);
-    t.does(&Today(create)).await.secret.reveal().to_owned()
+    t.does(Today(create)).await.secret.reveal().to_owned()
 }
 
 async fn explain_reads_what_people_paste(t: Town) {
@@ -470,7 +470,7 @@ async fn explain_reads_what_people_paste(t: Town) {
         assert!(output.status.success() && out.contains("Passes") && err.contains("warning: others can read"), "{err}");
         assert!(!out.contains(&token) && !err.contains(&token));
     }
-    t.does(&super::threats::Mark).await;
+    t.does(super::threats::Mark).await;
     said(&t, &["--", "curl", "-H", &header, &user], "").await;
 }
 

@@ -41,7 +41,7 @@ async fn members_see_what_is_above_and_below(t: Town) {
     let projects = async |token: &str| t.get("/api/v4/projects").token(token).await.ids();
     assert_eq!(projects(&ada.token([Scope::Api]).await).await, [project.0], "by inheritance");
     assert_eq!(projects(&grace.token([Scope::Api]).await).await, [project.0]);
-    t.does(&tollhouse::operations::members::Remove { of: Of::Group(middle), user: ada.id }).await;
+    t.does(tollhouse::operations::members::Remove { of: Of::Group(middle), user: ada.id }).await;
     assert!(projects(&ada.token([Scope::Api]).await).await.is_empty(), "no longer");
 }
 

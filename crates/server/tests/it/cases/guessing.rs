@@ -361,9 +361,9 @@ async fn t15_a_browser_has_a_counter_of_its_own(t: Town) {
     }
     assert!(typed(&device, "correct horse").await.has(200).body.contains(WRONG));
     // Whoever asks for help is let in again, in this browser too.
-    assert!(t.does(&Unlock { user: ada.id }).await);
+    assert!(t.does(Unlock { user: ada.id }).await);
     typed(&device, "correct horse").await.has(302);
-    assert!(!t.does(&Unlock { user: ada.id }).await, "there is nothing left to unlock");
+    assert!(!t.does(Unlock { user: ada.id }).await, "there is nothing left to unlock");
 }
 
 async fn t15_a_browser_is_known_to_one_account_and_one_password(t: Town) {

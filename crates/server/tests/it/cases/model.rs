@@ -179,7 +179,7 @@ async fn present(app: &App, line: Line, secret: &str) -> Told {
                     accounts: app.accounts(),
                     rules,
                 };
-                app.perform(&operation, &By::system()).await.map(|done| match done.into_inner() {
+                app.perform(operation, &By::system()).await.map(|done| match done.into_inner() {
                     Rotated::Successor(issued) => Told::Given(Pair {
                         secret: issued.refresh.expect("a refresh token").reveal().to_owned(),
                         token: issued.access.reveal().to_owned(),
@@ -191,7 +191,7 @@ async fn present(app: &App, line: Line, secret: &str) -> Told {
             Line::Personal => {
                 let operation =
                     RotateSelf { presented: presented.clone(), expires_at: None, require_expiry: true, rules };
-                app.perform(&operation, &By::system()).await.map(|done| match done.into_inner() {
+                app.perform(operation, &By::system()).await.map(|done| match done.into_inner() {
                     Rotated::Successor(made) => {
                         let secret = made.secret.reveal().to_owned();
                         Told::Given(Pair { token: secret.clone(), secret })

@@ -59,7 +59,7 @@ fn field(body: &str, name: &str) -> String {
 
 async fn kill_9_among_redemptions_and_refreshes(t: Town) {
     let (ada, client) = (t.user("ada").await, t.client("api").await);
-    let codes = t.does(&Codes { user: ada.id, client: client.id, count: 120 }).await;
+    let codes = t.does(Codes { user: ada.id, client: client.id, count: 120 }).await;
     t.leave().await;
     // Code, and the refresh token of the last pair that came of it.
     let held: RefCell<BTreeMap<usize, String>> = RefCell::default();

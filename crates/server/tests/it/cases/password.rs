@@ -62,7 +62,7 @@ async fn an_expired_password_is_changed_and_opens_again(t: Town) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let digest = t.app.hasher.hash(&tollhouse_domain::secret::Plaintext::new("set by another".into())).await;
     let expires_at = Some(t.now());
-    t.does(&SetPassword { user: ada.id, seen: None, digest, expires_at }).await;
+    t.does(SetPassword { user: ada.id, seen: None, digest, expires_at }).await;
     t.later(1);
     let session = signed_in(&t, "set by another").await;
     t.get("/api/v4/user").session(&session).await.has(403);
@@ -243,7 +243,7 @@ async fn a_password_is_the_same_on_every_keyboard(t: Town) {
     guess(&t, "ada", COMPOSED).await.has(302);
     // A hash from before there was a normal form is of what was typed.
     let digest = typed_hash(DECOMPOSED);
-    t.does(&SetPassword { user: ada.id, seen: None, digest, expires_at: None }).await;
+    t.does(SetPassword { user: ada.id, seen: None, digest, expires_at: None }).await;
     guess(&t, "ada", DECOMPOSED).await.has(302);
     assert!(guess(&t, "ada", "cafe creme").await.has(200).body.contains("Invalid login or password."));
 }

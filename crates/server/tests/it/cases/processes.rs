@@ -63,7 +63,7 @@ impl Operation for Tokens {
 
 async fn prepared(t: &Town, count: usize) -> Vec<String> {
     let ada = t.user("ada").await;
-    let made = t.does(&Tokens { user: ada.id, count }).await;
+    let made = t.does(Tokens { user: ada.id, count }).await;
     t.leave().await;
     made
 }
@@ -317,7 +317,7 @@ async fn t31_the_first_administrator_has_the_address_that_was_given(t: Town) {
 }
 
 async fn t33_a_demo_database_is_not_served(t: Town) {
-    t.does(&super::threats::Mark).await;
+    t.does(super::threats::Mark).await;
     t.leave().await;
     let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0", "--database", &t.database_url]).await;
     assert_eq!(code, Some(2));
@@ -465,7 +465,7 @@ async fn a_start_that_cannot_succeed_touches_no_database(t: Town) {
 
 async fn a_log_that_nobody_asked_for_is_refused(t: Town) {
     let run = async |words: &[&str], name: &str, value: &str| {
-        let mut command = t.command(words);
+        let mut command = t.command(&words);
         command.env(name, value);
         let ended = output(command).await;
         (ended.status.code(), String::from_utf8(ended.stderr).expect("UTF-8").trim_end().to_owned())

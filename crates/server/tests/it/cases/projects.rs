@@ -342,7 +342,7 @@ async fn levels_end_with_their_date(t: Town) {
         level: AccessLevel::Guest,
         expires_at,
     };
-    t.does(&add).await;
+    t.does(add).await;
     let token = ada.token([Scope::Api]).await;
     t.get(&path(private)).token(&token).await.has(200);
     t.later(12 * 3600);
@@ -389,7 +389,7 @@ async fn a_search_finds_every_spelling(t: Town) {
 async fn projects_limit_holds_for_many_at_once(t: Town) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
-    t.does(&SetLimit { user: ada.id, limit: 3 }).await;
+    t.does(SetLimit { user: ada.id, limit: 3 }).await;
     let mut attempts = Vec::new();
     for i in 0..12 {
         let (t, token) = (t.clone(), token.clone());

@@ -197,7 +197,7 @@ impl Operation for Crowd {
 
 async fn rest_008_more_than_ten_thousand(t: Town) {
     let token = t.user("ada").await.token([Scope::Api]).await;
-    t.does(&Crowd(9_999)).await;
+    t.does(Crowd(9_999)).await;
     let reply = t.get("/api/v4/users?per_page=1").token(&token).await;
     assert_eq!(reply.has(200).header("x-total"), Some("10000"));
     assert!(reply.header("link").expect("links").contains("rel=\"last\""));

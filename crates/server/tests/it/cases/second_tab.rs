@@ -141,7 +141,7 @@ async fn a_second_tab_whose_password_has_expired_leads_on(t: Town) {
     let digest = t.app.hasher.hash(&tollhouse_domain::secret::Plaintext::new("set by another".into())).await;
     let expires_at = Some(t.now());
     let set = tollhouse::operations::users::SetPassword { user: ada.id, seen: None, digest, expires_at };
-    t.does(&set).await;
+    t.does(set).await;
     t.later(1);
     // That change ended all sessions, so this tab's form is out of date; one that was signed in since leads on.
     t.post(PAGE).session(&session).form(&tab.filled_in("ada", "set by another")).await.has(422);

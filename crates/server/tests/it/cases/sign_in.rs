@@ -118,7 +118,7 @@ async fn other_states_are_told_after_the_right_password_alone(t: Town) {
         assert!(wrong.has(200).body.contains(WRONG) && !wrong.body.contains(text));
         let right = guess(&t, &person.name, "correct horse").await;
         assert!(right.has(200).body.contains(text), "{}", right.body);
-        t.does(&Confirm { user: person.id, confirmed: true }).await;
+        t.does(Confirm { user: person.id, confirmed: true }).await;
     }
     guess(&t, "unconfirmed", "correct horse").await.has(302);
 }
@@ -239,13 +239,13 @@ async fn an_old_password_makes_no_session_after_a_change(t: Town) {
         expires_at: None,
     };
     for millis in [0, 2, 5, 10, 20, 40] {
-        t.does(&set(&old)).await;
+        t.does(set(&old)).await;
         let attempt = tokio::task::spawn_local({
             let t = t.clone();
             async move { guess(&t, "ada", "correct horse").await }
         });
         tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
-        t.does(&set(&new)).await;
+        t.does(set(&new)).await;
         // Whoever came in before the change is out again; nobody comes in after it.
         let reply = attempt.await.expect("an answer");
         if reply.status.as_u16() == 302 {
@@ -380,7 +380,7 @@ async fn error_pages(t: &Town) -> Vec<(&'static str, Reply, &'static str)> {
     let (session, other) = (ada.session().await, grace.session().await);
     let barred = t.user("linus").await;
     let his = barred.session().await;
-    t.does(&Confirm { user: barred.id, confirmed: false }).await;
+    t.does(Confirm { user: barred.id, confirmed: false }).await;
     let both = format!("_gitlab_session={}; _gitlab_session={}", session.cookie, other.cookie);
     let sign_in = |login: &str| format!("authenticity_token=x&user[login]={login}&user[password]=x");
     let projects = "<a href=\"/\">Back to your projects</a>";

@@ -229,7 +229,7 @@ async fn user_026_nobody(t: Town) {
 async fn a_profile_may_be_private(t: Town) {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let profile = Profile { private_profile: Some(true), ..Profile::default() };
-    t.does(&SetProfile { user: grace.id, profile }).await;
+    t.does(SetProfile { user: grace.id, profile }).await;
     let path = format!("/api/v4/users/{}", grace.id);
     let body = t.get(&path).token(&ada.token([Scope::Api]).await).await.is_user(&grace).json();
     for hidden in ["created_at", "followers", "following", "is_followed"] {
@@ -249,7 +249,7 @@ async fn a_change_of_the_profile_is_seen_at_once(t: Town) {
     let token = ada.token([Scope::Api]).await;
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
     let profile = Profile { bio: Some("Counts \"ferries\" <daily>".into()), ..Profile::default() };
-    t.does(&SetProfile { user: ada.id, profile }).await;
+    t.does(SetProfile { user: ada.id, profile }).await;
     let body = t.get("/api/v4/user").token(&token).await.is_user(&ada).json();
     assert_eq!(body["bio"], "Counts \"ferries\" <daily>");
 }

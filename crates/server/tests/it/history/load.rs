@@ -111,14 +111,14 @@ impl World {
             secret: None,
         };
         let started = self.now();
-        let made = self.command.perform(&create, &By::system()).await.ok()?.into_inner();
+        let made = self.command.perform(create, &By::system()).await.ok()?.into_inner();
         let secret = made.secret.reveal();
         Some(Rc::new(self.family(Kind::Personal, owner, started, secret, secret)))
     }
 
     async fn authorize(&self, owner: &Rc<Owner>) -> Option<Rc<Family>> {
         let allow = SignInAndAllow { user: owner.id, application: self.client.id };
-        let code = self.command.perform(&allow, &By::system()).await.ok()?.into_inner();
+        let code = self.command.perform(allow, &By::system()).await.ok()?.into_inner();
         let started = self.now();
         let answer = self.send(self.node(), &self.redemption(&code), None).await?;
         // Without an answer nobody ever learns what was given, and a code is not shown twice by honest people.
@@ -363,7 +363,7 @@ impl World {
                 let word = if blocked { "block" } else { "unblock" };
                 Some(self.town.shell(&["user", word, &owner.name]).await.code == Some(0))
             }
-            _ => self.command(&change, patience).await.map(|done| done.is_some()),
+            _ => self.command(change, patience).await.map(|done| done.is_some()),
         };
         let now = self.now();
         for (story, id) in [(&owner.standing, Some(id)), (&owner.ended, sessions)] {
@@ -382,7 +382,7 @@ impl World {
     /// `None`: whoever gave the command went away. `Some(None)`: it failed, or may have.
     async fn command<O: tollhouse::operations::Operation>(
         &self,
-        operation: &O,
+        operation: O,
         patience: Option<Duration>,
     ) -> Option<Option<O::Output>> {
         let by = By::system();

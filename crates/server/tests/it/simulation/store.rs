@@ -48,7 +48,7 @@ impl Store {
             let mut ids = Vec::new();
             for owner in 0..owners {
                 let name = format!("owner{owner}");
-                ids.push(perform(&db, &users::Create::person(&name, &name)).await.value);
+                ids.push(perform(&db, users::Create::person(&name, &name)).await.value);
             }
             (db, link, ids)
         });
@@ -100,7 +100,7 @@ impl Store {
                     require_expiry: true,
                     secret: chosen,
                 };
-                let made = self.runtime.block_on(perform(&self.db, &create));
+                let made = self.runtime.block_on(perform(&self.db, create));
                 let secret = made.value.secret.reveal().to_owned();
                 self.tokens.insert(token, Token { secret, id: made.value.id, stands: true });
                 Some(made.until)
@@ -108,13 +108,13 @@ impl Store {
             Change::Revoke { token } => {
                 let token = self.tokens.get_mut(&token)?;
                 token.stands = false;
-                Some(self.runtime.block_on(perform(&self.db, &tokens::Revoke { id: token.id })).until)
+                Some(self.runtime.block_on(perform(&self.db, tokens::Revoke { id: token.id })).until)
             }
             Change::Block { owner, blocked } => {
                 self.blocked.insert(owner, blocked);
                 let user = self.owners[owner as usize];
                 let change = if blocked { users::SetState::block(user) } else { users::SetState::unblock(user) };
-                Some(self.runtime.block_on(perform(&self.db, &change)).until)
+                Some(self.runtime.block_on(perform(&self.db, change)).until)
             }
             Change::Nothing => self.runtime.block_on(async {
                 let mut tx = self.db.begin().await.ok()?;
@@ -168,7 +168,7 @@ impl Store {
     }
 }
 
-async fn perform<O: Operation>(db: &Db, operation: &O) -> Committed<O::Output> {
+async fn perform<O: Operation>(db: &Db, operation: O) -> Committed<O::Output> {
     let mut tx = db.begin().await.expect("a transaction");
     let Ok(change) = operation.run(&mut tx, START).await else { panic!("an operation was refused") };
     tx.commit(change, &By::system(), START).await.expect("a commit")

@@ -155,7 +155,7 @@ async fn a3_what_was_asked_before_a_forget_is_not_kept(t: Town) {
     let (token, desk) = (made.secret.reveal(), Desk::open(&t));
     t.get(USER).token(token).await.is_user(&ada);
     let first = desk.judge_late(token).await;
-    t.does(&Revoke { id: made.id }).await;
+    t.does(Revoke { id: made.id }).await;
     desk.ledger.forget(&[Forget::Family(made.family)]);
     desk.late.go.notify_one();
     assert!(first.await.expect("an answer"), "it began before");
@@ -165,7 +165,7 @@ async fn a3_what_was_asked_before_a_forget_is_not_kept(t: Town) {
     let chosen = tollhouse_domain::secret::Plaintext::new("chosen-somewhere-else".into());
     let unknown = late.judge_late(chosen.reveal()).await;
     let create = ada.create_token(tollhouse_domain::scope::Scopes::from([Scope::Api]), None);
-    t.does(&tollhouse::operations::tokens::Create { secret: Some(chosen.clone()), ..create }).await;
+    t.does(tollhouse::operations::tokens::Create { secret: Some(chosen.clone()), ..create }).await;
     late.ledger.forget(&[Forget::Unknown(chosen.digest())]);
     late.late.go.notify_one();
     assert!(!unknown.await.expect("an answer"));
@@ -178,7 +178,7 @@ async fn a4_an_older_look_up_is_not_joined(t: Town) {
     let (token, desk) = (made.secret.reveal(), Desk::open(&t));
     t.get(USER).token(token).await.is_user(&ada);
     let first = desk.judge_late(token).await;
-    t.does(&Revoke { id: made.id }).await;
+    t.does(Revoke { id: made.id }).await;
     desk.ledger.forget(&[Forget::Family(made.family)]);
     // The first look-up is still under way, and brings the past.
     let second = timeout(Duration::from_secs(3), desk.judge(token)).await;

@@ -167,9 +167,9 @@ async fn w4_a_repeat_by_command_waits_too(t: Town) {
     laggard(&t).await;
     let rotate = RotateById { id: made.id, expires_at: None, require_expiry: true };
     let by = By::system();
-    assert!(timeout(Duration::from_millis(100), t.app.perform(&rotate, &by)).await.is_err(), "it waits");
+    assert!(timeout(Duration::from_millis(100), t.app.perform(rotate, &by)).await.is_err(), "it waits");
     let began = Instant::now();
-    let repeat = t.app.perform(&rotate, &by).await;
+    let repeat = t.app.perform(rotate, &by).await;
     assert!(matches!(repeat, Err(Error::BadRequest(_))), "it is done already");
     assert!(began.elapsed() > WAIT);
 }
@@ -213,7 +213,7 @@ async fn w5_a_refusal_that_ends_a_family_waits(t: Town) {
     let presented = Plaintext::new(old);
     let rotate = RotateSelf { presented, expires_at: None, require_expiry: true, rules: t.app.rotation() };
     let began = Instant::now();
-    let refused = t.app.perform(&rotate, &By::system()).await;
+    let refused = t.app.perform(rotate, &By::system()).await;
     assert!(matches!(refused.map(Done::into_inner), Ok(Rotated::Dead)));
     assert!(began.elapsed() > WAIT);
     other.leave().await;

@@ -101,7 +101,7 @@ async fn app_014_a_renewed_secret(t: Town) {
 async fn app_015_an_unknown_one_renewed(t: Town) {
     let token = warden(&t).await;
     let gone = t.client("api").await;
-    t.does(&Delete { id: gone.id }).await;
+    t.does(Delete { id: gone.id }).await;
     for id in [gone.id.0, gone.id.0 + 1000, 0, i64::MAX] {
         renew(&t, &token, id).await.is(404, NOT_FOUND);
     }
@@ -196,7 +196,7 @@ async fn a_deleted_application_takes_its_tokens_along(t: Town) {
     let machine = tokens(&enters(&gone).await);
     let code = gone.code(&ada, "api").await;
     delete(&t, &token, gone.id).await.is(204, "");
-    t.does(&Delete { id: also.id }).await;
+    t.does(Delete { id: also.id }).await;
     for pair in &pairs[..2] {
         user(&t, &pair.access).await.is(401, M401);
         t.get("/oauth/token/info").bearer(&pair.access).await.has(401);
@@ -352,7 +352,7 @@ async fn an_application_that_goes_while_it_is_given_tokens_leaves_nothing(t: Tow
         let mut asks = vec![client.refresh(&pair.refresh)];
         asks.extend(codes.iter().map(|code| client.redeem(code)));
         let tasks: Vec<_> = asks.into_iter().map(|ask| tokio::task::spawn_local(ask.send())).collect();
-        t.does(&Delete { id: client.id }).await;
+        t.does(Delete { id: client.id }).await;
         for task in tasks {
             let reply = task.await.expect("an answer");
             assert!([200, 400, 401, 503].contains(&reply.status.as_u16()), "{}", reply.body);

@@ -401,7 +401,7 @@ async fn t21_names_that_deceive_are_refused(t: Town) {
         "\u{2066}Ferry\u{2069}",
         "Ferry\u{2028}board",
     ] {
-        let refused = t.app.perform(&Create { name: name.to_owned(), ..create("api") }, &By::system()).await;
+        let refused = t.app.perform(Create { name: name.to_owned(), ..create("api") }, &By::system()).await;
         let Err(Error::Invalid(faults)) = refused else { panic!("{name:?} was registered") };
         assert!(faults.iter().all(|fault| fault.0 == "name"), "{name:?}");
         let body = json!({ "name": name, "redirect_uri": CALLBACK, "scopes": "api" });

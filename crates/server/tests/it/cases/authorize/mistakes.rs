@@ -243,7 +243,7 @@ async fn an_application_that_is_gone(t: Town) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     let (allow, deny) = consent(&client.page(&session, "api", &[]).await);
-    t.does(&Delete { id: client.id }).await;
+    t.does(Delete { id: client.id }).await;
     for form in [allow, deny] {
         let reply = pressed(&t, &form).session(&session).await;
         assert!(is_error(&reply, 401, "invalid_client").contains(UNKNOWN_CLIENT));

@@ -356,11 +356,11 @@ async fn prompt_none_for_accounts_that_may_not_come_in(t: Town) {
     let none = [("prompt", Some("none"))];
     let unconfirmed = t.user("ada").await;
     let session = unconfirmed.session().await;
-    t.does(&Confirm { user: unconfirmed.id, confirmed: false }).await;
+    t.does(Confirm { user: unconfirmed.id, confirmed: false }).await;
     assert_eq!(error(&trusted.page(&session, "openid", &none).await), "interaction_required");
     let expired = t.user("grace").await;
     let expires_at = Some(t.now());
-    t.does(&SetPassword { user: expired.id, seen: None, digest: "x".to_owned(), expires_at }).await;
+    t.does(SetPassword { user: expired.id, seen: None, digest: "x".to_owned(), expires_at }).await;
     t.later(1);
     let session = expired.session().await;
     assert_eq!(error(&trusted.page(&session, "openid", &none).await), "interaction_required");

@@ -172,7 +172,7 @@ async fn redirect_uris_that_nobody_may_register(t: Town) {
         "vbscript:x",
         "localhost:1234/cb",
     ] {
-        let refused = t.app.perform(&with_uri(uri), &By::system()).await;
+        let refused = t.app.perform(with_uri(uri), &By::system()).await;
         let Err(Error::Invalid(faults)) = refused else { panic!("{uri:?} was registered") };
         assert!(faults.iter().all(|fault| fault.0 == "redirect_uri"), "{uri:?}");
         let body = json!({ "name": "Ferry board", "redirect_uri": uri, "scopes": "api" });
@@ -180,10 +180,10 @@ async fn redirect_uris_that_nobody_may_register(t: Town) {
         assert!(reply.has(400).json()["message"]["redirect_uri"].is_array(), "{uri:?}: {}", reply.body);
     }
     for blank in ["", " ", "\n"] {
-        let refused = t.app.perform(&with_uri(blank), &By::system()).await;
+        let refused = t.app.perform(with_uri(blank), &By::system()).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{blank:?}");
     }
-    let nul = t.app.perform(&with_uri("https://app.example.test/\0"), &By::system()).await;
+    let nul = t.app.perform(with_uri("https://app.example.test/\0"), &By::system()).await;
     assert!(matches!(nul, Err(Error::Invalid(_))));
     t.get("/api/v4/applications").token(&token).await.is(200, "[]");
 }

@@ -104,7 +104,7 @@ async fn oauth_022_an_unconfirmed_address(t: Town) {
     let (client, trusted) = (t.client("api").await, t.trusted_client("api").await);
     let ada = t.user("ada").await;
     let session = ada.session().await;
-    t.does(&Confirm { user: ada.id, confirmed: false }).await;
+    t.does(Confirm { user: ada.id, confirmed: false }).await;
     for client in [&client, &trusted] {
         let page = client.page(&session, "api", &[]).await;
         let (allow, deny) = (client.allow(&session, "api", &[]).await, client.deny(&session, "api", &[]).await);
@@ -114,7 +114,7 @@ async fn oauth_022_an_unconfirmed_address(t: Town) {
         }
     }
     assert_eq!(allowed(&t).await, 0);
-    t.does(&Confirm { user: ada.id, confirmed: true }).await;
+    t.does(Confirm { user: ada.id, confirmed: true }).await;
     consent(&client.page(&session, "api", &[]).await);
 }
 
@@ -259,7 +259,7 @@ async fn an_expired_password_comes_first(t: Town) {
     let (client, trusted) = (t.client("api").await, t.trusted_client("api").await);
     let ada = t.user("ada").await;
     let expires_at = Some(t.now());
-    t.does(&SetPassword { user: ada.id, seen: None, digest: "x".to_owned(), expires_at }).await;
+    t.does(SetPassword { user: ada.id, seen: None, digest: "x".to_owned(), expires_at }).await;
     t.later(1);
     let session = ada.session().await;
     let (page, posted) = (client.page(&session, "api", &[]), client.allow(&session, "api", &[]));

@@ -72,7 +72,7 @@ impl Operation for Crowd {
 
 async fn a_long_list_comes_in_batches(t: Town) {
     // Two whole batches and a row.
-    t.does(&Crowd(1001)).await;
+    t.does(Crowd(1001)).await;
     let json = t.shell_json(&["user", "list"]).await;
     let ids: Vec<i64> = json.as_array().expect("a list").iter().map(|row| row["id"].as_i64().expect("an id")).collect();
     assert_eq!(ids, (1..=1001).collect::<Vec<_>>());
@@ -84,7 +84,7 @@ async fn a_long_list_comes_in_batches(t: Town) {
 }
 
 async fn a_reader_who_has_seen_enough_ends_it(t: Town) {
-    t.does(&Crowd(3000)).await;
+    t.does(Crowd(3000)).await;
     for more in [&[][..], &["--json"]] {
         let words: Vec<&str> = ["user", "list"].iter().chain(more).copied().collect();
         let mut command = tokio::process::Command::from(t.command(&words));

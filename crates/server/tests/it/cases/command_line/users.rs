@@ -245,7 +245,7 @@ async fn t29_a_command_names_the_user_of_the_system(t: Town) {
 }
 
 async fn t31_the_first_password_goes_with_its_change(t: Town) {
-    t.does(&CreateFirstAdministrator { password_digest: "x".into(), email: String::new() }).await.expect("the first");
+    t.does(CreateFirstAdministrator { password_digest: "x".into(), email: String::new() }).await.expect("the first");
     t.user("ada").await;
     let data = t.folder.path().join("data");
     std::fs::create_dir(&data).expect("a folder");

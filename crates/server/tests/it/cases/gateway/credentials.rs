@@ -303,7 +303,7 @@ async fn gate_051_an_application_for_itself(t: Town) {
     // An application that is gone opens nothing.
     rule(&t, &format!("applications = ['{}', 'nobody']", named.uid)).await;
     ask(&all).await.passes("all");
-    t.does(&tollhouse::operations::applications::Delete { id: named.id }).await;
+    t.does(tollhouse::operations::applications::Delete { id: named.id }).await;
     ask(&all).await.is_kept_out(401);
 }
 

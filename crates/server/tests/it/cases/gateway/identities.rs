@@ -115,9 +115,9 @@ async fn gate_074_an_address_that_is_confirmed(t: Town) {
     let token = ada.token([Scope::Api]).await;
     let ask = async || asked(&t, "GET", &format!("{HERE}/x")).token(&token).await;
     assert_eq!(ask().await.passes("all").told("email"), "ada@example.test");
-    t.does(&Confirm { user: ada.id, confirmed: false }).await;
+    t.does(Confirm { user: ada.id, confirmed: false }).await;
     assert_eq!(ask().await.passes("all").told("email"), "-");
-    t.does(&Confirm { user: ada.id, confirmed: true }).await;
+    t.does(Confirm { user: ada.id, confirmed: true }).await;
     assert_eq!(ask().await.passes("all").told("email"), "ada@example.test");
     let grace = t.person(Create::without_email("grace", "Grace")).await.token([Scope::Api]).await;
     assert_eq!(asked(&t, "GET", &format!("{HERE}/x")).token(&grace).await.passes("all").told("email"), "-");

@@ -124,8 +124,8 @@ async fn gate_062_an_end_comes_though_it_is_remembered(t: Town) {
     let ada = t.user("ada").await;
     let today = t.now().date();
     let until = |of, level, days| Add { of, user: ada.id, level, expires_at: Some(today.plus_days(days)) };
-    t.does(&until(Of::Group(pilots), AccessLevel::Owner, 1)).await;
-    t.does(&until(Of::Group(harbour), AccessLevel::Developer, 2)).await;
+    t.does(until(Of::Group(pilots), AccessLevel::Owner, 1)).await;
+    t.does(until(Of::Group(harbour), AccessLevel::Developer, 2)).await;
     let token = ada.token([Scope::Api]).await;
     let ask = async || asked(&t, "GET", &format!("{HERE}/x")).token(&token).await;
     let owners = "group = 'harbour/pilots'\nlevel = 'owner'";
@@ -179,7 +179,7 @@ async fn leaves_and_joins(t: &Town) {
         for _ in 0..2 {
             t.member(of, &ada, AccessLevel::Guest).await;
             ask().await.passes("all");
-            t.does(&Remove { of, user: ada.id }).await;
+            t.does(Remove { of, user: ada.id }).await;
             ask().await.is_kept_out(403);
         }
     }
@@ -216,7 +216,7 @@ async fn gate_064_a_path_that_means_something_else(t: Town) {
     rule(&t, lines).await;
     ask(&t, &ada).await.await.passes("all");
     ask(&t, &root).await.await.passes("all");
-    t.does(&Move { from: "harbour/pilots", to: "harbour/old" }).await;
+    t.does(Move { from: "harbour/pilots", to: "harbour/old" }).await;
     for person in [&ada, &root] {
         ask(&t, person).await.await.is_kept_out(403);
     }
@@ -257,7 +257,7 @@ async fn t8_a_rule_is_bound_to_what_had_its_path(t: Town) {
     t.member(Of::Group(harbour), &ada, AccessLevel::Owner).await;
     rule(&t, "group = 'harbour'").await;
     ask(&t, &ada).await.await.passes("all");
-    t.does(&Move { from: "harbour", to: "haven" }).await;
+    t.does(Move { from: "harbour", to: "haven" }).await;
     ask(&t, &ada).await.await.is_kept_out(403);
 }
 
@@ -269,7 +269,7 @@ async fn t27_a_membership_that_ends(t: Town) {
     let (_, pilots) = harbour(&t).await;
     let ada = t.user("ada").await;
     let tomorrow = t.now().date().plus_days(1);
-    t.does(&Add { of: Of::Group(pilots), user: ada.id, level: AccessLevel::Owner, expires_at: Some(tomorrow) }).await;
+    t.does(Add { of: Of::Group(pilots), user: ada.id, level: AccessLevel::Owner, expires_at: Some(tomorrow) }).await;
     rule(&t, "group = 'harbour/pilots'").await;
     let token = ada.token([Scope::Api]).await;
     asked(&t, "GET", &format!("{HERE}/x")).token(&token).await.passes("all");

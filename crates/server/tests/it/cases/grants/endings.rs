@@ -66,7 +66,7 @@ async fn ends(t: &Town, what: impl AsyncFn(&Person)) {
 }
 
 async fn a_code_ends_with_a_password_that_somebody_else_sets(t: Town) {
-    ends(&t, async |ada| assert!(t.does(&new_password(ada.id)).await)).await;
+    ends(&t, async |ada| assert!(t.does(new_password(ada.id)).await)).await;
 }
 
 async fn a_code_ends_with_a_password_that_is_changed_on_the_page(t: Town) {
@@ -108,14 +108,14 @@ async fn a_code_ends_with_a_block_and_with_a_ban(t: Town) {
 }
 
 async fn a_code_ends_with_all_sessions(t: Town) {
-    ends(&t, async |ada| t.does(&EndAllSessions(ada.id)).await).await;
+    ends(&t, async |ada| t.does(EndAllSessions(ada.id)).await).await;
 }
 
 async fn a_code_ends_with_its_application(t: Town) {
     let ada = t.user("ada").await;
     let (client, other) = (t.client("api").await, t.client("api").await);
     let (code, kept) = (client.code(&ada, "api").await, other.code(&ada, "api").await);
-    t.does(&Delete { id: client.id }).await;
+    t.does(Delete { id: client.id }).await;
     is_error(&client.redeem(&code).await, 401, "invalid_client");
     is_refused(&t.client_with(create("api")).await, &code).await;
     tokens(&other.redeem(&kept).await);
@@ -133,7 +133,7 @@ async fn a_code_that_was_redeemed_is_still_noticed(t: Town) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "api").await;
     let given = tokens(&client.redeem(&code).await);
-    t.does(&new_password(ada.id)).await;
+    t.does(new_password(ada.id)).await;
     t.get(USER).bearer(&given.access).await.is_user(&ada);
     t.later(121);
     is_refused(&client, &code).await;
@@ -142,10 +142,10 @@ async fn a_code_that_was_redeemed_is_still_noticed(t: Town) {
 
 async fn a_code_is_redeemed_before_a_new_password_or_never(t: Town) {
     let (client, ada) = both(&t).await;
-    let password = new_password(ada.id);
+    let password = std::sync::Arc::new(new_password(ada.id));
     for _ in 0..20 {
         let code = client.code(&ada, "api").await;
-        let (redeemed, _) = tokio::join!(client.redeem(&code).send(), t.does(&password));
+        let (redeemed, _) = tokio::join!(client.redeem(&code).send(), t.does(password.clone()));
         match redeemed.status.as_u16() {
             200 => drop(tokens(&redeemed)),
             _ => drop(is_error(&redeemed, 400, "invalid_grant")),
@@ -159,7 +159,7 @@ async fn begun(t: &Town) -> (Client, Person, Plaintext, Authorize) {
     let (client, ada) = both(t).await;
     let session = Plaintext::session();
     let lifetime = t.app.settings.sessions.lifetime.0;
-    t.does(&BeginSession { user: ada.id, session: session.clone(), lifetime }).await;
+    t.does(BeginSession { user: ada.id, session: session.clone(), lifetime }).await;
     let authorize = Authorize {
         application: client.id,
         user: ada.id,
@@ -183,7 +183,7 @@ async fn a_code_that_is_being_issued_ends_with_the_sessions(t: Town) {
     let mut tx = t.app.db.begin().await.expect("a transaction");
     let Ok(change) = authorize.run(&mut tx, t.now()).await else { panic!("it runs") };
     let (town, password) = (t.clone(), new_password(ada.id));
-    let ending = tokio::task::spawn_local(async move { town.does(&password).await });
+    let ending = tokio::task::spawn_local(async move { town.does(password).await });
     for_a_while().await;
     assert!(!ending.is_finished(), "it waits");
     let committed = tx.commit(change, &By::system(), t.now()).await.expect("a commit");
@@ -196,7 +196,7 @@ async fn a_session_that_is_ending_issues_no_code(t: Town) {
     let mut tx = t.app.db.begin().await.expect("a transaction");
     let Ok(change) = new_password(ada.id).run(&mut tx, t.now()).await else { panic!("it runs") };
     let town = t.clone();
-    let issuing = tokio::task::spawn_local(async move { town.does(&authorize).await });
+    let issuing = tokio::task::spawn_local(async move { town.does(authorize).await });
     for_a_while().await;
     assert!(!issuing.is_finished(), "it waits");
     let _ = tx.commit(change, &By::system(), t.now()).await.expect("a commit");

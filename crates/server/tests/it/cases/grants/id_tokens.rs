@@ -143,7 +143,7 @@ async fn auth_time_that_was_not_kept_is_not_told(t: Town) {
 
 async fn oauth_079_the_public_address_for_openid_alone(t: Town) {
     let (client, ada) = both(&t).await;
-    t.does(&SetPublicEmail { user: ada.id, email: "ada@example.test" }).await;
+    t.does(SetPublicEmail { user: ada.id, email: "ada@example.test" }).await;
     let code = client.code(&ada, "openid").await;
     let claims = id_token(&client.redeem(&code).await);
     assert_eq!((&claims["email"], &claims["email_verified"]), (&json!("ada@example.test"), &json!(true)));
@@ -216,19 +216,19 @@ async fn t22_email_claims_are_of_confirmed_addresses(t: Town) {
         (claims.get("email").cloned(), claims.get("email_verified").cloned())
     };
     assert_eq!(told("openid").await, (None, None), "nothing is public");
-    t.does(&SetPublicEmail { user: ada.id, email: "root@example.test" }).await;
+    t.does(SetPublicEmail { user: ada.id, email: "root@example.test" }).await;
     assert_eq!(told("openid").await, (None, None), "nobody confirmed that this is hers");
     let primary = (Some(json!("ada@example.test")), Some(json!(true)));
     assert_eq!(told("openid email").await, primary);
-    t.does(&SetPublicEmail { user: ada.id, email: "ada@example.test" }).await;
+    t.does(SetPublicEmail { user: ada.id, email: "ada@example.test" }).await;
     assert_eq!(told("openid").await, primary);
 }
 
 async fn t22_an_address_that_has_to_be_confirmed_again(t: Town) {
     let (client, ada) = both(&t).await;
-    t.does(&SetPublicEmail { user: ada.id, email: "ada@example.test" }).await;
+    t.does(SetPublicEmail { user: ada.id, email: "ada@example.test" }).await;
     let codes = [client.code(&ada, "openid email").await, client.code(&ada, "openid").await];
-    t.does(&Confirm { user: ada.id, confirmed: false }).await;
+    t.does(Confirm { user: ada.id, confirmed: false }).await;
     for code in codes {
         let claims = id_token(&client.redeem(&code).await);
         assert_eq!((claims.get("email"), claims.get("email_verified")), (None, None), "{claims}");

@@ -110,7 +110,7 @@ async fn oauth_049_a_password_of_who_may_not_come_in(t: Town) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let grace = t.user_with_password("grace", "correct horse").await;
     ada.set_state(SetState::block(ada.id)).await;
-    t.does(&Confirm { user: grace.id, confirmed: false }).await;
+    t.does(Confirm { user: grace.id, confirmed: false }).await;
     for name in ["ada", "grace"] {
         is_error(&by_password(&client, name, "correct horse").await, 400, "invalid_grant");
     }
@@ -200,7 +200,7 @@ async fn a_password_of_who_may_not_come_in_is_no_grant(t: Town) {
     let idle = t.person(idle).await;
     let stale = t.person(person("stale")).await;
     let expires_at = Some(t.now());
-    t.does(&SetPassword { user: stale.id, seen: None, digest: digest.clone(), expires_at }).await;
+    t.does(SetPassword { user: stale.id, seen: None, digest: digest.clone(), expires_at }).await;
     t.later(1);
     let others = [t.person(pending).await, t.person(internal).await, t.person(unconfirmed).await];
     for who in [&idle, &stale].into_iter().chain(&others) {

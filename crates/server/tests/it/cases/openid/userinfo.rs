@@ -115,7 +115,7 @@ async fn groups_by_way_of_groups_above(t: Town) {
     assert_eq!(body["groups"], json!(["top/below", "top/below/deep"]), "not the one above");
     let names: Vec<&String> = body.as_object().expect("an object").keys().collect();
     assert!(names.iter().all(|name| !name.starts_with("https:")), "a claim without groups is left out: {names:?}");
-    t.does(&tollhouse::operations::members::Remove { of: Of::Group(below), user: ada.id }).await;
+    t.does(tollhouse::operations::members::Remove { of: Of::Group(below), user: ada.id }).await;
     assert_eq!(userinfo(&t, &pair.access).await.has(200).json()["groups"], json!([]));
 }
 
@@ -149,7 +149,7 @@ async fn userinfo_of_dead_tokens(t: Town) {
     userinfo(&t, &pair.access).await.has(200);
     t.later(7201);
     refused(&userinfo(&t, &pair.access).await, "The access token expired");
-    t.does(&tollhouse::operations::applications::Delete { id: client.id }).await;
+    t.does(tollhouse::operations::applications::Delete { id: client.id }).await;
     refused(&userinfo(&t, &pair.access).await, INVALID);
 }
 
@@ -183,7 +183,7 @@ async fn t22_only_confirmed_addresses_are_told(t: Town) {
     let (ada, client, pair) = t.begun("openid email").await;
     let told = async || userinfo(&t, &pair.access).await.has(200).json();
     assert_eq!(told().await["email"], "ada@example.test");
-    t.does(&Confirm { user: ada.id, confirmed: false }).await;
+    t.does(Confirm { user: ada.id, confirmed: false }).await;
     let body = told().await;
     assert_eq!((body.get("email"), body.get("email_verified")), (None, None), "{body}");
     let refreshed = client.refresh(&pair.refresh).await.has(200).json();

@@ -96,7 +96,7 @@ async fn refresh_rule_12_removal_of_the_application(t: Town) {
     let bystander = other.tokens(&ada, "api").await;
     let new = next(&client, &first.refresh).await;
     lives(&t, &new.access).await;
-    t.does(&applications::Delete { id: client.id }).await;
+    t.does(applications::Delete { id: client.id }).await;
     for token in [first, new] {
         t.get(USER).bearer(&token.access).await.has(401);
         let reply = client.refresh(&token.refresh).await;

@@ -339,7 +339,7 @@ async fn seed_what_was_asked_for_before_it_was_made_is_known_afterwards(t: Town)
 
 async fn seed_nothing_is_half_filled(t: Town) {
     let seed = "[[user]]\nusername='ada'\n[[user]]\nusername='grace'\n[[group]]\npath='harbour'\n";
-    let fill = filler(&t, seed).await;
+    let fill = std::sync::Arc::new(filler(&t, seed).await);
     let empty = async || {
         let mut reader = t.app.db.read().await.expect("a reader");
         let ada = users::named(&mut reader, UserName::Name("ada")).await.expect("an answer");
@@ -347,12 +347,12 @@ async fn seed_nothing_is_half_filled(t: Town) {
         ada.is_none() && t.count("instance.seeded").await == 0
     };
     t.app.db.faults.set(Fault::Writes);
-    assert!(t.app.perform(&fill, &By::system()).await.is_err());
+    assert!(t.app.perform(fill.clone(), &By::system()).await.is_err());
     t.app.db.faults.set(Fault::None);
     assert!(empty().await, "the storage failed");
     // Somebody is in the way of the last line of the file.
     t.group("harbour", Visibility::Public).await;
-    assert!(t.app.perform(&fill, &By::system()).await.is_err());
+    assert!(t.app.perform(fill, &By::system()).await.is_err());
     assert!(empty().await, "what came before is not there either");
     assert!(!t.reopened("").await.app.demo);
 }

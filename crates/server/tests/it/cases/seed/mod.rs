@@ -29,5 +29,5 @@ async fn filler(t: &Town, text: &str) -> Fill {
 /// Fills a town's database from this file.
 async fn planted(t: &Town, text: &str) -> Filled {
     let fill = filler(t, text).await;
-    t.app.perform(&fill, &By::system()).await.expect("it fits").into_inner()
+    t.app.perform(fill, &By::system()).await.expect("it fits").into_inner()
 }

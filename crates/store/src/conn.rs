@@ -1,0 +1,30 @@
+//! What a statement runs on.
+
+use std::time::Duration;
+
+use crate::postgres::session::Session;
+
+/// A connection of one of the two databases.
+pub enum Conn<'c> {
+    #[doc(hidden)]
+    Sqlite(&'c mut rusqlite::Connection),
+    #[doc(hidden)]
+    Postgres(&'c mut Session),
+    /// It was given back.
+    #[doc(hidden)]
+    Closed,
+}
+
+/// What can run a statement: a [`crate::db::Reader`], a [`crate::tx::Tx`] or a [`crate::log::Link`].
+pub trait Runs: Send {
+    fn conn(&mut self) -> Conn<'_>;
+
+    /// How long a server that is asked over a network may take to answer.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+}
+
+/// For a statement that only reads; one of a transaction is ended by the server, or after [`PATIENCE_OF_A_WRITER`].
+const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE_OF_A_WRITER: Duration = Duration::from_secs(10);
