@@ -108,7 +108,7 @@ async fn commit<O: Operation>(app: &App, operation: &O) -> Result<()> {
     Ok(())
 }
 
-async fn open(folder: &Path, database: &str) -> Result<(App, TcpListener)> {
+pub(crate) async fn open(folder: &Path, database: &str) -> Result<(App, TcpListener)> {
     let mut settings = Settings::with("")?;
     settings.data_dir = folder.to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -118,7 +118,7 @@ async fn open(folder: &Path, database: &str) -> Result<(App, TcpListener)> {
     Ok((App::new(db, settings, urls, Clock::system(), tollhouse::keys::Seal::open()).await?, listener))
 }
 
-async fn perform<O: Operation>(app: &App, operation: &O) -> Result<O::Output> {
+pub(crate) async fn perform<O: Operation>(app: &App, operation: &O) -> Result<O::Output> {
     let done = app.perform(operation, &By::system()).await;
     Ok(done.map_err(|error| anyhow!("an operation failed: {error:?}"))?.into_inner())
 }
