@@ -7,7 +7,7 @@ from collections import namedtuple
 from pathlib import Path
 
 from . import fill
-from .sites import Postgres, Request, Site, basic, seed
+from .sites import Broken, Postgres, Request, Site, basic, seed
 
 ROOT = Path(__file__).resolve().parents[2]
 SQLITE, POSTGRES = "SQLite", "PostgreSQL"
@@ -22,7 +22,7 @@ REVOKE = Request("POST", "/oauth/revoke", basic(CLIENT, SECRET), "token={}")
 
 
 class Unmeasured(Exception):
-    """Why there is no figure."""
+    """Why there is no figure, and that this is as it should be."""
 
 
 class Aim(namedtuple("Aim", "sign bound")):
@@ -170,7 +170,7 @@ class Bench:
         cpu = server.cpu() - before
         answers, micros, refused, broken = map(int, told.split("bench ")[-1].split())
         if refused or broken or not answers:
-            raise Unmeasured(f"{request.method} {request.path}: of {answers} answers {refused} refused, {broken} connections broken")
+            raise Broken(f"{request.method} {request.path}: of {answers} answers {refused} refused, {broken} connections broken")
         return Sample(answers / micros * 1e6, cpu / answers)
 
     def start_load(self, server, request, clients, *options, seconds=None):
@@ -198,15 +198,15 @@ class Bench:
         command = [str(word) for word in [self.program, "direct", *arguments, self.seconds]]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
-            raise Unmeasured(f"bench direct {arguments[0]}: {done.stderr.strip()[-200:]}")
+            raise Broken(f"bench direct {arguments[0]}: {done.stderr.strip()[-200:]}")
         return float(done.stdout)
 
 
 def loaded(process):
     told, error = process.communicate()
     if process.returncode != 0:
-        raise Unmeasured(f"bench load: {error.strip()[-200:]}")
+        raise Broken(f"bench load: {error.strip()[-200:]}")
     told = json.loads(told)
     if told["refused"] or not told["answers"]:
-        raise Unmeasured(f"of {told['answers']} answers {told['refused']} refused: {error.strip()[-200:]}")
+        raise Broken(f"of {told['answers']} answers {told['refused']} refused: {error.strip()[-200:]}")
     return told

@@ -34,6 +34,10 @@ def script(name):
 seed = script("seed")
 
 
+class Broken(Exception):
+    """What did not work, so that there is no figure."""
+
+
 class Request(namedtuple("Request", "method path headers body", defaults=[{}, ""])):
     """What is sent to a server, by wrk or by `bench load`."""
 
@@ -138,7 +142,10 @@ class Site:
             open(self.folder / "log", "w") as log,
             subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=log, text=True) as demo,
         ):
-            self.facts = json.loads(demo.stdout.readline())
+            told = demo.stdout.readline()
+            if not told:
+                raise Broken("demo does not start: " + (self.folder / "log").read_text()[-300:].strip())
+            self.facts = json.loads(told)
             demo.send_signal(signal.SIGINT)
             demo.stdout.read()
 
@@ -179,7 +186,7 @@ class Site:
             psql.stdin.write("\t".join(map(text, row)) + "\n")
         psql.stdin.close()
         if psql.wait() != 0:
-            raise SystemExit(f"COPY {table} failed")
+            raise Broken(f"COPY {table} failed")
 
     @contextmanager
     def serve(self, env=None, url=None, binary=None):
@@ -199,7 +206,7 @@ class Site:
                     break
                 except OSError:
                     if process.poll() is not None or time.monotonic() > began + 60:
-                        raise SystemExit("a server does not start:\n" + (self.folder / "log").read_text()[-2000:])
+                        raise Broken("a server does not start: " + (self.folder / "log").read_text()[-300:].strip())
                     time.sleep(0.002)
                 finally:
                     connection.close()

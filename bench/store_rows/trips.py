@@ -5,8 +5,9 @@ import socket
 import threading
 import time
 
-from .measure import CREDENTIALS, Line, Unmeasured
+from .measure import CREDENTIALS, Line
 from .reads import singles
+from .sites import Broken
 
 
 class Trips:
@@ -59,7 +60,7 @@ def trips(bench, site, requests):
                 answer = connection.getresponse()
                 answer.read()
                 if answer.status >= 300:
-                    raise Unmeasured(f"{request.path}: {answer.status}")
+                    raise Broken(f"{request.path}: {answer.status}")
                 time.sleep(0.01)
                 counts.append(between.count - before)
             yield Line(f"{what}, round trips", counts[20:])
