@@ -71,8 +71,11 @@ impl Line {
     }
 
     pub(crate) fn ask(&mut self, token: &str) -> Result<Answer> {
-        let request = format!("GET /api/v4/user HTTP/1.1\r\nHost: bench\r\nPRIVATE-TOKEN: {token}\r\n\r\n");
-        self.stream.get_mut().write_all(request.as_bytes())?;
+        self.send(format!("GET /api/v4/user HTTP/1.1\r\nHost: bench\r\nPRIVATE-TOKEN: {token}\r\n\r\n").as_bytes())
+    }
+
+    pub(crate) fn send(&mut self, request: &[u8]) -> Result<Answer> {
+        self.stream.get_mut().write_all(request)?;
         let (mut raw, mut length, mut last) = (Vec::new(), None, false);
         loop {
             let began = raw.len();

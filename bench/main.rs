@@ -17,6 +17,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::check::{Change, Dice, Line, Person, Town};
 
 mod check;
+mod direct;
+mod load;
 mod revocation;
 mod servers;
 
@@ -40,6 +42,8 @@ fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
+        ["load", ref rest @ ..] => load::run(rest).map(|()| ExitCode::SUCCESS),
+        ["direct", ref rest @ ..] => direct::run(rest).map(|()| ExitCode::SUCCESS),
         [folder] => compare(Path::new(folder), false),
         [folder, "--strict"] => compare(Path::new(folder), true),
         [folder, "fill"] => servers::fill(Path::new(folder), &sqlite(folder), PEOPLE).map(|()| ExitCode::SUCCESS),
@@ -49,7 +53,7 @@ fn main() -> Result<ExitCode> {
         [folder, "revocation", postgres, "--strict"] => revocation::compare(Path::new(folder), postgres, true),
         [folder, "axum"] => servers::axum(Path::new(folder)).map(|()| ExitCode::SUCCESS),
         [folder, "hyper"] => servers::hyper(Path::new(folder)).map(|()| ExitCode::SUCCESS),
-        _ => bail!("bench/run [--strict] or bench/revocation [--strict]"),
+        _ => bail!("bench/run [--strict], bench/revocation [--strict] or bench/store"),
     }
 }
 
@@ -74,7 +78,7 @@ fn compare(folder: &Path, strict: bool) -> Result<ExitCode> {
         ensure!(theirs.raw.len() == answer.raw.len(), "{} does not send the same bytes", server.name);
     }
 
-    println!("{ROUNDS} rounds of {SECONDS} s each, {} bytes an answer, load {}", answer.raw.len(), load()?);
+    println!("{ROUNDS} rounds of {SECONDS} s each, {} bytes an answer, load {}", answer.raw.len(), load_average()?);
     for server in &mut servers {
         let warm = server.round(&town, folder, 0)?;
         ensure!(warm.refused == 0, "{} refused before anything was revoked", server.name);
@@ -280,7 +284,7 @@ fn wrk(address: SocketAddr, folder: &Path) -> Result<[u64; 4]> {
     numbers.try_into().ok().context("four numbers")
 }
 
-fn load() -> Result<String> {
+fn load_average() -> Result<String> {
     Ok(fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or_default().to_owned())
 }
 

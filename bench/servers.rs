@@ -37,7 +37,7 @@ pub(crate) fn fill(folder: &Path, database: &str, people: usize) -> Result<()> {
         let mut list = BufWriter::new(File::create(folder.join("people"))?);
         for n in 0..people {
             let username = format!("user{n:05}");
-            let user = perform(app, &users::Create::person(&username, &format!("User {n:05}"))).await?;
+            let user = perform(&app, users::Create::person(&username, &format!("User {n:05}"))).await?;
             let create = tokens::Create {
                 user,
                 name: "bench".to_owned(),
@@ -46,7 +46,7 @@ pub(crate) fn fill(folder: &Path, database: &str, people: usize) -> Result<()> {
                 require_expiry: true,
                 secret: None,
             };
-            let token = perform(app, &create).await?;
+            let token = perform(&app, create).await?;
             writeln!(list, "{username} {user} {} {}", token.id, token.secret.reveal())?;
         }
         list.flush()?;
@@ -81,17 +81,17 @@ async fn obey(app: &App, line: &str) -> Result<String> {
     match line.split_once(' ') {
         Some(("profile", user)) => {
             let profile = Profile { bio: Some(super::CHANGED.to_owned()), ..Profile::default() };
-            perform(app, &users::SetProfile { user: UserId(user.parse()?), profile }).await?;
+            perform(app, users::SetProfile { user: UserId(user.parse()?), profile }).await?;
         }
         Some(("revoke", token)) => {
-            perform(app, &tokens::Revoke { id: PersonalAccessTokenId(token.parse()?) }).await?;
+            perform(app, tokens::Revoke { id: PersonalAccessTokenId(token.parse()?) }).await?;
         }
         Some((how @ ("timed" | "commit"), token)) => {
             let revoke = tokens::Revoke { id: PersonalAccessTokenId(token.parse()?) };
             let began = Instant::now();
             match how {
-                "timed" => drop(perform(app, &revoke).await?),
-                _ => commit(app, &revoke).await?,
+                "timed" => drop(perform(app, revoke).await?),
+                _ => commit(app, revoke).await?,
             }
             return Ok(began.elapsed().as_micros().to_string());
         }
@@ -101,14 +101,14 @@ async fn obey(app: &App, line: &str) -> Result<String> {
 }
 
 /// The same transaction, and no more.
-async fn commit<O: Operation>(app: &App, operation: &O) -> Result<()> {
+async fn commit<O: Operation>(app: &App, operation: O) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let change = operation.run(&mut tx, app.now()).await.map_err(|_| anyhow!("an operation failed"))?;
     let _ = tx.commit(change, &By::system(), app.now()).await?;
     Ok(())
 }
 
-async fn open(folder: &Path, database: &str) -> Result<(App, TcpListener)> {
+pub(crate) async fn open(folder: &Path, database: &str) -> Result<(App, TcpListener)> {
     let mut settings = Settings::with("")?;
     settings.data_dir = folder.to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -118,7 +118,7 @@ async fn open(folder: &Path, database: &str) -> Result<(App, TcpListener)> {
     Ok((App::new(db, settings, urls, Clock::system(), tollhouse::keys::Seal::open()).await?, listener))
 }
 
-async fn perform<O: Operation>(app: &App, operation: &O) -> Result<O::Output> {
+pub(crate) async fn perform<O: Operation>(app: &App, operation: O) -> Result<O::Output> {
     let done = app.perform(operation, &By::system()).await;
     Ok(done.map_err(|error| anyhow!("an operation failed: {error:?}"))?.into_inner())
 }

@@ -14,6 +14,7 @@ use tollhouse_domain::lookup::Lookup;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_store::db::{Db, Url};
+use tollhouse_store::error::Error;
 use tollhouse_store::log::{self, Link};
 use tollhouse_store::nodes;
 use tollhouse_store::tx::{Change as Done, Committed, Until};
@@ -129,7 +130,10 @@ impl Store {
     }
 
     pub fn say(&mut self, say: Say) {
-        self.runtime.block_on(self.link.say(say, START)).expect("said");
+        // A slow disk may take longer than a round has; the server says it with its next one.
+        while let Err(error) = self.runtime.block_on(self.link.say(say, START)) {
+            assert!(matches!(error, Error::Unavailable(_)), "said: {error}");
+        }
     }
 
     pub fn register(&mut self, remove: &[NodeId], insert: NodeId) {

@@ -316,6 +316,8 @@ async fn t31_a_database_that_others_can_read_is_refused(t: Town) {
             assert_eq!(lists().await.refused(2), text, "{open:o}");
         }
         for closed in [0o660, 0o640, 0o600] {
+            // SQLite gives a log that is empty the mode that the database has at that moment.
+            mode(&folder.join("tollhouse.db-wal"), closed);
             mode(&file, closed);
             lists().await.done();
         }
