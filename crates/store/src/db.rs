@@ -208,6 +208,8 @@ impl Db {
     /// A connection to read with.
     pub async fn read(&self) -> Result<Reader> {
         #[cfg(feature = "faults")]
+        self.faults.ask();
+        #[cfg(feature = "faults")]
         self.faults.check(&[crate::faults::Fault::Everything])?;
         Ok(Reader(match &self.engine {
             Engine::Sqlite { read, .. } => Held::Sqlite(read.acquire().await?),
@@ -217,6 +219,8 @@ impl Db {
 
     /// One unit of work. Dropped without a commit, it leaves no trace.
     pub async fn begin(&self) -> Result<Tx> {
+        #[cfg(feature = "faults")]
+        self.faults.ask();
         #[cfg(feature = "faults")]
         self.faults.check(&[crate::faults::Fault::Everything, crate::faults::Fault::Writes])?;
         self.begun.fetch_add(1, Ordering::Relaxed);

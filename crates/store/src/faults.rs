@@ -1,7 +1,7 @@
 //! Makes the storage fail on demand, for tests (T32). Not in any default build.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use tollhouse_domain::faults::Mutants;
 use tollhouse_domain::forget::Forget;
@@ -43,6 +43,7 @@ pub struct Faults {
     fault: Arc<AtomicU8>,
     bug: Arc<AtomicU8>,
     deaf: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
     pub mutants: Mutants,
 }
 
@@ -67,6 +68,16 @@ impl Faults {
 
     pub fn is_deaf(&self) -> bool {
         self.deaf.load(Ordering::SeqCst)
+    }
+
+    /// How often a connection was taken to run statements since the start, to read or to write. Whoever follows the log has
+    /// one of its own, which does not count.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn ask(&self) {
+        self.asked.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn check(&self, faults: &[Fault]) -> Result<()> {
