@@ -5,22 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tollhouse_domain::agreement::Tick;
+use tollhouse_domain::application::Application;
 use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
 #[cfg(feature = "faults")]
 use tollhouse_domain::faults::Mutants;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::{Caller, Identity, Rules};
-use tollhouse_domain::lookup::{Credential, Key, Lookup, Record, SessionRecord};
-use tollhouse_domain::membership::{Memberships, Of};
+use tollhouse_domain::lookup::{Answer as Asked, Credential, Key, Lookup, Record, SessionRecord};
+use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
 
-use crate::flights::{Answer, Flights};
+use crate::flights::Answer;
 use crate::gate::{Gate, Pass};
-use crate::ledger::{Entry, Ledger, Recall};
+use crate::ledger::{Entry, Kept, Ledger, Recall};
 use crate::session_cookies::{LiveSession, SessionCookies};
 use crate::shown::{IfUnknown, Kind, Place, Secret, Shown, Sudo};
 use crate::sudo;
@@ -30,7 +31,6 @@ use crate::uses::{UseRules, Uses};
 pub struct Authenticator {
     ledger: Arc<Ledger>,
     uptime: Uptime,
-    flights: Flights<Option<Arc<Entry>>>,
     lookup: Arc<dyn Lookup>,
     rules: Rules,
     use_rules: UseRules,
@@ -83,7 +83,6 @@ impl Authenticator {
             cached_clock: AtomicU64::new(0),
             ledger,
             uptime,
-            flights: Flights::default(),
             lookup,
             rules,
             use_rules,
@@ -147,25 +146,33 @@ impl Authenticator {
         of: Of,
         peer: Option<IpAddr>,
         now: Timestamp,
-    ) -> Result<Arc<Memberships>, Denial> {
-        match self.ledger.recall_memberships(user, of, self.tick()) {
-            Some(known) => Ok(known),
-            None => Box::pin(self.ask_memberships(user, of, peer, now)).await,
-        }
+    ) -> Result<Arc<Entry<Memberships>>, Denial> {
+        let ask =
+            || -> Asked<'_, _> { Box::pin(async move { self.lookup.memberships(user, of, now).await.map(Some) }) };
+        self.remembered_or_asked((user, of), peer, ask).await?.ok_or(Denial::Unavailable)
     }
 
-    async fn ask_memberships(
+    /// Everything that a user is a member of; remembered until something of that user, or the tree of groups, is
+    /// forgotten.
+    pub async fn user_memberships(
         &self,
         user: UserId,
-        of: Of,
         peer: Option<IpAddr>,
         now: Timestamp,
-    ) -> Result<Arc<Memberships>, Denial> {
-        let _pass = self.gate.pass(peer).await;
-        // After the wait, as for a credential (A3).
-        let ticket = self.ledger.ticket();
-        let found = self.lookup.memberships(user, of, now).await.map_err(|_| Denial::Unavailable)?;
-        Ok(self.ledger.keep_memberships(ticket, user, of, found))
+    ) -> Result<Arc<Entry<UserMemberships>>, Denial> {
+        let ask =
+            || -> Asked<'_, _> { Box::pin(async move { self.lookup.user_memberships(user, now).await.map(Some) }) };
+        self.remembered_or_asked(user, peer, ask).await?.ok_or(Denial::Unavailable)
+    }
+
+    /// The application with this `client_id`, whatever it has shown.
+    pub async fn application(
+        &self,
+        client_id: &str,
+        peer: Option<IpAddr>,
+    ) -> Result<Option<Arc<Entry<Application>>>, Denial> {
+        let key = Digest::of(client_id.as_bytes());
+        self.remembered_or_asked(key, peer, || self.lookup.application(client_id)).await
     }
 
     /// The one live session among these cookies, whatever the state of the account (T9).
@@ -201,7 +208,13 @@ impl Authenticator {
     /// whatever state it is. It counts as used.
     pub async fn oauth_token(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Option<Record>, Denial> {
         let Some(digest) = shown.bearer().and_then(Secret::digest) else { return Ok(None) };
-        let found = self.by_token(digest, now, shown.peer()).await?;
+        self.oauth_secret(Key::Token(digest), shown.peer(), now).await
+    }
+
+    /// The OAuth token with this access or refresh token, which somebody showed or asked about, in whatever state it is.
+    /// It counts as used.
+    pub async fn oauth_secret(&self, key: Key, peer: Option<IpAddr>, now: Timestamp) -> Result<Option<Record>, Denial> {
+        let found = self.by_token(key, now, peer).await?;
         let found = found.filter(|entry| is_of(Kind::OauthAccessToken, &entry.record.credential));
         Ok(found.map(|entry| entry.record.clone()))
     }
@@ -214,6 +227,7 @@ impl Authenticator {
     /// A token that was made here just now.
     pub fn welcome(&self, digest: Digest) {
         self.ledger.no_longer_unknown(Key::Token(digest));
+        self.ledger.no_longer_unknown(Key::Refresh(digest));
     }
 
     pub fn uses(&self) -> &Uses {
@@ -260,7 +274,7 @@ impl Authenticator {
             let found = match (seen.take(), candidate.secret) {
                 (Some((secret, found)), again) if std::ptr::eq(secret, again) => found,
                 (_, secret) => match secret.digest() {
-                    Some(digest) => self.by_token(digest, now, shown.peer()).await?,
+                    Some(digest) => self.by_token(Key::Token(digest), now, shown.peer()).await?,
                     None => None,
                 },
             };
@@ -279,13 +293,7 @@ impl Authenticator {
         }
     }
 
-    async fn by_token(
-        &self,
-        digest: Digest,
-        now: Timestamp,
-        peer: Option<IpAddr>,
-    ) -> Result<Option<Arc<Entry>>, Denial> {
-        let key = Key::Token(digest);
+    async fn by_token(&self, key: Key, now: Timestamp, peer: Option<IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
         // A successor that loses its first use to a replacement is looked up again; each round somebody else won.
         for _ in 0..ROUNDS {
             let Some(entry) = self.find(key, peer).await? else { return Ok(None) };
@@ -296,10 +304,10 @@ impl Authenticator {
             // rotation.md rule 7: recognised is used, even if it is refused further on. What was read before that is
             // not kept: the owner may have been blocked meanwhile (revocation.md A3).
             if self.lookup.first_use(token.family, token.id, now).await.map_err(|_| Denial::Unavailable)? {
-                return Box::pin(self.ask(key, peer)).await;
+                return Box::pin(self.ask_credential(key, peer)).await;
             }
             // Somebody else was first, or it was replaced: what is remembered is out of date either way.
-            self.ledger.drop_token(digest);
+            self.ledger.drop_secret(key);
         }
         Err(Denial::Unavailable)
     }
@@ -325,7 +333,7 @@ impl Authenticator {
             return Ok(None);
         }
         // It may have been extended since it was remembered (A6).
-        Ok(Box::pin(self.ask(key, peer)).await?.filter(live))
+        Ok(Box::pin(self.ask_credential(key, peer)).await?.filter(live))
     }
 
     async fn find(&self, key: Key, peer: Option<IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
@@ -340,16 +348,44 @@ impl Authenticator {
             Recall::Known(entry) => Ok(Some(entry)),
             Recall::Unknown => Ok(None),
             // Boxed: a hit should not carry what only a miss needs.
-            Recall::Ask => Box::pin(self.share(key, peer)).await,
+            Recall::Ask => Box::pin(self.share(key, peer, || self.look_up(key))).await,
+        }
+    }
+
+    async fn ask_credential(&self, key: Key, peer: Option<IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
+        self.ask(key, peer, || self.look_up(key)).await
+    }
+
+    fn look_up(&self, key: Key) -> Asked<'_, Option<Record>> {
+        self.look_ups.fetch_add(1, Ordering::Relaxed);
+        self.lookup.find(key)
+    }
+
+    async fn remembered_or_asked<'a, T: Kept>(
+        &'a self,
+        key: T::Key,
+        peer: Option<IpAddr>,
+        ask: impl Fn() -> Asked<'a, Option<T>> + Send + Sync,
+    ) -> Result<Option<Arc<Entry<T>>>, Denial> {
+        match self.ledger.recall(key, self.tick()) {
+            Recall::Known(entry) => Ok(Some(entry)),
+            Recall::Unknown => Ok(None),
+            Recall::Ask => Box::pin(self.share(key, peer, ask)).await,
         }
     }
 
     /// The answer of a look-up that is under way already, if it is as good as one of our own (A2, A4); else one of our
     /// own.
-    async fn share(&self, key: Key, peer: Option<IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
+    async fn share<'a, T: Kept>(
+        &'a self,
+        key: T::Key,
+        peer: Option<IpAddr>,
+        ask: impl Fn() -> Asked<'a, Option<T>> + Send + Sync,
+    ) -> Result<Option<Arc<Entry<T>>>, Denial> {
         let unguarded = tollhouse_domain::broken!(self, UnguardedJoin);
         let leased = self.ledger.is_leased(self.tick()) || unguarded;
-        let flight = self.flights.join(key, (!unguarded).then(|| self.ledger.ticket())).filter(|_| leased);
+        let flights = &T::class(&self.ledger).flights;
+        let flight = flights.join(key, (!unguarded).then(|| self.ledger.ticket())).filter(|_| leased);
         if let Some(mut flight) = flight {
             // Whoever led it may have gone away; then we ask ourselves.
             if let Ok(answer) = flight.wait_for(Option::is_some).await
@@ -358,18 +394,22 @@ impl Authenticator {
                 return answer.clone();
             }
         }
-        self.ask(key, peer).await
+        self.ask(key, peer, ask).await
     }
 
-    async fn ask(&self, key: Key, peer: Option<IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
+    async fn ask<'a, T: Kept>(
+        &'a self,
+        key: T::Key,
+        peer: Option<IpAddr>,
+        ask: impl Fn() -> Asked<'a, Option<T>> + Send + Sync,
+    ) -> Result<Option<Arc<Entry<T>>>, Denial> {
         let _pass = self.gate.pass(peer).await;
         // After the wait: what was forgotten while waiting is seen by the look-up itself.
         let ticket = self.ledger.ticket();
-        let flight = self.flights.lead(key, ticket);
-        self.look_ups.fetch_add(1, Ordering::Relaxed);
-        let found = self.lookup.find(key).await;
+        let flight = T::class(&self.ledger).flights.lead(key, ticket);
+        let found = ask().await;
         let answer: Answer<_> =
-            found.map(|record| self.ledger.keep(ticket, key, record)).map_err(|_| Denial::Unavailable);
+            found.map(|found| self.ledger.keep(ticket, key, found)).map_err(|_| Denial::Unavailable);
         flight.land(&answer);
         answer
     }
@@ -452,8 +492,10 @@ pub(crate) mod tests {
                     impersonation: false,
                     application: None,
                     client_id: None,
+                    label: None,
+                    created_at: Timestamp(0),
                     dead_from: None,
-                    last_used_at: None,
+                    last_used_at: None.into(),
                     standing: Standing::Live { used: self.used.load(Ordering::SeqCst) },
                 };
                 let credential = Credential::PersonalAccessToken(Arc::new(token));
@@ -467,6 +509,14 @@ pub(crate) mod tests {
 
         fn memberships(&self, _: UserId, _: Of, _: Timestamp) -> Answer<'_, Memberships> {
             Box::pin(async { Ok(Memberships::default()) })
+        }
+
+        fn user_memberships(&self, _: UserId, _: Timestamp) -> Answer<'_, UserMemberships> {
+            Box::pin(async { Ok(UserMemberships::default()) })
+        }
+
+        fn application<'a>(&'a self, _: &'a str) -> Answer<'a, Option<Application>> {
+            Box::pin(async { Ok(None) })
         }
 
         fn first_use(&self, _: FamilyId, _: GenerationId, _: Timestamp) -> Answer<'_, bool> {

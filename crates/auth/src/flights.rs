@@ -1,18 +1,18 @@
 //! Look-ups that are under way, so that a hundred requests with one credential ask the database once.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 use tollhouse_domain::denial::Denial;
-use tollhouse_domain::lookup::Key;
 
 use crate::ledger::Ticket;
 
 /// What a look-up brings, for everybody who waits for it.
 pub(crate) type Answer<T> = Result<T, Denial>;
 
-pub(crate) struct Flights<T>(Mutex<HashMap<Key, Flight<T>>>);
+pub(crate) struct Flights<K, T>(Mutex<HashMap<K, Flight<T>>>);
 
 struct Flight<T> {
     /// The ledger's generation when the look-up began.
@@ -21,27 +21,27 @@ struct Flight<T> {
 }
 
 /// The look-up itself; it is no longer joined once this is dropped.
-pub(crate) struct Leader<'f, T: Clone> {
-    flights: &'f Flights<T>,
-    key: Key,
+pub(crate) struct Leader<'f, K: Copy + Eq + Hash, T: Clone> {
+    flights: &'f Flights<K, T>,
+    key: K,
     answer: watch::Sender<Option<Answer<T>>>,
 }
 
-impl<T> Default for Flights<T> {
+impl<K, T> Default for Flights<K, T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T: Clone> Flights<T> {
+impl<K: Copy + Eq + Hash, T: Clone> Flights<K, T> {
     /// A look-up that began in this very generation. An older one may bring the past (A4).
-    pub(crate) fn join(&self, key: Key, now: Option<Ticket>) -> Option<watch::Receiver<Option<Answer<T>>>> {
+    pub(crate) fn join(&self, key: K, now: Option<Ticket>) -> Option<watch::Receiver<Option<Answer<T>>>> {
         let flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         flights.get(&key).filter(|flight| now.is_none_or(|now| flight.ticket == now)).map(|f| f.answer.clone())
     }
 
     /// A new look-up, which is joined from now on in place of an older one.
-    pub(crate) fn lead(&self, key: Key, ticket: Ticket) -> Leader<'_, T> {
+    pub(crate) fn lead(&self, key: K, ticket: Ticket) -> Leader<'_, K, T> {
         let (sender, answer) = watch::channel(None);
         let flight = Flight { ticket, answer };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, flight);
@@ -49,13 +49,13 @@ impl<T: Clone> Flights<T> {
     }
 }
 
-impl<T: Clone> Leader<'_, T> {
+impl<K: Copy + Eq + Hash, T: Clone> Leader<'_, K, T> {
     pub(crate) fn land(&self, answer: &Answer<T>) {
         self.answer.send_replace(Some(answer.clone()));
     }
 }
 
-impl<T: Clone> Drop for Leader<'_, T> {
+impl<K: Copy + Eq + Hash, T: Clone> Drop for Leader<'_, K, T> {
     fn drop(&mut self) {
         let mut flights = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
         let own = self.answer.subscribe();

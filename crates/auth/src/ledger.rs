@@ -1,4 +1,5 @@
-//! What this process remembers of checked credentials, and how it is told to forget.
+//! What this process remembers of what the database said, and how it is told to forget: checked credentials, applications,
+//! and what users are members of.
 //!
 //! A look-up that began before a forget must not be kept (A3 of `docs/protocols/revocation.md`): whoever asks the
 //! database takes a [`Ticket`] with the generation of that moment, and [`Ledger::keep`] drops the record if the
@@ -9,27 +10,32 @@
 //! Nothing is answered from memory without a lease (A1, A2). The one who follows the log gives it, after every round,
 //! and is the only one who makes the ledger forget.
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::ops::Deref;
+#[cfg(feature = "faults")]
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tollhouse_domain::agreement::Tick;
+use tollhouse_domain::application::Application;
 #[cfg(feature = "faults")]
 use tollhouse_domain::faults::Mutants;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{ApplicationId, FamilyId, UserId};
-use tollhouse_domain::lookup::{Credential, Key, Record};
-use tollhouse_domain::membership::{Memberships, Of};
+use tollhouse_domain::lookup::{Key, Record};
+use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
 use tollhouse_domain::secret::Digest;
-use tollhouse_domain::time::Timestamp;
+
+use crate::flights::Flights;
 
 pub struct Ledger {
-    known: Option<Cache<Key, Arc<Entry>>>,
-    /// Values that nobody was given. Apart, so that guesses cannot drive out the living.
-    unknown: Option<Cache<Key, ()>>,
-    /// What users are to groups and projects.
-    memberships: Option<Cache<(UserId, Of), Member>>,
+    credentials: Class<Record>,
+    applications: Class<Application>,
+    memberships: Class<Memberships>,
+    user_memberships: Class<UserMemberships>,
     numbers: Box<[AtomicU32]>,
     /// Without a secret, so that a simulation is the same again: who shares a place costs a look-up, and no more.
     hasher: BuildHasherDefault<DefaultHasher>,
@@ -45,32 +51,159 @@ pub struct Ledger {
     pub position: AtomicI64,
 }
 
-/// A record that is remembered.
-#[derive(Debug)]
-pub struct Entry {
-    pub record: Record,
-    /// When its use was last noted, in milliseconds; written at most once per interval.
-    pub noted_at: AtomicI64,
-    /// Of its owner, its family and its application, as far as it has them.
-    marks: [Option<Mark>; 3],
+/// What can be remembered. All kinds are kept and forgotten by the same rules.
+pub trait Kept: Sized + Send + Sync {
+    type Key: Copy + Eq + Hash + Send + Sync;
+
+    fn class(ledger: &Ledger) -> &Class<Self>;
+
+    /// Whose numbers it depends on.
+    fn places(&self, key: Self::Key, ledger: &Ledger) -> [Option<Place>; 3];
+
+    /// What it takes of its class's room.
+    fn weight(&self) -> u64 {
+        1
+    }
+}
+
+impl Kept for Record {
+    type Key = Key;
+
+    fn class(ledger: &Ledger) -> &Class<Self> {
+        &ledger.credentials
+    }
+
+    fn places(&self, _: Key, ledger: &Ledger) -> [Option<Place>; 3] {
+        let token = self.credential.token();
+        [
+            self.owner.as_ref().map(|owner| ledger.owner(owner.id)),
+            token.map(|token| ledger.family(token.family)),
+            token.and_then(|token| token.application).map(|id| ledger.application(id)),
+        ]
+    }
+}
+
+impl Kept for Application {
+    /// Of its `client_id`: what is asked for may be of any length.
+    type Key = Digest;
+
+    fn class(ledger: &Ledger) -> &Class<Self> {
+        &ledger.applications
+    }
+
+    fn places(&self, _: Digest, ledger: &Ledger) -> [Option<Place>; 3] {
+        [Some(ledger.application(self.id)), None, None]
+    }
+}
+
+impl Kept for Memberships {
+    type Key = (UserId, Of);
+
+    fn class(ledger: &Ledger) -> &Class<Self> {
+        &ledger.memberships
+    }
+
+    fn places(&self, (user, _): Self::Key, ledger: &Ledger) -> [Option<Place>; 3] {
+        [Some(ledger.owner(user)), None, None]
+    }
+}
+
+impl Kept for UserMemberships {
+    type Key = UserId;
+
+    fn class(ledger: &Ledger) -> &Class<Self> {
+        &ledger.user_memberships
+    }
+
+    fn places(&self, user: UserId, ledger: &Ledger) -> [Option<Place>; 3] {
+        [Some(ledger.owner(user)), Some(GROUPS), None]
+    }
+
+    fn weight(&self) -> u64 {
+        1 + self.groups.len() as u64 + self.projects.len() as u64
+    }
+}
+
+/// One kind of what is remembered.
+pub struct Class<T: Kept> {
+    known: Option<Cache<T::Key, Arc<Entry<T>>, Weigh>>,
+    /// What there is not, where that can be asked for. Apart, so that guesses cannot drive out the living.
+    unknown: Option<Cache<T::Key, ()>>,
+    /// Look-ups that are under way.
+    pub(crate) flights: Flights<T::Key, Option<Arc<Entry<T>>>>,
+}
+
+impl<T: Kept> Class<T> {
+    /// For so much, by weight; 0 remembers nothing.
+    fn new(room: usize, unknown: usize) -> Self {
+        let cache = |room| Cache::with_weighter(room, room as u64, Weigh);
+        Self {
+            known: (room > 0).then(|| cache(room)),
+            unknown: (unknown > 0).then(|| Cache::new(unknown)),
+            flights: Flights::default(),
+        }
+    }
+
+    fn remove(&self, key: T::Key) {
+        if let Some(known) = &self.known {
+            known.remove(&key);
+        }
+        self.no_longer_unknown(key);
+    }
+
+    fn no_longer_unknown(&self, key: T::Key) {
+        if let Some(unknown) = &self.unknown {
+            unknown.remove(&key);
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(known) = &self.known {
+            known.clear();
+        }
+        if let Some(unknown) = &self.unknown {
+            unknown.clear();
+        }
+    }
 }
 
 #[derive(Clone)]
-struct Member {
-    known: Arc<Memberships>,
-    /// Of the user.
-    mark: Mark,
+struct Weigh;
+
+impl<T: Kept> Weighter<T::Key, Arc<Entry<T>>> for Weigh {
+    fn weight(&self, _: &T::Key, entry: &Arc<Entry<T>>) -> u64 {
+        entry.record.weight()
+    }
 }
+
+/// A record that is remembered.
+#[derive(Debug)]
+pub struct Entry<T = Record> {
+    pub record: T,
+    marks: [Option<Mark>; 3],
+}
+
+impl<T> Deref for Entry<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.record
+    }
+}
+
+/// In the table of numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Place(u32);
 
 #[derive(Clone, Copy, Debug)]
 struct Mark {
-    place: usize,
+    place: Place,
     number: u32,
 }
 
-pub enum Recall {
-    Known(Arc<Entry>),
-    /// Nobody was given this, as far as is known.
+pub enum Recall<T = Record> {
+    Known(Arc<Entry<T>>),
+    /// There is none, as far as is known.
     Unknown,
     /// The database must be asked.
     Ask,
@@ -83,14 +216,16 @@ pub struct Ticket {
 }
 
 impl Ledger {
-    /// Remembers so many credentials, and a tenth as many values that were unknown; 0 remembers nothing.
+    /// Remembers so many credentials, as many memberships of users, and a tenth as many applications; besides that, of
+    /// each kind, a tenth as much of what was asked for and is not there. 0 remembers nothing.
     pub fn new(entries: usize) -> Self {
-        let some = entries > 0;
+        let part = |of: usize| if of > 0 { (of / 10).max(16) } else { 0 };
         Self {
-            known: some.then(|| Cache::new(entries)),
-            unknown: some.then(|| Cache::new((entries / 10).max(16))),
-            memberships: some.then(|| Cache::new(entries)),
-            numbers: (0..PLACES).map(|_| AtomicU32::new(0)).collect(),
+            credentials: Class::new(entries, part(entries)),
+            applications: Class::new(part(entries), part(part(entries))),
+            memberships: Class::new(entries, 0),
+            user_memberships: Class::new(entries, 0),
+            numbers: (0..=PLACES).map(|_| AtomicU32::new(0)).collect(),
             hasher: BuildHasherDefault::default(),
             generation: AtomicU64::new(0),
             apply: RwLock::new(()),
@@ -125,18 +260,16 @@ impl Ledger {
     }
 
     /// `now`: read by the request itself, before this (A1).
-    pub fn recall(&self, key: Key, now: Tick) -> Recall {
-        let (Some(known), Some(unknown)) = (&self.known, &self.unknown) else {
+    pub fn recall<T: Kept>(&self, key: T::Key, now: Tick) -> Recall<T> {
+        let class = T::class(self);
+        let Some(known) = class.known.as_ref().filter(|_| self.is_leased(now)) else {
             return Recall::Ask;
         };
-        if !self.is_leased(now) {
-            return Recall::Ask;
-        }
         if let Some(entry) = known.get(&key) {
             if entry.marks.iter().flatten().all(|mark| self.current(*mark)) {
                 return Recall::Known(entry);
             }
-        } else if unknown.get(&key).is_some() {
+        } else if class.unknown.as_ref().is_some_and(|unknown| unknown.get(&key).is_some()) {
             return Recall::Unknown;
         }
         Recall::Ask
@@ -153,44 +286,26 @@ impl Ledger {
 
     /// Keeps what a look-up found, if nothing was forgotten since its ticket. The entry serves the request that
     /// asked either way.
-    pub fn keep(&self, ticket: Ticket, key: Key, record: Option<Record>) -> Option<Arc<Entry>> {
+    pub fn keep<T: Kept>(&self, ticket: Ticket, key: T::Key, found: Option<T>) -> Option<Arc<Entry<T>>> {
         let _no_forgetting = self.apply.read().unwrap_or_else(PoisonError::into_inner);
         let fresh = ticket == self.ticket() || tollhouse_domain::broken!(self, NoFillGuard);
-        let Some(record) = record else {
+        let class = T::class(self);
+        let Some(record) = found else {
             // What was known of it stands in the way of knowing that it is gone.
-            if let Some(known) = &self.known {
+            if let Some(known) = &class.known {
                 known.remove(&key);
             }
-            if let (true, Some(unknown)) = (fresh, &self.unknown) {
+            if let (true, Some(unknown)) = (fresh, &class.unknown) {
                 unknown.insert(key, ());
             }
             return None;
         };
-        let entry = Arc::new(self.entry(record));
-        if let (true, Some(known)) = (fresh, &self.known) {
+        let marks = record.places(key, self).map(|place| place.map(|place| self.mark(place)));
+        let entry = Arc::new(Entry { record, marks });
+        if let (true, Some(known)) = (fresh, &class.known) {
             known.insert(key, entry.clone());
         }
         Some(entry)
-    }
-
-    /// As [`Ledger::recall`], of what a user is to a group or project.
-    pub fn recall_memberships(&self, user: UserId, of: Of, now: Tick) -> Option<Arc<Memberships>> {
-        if !self.is_leased(now) {
-            return None;
-        }
-        let member = self.memberships.as_ref()?.get(&(user, of))?;
-        self.current(member.mark).then_some(member.known)
-    }
-
-    /// As [`Ledger::keep`].
-    pub fn keep_memberships(&self, ticket: Ticket, user: UserId, of: Of, found: Memberships) -> Arc<Memberships> {
-        let _no_forgetting = self.apply.read().unwrap_or_else(PoisonError::into_inner);
-        let fresh = ticket == self.ticket() || tollhouse_domain::broken!(self, NoFillGuard);
-        let known = Arc::new(found);
-        if let (true, Some(memberships)) = (fresh, &self.memberships) {
-            memberships.insert((user, of), Member { known: known.clone(), mark: self.mark(self.owner(user)) });
-        }
-        known
     }
 
     /// After this returns, nothing that was true before is answered from memory.
@@ -199,106 +314,99 @@ impl Ledger {
         self.generation.fetch_add(1, Ordering::SeqCst);
         for word in words {
             match word {
-                Forget::Token(digest) | Forget::Unknown(digest) => self.remove(Key::Token(*digest)),
-                Forget::Session(digest) => self.remove(Key::Session(*digest)),
+                Forget::Token(digest) => self.remove_token(*digest),
+                Forget::Unknown(digest) => {
+                    self.remove_token(*digest);
+                    self.applications.remove(*digest);
+                }
+                Forget::Session(digest) => self.credentials.remove(Key::Session(*digest)),
                 Forget::Owner(id) => self.advance(self.owner(*id)),
                 Forget::Family(id) => self.advance(self.family(*id)),
                 Forget::Application(id) => self.advance(self.application(*id)),
+                Forget::Groups => self.advance(GROUPS),
                 Forget::All => self.clear(),
                 Forget::Nothing => {}
             }
         }
     }
 
-    /// What is remembered of one token is out of date, though nothing became untrue: it was used for the first time.
-    pub(crate) fn drop_token(&self, digest: Digest) {
-        self.remove(Key::Token(digest));
+    /// What is remembered of one secret is out of date, though nothing became untrue: it was used for the first time.
+    pub(crate) fn drop_secret(&self, key: Key) {
+        self.credentials.remove(key);
     }
 
     /// A secret that was just made here is no longer unknown (revocation.md section 6).
     pub fn no_longer_unknown(&self, key: Key) {
-        if let Some(unknown) = &self.unknown {
-            unknown.remove(&key);
-        }
+        self.credentials.no_longer_unknown(key);
     }
 
     /// Whether it remembers anything at all.
     pub fn remembers(&self) -> bool {
-        self.known.is_some()
+        self.credentials.known.is_some()
     }
 
     /// How many credentials are remembered now.
     pub fn len(&self) -> usize {
-        self.known.as_ref().map_or(0, Cache::len)
+        self.credentials.known.as_ref().map_or(0, Cache::len)
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn entry(&self, record: Record) -> Entry {
-        let owner = record.owner.as_ref().map(|owner| self.owner(owner.id));
-        let token = record.credential.token();
-        let family = token.map(|token| self.family(token.family));
-        let application = token.and_then(|token| token.application).map(|id| self.application(id));
-        let noted_at = match &record.credential {
-            Credential::Session(session) => session.extended_at,
-            Credential::PersonalAccessToken(token) | Credential::OauthAccessToken(token) => {
-                token.last_used_at.unwrap_or(Timestamp(i64::MIN))
-            }
-        };
-        let marks = [owner, family, application].map(|place| place.map(|place| self.mark(place)));
-        Entry { record, noted_at: AtomicI64::new(noted_at.0), marks }
-    }
-
-    fn mark(&self, place: usize) -> Mark {
-        Mark { place, number: self.numbers[place].load(Ordering::SeqCst) }
+    fn mark(&self, place: Place) -> Mark {
+        Mark { place, number: self.numbers[place.0 as usize].load(Ordering::SeqCst) }
     }
 
     fn current(&self, mark: Mark) -> bool {
-        self.numbers[mark.place].load(Ordering::SeqCst) == mark.number
+        self.numbers[mark.place.0 as usize].load(Ordering::SeqCst) == mark.number
     }
 
-    fn advance(&self, place: usize) {
-        self.numbers[place].fetch_add(1, Ordering::SeqCst);
+    fn advance(&self, place: Place) {
+        self.numbers[place.0 as usize].fetch_add(1, Ordering::SeqCst);
     }
 
-    fn owner(&self, id: UserId) -> usize {
-        self.hasher.hash_one((0_u8, id)) as usize % PLACES
+    fn owner(&self, id: UserId) -> Place {
+        self.place((0_u8, id))
     }
 
-    fn family(&self, id: FamilyId) -> usize {
-        self.hasher.hash_one((1_u8, id)) as usize % PLACES
+    fn family(&self, id: FamilyId) -> Place {
+        self.place((1_u8, id))
     }
 
-    fn application(&self, id: ApplicationId) -> usize {
-        self.hasher.hash_one((2_u8, id)) as usize % PLACES
+    fn application(&self, id: ApplicationId) -> Place {
+        self.place((2_u8, id))
     }
 
-    fn remove(&self, key: Key) {
-        if let (Some(known), Some(unknown)) = (&self.known, &self.unknown) {
-            known.remove(&key);
-            unknown.remove(&key);
-        }
+    fn place(&self, of: impl Hash) -> Place {
+        Place((self.hasher.hash_one(of) % u64::from(PLACES)) as u32)
+    }
+
+    fn remove_token(&self, digest: Digest) {
+        self.credentials.remove(Key::Token(digest));
+        self.credentials.remove(Key::Refresh(digest));
     }
 
     fn clear(&self) {
-        if let (Some(known), Some(unknown)) = (&self.known, &self.unknown) {
-            known.clear();
-            unknown.clear();
-        }
-        if let Some(memberships) = &self.memberships {
-            memberships.clear();
-        }
+        self.credentials.clear();
+        self.applications.clear();
+        self.memberships.clear();
+        self.user_memberships.clear();
     }
 }
 
 /// A quarter of a megabyte; with 10,000 owners forgotten one after the other each drags 0.15 others along.
-const PLACES: usize = 1 << 16;
+const PLACES: u32 = 1 << 16;
+
+/// Behind all others: which group is inside which.
+const GROUPS: Place = Place(PLACES);
 
 #[cfg(test)]
 mod tests {
-    use tollhouse_domain::lookup::SessionRecord;
+    use tollhouse_domain::lookup::{Credential, SessionRecord};
+    use tollhouse_domain::redirect::RedirectUris;
+    use tollhouse_domain::scope::Scopes;
+    use tollhouse_domain::time::Timestamp;
 
     use super::*;
 
@@ -308,7 +416,7 @@ mod tests {
             digest: digest(owner),
             authenticated_at: Timestamp(0),
             expires_at: Timestamp(1),
-            extended_at: Timestamp(0),
+            extended_at: Some(Timestamp(0)).into(),
         };
         Record { credential: Credential::Session(Arc::new(session)), owner: Some(Arc::new(user)) }
     }
@@ -326,7 +434,7 @@ mod tests {
     }
 
     fn known(ledger: &Ledger, key: Key) -> bool {
-        matches!(ledger.recall(key, NOW), Recall::Known(_))
+        matches!(ledger.recall::<Record>(key, NOW), Recall::Known(_))
     }
 
     #[test]
@@ -334,15 +442,18 @@ mod tests {
         let ledger = Ledger::new(100);
         let (key, nobody) = (Key::Session(digest(1)), Key::Session(digest(2)));
         ledger.keep(ledger.ticket(), key, Some(record(1)));
-        ledger.keep(ledger.ticket(), nobody, None);
+        ledger.keep::<Record>(ledger.ticket(), nobody, None);
         assert!(!known(&ledger, key), "none was ever given");
         ledger.lease(Tick(2));
         assert!(known(&ledger, key));
         for at in [Tick(2), Tick(3)] {
-            assert!(matches!(ledger.recall(key, at), Recall::Ask) && matches!(ledger.recall(nobody, at), Recall::Ask));
+            assert!(
+                matches!(ledger.recall::<Record>(key, at), Recall::Ask)
+                    && matches!(ledger.recall::<Record>(nobody, at), Recall::Ask)
+            );
         }
         ledger.drop_lease();
-        assert!(!known(&ledger, key) && matches!(ledger.recall(nobody, NOW), Recall::Ask));
+        assert!(!known(&ledger, key) && matches!(ledger.recall::<Record>(nobody, NOW), Recall::Ask));
     }
 
     #[test]
@@ -357,8 +468,11 @@ mod tests {
         assert!(known(&ledger, key));
         let late = ledger.ticket();
         ledger.forget(&[Forget::All]);
-        ledger.keep(late, Key::Session(digest(2)), None);
-        assert!(matches!(ledger.recall(Key::Session(digest(2)), NOW), Recall::Ask), "unknown is not kept either");
+        ledger.keep::<Record>(late, Key::Session(digest(2)), None);
+        assert!(
+            matches!(ledger.recall::<Record>(Key::Session(digest(2)), NOW), Recall::Ask),
+            "unknown is not kept either"
+        );
     }
 
     #[test]
@@ -381,10 +495,10 @@ mod tests {
         fill();
         ledger.forget(&[Forget::All]);
         assert!(ledger.is_empty());
-        ledger.keep(ledger.ticket(), Key::Token(digest(3)), None);
-        assert!(matches!(ledger.recall(Key::Token(digest(3)), NOW), Recall::Unknown));
+        ledger.keep::<Record>(ledger.ticket(), Key::Token(digest(3)), None);
+        assert!(matches!(ledger.recall::<Record>(Key::Token(digest(3)), NOW), Recall::Unknown));
         ledger.forget(&[Forget::Unknown(digest(3))]);
-        assert!(matches!(ledger.recall(Key::Token(digest(3)), NOW), Recall::Ask));
+        assert!(matches!(ledger.recall::<Record>(Key::Token(digest(3)), NOW), Recall::Ask));
     }
 
     #[test]
@@ -392,24 +506,77 @@ mod tests {
         use tollhouse_domain::id::NamespaceId;
         let ledger = leased(100);
         let of = Of::Group(NamespaceId(5));
-        let keep = |ticket| ledger.keep_memberships(ticket, UserId(1), of, Memberships::default());
-        let known = || ledger.recall_memberships(UserId(1), of, NOW).is_some();
+        let keep = |ticket| {
+            ledger.keep(ticket, (UserId(1), of), Some(Memberships::default()));
+            ledger.keep(ticket, UserId(1), Some(UserMemberships::default()));
+        };
+        let here = || matches!(ledger.recall::<Memberships>((UserId(1), of), NOW), Recall::Known(_));
+        let all = || matches!(ledger.recall::<UserMemberships>(UserId(1), NOW), Recall::Known(_));
         keep(ledger.ticket());
-        assert!(known());
+        assert!(here() && all());
         ledger.forget(&[Forget::Owner(UserId(2))]);
-        assert!(known(), "somebody else's");
+        assert!(here() && all(), "somebody else's");
         let before = ledger.ticket();
         for word in [Forget::Owner(UserId(1)), Forget::All] {
             ledger.forget(&[word]);
-            assert!(!known());
+            assert!(!here() && !all());
             keep(before);
-            assert!(!known(), "a look-up that began before is not kept (A3)");
+            assert!(!here() && !all(), "a look-up that began before is not kept (A3)");
             keep(ledger.ticket());
-            assert!(known());
+            assert!(here() && all());
         }
+        ledger.forget(&[Forget::Groups]);
+        assert!(here() && !all(), "a group inside another makes its members members");
         let none = leased(0);
-        none.keep_memberships(none.ticket(), UserId(1), of, Memberships::default());
-        assert!(none.recall_memberships(UserId(1), of, NOW).is_none());
+        none.keep(none.ticket(), (UserId(1), of), Some(Memberships::default()));
+        assert!(matches!(none.recall::<Memberships>((UserId(1), of), NOW), Recall::Ask));
+    }
+
+    fn application(id: i64) -> Application {
+        Application {
+            id: ApplicationId(id),
+            uid: String::new(),
+            secret_digest: digest(id),
+            name: String::new(),
+            redirect_uris: RedirectUris::parse("https://a.test/").expect("a URI"),
+            scopes: Scopes::from([]),
+            confidential: true,
+            trusted: false,
+            owner: None,
+            created_at: Timestamp(0),
+        }
+    }
+
+    #[test]
+    fn applications_are_forgotten_by_their_number_and_by_what_was_asked_for() {
+        let ledger = leased(100);
+        let recall = |n| ledger.recall::<Application>(digest(n), NOW);
+        ledger.keep(ledger.ticket(), digest(1), Some(application(1)));
+        ledger.keep::<Application>(ledger.ticket(), digest(2), None);
+        assert!(matches!(recall(1), Recall::Known(_)) && matches!(recall(2), Recall::Unknown));
+        ledger.forget(&[Forget::Application(ApplicationId(3))]);
+        assert!(matches!(recall(1), Recall::Known(_)), "another one");
+        let before = ledger.ticket();
+        ledger.forget(&[Forget::Application(ApplicationId(1)), Forget::Unknown(digest(2))]);
+        assert!(matches!(recall(1), Recall::Ask) && matches!(recall(2), Recall::Ask));
+        ledger.keep(before, digest(1), Some(application(1)));
+        assert!(matches!(recall(1), Recall::Ask), "a look-up that began before is not kept (A3)");
+    }
+
+    #[test]
+    fn memberships_are_bounded_by_how_many_they_are() {
+        use tollhouse_domain::access::AccessLevel;
+        use tollhouse_domain::id::ProjectId;
+        use tollhouse_domain::membership::Held;
+        let ledger = leased(10_000);
+        let held = Held { level: AccessLevel::Guest, expires_on: None };
+        for n in 0..1_000 {
+            let projects = (0..99).map(|id| (ProjectId(id), held)).collect();
+            ledger.keep(ledger.ticket(), UserId(n), Some(UserMemberships { groups: Box::default(), projects }));
+        }
+        let known = |n: &i64| matches!(ledger.recall::<UserMemberships>(UserId(*n), NOW), Recall::Known(_));
+        let known = (0..1_000).filter(known).count();
+        assert!(known > 0 && known <= 100, "{known} users with a hundred each");
     }
 
     #[test]
@@ -419,7 +586,7 @@ mod tests {
             ledger.keep(ledger.ticket(), Key::Session(digest(n)), Some(record(n)));
         }
         for n in 1000..20_000 {
-            ledger.keep(ledger.ticket(), Key::Session(digest(n)), None);
+            ledger.keep::<Record>(ledger.ticket(), Key::Session(digest(n)), None);
         }
         assert!((0..100).all(|n| known(&ledger, Key::Session(digest(n)))));
     }

@@ -1,12 +1,11 @@
 //! Which credentials were used, gathered until somebody writes it down.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tollhouse_domain::id::GenerationId;
-use tollhouse_domain::lookup::{Credential, SessionRecord};
+use tollhouse_domain::lookup::{Credential, SessionRecord, TokenRecord};
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
@@ -42,28 +41,26 @@ pub struct Uses(Mutex<Gathered>);
 #[derive(Debug, Default)]
 pub struct Gathered {
     /// Personal access tokens; of OAuth tokens nobody is shown the last use.
-    pub tokens: HashMap<GenerationId, Timestamp>,
+    pub tokens: HashMap<GenerationId, (Timestamp, Arc<TokenRecord>)>,
     /// When it was used, and until when it lasts now.
     pub sessions: HashMap<Digest, (Timestamp, Timestamp)>,
 }
 
 impl Uses {
     pub(crate) fn note(&self, entry: &Entry, rules: UseRules, now: Timestamp) {
-        let noted_at = entry.noted_at.load(Ordering::Relaxed);
-        let interval = match entry.record.credential {
-            Credential::PersonalAccessToken(_) => rules.interval,
+        let (last, interval) = match &entry.record.credential {
+            Credential::PersonalAccessToken(token) => (&token.last_used_at, rules.interval),
             Credential::OauthAccessToken(_) => return,
             // A short session must be extended before it ends.
-            Credential::Session(_) => rules.interval.min(rules.session_lifetime / 4),
+            Credential::Session(session) => (&session.extended_at, rules.interval.min(rules.session_lifetime / 4)),
         };
-        let due = noted_at <= (now - interval).0;
-        if !due || entry.noted_at.compare_exchange(noted_at, now.0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        if !last.note(now, interval) {
             return;
         }
         let mut gathered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &entry.record.credential {
             Credential::PersonalAccessToken(token) => {
-                gathered.tokens.insert(token.id, now);
+                gathered.tokens.insert(token.id, (now, token.clone()));
             }
             Credential::OauthAccessToken(_) => {}
             Credential::Session(_) if rules.from_sign_in => {}

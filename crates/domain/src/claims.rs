@@ -10,11 +10,11 @@ use crate::scope::{Scope, Scopes};
 use crate::time::Timestamp;
 use crate::user::User;
 
-/// A group that a person is in.
-#[derive(Clone, Debug)]
-pub struct Membership {
-    pub full_path: String,
-    pub level: i64,
+/// A group that a person is in, with the highest level there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership<'a> {
+    pub full_path: &'a str,
+    pub level: AccessLevel,
     /// Not by way of a group above it.
     pub direct: bool,
 }
@@ -98,13 +98,13 @@ pub struct UserInfo<'a> {
 }
 
 impl<'a> UserInfo<'a> {
-    pub fn new(person: Person, groups: &'a [Membership]) -> Self {
+    pub fn new(person: Person, groups: &[Membership<'a>]) -> Self {
         let with = |level: AccessLevel| {
-            groups.iter().filter(|group| group.level == level as i64).map(|group| group.full_path.as_str()).collect()
+            groups.iter().filter(|group| group.level == level).map(|group| group.full_path).collect()
         };
         Self {
             person,
-            groups: groups.iter().map(|group| group.full_path.as_str()).collect(),
+            groups: groups.iter().map(|group| group.full_path).collect(),
             owner: with(AccessLevel::Owner),
             maintainer: with(AccessLevel::Maintainer),
             developer: with(AccessLevel::Developer),

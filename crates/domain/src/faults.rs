@@ -32,6 +32,10 @@ mutants! {
     EntryBefore = "entry_before",
     EntryAfter = "entry_after",
     NoEntry = "no_entry",
+    ApplicationCreatedUnmarked = "application_created_unmarked",
+    ApplicationDeletedUnmarked = "application_deleted_unmarked",
+    SecretRenewedUnmarked = "secret_renewed_unmarked",
+    GroupLeftUnmarked = "group_left_unmarked",
     // Waiting
     NoWait = "no_wait",
     TimerBeforeCommit = "timer_before_commit",

@@ -11,8 +11,11 @@ pub enum Forget {
     Session(Digest),
     Owner(UserId),
     Family(FamilyId),
+    /// The application itself, and every token that it was given.
     Application(ApplicationId),
-    /// A digest that was remembered as unknown may exist now.
+    /// Which group is inside which: what users are members of by way of a group above it.
+    Groups,
+    /// What was remembered as unknown may exist now: the digest of a secret, or of a `client_id`.
     Unknown(Digest),
     All,
     Nothing,
@@ -27,6 +30,7 @@ impl Forget {
             Self::Owner(id) => ("owner", id.0.to_be_bytes().to_vec()),
             Self::Family(id) => ("family", id.0.to_be_bytes().to_vec()),
             Self::Application(id) => ("application", id.0.to_be_bytes().to_vec()),
+            Self::Groups => ("groups", Vec::new()),
             Self::Unknown(digest) => ("unknown", digest.0.to_vec()),
             Self::All => ("all", Vec::new()),
             Self::Nothing => ("nothing", Vec::new()),
@@ -44,6 +48,7 @@ impl Forget {
             ("owner", _, Some(id)) => Self::Owner(UserId(id)),
             ("family", _, Some(id)) => Self::Family(FamilyId(id)),
             ("application", _, Some(id)) => Self::Application(ApplicationId(id)),
+            ("groups", ..) => Self::Groups,
             ("nothing", ..) => Self::Nothing,
             _ => Self::All,
         }
@@ -63,6 +68,7 @@ mod tests {
             Forget::Owner(UserId(3)),
             Forget::Family(FamilyId(4)),
             Forget::Application(ApplicationId(5)),
+            Forget::Groups,
             Forget::Unknown(digest),
             Forget::All,
             Forget::Nothing,

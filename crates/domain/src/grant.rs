@@ -108,15 +108,24 @@ impl OauthAccessToken {
         dead_from(self.expires_at) <= now
     }
 
-    /// The seconds that are left, a second that has begun included.
     pub fn expires_in(&self, now: Timestamp) -> i64 {
-        (self.expires_at.0 - now.0 + 999).div_euclid(1000).max(0)
+        seconds_left(self.expires_at, now)
     }
+}
+
+/// The seconds until a token expires, a second that has begun included.
+pub fn seconds_left(expires_at: Timestamp, now: Timestamp) -> i64 {
+    (expires_at.0 - now.0 + 999).div_euclid(1000).max(0)
 }
 
 /// The first instant at which an OAuth token is expired: it lives through its last one.
 pub fn dead_from(expires_at: Timestamp) -> Timestamp {
     Timestamp(expires_at.0 + 1)
+}
+
+/// The other way round. Every OAuth token has an end.
+pub fn expires_at(dead_from: Option<Timestamp>) -> Timestamp {
+    Timestamp(dead_from.map_or(i64::MAX, |at| at.0 - 1))
 }
 
 /// How long a code can be redeemed.

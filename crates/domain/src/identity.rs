@@ -181,8 +181,10 @@ mod tests {
             impersonation: false,
             application: None,
             client_id: None,
+            label: None,
+            created_at: Timestamp(0),
             dead_from: Some(Date(expires).start()),
-            last_used_at: None,
+            last_used_at: None.into(),
             standing,
         };
         let mut owner = ada();

@@ -1,10 +1,14 @@
 //! The one seam between recognising a caller and keeping things.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
+use crate::application::Application;
 use crate::id::{ApplicationId, FamilyId, GenerationId, UserId};
-use crate::membership::{Memberships, Of};
+use crate::membership::{Memberships, Of, UserMemberships};
 use crate::scope::Scopes;
 use crate::secret::Digest;
 use crate::time::Timestamp;
@@ -23,6 +27,12 @@ pub trait Lookup: Send + Sync {
     /// What a user is to a group or project. What had ended by `now` may be left out, what ends later may not.
     fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships>;
 
+    /// Everything that a user is a member of. What had ended by `now` may be left out, what ends later may not.
+    fn user_memberships(&self, user: UserId, now: Timestamp) -> Answer<'_, UserMemberships>;
+
+    /// The application with this `client_id`.
+    fn application<'a>(&'a self, client_id: &'a str) -> Answer<'a, Option<Application>>;
+
     /// Notes that the head of a family was used (rotation.md rule 7), before the request is judged. `false`: it
     /// is no longer the head, or the family has ended; look again.
     fn first_use(&self, family: FamilyId, head: GenerationId, now: Timestamp) -> Answer<'_, bool>;
@@ -34,11 +44,13 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + S
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable;
 
-/// Where to look: tokens of every kind share one space of digests, sessions have their own, so that neither
-/// opens the other's door.
+/// Where to look: tokens of every kind share one space of digests, sessions and refresh tokens have their own, so that
+/// none opens another's door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     Token(Digest),
+    /// The refresh token of an OAuth token. It opens nothing; its generation is described by it.
+    Refresh(Digest),
     Session(Digest),
 }
 
@@ -72,8 +84,8 @@ impl Credential {
     }
 }
 
-/// A token of either kind, as far as recognising it goes.
-#[derive(Clone, Debug)]
+/// A token of either kind, as far as recognising it and describing it goes.
+#[derive(Debug)]
 pub struct TokenRecord {
     pub id: GenerationId,
     pub family: FamilyId,
@@ -84,17 +96,68 @@ pub struct TokenRecord {
     pub application: Option<ApplicationId>,
     /// What others call that application.
     pub client_id: Option<Box<str>>,
+    /// `None`: an OAuth token.
+    pub label: Option<Box<Label>>,
+    pub created_at: Timestamp,
     /// The first instant at which it is expired.
     pub dead_from: Option<Timestamp>,
-    pub last_used_at: Option<Timestamp>,
+    pub last_used_at: LastUse,
     pub standing: Standing,
 }
 
-#[derive(Clone, Debug)]
+/// What its owner calls a personal access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    pub name: Box<str>,
+    pub description: Option<Box<str>>,
+}
+
+/// When a credential was last used: as the database has it, and as it was noted since. That is written in batches, long
+/// after the credential was looked up.
+pub struct LastUse {
+    written: AtomicI64,
+    noted: AtomicI64,
+}
+
+impl LastUse {
+    /// As the database has it.
+    pub fn get(&self) -> Option<Timestamp> {
+        Some(Timestamp(self.written.load(Ordering::Relaxed))).filter(|at| *at != NEVER)
+    }
+
+    /// Whether a use is to be noted now: once in an interval, by one of those who ask at once.
+    pub fn note(&self, now: Timestamp, interval: Duration) -> bool {
+        let noted = self.noted.load(Ordering::Relaxed);
+        noted <= (now - interval).0
+            && self.noted.compare_exchange(noted, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The database has it now.
+    pub fn wrote(&self, at: Timestamp) {
+        self.written.fetch_max(at.0, Ordering::Relaxed);
+    }
+}
+
+impl From<Option<Timestamp>> for LastUse {
+    fn from(at: Option<Timestamp>) -> Self {
+        let at = at.unwrap_or(NEVER).0;
+        Self { written: AtomicI64::new(at), noted: AtomicI64::new(at) }
+    }
+}
+
+impl fmt::Debug for LastUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+const NEVER: Timestamp = Timestamp(i64::MIN);
+
+#[derive(Debug)]
 pub struct SessionRecord {
     pub digest: Digest,
     /// When its user gave their password, which began it.
     pub authenticated_at: Timestamp,
     pub expires_at: Timestamp,
-    pub extended_at: Timestamp,
+    pub extended_at: LastUse,
 }

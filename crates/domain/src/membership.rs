@@ -1,7 +1,9 @@
 //! What somebody is to a group or project, and until when.
 
 use crate::access::AccessLevel;
+use crate::claims;
 use crate::id::{NamespaceId, ProjectId};
+use crate::project::{self, Project};
 use crate::time::{Date, Timestamp};
 
 /// Of what somebody is a member.
@@ -26,11 +28,66 @@ pub struct Held {
     pub expires_on: Option<Date>,
 }
 
+impl Held {
+    /// What was true when this was read may have ended since (T27).
+    pub fn counts(&self, now: Timestamp) -> bool {
+        self.expires_on.is_none_or(|day| now < day.start())
+    }
+}
+
 impl Memberships {
-    /// The highest level that counts now. What was true when this was read may have ended since (T27).
+    /// The highest level that counts now.
     pub fn level(&self, now: Timestamp) -> Option<AccessLevel> {
-        let counts = |held: &&Held| held.expires_on.is_none_or(|day| now < day.start());
-        self.held.iter().filter(counts).map(|held| held.level).max()
+        self.held.iter().filter(|held| held.counts(now)).map(|held| held.level).max()
+    }
+}
+
+/// Everything that one user is a member of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserMemberships {
+    /// By full path, the groups inside a group included. A group has a row for each membership that leads to it.
+    pub groups: Box<[GroupMembership]>,
+    /// Those of the project itself.
+    pub projects: Box<[(ProjectId, Held)]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupMembership {
+    pub id: NamespaceId,
+    pub full_path: Box<str>,
+    pub held: Held,
+    /// Not by way of a group above it.
+    pub direct: bool,
+}
+
+impl UserMemberships {
+    /// What the user is to a project now.
+    pub fn of_project(&self, project: &Project, now: Timestamp) -> project::Membership {
+        let direct = self.projects.iter().filter(|(id, held)| *id == project.id && held.counts(now));
+        let groups = self.groups.iter().filter(|row| row.id == project.namespace.id && row.held.counts(now));
+        project::Membership {
+            project: direct.map(|(_, held)| held.level).max(),
+            group: groups.map(|row| row.held.level).max(),
+        }
+    }
+
+    /// Every group that the user is in now, once, by full path.
+    pub fn groups(&self, now: Timestamp) -> Vec<claims::Membership<'_>> {
+        let mut groups: Vec<claims::Membership<'_>> = Vec::with_capacity(self.groups.len());
+        for row in self.groups.iter().filter(|row| row.held.counts(now)) {
+            match groups.last_mut() {
+                Some(group) if group.full_path == &*row.full_path => {
+                    group.level = group.level.max(row.held.level);
+                    group.direct |= row.direct;
+                }
+                _ => groups.push(claims::Membership {
+                    full_path: &row.full_path,
+                    level: row.held.level,
+                    direct: row.direct,
+                }),
+            }
+        }
+        groups
     }
 }
 
@@ -49,5 +106,29 @@ mod tests {
         let one = of(&[held(AccessLevel::Owner, Some(until))]);
         assert_eq!(one.level(until.start()), None);
         assert_eq!(of(&[]).level(Timestamp(0)), None);
+    }
+
+    #[test]
+    fn t27_a_group_has_the_highest_level_that_counts_now() {
+        let row = |path: &str, level, expires_on, direct| GroupMembership {
+            id: NamespaceId(path.len() as i64),
+            full_path: path.into(),
+            held: Held { level, expires_on },
+            direct,
+        };
+        let until = Date(100);
+        let rows = [
+            row("a", AccessLevel::Guest, None, true),
+            row("a/b", AccessLevel::Guest, None, false),
+            row("a/b", AccessLevel::Owner, Some(until), true),
+            row("c", AccessLevel::Owner, Some(until), true),
+        ];
+        let all = UserMemberships { groups: rows.into(), projects: Box::default() };
+        let told =
+            |now| all.groups(now).iter().map(|group| (group.full_path, group.level, group.direct)).collect::<Vec<_>>();
+        let (guest, owner) = (AccessLevel::Guest, AccessLevel::Owner);
+        let before = Timestamp(until.start().0 - 1);
+        assert_eq!(told(before), [("a", guest, true), ("a/b", owner, true), ("c", owner, true)]);
+        assert_eq!(told(until.start()), [("a", guest, true), ("a/b", guest, false)]);
     }
 }

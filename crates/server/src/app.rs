@@ -9,7 +9,7 @@ use axum::http::Request;
 use tokio::sync::OnceCell;
 use tollhouse_auth::authenticator::{Authenticator, Head};
 use tollhouse_auth::gate::Gate;
-use tollhouse_auth::ledger::Ledger;
+use tollhouse_auth::ledger::{Entry, Ledger};
 use tollhouse_auth::shown::Shown;
 use tollhouse_auth::uptime::Uptime;
 use tollhouse_auth::uses::UseRules;
@@ -18,6 +18,7 @@ use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::identity::{Identity, Rules};
 use tollhouse_domain::lookup::Lookup;
+use tollhouse_domain::membership::UserMemberships;
 use tollhouse_domain::password::Lockout;
 use tollhouse_domain::rotation::Settings as RotationSettings;
 use tollhouse_domain::time::{Clock, Timestamp};
@@ -157,6 +158,12 @@ impl App {
     /// Who is behind a change that this caller asks for.
     pub fn by(&self, caller: &Identity) -> By {
         By::caller(caller, self.peer)
+    }
+
+    /// Everything that a caller is a member of. Nobody is a member of nothing.
+    pub async fn memberships(&self, caller: Option<&Identity>) -> Result<Option<Arc<Entry<UserMemberships>>>, Error> {
+        let Some(caller) = caller else { return Ok(None) };
+        Ok(Some(self.auth.user_memberships(caller.user.id, self.peer, self.now()).await?))
     }
 
     pub fn now(&self) -> Timestamp {

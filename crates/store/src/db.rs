@@ -176,6 +176,8 @@ impl Db {
     /// A connection to read with.
     pub async fn read(&self) -> Result<Reader> {
         #[cfg(feature = "faults")]
+        self.faults.ask();
+        #[cfg(feature = "faults")]
         self.faults.check(&[crate::faults::Fault::Everything])?;
         Ok(Reader(match &self.engine {
             Engine::Sqlite { readers, .. } => Held::Sqlite(readers.take()?),
@@ -254,6 +256,8 @@ impl Db {
     }
 
     fn may_write(&self) -> Result<()> {
+        #[cfg(feature = "faults")]
+        self.faults.ask();
         #[cfg(feature = "faults")]
         self.faults.check(&[crate::faults::Fault::Everything, crate::faults::Fault::Writes])?;
         self.begun.fetch_add(1, Ordering::Relaxed);

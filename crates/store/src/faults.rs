@@ -1,6 +1,6 @@
 //! Makes the storage fail on demand, for tests (T32). Not in any default build.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +47,7 @@ pub struct Faults {
     bug: Arc<AtomicU8>,
     deaf: Arc<AtomicBool>,
     later: Arc<Mutex<Vec<Forget>>>,
+    asked: Arc<AtomicU64>,
     pub mutants: Mutants,
 }
 
@@ -80,6 +81,16 @@ impl Faults {
 
     pub(crate) fn entries_to_write(&self) -> Vec<Forget> {
         std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How often a connection was taken to run statements since the start, to read or to write. Whoever follows the log has
+    /// one of its own, which does not count.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn ask(&self) {
+        self.asked.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn check(&self, faults: &[Fault]) -> Result<()> {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use tollhouse_domain::application::Application;
 use tollhouse_domain::grant::dead_from;
 use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, UserId};
 use tollhouse_domain::lookup::{
-    Answer, Credential, Key, Lookup, Record, SessionRecord, TokenRecord, Unavailable, UserName,
+    Answer, Credential, Key, Label, Lookup, Record, SessionRecord, TokenRecord, Unavailable, UserName,
 };
-use tollhouse_domain::membership::{Memberships, Of};
+use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::{Date, Timestamp};
@@ -17,13 +18,14 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::query::query;
 use crate::row::{FromRow, Row};
-use crate::{members, token_families, users};
+use crate::{applications, members, token_families, users};
 
 impl Lookup for Db {
     fn find(&self, key: Key) -> Answer<'_, Option<Record>> {
         Box::pin(async move {
             let found = match key {
-                Key::Token(digest) => self.token(digest).await,
+                Key::Token(digest) => self.token(digest, TOKEN).await,
+                Key::Refresh(digest) => self.token(digest, REFRESH).await,
                 Key::Session(digest) => self.session(digest).await,
             };
             found.map_err(unavailable)
@@ -40,6 +42,20 @@ impl Lookup for Db {
     fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships> {
         Box::pin(async move {
             let found = async { members::memberships(&mut self.read().await?, user, of, now).await };
+            found.await.map_err(unavailable)
+        })
+    }
+
+    fn user_memberships(&self, user: UserId, now: Timestamp) -> Answer<'_, UserMemberships> {
+        Box::pin(async move {
+            let found = async { members::of_user(&mut self.read().await?, user, now).await };
+            found.await.map_err(unavailable)
+        })
+    }
+
+    fn application<'a>(&'a self, client_id: &'a str) -> Answer<'a, Option<Application>> {
+        Box::pin(async move {
+            let found = async { applications::by_uid(&mut self.read().await?, client_id).await };
             found.await.map_err(unavailable)
         })
     }
@@ -72,6 +88,9 @@ row! {
         impersonation: bool,
         application_id: Option<i64>,
         client_id: Option<String>,
+        token_name: Option<String>,
+        token_description: Option<String>,
+        token_created_at: i64,
         expires_on: Option<i64>,
         expires_at: Option<i64>,
         last_used_at: Option<i64>,
@@ -100,9 +119,9 @@ row! {
 }
 
 impl Db {
-    async fn token(&self, digest: Digest) -> Result<Option<Record>> {
+    async fn token(&self, digest: Digest, text: &'static str) -> Result<Option<Record>> {
         let mut reader = self.read().await?;
-        let row: Option<TokenRow> = query(TOKEN).bind(&digest.0[..]).optional(&mut reader).await?;
+        let row: Option<TokenRow> = query(text).bind(&digest.0[..]).optional(&mut reader).await?;
         let Some(TokenRow { token, owner }) = row else { return Ok(None) };
         let dead_from = match (token.expires_on, token.expires_at) {
             (Some(day), _) => Some(Date(day as i32).start()),
@@ -116,8 +135,13 @@ impl Db {
             impersonation: token.impersonation,
             application: token.application_id.map(ApplicationId),
             client_id: token.client_id.map(Into::into),
+            label: token.token_name.map(|name| {
+                let description = token.token_description.map(Into::into);
+                Box::new(Label { name: name.into(), description })
+            }),
+            created_at: Timestamp(token.token_created_at),
             dead_from,
-            last_used_at: token.last_used_at.map(Timestamp),
+            last_used_at: token.last_used_at.map(Timestamp).into(),
             standing: token_families::standing(token.token_id, token.head_id, token.head_used_at, token.ended_at),
         });
         let credential = match token.oauth {
@@ -135,34 +159,43 @@ impl Db {
             digest,
             authenticated_at: Timestamp(row.authenticated_at),
             expires_at: Timestamp(row.expires_at),
-            extended_at: Timestamp(row.extended_at),
+            extended_at: Some(Timestamp(row.extended_at)).into(),
         };
         let owner = Some(Arc::new(row.owner.user()?));
         Ok(Some(Record { credential: Credential::Session(Arc::new(session)), owner }))
     }
 }
 
+macro_rules! oauth {
+    () => {
+        concat!(
+            "SELECT TRUE AS oauth, t.id AS token_id, t.family_id, t.scopes, FALSE AS impersonation, t.application_id, a.uid AS client_id,
+                    CAST(NULL AS TEXT) AS token_name, CAST(NULL AS TEXT) AS token_description, t.created_at AS token_created_at,
+                    CAST(NULL AS BIGINT) AS expires_on, t.expires_at, CAST(NULL AS BIGINT) AS last_used_at,
+                    f.head_id, f.head_used_at, f.ended_at, ", users::columns!(),
+            " FROM oauth_access_tokens t
+              JOIN token_families f ON f.id = t.family_id
+              LEFT JOIN oauth_applications a ON a.id = t.application_id
+              LEFT JOIN users u ON u.id = t.user_id "
+        )
+    };
+}
+
 statements! {
     // Both kinds share one space of digests (docs/decisions/0001).
     TOKEN = concat!(
         "SELECT FALSE AS oauth, t.id AS token_id, t.family_id, t.scopes, t.impersonation, CAST(NULL AS BIGINT) AS application_id,
-                CAST(NULL AS TEXT) AS client_id,
+                CAST(NULL AS TEXT) AS client_id, t.name AS token_name, t.description AS token_description, t.created_at AS token_created_at,
                 t.expires_on, CAST(NULL AS BIGINT) AS expires_at, t.last_used_at,
                 f.head_id, f.head_used_at, f.ended_at, ", users::columns!(),
         " FROM personal_access_tokens t
           JOIN token_families f ON f.id = t.family_id
           JOIN users u ON u.id = t.user_id
          WHERE t.digest = $1
-        UNION ALL
-        SELECT TRUE, t.id, t.family_id, t.scopes, FALSE, t.application_id, a.uid,
-               NULL, t.expires_at, NULL,
-               f.head_id, f.head_used_at, f.ended_at, ", users::columns!(),
-        " FROM oauth_access_tokens t
-          JOIN token_families f ON f.id = t.family_id
-          LEFT JOIN oauth_applications a ON a.id = t.application_id
-          LEFT JOIN users u ON u.id = t.user_id
-         WHERE t.digest = $1"
+        UNION ALL ", oauth!(), "WHERE t.digest = $1"
     );
+
+    REFRESH = concat!(oauth!(), "WHERE t.refresh_digest = $1");
 
     SESSION = concat!(
         "SELECT s.created_at AS authenticated_at, s.extended_at, s.expires_at, ", users::columns!(),

@@ -1,10 +1,11 @@
 //! `members`: who may do what in a group or project, and until when.
 
 use tollhouse_domain::access::AccessLevel;
-use tollhouse_domain::claims::Membership;
+#[cfg(feature = "faults")]
+use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::forget::Forget;
-use tollhouse_domain::id::{NamespaceId, UserId};
-use tollhouse_domain::membership::{Held, Memberships, Of};
+use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::membership::{GroupMembership, Held, Memberships, Of, UserMemberships};
 use tollhouse_domain::time::{Date, Timestamp};
 
 use crate::conn::Runs;
@@ -63,6 +64,8 @@ pub async fn insert(
 /// (revocation.md W4).
 pub async fn remove(tx: &mut Tx, of: Of, user: UserId) -> Result<bool> {
     tx.forget(Forget::Owner(user));
+    #[cfg(feature = "faults")]
+    tx.unmark(Mutant::GroupLeftUnmarked);
     let (kind, id) = source(of);
     Ok(query(REMOVE).bind(kind).bind(id).bind(user.0).changed(tx).await? == 1)
 }
@@ -146,22 +149,51 @@ pub async fn highest(at: &mut impl Runs, user: UserId, now: Timestamp) -> Result
     Ok(level.and_then(AccessLevel::from_number))
 }
 
-/// Every group that somebody is in, by its full path, for the claims of OpenID Connect.
-pub async fn groups_of(at: &mut impl Runs, user: UserId, now: Timestamp) -> Result<Vec<Membership>> {
-    let rows: Vec<(String, i64, i64)> =
-        query(GROUPS_OF).bind(user.0).bind("group").bind(i64::from(now.date().0)).all(at).await?;
-    let membership = |(full_path, level, direct)| Membership { full_path, level, direct: direct == 1 };
-    Ok(rows.into_iter().map(membership).collect())
+row! {
+    struct OfUser {
+        /// `None`: it is a project's.
+        full_path: Option<String>,
+        id: i64,
+        level: i64,
+        expires_on: Option<i64>,
+        direct: i64,
+    }
+}
+
+/// Everything that somebody is a member of, the groups inside a group included.
+pub async fn of_user(at: &mut impl Runs, user: UserId, now: Timestamp) -> Result<UserMemberships> {
+    let today = i64::from(now.date().0);
+    let rows: Vec<OfUser> = query(OF_USER).bind(user.0).bind("group").bind(today).bind("project").all(at).await?;
+    let (mut groups, mut projects) = (Vec::new(), Vec::new());
+    for row in rows {
+        let Some(level) = AccessLevel::from_number(row.level) else { continue };
+        let held = Held { level, expires_on: row.expires_on.map(|day| Date(day as i32)) };
+        match row.full_path {
+            Some(full_path) => groups.push(GroupMembership {
+                id: NamespaceId(row.id),
+                full_path: full_path.into(),
+                held,
+                direct: row.direct == 1,
+            }),
+            None => projects.push((ProjectId(row.id), held)),
+        }
+    }
+    Ok(UserMemberships { groups: groups.into(), projects: projects.into() })
 }
 
 statements! {
-    GROUPS_OF = concat!("WITH RECURSIVE ", mine!(), "
-    SELECT n.full_path, max(mine.level) AS level,
-           (SELECT count(*) FROM members m
-             WHERE m.source_kind = $2 AND m.source_id = n.id AND m.user_id = $1
-               AND (m.expires_on IS NULL OR m.expires_on > $3)) AS direct
-      FROM mine JOIN namespaces n ON n.id = mine.id
-     GROUP BY n.id, n.full_path ORDER BY n.full_path");
+    OF_USER = "
+    WITH RECURSIVE held(id, level, expires_on, direct) AS (
+        SELECT m.source_id, m.access_level, m.expires_on, CAST(1 AS BIGINT) FROM members m
+         WHERE m.user_id = $1 AND m.source_kind = $2 AND (m.expires_on IS NULL OR m.expires_on > $3)
+        UNION
+        SELECT n.id, held.level, held.expires_on, CAST(0 AS BIGINT) FROM namespaces n JOIN held ON n.parent_id = held.id
+    )
+    SELECT n.full_path, held.id, held.level, held.expires_on, held.direct FROM held JOIN namespaces n ON n.id = held.id
+    UNION ALL
+    SELECT CAST(NULL AS TEXT), m.source_id, m.access_level, m.expires_on, CAST(1 AS BIGINT) FROM members m
+     WHERE m.user_id = $1 AND m.source_kind = $4 AND (m.expires_on IS NULL OR m.expires_on > $3)
+     ORDER BY 1";
 
     HIGHEST = "
     SELECT max(access_level) FROM members WHERE user_id = $1 AND (expires_on IS NULL OR expires_on > $2)";

@@ -1,6 +1,7 @@
 //! `namespaces` and `routes`: personal namespaces and groups, and the one place where every full path stands.
 
 use tollhouse_domain::access::{Viewer, Visibility};
+use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
 use tollhouse_domain::namespace::{Namespace, NamespaceKind};
 use tollhouse_domain::time::Timestamp;
@@ -203,6 +204,10 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<Namesp
         Some(parent) => (format!("{}/{}", parent.full_path, new.path), format!("{} / {}", parent.full_name, new.name)),
         None => (new.path.to_owned(), new.name.to_owned()),
     };
+    // Members of the groups above are members of this one too.
+    if new.parent.is_some() {
+        tx.forget(Forget::Groups);
+    }
     let id: i64 = query(INSERT)
         .bind(new.kind.as_str())
         .bind(new.parent.map(|parent| parent.id.0))

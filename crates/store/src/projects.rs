@@ -61,6 +61,12 @@ impl Row {
     }
 }
 
+/// Whoever may see it.
+pub async fn find(at: &mut impl Runs, id: ProjectId) -> Result<Option<Project>> {
+    let row: Option<Row> = query(FIND).bind(id.0).optional(at).await?;
+    Ok(row.map(Row::seen).transpose()?.map(|seen| seen.project))
+}
+
 /// A project that the viewer may see.
 pub async fn visible(at: &mut impl Runs, id: ProjectId, viewer: Viewer, now: Timestamp) -> Result<Option<Seen>> {
     let row: Option<Row> = query(VISIBLE)
@@ -269,6 +275,13 @@ macro_rules! page {
 }
 
 statements! {
+    FIND = concat!(
+        "SELECT p.id, p.creator_id, p.name, p.path, p.description, p.visibility, p.archived, p.created_at, p.updated_at,
+                p.last_activity_at, CAST(NULL AS BIGINT) AS project_level, CAST(NULL AS BIGINT) AS group_level, ",
+        crate::namespaces::columns!(),
+        " FROM projects p JOIN namespaces n ON n.id = p.namespace_id WHERE p.id = $1"
+    );
+
     VISIBLE = concat!(selected!(), " WHERE p.id = $4 AND ", may_see!());
 
     IN_NAMESPACE = concat!(

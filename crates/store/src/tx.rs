@@ -135,6 +135,14 @@ impl Tx {
         }
     }
 
+    /// Takes the last of these back, if that mistake is switched on.
+    #[cfg(feature = "faults")]
+    pub(crate) fn unmark(&mut self, mutant: tollhouse_domain::faults::Mutant) {
+        if self.breaks(mutant) {
+            self.forget.pop();
+        }
+    }
+
     /// One entry in place of one for each thing: for a transaction that changes a great many, or for changes that were
     /// made by hand.
     pub fn forget_all(&mut self) {

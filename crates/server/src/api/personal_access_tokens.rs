@@ -4,8 +4,8 @@ use axum::http::StatusCode;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::PersonalAccessTokenId;
 use tollhouse_domain::identity::{Identity, Via};
+use tollhouse_domain::lookup::TokenRecord;
 use tollhouse_domain::time::Date;
-use tollhouse_store::personal_access_tokens;
 
 use crate::api::entities::token;
 use crate::app::App;
@@ -19,14 +19,13 @@ use crate::operations::tokens::Revoke;
 use crate::params::params;
 
 pub async fn show_self(app: App, caller: Identity, (): ()) -> Result<Json, Error> {
-    let id = presented(&caller)?;
-    let found = personal_access_tokens::find(&mut app.db.read().await?, id).await?;
-    let found = found.ok_or(Error::Denied(Denial::Unknown))?;
-    Ok(Json::ok(token::personal(&found.token, app.now())))
+    // Under sudo the token is still that of whoever acts.
+    let owner = caller.sudo_by.as_ref().unwrap_or(&caller.user).id;
+    Ok(Json::ok(token::recognised(presented(&caller)?, owner, app.now())))
 }
 
 pub async fn revoke_self(app: App, caller: Identity, (): ()) -> Result<StatusCode, Error> {
-    let id = presented(&caller)?;
+    let id = PersonalAccessTokenId(presented(&caller)?.id.0);
     app.perform(Revoke { id }, &app.by(&caller)).await?.into_inner();
     Ok(StatusCode::NO_CONTENT)
 }
@@ -68,9 +67,9 @@ pub fn shows_none(who: Option<&Identity>, _: &Asked) -> Result<(), Error> {
 }
 
 /// These speak of the token that was shown; a session is none.
-fn presented(caller: &Identity) -> Result<PersonalAccessTokenId, Error> {
+fn presented(caller: &Identity) -> Result<&TokenRecord, Error> {
     match &caller.via {
-        Via::PersonalAccessToken(token) => Ok(PersonalAccessTokenId(token.id.0)),
+        Via::PersonalAccessToken(token) => Ok(token),
         Via::OauthAccessToken(_) | Via::Session(_) => {
             Err(Error::BadRequest(Some("This endpoint requires token type to be a personal access token".into())))
         }

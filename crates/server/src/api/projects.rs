@@ -92,13 +92,19 @@ params! {
 
 pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Json, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
+    let memberships = app.memberships(caller.as_ref()).await?;
     let mut reader = app.db.read().await?;
-    let seen = match named::project(&mut reader, &params.id).await? {
-        Some(id) => projects::visible(&mut reader, id, viewer, app.now()).await?,
+    let project = match named::project(&mut reader, &params.id).await? {
+        Some(id) => projects::find(&mut reader, id).await?,
         None => None,
     };
     // Absent and invisible are the same answer, to the byte.
-    let seen = seen.ok_or(Error::NotFound(Thing::Project))?;
+    let project = project.ok_or(Error::NotFound(Thing::Project))?;
+    let membership = memberships.map(|all| all.of_project(&project, app.now())).unwrap_or_default();
+    if project.visibility < viewer.least_visible() && membership.highest().is_none() {
+        return Err(Error::NotFound(Thing::Project));
+    }
+    let seen = Seen { project, membership };
     if caller.is_none() {
         return Ok(Json::ok(project::basic(&app.urls, &seen.project, params.license)));
     }

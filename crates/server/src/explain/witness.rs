@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use tollhouse_domain::application::Application;
 use tollhouse_domain::id::{FamilyId, GenerationId, UserId};
 use tollhouse_domain::lookup::{Answer, Key, Lookup, Record, UserName};
-use tollhouse_domain::membership::{Memberships, Of};
+use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::User;
 use tollhouse_store::db::Db;
@@ -41,6 +42,14 @@ impl Lookup for Witness {
 
     fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships> {
         self.db.memberships(user, of, now)
+    }
+
+    fn user_memberships(&self, user: UserId, now: Timestamp) -> Answer<'_, UserMemberships> {
+        self.db.user_memberships(user, now)
+    }
+
+    fn application<'a>(&'a self, client_id: &'a str) -> Answer<'a, Option<Application>> {
+        self.db.application(client_id)
     }
 
     /// It would be the first use. Nobody is told (T34).

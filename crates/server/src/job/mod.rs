@@ -33,11 +33,15 @@ pub async fn housekeeping(app: App, stop: CancellationToken) {
 pub async fn flush(app: &App) {
     let gathered = app.auth.uses().take();
     let used = Used {
-        tokens: gathered.tokens.into_iter().collect(),
+        tokens: gathered.tokens.iter().map(|(id, (at, _))| (*id, *at)).collect(),
         sessions: gathered.sessions.into_iter().map(|(digest, (at, until))| (digest, at, until)).collect(),
     };
     if let Err(error) = sweep::flush(&app.db, used, app.auth.use_rules().interval).await {
         tracing::warn!(%error, "last use could not be written");
+        return;
+    }
+    for (at, token) in gathered.tokens.values() {
+        token.last_used_at.wrote(*at);
     }
 }
 

@@ -1,9 +1,11 @@
 //! Which client it is, and how it shows that (oauth.md section 4; RFC 6749 section 2.3).
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, header};
+use tollhouse_auth::ledger::Entry;
 use tollhouse_domain::application::Application;
 use tollhouse_domain::secret::{Digest, Plaintext};
-use tollhouse_store::applications;
 use zeroize::Zeroizing;
 
 use crate::app::App;
@@ -19,20 +21,22 @@ struct Credentials {
     secret: Option<Plaintext>,
 }
 
+/// A client that has shown who it is.
+pub type Client = Arc<Entry<Application>>;
+
 /// The client of a request; `None`: it named none. A client that cannot show who it is, is refused.
 ///
 /// An unknown client costs what a known one with a wrong secret does: as many look-ups and as many digests.
-pub async fn authenticate(app: &App, call: &Call) -> Result<Option<Application>, Error> {
+pub async fn authenticate(app: &App, call: &Call) -> Result<Option<Client>, Error> {
     let Some(shown) = shown(call)? else { return Ok(None) };
-    let _pass = app.auth.pass(call.address()).await;
     let mut right = None;
-    let mut last: Option<(&str, Option<Application>)> = None;
+    let mut last: Option<(&str, Option<Client>)> = None;
     for credentials in &shown {
         let known = match last.take() {
             Some((id, known)) if id == credentials.id => known,
-            _ => applications::by_uid(&mut app.db.read().await?, &credentials.id).await?,
+            _ => app.auth.application(&credentials.id, call.address()).await?,
         };
-        if credentials.are_of(known.as_ref()) {
+        if credentials.are_of(known.as_deref()) {
             right = right.or_else(|| known.clone());
         }
         last = Some((&credentials.id, known));
@@ -40,12 +44,12 @@ pub async fn authenticate(app: &App, call: &Call) -> Result<Option<Application>,
     right.map(Some).ok_or(Error::Oauth(OauthError::InvalidClient))
 }
 
-pub async fn required(app: &App, call: &Call) -> Result<Application, Error> {
+pub async fn required(app: &App, call: &Call) -> Result<Client, Error> {
     authenticate(app, call).await?.ok_or(Error::Oauth(OauthError::InvalidClient))
 }
 
 impl Credentials {
-    fn are_of(&self, client: Option<&Application>) -> bool {
+    fn are_of(&self, client: Option<&Entry<Application>>) -> bool {
         match &self.secret {
             Some(secret) => {
                 let digest = client.map_or(NOBODYS, |client| client.secret_digest);

@@ -24,7 +24,7 @@ pub(super) async fn made(
     let now = app.now();
     let mut reader = app.db.read().await?;
     let user = users::find(&mut reader, user).await?.ok_or(Error::Internal)?;
-    let groups = members::groups_of(&mut reader, user.id, now).await?;
+    let memberships = members::of_user(&mut reader, user.id, now).await?;
     drop(reader);
     let claims = IdToken {
         iss: app.urls.base(),
@@ -34,7 +34,12 @@ pub(super) async fn made(
         nonce,
         auth_time: token.authenticated_at.map(seconds),
         person: person(app, &user, &token.scopes).await?,
-        groups_direct: groups.iter().filter(|group| group.direct).map(|group| group.full_path.as_str()).collect(),
+        groups_direct: memberships
+            .groups(now)
+            .iter()
+            .filter(|group| group.direct)
+            .map(|group| group.full_path)
+            .collect(),
     };
     app.keys().await?.sign(TYP, &claims).await
 }

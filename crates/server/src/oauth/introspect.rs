@@ -2,16 +2,14 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use tollhouse_domain::application::Application;
 use tollhouse_domain::claims::seconds;
 use tollhouse_domain::secret::Digest;
-use tollhouse_store::applications;
 
 use crate::app::App;
 use crate::error::Error;
 use crate::json::Object;
 use crate::oauth::error::{OauthError, TokenFault, answer};
-use crate::oauth::token_info::Secret;
+use crate::oauth::token_info::{Info, Known, Secret};
 use crate::oauth::{Call, client, token_info};
 
 pub async fn introspect(app: App, call: Call) -> Result<Response, Error> {
@@ -22,8 +20,7 @@ pub async fn introspect(app: App, call: Call) -> Result<Response, Error> {
                 Some(digest) => token_info::recognise(&app, &call, digest, Secret::Either).await?,
                 None => None,
             };
-            let own = found.filter(|known| known.token.application.is_none_or(|id| id == client.id));
-            Ok(told(own, Some(&client)))
+            Ok(told(found.filter(|known| known.token.application.is_none_or(|id| id == client.id))))
         }
         None => by_bearer(&app, &call, asked).await,
     }
@@ -48,22 +45,20 @@ async fn by_bearer(app: &App, call: &Call, asked: Option<Digest>) -> Result<Resp
     if found.token.application != Some(application) || found.token.id == caller.token.id {
         return Err(refused());
     }
-    let application = applications::find(&mut app.db.read().await?, application).await?;
-    Ok(told(Some(found), application.as_ref()))
+    Ok(told(Some(found)))
 }
 
-fn told(found: Option<token_info::Known>, client: Option<&Application>) -> Response {
+fn told(found: Option<Known>) -> Response {
     let Some(known) = found.filter(|known| known.active) else {
         return answer(StatusCode::OK, Object::default().field("active", false));
     };
-    let token = known.token;
-    let uid = client.filter(|client| token.application == Some(client.id)).map(|client| client.uid.as_str());
+    let Info { scopes, client_id, created_at, expires_at, .. } = known.info();
     let object = Object::default()
         .field("active", true)
-        .field("scope", token.scopes.to_string())
-        .field("client_id", uid)
+        .field("scope", scopes.to_string())
+        .field("client_id", client_id)
         .field("token_type", "Bearer")
-        .field("exp", seconds(token.expires_at))
-        .field("iat", seconds(token.created_at));
+        .field("exp", seconds(expires_at))
+        .field("iat", seconds(created_at));
     answer(StatusCode::OK, object)
 }

@@ -29,7 +29,7 @@ pub async fn revoke(app: App, call: Call) -> Result<Response, Error> {
         return Ok(nothing());
     };
     // Its refresh token lives on, as on the wire.
-    if found.by_access && found.token.expired(app.now()) {
+    if found.by_access && found.expired(app.now()) {
         app.settled().await;
         return Ok(nothing());
     }
@@ -37,6 +37,6 @@ pub async fn revoke(app: App, call: Call) -> Result<Response, Error> {
     if found.token.application.is_some() && found.token.application != known {
         return Err(OauthError::NotYours.into());
     }
-    app.perform(Revoke { family: found.token.family_id }, &call.by(known)).await?.into_inner();
+    app.perform(Revoke { family: found.token.family }, &call.by(known)).await?.into_inner();
     Ok(nothing())
 }

@@ -2,12 +2,12 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use tollhouse_domain::application::Application;
 use tollhouse_domain::scope::{Scope, Scopes};
 
 use crate::app::App;
 use crate::error::Error;
 use crate::json::Object;
+use crate::oauth::client::Client;
 use crate::oauth::error::{OauthError, answer};
 use crate::oauth::grants::{authorization_code, client_credentials, password, refresh_token};
 use crate::oauth::{Call, id_token};
@@ -44,7 +44,7 @@ pub async fn issue(app: App, call: Call) -> Result<Response, Error> {
 }
 
 /// What was granted, and to which client.
-pub(super) type Granted = (Issued, Option<Application>);
+pub(super) type Granted = (Issued, Option<Client>);
 
 /// The scopes of a grant that nobody was shown a page for: none that only administrators may hold (T21).
 pub(super) fn without_a_page(app: &App, scopes: Option<Scopes>) -> Result<Scopes, Error> {

@@ -1,15 +1,17 @@
 //! `GET /oauth/token/info` (oauth.md 8.3), and what is known of an OAuth token.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use axum::response::Response;
-use tollhouse_domain::application::Application;
 use tollhouse_domain::claims::seconds;
-use tollhouse_domain::grant::OauthAccessToken;
-use tollhouse_domain::lookup::Lookup;
+use tollhouse_domain::grant::{self, seconds_left};
+use tollhouse_domain::id::UserId;
+use tollhouse_domain::lookup::{Credential, Key, TokenRecord};
+use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
-use tollhouse_store::{applications, oauth_access_tokens, users};
 
 use crate::app::App;
 use crate::error::Error;
@@ -23,33 +25,59 @@ pub async fn show(app: App, call: Call) -> Result<Response, Error> {
         Some(digest) => recognise(&app, &call, digest, Secret::Access).await?,
         None => None,
     };
-    let token = known.filter(|known| known.active).ok_or(OauthError::InvalidToken(TokenFault::Unknown))?.token;
-    let application = match token.application {
-        Some(id) => applications::find(&mut app.db.read().await?, id).await?,
-        None => None,
-    };
-    Ok(answer(StatusCode::OK, object(&token, application.as_ref(), app.now())))
+    let known = known.filter(|known| known.active).ok_or(OauthError::InvalidToken(TokenFault::Unknown))?;
+    Ok(answer(StatusCode::OK, known.info().object(app.now())))
 }
 
-pub(crate) fn object(token: &OauthAccessToken, application: Option<&Application>, now: Timestamp) -> Object {
-    let left = token.expires_in(now);
-    Object::default()
-        .field("resource_owner_id", token.user)
-        .field("scope", &token.scopes)
-        .field("expires_in", left)
-        .object("application", Object::default().field("uid", application.map(|application| &application.uid)))
-        .field("created_at", seconds(token.created_at))
-        .field("scopes", &token.scopes)
-        .field("expires_in_seconds", left)
+/// What the answer says.
+pub(crate) struct Info<'a> {
+    pub user: Option<UserId>,
+    pub scopes: &'a Scopes,
+    pub client_id: Option<&'a str>,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+impl Info<'_> {
+    pub(crate) fn object(&self, now: Timestamp) -> Object {
+        let left = seconds_left(self.expires_at, now);
+        Object::default()
+            .field("resource_owner_id", self.user)
+            .field("scope", self.scopes)
+            .field("expires_in", left)
+            .object("application", Object::default().field("uid", self.client_id))
+            .field("created_at", seconds(self.created_at))
+            .field("scopes", self.scopes)
+            .field("expires_in_seconds", left)
+    }
 }
 
 /// An OAuth token that somebody showed or asked about.
 pub(super) struct Known {
-    pub token: OauthAccessToken,
+    pub token: Arc<TokenRecord>,
+    user: Option<UserId>,
     /// By its access token, not by its refresh token.
     pub by_access: bool,
     /// It would be let in: live, not expired, and of an account that may come in.
     pub active: bool,
+}
+
+impl Known {
+    /// authentication.md 5.5
+    pub(super) fn expired(&self, now: Timestamp) -> bool {
+        self.token.dead_from.is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn info(&self) -> Info<'_> {
+        let TokenRecord { scopes, client_id, created_at, dead_from, .. } = &*self.token;
+        Info {
+            user: self.user,
+            scopes,
+            client_id: client_id.as_deref(),
+            created_at: *created_at,
+            expires_at: grant::expires_at(*dead_from),
+        }
+    }
 }
 
 /// Which of its secrets somebody may have shown.
@@ -61,36 +89,18 @@ pub(super) enum Secret {
 
 /// It counts as used, whatever becomes of the request (rotation.md rule 7).
 pub(super) async fn recognise(app: &App, call: &Call, digest: Digest, secret: Secret) -> Result<Option<Known>, Error> {
-    let _pass = app.auth.pass(call.address()).await;
-    for _ in 0..ROUNDS {
-        let mut reader = app.db.read().await?;
-        let mut found = oauth_access_tokens::by_digest(&mut reader, digest).await?;
-        let by_access = found.is_some();
-        if found.is_none() && secret == Secret::Either {
-            found = oauth_access_tokens::by_refresh_digest(&mut reader, digest).await?;
-        }
-        let Some(found) = found else { return Ok(None) };
-        let owner = match found.token.user {
-            Some(user) => users::find(&mut reader, user).await?,
-            None => None,
-        };
-        drop(reader);
-        let now = app.now();
-        if found.standing == (Standing::Live { used: false }) && !app.rotation().gitlab {
-            let (family, head) = (found.token.family_id, found.token.id.into());
-            app.db.first_use(family, head, now).await.map_err(|_| Error::Unavailable)?;
-            // Whoever was first: what was read before that is out of date.
-            continue;
-        }
-        let live = matches!(found.standing, Standing::Live { .. }) && !found.token.expired(now);
-        let welcome = match (found.token.user, owner) {
-            (None, _) => true,
-            (Some(_), Some(owner)) => owner.may_use_api(now, app.accounts()).is_ok(),
-            (Some(_), None) => false,
-        };
-        return Ok(Some(Known { token: found.token, by_access, active: live && welcome }));
-    }
-    Err(Error::Unavailable)
+    let find = async |key| app.auth.oauth_secret(key, call.address(), app.now()).await;
+    let by_access = find(Key::Token(digest)).await?;
+    let (record, by_access) = match by_access {
+        None if secret == Secret::Either => (find(Key::Refresh(digest)).await?, false),
+        record => (record, true),
+    };
+    let Some(record) = record else { return Ok(None) };
+    let Credential::OauthAccessToken(token) = record.credential else { return Ok(None) };
+    let (now, user) = (app.now(), record.owner.as_ref().map(|owner| owner.id));
+    let welcome = record.owner.is_none_or(|owner| owner.may_use_api(now, app.accounts()).is_ok());
+    let live = matches!(token.standing, Standing::Live { .. });
+    let mut known = Known { token, user, by_access, active: false };
+    known.active = live && welcome && !known.expired(now);
+    Ok(Some(known))
 }
-
-const ROUNDS: usize = 4;

@@ -6,7 +6,6 @@ use tollhouse_domain::claims::UserInfo;
 use tollhouse_domain::lookup::Credential;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::token::Standing;
-use tollhouse_store::members;
 
 use crate::app::App;
 use crate::error::{Error, refused};
@@ -37,7 +36,7 @@ async fn told(app: &App, call: &Call) -> Result<Response, Error> {
     if !token.scopes.contains(Scope::Openid) {
         return Err(OauthError::NoOpenid.into());
     }
-    let groups = members::groups_of(&mut app.db.read().await?, owner.id, now).await?;
+    let memberships = app.auth.user_memberships(owner.id, call.address(), now).await?;
     let person = id_token::person(app, &owner, &token.scopes).await?;
-    Ok(answer(StatusCode::OK, crate::json::Object::from_map(&UserInfo::new(person, &groups))?))
+    Ok(answer(StatusCode::OK, crate::json::Object::from_map(&UserInfo::new(person, &memberships.groups(now)))?))
 }

@@ -240,7 +240,9 @@ impl Operation for Give {
             lifetime: self.lifetime,
         };
         let issued = begin_with(tx, &fresh, (self.access.clone(), self.refresh.clone()), now).await?;
-        personal_access_tokens::note_chosen_secret(tx, self.access.digest()).await?;
+        for chosen in [Some(&self.access), self.refresh.as_ref()].into_iter().flatten() {
+            personal_access_tokens::note_chosen_secret(tx, chosen.digest()).await?;
+        }
         let audit = created(&issued, ", chosen");
         Ok(Change::new(issued, [audit]))
     }

@@ -122,7 +122,15 @@ impl Described {
             Token::Personal(found) => token::personal(&found.token, now),
             Token::Oauth { found, .. } => {
                 let state = self.state(now);
-                token_info::object(&found.token, self.application.as_ref(), now)
+                let OauthAccessToken { user, scopes, created_at, expires_at, .. } = &found.token;
+                let info = token_info::Info {
+                    user: *user,
+                    scopes,
+                    client_id: self.application.as_ref().map(|application| application.uid.as_str()),
+                    created_at: *created_at,
+                    expires_at: *expires_at,
+                };
+                info.object(now)
                     .field("revoked", !matches!(found.standing, Standing::Live { .. }))
                     .field("active", state == LIVE)
             }

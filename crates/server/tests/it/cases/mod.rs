@@ -61,6 +61,7 @@ pub fn all() -> Vec<Case> {
         agreement::databases::CASES,
         agreement::dead::CASES,
         agreement::following::CASES,
+        agreement::remembered::CASES,
         agreement::rows::CASES,
         agreement::writing::CASES,
         applications::keeping::CASES,

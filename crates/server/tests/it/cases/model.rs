@@ -20,12 +20,13 @@ use tollhouse_auth::ledger::Ledger;
 use tollhouse_auth::shown::Shown;
 use tollhouse_auth::uptime::Uptime;
 use tollhouse_auth::uses::UseRules;
+use tollhouse_domain::application::Application;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::demand::Demand;
 use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, UserId};
 use tollhouse_domain::identity::Rules;
 use tollhouse_domain::lookup::{Answer, Key, Lookup, Record, UserName};
-use tollhouse_domain::membership::{Memberships, Of};
+use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
 use tollhouse_domain::rotation::{Outcome, Place, decide};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::{Digest, Plaintext};
@@ -132,6 +133,14 @@ impl Lookup for Meanwhile {
 
     fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships> {
         self.db.memberships(user, of, now)
+    }
+
+    fn user_memberships(&self, user: UserId, now: Timestamp) -> Answer<'_, UserMemberships> {
+        self.db.user_memberships(user, now)
+    }
+
+    fn application<'a>(&'a self, client_id: &'a str) -> Answer<'a, Option<Application>> {
+        self.db.application(client_id)
     }
 
     fn first_use(&self, family: FamilyId, head: GenerationId, now: Timestamp) -> Answer<'_, bool> {

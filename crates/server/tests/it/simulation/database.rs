@@ -3,6 +3,7 @@
 
 use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::{Behind, NodeId, Page};
+use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::user::User;
 
 use super::model::{self, Change, Truth};
@@ -55,6 +56,22 @@ impl Database {
         match self {
             Self::Memory(_) => Some(model::secret(token)),
             Self::Store(store) => store.secret(token),
+        }
+    }
+
+    /// Of a client, once it has one, and its secret of that number.
+    pub fn credentials(&self, client: u64, secret: u64) -> Option<(String, String)> {
+        match self {
+            Self::Memory(_) => Some((model::client_id(client), model::client_secret(secret))),
+            Self::Store(store) => store.credentials(client, secret),
+        }
+    }
+
+    /// An owner, and the group that it is a member of, or not.
+    pub fn membership(&self, owner: u64) -> (UserId, NamespaceId) {
+        match self {
+            Self::Memory(_) => (UserId(owner as i64), model::GROUP),
+            Self::Store(store) => store.membership(owner),
         }
     }
 
@@ -129,6 +146,9 @@ impl Database {
                 let truth = replica.map_or(&memory.truth, |(_, older)| older);
                 match question {
                     Question::Find(key) => Told::Record(truth.find(*key, &memory.somebody).map(Box::new)),
+                    Question::Application(client_id) => Told::Application(truth.application(client_id).map(Box::new)),
+                    Question::Memberships(user, _) => Told::Memberships(truth.memberships(*user)),
+                    Question::UserMemberships(user) => Told::UserMemberships(truth.user_memberships(*user)),
                     _ => Told::Won(false),
                 }
             }

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-/// A credential, or the account that credentials belong to.
+/// A credential, the account that credentials belong to, the secret of a client, or an account as a member of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     Token(u64),
     Owner(u64),
+    Secret(u64, u64),
+    Member(u64),
 }
 
-/// Something that gives rights to a subject, or takes them.
+/// Something that gives rights to subjects, or takes them.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    pub gives: bool,
     pub started: u64,
     /// When it became true, if it did.
     pub committed: Option<u64>,
@@ -24,8 +25,8 @@ pub struct Operation {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Check {
-    pub token: u64,
-    pub owner: u64,
+    /// All of these must have their rights.
+    pub subjects: [Option<Subject>; 2],
     /// For whoever reads what was found.
     #[expect(dead_code)]
     pub node: usize,
@@ -37,7 +38,8 @@ pub struct Check {
 #[derive(Debug, Default)]
 pub struct History {
     operations: BTreeMap<u64, Operation>,
-    of: BTreeMap<Subject, Vec<u64>>,
+    /// Whether it gives.
+    of: BTreeMap<Subject, Vec<(u64, bool)>>,
     pub accepted: u64,
     pub refused: u64,
     pub acknowledged: u64,
@@ -45,9 +47,9 @@ pub struct History {
 
 impl History {
     pub fn begin(&mut self, id: u64, subject: Subject, gives: bool, now: u64) {
-        let operation = Operation { gives, started: now, committed: None, acknowledged: None, undone: false };
-        self.operations.insert(id, operation);
-        self.of.entry(subject).or_default().push(id);
+        let operation = Operation { started: now, committed: None, acknowledged: None, undone: false };
+        self.operations.entry(id).or_insert(operation);
+        self.of.entry(subject).or_default().push((id, gives));
     }
 
     pub fn commit(&mut self, id: u64, now: u64) {
@@ -75,12 +77,11 @@ impl History {
     /// Whether an answer is one that may be given. What is wrong with it, if not.
     pub fn judge(&mut self, check: Check) -> Result<(), String> {
         *(if check.accepted { &mut self.accepted } else { &mut self.refused }) += 1;
-        let token = self.certainly(Subject::Token(check.token), &check);
-        let owner = self.certainly(Subject::Owner(check.owner), &check);
-        if check.accepted && (token == Some(false) || owner == Some(false)) {
+        let rights: Vec<_> = check.subjects.into_iter().flatten().map(|of| self.certainly(of, &check)).collect();
+        if check.accepted && rights.contains(&Some(false)) {
             return Err(format!("accepted after an acknowledged revocation: {check:?}\n{}", self.tell(&check)));
         }
-        if !check.accepted && token == Some(true) && owner == Some(true) {
+        if !check.accepted && rights.iter().all(|right| *right == Some(true)) {
             return Err(format!("refused after an acknowledged creation: {check:?}\n{}", self.tell(&check)));
         }
         Ok(())
@@ -89,23 +90,26 @@ impl History {
     /// Whether the subject has its rights throughout the check; `None`: it is not certain.
     fn certainly(&self, subject: Subject, check: &Check) -> Option<bool> {
         let ids = self.of.get(&subject)?;
-        let known: Vec<&Operation> = ids.iter().filter_map(|id| self.operations.get(id)).collect();
-        let last = known
+        let known: Vec<_> = ids.iter().filter_map(|(id, gives)| Some((self.operations.get(id)?, *gives))).collect();
+        let (last, gives) = known
             .iter()
-            .filter(|op| !op.undone && op.acknowledged.is_some_and(|at| at < check.started))
-            .max_by_key(|op| op.committed)?;
+            .filter(|(op, _)| !op.undone && op.acknowledged.is_some_and(|at| at < check.started))
+            .max_by_key(|(op, _)| op.committed)?;
         // Whatever else may have happened since makes it uncertain.
-        let contested = known.iter().any(|op| {
+        let contested = known.iter().any(|(op, other)| {
             let later = op.committed.is_none_or(|at| Some(at) > last.committed);
-            op.gives != last.gives && op.started < check.ended && (later || op.undone)
+            other != gives && op.started < check.ended && (later || op.undone)
         });
-        (!contested).then_some(last.gives)
+        (!contested).then_some(*gives)
     }
 
     fn tell(&self, check: &Check) -> String {
-        let subjects = [Subject::Token(check.token), Subject::Owner(check.owner)];
-        let ids = subjects.iter().filter_map(|subject| self.of.get(subject)).flatten();
-        ids.filter_map(|id| Some(format!("  {id}: {:?}", self.operations.get(id)?))).collect::<Vec<_>>().join("\n")
+        let ids = check.subjects.iter().flatten().filter_map(|subject| self.of.get(subject)).flatten();
+        let told = |(id, gives): &(u64, bool)| {
+            let what = if *gives { "gives" } else { "takes" };
+            Some(format!("  {id} {what}: {:?}", self.operations.get(id)?))
+        };
+        ids.filter_map(told).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -122,7 +126,8 @@ pub fn bad_histories() {
         }
         history
     };
-    let check = |started, ended, accepted| Check { token: 7, owner: 1, node: 0, started, ended, accepted };
+    let subjects = [Some(Subject::Token(7)), Some(Subject::Owner(1))];
+    let check = |started, ended, accepted| Check { subjects, node: 0, started, ended, accepted };
     let made = (true, 1, Some(2), Some(3));
     let revoked = (false, 10, Some(12), Some(20));
     let both = || history(&[made, revoked]);

@@ -225,6 +225,10 @@ fn suits(mutant: Mutant) -> &'static [Theme] {
             &[Theme::Laggard, Theme::Comeback, Theme::Stops]
         }
         Mutant::ReplicaLookup
+        | Mutant::ApplicationCreatedUnmarked
+        | Mutant::ApplicationDeletedUnmarked
+        | Mutant::SecretRenewedUnmarked
+        | Mutant::GroupLeftUnmarked
         | Mutant::EntryAfter
         | Mutant::NoEntry
         | Mutant::NoWait

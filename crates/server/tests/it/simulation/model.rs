@@ -1,16 +1,22 @@
 //! The database of the simulation, in memory: what is true, its log and its nodes, with every mistake that can be made
 //! there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tollhouse_domain::access::AccessLevel;
 use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::{Behind, Entry, NodeId, OwnRow, Page, Place};
+use tollhouse_domain::application::Application;
+use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::forget::Forget;
-use tollhouse_domain::id::{FamilyId, GenerationId, UserId};
+use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, NamespaceId, UserId};
 use tollhouse_domain::lookup::{Credential, Key, Record, TokenRecord};
+use tollhouse_domain::membership::{GroupMembership, Held, Memberships, UserMemberships};
+use tollhouse_domain::redirect::RedirectUris;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Digest;
+use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
 use tollhouse_domain::user::{AccountState, User};
 
@@ -27,6 +33,10 @@ pub struct Truth {
     tokens: BTreeMap<u64, (u64, bool)>,
     of_digest: BTreeMap<[u8; 32], u64>,
     blocked: BTreeMap<u64, bool>,
+    /// The number of the secret that each client has now.
+    clients: BTreeMap<u64, u64>,
+    /// Who is in the one group there is.
+    members: BTreeSet<u64>,
     entries: Vec<Entry>,
     nodes: BTreeMap<NodeId, Row>,
 }
@@ -50,7 +60,36 @@ pub enum Change {
         owner: u64,
         blocked: bool,
     },
+    CreateClient {
+        client: u64,
+        secret: u64,
+    },
+    /// `old` stops at once.
+    RenewSecret {
+        client: u64,
+        old: u64,
+        secret: u64,
+    },
+    DeleteClient {
+        client: u64,
+        secret: u64,
+    },
+    Member {
+        owner: u64,
+        member: bool,
+    },
     Nothing,
+}
+
+/// The group that owners are members of, or not.
+pub const GROUP: NamespaceId = NamespaceId(1);
+
+pub fn client_id(client: u64) -> String {
+    format!("client-{client}")
+}
+
+pub fn client_secret(secret: u64) -> String {
+    format!("secret-of-client-{secret}")
 }
 
 pub fn secret(token: u64) -> String {
@@ -66,9 +105,15 @@ fn family(token: u64) -> FamilyId {
 }
 
 impl Change {
-    /// Whether it makes anything untrue.
-    pub fn forgets_something(self) -> bool {
-        !matches!(self, Self::Create { .. })
+    /// The mistake of which it says nothing of it to the log.
+    pub fn unmarked_by(self) -> Option<Mutant> {
+        match self {
+            Self::CreateClient { .. } => Some(Mutant::ApplicationCreatedUnmarked),
+            Self::RenewSecret { .. } => Some(Mutant::SecretRenewedUnmarked),
+            Self::DeleteClient { .. } => Some(Mutant::ApplicationDeletedUnmarked),
+            Self::Member { member: false, .. } => Some(Mutant::GroupLeftUnmarked),
+            _ => None,
+        }
     }
 
     /// What becomes untrue with it.
@@ -77,7 +122,11 @@ impl Change {
             Self::Create { .. } => Vec::new(),
             Self::Import { token, .. } => vec![Forget::Unknown(digest(token))],
             Self::Revoke { token } => vec![Forget::Family(family(token))],
-            Self::Block { owner, .. } => vec![Forget::Owner(UserId(owner as i64))],
+            Self::Block { owner, .. } | Self::Member { owner, .. } => vec![Forget::Owner(UserId(owner as i64))],
+            Self::CreateClient { client, .. } => vec![Forget::Unknown(Digest::of(client_id(client).as_bytes()))],
+            Self::RenewSecret { client, .. } | Self::DeleteClient { client, .. } => {
+                vec![Forget::Application(ApplicationId(client as i64))]
+            }
             Self::Nothing => vec![Forget::Nothing],
         }
     }
@@ -94,7 +143,21 @@ impl Truth {
         match change {
             Change::Revoke { token } => self.tokens.get(&token).is_some_and(|(_, stands)| !stands),
             Change::Block { owner, blocked } => self.blocked.get(&owner).copied().unwrap_or_default() == blocked,
-            Change::Create { .. } | Change::Import { .. } | Change::Nothing => false,
+            Change::DeleteClient { client, .. } => !self.clients.contains_key(&client),
+            Change::Member { owner, member } => self.members.contains(&owner) == member,
+            Change::Create { .. }
+            | Change::Import { .. }
+            | Change::CreateClient { .. }
+            | Change::RenewSecret { .. }
+            | Change::Nothing => false,
+        }
+    }
+
+    /// Whether there is something to do it to.
+    pub fn can(&self, change: Change) -> bool {
+        match change {
+            Change::RenewSecret { client, .. } => self.clients.contains_key(&client),
+            _ => true,
         }
     }
 
@@ -111,6 +174,18 @@ impl Truth {
             }
             Change::Block { owner, blocked } => {
                 self.blocked.insert(owner, blocked);
+            }
+            Change::CreateClient { client, secret } | Change::RenewSecret { client, secret, .. } => {
+                self.clients.insert(client, secret);
+            }
+            Change::DeleteClient { client, .. } => {
+                self.clients.remove(&client);
+            }
+            Change::Member { owner, member: true } => {
+                self.members.insert(owner);
+            }
+            Change::Member { owner, member: false } => {
+                self.members.remove(&owner);
             }
             Change::Nothing => {}
         }
@@ -196,8 +271,10 @@ impl Truth {
             impersonation: false,
             application: None,
             client_id: None,
+            label: None,
+            created_at: Timestamp(0),
             dead_from: None,
-            last_used_at: None,
+            last_used_at: None.into(),
             standing,
         };
         let blocked = self.blocked.get(owner).copied().unwrap_or_default();
@@ -205,4 +282,35 @@ impl Truth {
         let owner = User { id: UserId(*owner as i64), state, ..somebody.clone() };
         Some(Record { credential: Credential::PersonalAccessToken(Arc::new(record)), owner: Some(Arc::new(owner)) })
     }
+
+    /// As `store/applications.rs` would find it.
+    pub fn application(&self, wanted: &str) -> Option<Application> {
+        let (client, secret) = self.clients.iter().find(|(client, _)| client_id(**client) == wanted)?;
+        Some(Application {
+            id: ApplicationId(*client as i64),
+            uid: wanted.to_owned(),
+            secret_digest: Digest::of(client_secret(*secret).as_bytes()),
+            name: "simulated".into(),
+            redirect_uris: RedirectUris::parse("https://simulated.test/").expect("a URI"),
+            scopes: Scopes::from([Scope::Api]),
+            confidential: true,
+            trusted: false,
+            owner: None,
+            created_at: Timestamp(0),
+        })
+    }
+
+    /// As `store/members.rs` would find them.
+    pub fn memberships(&self, user: UserId) -> Memberships {
+        let held = self.members.contains(&(user.0 as u64)).then_some(GUEST);
+        Memberships { path: Some("group".into()), held: held.into_iter().collect() }
+    }
+
+    pub fn user_memberships(&self, user: UserId) -> UserMemberships {
+        let group = GroupMembership { id: GROUP, full_path: "group".into(), held: GUEST, direct: true };
+        let groups = self.members.contains(&(user.0 as u64)).then_some(group);
+        UserMemberships { groups: groups.into_iter().collect(), projects: Box::default() }
+    }
 }
+
+const GUEST: Held = Held { level: AccessLevel::Guest, expires_on: None };

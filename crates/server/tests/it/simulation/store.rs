@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 
 use tokio::runtime::Runtime;
-use tollhouse::operations::{Operation, tokens, users};
+use tollhouse::operations::{Operation, applications, groups, members, tokens, users};
+use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::{Behind, NodeId, Page};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::faults::Mutant;
-use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
+use tollhouse_domain::id::{ApplicationId, NamespaceId, PersonalAccessTokenId, UserId};
 use tollhouse_domain::lookup::Lookup;
+use tollhouse_domain::membership::Of;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_store::db::{Db, Url};
@@ -30,8 +32,18 @@ pub struct Store {
     owners: Vec<UserId>,
     tokens: BTreeMap<u64, Token>,
     blocked: BTreeMap<u64, bool>,
+    clients: BTreeMap<u64, Client>,
+    group: NamespaceId,
+    members: BTreeMap<u64, bool>,
     /// How many worlds there have been: a secret that somebody chooses is chosen once.
     worlds: u64,
+}
+
+struct Client {
+    id: ApplicationId,
+    uid: String,
+    secrets: BTreeMap<u64, String>,
+    stands: bool,
 }
 
 struct Token {
@@ -43,7 +55,7 @@ struct Token {
 impl Store {
     pub fn open(url: &Url, owners: u64) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let (db, link, owners) = runtime.block_on(async {
+        let (db, link, owners, group) = runtime.block_on(async {
             let db = Db::open(url, 0).await.expect("a database");
             let link = db.link().await.expect("a link");
             let mut ids = Vec::new();
@@ -51,9 +63,12 @@ impl Store {
                 let name = format!("owner{owner}");
                 ids.push(perform(&db, users::Create::person(&name, &name)).await.value);
             }
-            (db, link, ids)
+            let (name, path) = ("group".to_owned(), "group".to_owned());
+            let group = groups::Create { name, path, parent: None, visibility: Visibility::Private, owner: None };
+            (db.clone(), link, ids, perform(&db, group).await.value.id)
         });
-        Self { runtime, db, link, owners, tokens: BTreeMap::new(), blocked: BTreeMap::new(), worlds: 0 }
+        let (tokens, blocked, clients, members) = Default::default();
+        Self { runtime, db, link, owners, tokens, blocked, clients, group, members, worlds: 0 }
     }
 
     /// For one more world: nobody is there, everybody has their rights.
@@ -61,6 +76,7 @@ impl Store {
         self.db.faults.mutants.set(None);
         for owner in 0..self.owners.len() as u64 {
             self.perform(Change::Block { owner, blocked: false });
+            self.perform(Change::Member { owner, member: false });
         }
         self.runtime.block_on(async {
             let rows = nodes::all(&mut self.db.read().await.expect("a reader")).await.expect("the nodes");
@@ -68,12 +84,22 @@ impl Store {
             nodes::leave(&self.db, &rows).await.expect("they leave");
         });
         self.tokens.clear();
+        self.clients.clear();
         self.worlds += 1;
         self.db.faults.mutants.set(mutant);
     }
 
     pub fn secret(&self, token: u64) -> Option<String> {
         Some(self.tokens.get(&token).map_or_else(|| self.chosen(token), |token| token.secret.clone()))
+    }
+
+    pub fn credentials(&self, client: u64, secret: u64) -> Option<(String, String)> {
+        let client = self.clients.get(&client)?;
+        Some((client.uid.clone(), client.secrets.get(&secret)?.clone()))
+    }
+
+    pub fn membership(&self, owner: u64) -> (UserId, NamespaceId) {
+        (self.owners[owner as usize], self.group)
     }
 
     fn chosen(&self, token: u64) -> String {
@@ -84,7 +110,13 @@ impl Store {
         match change {
             Change::Revoke { token } => self.tokens.get(&token).is_some_and(|token| !token.stands),
             Change::Block { owner, blocked } => self.blocked.get(&owner).copied().unwrap_or_default() == blocked,
-            Change::Create { .. } | Change::Import { .. } | Change::Nothing => false,
+            Change::DeleteClient { client, .. } => self.clients.get(&client).is_some_and(|client| !client.stands),
+            Change::Member { owner, member } => self.members.get(&owner).copied().unwrap_or_default() == member,
+            Change::Create { .. }
+            | Change::Import { .. }
+            | Change::CreateClient { .. }
+            | Change::RenewSecret { .. }
+            | Change::Nothing => false,
         }
     }
 
@@ -116,6 +148,44 @@ impl Store {
                 let user = self.owners[owner as usize];
                 let change = if blocked { users::SetState::block(user) } else { users::SetState::unblock(user) };
                 Some(self.runtime.block_on(perform(&self.db, change)).until)
+            }
+            Change::CreateClient { client, secret } => {
+                let create = applications::Create {
+                    name: "simulated".into(),
+                    redirect_uri: "https://simulated.test/".into(),
+                    scopes: "api".into(),
+                    confidential: true,
+                    trusted: false,
+                    owner: None,
+                    plain_http: false,
+                };
+                let made = self.runtime.block_on(perform(&self.db, create));
+                let applications::Created { application, secret: text } = made.value;
+                let secrets = BTreeMap::from([(secret, text.reveal().to_owned())]);
+                self.clients.insert(client, Client { id: application.id, uid: application.uid, secrets, stands: true });
+                Some(made.until)
+            }
+            Change::RenewSecret { client, secret, .. } => {
+                let client = self.clients.get_mut(&client).filter(|client| client.stands)?;
+                let renewed = self.runtime.block_on(perform(&self.db, applications::RenewSecret { id: client.id }));
+                client.secrets.insert(secret, renewed.value.secret.reveal().to_owned());
+                Some(renewed.until)
+            }
+            Change::DeleteClient { client, .. } => {
+                let client = self.clients.get_mut(&client).filter(|client| client.stands)?;
+                client.stands = false;
+                Some(self.runtime.block_on(perform(&self.db, applications::Delete { id: client.id })).until)
+            }
+            Change::Member { .. } if self.holds(change) => Some(Until::Newest),
+            Change::Member { owner, member } => {
+                self.members.insert(owner, member);
+                let (user, group) = self.membership(owner);
+                let of = Of::Group(group);
+                let add = members::Add { of, user, level: AccessLevel::Guest, expires_at: None };
+                Some(match member {
+                    true => self.runtime.block_on(perform(&self.db, add)).until,
+                    false => self.runtime.block_on(perform(&self.db, members::Remove { of, user })).until,
+                })
             }
             Change::Nothing => self.runtime.block_on(async {
                 let mut tx = self.db.begin().await.ok()?;
@@ -165,6 +235,13 @@ impl Store {
             let told = match question {
                 Question::Find(key) => self.db.find(*key).await.map(|found| Told::Record(found.map(Box::new))),
                 Question::FirstUse(family, head) => self.db.first_use(*family, *head, START).await.map(Told::Won),
+                Question::Application(client_id) => {
+                    self.db.application(client_id).await.map(|found| Told::Application(found.map(Box::new)))
+                }
+                Question::Memberships(user, of) => self.db.memberships(*user, *of, START).await.map(Told::Memberships),
+                Question::UserMemberships(user) => {
+                    self.db.user_memberships(*user, START).await.map(Told::UserMemberships)
+                }
                 _ => return Told::Refused,
             };
             told.unwrap_or(Told::Refused)

@@ -13,13 +13,14 @@ use tollhouse_auth::shown::Shown;
 use tollhouse_auth::uptime::Uptime;
 use tollhouse_auth::uses::UseRules;
 use tollhouse_domain::agreement::{LEASE, Tick};
+use tollhouse_domain::application::Application;
 use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{FamilyId, GenerationId, UserId};
 use tollhouse_domain::identity::{Identity, Rules};
 use tollhouse_domain::lookup::{Answer, Key, Lookup, Record, UserName};
-use tollhouse_domain::membership::{Memberships, Of};
+use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::{AccountRules, User};
@@ -106,6 +107,14 @@ impl Lookup for Late {
 
     fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships> {
         self.db.memberships(user, of, now)
+    }
+
+    fn user_memberships(&self, user: UserId, now: Timestamp) -> Answer<'_, UserMemberships> {
+        self.db.user_memberships(user, now)
+    }
+
+    fn application<'a>(&'a self, client_id: &'a str) -> Answer<'a, Option<Application>> {
+        self.db.application(client_id)
     }
 
     fn first_use(&self, family: FamilyId, head: GenerationId, now: Timestamp) -> Answer<'_, bool> {

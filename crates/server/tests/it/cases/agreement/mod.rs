@@ -15,6 +15,7 @@ pub mod answering;
 pub mod databases;
 pub mod dead;
 pub mod following;
+pub mod remembered;
 pub mod rows;
 pub mod writing;
 

@@ -107,7 +107,7 @@ async fn a_parameter_stands_in_one_place(t: Town) {
     }
 }
 
-/// As many look-ups of one address at once as anywhere (T14).
+/// As many look-ups of one address at once as anywhere (T14). Each is another one: what was looked up is remembered.
 async fn a_flood_of_guesses_waits_for_its_own_address(t: Town) {
     let flooder = std::net::IpAddr::from([192, 0, 2, 1]);
     let mut held = Vec::new();
@@ -115,12 +115,12 @@ async fn a_flood_of_guesses_waits_for_its_own_address(t: Town) {
         held.push(t.app.auth.pass(Some(flooder)).await);
     }
     for (path, form) in [
-        ("/oauth/token", "grant_type=authorization_code&code=x&redirect_uri=x&client_id=x"),
+        ("/oauth/token", "grant_type=authorization_code&code=x&redirect_uri=x&client_id=one"),
         ("/oauth/token", "grant_type=refresh_token&refresh_token=x"),
-        ("/oauth/token", "grant_type=client_credentials&client_id=x"),
+        ("/oauth/token", "grant_type=client_credentials&client_id=two"),
         ("/oauth/revoke", "token=x"),
-        ("/oauth/introspect", "token=x&client_id=x"),
-        ("/oauth/userinfo", "access_token=x"),
+        ("/oauth/introspect", "token=x&client_id=three"),
+        ("/oauth/userinfo", "access_token=another"),
     ] {
         let waits = t.post(path).form(form).from(flooder).send();
         let waited = tokio::time::timeout(std::time::Duration::from_millis(50), waits).await;

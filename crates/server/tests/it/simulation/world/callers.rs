@@ -1,13 +1,15 @@
 //! What people do, and what becomes of their requests: the authenticator of a node asks, the scheduler answers.
 
+use std::pin::Pin;
 use std::sync::Weak;
 
 use tollhouse_auth::shown::Shown;
 use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::faults::Mutant;
+use tollhouse_domain::membership::Of;
 
-use super::desk::{Outcome, Question, Slot, Told};
+use super::desk::{About, Outcome, Question, Slot, Told};
 use super::weather::Theme;
 use super::{Event, MILLI, OWNERS, World};
 use crate::simulation::history::{Check, Subject};
@@ -36,13 +38,19 @@ impl World {
         match self.chance.below(1_000) {
             0..5 => self.create(),
             10..45 => self.operate(Change::Revoke { token }, by),
+            60..75 => self.change_client(by),
+            75..90 => {
+                let member = !self.database.holds(Change::Member { owner, member: true });
+                self.operate(Change::Member { owner, member }, by);
+            }
+            90..160 => self.check_something_else(owner),
             45..60 => {
                 let blocked = !self.database.holds(Change::Block { owner, blocked: true }) || self.chance.often(200);
                 self.operate(Change::Block { owner, blocked }, by);
             }
             _ => {
                 let Some(node) = self.somewhere() else { return };
-                self.after(0, Event::Check(node, token));
+                self.after(0, Event::Check(node, About::Token(token)));
             }
         }
         // What is revoked makes room after a while.
@@ -89,31 +97,66 @@ impl World {
 
     /// The moment after: what begins at the very moment of an acknowledgement did not begin after it.
     pub(super) fn ask_everywhere(&mut self, token: u64) {
+        self.ask_everybody(About::Token(token));
+    }
+
+    pub(super) fn ask_everybody(&mut self, about: About) {
         for n in self.alive() {
-            self.after(1, Event::Check(n, token));
+            self.after(1, Event::Check(n, about));
         }
     }
 
-    pub(super) fn check(&mut self, n: usize, token: u64) {
-        let Some(value) = self.database.secret(token) else { return };
-        self.count += 1;
-        let (id, auth, started) = (self.count, self.nodes[n].auth.clone(), self.now);
+    pub(super) fn check(&mut self, n: usize, asked: About) {
+        let (auth, started, id) = (self.nodes[n].auth.clone(), self.now, self.count + 1);
+        let mut task: Pin<Box<dyn Future<Output = Result<bool, Denial>>>> = match asked {
+            About::Token(token) => {
+                let Some(value) = self.database.secret(token) else { return };
+                Box::pin(async move {
+                    let head = http_head(&value);
+                    match auth.judge(&Shown::in_head(&head, None), &Demand::PLAIN, START).await {
+                        Ok(who) => Ok(who.is_some()),
+                        Err(Denial::Unavailable) => Err(Denial::Unavailable),
+                        Err(_) => Ok(false),
+                    }
+                })
+            }
+            About::Secret { client, secret } => {
+                let Some((client_id, secret)) = self.database.credentials(client, secret) else { return };
+                Box::pin(async move {
+                    let known = auth.application(&client_id, None).await?;
+                    Ok(known.is_some_and(|known| known.secret_digest.is_of(secret.as_bytes())))
+                })
+            }
+            About::Member { owner, by_all } => {
+                let (user, group) = self.database.membership(owner);
+                Box::pin(async move {
+                    if by_all {
+                        let all = auth.user_memberships(user, None, START).await?;
+                        return Ok(all.groups.iter().any(|row| row.id == group));
+                    }
+                    Ok(auth.memberships(user, Of::Group(group), None, START).await?.level(START).is_some())
+                })
+            }
+        };
+        self.count = id;
         self.nodes[n].process.tasks.start(id, async move {
-            let head = http_head(&value);
-            let judged = auth.judge(&Shown::in_head(&head, None), &Demand::PLAIN, START).await;
-            let accepted = match judged {
-                Ok(who) => Ok(who.is_some()),
-                Err(Denial::Unavailable) => Err(Denial::Unavailable),
-                Err(_) => Ok(false),
-            };
-            Outcome::Judged { token, started, accepted }
+            let accepted = task.as_mut().await;
+            Outcome::Judged { asked, started, accepted }
         });
         self.after(0, Event::GoOn(Some(n)));
     }
 
-    pub(super) fn judged(&mut self, n: usize, token: u64, started: u64, accepted: &Result<bool, Denial>) {
-        if let (Ok(accepted), Some(owner), false) = (accepted, self.owners.get(&token), self.nodes[n].lost) {
-            let check = Check { token, owner: *owner, node: n, started, ended: self.now, accepted: *accepted };
+    pub(super) fn judged(&mut self, n: usize, asked: About, started: u64, accepted: &Result<bool, Denial>) {
+        let subjects = match asked {
+            About::Token(token) => {
+                let Some(owner) = self.owners.get(&token) else { return };
+                [Some(Subject::Token(token)), Some(Subject::Owner(*owner))]
+            }
+            About::Secret { client, secret } => [Some(Subject::Secret(client, secret)), None],
+            About::Member { owner, .. } => [Some(Subject::Member(owner)), None],
+        };
+        if let (Ok(accepted), false) = (accepted, self.nodes[n].lost) {
+            let check = Check { subjects, node: n, started, ended: self.now, accepted: *accepted };
             if let Err(what) = self.history.judge(check) {
                 self.found = Some(what);
             }

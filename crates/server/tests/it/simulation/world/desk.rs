@@ -12,10 +12,11 @@ use tollhouse::node::Around;
 use tollhouse_auth::uptime::Uptime;
 use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::{Behind, NodeId, Page, Tick};
+use tollhouse_domain::application::Application;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::{FamilyId, GenerationId, UserId};
 use tollhouse_domain::lookup::{Answer, Key, Lookup, Record, Unavailable, UserName};
-use tollhouse_domain::membership::{Memberships, Of};
+use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::User;
 use tollhouse_store::error::{Error, Result};
@@ -39,7 +40,24 @@ pub enum Question {
     Hear,
     Hold,
     Find(Key),
+    Application(String),
+    Memberships(UserId, Of),
+    UserMemberships(UserId),
     FirstUse(FamilyId, GenerationId),
+}
+
+impl Question {
+    /// An authenticator asks it.
+    pub fn is_look_up(&self) -> bool {
+        matches!(
+            self,
+            Self::Find(_)
+                | Self::FirstUse(..)
+                | Self::Application(_)
+                | Self::Memberships(..)
+                | Self::UserMemberships(_)
+        )
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -51,6 +69,9 @@ pub enum Told {
     Behind(i64, Vec<Behind>),
     Until(Until),
     Record(Option<Box<Record>>),
+    Application(Option<Box<Application>>),
+    Memberships(Memberships),
+    UserMemberships(UserMemberships),
     Won(bool),
 }
 
@@ -202,8 +223,31 @@ impl Lookup for Desk {
         Box::pin(async { Ok(None) })
     }
 
-    fn memberships(&self, _: UserId, _: Of, _: Timestamp) -> Answer<'_, Memberships> {
-        Box::pin(async { Ok(Memberships::default()) })
+    fn memberships(&self, user: UserId, of: Of, _: Timestamp) -> Answer<'_, Memberships> {
+        Box::pin(async move {
+            match self.ask(Question::Memberships(user, of)).await {
+                Told::Memberships(found) => Ok(found),
+                _ => Err(Unavailable),
+            }
+        })
+    }
+
+    fn user_memberships(&self, user: UserId, _: Timestamp) -> Answer<'_, UserMemberships> {
+        Box::pin(async move {
+            match self.ask(Question::UserMemberships(user)).await {
+                Told::UserMemberships(found) => Ok(found),
+                _ => Err(Unavailable),
+            }
+        })
+    }
+
+    fn application<'a>(&'a self, client_id: &'a str) -> Answer<'a, Option<Application>> {
+        Box::pin(async move {
+            match self.ask(Question::Application(client_id.to_owned())).await {
+                Told::Application(found) => Ok(found.map(|found| *found)),
+                _ => Err(Unavailable),
+            }
+        })
     }
 
     fn first_use(&self, family: FamilyId, head: GenerationId, _: Timestamp) -> Answer<'_, bool> {
@@ -218,13 +262,29 @@ pub struct Tasks {
     running: BTreeMap<u64, Pin<Box<dyn Future<Output = Outcome>>>>,
 }
 
+/// What a node is asked about.
+#[derive(Clone, Copy, Debug)]
+pub enum About {
+    Token(u64),
+    /// Whether this client has the secret of that number.
+    Secret {
+        client: u64,
+        secret: u64,
+    },
+    /// Whether an owner is in the group, by the one or by the other of what is remembered of that.
+    Member {
+        owner: u64,
+        by_all: bool,
+    },
+}
+
 /// What became of one.
 pub enum Outcome {
     /// The node has left.
     Followed,
     Acknowledged,
     Judged {
-        token: u64,
+        asked: About,
         started: u64,
         accepted: std::result::Result<bool, Denial>,
     },

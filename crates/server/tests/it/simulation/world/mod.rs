@@ -4,6 +4,7 @@
 //! authenticator.
 
 mod callers;
+mod clients;
 mod desk;
 mod drills;
 mod nodes;
@@ -20,7 +21,7 @@ use tollhouse_domain::faults::{Mutant, Mutants};
 use super::chance::Chance;
 use super::database::Database;
 use super::history::{History, Subject};
-use desk::Slot;
+use desk::{About, Slot};
 pub use desk::{Question, Told};
 use drills::Plan;
 use nodes::{Node, Process};
@@ -51,6 +52,8 @@ pub struct World {
     tokens: Vec<(u64, u64)>,
     owners: BTreeMap<u64, u64>,
     next_token: u64,
+    /// Clients that stand, with the number of their secret; not those of which something is under way.
+    clients: Vec<(u64, u64)>,
     weather: Weather,
     season: u64,
     /// Answers to look-ups that are made until then come late.
@@ -75,7 +78,7 @@ enum Event {
     /// The database says that there is something new.
     Woken(usize),
     /// The head of a request has come.
-    Check(usize, u64),
+    Check(usize, About),
     Draw(u64),
     Commit(u64),
     Append(u64),
@@ -131,6 +134,7 @@ impl World {
             tokens: Vec::new(),
             owners: BTreeMap::new(),
             next_token: 0,
+            clients: Vec::new(),
             weather,
             season: 0,
             late_until: 0,
@@ -188,7 +192,7 @@ impl World {
             }
             self.steps += 1;
             // Only where nothing has ever gone wrong is it known how long a change may take.
-            let calm = self.all_was_well() && self.steps < 2 * SEASON;
+            let calm = self.all_was_well() && self.steps < 3 * SEASON;
             if self.steps.is_multiple_of(SEASON) && !calm {
                 self.turn();
             }
@@ -244,7 +248,7 @@ impl World {
                 self.go_on(Some(n));
             }
             Event::Gone(n) => self.die(n),
-            Event::Check(n, token) => self.check(n, token),
+            Event::Check(n, about) => self.check(n, about),
             Event::Draw(op) => self.draw(op),
             Event::Commit(op) => self.commit(op),
             Event::Append(op) => self.append(op),

@@ -157,8 +157,8 @@ impl World {
                     who.iter().for_each(|n| self.after(soon, Event::Gone(*n)));
                 }
                 Poll::Ready(Outcome::Acknowledged) => self.acknowledge(task),
-                Poll::Ready(Outcome::Judged { token, started, accepted }) => {
-                    who.iter().for_each(|n| self.judged(*n, token, started, &accepted));
+                Poll::Ready(Outcome::Judged { asked, started, accepted }) => {
+                    who.iter().for_each(|n| self.judged(*n, asked, started, &accepted));
                 }
             }
         }
@@ -200,7 +200,7 @@ impl World {
 
     /// A question has come to the database. What was asked on a line that is cut may be done or not; no answer comes.
     pub(super) fn reaches(&mut self, who: Option<usize>, task: u64, question: Question, slot: Weak<Slot>) {
-        if let Question::Find(_) | Question::FirstUse(..) = question {
+        if question.is_look_up() {
             return who.iter().for_each(|n| self.look_up(*n, &question, slot.clone()));
         }
         let cut = who.is_some_and(|n| self.nodes[n].cut_until > self.now);
@@ -258,7 +258,7 @@ impl World {
                 Told::Done
             }
             Question::Link | Question::Listen => Told::Done,
-            Question::Sleep(_) | Question::Hear | Question::Find(_) | Question::FirstUse(..) => return,
+            _ => return,
         };
         if !cut {
             self.after(way, Event::Told(who, slot, told));

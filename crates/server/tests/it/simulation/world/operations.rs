@@ -4,6 +4,7 @@ use std::sync::Weak;
 
 use tollhouse_domain::agreement::{Behind, Entry, Place, Tick, WAIT};
 use tollhouse_domain::faults::Mutant;
+use tollhouse_domain::forget::Forget;
 use tollhouse_domain::secret::Digest;
 use tollhouse_store::tx::Until;
 
@@ -43,13 +44,19 @@ impl World {
     pub(super) fn operate_slowly(&mut self, change: Change, by: Option<usize>, slowly: Option<u64>) -> u64 {
         self.count += 1;
         let id = self.count;
-        let subject = match change {
-            Change::Create { token, .. } | Change::Import { token, .. } => Some((Subject::Token(token), true)),
-            Change::Revoke { token } => Some((Subject::Token(token), false)),
-            Change::Block { owner, blocked } => Some((Subject::Owner(owner), !blocked)),
-            Change::Nothing => None,
+        let subjects = match change {
+            Change::Create { token, .. } | Change::Import { token, .. } => [Some((Subject::Token(token), true)), None],
+            Change::Revoke { token } => [Some((Subject::Token(token), false)), None],
+            Change::Block { owner, blocked } => [Some((Subject::Owner(owner), !blocked)), None],
+            Change::CreateClient { client, secret } => [Some((Subject::Secret(client, secret), true)), None],
+            Change::RenewSecret { client, old, secret } => {
+                [Some((Subject::Secret(client, old), false)), Some((Subject::Secret(client, secret), true))]
+            }
+            Change::DeleteClient { client, secret } => [Some((Subject::Secret(client, secret), false)), None],
+            Change::Member { owner, member } => [Some((Subject::Member(owner), member)), None],
+            Change::Nothing => [None, None],
         };
-        if let Some((subject, gives)) = subject {
+        for (subject, gives) in subjects.into_iter().flatten() {
             self.history.begin(id, subject, gives, self.now);
         }
         let running = Running {
@@ -106,12 +113,20 @@ impl World {
         if self.chance.often(700) { None } else { self.somewhere() }
     }
 
+    /// What the log is told of it.
+    fn forgets(&self, change: Change) -> Vec<Forget> {
+        match change.unmarked_by() {
+            Some(mutant) if self.is(mutant) => Vec::new(),
+            _ => change.forgets(),
+        }
+    }
+
     /// The transaction: what it finds, and the number of its entry.
     pub(super) fn draw(&mut self, op: u64) {
         let Some(running) = self.running.get(&op) else { return };
         let (change, slowly, by) = (running.change, running.slowly, running.by);
         let before = self.clock(by);
-        let numbered = change.forgets_something();
+        let numbered = !self.forgets(change).is_empty();
         let in_order = !self.is(Mutant::Sequence);
         let (repeats, early) = (self.chance.often(700), self.is(Mutant::EntryBefore));
         let mut position = None;
@@ -158,7 +173,8 @@ impl World {
             (self.chance.often(self.weather.cuts / 4), self.chance.often(self.weather.cuts), self.way());
         let Some(running) = self.running.get(&op) else { return };
         let (change, dead) = (running.change, running.dead);
-        if aborted || (dead && way % 2 == 0) {
+        let impossible = matches!(&self.database, Database::Memory(memory) if !memory.truth.can(change));
+        if impossible || aborted || (dead && way % 2 == 0) {
             return self.forsake(op);
         }
         match &mut self.database {
@@ -199,7 +215,7 @@ impl World {
     fn write_entry(&mut self, op: u64) {
         let Some(running) = self.running.get(&op) else { return };
         let (change, Some(position)) = (running.change, running.drawn) else { return };
-        for (what, position) in change.forgets().into_iter().zip(position..) {
+        for (what, position) in self.forgets(change).into_iter().zip(position..) {
             let mark = self.chance.next() as i64;
             if let Some(memory) = self.database.as_memory() {
                 memory.truth.append(Entry { place: Place { position, mark }, what });
@@ -225,7 +241,7 @@ impl World {
             self.nodes[n].auth.welcome(Digest::of(secret.as_bytes()));
         }
         let until = match drawn {
-            _ if !change.forgets_something() => Until::Nowhere,
+            _ if self.forgets(change).is_empty() => Until::Nowhere,
             Some(position) if !self.is(Mutant::NoEntry) => Until::Entry(position),
             _ => Until::Newest,
         };
@@ -276,14 +292,15 @@ impl World {
                 self.operate(Change::Revoke { token }, running.by);
             }
         }
-        if running.change.forgets_something() && self.chance.often(self.weather.bursts) {
+        if !running.change.forgets().is_empty() && self.chance.often(self.weather.bursts) {
             self.revoke_any();
         }
         // Somebody acts the moment after a node was given up.
         if took > 2 * SECOND {
             self.revoke_any();
         }
-        // Everybody asks at once whether it holds.
+        self.ask_whether_it_holds(running.change);
+        // The same of tokens.
         if let Change::Revoke { token } = running.change {
             self.ask_everywhere(token);
         }

@@ -1,0 +1,58 @@
+//! Clients and members: what else is remembered, and asked about.
+
+use super::World;
+use super::desk::About;
+use crate::simulation::model::Change;
+
+impl World {
+    /// Somebody makes a client, gives one a new secret, or deletes one.
+    pub(super) fn change_client(&mut self, by: Option<usize>) {
+        let old = self.chance.below(3) as usize;
+        if old >= self.clients.len() {
+            self.next_token += 2;
+            let (client, secret) = (self.next_token - 1, self.next_token);
+            // Somebody knows its `client_id` before it exists.
+            self.ask_everybody(About::Secret { client, secret });
+            return self.operate(Change::CreateClient { client, secret }, by);
+        }
+        let (client, old) = self.clients.remove(old);
+        if self.chance.often(300) {
+            return self.operate(Change::DeleteClient { client, secret: old }, by);
+        }
+        self.next_token += 1;
+        self.operate(Change::RenewSecret { client, old, secret: self.next_token }, by);
+    }
+
+    /// Whether a client has its secret, or an owner is a member.
+    pub(super) fn check_something_else(&mut self, owner: u64) {
+        let about = match self.chance.pick(&self.clients) {
+            Some((client, secret)) if self.chance.often(600) => About::Secret { client, secret },
+            _ => About::Member { owner, by_all: self.chance.often(500) },
+        };
+        let Some(node) = self.somewhere() else { return };
+        self.after(0, super::Event::Check(node, about));
+    }
+
+    /// Everybody asks at once whether it holds.
+    pub(super) fn ask_whether_it_holds(&mut self, change: Change) {
+        match change {
+            Change::CreateClient { client, secret } => {
+                self.clients.push((client, secret));
+                self.ask_everybody(About::Secret { client, secret });
+            }
+            Change::RenewSecret { client, old, secret } => {
+                self.clients.push((client, secret));
+                for secret in [old, secret] {
+                    self.ask_everybody(About::Secret { client, secret });
+                }
+            }
+            Change::DeleteClient { client, secret } => self.ask_everybody(About::Secret { client, secret }),
+            Change::Member { owner, .. } => {
+                for by_all in [false, true] {
+                    self.ask_everybody(About::Member { owner, by_all });
+                }
+            }
+            _ => {}
+        }
+    }
+}
