@@ -213,26 +213,30 @@ impl App {
         }
         let operation = Arc::new(operation);
         let mut rounds = ROUNDS;
-        let (value, until) = loop {
+        let (value, until, untrue) = loop {
             rounds -= 1;
             match self.attempt(&operation, by).await {
                 Err(Failed::Store(StoreError::Clash)) if rounds > 0 => tokio::task::yield_now().await,
                 Err(Failed::Store(error)) => return Err(error.into()),
                 // It may be gone because the same was asked for before (revocation.md W4).
-                Err(Failed::Rule(error @ Error::NotFound(_))) if !O::GROWS => break (Err(error), Until::Newest),
+                Err(Failed::Rule(error @ Error::NotFound(_))) if !O::GROWS => break (Err(error), Until::Newest, None),
                 Err(Failed::Rule(error)) => return Err(error),
-                Err(Failed::Already(error)) => break (Err(error), Until::Newest),
-                Ok(committed) => break (Ok(committed.value), committed.until),
+                Err(Failed::Already(error)) => break (Err(error), Until::Newest, None),
+                Ok(committed) => {
+                    // Of what was done before it is not known here what it made untrue.
+                    let untrue = matches!(committed.until, Until::Entry(_)).then_some(committed.untrue);
+                    break (Ok(committed.value), committed.until, untrue);
+                }
             }
         };
-        self.node.acknowledge(until, self.uptime.now()).await;
+        self.node.acknowledge(until, untrue.as_deref(), self.uptime.now()).await;
         value.map(Done::new)
     }
 
     /// Returns when every node knows what is in the log now: for an answer that says of something that it is gone, which
     /// somebody may have been waiting to hear (revocation.md W4).
     pub async fn settled(&self) {
-        self.node.acknowledge(Until::Newest, self.uptime.now()).await;
+        self.node.acknowledge(Until::Newest, None, self.uptime.now()).await;
     }
 
     async fn attempt<O: Operation>(&self, operation: &Arc<O>, by: &By) -> Result<Committed<O::Output>, Failed> {

@@ -17,6 +17,7 @@ use crate::postgres::pool::Pool;
 use crate::postgres::transaction::Transaction;
 use crate::query::query;
 use crate::sqlite::File;
+use crate::sqlite::lists::Lists;
 use crate::sqlite::readers::Readers;
 use crate::sqlite::writer::Writer;
 use crate::tx::{Committed, Tx};
@@ -78,6 +79,7 @@ pub struct Db {
 enum Engine {
     Sqlite {
         readers: Arc<Readers>,
+        lists: Arc<Lists>,
         writer: Arc<Writer>,
         file: File,
     },
@@ -138,7 +140,8 @@ impl Db {
                 let file = File::at(path)?;
                 let writer = Arc::new(Writer::start(&file)?);
                 file.is_there()?;
-                Engine::Sqlite { readers: Arc::new(Readers::new(file.clone())), writer, file }
+                let readers = Arc::new(Readers::new(file.clone()));
+                Engine::Sqlite { lists: Arc::new(Lists::new(readers.clone())), readers, writer, file }
             }
             Url::Postgres(address) => {
                 let pool = |most| Arc::new(Pool::new(address.clone(), most));
@@ -183,6 +186,23 @@ impl Db {
             Engine::Sqlite { readers, .. } => Held::Sqlite(readers.take()?),
             Engine::Postgres { read, .. } => Held::Postgres(read.take().await?),
         }))
+    }
+
+    /// Reads what may take long, such as a page of a list. On SQLite it runs in a thread of its own and waits for nothing but
+    /// its statements; when the caller goes away, or after five seconds, its statement is ended.
+    pub async fn list<T, F>(&self, work: F) -> Result<T>
+    where
+        F: for<'r> FnOnce(&'r mut Reader) -> Boxed<'r, Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        #[cfg(feature = "faults")]
+        self.faults.ask();
+        #[cfg(feature = "faults")]
+        self.faults.check(&[crate::faults::Fault::Everything])?;
+        match &self.engine {
+            Engine::Sqlite { lists, .. } => lists.run(work).await,
+            Engine::Postgres { read, .. } => work(&mut Reader(Held::Postgres(read.take().await?))).await,
+        }
     }
 
     /// Runs a unit of work and commits it with its audit rows and log entries.
@@ -326,7 +346,8 @@ impl Db {
     /// Lets go of every connection.
     pub async fn close(&self) {
         match &self.engine {
-            Engine::Sqlite { readers, writer, .. } => {
+            Engine::Sqlite { readers, lists, writer, .. } => {
+                lists.close();
                 readers.close();
                 writer.close().await;
             }
@@ -369,6 +390,12 @@ pub struct Reader(Held);
 enum Held {
     Sqlite(sqlite::readers::Held),
     Postgres(postgres::pool::Held),
+}
+
+impl Reader {
+    pub(crate) fn sqlite(held: sqlite::readers::Held) -> Self {
+        Self(Held::Sqlite(held))
+    }
 }
 
 impl Runs for Reader {

@@ -74,6 +74,8 @@ impl<T> Change<T> {
 pub struct Committed<T> {
     pub value: T,
     pub until: Until,
+    /// What it made untrue: all that its entries in the log say.
+    pub untrue: Vec<Forget>,
 }
 
 /// How far every node must have read the log before a change is acknowledged.
@@ -157,19 +159,19 @@ impl Tx {
         let forget = std::mem::take(&mut self.forget);
         #[cfg(feature = "faults")]
         if self.breaks(Mutant::NoEntry) {
-            return Ok(Committed { value: change.value, until: Until::Newest });
+            return Ok(Committed { value: change.value, until: Until::Newest, untrue: Vec::new() });
         }
         #[cfg(feature = "faults")]
         if self.breaks(Mutant::EntryAfter) {
             self.db.faults.write_later(forget);
-            return Ok(Committed { value: change.value, until: Until::Newest });
+            return Ok(Committed { value: change.value, until: Until::Newest, untrue: Vec::new() });
         }
         let until = match log::append(self, &forget, now).await? {
             Some(position) => Until::Entry(position),
             None if change.already => Until::Newest,
             None => Until::Nowhere,
         };
-        Ok(Committed { value: change.value, until })
+        Ok(Committed { value: change.value, until, untrue: forget })
     }
 
     /// Writes the trail and the log, and commits. An error after COMMIT was sent leaves open whether it happened.

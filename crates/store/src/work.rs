@@ -29,7 +29,7 @@ pub trait Work: Send + Sync + 'static {
     fn run(&self, tx: &mut Tx) -> impl Future<Output = std::result::Result<Change<Self::Output>, Self::Error>> + Send;
 }
 
-pub(crate) type Boxed<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
+pub type Boxed<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
 
 /// A unit of work whose type is forgotten, with whoever waits for it.
 pub(crate) trait Job: Send {

@@ -68,8 +68,9 @@ impl<A: Around> Node<A> {
         *self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns when no node can accept what was revoked (W3, W4). `replied`: read after the reply to the commit.
-    pub async fn acknowledge(&self, until: Until, replied: Tick) -> bool {
+    /// Returns when no node can accept what was revoked (W3, W4). `untrue`: all that the change made untrue, if that is known;
+    /// this node forgets it at once, and need not wait until it has read it. `replied`: read after the reply to the commit.
+    pub async fn acknowledge(&self, until: Until, untrue: Option<&[Forget]>, replied: Tick) -> bool {
         let mut position = match until {
             Until::Nowhere => return true,
             Until::Entry(position) => Some(position),
@@ -78,6 +79,9 @@ impl<A: Around> Node<A> {
         };
         #[cfg(feature = "faults")]
         let _kept = if broken!(self, ConnectionKept) { self.around.hold().await } else { None };
+        if let Some(untrue) = untrue {
+            self.ledger.forget(untrue);
+        }
         self.wake.notify_one();
         let mut wait = Wait::new(replied);
         #[cfg(feature = "faults")]
@@ -88,7 +92,8 @@ impl<A: Around> Node<A> {
         loop {
             let step = match self.look(&mut position).await {
                 Ok(behind) => {
-                    let own = *applied.borrow_and_update();
+                    let read = *applied.borrow_and_update();
+                    let own = if untrue.is_some() { Tick::MAX } else { read };
                     wait.looked(self.around.now(), &behind, own)
                 }
                 Err(_) => wait.failed(self.around.now()),
@@ -342,7 +347,7 @@ impl<A: Around> Node<A> {
             let mut told = 0;
             while told < 3 {
                 match self.around.announce().await {
-                    Ok(until) if self.acknowledge(until, self.around.now()).await => return,
+                    Ok(until) if self.acknowledge(until, None, self.around.now()).await => return,
                     Ok(_) => told += 1,
                     Err(error) => {
                         tracing::debug!(%error, "this server could not announce itself yet");

@@ -10,6 +10,7 @@ use rusqlite::{CachedStatement, Connection, OpenFlags};
 use crate::error::{Error, Result};
 use crate::value::Value;
 
+pub(crate) mod lists;
 pub(crate) mod readers;
 pub(crate) mod writer;
 

@@ -536,7 +536,9 @@ async fn explain_without_a_usable_database(t: Town) {
 
 async fn rows(t: &Town) -> Vec<String> {
     let db = Db::join(&t.url(), 0).await.expect("a database");
-    let rows = every_row(&mut db.read().await.expect("a reader")).await.expect("rows");
+    let mut rows = every_row(&mut db.read().await.expect("a reader")).await.expect("rows");
+    // A server writes there how far it has read, in its own time.
+    rows.retain(|row| !row.starts_with("nodes: "));
     db.close().await;
     rows
 }

@@ -188,7 +188,10 @@ async fn an_application_is_known_on_every_server_once_it_is_made(t: Town) {
     tollhouse_store::applications::insert(&mut tx, &new, t.now()).await.expect("an application");
     let change = tollhouse_store::tx::Change::nothing(());
     let committed = tx.commit(change, &tollhouse_domain::audit::By::system(), t.now()).await.expect("a commit");
-    t.app.node.acknowledge(committed.until, tollhouse_auth::uptime::Uptime::system().now()).await;
+    t.app
+        .node
+        .acknowledge(committed.until, Some(&committed.untrue), tollhouse_auth::uptime::Uptime::system().now())
+        .await;
     for server in [&t, &there] {
         ask(server).await.has(200);
     }

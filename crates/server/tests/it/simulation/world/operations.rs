@@ -245,6 +245,9 @@ impl World {
             Some(position) if !self.is(Mutant::NoEntry) => Until::Entry(position),
             _ => Until::Newest,
         };
+        // The numbers of a real database are others than those of the model.
+        let known = matches!(until, Until::Entry(_)) && self.database.as_memory().is_some();
+        let untrue = known.then(|| self.forgets(change));
         let replied = if self.is(Mutant::TimerBeforeCommit) { before } else { self.clock(by) };
         let now = self.now;
         if let Some(running) = self.running.get_mut(&op) {
@@ -253,7 +256,7 @@ impl World {
         let process = self.process(by);
         let real = process.real.clone();
         process.tasks.start(op, async move {
-            real.acknowledge(until, replied).await;
+            real.acknowledge(until, untrue.as_deref(), replied).await;
             Outcome::Acknowledged
         });
         self.after(0, Event::GoOn(by));

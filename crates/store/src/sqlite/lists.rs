@@ -1,0 +1,169 @@
+//! Threads for reads that may take long: lists. In the thread that asked, one of them would hold up every other request
+//! there.
+
+use std::collections::VecDeque;
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::InterruptHandle;
+use tokio::sync::oneshot;
+
+use super::readers::Readers;
+use super::writer::at_once;
+use crate::conn::{Conn, Runs};
+use crate::db::Reader;
+use crate::error::{Cause, Error, Result};
+use crate::work::Boxed;
+
+/// One fewer than there are cores, so that a core is always left for everybody else.
+pub(crate) struct Lists {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    readers: Arc<Readers>,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Box<dyn FnOnce(&Arc<Readers>) + Send>>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+/// Ends the statement that runs for somebody when they no longer wait for it.
+struct Asker {
+    running: Arc<Mutex<Running>>,
+}
+
+enum Running {
+    NotYet,
+    Now(InterruptHandle),
+    NoLonger,
+}
+
+impl Lists {
+    pub(crate) fn new(readers: Arc<Readers>) -> Self {
+        let shared = Shared { readers, queue: Mutex::default(), wake: Condvar::new() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub(crate) async fn run<T, F>(&self, work: F) -> Result<T>
+    where
+        F: for<'r> FnOnce(&'r mut Reader) -> Boxed<'r, Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        let running = Arc::new(Mutex::new(Running::NotYet));
+        let asker = Asker { running: running.clone() };
+        self.shared.add(Box::new(move |readers| {
+            let done = catch_unwind(AssertUnwindSafe(|| read(readers, &running, work)));
+            // Whoever asked may be gone.
+            let _ = tell.send(done.unwrap_or_else(|_| Err(Error::Broken(Cause::Rule("a list panicked")))));
+        }))?;
+        let told = tokio::time::timeout(PATIENCE, told).await;
+        drop(asker);
+        told.map_err(|_| Error::late())?.map_err(|_| Error::closed())?
+    }
+
+    pub(crate) fn close(&self) {
+        let mut queue = self.shared.lock();
+        queue.closed = true;
+        queue.waiting.clear();
+        self.shared.wake.notify_all();
+    }
+}
+
+impl Drop for Lists {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn read<T>(
+    readers: &Arc<Readers>,
+    running: &Mutex<Running>,
+    work: impl for<'r> FnOnce(&'r mut Reader) -> Boxed<'r, Result<T>>,
+) -> Result<T> {
+    let mut reader = Reader::sqlite(readers.take()?);
+    let Conn::Sqlite(connection) = reader.conn() else { return Err(Error::closed()) };
+    let handle = connection.get_interrupt_handle();
+    match &mut *lock(running) {
+        Running::NoLonger => return Err(Error::late()),
+        state => *state = Running::Now(handle),
+    }
+    let done = at_once(work(&mut reader));
+    // From here on the connection may be somebody else's.
+    *lock(running) = Running::NoLonger;
+    done.unwrap_or(Err(Error::Broken(Cause::Rule("a list waited for something else than its statements"))))
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        if let Running::Now(handle) = std::mem::replace(&mut *lock(&self.running), Running::NoLonger) {
+            handle.interrupt();
+        }
+    }
+}
+
+impl Shared {
+    fn add(self: &Arc<Self>, task: Box<dyn FnOnce(&Arc<Readers>) + Send>) -> Result<()> {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Err(Error::closed());
+        }
+        if queue.waiting.len() >= LONGEST {
+            return Err(Error::Unavailable(Cause::Rule("too many wait for a list")));
+        }
+        queue.waiting.push_back(task);
+        if queue.idle == 0 && queue.threads < threads() {
+            let shared = self.clone();
+            std::thread::Builder::new().name(format!("lists-{}", queue.threads)).spawn(move || shared.work())?;
+            queue.threads += 1;
+        }
+        drop(queue);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    fn work(&self) {
+        let mut queue = self.lock();
+        loop {
+            if let Some(task) = queue.waiting.pop_front() {
+                drop(queue);
+                task(&self.readers);
+                queue = self.lock();
+                continue;
+            }
+            if queue.closed {
+                return;
+            }
+            queue.idle += 1;
+            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1)
+}
+
+/// Lists that wait; beyond it they are refused (503).
+const LONGEST: usize = 256;
+
+/// How long somebody waits for a list. It is interrupted then.
+const PATIENCE: Duration = Duration::from_secs(5);
