@@ -113,3 +113,109 @@ fn bound<'c>(connection: &'c Connection, sql: &str, values: &[Value<'_>]) -> Res
 const STATEMENTS: usize = 256;
 
 const BETWEEN_TRIES: Duration = Duration::from_micros(300);
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    fn database(name: &str) -> (Connection, Removed) {
+        let folder = std::env::temp_dir().join(format!("tollhouse-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("tollhouse.db");
+        std::fs::write(&path, "").expect("a file");
+        let mut connection = connect(&path, Duration::from_secs(1)).expect("a connection");
+        crate::migrate::sqlite(&mut connection).expect("the schema");
+        (connection, Removed(folder))
+    }
+
+    struct Removed(PathBuf);
+
+    impl Drop for Removed {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn numbers(connection: &Connection, sql: &str) -> Vec<usize> {
+        let statement = connection.prepare(sql).expect("a statement");
+        let names = (1..=statement.parameter_count()).map(|place| statement.parameter_name(place).expect("a name"));
+        names.map(|name| name.strip_prefix('$').and_then(|name| name.parse().ok()).expect("a number")).collect()
+    }
+
+    #[test]
+    fn parameters_are_bound_by_their_number() {
+        let (connection, _folder) = database("numbers");
+        let mut told = Vec::new();
+        let values = [1.into(), "two".into(), Value::Null];
+        rows(&connection, "SELECT $3, $2, $1, $2", &values, |row| {
+            told.push((
+                row.get::<_, Option<i64>>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, i64>(2)?,
+                row.get::<_, String>(3)?,
+            ));
+            Ok(true)
+        })
+        .expect("a row");
+        assert_eq!(told, [(None, "two".to_owned(), 1, "two".to_owned())]);
+        let too_few = rows(&connection, "SELECT $2", &values[..1], |_| Ok(true));
+        assert!(matches!(too_few, Err(Error::Broken(_))), "{too_few:?}");
+        // Each statement names all of its parameters from the first on, whatever their order in the text.
+        let mut out_of_order = 0;
+        for (name, sql) in crate::statements() {
+            let mut found = numbers(&connection, sql);
+            out_of_order += usize::from(!found.is_sorted());
+            found.sort_unstable();
+            assert_eq!(found, (1..=found.len()).collect::<Vec<_>>(), "{name}");
+        }
+        assert!(out_of_order > 0, "the case is there");
+    }
+
+    #[test]
+    fn a_statement_is_compiled_once() {
+        let (connection, _folder) = database("compiled");
+        assert_eq!(compiled_again(&connection), [""; 0]);
+        // The case is there: this is what the guarantee of stable plans is for.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, false).expect("a setting");
+        connection.flush_prepared_statement_cache();
+        assert!(!compiled_again(&connection).is_empty());
+    }
+
+    /// The statements that are not taken from the cache as they are each time.
+    fn compiled_again(connection: &Connection) -> Vec<&'static str> {
+        connection.set_prepared_statement_cache_capacity(1000);
+        let mut again = Vec::new();
+        for (name, sql) in crate::statements() {
+            let parameters = numbers(connection, sql).len();
+            connection.execute_batch("BEGIN").expect("a transaction");
+            for round in 0..100_i64 {
+                let values: Vec<Value<'_>> =
+                    (0..parameters).map(|place| Value::Int(round * 7 + place as i64)).collect();
+                // Some break a rule of the schema; they are compiled all the same.
+                let _ = rows(connection, sql, &values, |_| Ok(true));
+            }
+            connection.execute_batch("ROLLBACK").expect("nothing is left");
+            let cached = connection.prepare_cached(sql).expect("a statement");
+            if cached.get_status(StatementStatus::RePrepare) > 0 || cached.get_status(StatementStatus::Run) < 100 {
+                again.push(name);
+            }
+        }
+        again
+    }
+
+    #[test]
+    fn the_cache_of_statements_is_bounded() {
+        let (connection, _folder) = database("bounded");
+        let before = connection.prepare_cached("SELECT 0").map(|first| first.get_status(StatementStatus::MemUsed));
+        assert!(before.is_ok_and(|bytes| bytes > 0));
+        for number in 0..10_000 {
+            rows(&connection, &format!("SELECT {number}"), &[], |_| Ok(true)).expect("a row");
+        }
+        let first = connection.prepare_cached("SELECT 0").expect("a statement");
+        assert_eq!(first.get_status(StatementStatus::Run), 0, "it was given up");
+        let last = connection.prepare_cached("SELECT 9999").expect("a statement");
+        assert_eq!(last.get_status(StatementStatus::Run), 1, "it is kept");
+    }
+}

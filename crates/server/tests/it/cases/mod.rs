@@ -53,6 +53,7 @@ mod sudo;
 mod threats;
 mod upgrade;
 mod users;
+mod writer;
 
 pub fn all() -> Vec<Case> {
     [
@@ -146,6 +147,7 @@ pub fn all() -> Vec<Case> {
         threats::CASES,
         upgrade::CASES,
         users::CASES,
+        writer::CASES,
     ]
     .concat()
 }
