@@ -118,8 +118,8 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<OauthA
 
 macro_rules! selected {
     () => {
-        "SELECT t.id, t.family_id, t.previous_id, t.application_id, t.user_id, t.scopes, t.redirect_uri, t.authenticated_at, t.created_at,
-                t.expires_at, t.rotated_at, t.handed_at, t.salt, f.head_id, f.head_used_at, f.ended_at, h.previous_id AS head_previous_id,
+        "SELECT t.previous_id, t.application_id, t.user_id, t.scopes, t.redirect_uri, t.authenticated_at, t.created_at,
+                t.expires_at, t.id, t.family_id, t.rotated_at, t.handed_at, t.salt, f.head_id, f.head_used_at, f.ended_at, h.previous_id AS head_previous_id,
                 h.created_at AS head_created_at
            FROM oauth_access_tokens t
            JOIN token_families f ON f.id = t.family_id

@@ -124,9 +124,10 @@ pub(crate) async fn set_used(tx: &mut Tx, id: GenerationId, at: Timestamp, not_s
 
 macro_rules! selected {
     () => {
-        "SELECT t.id, t.family_id, t.previous_id, t.user_id, t.name, t.description, t.scopes, t.impersonation, t.created_at,
-                t.expires_on, t.last_used_at, t.rotated_at, t.handed_at, t.salt,
-                f.head_id, f.head_used_at, f.ended_at, h.previous_id AS head_previous_id
+        "SELECT t.previous_id, t.user_id, t.name, t.description, t.scopes, t.impersonation, t.created_at,
+                t.expires_on, t.last_used_at, t.id, t.family_id, t.rotated_at, t.handed_at, t.salt,
+                f.head_id, f.head_used_at, f.ended_at, h.previous_id AS head_previous_id,
+                CAST(NULL AS BIGINT) AS head_created_at
            FROM personal_access_tokens t
            JOIN token_families f ON f.id = t.family_id
            LEFT JOIN personal_access_tokens h ON h.id = f.head_id "
