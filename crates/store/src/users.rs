@@ -533,7 +533,7 @@ statements! {
 
     BOOK_DECOY = "
     INSERT INTO sign_in_decoys (slot, failed_attempts, locked_until)
-    VALUES ($1, 1, CASE WHEN 1 >= $3 THEN CAST($4 AS BIGINT) END)
+    VALUES ($1, 1, CASE WHEN 1 >= CAST($3 AS BIGINT) THEN CAST($4 AS BIGINT) END)
         ON CONFLICT (slot) DO UPDATE
        SET failed_attempts = CASE WHEN sign_in_decoys.locked_until IS NULL THEN sign_in_decoys.failed_attempts + 1 ELSE 1 END,
            locked_until = CASE WHEN (CASE WHEN sign_in_decoys.locked_until IS NULL
