@@ -20,9 +20,8 @@ pub(crate) async fn append(tx: &mut Tx, line: &Audit, by: &By, now: Timestamp) -
         .bind(line.target.kind)
         .bind(line.target.id)
         .bind(loggable(&line.detail))
-        .changed(tx)
+        .later(tx)
         .await
-        .map(drop)
 }
 
 row! {

@@ -13,7 +13,9 @@ use tollhouse_domain::time::Timestamp;
 use crate::conn::{Conn, Runs};
 use crate::error::{Error, Result};
 use crate::log::Link;
+use crate::postgres::group::Group;
 use crate::postgres::pool::Pool;
+use crate::postgres::session::Origin;
 use crate::postgres::transaction::Transaction;
 use crate::query::query;
 use crate::sqlite::File;
@@ -87,7 +89,8 @@ enum Engine {
     Postgres {
         read: Arc<Pool>,
         write: Arc<Pool>,
-        address: postgres::Address,
+        group: Arc<Group>,
+        origin: Origin,
     },
 }
 
@@ -101,7 +104,7 @@ impl Db {
         };
         match url {
             Url::Sqlite(path) => migrate::sqlite(&mut sqlite::connect(path, BUSY)?)?,
-            Url::Postgres(address) => migrate::postgres(&mut address.connect().await?).await?,
+            Url::Postgres(address) => migrate::postgres(&mut address.connect_soon(None).await?).await?,
         }
         let db = Self::connect(url, reserve).await?;
         crate::access_grants::hash_plain_challenges(&db).await?;
@@ -144,11 +147,14 @@ impl Db {
                 Engine::Sqlite { lists: Arc::new(Lists::new(readers.clone())), readers, writer, file }
             }
             Url::Postgres(address) => {
-                let pool = |most| Arc::new(Pool::new(address.clone(), most));
+                let (numbers, rounds) = Default::default();
+                let origin = Origin { address: address.clone(), numbers, rounds };
+                let pool = |most| Arc::new(Pool::new(origin.clone(), most));
                 let write = pool(WRITERS);
                 // It is there, and lets us in.
                 drop(write.take().await?);
-                Engine::Postgres { read: pool(READERS), write, address: address.clone() }
+                let group = Arc::new(Group::new(write.clone()));
+                Engine::Postgres { read: pool(READERS), write, group, origin }
             }
         };
         Ok(Self {
@@ -207,8 +213,8 @@ impl Db {
 
     /// Runs a unit of work and commits it with its audit rows and log entries.
     ///
-    /// On SQLite it runs in the thread that writes, perhaps in one commit with others; when the caller goes away it is done
-    /// all the same, once it has begun. An error that says that the database is not available leaves open whether it
+    /// On SQLite it runs in the thread that writes, perhaps in one commit with others, and so does what writes the log on
+    /// PostgreSQL in a task; when the caller goes away it is done all the same, once it has begun. An error that says that the database is not available leaves open whether it
     /// happened.
     pub async fn perform<W: Work>(&self, work: W) -> std::result::Result<Committed<W::Output>, W::Error> {
         self.may_write()?;
@@ -218,10 +224,15 @@ impl Db {
                 writer.submit(job, self)?;
                 told.wait().await??
             }
+            Engine::Postgres { group, .. } if W::LOGS => {
+                let (job, told) = Operation::new(work);
+                group.submit(job, self.clone())?;
+                told.wait().await??
+            }
             Engine::Postgres { write, .. } => {
                 let mut tx = Tx::postgres(self.clone(), Transaction::begin(write).await?);
-                let committed = work::run(&work, &mut tx).await?;
-                tx.finish().await?;
+                let mut committed = work::run(&work, &mut tx).await?;
+                committed.number(tx.finish().await?);
                 return self.entries_after(committed).await.map_err(Into::into);
             }
         };
@@ -317,6 +328,15 @@ impl Db {
         }
     }
 
+    /// How often an answer of PostgreSQL was waited for, by whoever reads or writes.
+    #[cfg(feature = "faults")]
+    pub fn rounds(&self) -> u64 {
+        match &self.engine {
+            Engine::Sqlite { .. } => 0,
+            Engine::Postgres { origin, .. } => origin.rounds.load(Ordering::Relaxed),
+        }
+    }
+
     pub fn is_postgres(&self) -> bool {
         matches!(self.engine, Engine::Postgres { .. })
     }
@@ -327,7 +347,7 @@ impl Db {
         self.faults.check(&[crate::faults::Fault::Everything])?;
         let link = match &self.engine {
             Engine::Sqlite { file, .. } => Link::sqlite(file, self.clone()),
-            Engine::Postgres { address, .. } => address.connect().await.map(Link::postgres),
+            Engine::Postgres { origin, .. } => origin.address.connect().await.map(Link::postgres),
         };
         #[cfg(feature = "faults")]
         let link = link.map(|link| link.breaking(self.faults.mutants.clone()));
@@ -339,7 +359,7 @@ impl Db {
     pub async fn listen(&self, wake: &tokio::sync::Notify, heard: impl Fn()) -> Result<()> {
         match &self.engine {
             Engine::Sqlite { .. } => std::future::pending().await,
-            Engine::Postgres { address, .. } => address.listen(wake, heard).await,
+            Engine::Postgres { origin, .. } => origin.address.listen(wake, heard).await,
         }
     }
 
@@ -351,7 +371,8 @@ impl Db {
                 readers.close();
                 writer.close().await;
             }
-            Engine::Postgres { read, write, .. } => {
+            Engine::Postgres { read, write, group, .. } => {
+                group.close();
                 read.close();
                 write.close();
             }
@@ -363,7 +384,7 @@ impl Db {
         let mut reader = self.read().await?;
         match reader.conn() {
             Conn::Sqlite(connection) => Ok(connection.prepare(sql).map(drop)?),
-            Conn::Postgres(session) => session.prepared(sql.into()).await.map(drop),
+            Conn::Postgres(session) => session.check(sql).await,
             Conn::Closed => Err(Error::closed()),
         }
     }
@@ -430,7 +451,8 @@ pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
     files::open_or_create(path, files::folder_of(path)).map(drop)
 }
 
-const READERS: usize = 10;
+/// With one that listens and one that reads the log a server has 17 in all.
+const READERS: usize = 9;
 const WRITERS: usize = 6;
 
 /// Why a command does not join a database that is not there, or empty.

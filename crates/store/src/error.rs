@@ -44,6 +44,9 @@ pub enum Cause {
     Sqlite(#[from] rusqlite::Error),
     #[error("{}", postgres(.0))]
     Postgres(#[from] tokio_postgres::Error),
+    /// What stands in the way of TLS, or of its certificate.
+    #[error("{0}")]
+    Tls(String),
     #[error("{0}")]
     Rule(&'static str),
 }
@@ -54,6 +57,20 @@ impl Error {
     /// There was no answer in time.
     pub fn late() -> Self {
         Self::Unavailable(Cause::Rule("there was no answer in time"))
+    }
+
+    /// A database that is about to start, or has too many connections at this moment.
+    pub(crate) fn is_not_there_yet(&self) -> bool {
+        use io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound};
+        let Self::Unavailable(Cause::Postgres(error)) = self else { return false };
+        match (error.as_db_error(), std::error::Error::source(error)) {
+            // cannot_connect_now, too_many_connections
+            (Some(said), _) => matches!(said.code().code(), "57P03" | "53300"),
+            (None, Some(source)) => source
+                .downcast_ref::<io::Error>()
+                .is_some_and(|source| matches!(source.kind(), ConnectionRefused | ConnectionReset | NotFound)),
+            (None, None) => false,
+        }
     }
 
     /// It was let go of, or nobody runs it any more.
@@ -99,7 +116,8 @@ impl From<tokio_postgres::Error> for Error {
         match said.code().code() {
             // serialization_failure, deadlock_detected
             "40001" | "40P01" => Self::Clash,
-            // unique_violation
+            // unique_violation: a number that was drawn ahead of a fail-over, and drawn again
+            "23505" if said.constraint().is_some_and(|name| NUMBERED.contains(&name)) => Self::Clash,
             "23505" => Self::Taken,
             // foreign_key_violation: what it belongs to went away meanwhile; whoever tries again will see that.
             "23503" => Self::Clash,
@@ -112,6 +130,9 @@ impl From<tokio_postgres::Error> for Error {
         }
     }
 }
+
+/// Rows whose numbers are drawn ahead.
+const NUMBERED: [&str; 3] = ["token_families_pkey", "personal_access_tokens_pkey", "oauth_access_tokens_pkey"];
 
 /// With what the server said, which the driver keeps apart.
 fn postgres(error: &tokio_postgres::Error) -> String {

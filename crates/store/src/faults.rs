@@ -177,7 +177,7 @@ pub async fn draw(tx: &mut Tx, now: Timestamp) -> Result<i64> {
 
 /// Commits what [`draw`] has begun.
 pub async fn let_go(tx: Tx) -> Result<()> {
-    tx.finish().await
+    tx.finish().await.map(drop)
 }
 
 /// Draws without waiting for whoever has drawn before: `Mutant::Sequence`.

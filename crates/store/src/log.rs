@@ -17,6 +17,7 @@ use crate::postgres::session::Session;
 use crate::query::query;
 use crate::sqlite::{self, File};
 use crate::tx::Tx;
+use crate::value::Value;
 
 /// Draws the numbers and writes the entries; the last thing before COMMIT (W2). The number of the last one.
 pub(crate) async fn append(tx: &mut Tx, entries: &[Forget], now: Timestamp) -> Result<Option<i64>> {
@@ -39,6 +40,21 @@ pub(crate) async fn append(tx: &mut Tx, entries: &[Forget], now: Timestamp) -> R
         query(APPEND).bind(position).bind(mark).bind(kind).bind(key).bind(now.0).changed(tx).await?;
     }
     Ok(Some(last))
+}
+
+/// The same on PostgreSQL, sent with COMMIT: the head is locked no longer than the commit takes. Where the last number
+/// will be found among the answers.
+pub(crate) fn queue(session: &mut Session, entries: &[(Forget, Timestamp)]) -> usize {
+    session.queue_text(NOTIFY);
+    let count = entries.len() as i64;
+    let drawn = session.queue_rows(DRAW.into(), vec![count.into()]);
+    for ((entry, now), before) in entries.iter().zip((0..count).rev()) {
+        let (kind, key) = entry.entry();
+        let mark = i64::from_be_bytes(tollhouse_domain::secret::random());
+        let values = [before.into(), mark.into(), kind.into(), key.into(), now.0.into()];
+        session.queue_statement(APPEND_DRAWN.into(), values.map(Value::into_owned).into());
+    }
+    drawn
 }
 
 /// The number of the newest entry.
@@ -177,6 +193,11 @@ statements! {
     DRAW = "UPDATE invalidation_head SET position = position + $1 WHERE id = 1 RETURNING position";
 
     APPEND = "INSERT INTO invalidations (position, mark, kind, key, made_at) VALUES ($1, $2, $3, $4, $5)";
+
+    // A head that is missing leaves NULL, which is refused.
+    APPEND_DRAWN = "
+    INSERT INTO invalidations (position, mark, kind, key, made_at)
+    VALUES ((SELECT position FROM invalidation_head WHERE id = 1) - $1, $2, $3, $4, $5)";
 
     NEWEST = "SELECT max(position) FROM invalidations";
 

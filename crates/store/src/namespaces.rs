@@ -8,7 +8,7 @@ use tollhouse_domain::time::Timestamp;
 
 use crate::conn::Runs;
 use crate::error::{Error, Result};
-use crate::query::query;
+use crate::query::{Query, query};
 use crate::tx::Tx;
 
 macro_rules! columns {
@@ -99,14 +99,16 @@ pub async fn visible_group(
     viewer: Viewer,
     now: Timestamp,
 ) -> Result<Option<Namespace>> {
-    let row: Option<Row> = query(VISIBLE_GROUP)
+    let row: Option<Row> = group_of(id, viewer, now).optional(at).await?;
+    row.map(Row::namespace).transpose()
+}
+
+pub(crate) fn group_of(id: NamespaceId, viewer: Viewer, now: Timestamp) -> Query<'static> {
+    query(VISIBLE_GROUP)
         .bind(viewer.user_id().map(|id| id.0))
         .bind(viewer.least_visible() as i64)
         .bind(i64::from(now.date().0))
         .bind(id.0)
-        .optional(at)
-        .await?;
-    row.map(Row::namespace).transpose()
 }
 
 /// Which groups a list shows.

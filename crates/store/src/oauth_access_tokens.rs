@@ -9,6 +9,7 @@ use tollhouse_domain::token::Standing;
 
 use crate::conn::Runs;
 use crate::error::Result;
+use crate::postgres::numbers::Sequence;
 use crate::query::query;
 use crate::token_families::{Generation, GenerationRow};
 use crate::tx::Tx;
@@ -98,7 +99,9 @@ pub struct New<'a> {
 }
 
 pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<OauthAccessTokenId> {
-    let id: i64 = query(INSERT)
+    let drawn = tx.draw(Sequence::OauthAccessTokens).await?;
+    query(INSERT)
+        .bind(drawn)
         .bind(new.family.0)
         .bind(new.previous.map(|id| id.0))
         .bind(&new.digest.0[..])
@@ -111,9 +114,9 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<OauthA
         .bind(new.expires_at.0)
         .bind(new.refresh.is_none().then_some(new.expires_at.0))
         .bind(new.authenticated_at.map(|at| at.0))
-        .one(tx)
-        .await?;
-    Ok(OauthAccessTokenId(id))
+        .numbered(drawn, tx)
+        .await
+        .map(OauthAccessTokenId)
 }
 
 macro_rules! selected {
@@ -140,7 +143,7 @@ statements! {
      WHERE t.user_id = $1 AND t.application_id = $2 AND (t.refresh_digest IS NULL OR t.created_at > $3) ORDER BY t.id DESC LIMIT 100";
 
     INSERT = "
-    INSERT INTO oauth_access_tokens (family_id, previous_id, digest, refresh_digest, application_id, user_id, scopes,
+    INSERT INTO oauth_access_tokens (id, family_id, previous_id, digest, refresh_digest, application_id, user_id, scopes,
                                      redirect_uri, created_at, expires_at, ends_at, authenticated_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING id";
 }

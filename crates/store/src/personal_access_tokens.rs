@@ -9,6 +9,7 @@ use tollhouse_domain::token::PersonalAccessToken;
 
 use crate::conn::Runs;
 use crate::error::Result;
+use crate::postgres::numbers::Sequence;
 use crate::query::query;
 use crate::token_families::{Generation, GenerationRow};
 use crate::tx::Tx;
@@ -95,7 +96,9 @@ pub struct New<'a> {
 }
 
 pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<PersonalAccessTokenId> {
-    let id: i64 = query(INSERT)
+    let drawn = tx.draw(Sequence::PersonalAccessTokens).await?;
+    query(INSERT)
+        .bind(drawn)
         .bind(new.family.0)
         .bind(new.previous.map(|id| id.0))
         .bind(&new.digest.0[..])
@@ -106,9 +109,9 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<Person
         .bind(new.impersonation)
         .bind(now.0)
         .bind(new.expires_at.map(|day| i64::from(day.0)))
-        .one(tx)
-        .await?;
-    Ok(PersonalAccessTokenId(id))
+        .numbered(drawn, tx)
+        .await
+        .map(PersonalAccessTokenId)
 }
 
 /// A secret that somebody chose may have been asked for before it existed (revocation.md section 6).
@@ -148,9 +151,9 @@ statements! {
     );
 
     INSERT = "
-    INSERT INTO personal_access_tokens (family_id, previous_id, digest, user_id, name, description, scopes, impersonation,
+    INSERT INTO personal_access_tokens (id, family_id, previous_id, digest, user_id, name, description, scopes, impersonation,
                                         created_at, expires_on)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id";
 
     SET_USED = "
     UPDATE personal_access_tokens SET last_used_at = $2

@@ -2,13 +2,14 @@
 
 use tollhouse_domain::access::{AccessLevel, Viewer, Visibility};
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::namespace::Namespace;
 use tollhouse_domain::project::{Membership, Project};
 use tollhouse_domain::time::Timestamp;
 
 use crate::conn::Runs;
 use crate::error::{Error, Result};
 use crate::namespaces;
-use crate::query::query;
+use crate::query::{Query, both, query};
 use crate::tx::Tx;
 
 /// A project with what the viewer is to it.
@@ -79,21 +80,25 @@ pub async fn visible(at: &mut impl Runs, id: ProjectId, viewer: Viewer, now: Tim
     row.map(Row::seen).transpose()
 }
 
-/// Up to 100 projects right inside a group that the viewer may see.
-pub async fn in_namespace(
+/// A group that the viewer may see, with up to 100 projects right inside it that the viewer may see.
+pub async fn with_group(
     at: &mut impl Runs,
-    namespace: NamespaceId,
+    id: NamespaceId,
     viewer: Viewer,
     now: Timestamp,
-) -> Result<Vec<Seen>> {
-    let rows: Vec<Row> = query(IN_NAMESPACE)
+) -> Result<Option<(Namespace, Vec<Seen>)>> {
+    let both = both(namespaces::group_of(id, viewer, now), inside(id, viewer, now), at);
+    let (group, inside): (Vec<namespaces::Row>, Vec<Row>) = both.await?;
+    let Some(group) = group.into_iter().next() else { return Ok(None) };
+    Ok(Some((group.namespace()?, inside.into_iter().map(Row::seen).collect::<Result<_>>()?)))
+}
+
+fn inside(namespace: NamespaceId, viewer: Viewer, now: Timestamp) -> Query<'static> {
+    query(IN_NAMESPACE)
         .bind(viewer.user_id().map(|id| id.0))
         .bind(viewer.least_visible() as i64)
         .bind(i64::from(now.date().0))
         .bind(namespace.0)
-        .all(at)
-        .await?;
-    rows.into_iter().map(Row::seen).collect()
 }
 
 /// Which projects a list shows.

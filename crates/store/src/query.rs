@@ -6,6 +6,7 @@ use crate::conn::{Conn, Runs};
 use crate::error::{Error, Result};
 use crate::row::{FromRow, Row};
 use crate::sqlite;
+use crate::tx::Tx;
 use crate::value::Value;
 
 pub struct Query<'v> {
@@ -70,6 +71,25 @@ impl<'v> Query<'v> {
         self.optional(at).await?.ok_or_else(|| Error::Damaged("a row is missing".into()))
     }
 
+    /// Runs it where nobody needs to know what it did before the transaction goes on. On PostgreSQL it is sent with the next
+    /// statement that is waited for, or with the commit, which fails if this does.
+    pub(crate) async fn later(self, tx: &mut Tx) -> Result<()> {
+        if let Conn::Postgres(session) = tx.conn() {
+            let values = self.values.into_iter().map(Value::into_owned).collect();
+            session.queue_statement(self.sql, values);
+            return Ok(());
+        }
+        self.changed(tx).await.map(drop)
+    }
+
+    /// Inserts a row, and gives its number: the one that was drawn for it, or else the one that it answers.
+    pub(crate) async fn numbered(self, drawn: Option<i64>, tx: &mut Tx) -> Result<i64> {
+        match drawn {
+            Some(number) => self.later(tx).await.map(|()| number),
+            None => self.one(tx).await,
+        }
+    }
+
     /// Runs it, and says how many rows it changed. Compare and set: one row means you won.
     pub async fn changed(self, at: &mut impl Runs) -> Result<u64> {
         let patience = at.patience();
@@ -79,4 +99,32 @@ impl<'v> Query<'v> {
             Conn::Closed => Err(Error::closed()),
         }
     }
+}
+
+/// The rows of two statements of which neither needs the other's; on PostgreSQL in one round trip.
+pub(crate) async fn both<A: FromRow, B: FromRow>(
+    first: Query<'_>,
+    second: Query<'_>,
+    at: &mut impl Runs,
+) -> Result<(Vec<A>, Vec<B>)> {
+    let patience = at.patience();
+    if let Conn::Postgres(session) = at.conn() {
+        let values = first.values.into_iter().map(Value::into_owned).collect();
+        let second = (second.sql, &second.values[..]);
+        let (first, second) = session.rows_of_both((first.sql, values), second, patience).await?;
+        let first = first.iter().map(|row| A::from_row(&mut Row::postgres(row))).collect::<Result<_>>()?;
+        let second = second.iter().map(|row| B::from_row(&mut Row::postgres(row))).collect::<Result<_>>()?;
+        return Ok((first, second));
+    }
+    Ok((first.all(at).await?, second.all(at).await?))
+}
+
+/// How many rows two statements changed, the first before the second; on PostgreSQL in one round trip.
+pub(crate) async fn both_changed(first: Query<'_>, second: Query<'_>, tx: &mut Tx) -> Result<(u64, u64)> {
+    let patience = tx.patience();
+    if let Conn::Postgres(session) = tx.conn() {
+        let values = first.values.into_iter().map(Value::into_owned).collect();
+        return session.changed_by_both((first.sql, values), (second.sql, &second.values[..]), patience).await;
+    }
+    Ok((first.changed(tx).await?, second.changed(tx).await?))
 }

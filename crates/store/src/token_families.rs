@@ -9,7 +9,8 @@ use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
 
 use crate::error::Result;
-use crate::query::query;
+use crate::postgres::numbers::Sequence;
+use crate::query::{both_changed, query};
 use crate::tx::Tx;
 
 row! {
@@ -103,63 +104,42 @@ impl EndReason {
 }
 
 pub async fn insert(tx: &mut Tx) -> Result<FamilyId> {
-    let id: i64 = query(INSERT).one(tx).await?;
-    Ok(FamilyId(id))
+    let drawn = tx.draw(Sequence::TokenFamilies).await?;
+    query(INSERT).bind(drawn).numbered(drawn, tx).await.map(FamilyId)
 }
 
 /// The first token of a family counts as used.
 pub async fn begin(tx: &mut Tx, id: FamilyId, head: impl Into<GenerationId>, now: Timestamp) -> Result<()> {
     let head: GenerationId = head.into();
-    query(BEGIN).bind(id.0).bind(head.0).bind(now.0).changed(tx).await.map(drop)
+    query(BEGIN).bind(id.0).bind(head.0).bind(now.0).later(tx).await
 }
 
-/// Compare and set of rule New: `false` if somebody else moved the head or ended the family.
-pub async fn advance(tx: &mut Tx, id: FamilyId, from: GenerationId, to: GenerationId) -> Result<bool> {
-    #[cfg(feature = "faults")]
-    if tx.bug() == Some(crate::faults::Bug::BlindUpdate) {
-        return blind::set_head(tx, id, to).await;
-    }
-    let won = query(ADVANCE).bind(id.0).bind(from.0).bind(to.0).changed(tx).await? == 1;
-    tx.forget(Forget::Family(id));
-    Ok(won)
-}
-
-/// Compare and set of rule Replace: only while nobody has used the head.
-pub async fn replace_unused(tx: &mut Tx, id: FamilyId, from: GenerationId, to: GenerationId) -> Result<bool> {
-    #[cfg(feature = "faults")]
-    if tx.bug() == Some(crate::faults::Bug::BlindUpdate) {
-        return blind::set_head(tx, id, to).await;
-    }
-    let won = query(REPLACE_UNUSED).bind(id.0).bind(from.0).bind(to.0).changed(tx).await? == 1;
-    tx.forget(Forget::Family(id));
-    Ok(won)
-}
-
-/// Notes a rotation on the predecessor: compare and set on when its successor was last handed out.
-pub async fn set_rotated(
+/// A rotation: moves the head from `from` to `to` and notes it on the predecessor, both by compare and set. `false`: somebody
+/// else came first, and what was done is to be undone. `unused`: rule Replace, only while nobody has used the head.
+pub async fn rotate(
     tx: &mut Tx,
     kind: Kind,
-    generation: &Generation,
+    old: &Generation,
+    (from, to): (GenerationId, GenerationId),
+    unused: bool,
     salt: Option<&[u8; 32]>,
     now: Timestamp,
 ) -> Result<bool> {
-    let text = match kind {
+    #[cfg(feature = "faults")]
+    if tx.bug() == Some(crate::faults::Bug::BlindUpdate) {
+        let won = blind::set_head(tx, old.family, to).await?;
+        return Ok(won && blind::set_rotated(tx, kind, old.id, salt, now).await?);
+    }
+    let moving = query(if unused { REPLACE_UNUSED } else { ADVANCE }).bind(old.family.0).bind(from.0).bind(to.0);
+    let noting = query(match kind {
         Kind::PersonalAccessToken => SET_ROTATED,
         Kind::OauthAccessToken => SET_ROTATED_OAUTH,
-    };
-    let won = query(text)
-        .bind(generation.id.0)
-        .bind(now.0)
-        .bind(salt.map(|salt| &salt[..]))
-        .bind(generation.presented.handed_at.map(|at| at.0))
-        .changed(tx)
-        .await?
-        == 1;
-    #[cfg(feature = "faults")]
-    if !won && tx.bug() == Some(crate::faults::Bug::BlindUpdate) {
-        return blind::set_rotated(tx, kind, generation.id, salt, now).await;
-    }
-    Ok(won)
+    });
+    let noting =
+        noting.bind(old.id.0).bind(now.0).bind(salt.map(|salt| &salt[..])).bind(old.presented.handed_at.map(|at| at.0));
+    tx.forget(Forget::Family(old.family));
+    // Family before token, always, so that two of these cannot block each other.
+    Ok(both_changed(moving, noting, tx).await? == (1, 1))
 }
 
 /// Notes that a successor was replaced before anybody used it, so that its row goes in time.
@@ -168,7 +148,7 @@ pub async fn set_replaced(tx: &mut Tx, kind: Kind, id: GenerationId, now: Timest
         Kind::PersonalAccessToken => SET_REPLACED,
         Kind::OauthAccessToken => SET_REPLACED_OAUTH,
     };
-    query(text).bind(id.0).bind(now.0).changed(tx).await.map(drop)
+    query(text).bind(id.0).bind(now.0).later(tx).await
 }
 
 /// Notes that the successor was handed out again; the salt must still be the one it was derived with.
@@ -259,7 +239,7 @@ macro_rules! set_handed {
 }
 
 statements! {
-    INSERT = "INSERT INTO token_families (head_id) VALUES (NULL) RETURNING id";
+    INSERT = "INSERT INTO token_families (id, head_id) VALUES ($1, NULL) RETURNING id";
 
     BEGIN = "UPDATE token_families SET head_id = $2, head_used_at = $3 WHERE id = $1";
 

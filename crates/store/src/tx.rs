@@ -10,7 +10,9 @@ use tollhouse_domain::time::Timestamp;
 
 use crate::conn::{Conn, PATIENCE_OF_A_WRITER, Runs};
 use crate::db::Db;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::postgres::numbers::Sequence;
+use crate::postgres::session::{self, Answer, Session};
 use crate::postgres::transaction::Transaction;
 use crate::sqlite::writer::Lease;
 use crate::{audit_events, log};
@@ -18,7 +20,23 @@ use crate::{audit_events, log};
 pub struct Tx {
     inner: Inner,
     forget: Vec<Forget>,
+    /// On PostgreSQL: what is written to the log with the commit, which numbers it.
+    entries: Vec<(Forget, Timestamp)>,
     db: Db,
+}
+
+/// Where one of several operations of a transaction began.
+pub(crate) struct Savepoint {
+    session: session::Savepoint,
+    entries: usize,
+}
+
+impl std::ops::Deref for Savepoint {
+    type Target = session::Savepoint;
+
+    fn deref(&self) -> &session::Savepoint {
+        &self.session
+    }
 }
 
 enum Inner {
@@ -78,6 +96,15 @@ pub struct Committed<T> {
     pub untrue: Vec<Forget>,
 }
 
+impl<T> Committed<T> {
+    /// A position that was counted from the beginning of its commit is one of the log.
+    pub(crate) fn number(&mut self, base: i64) {
+        if let Until::Entry(position) = &mut self.until {
+            *position += base;
+        }
+    }
+}
+
 /// How far every node must have read the log before a change is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
@@ -92,15 +119,69 @@ pub enum Until {
 impl Tx {
     /// One of a batch: whoever runs the batch commits it.
     pub(crate) fn in_batch(db: Db, connection: rusqlite::Connection) -> Self {
-        Self { inner: Inner::Batch(connection), forget: Vec::new(), db }
+        Self::on(Inner::Batch(connection), db)
     }
 
     pub(crate) fn leased(db: Db, lease: Lease) -> Self {
-        Self { inner: Inner::Lease(lease), forget: Vec::new(), db }
+        Self::on(Inner::Lease(lease), db)
     }
 
     pub(crate) fn postgres(db: Db, inner: Transaction) -> Self {
-        Self { inner: Inner::Postgres(Box::new(inner)), forget: Vec::new(), db }
+        Self::on(Inner::Postgres(Box::new(inner)), db)
+    }
+
+    fn on(inner: Inner, db: Db) -> Self {
+        Self { inner, forget: Vec::new(), entries: Vec::new(), db }
+    }
+
+    pub(crate) fn session(&mut self) -> Option<&mut Session> {
+        match &mut self.inner {
+            Inner::Postgres(transaction) => transaction.session(),
+            _ => None,
+        }
+    }
+
+    /// The next one of several operations; not 0.
+    pub(crate) fn turn_to(&mut self, db: Db, of: usize) {
+        self.db = db;
+        self.forget.clear();
+        if let Some(session) = self.session() {
+            session.turn_to(of);
+        }
+    }
+
+    pub(crate) fn savepoint(&mut self) -> Option<Savepoint> {
+        let entries = self.entries.len();
+        Some(Savepoint { session: self.session()?.savepoint(), entries })
+    }
+
+    pub(crate) fn release(&mut self, savepoint: &Savepoint) {
+        if let Some(session) = self.session() {
+            session.release(savepoint);
+        }
+    }
+
+    pub(crate) fn undo(&mut self, savepoint: &Savepoint) {
+        self.entries.truncate(savepoint.entries);
+        if let Some(session) = self.session() {
+            session.undo(savepoint);
+        }
+    }
+
+    /// A number for a row that is about to exist. `None`: this database numbers it when it is there.
+    pub(crate) async fn draw(&mut self, of: Sequence) -> Result<Option<i64>> {
+        let patience = self.patience();
+        let Some(session) = self.session() else { return Ok(None) };
+        let numbers = session.numbers().ok_or_else(Error::closed)?;
+        let taken = numbers.take(of);
+        if let Some(count) = taken.more {
+            session.queue_numbers(of, count);
+        }
+        if taken.number.is_some() {
+            return Ok(taken.number);
+        }
+        session.flush(patience).await?;
+        numbers.take(of).number.map(Some).ok_or_else(|| Error::Damaged("a sequence gave no number".into()))
     }
 
     /// The connection of a batch, whose next one it runs.
@@ -151,7 +232,8 @@ impl Tx {
         self.forget = vec![Forget::All];
     }
 
-    /// Writes the trail and the log. The numbers of the log are drawn last (revocation.md W2).
+    /// Writes the trail and the log, or on PostgreSQL has it written with the commit. The numbers of the log are drawn last
+    /// (revocation.md W2).
     pub(crate) async fn record<T>(&mut self, change: Change<T>, by: &By, now: Timestamp) -> Result<Committed<T>> {
         for line in &change.audit {
             audit_events::append(self, line, by, now).await?;
@@ -166,7 +248,15 @@ impl Tx {
             self.db.faults.write_later(forget);
             return Ok(Committed { value: change.value, until: Until::Newest, untrue: Vec::new() });
         }
-        let until = match log::append(self, &forget, now).await? {
+        let last = match &self.inner {
+            Inner::Postgres(_) if !self.numbers_at_once() => {
+                let any = !forget.is_empty();
+                self.entries.extend(forget.iter().map(|entry| (*entry, now)));
+                any.then_some(self.entries.len() as i64)
+            }
+            _ => log::append(self, &forget, now).await?,
+        };
+        let until = match last {
             Some(position) => Until::Entry(position),
             None if change.already => Until::Newest,
             None => Until::Nowhere,
@@ -176,22 +266,54 @@ impl Tx {
 
     /// Writes the trail and the log, and commits. An error after COMMIT was sent leaves open whether it happened.
     pub async fn commit<T>(mut self, change: Change<T>, by: &By, now: Timestamp) -> Result<Committed<T>> {
-        let committed = self.record(change, by, now).await?;
-        self.finish().await?;
+        let mut committed = self.record(change, by, now).await?;
+        committed.number(self.finish().await?);
         Ok(committed)
     }
 
-    /// For housekeeping that takes no right away and makes nothing untrue; the store's own affair.
-    pub(crate) async fn finish(self) -> Result<()> {
+    /// `Mutant::Sequence` numbers in a way of its own.
+    fn numbers_at_once(&self) -> bool {
+        #[cfg(feature = "faults")]
+        return self.breaks(Mutant::Sequence);
+        #[cfg(not(feature = "faults"))]
+        false
+    }
+
+    /// For housekeeping that takes no right away and makes nothing untrue; the store's own affair. From where on what is to
+    /// be written to the log was numbered.
+    pub(crate) async fn finish(mut self) -> Result<i64> {
         debug_assert!(!self.makes_untrue(), "what becomes untrue is committed with its log entries");
+        let mut base = 0;
         match self.inner {
             Inner::Lease(lease) => lease.commit().await?,
-            Inner::Postgres(transaction) => transaction.commit().await?,
+            Inner::Postgres(_) => base = self.finish_together().await?,
             Inner::Batch(_) => {}
         }
         #[cfg(feature = "faults")]
         self.db.faults.check(&[crate::faults::Fault::CommitReply])?;
-        Ok(())
+        Ok(base)
+    }
+
+    pub(crate) fn writes_log(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// Commits on PostgreSQL, for one operation or several.
+    pub(crate) async fn finish_together(&mut self) -> Result<i64> {
+        let Inner::Postgres(transaction) = &mut self.inner else { return Err(Error::closed()) };
+        let session = transaction.session().ok_or_else(Error::closed)?;
+        session.turn_to(session::NOBODY);
+        if self.entries.is_empty() {
+            transaction.commit().await?;
+            return Ok(0);
+        }
+        let drawn = log::queue(session, &self.entries);
+        let answers = transaction.commit().await?;
+        let last: i64 = match answers.get(drawn) {
+            Some(Answer::Rows(rows)) => rows.first().ok_or_else(Error::closed)?.try_get(0)?,
+            _ => return Err(Error::closed()),
+        };
+        Ok(last - self.entries.len() as i64)
     }
 }
 

@@ -16,6 +16,18 @@ pub enum Value<'v> {
     Blob(Cow<'v, [u8]>),
 }
 
+impl Value<'_> {
+    pub(crate) fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Int(value) => Value::Int(value),
+            Self::Bool(value) => Value::Bool(value),
+            Self::Text(value) => Value::Text(value.into_owned().into()),
+            Self::Blob(value) => Value::Blob(value.into_owned().into()),
+        }
+    }
+}
+
 impl From<i64> for Value<'_> {
     fn from(value: i64) -> Self {
         Self::Int(value)

@@ -45,6 +45,9 @@ pub(crate) trait Job: Send {
     /// It did not come to an end.
     fn broke(&mut self, why: &'static str);
 
+    /// Its entries in the log were numbered from here on, as part of a batch.
+    fn number(&mut self, base: i64);
+
     /// Tells its outcome, now that it is known whether it is durable.
     fn tell(self: Box<Self>, durable: Result<()>);
 }
@@ -118,6 +121,12 @@ impl<W: Work> Job for Operation<W> {
         self.outcome = Some(Err(Error::Broken(Cause::Rule(why)).into()));
     }
 
+    fn number(&mut self, base: i64) {
+        if let Some(Ok(committed)) = &mut self.outcome {
+            committed.number(base);
+        }
+    }
+
     fn tell(self: Box<Self>, durable: Result<()>) {
         let outcome = match (durable, self.outcome) {
             (Ok(()), Some(outcome)) => outcome,
@@ -180,6 +189,8 @@ where
     fn broke(&mut self, why: &'static str) {
         self.outcome = Some(Err(Error::Broken(Cause::Rule(why))));
     }
+
+    fn number(&mut self, _: i64) {}
 
     fn tell(self: Box<Self>, durable: Result<()>) {
         let Self { outcome, reply, .. } = *self;

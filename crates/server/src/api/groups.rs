@@ -4,7 +4,6 @@ use axum::response::Response;
 use tollhouse_domain::access::{Viewer, Visibility};
 use tollhouse_domain::identity::Identity;
 use tollhouse_store::namespaces::{self, GroupOrder};
-use tollhouse_store::projects;
 
 use crate::api::entities::{group, project};
 use crate::api::pages::{self, Listed, Page, PerPage};
@@ -68,15 +67,16 @@ pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Js
     let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
     let now = app.now();
     let mut reader = app.db.read().await?;
-    let group = named::group(&mut reader, &params.id, viewer, now).await?.ok_or(Error::NotFound(Thing::Group))?;
-    let mut object = group::detailed(&app.urls, &group);
-    if params.with_projects {
-        let inside = projects::in_namespace(&mut reader, group.id, viewer, now).await?;
-        let rows = inside.iter().map(|seen| match &caller {
-            Some(_) => project::full(&app.urls, seen, None, viewer, project::Asked::default()),
-            None => project::basic(&app.urls, &seen.project, false),
-        });
-        object = object.array("projects", rows).array("shared_projects", []);
+    if !params.with_projects {
+        let group = named::group(&mut reader, &params.id, viewer, now).await?.ok_or(Error::NotFound(Thing::Group))?;
+        return Ok(Json::ok(group::detailed(&app.urls, &group)));
     }
+    let found = named::group_with_projects(&mut reader, &params.id, viewer, now).await?;
+    let (group, inside) = found.ok_or(Error::NotFound(Thing::Group))?;
+    let rows = inside.iter().map(|seen| match &caller {
+        Some(_) => project::full(&app.urls, seen, None, viewer, project::Asked::default()),
+        None => project::basic(&app.urls, &seen.project, false),
+    });
+    let object = group::detailed(&app.urls, &group).array("projects", rows).array("shared_projects", []);
     Ok(Json::ok(object))
 }

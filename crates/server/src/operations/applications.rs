@@ -96,6 +96,7 @@ pub struct Delete {
 impl Operation for Delete {
     type Output = ();
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
         if !applications::remove(tx, self.id).await? {
@@ -114,6 +115,7 @@ pub struct RenewSecret {
 impl Operation for RenewSecret {
     type Output = Created;
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
         let secret = Plaintext::application_secret();

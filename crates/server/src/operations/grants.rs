@@ -261,6 +261,7 @@ pub struct PasswordGrant {
 impl Operation for PasswordGrant {
     /// `None`: it is no longer as it was seen.
     type Output = Option<Issued>;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Option<Issued>>, Failed> {
         if !users::verified(tx, self.user, (&self.seen.0, self.seen.1)).await? {
@@ -289,6 +290,7 @@ pub struct Revoke {
 impl Operation for Revoke {
     type Output = ();
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         if token_families::end(tx, self.family, EndReason::Revoked, now).await? {

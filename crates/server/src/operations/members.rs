@@ -23,6 +23,7 @@ pub struct Add {
 
 impl Operation for Add {
     type Output = ();
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         // One that is over is nothing to whoever asks, so it is in nobody's way.
@@ -45,6 +46,7 @@ pub struct Remove {
 impl Operation for Remove {
     type Output = ();
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         // rest-api.md 4.5: a group is not left without an owner.

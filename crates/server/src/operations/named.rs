@@ -12,6 +12,7 @@ use tollhouse_domain::user::User;
 use tollhouse_store::db::Reader;
 use tollhouse_store::error::Result;
 use tollhouse_store::namespaces::{self, Routed};
+use tollhouse_store::projects::{self, Seen};
 use tollhouse_store::{applications, oauth_access_tokens, personal_access_tokens, users};
 
 pub async fn user(reader: &mut Reader, named: &str) -> Result<Option<User>> {
@@ -32,6 +33,24 @@ pub async fn group(reader: &mut Reader, named: &str, viewer: Viewer, now: Timest
     }
     match namespaces::route(reader, named).await? {
         Some(Routed::Namespace(id)) => namespaces::visible_group(reader, id, viewer, now).await,
+        _ => Ok(None),
+    }
+}
+
+/// The same, with the projects right inside it that the viewer may see.
+pub async fn group_with_projects(
+    reader: &mut Reader,
+    named: &str,
+    viewer: Viewer,
+    now: Timestamp,
+) -> Result<Option<(Namespace, Vec<Seen>)>> {
+    if let Some(id) = number(named)
+        && let Some(found) = projects::with_group(reader, NamespaceId(id), viewer, now).await?
+    {
+        return Ok(Some(found));
+    }
+    match namespaces::route(reader, named).await? {
+        Some(Routed::Namespace(id)) => projects::with_group(reader, id, viewer, now).await,
         _ => Ok(None),
     }
 }

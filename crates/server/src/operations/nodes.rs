@@ -15,6 +15,7 @@ pub struct Ask;
 impl Operation for Ask {
     type Output = ();
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
         nodes::announce(tx);
@@ -29,6 +30,7 @@ pub struct Refresh;
 impl Operation for Refresh {
     type Output = ();
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
         tx.forget_all();

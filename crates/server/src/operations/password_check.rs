@@ -394,6 +394,7 @@ struct Clear {
 impl Operation for Clear {
     type Output = ();
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
         users::clear_attempts(tx, self.user).await?;

@@ -35,6 +35,7 @@ impl Operation for Refresh {
 
     /// It may take something in, or end a family; the arms that grow ask for room themselves.
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     /// Rule 1: whoever fails before the decision changes nothing.
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Self::Output>, Failed> {

@@ -33,6 +33,7 @@ impl Operation for RotateSelf {
 
     /// It may take something in, or end a family; the arms that grow ask for room themselves.
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Self::Output>, Failed> {
         let found = personal_access_tokens::by_digest(tx, self.presented.digest()).await?;
@@ -106,6 +107,7 @@ pub struct RotateById {
 
 impl Operation for RotateById {
     type Output = Successor;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Successor>, Failed> {
         let old = self.head(tx).await?;

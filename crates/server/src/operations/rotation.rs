@@ -100,13 +100,7 @@ async fn succeed<L: Line>(
     let salt: Option<[u8; 32]> = (!rules.gitlab).then(random);
     let (id, successor) = line.succeed(tx, salt.as_ref(), now).await?;
     let head = old.head.unwrap_or(old.id);
-    // Family before token, always, so that two of these cannot block each other.
-    let won = match replace {
-        true => token_families::replace_unused(tx, old.family, head, id).await?,
-        false => token_families::advance(tx, old.family, head, id).await?,
-    };
-    let won = won && token_families::set_rotated(tx, L::KIND, old, salt.as_ref(), now).await?;
-    if !won {
+    if !token_families::rotate(tx, L::KIND, old, (head, id), replace, salt.as_ref(), now).await? {
         return Err(StoreError::Clash.into());
     }
     if replace {

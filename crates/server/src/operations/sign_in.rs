@@ -102,6 +102,7 @@ struct TurnAway {
 impl Operation for TurnAway {
     type Output = ();
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
         users::clear_attempts(tx, self.user).await?;
@@ -125,6 +126,7 @@ struct Begin {
 impl Operation for Begin {
     /// Whether the account was deactivated until now; `None`: password or state have changed, so nobody came in.
     type Output = Option<bool>;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Option<bool>>, Failed> {
         let seen = (self.seen.0.as_str(), self.seen.1);
@@ -159,6 +161,7 @@ impl Operation for SignOut {
     /// Whose it was, if it was anybody's.
     type Output = Option<UserId>;
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<Option<UserId>>, Failed> {
         Ok(match sessions::remove(tx, self.session).await? {
@@ -176,6 +179,7 @@ pub struct EndSessions {
 impl Operation for EndSessions {
     type Output = ();
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
         let mut ended = Vec::new();

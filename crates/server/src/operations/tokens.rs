@@ -85,6 +85,7 @@ impl Operation for Revoke {
     /// `false`: it was dead already.
     type Output = bool;
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
         let found = personal_access_tokens::find(tx, self.id).await?.ok_or(Error::NotFound(Thing::Record))?;
@@ -111,6 +112,7 @@ pub struct EndReusedFamily {
 impl Operation for EndReusedFamily {
     type Output = ();
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         if token_families::end(tx, self.family, EndReason::Theft, now).await? {

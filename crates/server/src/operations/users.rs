@@ -86,6 +86,7 @@ pub fn first_administrator(email: &str) -> Create {
 
 impl Operation for Create {
     type Output = UserId;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<UserId>, Failed> {
         let faults = self.faults();
@@ -201,6 +202,7 @@ impl Operation for SetState {
     /// Whether it was in a state from which this leads anywhere.
     type Output = bool;
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
         if self.to != AccountState::Active {
@@ -243,6 +245,7 @@ impl Operation for Unlock {
     /// Whether password sign-in was locked, or wrong passwords counted against a browser of theirs.
     type Output = bool;
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
         let found = users::find(tx, self.user).await?.ok_or(Error::NotFound(Thing::User))?;
@@ -264,6 +267,7 @@ pub struct Confirm {
 impl Operation for Confirm {
     type Output = ();
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         if !self.confirmed {
@@ -338,6 +342,7 @@ pub struct SetPassword {
 impl Operation for SetPassword {
     type Output = bool;
     const GROWS: bool = false;
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
         let seen = self.seen.as_deref();
@@ -358,6 +363,7 @@ pub struct SetProfile {
 
 impl Operation for SetProfile {
     type Output = ();
+    const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         if !users::set_profile(tx, self.user, &self.profile, now).await? {

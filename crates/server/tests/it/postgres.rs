@@ -29,6 +29,8 @@ pub struct Postgres {
     server: Child,
     bin: PathBuf,
     folder: TempDir,
+    /// Settings of this one alone.
+    more: Vec<String>,
     count: AtomicU32,
     prepared: OnceLock<String>,
     /// Those that have nothing to do at this moment.
@@ -44,6 +46,11 @@ struct Session {
 impl Postgres {
     /// `None`: it is not installed.
     pub fn start() -> Option<Self> {
+        Self::start_with(|_| Vec::new())
+    }
+
+    /// `prepare`: lays files into its folder, and names further settings.
+    pub fn start_with(prepare: impl FnOnce(&Path) -> Vec<String>) -> Option<Self> {
         let bin = bin()?;
         let folder = tempfile::Builder::new().prefix("tollhouse-pg-").tempdir().expect("a temporary folder");
         if let Some((uid, gid)) = other_user(folder.path()) {
@@ -57,17 +64,19 @@ impl Postgres {
             .output()
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let server = Self::run(&bin, folder.path());
+        let more = prepare(folder.path());
+        let server = Self::run(&bin, folder.path(), &more);
         let (count, prepared, sessions) = Default::default();
-        let postgres = Self { server, bin, folder, count, prepared, sessions };
+        let postgres = Self { server, bin, folder, more, count, prepared, sessions };
         postgres.wait();
         Some(postgres)
     }
 
-    fn run(bin: &Path, folder: &Path) -> Child {
+    fn run(bin: &Path, folder: &Path, more: &[String]) -> Child {
         let mut command = as_other(&bin.join("postgres"), folder);
         command.arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
         command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+        command.args(more.iter().flat_map(|setting| ["-c", setting]));
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("postgres runs")
     }
 
@@ -88,7 +97,7 @@ impl Postgres {
 
     /// It must have ended before.
     pub fn start_again(&mut self) {
-        self.server = Self::run(&self.bin, self.folder.path());
+        self.server = Self::run(&self.bin, self.folder.path(), &self.more);
         self.wait();
     }
 
@@ -142,7 +151,7 @@ impl Postgres {
         self.end();
     }
 
-    fn sql(&self, text: &str) {
+    pub fn sql(&self, text: &str) {
         let idle = self.sessions.lock().expect("no panic").pop();
         let mut session = idle.unwrap_or_else(|| Session::begin(self.psql()));
         session.run(text);
@@ -156,6 +165,8 @@ impl Postgres {
     fn psql(&self) -> Command {
         let mut command = Command::new(self.bin.join("psql"));
         command.arg("-h").arg(self.folder.path()).args(["-U", "tollhouse", "-qAt", "postgres"]);
+        command
+            .args(self.more.iter().filter_map(|setting| setting.strip_prefix("port=")).flat_map(|port| ["-p", port]));
         command
     }
 
@@ -222,7 +233,7 @@ fn as_other(program: &Path, folder: &Path) -> Command {
 }
 
 /// `postgres`, or `nobody`, if we are root.
-fn other_user(folder: &Path) -> Option<(u32, u32)> {
+pub fn other_user(folder: &Path) -> Option<(u32, u32)> {
     let root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     if !root {
         return None;

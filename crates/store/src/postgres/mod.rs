@@ -1,75 +1,77 @@
 //! PostgreSQL, through tokio-postgres.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio_postgres::{AsyncMessage, Config, NoTls};
+use tokio::time::Instant;
+use tokio_postgres::{AsyncMessage, CancelToken};
 
 use crate::error::{Cause, Error, Result};
 use crate::log::CHANNEL;
 
+mod address;
+pub(crate) mod group;
+pub(crate) mod numbers;
 pub(crate) mod pool;
 pub(crate) mod session;
+mod tls;
 pub(crate) mod transaction;
 
-use session::Session;
-
-/// How the database is reached.
-#[derive(Clone)]
-pub struct Address {
-    config: Config,
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let mut config = Config::from_str(text).map_err(|_| "not a valid postgres:// URL".to_owned())?;
-        config.application_name("tollhouse").connect_timeout(CONNECT);
-        Ok(Self { config })
-    }
-}
-
-impl fmt::Display for Address {
-    /// Without the password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use tokio_postgres::config::Host;
-        let host = match self.config.get_hosts().first() {
-            Some(Host::Tcp(host)) => host.clone(),
-            Some(Host::Unix(path)) => path.display().to_string(),
-            None => "localhost".into(),
-        };
-        let port = self.config.get_ports().first().copied().unwrap_or(5432);
-        let name = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
-        write!(f, "postgres://{host}:{port}/{name}")
-    }
-}
+pub use address::Address;
+use session::{Origin, Session};
 
 impl Address {
     /// A connection to the primary (revocation.md A5).
     pub(crate) async fn connect(&self) -> Result<Session> {
-        let mut session = self.look().await?;
+        self.connect_of(None).await
+    }
+
+    /// The same for one of a pool.
+    pub(crate) async fn connect_of(&self, origin: Option<Origin>) -> Result<Session> {
+        let mut session = self.look_as(origin).await?;
         session.primary().await?;
         Ok(session)
     }
 
+    /// The same, of a server that may be about to start.
+    pub(crate) async fn connect_soon(&self, origin: Option<Origin>) -> Result<Session> {
+        let until = Instant::now() + START;
+        loop {
+            match self.connect_of(origin.clone()).await {
+                Err(error) if error.is_not_there_yet() && Instant::now() + PAUSE < until => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                connected => return connected,
+            }
+        }
+    }
+
     /// One to whatever is there.
     pub(crate) async fn look(&self) -> Result<Session> {
-        let connecting = tokio::time::timeout(CONNECT, self.config.connect(NoTls));
-        let (client, connection) = connecting.await.map_err(|_| Error::late())??;
+        self.look_as(None).await
+    }
+
+    async fn look_as(&self, origin: Option<Origin>) -> Result<Session> {
+        let connecting = tokio::time::timeout(CONNECT, self.0.config.connect(self.0.tls.clone()));
+        let (client, connection) = connecting.await.map_err(|_| Error::late())?.map_err(|error| self.refused(error))?;
         tokio::spawn(async move {
             // Whoever has the client is told with its next statement.
             let _ = connection.await;
         });
-        Ok(Session::new(client))
+        Ok(Session::new(client, origin))
+    }
+
+    /// Ends whatever statement runs.
+    pub(crate) async fn cancel(&self, what: CancelToken) {
+        // One that is not ended ends by itself.
+        let _ = tokio::time::timeout(SILENCE, what.cancel_query(self.0.tls.clone())).await;
     }
 
     /// Wakes `wake` whenever the database says that the log has grown, until the connection breaks.
     pub(crate) async fn listen(&self, wake: &Notify, heard: impl Fn()) -> Result<()> {
-        let connecting = tokio::time::timeout(CONNECT, self.config.connect(NoTls));
-        let (client, mut connection) = connecting.await.map_err(|_| Error::late())??;
+        let connecting = tokio::time::timeout(CONNECT, self.0.config.connect(self.0.tls.clone()));
+        let (client, mut connection) =
+            connecting.await.map_err(|_| Error::late())?.map_err(|error| self.refused(error))?;
         let (say, mut words) = tokio::sync::mpsc::channel(1);
         let read = async move {
             loop {
@@ -83,8 +85,11 @@ impl Address {
             }
         };
         let follow = async move {
-            client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
-            client.execute("SELECT pg_notify($1, 'listening')", &[&CHANNEL]).await?;
+            let asked = async {
+                client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+                client.execute("SELECT pg_notify($1, 'listening')", &[&CHANNEL]).await
+            };
+            tokio::time::timeout(CONNECT, asked).await.map_err(|_| Error::late())??;
             let mut first = true;
             loop {
                 let within = if first { SILENCE } else { QUIET };
@@ -118,6 +123,10 @@ pub(crate) fn standby() -> Error {
 
 /// For a connection to be made.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// For a server that is not there yet: a little less than whoever waits for a connection has, who wants to know why.
+const START: Duration = Duration::from_millis(4900);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// After so long without a word it is asked whether anybody is there.
 const QUIET: Duration = Duration::from_secs(30);

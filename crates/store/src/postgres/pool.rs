@@ -1,69 +1,74 @@
 //! Connections that are used by one at a time.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, Id};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Address;
-use super::session::Session;
+use super::session::{Origin, Session};
 use crate::error::{Error, Result};
 
 pub(crate) struct Pool {
-    address: Address,
+    origin: Origin,
     permits: Arc<Semaphore>,
-    /// With the runtime on which its driver runs: whoever asks there need not wake another thread.
-    idle: Mutex<Vec<(Id, Session)>>,
+    /// Since when.
+    idle: Mutex<Vec<(Box<Session>, Instant)>>,
 }
 
 /// A connection that goes back when this is dropped, if it can be used again.
 pub(crate) struct Held {
-    session: Option<Session>,
-    runtime: Id,
+    session: Option<Box<Session>>,
     pool: Arc<Pool>,
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Pool {
-    pub(crate) fn new(address: Address, most: usize) -> Self {
-        Self { address, permits: Arc::new(Semaphore::new(most)), idle: Mutex::default() }
+    pub(crate) fn new(origin: Origin, most: usize) -> Self {
+        Self { origin, permits: Arc::new(Semaphore::new(most)), idle: Mutex::default() }
     }
 
     pub(crate) async fn take(self: &Arc<Self>) -> Result<Held> {
         let taking = async {
             let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::closed())?;
-            let here = Handle::current().id();
-            let (runtime, session) = match self.idle_one(here) {
+            let session = match self.idle_one(Handle::current().id()) {
                 Some(found) => found,
-                None => (here, self.address.connect().await?),
+                None => Box::new(self.origin.address.connect_soon(Some(self.origin.clone())).await?),
             };
-            Ok(Held { session: Some(session), runtime, pool: self.clone(), _permit: permit })
+            Ok(Held { session: Some(session), pool: self.clone(), permit: Some(permit) })
         };
         tokio::time::timeout(ACQUIRE, taking).await.map_err(|_| Error::late())?
     }
 
-    fn idle_one(&self, here: Id) -> Option<(Id, Session)> {
+    /// One whose driver runs on this runtime need not wake another thread. No more than are allowed may be open: one from
+    /// elsewhere is better than none.
+    fn idle_one(&self, here: Id) -> Option<Box<Session>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|(_, session)| session.is_usable());
-        let near = idle.iter().rposition(|(runtime, _)| *runtime == here);
-        match near {
-            Some(near) => Some(idle.swap_remove(near)),
-            // No more than are allowed may be open: one from elsewhere is better than none.
+        idle.retain(|(session, since)| session.is_usable() && since.elapsed() < LONGEST);
+        let near = idle.iter().rposition(|(session, _)| session.runtime() == here);
+        let found = match near {
+            Some(near) => Some(idle.remove(near)),
             None if self.permits.available_permits() < idle.len() => idle.pop(),
             None => None,
-        }
+        };
+        found.map(|(session, _)| session)
     }
 
     pub(crate) fn close(&self) {
         self.permits.close();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
+
+    fn put_back(&self, session: Box<Session>) {
+        if session.is_usable() && !self.permits.is_closed() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((session, Instant::now()));
+        }
+    }
 }
 
 impl Held {
     pub(crate) fn session(&mut self) -> Option<&mut Session> {
-        self.session.as_mut()
+        self.session.as_deref_mut()
     }
 
     /// Nobody else gets it.
@@ -74,11 +79,28 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let Some(session) = self.session.take().filter(Session::is_usable) else { return };
-        if !self.pool.permits.is_closed() {
-            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push((self.runtime, session));
+        let Some(mut session) = self.session.take() else { return };
+        if session.is_usable() && !session.is_interrupted() {
+            self.pool.put_back(session);
+            return;
         }
+        // Whoever asked has gone away before the answer. What takes long is ended; its connection goes with it.
+        let (pool, permit) = (self.pool.clone(), self.permit.take());
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            match session.is_usable() && session.batch("", SOON).await.is_ok() {
+                true => pool.put_back(session),
+                false => session.cancel().await,
+            }
+            drop(permit);
+        });
     }
 }
 
 const ACQUIRE: Duration = Duration::from_secs(5);
+
+/// Something on the way may forget a connection over which nothing goes.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// Most are answered sooner than another connection is made.
+const SOON: Duration = Duration::from_millis(50);

@@ -22,6 +22,7 @@ mod bodies;
 mod command_line;
 mod cors;
 mod credentials;
+mod database;
 mod explain;
 mod gateway;
 mod grants;
@@ -86,6 +87,10 @@ pub fn all() -> Vec<Case> {
         command_line::tokens::CASES,
         command_line::users::CASES,
         cors::CASES,
+        database::round_trips::CASES,
+        database::schema::CASES,
+        database::tls::CASES,
+        database::together::CASES,
         credentials::CASES,
         explain::CASES,
         gateway::asking::CASES,

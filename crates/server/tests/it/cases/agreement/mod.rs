@@ -37,7 +37,7 @@ async fn row(t: &Town, id: NodeId) -> Option<Node> {
     rows(t).await.into_iter().find(|node| node.id == id)
 }
 
-async fn newest(t: &Town) -> i64 {
+pub async fn newest(t: &Town) -> i64 {
     log::newest(&mut t.app.db.read().await.expect("a reader")).await.expect("the log")
 }
 
