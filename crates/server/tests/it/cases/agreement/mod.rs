@@ -70,7 +70,7 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
 }
 
 /// Its row, when it has one and answers from memory.
-async fn settled(t: &Town) -> NodeId {
+pub(super) async fn settled(t: &Town) -> NodeId {
     until("a lease", async || t.app.node.own().filter(|_| t.app.node.lag().is_some_and(|lag| lag < YOUNG))).await
 }
 

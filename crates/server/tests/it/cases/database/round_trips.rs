@@ -20,6 +20,7 @@ use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{personal_access_tokens, token_families, users};
 
 use crate::postgres::Postgres;
+use super::super::agreement::settled;
 use crate::town::Town;
 
 cases![
@@ -43,6 +44,8 @@ async fn one_thing_that_is_asked_for_is_one_round_trip(t: Town) {
         let ask = async || {
             t.get(&format!("/api/v4/{target}")).token(&token).await.has(200);
         };
+        // What the credential and the memberships take is remembered, once this server follows the log.
+        settled(&t).await;
         ask().await;
         let before = t.app.db.rounds();
         ask().await;
