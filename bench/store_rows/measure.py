@@ -21,6 +21,18 @@ REFRESH = Request("POST", "/oauth/token", basic(CLIENT, SECRET), "grant_type=ref
 REVOKE = Request("POST", "/oauth/revoke", basic(CLIENT, SECRET), "token={}")
 
 
+CHAIN = """
+local tokens = {}
+for line in io.lines("FILE") do tokens[#tokens + 1] = line end
+function request()
+  return wrk.format(nil, nil, nil, "grant_type=refresh_token&refresh_token=" .. table.remove(tokens, 1))
+end
+function response(_, _, body)
+  tokens[#tokens + 1] = body:match('"refresh_token":"([^"]+)"')
+end
+"""
+
+
 class Unmeasured(Exception):
     """Why there is no figure, and that this is as it should be."""
 
@@ -161,9 +173,9 @@ class Bench:
                     figures[which].append(figure)
         return figures
 
-    def wrk(self, server, request, seconds=None, connections=32):
+    def wrk(self, server, request, seconds=None, connections=32, more=""):
         script = server.folder / "request.lua"
-        script.write_text(request.lua())
+        script.write_text(request.lua() + more)
         before = server.cpu()
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds or self.seconds}s", "-s", script, f"http://{server.address}"]
         told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -190,8 +202,10 @@ class Bench:
         return self.load(server, request, clients, *options)["rate"]
 
     def refresh(self, server, site, clients):
-        """Refreshes a second, each client its own line of tokens."""
-        return self.rate(server, REFRESH, clients, "chain", self.fresh(site, "refresh", clients))
+        """Refreshes a second: each answer has the token of a later request."""
+        # One more, since wrk looks at a request before it sends any.
+        file = self.fresh(site, "refresh", clients + 1)
+        return self.wrk(server, REFRESH, connections=clients, more=CHAIN.replace("FILE", str(file))).rate
 
     def direct(self, *arguments):
         """How many a second, with no server in between."""

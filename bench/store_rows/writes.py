@@ -9,7 +9,7 @@ def write(bench, engine, clients):
     site = bench.writes(engine)
     with site.serve() as server:
         works = {
-            "client_credentials": lambda: bench.rate(server, CREDENTIALS, clients),
+            "client_credentials": lambda: bench.wrk(server, CREDENTIALS, connections=clients).rate,
             "refresh": lambda: bench.refresh(server, site, clients),
             "creating a token, in process": lambda: bench.direct("create", site.folder, f"sqlite:{site.folder}/create.db", clients),
         }
@@ -55,7 +55,7 @@ def plain(bench, script, clients=64):
 def credentials(bench, engine):
     site = bench.writes(engine)
     with site.serve() as server:
-        ours, theirs = bench.rounds(lambda: bench.rate(server, CREDENTIALS, 64), lambda: plain(bench, ISSUE))
+        ours, theirs = bench.rounds(lambda: bench.wrk(server, CREDENTIALS, connections=64).rate, lambda: plain(bench, ISSUE))
     yield Line("client_credentials, to pgbench", each(ours, theirs), per_second(ours, theirs))
 
 
