@@ -71,6 +71,11 @@ impl UserMemberships {
         }
     }
 
+    /// Whether the user is a member of the group now, there or above it.
+    pub fn is_in(&self, group: NamespaceId, now: Timestamp) -> bool {
+        self.groups.iter().any(|row| row.id == group && row.held.counts(now))
+    }
+
     /// Every group that the user is in now, once, by full path.
     pub fn groups(&self, now: Timestamp) -> Vec<claims::Membership<'_>> {
         let mut groups: Vec<claims::Membership<'_>> = Vec::with_capacity(self.groups.len());

@@ -83,8 +83,12 @@ pub async fn add_route(tx: &mut Tx, full_path: &str, to: Routed) -> Result<()> {
 }
 
 pub async fn find(at: &mut impl Runs, id: NamespaceId) -> Result<Option<Namespace>> {
-    let row: Option<Row> = query(FIND).bind(id.0).optional(at).await?;
+    let row: Option<Row> = by_id(id).optional(at).await?;
     row.map(Row::namespace).transpose()
+}
+
+pub(crate) fn by_id(id: NamespaceId) -> Query<'static> {
+    query(FIND).bind(id.0)
 }
 
 /// Takes the row, so that what is counted in the namespace stays as it is until the commit.
@@ -99,16 +103,14 @@ pub async fn visible_group(
     viewer: Viewer,
     now: Timestamp,
 ) -> Result<Option<Namespace>> {
-    let row: Option<Row> = group_of(id, viewer, now).optional(at).await?;
-    row.map(Row::namespace).transpose()
-}
-
-pub(crate) fn group_of(id: NamespaceId, viewer: Viewer, now: Timestamp) -> Query<'static> {
-    query(VISIBLE_GROUP)
+    let row: Option<Row> = query(VISIBLE_GROUP)
         .bind(viewer.user_id().map(|id| id.0))
         .bind(viewer.least_visible() as i64)
         .bind(i64::from(now.date().0))
         .bind(id.0)
+        .optional(at)
+        .await?;
+    row.map(Row::namespace).transpose()
 }
 
 /// Which groups a list shows.

@@ -2,14 +2,15 @@
 
 use tollhouse_domain::access::{AccessLevel, Viewer, Visibility};
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
-use tollhouse_domain::namespace::Namespace;
+use tollhouse_domain::membership::UserMemberships;
+use tollhouse_domain::namespace::{Namespace, NamespaceKind};
 use tollhouse_domain::project::{Membership, Project};
 use tollhouse_domain::time::Timestamp;
 
 use crate::conn::Runs;
 use crate::error::{Error, Result};
 use crate::namespaces;
-use crate::query::{Query, both, query};
+use crate::query::{both, query};
 use crate::tx::Tx;
 
 /// A project with what the viewer is to it.
@@ -80,25 +81,33 @@ pub async fn visible(at: &mut impl Runs, id: ProjectId, viewer: Viewer, now: Tim
     row.map(Row::seen).transpose()
 }
 
-/// A group that the viewer may see, with up to 100 projects right inside it that the viewer may see.
+/// A group that the viewer may see, with up to 100 projects right inside it that the viewer may see. `memberships`: those
+/// of the viewer, unless it is nobody.
 pub async fn with_group(
     at: &mut impl Runs,
     id: NamespaceId,
     viewer: Viewer,
+    memberships: Option<&UserMemberships>,
     now: Timestamp,
 ) -> Result<Option<(Namespace, Vec<Seen>)>> {
-    let both = both(namespaces::group_of(id, viewer, now), inside(id, viewer, now), at);
-    let (group, inside): (Vec<namespaces::Row>, Vec<Row>) = both.await?;
-    let Some(group) = group.into_iter().next() else { return Ok(None) };
-    Ok(Some((group.namespace()?, inside.into_iter().map(Row::seen).collect::<Result<_>>()?)))
-}
-
-fn inside(namespace: NamespaceId, viewer: Viewer, now: Timestamp) -> Query<'static> {
-    query(IN_NAMESPACE)
-        .bind(viewer.user_id().map(|id| id.0))
-        .bind(viewer.least_visible() as i64)
-        .bind(i64::from(now.date().0))
-        .bind(namespace.0)
+    let member = memberships.is_some_and(|all| all.is_in(id, now));
+    let least = if member { Visibility::Private } else { viewer.least_visible() };
+    let inside =
+        query(INSIDE).bind(id.0).bind(least as i64).bind(viewer.user_id().map(|id| id.0)).bind(i64::from(now.date().0));
+    let (group, inside): (Vec<namespaces::Row>, Vec<Row>) = both(namespaces::by_id(id), inside, at).await?;
+    let group = group.into_iter().next().map(namespaces::Row::namespace).transpose()?;
+    let Some(group) = group.filter(|group| group.kind == NamespaceKind::Group) else { return Ok(None) };
+    // Whoever is a member of something further down may see the groups above it.
+    let visible = member || group.visibility >= viewer.least_visible();
+    if !visible && namespaces::visible_group(at, id, viewer, now).await?.is_none() {
+        return Ok(None);
+    }
+    let seen = |row: Row| {
+        let Seen { project, .. } = row.seen()?;
+        let membership = memberships.map(|all| all.of_project(&project, now)).unwrap_or_default();
+        Ok(Seen { project, membership })
+    };
+    Ok(Some((group, inside.into_iter().map(seen).collect::<Result<_>>()?)))
 }
 
 /// Which projects a list shows.
@@ -279,18 +288,31 @@ macro_rules! page {
     };
 }
 
+/// Without what the viewer is there.
+macro_rules! found {
+    () => {
+        concat!(
+            "SELECT p.id, p.creator_id, p.name, p.path, p.description, p.visibility, p.archived, p.created_at, p.updated_at,
+                    p.last_activity_at, CAST(NULL AS BIGINT) AS project_level, CAST(NULL AS BIGINT) AS group_level, ",
+            crate::namespaces::columns!(),
+            " FROM projects p JOIN namespaces n ON n.id = p.namespace_id "
+        )
+    };
+}
+
 statements! {
-    FIND = concat!(
-        "SELECT p.id, p.creator_id, p.name, p.path, p.description, p.visibility, p.archived, p.created_at, p.updated_at,
-                p.last_activity_at, CAST(NULL AS BIGINT) AS project_level, CAST(NULL AS BIGINT) AS group_level, ",
-        crate::namespaces::columns!(),
-        " FROM projects p JOIN namespaces n ON n.id = p.namespace_id WHERE p.id = $1"
-    );
+    FIND = concat!(found!(), " WHERE p.id = $1");
 
     VISIBLE = concat!(selected!(), " WHERE p.id = $4 AND ", may_see!());
 
-    IN_NAMESPACE = concat!(
-        selected!(), " WHERE p.namespace_id = $4 AND ", may_see!(), " ORDER BY p.created_at DESC, p.id DESC LIMIT 100"
+    INSIDE = concat!(
+        found!(),
+        " WHERE p.namespace_id = $1
+            AND (p.visibility >= $2
+                 OR p.id IN (SELECT m.source_id FROM members m
+                              WHERE m.source_kind = 'project' AND m.user_id = $3
+                                AND (m.expires_on IS NULL OR m.expires_on > $4)))
+          ORDER BY p.created_at DESC, p.id DESC LIMIT 100"
     );
 
     AFTER = concat!(selected!(), " WHERE p.id > $2 ORDER BY p.id LIMIT $4");

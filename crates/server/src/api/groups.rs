@@ -66,12 +66,15 @@ params! {
 pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Json, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
     let now = app.now();
+    let memberships = app.memberships(caller.as_ref()).await?;
     let mut reader = app.db.read().await?;
     if !params.with_projects {
         let group = named::group(&mut reader, &params.id, viewer, now).await?.ok_or(Error::NotFound(Thing::Group))?;
         return Ok(Json::ok(group::detailed(&app.urls, &group)));
     }
-    let found = named::group_with_projects(&mut reader, &params.id, viewer, now).await?;
+    let found =
+        named::group_with_projects(&mut reader, &params.id, viewer, memberships.as_deref().map(|all| &all.record), now)
+            .await?;
     let (group, inside) = found.ok_or(Error::NotFound(Thing::Group))?;
     let rows = inside.iter().map(|seen| match &caller {
         Some(_) => project::full(&app.urls, seen, None, viewer, project::Asked::default()),

@@ -4,6 +4,7 @@ use tollhouse_domain::access::Viewer;
 use tollhouse_domain::application::Application;
 use tollhouse_domain::id::{ApplicationId, FamilyId, NamespaceId, ProjectId, UserId};
 use tollhouse_domain::lookup::UserName;
+use tollhouse_domain::membership::UserMemberships;
 use tollhouse_domain::namespace::Namespace;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
@@ -42,15 +43,16 @@ pub async fn group_with_projects(
     reader: &mut Reader,
     named: &str,
     viewer: Viewer,
+    memberships: Option<&UserMemberships>,
     now: Timestamp,
 ) -> Result<Option<(Namespace, Vec<Seen>)>> {
     if let Some(id) = number(named)
-        && let Some(found) = projects::with_group(reader, NamespaceId(id), viewer, now).await?
+        && let Some(found) = projects::with_group(reader, NamespaceId(id), viewer, memberships, now).await?
     {
         return Ok(Some(found));
     }
     match namespaces::route(reader, named).await? {
-        Some(Routed::Namespace(id)) => projects::with_group(reader, id, viewer, now).await,
+        Some(Routed::Namespace(id)) => projects::with_group(reader, id, viewer, memberships, now).await,
         _ => Ok(None),
     }
 }

@@ -19,8 +19,8 @@ use tollhouse_store::query::query;
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{personal_access_tokens, token_families, users};
 
-use crate::postgres::Postgres;
 use super::super::agreement::settled;
+use crate::postgres::Postgres;
 use crate::town::Town;
 
 cases![
