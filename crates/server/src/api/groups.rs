@@ -50,8 +50,8 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
     };
     let at = (asked.page, asked.per_page);
     let mut reader = app.db.read().await?;
-    let bounds = pages::bounds(at.0, at.1);
-    let (rows, total) = namespaces::list_groups(&mut reader, &filter, viewer, bounds, app.now()).await?;
+    let span = pages::span(at.0, at.1);
+    let (rows, total) = namespaces::list_groups(&mut reader, &filter, viewer, &span, app.now()).await?;
     let rows = rows.iter().map(|row| group::listed(&app.urls, row)).collect();
     Ok(pages::answer(&app, &list, at, total, rows))
 }

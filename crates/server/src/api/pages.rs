@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
+use tollhouse_store::list::Span;
 
 use crate::app::App;
 use crate::asked::Asked;
@@ -61,8 +62,8 @@ impl<P: Params> Params for Listed<P> {
 }
 
 /// Which rows a page holds.
-pub fn bounds(page: Page, per_page: PerPage) -> (i64, i64) {
-    (per_page.0, (page.0 - 1) * per_page.0)
+pub fn span(page: Page, per_page: PerPage) -> Span {
+    Span::offset(per_page.0, (page.0 - 1) * per_page.0)
 }
 
 /// One page of a list with its headers. `total` is counted up to 10,001, which means "more than 10,000".

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
 use tollhouse_domain::access::{Viewer, Visibility};
-use tollhouse_domain::id::NamespaceId;
+use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::user::User;
 use tollhouse_store::db::Reader;
@@ -63,16 +63,17 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
         min_access_level: asked.min_access_level.map(|level| level.0),
         order: asked.order_by.0,
         ascending: asked.sort == Sort::Ascending,
+        ..projects::Filter::default()
     };
     let at = (asked.page, asked.per_page);
     let mut reader = app.db.read().await?;
-    let (rows, total) = projects::list(&mut reader, &filter, viewer, pages::bounds(at.0, at.1), app.now()).await?;
+    let (rows, total) = projects::list(&mut reader, &filter, viewer, &pages::span(at.0, at.1), app.now()).await?;
     let rows = if caller.is_none() || asked.simple {
         rows.iter().map(|seen| project::basic(&app.urls, &seen.project, false)).collect()
     } else {
         let owners = owners(&mut reader, &rows).await?;
         let full = |seen: &Seen| {
-            let owner = owners.get(&seen.project.namespace.id);
+            let owner = owner(&owners, seen);
             let asked = project::Asked { permissions: true, ..project::Asked::default() };
             project::full(&app.urls, seen, owner, viewer, asked)
         };
@@ -103,7 +104,7 @@ pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Js
         return Ok(Json::ok(project::basic(&app.urls, &seen.project, params.license)));
     }
     let owners = owners(&mut reader, std::slice::from_ref(&seen)).await?;
-    let owner = owners.get(&seen.project.namespace.id);
+    let owner = owner(&owners, &seen);
     let asked = project::Asked { permissions: true, license: params.license, statistics: params.statistics };
     Ok(Json::ok(project::full(&app.urls, &seen, owner, viewer, asked)))
 }
@@ -139,16 +140,16 @@ pub async fn create(app: App, caller: Identity, params: Create) -> Result<Json, 
     let seen = projects::visible(&mut reader, done.into_inner(), caller.viewer(), app.now()).await?;
     let seen = seen.ok_or(Error::Internal)?;
     let owners = owners(&mut reader, std::slice::from_ref(&seen)).await?;
-    let owner = owners.get(&seen.project.namespace.id);
+    let owner = owner(&owners, &seen);
     let made = project::full(&app.urls, &seen, owner, caller.viewer(), project::Asked::default());
     Ok(Json::ok(made).with_status(StatusCode::CREATED))
 }
 
 /// The owners of those that stand in personal namespaces.
-pub(crate) async fn owners(reader: &mut Reader, rows: &[Seen]) -> Result<HashMap<NamespaceId, User>, Error> {
-    let mut personal: Vec<NamespaceId> =
-        rows.iter().filter(|seen| seen.project.namespace.owner_id.is_some()).map(|s| s.project.namespace.id).collect();
-    personal.sort_unstable();
-    personal.dedup();
-    Ok(users::owners(reader, &personal).await?.into_iter().collect())
+pub(crate) async fn owners(reader: &mut Reader, rows: &[Seen]) -> Result<HashMap<UserId, User>, Error> {
+    Ok(users::several(reader, rows.iter().filter_map(|seen| seen.project.namespace.owner_id)).await?)
+}
+
+pub(crate) fn owner<'a>(owners: &'a HashMap<UserId, User>, seen: &Seen) -> Option<&'a User> {
+    owners.get(&seen.project.namespace.owner_id?)
 }

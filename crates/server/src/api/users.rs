@@ -54,9 +54,8 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
         humans: list.params.humans,
     };
     let now = app.now();
-    let (limit, offset) = pages::bounds(page, per_page);
     let mut reader = app.db.read().await?;
-    let (rows, total) = users::list(&mut reader, &filter, viewer, limit, offset).await?;
+    let (rows, total) = users::list(&mut reader, &filter, viewer, &pages::span(page, per_page)).await?;
     let administrator = matches!(viewer, Viewer::Administrator { .. });
     let creators = if administrator { creators(&mut reader, &rows).await? } else { HashMap::new() };
     drop(reader);
@@ -102,13 +101,5 @@ pub async fn show(app: App, caller: Option<Identity>, Show { id }: Show) -> Resu
 
 /// Who made them, as far as that is known.
 pub(crate) async fn creators(reader: &mut Reader, rows: &[User]) -> Result<HashMap<UserId, User>, Error> {
-    let mut creators = HashMap::new();
-    for id in rows.iter().filter_map(|row| row.created_by_id) {
-        if !creators.contains_key(&id)
-            && let Some(creator) = users::find(reader, id).await?
-        {
-            creators.insert(id, creator);
-        }
-    }
-    Ok(creators)
+    Ok(users::several(reader, rows.iter().filter_map(|row| row.created_by_id)).await?)
 }

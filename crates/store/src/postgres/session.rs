@@ -25,6 +25,7 @@ impl Session {
     }
 
     pub(crate) async fn primary(&mut self) -> Result<()> {
+        self.batch(PLANS, Duration::from_secs(5)).await?;
         let rows = self.rows("SELECT pg_is_in_recovery()".into(), &[], Duration::from_secs(5)).await?;
         let standing_by = rows.first().map(|row| row.try_get(0)).transpose()?;
         if standing_by == Some(false) { Ok(()) } else { Err(standby()) }
@@ -98,6 +99,12 @@ impl Runs for Session {
 fn parameters<'p>(values: &'p [Value<'_>]) -> Vec<&'p (dyn ToSql + Sync)> {
     values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
 }
+
+/// Every statement has an index for what it looks for and names its tables in the order in which they are to be read, for
+/// SQLite too. What the planner may do instead, from an estimate of how many rows there will be, is to read the whole of a
+/// table (docs/decisions/0033). `jit`: a plan that cannot avoid what is off here looks expensive enough to be compiled.
+const PLANS: &str =
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 256;
