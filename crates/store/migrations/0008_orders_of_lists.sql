@@ -19,6 +19,10 @@ CREATE INDEX users_listed ON users (id, kind, state);
 CREATE INDEX users_state ON users (state, id, kind);
 CREATE INDEX users_external ON users (external, id);
 
+-- Whether a user is a member of something is one entry of this index too, whichever is chosen for the question.
+DROP INDEX members_user;
+CREATE INDEX members_user ON members (user_id, source_kind, source_id);
+
 -- The tokens of a user by number.
 DROP INDEX personal_access_tokens_user;
 CREATE INDEX personal_access_tokens_user ON personal_access_tokens (user_id, id);

@@ -85,7 +85,7 @@ fn of_the_instance() -> List {
     List {
         alias: "a",
         with: Vec::new(),
-        sources: vec![Source { from: "oauth_applications a", when: "a.owner_id IS NULL".into() }],
+        sources: vec![Source::ordered("oauth_applications a", "a.owner_id IS NULL")],
         filters: Vec::new(),
         order: Order { key: None, descending: false },
         columns: columns!().into(),

@@ -109,14 +109,13 @@ pub fn lists() -> Vec<Statement> {
 }
 
 fn tokens(user: Option<UserId>, active: Option<Timestamp>) -> List {
-    let all = Source { from: "personal_access_tokens t", when: "t.id > 0".into() };
     let source = match active {
         Some(now) => {
             let current = Piece::new("f.id = t.family_id AND f.ended_at IS NULL AND f.head_id = t.id");
             let expiry = Piece::new("(t.expires_on IS NULL OR t.expires_on > ?)").bind(i64::from(now.date().0));
-            Source { from: "personal_access_tokens t CROSS JOIN token_families f", when: current.and(expiry) }
+            Source::ordered("personal_access_tokens t CROSS JOIN token_families f", current.and(expiry))
         }
-        None => all,
+        None => Source::ordered("personal_access_tokens t", "t.id > 0"),
     };
     List {
         alias: "t",

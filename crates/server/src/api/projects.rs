@@ -14,7 +14,7 @@ use tollhouse_store::projects::{self, ProjectOrder, Seen};
 use tollhouse_store::users;
 
 use crate::api::entities::project;
-use crate::api::pages::{self, Listed, Page, PerPage};
+use crate::api::pages::{self, Listed, Page, Pagination, PerPage};
 use crate::app::App;
 use crate::error::{Error, Thing};
 use crate::json::Json;
@@ -46,6 +46,9 @@ params! {
         default owned: bool = "false",
         default membership: bool = "false",
         optional min_access_level: MinAccessLevel,
+        optional id_after: i64,
+        optional id_before: i64,
+        optional pagination: Pagination,
         default page: Page = "1",
         default per_page: PerPage = "20",
     }
@@ -63,11 +66,22 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
         min_access_level: asked.min_access_level.map(|level| level.0),
         order: asked.order_by.0,
         ascending: asked.sort == Sort::Ascending,
+        id_after: asked.id_after,
+        id_before: asked.id_before,
         ..projects::Filter::default()
     };
+    let keyset = asked.pagination == Some(Pagination::Keyset);
+    if keyset && filter.order != ProjectOrder::Id {
+        return Err(Error::NoKeyset);
+    }
     let at = (asked.page, asked.per_page);
     let mut reader = app.db.read().await?;
-    let (rows, total) = projects::list(&mut reader, &filter, viewer, &pages::span(at.0, at.1), app.now()).await?;
+    let (rows, total) = match keyset {
+        true => (projects::after(&mut reader, &filter, viewer, &pages::first(at.1), app.now()).await?, 0),
+        false => projects::list(&mut reader, &filter, viewer, &pages::span(at.0, at.1), app.now()).await?,
+    };
+    let next = pages::last_of(at.1, &rows).map(|seen| seen.project.id.0);
+    let next = next.map(|id| (if filter.ascending { "id_after" } else { "id_before" }, id));
     let rows = if caller.is_none() || asked.simple {
         rows.iter().map(|seen| project::basic(&app.urls, &seen.project, false)).collect()
     } else {
@@ -79,7 +93,10 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
         };
         rows.iter().map(full).collect()
     };
-    Ok(pages::answer(&app, &list, at, total, rows))
+    Ok(match keyset {
+        true => pages::keyset_answer(&app, &list, next, rows),
+        false => pages::answer(&app, &list, at, total, rows),
+    })
 }
 
 params! {

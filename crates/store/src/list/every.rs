@@ -26,7 +26,9 @@ pub fn every() -> Vec<(String, Statement)> {
     let mut add = |list: String, made: Vec<(&'static str, Statement)>| {
         all.extend(made.into_iter().map(|(which, statement)| (format!("{list}: {which}"), statement)));
     };
-    for (viewer, plan) in viewers.into_iter().flat_map(|viewer| [(viewer, projects::Plan::Groups), (viewer, projects::Plan::Walk)]) {
+    for (viewer, plan) in
+        viewers.into_iter().flat_map(|viewer| [(viewer, projects::Plan::Groups), (viewer, projects::Plan::Walk)])
+    {
         for (visibility, bits) in visibilities().flat_map(|one| (0..128).map(move |bits| (one, bits))) {
             let filter = projects::Filter {
                 search: flags(bits, 0).then(|| "x".into()),
@@ -39,22 +41,34 @@ pub fn every() -> Vec<(String, Statement)> {
                 visibility,
                 ..projects::Filter::default()
             };
-            add(format!("projects {viewer:?} {plan:?} {filter:?}"), projects::lists(&filter, viewer, &spans[0], now, plan));
+            add(
+                format!("projects {viewer:?} {plan:?} {filter:?}"),
+                projects::lists(&filter, viewer, &spans[0], now, plan),
+            );
         }
     }
-    for (order, bits) in projects::ProjectOrder::ALL.into_iter().flat_map(|order| (0..4).map(move |bits| (order, bits))) {
-        let filter = projects::Filter { order, ascending: flags(bits, 0), membership: flags(bits, 1), ..Default::default() };
+    for (order, bits) in projects::ProjectOrder::ALL.into_iter().flat_map(|order| (0..4).map(move |bits| (order, bits)))
+    {
+        let filter =
+            projects::Filter { order, ascending: flags(bits, 0), membership: flags(bits, 1), ..Default::default() };
         let key = match order {
             projects::ProjectOrder::Id => None,
             projects::ProjectOrder::Name | projects::ProjectOrder::Path => Some("x".to_owned().into()),
             _ => Some(5.into()),
         };
         let spans = spans[..2].iter().cloned().chain([Span { start: Start::After(key, 5), limit: 20 }]);
-        for (span, plan) in spans.flat_map(|span| [(span.clone(), projects::Plan::Groups), (span, projects::Plan::Walk)]) {
-            add(format!("projects {plan:?} {filter:?} {span:?}"), projects::lists(&filter, viewers[1], &span, now, plan));
+        for (span, plan) in
+            spans.flat_map(|span| [(span.clone(), projects::Plan::Groups), (span, projects::Plan::Walk)])
+        {
+            add(
+                format!("projects {plan:?} {filter:?} {span:?}"),
+                projects::lists(&filter, viewers[1], &span, now, plan),
+            );
         }
     }
-    for (viewer, order) in viewers.into_iter().flat_map(|viewer| namespaces::GroupOrder::ALL.map(|order| (viewer, order))) {
+    for (viewer, order) in
+        viewers.into_iter().flat_map(|viewer| namespaces::GroupOrder::ALL.map(|order| (viewer, order)))
+    {
         for (visibility, bits) in visibilities().flat_map(|one| (0..32).map(move |bits| (one, bits))) {
             let filter = namespaces::Filter {
                 search: flags(bits, 0).then(|| "x".into()),
@@ -133,7 +147,9 @@ fn rows_read(plan: &[String]) -> i64 {
             let of_a_table = line.contains(" Scan ") && !line.contains("CTE Scan") && !line.contains("WorkTable");
             sum += if of_a_table { loops * number(line, "rows=").unwrap_or_default() } else { 0.0 };
         }
-        sum += loops * number(line, "Rows Removed by Filter: ").unwrap_or_default();
+        for removed in ["Rows Removed by Filter: ", "Rows Removed by Join Filter: "] {
+            sum += loops * number(line, removed).unwrap_or_default();
+        }
     }
     sum as i64
 }

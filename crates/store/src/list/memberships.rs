@@ -2,7 +2,7 @@
 
 use tollhouse_domain::time::Timestamp;
 
-use super::Piece;
+use super::{Piece, found};
 
 /// The recursive step of a table `up(id)` that goes from groups to those above them. Each is looked up by its number, so
 /// that PostgreSQL has no join to choose.
@@ -54,8 +54,18 @@ impl Held {
     pub(crate) fn groups(self) -> Piece {
         let mut groups = Piece::new("mine(id) AS (SELECT m.source_id FROM members m WHERE ");
         groups.append(&self.of_groups());
-        groups.push(" UNION SELECT n.id FROM mine CROSS JOIN namespaces n WHERE n.parent_id = mine.id)");
+        groups.push(" UNION SELECT n.id FROM mine LEFT JOIN namespaces n ON n.parent_id = mine.id");
+        groups.push(&found("n"));
+        groups.push(")");
         groups
+    }
+
+    /// `direct(id)`: projects of which somebody is a member without a group.
+    pub(crate) fn projects(self) -> Piece {
+        let mut projects = Piece::new("direct(id) AS (SELECT m.source_id FROM members m WHERE ");
+        projects.append(&self.of_projects());
+        projects.push(")");
+        projects
     }
 
     /// Whether one of them is of this project.

@@ -92,9 +92,22 @@ impl Statement {
 pub(crate) struct Source {
     pub(crate) from: &'static str,
     pub(crate) when: Piece,
+    /// A small table that the rows are looked up for. `None`: an index has them in the order of the list.
+    per: Option<&'static str>,
 }
 
 impl Source {
+    /// An index has its rows in the order of the list.
+    pub(crate) fn ordered(from: &'static str, when: impl Into<Piece>) -> Self {
+        Self { from, when: when.into(), per: None }
+    }
+
+    /// Its rows are looked up for each row of a small table and sorted. The outer join leaves PostgreSQL no choice: it would
+    /// have to guess how many rows the small table has.
+    pub(crate) fn per(of: &'static str, from: &'static str, when: impl Into<Piece>) -> Self {
+        Self { from, when: when.into(), per: Some(of) }
+    }
+
     pub(crate) fn and(self, condition: impl Into<Piece>) -> Self {
         Self { when: self.when.and(condition), ..self }
     }
@@ -177,7 +190,10 @@ impl List {
         let (limit, offset) = match span.start {
             Start::Offset(offset) if offset > 0 => {
                 let offset_piece = Piece::new(" OFFSET ?").bind(offset);
-                (at_most(span.limit), Some((Piece::new(" LIMIT ?").bind(offset.saturating_add(span.limit)), offset_piece)))
+                (
+                    at_most(span.limit),
+                    Some((Piece::new(" LIMIT ?").bind(offset.saturating_add(span.limit)), offset_piece)),
+                )
             }
             _ => (at_most(span.limit), None),
         };
@@ -231,32 +247,48 @@ impl List {
     }
 
     fn ids(&self, source: &Source, span: &Span, out: &mut Piece) {
-        let Self { alias, order, .. } = self;
-        out.push(&match order.key {
-            Some(key) => format!("SELECT {alias}.id, {key} AS ord"),
-            None => format!("SELECT {alias}.id"),
+        let (id, key) = (format!("{}.id", self.alias), self.order.key);
+        let after = self.after(source, span);
+        out.push(&match key {
+            Some(key) => format!("SELECT {id}, {key} AS ord"),
+            None => format!("SELECT {id}"),
         });
-        let way = if order.descending { '<' } else { '>' };
-        let after = match (&span.start, order.key) {
-            (Start::Offset(_), _) => None,
-            (Start::After(Some(value), id), Some(key)) => {
-                let text = format!("({key}, {alias}.id) {way} (?, ?)");
-                Some(Piece { text: text.into(), values: vec![value.clone(), Value::Int(*id)] })
-            }
-            (Start::After(_, id), _) => Some(Piece::new(format!("{alias}.id {way} ?")).bind(*id)),
-        };
         self.wanted(source, after.as_ref(), out);
-        out.push(&self.order_by(order.key.unwrap_or_default(), &format!("{alias}.id")));
+        out.push(&self.order_by(key.unwrap_or_default(), &id));
+    }
+
+    fn after(&self, source: &Source, span: &Span) -> Option<Piece> {
+        let Start::After(value, id) = &span.start else { return None };
+        let Self { alias, order, .. } = self;
+        let (way, back) = if order.descending { ('<', '>') } else { ('>', '<') };
+        let ordered = source.per.is_none();
+        Some(match (value, order.key) {
+            // SQLite does not see that the second condition bounds the index of an expression.
+            (Some(value), Some(key)) if ordered => {
+                let text = format!("{key} {way}= ? AND ({key}, {alias}.id) {way} (?, ?)");
+                Piece::new(text).bind(value.clone()).bind(value.clone()).bind(*id)
+            }
+            // It takes no index for what is negated, nor for what has a sign.
+            (Some(value), Some(key)) => {
+                Piece::new(format!("NOT ({key}, {alias}.id) {back}= (?, ?)")).bind(value.clone()).bind(*id)
+            }
+            _ if ordered => Piece::new(format!("{alias}.id {way} ?")).bind(*id),
+            _ => Piece::new(format!("+{alias}.id {way} ?")).bind(*id),
+        })
     }
 
     fn wanted(&self, source: &Source, after: Option<&Piece>, out: &mut Piece) {
-        out.push(" FROM ");
-        out.push(source.from);
-        out.push(" WHERE ");
+        out.push(&match source.per {
+            Some(of) => format!(" FROM {of} LEFT JOIN {} ON ", source.from),
+            None => format!(" FROM {} WHERE ", source.from),
+        });
         out.append(&source.when);
         for piece in self.filters.iter().chain(after) {
             out.push(" AND ");
             out.append(piece);
+        }
+        if source.per.is_some() {
+            out.push(&found(self.alias));
         }
     }
 
@@ -267,6 +299,11 @@ impl List {
             None => format!(" ORDER BY {id}{way}"),
         }
     }
+}
+
+/// Leaves out what an outer join did not find, in words that keep it one: a condition that `NULL` does not meet would not.
+pub(crate) fn found(alias: &str) -> String {
+    format!(" WHERE COALESCE({alias}.id, 0) > 0")
 }
 
 /// Up to the next larger of a few numbers, which stands in the text: PostgreSQL plans for one that is bound as if a tenth
@@ -301,7 +338,7 @@ mod tests {
         List {
             alias: "t",
             with: vec![Piece::new("near(id) AS (SELECT ?)").bind(7)],
-            sources: (0..sources).map(|n| Source { from: "t", when: Piece::new("t.a = ?").bind(n as i64) }).collect(),
+            sources: (0..sources).map(|n| Source::ordered("t", Piece::new("t.a = ?").bind(n as i64))).collect(),
             filters: vec![Piece::new("t.b = ?").bind("b".to_owned())],
             order: Order { key, descending: true },
             columns: Piece::new("t.id, ? AS c").bind(9),
@@ -329,19 +366,27 @@ mod tests {
     fn a_keyset_is_a_condition_and_no_offset() {
         let after = Span { start: Start::After(Some(Value::Int(5)), 6), limit: 3 };
         let text = list(1, Some("t.k")).page(&after).text;
-        assert!(text.contains("t.b = $3 AND (t.k, t.id) < ($4, $5) ORDER BY t.k DESC, t.id DESC LIMIT 20)"), "{text}");
+        assert!(
+            text.contains("t.b = $3 AND t.k <= $4 AND (t.k, t.id) < ($5, $6) ORDER BY t.k DESC, t.id DESC LIMIT 20)"),
+            "{text}"
+        );
         let text = list(1, None).page(&Span::after(6, 1)).text;
-        assert!(text.contains("page(id) AS (SELECT t.id FROM t WHERE t.a = $2 AND t.b = $3 AND t.id < $4 ORDER BY t.id DESC LIMIT 1)"));
+        assert!(text.contains(
+            "page(id) AS (SELECT t.id FROM t WHERE t.a = $2 AND t.b = $3 AND t.id < $4 ORDER BY t.id DESC LIMIT 1)"
+        ));
         assert!(text.ends_with("ORDER BY page.id DESC"), "{text}");
     }
 
     #[test]
     fn a_count_ends_where_nobody_reads_further() {
         let count = list(2, None).count();
-        let sources = "SELECT 1 FROM t WHERE t.a = $2 AND t.b = $3 UNION ALL SELECT 1 FROM t WHERE t.a = $4 AND t.b = $5";
+        let sources =
+            "SELECT 1 FROM t WHERE t.a = $2 AND t.b = $3 UNION ALL SELECT 1 FROM t WHERE t.a = $4 AND t.b = $5";
         assert_eq!(
             count.text,
-            format!("WITH RECURSIVE near(id) AS (SELECT $1), counted(one) AS ({sources} LIMIT 10001) SELECT count(*) FROM counted")
+            format!(
+                "WITH RECURSIVE near(id) AS (SELECT $1), counted(one) AS ({sources} LIMIT 10001) SELECT count(*) FROM counted"
+            )
         );
     }
 

@@ -84,9 +84,8 @@ fn groups(filter: &Filter, viewer: Viewer, now: Timestamp) -> List {
     let only_memberships = filter.members_only || floor.is_some();
     let wanted = Visibility::ALL.into_iter().filter(|one| filter.visibility.is_none_or(|wanted| wanted == *one));
     let (open, closed): (Vec<_>, Vec<_>) = wanted.partition(|one| !only_memberships && *one >= viewer.least_visible());
-    let along = |visibility| Source {
-        from: "namespaces n",
-        when: Piece::new(format!("n.kind = 'group' AND n.visibility = {}", visibility as i64)),
+    let along = |visibility| {
+        Source::ordered("namespaces n", format!("n.kind = 'group' AND n.visibility = {}", visibility as i64))
     };
     let mut sources: Vec<_> = open.into_iter().map(along).collect();
     let mut with = Vec::new();
@@ -101,7 +100,7 @@ fn groups(filter: &Filter, viewer: Viewer, now: Timestamp) -> List {
         }
         let numbers: Vec<_> = closed.iter().map(|one| (*one as i64).to_string()).collect();
         let when = format!("n.id = known.id AND n.kind = 'group' AND n.visibility IN ({})", numbers.join(", "));
-        sources.push(Source { from: "known CROSS JOIN namespaces n", when: when.into() });
+        sources.push(Source::per("known", "namespaces n", when));
     }
     let search = filter.search.as_deref().map(|text| {
         let pattern = crate::sql::like(text);

@@ -102,9 +102,11 @@ fn parameters<'p>(values: &'p [Value<'_>]) -> Vec<&'p (dyn ToSql + Sync)> {
 
 /// Every statement has an index for what it looks for and names its tables in the order in which they are to be read, for
 /// SQLite too. What the planner may do instead, from an estimate of how many rows there will be, is to read the whole of a
-/// table (docs/decisions/0033). `jit`: a plan that cannot avoid what is off here looks expensive enough to be compiled.
-const PLANS: &str =
-    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
+/// table (docs/decisions/0033). Bitmaps read all that an index has before a limit ends it; so do workers. `jit`: a plan that
+/// cannot avoid what is off here looks expensive enough to be compiled.
+const PLANS: &str = "
+    SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+    SET enable_material = off; SET max_parallel_workers_per_gather = 0; SET jit = off";
 
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 256;

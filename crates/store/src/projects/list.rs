@@ -12,7 +12,7 @@ use super::{Row, Seen};
 use crate::conn::Runs;
 use crate::error::Result;
 use crate::list::memberships::Held;
-use crate::list::{List, Order, Piece, Source, Span, Statement};
+use crate::list::{List, Order, Piece, Source, Span, Statement, found};
 use crate::namespaces;
 
 /// Which projects a list shows.
@@ -187,8 +187,9 @@ impl Asked<'_> {
     fn reach(&self, user: i64, closed: &[Visibility]) -> Statement {
         let mut reach = Piece::new("WITH RECURSIVE ");
         reach.append(&self.held(user).groups());
-        reach.push(", counted(one) AS (SELECT 1 FROM mine CROSS JOIN projects p WHERE p.namespace_id = mine.id AND ");
+        reach.push(", counted(one) AS (SELECT 1 FROM mine LEFT JOIN projects p ON p.namespace_id = mine.id AND ");
         reach.push(&is_one_of(closed));
+        reach.push(&found("p"));
         reach.push(&format!(" LIMIT {}) SELECT count(*) FROM counted", FEW + 1));
         reach.statement()
     }
@@ -200,10 +201,13 @@ impl Asked<'_> {
         if let Some((user, closed)) = self.closed() {
             let held = self.held(user);
             match (self.filter.namespace, plan) {
-                (Some(namespace), _) => sources.extend(self.in_namespace(namespace, held, &closed)),
+                (Some(namespace), _) => {
+                    with.push(held.projects());
+                    sources.extend(self.in_namespace(namespace, held, &closed));
+                }
                 (None, Plan::Groups) => {
-                    with.push(held.groups());
-                    sources.extend(from_groups(held, &closed));
+                    with.extend([held.groups(), held.projects()]);
+                    sources.extend(from_groups(&closed).map(|source| self.bounded("+p.id", source)));
                 }
                 (None, Plan::Walk) => sources.extend(closed.into_iter().map(|visibility| {
                     let mut opens = Piece::new("(");
@@ -221,7 +225,7 @@ impl Asked<'_> {
 
     /// Projects of one visibility, which an index has in the order of the list.
     fn along(&self, visibility: Visibility) -> Source {
-        let along = Source { from: "projects p", when: Piece::new(is_one_of(&[visibility])) };
+        let along = self.bounded("p.id", Source::ordered("projects p", is_one_of(&[visibility])));
         match self.filter.namespace {
             Some(namespace) => along.and(Piece::new("p.namespace_id = ?").bind(namespace.0)),
             None => along,
@@ -231,18 +235,17 @@ impl Asked<'_> {
     /// Whether the viewer is in that group is asked once, not for each project.
     fn in_namespace(&self, namespace: NamespaceId, held: Held, closed: &[Visibility]) -> Vec<Source> {
         let member = held.is_of_group(&Piece::new("CAST(? AS BIGINT)").bind(namespace.0));
-        let mut sources: Vec<_> =
-            closed.iter().map(|visibility| self.along(*visibility).and(member.clone())).collect();
+        let mut sources: Vec<_> = closed.iter().map(|visibility| self.along(*visibility).and(member.clone())).collect();
         let mut no_member = Piece::new("NOT ");
         no_member.append(&member);
-        let direct = held.of_projects().and("p.id = m.source_id").and(is_one_of(closed)).and(no_member);
+        let direct = Source::per("direct", "projects p", "p.id = direct.id").and(is_one_of(closed)).and(no_member);
         let direct = direct.and(Piece::new("p.namespace_id = ?").bind(namespace.0));
-        sources.push(Source { from: "members m CROSS JOIN projects p", when: direct });
+        sources.push(self.bounded("+p.id", direct));
         sources
     }
 
     fn filters(&self) -> Vec<Piece> {
-        let Filter { search, archived, id_after, id_before, .. } = self.filter;
+        let Filter { search, archived, .. } = self.filter;
         let search = search.as_deref().map(|text| {
             let pattern = crate::sql::like(text);
             Piece::new("(p.lower_name LIKE ? ESCAPE '\\' OR lower(p.path) LIKE ? ESCAPE '\\')")
@@ -250,9 +253,15 @@ impl Asked<'_> {
                 .bind(pattern)
         });
         let archived = archived.map(|archived| Piece::new("p.archived = ?").bind(archived));
-        let id_after = id_after.map(|id| Piece::new("p.id > ?").bind(id));
-        let id_before = id_before.map(|id| Piece::new("p.id < ?").bind(id));
-        [search, archived, id_after, id_before].into_iter().flatten().collect()
+        search.into_iter().chain(archived).collect()
+    }
+
+    /// Between two numbers, if they are asked for. `id` has a sign where no index shall be chosen for it.
+    fn bounded(&self, id: &str, source: Source) -> Source {
+        let after = self.filter.id_after.map(|after| (">", after));
+        let before = self.filter.id_before.map(|before| ("<", before));
+        let bounds = after.into_iter().chain(before);
+        bounds.fold(source, |source, (way, than)| source.and(Piece::new(format!("{id} {way} ?")).bind(than)))
     }
 
     fn columns(&self) -> Piece {
@@ -273,12 +282,10 @@ impl Asked<'_> {
 }
 
 /// Those of the groups, and those that somebody is a member of themselves.
-fn from_groups(held: Held, closed: &[Visibility]) -> [Source; 2] {
-    let direct = held.of_projects().and("p.id = m.source_id AND p.namespace_id NOT IN (SELECT id FROM mine)");
-    [
-        Source { from: "mine CROSS JOIN projects p", when: "p.namespace_id = mine.id".into() }.and(is_one_of(closed)),
-        Source { from: "members m CROSS JOIN projects p", when: direct.and(is_one_of(closed)) },
-    ]
+fn from_groups(closed: &[Visibility]) -> [Source; 2] {
+    let direct = "p.id = direct.id AND p.namespace_id NOT IN (SELECT id FROM mine)";
+    [("mine", "p.namespace_id = mine.id"), ("direct", direct)]
+        .map(|(of, when)| Source::per(of, "projects p", when).and(is_one_of(closed)))
 }
 
 fn is_one_of(visibilities: &[Visibility]) -> String {
@@ -289,8 +296,7 @@ fn is_one_of(visibilities: &[Visibility]) -> String {
     }
 }
 
-const JOINED: &str =
-    " CROSS JOIN projects p CROSS JOIN namespaces n WHERE p.id = page.id AND n.id = p.namespace_id";
+const JOINED: &str = " CROSS JOIN projects p CROSS JOIN namespaces n WHERE p.id = page.id AND n.id = p.namespace_id";
 
 /// So many projects are read and sorted sooner than the same number of rows is found by walking among 100,000.
 const FEW: i64 = 2_000;

@@ -85,7 +85,7 @@ fn users(filter: &Filter, viewer: Viewer, descending: bool) -> List {
         Filter { blocked: true, .. } => &["u.state = 'blocked'", "u.state = 'ldap_blocked'"],
         Filter { external: true, .. } => &["u.external = TRUE"],
         Filter { active: true, .. } => &["u.state = 'active'"],
-        _ => &["u.kind <> 'internal'"],
+        _ => &["TRUE"],
     };
     let plain = [
         (true, "u.kind <> 'internal'"),
@@ -98,7 +98,7 @@ fn users(filter: &Filter, viewer: Viewer, descending: bool) -> List {
     List {
         alias: "u",
         with: Vec::new(),
-        sources: leading.iter().map(|when| Source { from: "users u", when: (*when).into() }).collect(),
+        sources: leading.iter().map(|when| Source::ordered("users u", *when)).collect(),
         filters,
         order: Order { key: None, descending },
         columns: columns!().into(),

@@ -7,8 +7,8 @@ use tollhouse_domain::access::Visibility;
 use tollhouse_domain::namespace::NamespaceKind;
 use tollhouse_domain::text::printable;
 use tollhouse_domain::user::User;
-use tollhouse_store::namespaces::{self, Routed};
 use tollhouse_store::list::Span;
+use tollhouse_store::namespaces::{self, Routed};
 use tollhouse_store::projects::{self, Filter, ProjectOrder, Seen};
 
 use super::listing::{Listing, list};
