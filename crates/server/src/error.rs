@@ -47,6 +47,8 @@ pub enum Error {
     /// 403 with an array under `error`.
     Limit(String),
     MethodNotAllowed,
+    /// A list that cannot be read by keyset in this order (rest-api.md 1.5).
+    NoKeyset,
     BodyTooLarge,
     TargetTooLong,
     HeadTooLarge,
@@ -229,6 +231,7 @@ impl Error {
             Self::Forbidden(_) => "forbidden",
             Self::Limit(_) => "limit",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::NoKeyset => "no_keyset",
             Self::BodyTooLarge => "body_too_large",
             Self::TargetTooLong => "target_too_long",
             Self::HeadTooLarge => "head_too_large",
@@ -273,6 +276,7 @@ impl Error {
             Self::Forbidden(Some(reason)) => message(403, &format!("403 Forbidden - {reason}")),
             Self::Limit(sentence) => wire(403, json!({ "error": [sentence] }).to_string()),
             Self::MethodNotAllowed => message(405, "405 Method Not Allowed"),
+            Self::NoKeyset => framework(405, "Keyset pagination is not yet available for this type of request"),
             Self::BodyTooLarge => message(413, "413 Request Entity Too Large"),
             Self::TargetTooLong => message(414, "414 URI Too Long"),
             Self::HeadTooLarge => message(431, "431 Request Header Fields Too Large"),

@@ -12,8 +12,15 @@ use tollhouse_domain::time::Timestamp;
 
 use crate::conn::Runs;
 use crate::error::{Error, Result};
+use crate::list::{List, Order, Source, Span, Statement};
 use crate::query::query;
 use crate::tx::Tx;
+
+macro_rules! columns {
+    () => {
+        "a.id, a.uid, a.secret_digest, a.name, a.redirect_uri, a.scopes, a.confidential, a.trusted, a.owner_id, a.created_at"
+    };
+}
 
 row! {
     struct Row {
@@ -67,8 +74,25 @@ pub async fn list(at: &mut impl Runs) -> Result<Vec<Application>> {
 
 /// The next so many of those that belong to the instance after this number, oldest first.
 pub async fn after(at: &mut impl Runs, id: ApplicationId, limit: i64) -> Result<Vec<Application>> {
-    let rows: Vec<Row> = query(AFTER).bind(id.0).bind(limit).all(at).await?;
+    let rows: Vec<Row> = of_the_instance().rows(at, &Span::after(id.0, limit)).await?;
     rows.into_iter().map(Row::application).collect()
+}
+
+/// The statements of such lists.
+pub fn lists() -> Vec<Statement> {
+    vec![of_the_instance().page(&Span::after(1, 500))]
+}
+
+fn of_the_instance() -> List {
+    List {
+        alias: "a",
+        with: Vec::new(),
+        sources: vec![Source::ordered("oauth_applications a", "a.owner_id IS NULL")],
+        filters: Vec::new(),
+        order: Order { key: None, descending: false },
+        columns: columns!().into(),
+        joined: " CROSS JOIN oauth_applications a WHERE a.id = page.id",
+    }
 }
 
 /// An application that is about to exist.
@@ -132,21 +156,12 @@ pub async fn remove(tx: &mut Tx, id: ApplicationId) -> Result<bool> {
     Ok(true)
 }
 
-macro_rules! selected {
-    () => {
-        "SELECT id, uid, secret_digest, name, redirect_uri, scopes, confidential, trusted, owner_id, created_at
-           FROM oauth_applications "
-    };
-}
-
 statements! {
-    FIND = concat!(selected!(), "WHERE id = $1");
+    FIND = concat!("SELECT ", columns!(), " FROM oauth_applications a WHERE a.id = $1");
 
-    BY_UID = concat!(selected!(), "WHERE uid = $1");
+    BY_UID = concat!("SELECT ", columns!(), " FROM oauth_applications a WHERE a.uid = $1");
 
-    LIST = concat!(selected!(), "WHERE owner_id IS NULL ORDER BY id");
-
-    AFTER = concat!(selected!(), "WHERE owner_id IS NULL AND id > $1 ORDER BY id LIMIT $2");
+    LIST = concat!("SELECT ", columns!(), " FROM oauth_applications a WHERE a.owner_id IS NULL ORDER BY a.id");
 
     INSERT = "
     INSERT INTO oauth_applications (uid, secret_digest, name, redirect_uri, scopes, confidential, trusted, owner_id,

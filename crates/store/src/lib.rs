@@ -22,6 +22,7 @@ pub mod faults;
 pub mod files;
 pub mod instance;
 pub mod keys;
+pub mod list;
 pub mod log;
 pub mod lookup;
 pub mod members;

@@ -179,6 +179,7 @@ const STEPS: &[(&str, &str)] = &[
     ("bound on guessing", include_str!("../migrations/0005_bound_on_guessing.sql")),
     ("idle refresh tokens", include_str!("../migrations/0006_idle_refresh_tokens.sql")),
     ("when servers were seen", include_str!("../migrations/0007_when_servers_were_seen.sql")),
+    ("orders of lists", include_str!("../migrations/0008_orders_of_lists.sql")),
 ];
 
 #[cfg(test)]

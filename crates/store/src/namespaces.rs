@@ -55,6 +55,10 @@ impl Row {
     }
 }
 
+mod list;
+
+pub use list::{Filter, GroupOrder, groups_after, list_groups, statements as lists};
+
 /// What a full path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Routed {
@@ -111,83 +115,6 @@ pub async fn visible_group(
         .optional(at)
         .await?;
     row.map(Row::namespace).transpose()
-}
-
-/// Which groups a list shows.
-#[derive(Debug, Default)]
-pub struct Filter {
-    pub search: Option<String>,
-    pub visibility: Option<Visibility>,
-    pub owned: bool,
-    pub min_access_level: Option<i64>,
-    pub top_level_only: bool,
-    /// Only what one is a member of, though more is visible.
-    pub members_only: bool,
-    pub order: GroupOrder,
-    pub descending: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum GroupOrder {
-    #[default]
-    Name,
-    Path,
-    Id,
-}
-
-/// A page of groups and, up to 10,001, how many there are.
-pub async fn list_groups(
-    at: &mut impl Runs,
-    filter: &Filter,
-    viewer: Viewer,
-    (limit, offset): (i64, i64),
-    now: Timestamp,
-) -> Result<(Vec<Namespace>, i64)> {
-    let user = viewer.user_id().map(|id| id.0);
-    let least = viewer.least_visible() as i64;
-    let today = i64::from(now.date().0);
-    let search = filter.search.as_deref().map(crate::sql::like);
-    let visibility = filter.visibility.map(|visibility| visibility as i64);
-    let floor = if filter.owned { Some(50) } else { filter.min_access_level };
-    let total: i64 = query(COUNT_GROUPS)
-        .bind(user)
-        .bind(least)
-        .bind(today)
-        .bind(&search)
-        .bind(visibility)
-        .bind(floor)
-        .bind(filter.top_level_only)
-        .bind(filter.members_only)
-        .one(at)
-        .await?;
-    let text = match (filter.order, filter.descending) {
-        (GroupOrder::Name, false) => GROUPS_BY_NAME,
-        (GroupOrder::Name, true) => GROUPS_BY_NAME_DESCENDING,
-        (GroupOrder::Path, false) => GROUPS_BY_PATH,
-        (GroupOrder::Path, true) => GROUPS_BY_PATH_DESCENDING,
-        (GroupOrder::Id, false) => GROUPS_BY_ID,
-        (GroupOrder::Id, true) => GROUPS_BY_ID_DESCENDING,
-    };
-    let rows: Vec<Row> = query(text)
-        .bind(user)
-        .bind(least)
-        .bind(today)
-        .bind(&search)
-        .bind(visibility)
-        .bind(floor)
-        .bind(filter.top_level_only)
-        .bind(filter.members_only)
-        .bind(limit)
-        .bind(offset)
-        .all(at)
-        .await?;
-    Ok((rows.into_iter().map(Row::namespace).collect::<Result<_>>()?, total))
-}
-
-/// The next so many groups after this number, oldest first, whoever may see them.
-pub async fn groups_after(at: &mut impl Runs, id: NamespaceId, limit: i64) -> Result<Vec<Namespace>> {
-    let rows: Vec<Row> = query(GROUPS_AFTER).bind(id.0).bind(limit).all(at).await?;
-    rows.into_iter().map(Row::namespace).collect()
 }
 
 /// A namespace that is about to exist.
@@ -263,25 +190,6 @@ macro_rules! seen {
     };
 }
 
-macro_rules! filtered {
-    () => {
-        " FROM namespaces n
-         WHERE n.kind = 'group'
-           AND (n.visibility >= $2 OR n.id IN (SELECT id FROM mine) OR n.id IN (SELECT id FROM upward))
-           AND (CAST($4 AS TEXT) IS NULL OR lower(n.full_path) LIKE $4 ESCAPE '\\' OR n.lower_name LIKE $4 ESCAPE '\\')
-           AND (CAST($5 AS BIGINT) IS NULL OR n.visibility = $5)
-           AND (CAST($6 AS BIGINT) IS NULL OR EXISTS (SELECT 1 FROM mine WHERE mine.id = n.id AND mine.level >= $6))
-           AND (NOT $7 OR n.parent_id IS NULL)
-           AND (NOT $8 OR n.id IN (SELECT id FROM mine) OR n.id IN (SELECT id FROM upward))"
-    };
-}
-
-macro_rules! page {
-    ($order:literal) => {
-        concat!(seen!(), "SELECT ", columns!(), filtered!(), " ORDER BY ", $order, " LIMIT $9 OFFSET $10")
-    };
-}
-
 statements! {
     ROUTE = "SELECT source_kind, source_id FROM routes WHERE lower_path = $1";
 
@@ -296,19 +204,6 @@ statements! {
         " FROM namespaces n
          WHERE n.id = $4 AND n.kind = 'group'
            AND (n.visibility >= $2 OR n.id IN (SELECT id FROM mine) OR n.id IN (SELECT id FROM upward))"
-    );
-
-    COUNT_GROUPS = concat!(seen!(), "SELECT count(*) FROM (SELECT 1 ", filtered!(), " LIMIT 10001) AS counted");
-
-    GROUPS_BY_NAME = page!("n.lower_name, n.id");
-    GROUPS_BY_NAME_DESCENDING = page!("n.lower_name DESC, n.id DESC");
-    GROUPS_BY_PATH = page!("lower(n.path), n.id");
-    GROUPS_BY_PATH_DESCENDING = page!("lower(n.path) DESC, n.id DESC");
-    GROUPS_BY_ID = page!("n.id");
-    GROUPS_BY_ID_DESCENDING = page!("n.id DESC");
-
-    GROUPS_AFTER = concat!(
-        "SELECT ", columns!(), " FROM namespaces n WHERE n.kind = 'group' AND n.id > $1 ORDER BY n.id LIMIT $2"
     );
 
     INSERT = "

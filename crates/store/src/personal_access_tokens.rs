@@ -9,10 +9,33 @@ use tollhouse_domain::token::PersonalAccessToken;
 
 use crate::conn::Runs;
 use crate::error::Result;
+use crate::list::{List, Order, Piece, Source, Span, Statement};
 use crate::postgres::numbers::Sequence;
 use crate::query::query;
 use crate::token_families::{Generation, GenerationRow};
 use crate::tx::Tx;
+
+macro_rules! columns {
+    () => {
+        "t.previous_id, t.user_id, t.name, t.description, t.scopes, t.impersonation, t.created_at, t.expires_on,
+        t.last_used_at, t.id, t.family_id, t.rotated_at, t.handed_at, t.salt, f.head_id, f.head_used_at, f.ended_at,
+        h.previous_id AS head_previous_id, CAST(NULL AS BIGINT) AS head_created_at"
+    };
+}
+
+macro_rules! joined {
+    () => {
+        "personal_access_tokens t
+           JOIN token_families f ON f.id = t.family_id
+           LEFT JOIN personal_access_tokens h ON h.id = f.head_id "
+    };
+}
+
+macro_rules! selected {
+    () => {
+        concat!("SELECT ", columns!(), " FROM ", joined!())
+    };
+}
 
 row! {
     struct Row {
@@ -75,10 +98,35 @@ pub async fn after(
     active: Option<Timestamp>,
     limit: i64,
 ) -> Result<Vec<PersonalAccessToken>> {
-    let today = active.map(|now| i64::from(now.date().0));
-    let user = user.map(|user| user.0);
-    let rows: Vec<Row> = query(AFTER).bind(id.0).bind(user).bind(today).bind(limit).all(at).await?;
+    let rows: Vec<Row> = tokens(user, active).rows(at, &Span::after(id.0, limit)).await?;
     Ok(rows.into_iter().map(|row| row.found().token).collect())
+}
+
+/// The statements of such lists.
+pub fn lists() -> Vec<Statement> {
+    let (user, now) = ([None, Some(UserId(1))], [None, Some(Timestamp(0))]);
+    let all = user.into_iter().flat_map(|user| now.map(|now| tokens(user, now).page(&Span::after(1, 500))));
+    all.collect()
+}
+
+fn tokens(user: Option<UserId>, active: Option<Timestamp>) -> List {
+    let source = match active {
+        Some(now) => {
+            let current = Piece::new("f.id = t.family_id AND f.ended_at IS NULL AND f.head_id = t.id");
+            let expiry = Piece::new("(t.expires_on IS NULL OR t.expires_on > ?)").bind(i64::from(now.date().0));
+            Source::ordered("personal_access_tokens t CROSS JOIN token_families f", current.and(expiry))
+        }
+        None => Source::ordered("personal_access_tokens t", "t.id > 0"),
+    };
+    List {
+        alias: "t",
+        with: Vec::new(),
+        sources: vec![source],
+        filters: user.map(|user| Piece::new("t.user_id = ?").bind(user.0)).into_iter().collect(),
+        order: Order { key: None, descending: false },
+        columns: columns!().into(),
+        joined: concat!(" CROSS JOIN ", joined!(), " WHERE t.id = page.id"),
+    }
 }
 
 /// A token that is about to exist.
@@ -125,30 +173,10 @@ pub(crate) async fn set_used(tx: &mut Tx, id: GenerationId, at: Timestamp, not_s
     query(SET_USED).bind(id.0).bind(at.0).bind(not_since.0).changed(tx).await.map(drop)
 }
 
-macro_rules! selected {
-    () => {
-        "SELECT t.previous_id, t.user_id, t.name, t.description, t.scopes, t.impersonation, t.created_at,
-                t.expires_on, t.last_used_at, t.id, t.family_id, t.rotated_at, t.handed_at, t.salt,
-                f.head_id, f.head_used_at, f.ended_at, h.previous_id AS head_previous_id,
-                CAST(NULL AS BIGINT) AS head_created_at
-           FROM personal_access_tokens t
-           JOIN token_families f ON f.id = t.family_id
-           LEFT JOIN personal_access_tokens h ON h.id = f.head_id "
-    };
-}
-
 statements! {
     FIND = concat!(selected!(), "WHERE t.id = $1");
 
     BY_DIGEST = concat!(selected!(), "WHERE t.digest = $1");
-
-    AFTER = concat!(
-        selected!(),
-        "WHERE t.id > $1 AND (CAST($2 AS BIGINT) IS NULL OR t.user_id = $2)
-           AND (CAST($3 AS BIGINT) IS NULL
-                OR (f.ended_at IS NULL AND f.head_id = t.id AND (t.expires_on IS NULL OR t.expires_on > $3)))
-         ORDER BY t.id LIMIT $4"
-    );
 
     INSERT = "
     INSERT INTO personal_access_tokens (id, family_id, previous_id, digest, user_id, name, description, scopes, impersonation,

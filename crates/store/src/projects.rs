@@ -13,6 +13,47 @@ use crate::namespaces;
 use crate::query::{both, query};
 use crate::tx::Tx;
 
+macro_rules! columns {
+    () => {
+        "p.id, p.creator_id, p.name, p.path, p.description, p.visibility, p.archived, p.created_at, p.updated_at,
+        p.last_activity_at"
+    };
+}
+
+/// The level of a user in project `p` itself on a day.
+macro_rules! project_level {
+    ($user:literal, $day:literal) => {
+        concat!(
+            "(SELECT m.access_level FROM members m
+              WHERE m.source_kind = 'project' AND m.source_id = p.id AND m.user_id = ",
+            $user,
+            " AND (m.expires_on IS NULL OR m.expires_on > ",
+            $day,
+            "))"
+        )
+    };
+}
+
+/// The highest level of a user in the groups in which project `p` stands.
+macro_rules! group_level {
+    ($user:literal, $day:literal) => {
+        concat!(
+            "(WITH RECURSIVE up(id) AS (SELECT p.namespace_id UNION ",
+            crate::list::memberships::parent!("up"),
+            ") SELECT max((SELECT m.access_level FROM members m
+                            WHERE m.source_kind = 'group' AND m.source_id = up.id AND m.user_id = ",
+            $user,
+            " AND (m.expires_on IS NULL OR m.expires_on > ",
+            $day,
+            "))) FROM up)"
+        )
+    };
+}
+
+mod list;
+
+pub use list::{Filter, Plan, ProjectOrder, after, list, statements as lists};
+
 /// A project with what the viewer is to it.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -110,99 +151,6 @@ pub async fn with_group(
     Ok(Some((group, inside.into_iter().map(seen).collect::<Result<_>>()?)))
 }
 
-/// Which projects a list shows.
-#[derive(Debug, Default)]
-pub struct Filter {
-    pub search: Option<String>,
-    pub visibility: Option<Visibility>,
-    pub archived: Option<bool>,
-    pub owned: bool,
-    pub membership: bool,
-    pub min_access_level: Option<i64>,
-    pub order: ProjectOrder,
-    pub ascending: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ProjectOrder {
-    #[default]
-    CreatedAt,
-    Id,
-    Name,
-    Path,
-    UpdatedAt,
-    LastActivityAt,
-}
-
-/// A page of projects and, up to 10,001, how many there are.
-pub async fn list(
-    at: &mut impl Runs,
-    filter: &Filter,
-    viewer: Viewer,
-    (limit, offset): (i64, i64),
-    now: Timestamp,
-) -> Result<(Vec<Seen>, i64)> {
-    let user = viewer.user_id().map(|id| id.0);
-    let least = viewer.least_visible() as i64;
-    let today = i64::from(now.date().0);
-    let search = filter.search.as_deref().map(crate::sql::like);
-    let visibility = filter.visibility.map(|visibility| visibility as i64);
-    let total: i64 = query(COUNT)
-        .bind(user)
-        .bind(least)
-        .bind(today)
-        .bind(&search)
-        .bind(visibility)
-        .bind(filter.archived)
-        .bind(filter.owned)
-        .bind(filter.membership)
-        .bind(filter.min_access_level)
-        .one(at)
-        .await?;
-    use ProjectOrder::{CreatedAt, Id, LastActivityAt, Name, Path, UpdatedAt};
-    let text = match (filter.order, filter.ascending) {
-        (CreatedAt, false) => BY_CREATED_AT,
-        (CreatedAt, true) => BY_CREATED_AT_ASCENDING,
-        (Id, false) => BY_ID,
-        (Id, true) => BY_ID_ASCENDING,
-        (Name, false) => BY_NAME,
-        (Name, true) => BY_NAME_ASCENDING,
-        (Path, false) => BY_PATH,
-        (Path, true) => BY_PATH_ASCENDING,
-        (UpdatedAt, false) => BY_UPDATED_AT,
-        (UpdatedAt, true) => BY_UPDATED_AT_ASCENDING,
-        (LastActivityAt, false) => BY_LAST_ACTIVITY_AT,
-        (LastActivityAt, true) => BY_LAST_ACTIVITY_AT_ASCENDING,
-    };
-    let rows: Vec<Row> = query(text)
-        .bind(user)
-        .bind(least)
-        .bind(today)
-        .bind(&search)
-        .bind(visibility)
-        .bind(filter.archived)
-        .bind(filter.owned)
-        .bind(filter.membership)
-        .bind(filter.min_access_level)
-        .bind(limit)
-        .bind(offset)
-        .all(at)
-        .await?;
-    Ok((rows.into_iter().map(Row::seen).collect::<Result<_>>()?, total))
-}
-
-/// The next so many projects after this number, oldest first, whoever may see them.
-pub async fn after(at: &mut impl Runs, id: ProjectId, viewer: Viewer, limit: i64, now: Timestamp) -> Result<Vec<Seen>> {
-    let rows: Vec<Row> = query(AFTER)
-        .bind(viewer.user_id().map(|id| id.0))
-        .bind(id.0)
-        .bind(i64::from(now.date().0))
-        .bind(limit)
-        .all(at)
-        .await?;
-    rows.into_iter().map(Row::seen).collect()
-}
-
 /// A project that is about to exist.
 #[derive(Debug)]
 pub struct New<'a> {
@@ -239,61 +187,13 @@ pub async fn name_taken(at: &mut impl Runs, namespace: NamespaceId, name: &str) 
     query(NAME_TAKEN).bind(namespace.0).bind(name).one(at).await
 }
 
-macro_rules! selected {
-    () => {
-        concat!(
-            "WITH RECURSIVE ",
-            crate::members::mine!(),
-            ", direct(id, level) AS (
-                SELECT m.source_id, m.access_level FROM members m
-                 WHERE m.source_kind = 'project' AND m.user_id = $1 AND (m.expires_on IS NULL OR m.expires_on > $3)
-            )
-            SELECT p.id, p.creator_id, p.name, p.path, p.description, p.visibility, p.archived, p.created_at, p.updated_at,
-                   p.last_activity_at, d.level AS project_level,
-                   (SELECT max(mine.level) FROM mine WHERE mine.id = p.namespace_id) AS group_level, ",
-            crate::namespaces::columns!(),
-            " FROM projects p
-              JOIN namespaces n ON n.id = p.namespace_id
-              LEFT JOIN direct d ON d.id = p.id "
-        )
-    };
-}
-
-macro_rules! may_see {
-    () => {
-        " (p.visibility >= $2 OR d.level IS NOT NULL OR p.namespace_id IN (SELECT id FROM mine)) "
-    };
-}
-
-macro_rules! filtered {
-    () => {
-        concat!(
-            selected!(),
-            " WHERE ",
-            may_see!(),
-            " AND (CAST($4 AS TEXT) IS NULL OR p.lower_name LIKE $4 ESCAPE '\\' OR lower(p.path) LIKE $4 ESCAPE '\\')
-              AND (CAST($5 AS BIGINT) IS NULL OR p.visibility = $5)
-              AND (CAST($6 AS BOOLEAN) IS NULL OR p.archived = $6)
-              AND (NOT $7 OR d.level = 50 OR EXISTS (SELECT 1 FROM mine WHERE mine.id = p.namespace_id AND mine.level = 50))
-              AND (NOT $8 OR d.level IS NOT NULL OR p.namespace_id IN (SELECT id FROM mine))
-              AND (CAST($9 AS BIGINT) IS NULL OR d.level >= $9
-                   OR EXISTS (SELECT 1 FROM mine WHERE mine.id = p.namespace_id AND mine.level >= $9))"
-        )
-    };
-}
-
-macro_rules! page {
-    ($order:literal) => {
-        concat!(filtered!(), " ORDER BY ", $order, " LIMIT $10 OFFSET $11")
-    };
-}
-
 /// Without what the viewer is there.
 macro_rules! found {
     () => {
         concat!(
-            "SELECT p.id, p.creator_id, p.name, p.path, p.description, p.visibility, p.archived, p.created_at, p.updated_at,
-                    p.last_activity_at, CAST(NULL AS BIGINT) AS project_level, CAST(NULL AS BIGINT) AS group_level, ",
+            "SELECT ",
+            columns!(),
+            ", CAST(NULL AS BIGINT) AS project_level, CAST(NULL AS BIGINT) AS group_level, ",
             crate::namespaces::columns!(),
             " FROM projects p JOIN namespaces n ON n.id = p.namespace_id "
         )
@@ -302,8 +202,6 @@ macro_rules! found {
 
 statements! {
     FIND = concat!(found!(), " WHERE p.id = $1");
-
-    VISIBLE = concat!(selected!(), " WHERE p.id = $4 AND ", may_see!());
 
     INSIDE = concat!(
         found!(),
@@ -315,22 +213,12 @@ statements! {
           ORDER BY p.created_at DESC, p.id DESC LIMIT 100"
     );
 
-    AFTER = concat!(selected!(), " WHERE p.id > $2 ORDER BY p.id LIMIT $4");
-
-    COUNT = concat!("SELECT count(*) FROM (", filtered!(), " LIMIT 10001) AS counted");
-
-    BY_CREATED_AT = page!("p.created_at DESC, p.id DESC");
-    BY_CREATED_AT_ASCENDING = page!("p.created_at, p.id");
-    BY_ID = page!("p.id DESC");
-    BY_ID_ASCENDING = page!("p.id");
-    BY_NAME = page!("p.lower_name DESC, p.id DESC");
-    BY_NAME_ASCENDING = page!("p.lower_name, p.id");
-    BY_PATH = page!("lower(p.path) DESC, p.id DESC");
-    BY_PATH_ASCENDING = page!("lower(p.path), p.id");
-    BY_UPDATED_AT = page!("p.updated_at DESC, p.id DESC");
-    BY_UPDATED_AT_ASCENDING = page!("p.updated_at, p.id");
-    BY_LAST_ACTIVITY_AT = page!("p.last_activity_at DESC, p.id DESC");
-    BY_LAST_ACTIVITY_AT_ASCENDING = page!("p.last_activity_at, p.id");
+    VISIBLE = concat!(
+        "SELECT * FROM (SELECT ", columns!(), ", ", project_level!("$1", "$3"), " AS project_level, ",
+        group_level!("$1", "$3"), " AS group_level, ", namespaces::columns!(),
+        " FROM projects p JOIN namespaces n ON n.id = p.namespace_id WHERE p.id = $4) AS seen
+          WHERE visibility >= $2 OR project_level IS NOT NULL OR group_level IS NOT NULL"
+    );
 
     INSERT = "
     INSERT INTO projects (namespace_id, creator_id, name, lower_name, path, description, visibility, archived, created_at, updated_at,

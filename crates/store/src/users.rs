@@ -1,6 +1,5 @@
 //! `users`.
 
-use tollhouse_domain::access::Viewer;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::lookup::UserName;
@@ -113,6 +112,10 @@ impl Row {
     }
 }
 
+mod list;
+
+pub use list::{Filter, after, list, several, statements as lists};
+
 pub async fn find(at: &mut impl Runs, id: UserId) -> Result<Option<User>> {
     let row: Option<Row> = query(FIND).bind(id.0).optional(at).await?;
     row.map(Row::user).transpose()
@@ -130,18 +133,6 @@ pub async fn named(at: &mut impl Runs, name: UserName<'_>) -> Result<Option<User
     }
 }
 
-/// Several users at once, for lists that show whom something belongs to.
-pub async fn owners(at: &mut impl Runs, namespaces: &[NamespaceId]) -> Result<Vec<(NamespaceId, User)>> {
-    let mut found = Vec::new();
-    for id in namespaces {
-        let row: Option<Row> = query(OWNER).bind(id.0).optional(at).await?;
-        if let Some(row) = row {
-            found.push((*id, row.user()?));
-        }
-    }
-    Ok(found)
-}
-
 /// What somebody typed to sign in: a user name or an address. With the password digest, which no other read gives.
 pub async fn by_login(at: &mut impl Runs, login: &str) -> Result<Option<(User, Option<String>)>> {
     row! {
@@ -153,62 +144,6 @@ pub async fn by_login(at: &mut impl Runs, login: &str) -> Result<Option<(User, O
     let lower = login.to_ascii_lowercase();
     let found: Option<Found> = query(BY_LOGIN).bind(&lower).optional(at).await?;
     found.map(|found| Ok((found.row.user()?, found.password_digest))).transpose()
-}
-
-/// Which users a list shows.
-#[derive(Debug, Default)]
-pub struct Filter {
-    pub username: Option<String>,
-    pub search: Option<String>,
-    pub active: bool,
-    pub blocked: bool,
-    pub external: bool,
-    pub humans: bool,
-}
-
-/// The next so many users after this number, oldest first.
-pub async fn after(at: &mut impl Runs, id: UserId, limit: i64) -> Result<Vec<User>> {
-    let rows: Vec<Row> = query(AFTER).bind(id.0).bind(limit).all(at).await?;
-    rows.into_iter().map(Row::user).collect()
-}
-
-/// A page of users and, up to 10,001, how many there are.
-pub async fn list(
-    at: &mut impl Runs,
-    filter: &Filter,
-    viewer: Viewer,
-    limit: i64,
-    offset: i64,
-) -> Result<(Vec<User>, i64)> {
-    let admin = matches!(viewer, Viewer::Administrator { .. });
-    let username = filter.username.as_deref().map(str::to_ascii_lowercase);
-    let search = filter.search.as_deref().map(crate::sql::like);
-    let exact = filter.search.as_deref().map(str::to_ascii_lowercase);
-    let total: i64 = query(COUNT)
-        .bind(&username)
-        .bind(&search)
-        .bind(&exact)
-        .bind(filter.active)
-        .bind(filter.blocked)
-        .bind(filter.external)
-        .bind(filter.humans)
-        .bind(admin)
-        .one(at)
-        .await?;
-    let rows: Vec<Row> = query(LIST)
-        .bind(&username)
-        .bind(&search)
-        .bind(&exact)
-        .bind(filter.active)
-        .bind(filter.blocked)
-        .bind(filter.external)
-        .bind(filter.humans)
-        .bind(admin)
-        .bind(limit)
-        .bind(offset)
-        .all(at)
-        .await?;
-    Ok((rows.into_iter().map(Row::user).collect::<Result<_>>()?, total))
 }
 
 /// Whether an administrator who can sign in exists.
@@ -454,39 +389,14 @@ macro_rules! can_administer {
     };
 }
 
-macro_rules! filtered {
-    () => {
-        " FROM users u
-         WHERE u.kind <> 'internal'
-           AND (CAST($1 AS TEXT) IS NULL OR u.lower_username = $1)
-           AND (CAST($2 AS TEXT) IS NULL OR u.lower_username LIKE $2 ESCAPE '\\' OR u.lower_name LIKE $2 ESCAPE '\\'
-                OR ($8 AND u.lower_email = $3 AND u.email <> '') OR lower(u.public_email) = $3)
-           AND (NOT $4 OR u.state = 'active')
-           AND (NOT $5 OR u.state IN ('blocked', 'ldap_blocked'))
-           AND (NOT $6 OR u.external)
-           AND (NOT $7 OR u.kind = 'human')
-           AND ($8 OR u.state <> 'banned')"
-    };
-}
-
 statements! {
     FIND = concat!("SELECT ", columns!(), " FROM users u WHERE u.id = $1");
 
     NAMED = concat!("SELECT ", columns!(), " FROM users u WHERE u.lower_username = $1");
 
-    OWNER = concat!("SELECT ", columns!(), " FROM users u WHERE u.namespace_id = $1");
-
     BY_LOGIN = concat!(
         "SELECT ", columns!(), ", u.password_digest FROM users u
           WHERE u.lower_username = $1 OR (u.lower_email = $1 AND u.email <> '')"
-    );
-
-    COUNT = concat!("SELECT count(*) FROM (SELECT 1 ", filtered!(), " LIMIT 10001) AS counted");
-
-    LIST = concat!("SELECT ", columns!(), filtered!(), " ORDER BY u.id DESC LIMIT $9 OFFSET $10");
-
-    AFTER = concat!(
-        "SELECT ", columns!(), " FROM users u WHERE u.id > $1 AND u.kind <> 'internal' ORDER BY u.id LIMIT $2"
     );
 
     ANY_ADMINISTRATOR = "SELECT EXISTS (SELECT 1 FROM users WHERE administrator AND kind = 'human')";

@@ -48,9 +48,11 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
         descending: asked.sort == Sort::Descending,
     };
     let at = (asked.page, asked.per_page);
-    let mut reader = app.db.read().await?;
-    let bounds = pages::bounds(at.0, at.1);
-    let (rows, total) = namespaces::list_groups(&mut reader, &filter, viewer, bounds, app.now()).await?;
+    let (span, now) = (pages::span(at.0, at.1), app.now());
+    let read = app
+        .db
+        .list(move |reader| Box::pin(async move { namespaces::list_groups(reader, &filter, viewer, &span, now).await }));
+    let (rows, total) = read.await?;
     let rows = rows.iter().map(|row| group::listed(&app.urls, row)).collect();
     Ok(pages::answer(&app, &list, at, total, rows))
 }

@@ -1,4 +1,4 @@
-//! Offset pagination (rest-api.md 1.4).
+//! Offset and keyset pagination (rest-api.md 1.4, 1.5).
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
+use tollhouse_store::list::Span;
 
 use crate::app::App;
 use crate::asked::Asked;
@@ -40,6 +41,22 @@ impl Value for PerPage {
     }
 }
 
+/// `pagination`: by offset, whatever it says, unless it says `keyset`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pagination {
+    Offset,
+    Keyset,
+}
+
+impl Value for Pagination {
+    const KIND: Kind = Kind::Text;
+
+    fn read(given: &Json) -> Result<Option<Self>, Fault> {
+        let named = String::read(given)?;
+        Ok(named.map(|named| if named == "keyset" { Self::Keyset } else { Self::Offset }))
+    }
+}
+
 /// Parameters of a list, and what its links are made of.
 #[derive(Debug)]
 pub struct Listed<P> {
@@ -61,8 +78,18 @@ impl<P: Params> Params for Listed<P> {
 }
 
 /// Which rows a page holds.
-pub fn bounds(page: Page, per_page: PerPage) -> (i64, i64) {
-    (per_page.0, (page.0 - 1) * per_page.0)
+pub fn span(page: Page, per_page: PerPage) -> Span {
+    Span::offset(per_page.0, (page.0 - 1) * per_page.0)
+}
+
+/// The first rows of what is left, for a list that is read by keyset.
+pub fn first(per_page: PerPage) -> Span {
+    Span::offset(per_page.0, 0)
+}
+
+/// The last row of a page that is full, after which there may be more.
+pub fn last_of<T>(per_page: PerPage, rows: &[T]) -> Option<&T> {
+    rows.last().filter(|_| rows.len() as i64 >= per_page.0)
 }
 
 /// One page of a list with its headers. `total` is counted up to 10,001, which means "more than 10,000".
@@ -79,7 +106,7 @@ pub fn answer<P: Params>(
     let next = more.then_some(page.0 + 1);
     let previous = (page.0 > 1).then(|| page.0 - 1);
     let mut links = Vec::new();
-    let mut link = |number: i64, rel: &str| links.push(format!("<{}>; rel=\"{rel}\"", list.url(app, number)));
+    let mut link = |number: i64, rel: &str| links.push(list.link(app, "page", number, rel));
     if let Some(previous) = previous {
         link(previous, "prev");
     }
@@ -111,21 +138,35 @@ pub fn answer<P: Params>(
     response
 }
 
+/// One page of a list that goes on after the number of a row. `next`: that number, and the parameter that has it.
+pub fn keyset_answer<P: Params>(
+    app: &App,
+    list: &Listed<P>,
+    next: Option<(&'static str, i64)>,
+    rows: Vec<json::Object>,
+) -> Response {
+    let mut response = json::Json::list(rows).into_response();
+    let link = next.map(|(name, id)| list.link(app, name, id, "next")).filter(|link| link.len() <= LONGEST_LINKS);
+    if let Some(Ok(value)) = link.map(HeaderValue::try_from) {
+        response.headers_mut().insert(header::LINK, value);
+    }
+    response
+}
+
 impl<P: Params> Listed<P> {
     /// It carries what the endpoint declares, and `sudo`, without which the next page would be somebody else's.
-    fn url(&self, app: &App, page: i64) -> String {
+    fn link(&self, app: &App, name: &'static str, number: i64, rel: &str) -> String {
         let carries = |name: &str| {
             app.settings.compat.links.is_gitlab() || name == SUDO || P::DECLARED.iter().any(|param| param.name == name)
         };
+        let mut all = self.all.clone();
+        all.remove("page");
+        all.insert(name.to_owned(), number.into());
         let mut query = Vec::new();
-        for (name, value) in &self.all {
-            if name == "page" {
-                query.push(format!("page={page}"));
-            } else if carries(name) {
-                spell(name, value, &mut query);
-            }
+        for (name, value) in all.iter().filter(|(name, _)| carries(name)) {
+            spell(name, value, &mut query);
         }
-        format!("{}{}?{}", app.urls.base(), self.path, query.join("&"))
+        format!("<{}{}?{}>; rel=\"{rel}\"", app.urls.base(), self.path, query.join("&"))
     }
 }
 

@@ -6,15 +6,16 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
 use tollhouse_domain::access::{Viewer, Visibility};
-use tollhouse_domain::id::NamespaceId;
+use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::user::User;
 use tollhouse_store::db::Reader;
+use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::projects::{self, ProjectOrder, Seen};
 use tollhouse_store::users;
 
 use crate::api::entities::project;
-use crate::api::pages::{self, Listed, Page, PerPage};
+use crate::api::pages::{self, Listed, Page, Pagination, PerPage};
 use crate::app::App;
 use crate::error::{Error, Thing};
 use crate::json::Json;
@@ -46,6 +47,9 @@ params! {
         default owned: bool = "false",
         default membership: bool = "false",
         optional min_access_level: MinAccessLevel,
+        optional id_after: i64,
+        optional id_before: i64,
+        optional pagination: Pagination,
         default page: Page = "1",
         default per_page: PerPage = "20",
     }
@@ -63,22 +67,43 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
         min_access_level: asked.min_access_level.map(|level| level.0),
         order: asked.order_by.0,
         ascending: asked.sort == Sort::Ascending,
+        id_after: asked.id_after,
+        id_before: asked.id_before,
+        ..projects::Filter::default()
     };
+    let keyset = asked.pagination == Some(Pagination::Keyset);
+    if keyset && filter.order != ProjectOrder::Id {
+        return Err(Error::NoKeyset);
+    }
     let at = (asked.page, asked.per_page);
-    let mut reader = app.db.read().await?;
-    let (rows, total) = projects::list(&mut reader, &filter, viewer, pages::bounds(at.0, at.1), app.now()).await?;
-    let rows = if caller.is_none() || asked.simple {
+    let (now, basic, cursor) =
+        (app.now(), caller.is_none() || asked.simple, if filter.ascending { "id_after" } else { "id_before" });
+    let read = app.db.list(move |reader| {
+        Box::pin(async move {
+            let (rows, total) = match keyset {
+                true => (projects::after(reader, &filter, viewer, &pages::first(at.1), now).await?, 0),
+                false => projects::list(reader, &filter, viewer, &pages::span(at.0, at.1), now).await?,
+            };
+            let owners = if basic { HashMap::new() } else { owners(reader, &rows).await? };
+            Ok((rows, total, owners))
+        })
+    });
+    let (rows, total, owners) = read.await?;
+    let next = pages::last_of(at.1, &rows).map(|seen| (cursor, seen.project.id.0));
+    let rows = if basic {
         rows.iter().map(|seen| project::basic(&app.urls, &seen.project, false)).collect()
     } else {
-        let owners = owners(&mut reader, &rows).await?;
         let full = |seen: &Seen| {
-            let owner = owners.get(&seen.project.namespace.id);
+            let owner = owner(&owners, seen);
             let asked = project::Asked { permissions: true, ..project::Asked::default() };
             project::full(&app.urls, seen, owner, viewer, asked)
         };
         rows.iter().map(full).collect()
     };
-    Ok(pages::answer(&app, &list, at, total, rows))
+    Ok(match keyset {
+        true => pages::keyset_answer(&app, &list, next, rows),
+        false => pages::answer(&app, &list, at, total, rows),
+    })
 }
 
 params! {
@@ -109,7 +134,7 @@ pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Js
         return Ok(Json::ok(project::basic(&app.urls, &seen.project, params.license)));
     }
     let owners = owners(&mut reader, std::slice::from_ref(&seen)).await?;
-    let owner = owners.get(&seen.project.namespace.id);
+    let owner = owner(&owners, &seen);
     let asked = project::Asked { permissions: true, license: params.license, statistics: params.statistics };
     Ok(Json::ok(project::full(&app.urls, &seen, owner, viewer, asked)))
 }
@@ -145,16 +170,16 @@ pub async fn create(app: App, caller: Identity, params: Create) -> Result<Json, 
     let seen = projects::visible(&mut reader, done.into_inner(), caller.viewer(), app.now()).await?;
     let seen = seen.ok_or(Error::Internal)?;
     let owners = owners(&mut reader, std::slice::from_ref(&seen)).await?;
-    let owner = owners.get(&seen.project.namespace.id);
+    let owner = owner(&owners, &seen);
     let made = project::full(&app.urls, &seen, owner, caller.viewer(), project::Asked::default());
     Ok(Json::ok(made).with_status(StatusCode::CREATED))
 }
 
 /// The owners of those that stand in personal namespaces.
-pub(crate) async fn owners(reader: &mut Reader, rows: &[Seen]) -> Result<HashMap<NamespaceId, User>, Error> {
-    let mut personal: Vec<NamespaceId> =
-        rows.iter().filter(|seen| seen.project.namespace.owner_id.is_some()).map(|s| s.project.namespace.id).collect();
-    personal.sort_unstable();
-    personal.dedup();
-    Ok(users::owners(reader, &personal).await?.into_iter().collect())
+pub(crate) async fn owners(reader: &mut Reader, rows: &[Seen]) -> Result<HashMap<UserId, User>, StoreError> {
+    users::several(reader, rows.iter().filter_map(|seen| seen.project.namespace.owner_id)).await
+}
+
+pub(crate) fn owner<'a>(owners: &'a HashMap<UserId, User>, seen: &Seen) -> Option<&'a User> {
+    owners.get(&seen.project.namespace.owner_id?)
 }

@@ -8,6 +8,7 @@ use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::user::User;
 use tollhouse_store::db::Reader;
+use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::{members, users};
 
 use crate::api::entities::user;
@@ -54,12 +55,15 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
         humans: list.params.humans,
     };
     let now = app.now();
-    let (limit, offset) = pages::bounds(page, per_page);
-    let mut reader = app.db.read().await?;
-    let (rows, total) = users::list(&mut reader, &filter, viewer, limit, offset).await?;
     let administrator = matches!(viewer, Viewer::Administrator { .. });
-    let creators = if administrator { creators(&mut reader, &rows).await? } else { HashMap::new() };
-    drop(reader);
+    let read = app.db.list(move |reader| {
+        Box::pin(async move {
+            let (rows, total) = users::list(reader, &filter, viewer, &pages::span(page, per_page)).await?;
+            let creators = if administrator { creators(reader, &rows).await? } else { HashMap::new() };
+            Ok((rows, total, creators))
+        })
+    });
+    let (rows, total, creators) = read.await?;
     let rows = rows.iter().map(|row| match administrator {
         true => {
             let creator = row.created_by_id.and_then(|id| creators.get(&id));
@@ -101,14 +105,6 @@ pub async fn show(app: App, caller: Option<Identity>, Show { id }: Show) -> Resu
 }
 
 /// Who made them, as far as that is known.
-pub(crate) async fn creators(reader: &mut Reader, rows: &[User]) -> Result<HashMap<UserId, User>, Error> {
-    let mut creators = HashMap::new();
-    for id in rows.iter().filter_map(|row| row.created_by_id) {
-        if !creators.contains_key(&id)
-            && let Some(creator) = users::find(reader, id).await?
-        {
-            creators.insert(id, creator);
-        }
-    }
-    Ok(creators)
+pub(crate) async fn creators(reader: &mut Reader, rows: &[User]) -> Result<HashMap<UserId, User>, StoreError> {
+    users::several(reader, rows.iter().filter_map(|row| row.created_by_id)).await
 }

@@ -51,6 +51,7 @@ fn the_whole_table() {
         Error::Forbidden(Some("why".into())),
         Error::Limit("so many".into()),
         Error::MethodNotAllowed,
+        Error::NoKeyset,
         Error::BodyTooLarge,
         Error::TargetTooLong,
         Error::HeadTooLarge,

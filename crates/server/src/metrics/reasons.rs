@@ -2,7 +2,7 @@
 
 /// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
 /// first refusal of its kind shows as a change.
-pub const REASONS: [&str; 80] = [
+pub const REASONS: [&str; 81] = [
     "access_denied",
     "account_blocked",
     "account_deactivated",
@@ -45,6 +45,7 @@ pub const REASONS: [&str; 80] = [
     "method_not_allowed",
     "missing",
     "no_api_version",
+    "no_keyset",
     "no_route",
     "no_rule",
     "no_rules",

@@ -128,7 +128,7 @@ impl Session {
     }
 
     pub(crate) async fn primary(&mut self) -> Result<()> {
-        let asked = self.client.simple_query("SELECT pg_is_in_recovery()");
+        let asked = self.client.simple_query(CONNECTED);
         let said = tokio::time::timeout(Duration::from_secs(5), asked).await.map_err(|_| Error::late())??;
         let is_primary =
             said.iter().any(|message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("f")));
@@ -549,6 +549,15 @@ fn is_lost(error: &tokio_postgres::Error) -> bool {
         }
     }
 }
+
+/// Every statement has an index for what it looks for and names its tables in the order in which they are to be read, for
+/// SQLite too. What the planner may do instead, from an estimate of how many rows there will be, is to read the whole of a
+/// table (docs/decisions/0033). Bitmaps read all that an index has before a limit ends it; so do workers. `jit`: a plan that
+/// cannot avoid what is off here looks expensive enough to be compiled.
+const CONNECTED: &str = "
+    SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+    SET enable_material = off; SET max_parallel_workers_per_gather = 0; SET jit = off;
+    SELECT pg_is_in_recovery()";
 
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 256;

@@ -97,6 +97,17 @@ pub(crate) fn changed(connection: &Connection, sql: &str, values: &[Value<'_>]) 
     Ok(bound(connection, sql, values)?.raw_execute()? as u64)
 }
 
+/// Runs a statement to its end, and says how many steps the virtual machine took.
+#[cfg(feature = "faults")]
+pub(crate) fn steps(connection: &Connection, sql: &str, values: &[Value<'_>]) -> Result<i32> {
+    let mut statement = bound(connection, sql, values)?;
+    statement.reset_status(rusqlite::StatementStatus::VmStep);
+    let mut rows = statement.raw_query();
+    while rows.next()?.is_some() {}
+    drop(rows);
+    Ok(statement.get_status(rusqlite::StatementStatus::VmStep))
+}
+
 fn bound<'c>(connection: &'c Connection, sql: &str, values: &[Value<'_>]) -> Result<CachedStatement<'c>> {
     let mut statement = connection.prepare_cached(sql)?;
     for place in 1..=statement.parameter_count() {

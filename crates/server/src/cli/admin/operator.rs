@@ -113,11 +113,6 @@ impl Operator {
     }
 }
 
-/// What a store or a rule of another face says of a failure while something is only read.
-pub(super) fn read<T>(found: Result<T, Error>) -> Result<T, Failure> {
-    found.map_err(refusal)
-}
-
 pub(super) fn absent(what: &str, named: &str) -> Failure {
     anyhow!("there is no {what} {}", printable(named)).into()
 }

@@ -4,18 +4,18 @@ use std::collections::HashMap;
 
 use clap::{Args, Subcommand};
 use tollhouse_domain::access::Visibility;
-use tollhouse_domain::id::ProjectId;
 use tollhouse_domain::namespace::NamespaceKind;
 use tollhouse_domain::text::printable;
 use tollhouse_domain::user::User;
+use tollhouse_store::list::Span;
 use tollhouse_store::namespaces::{self, Routed};
-use tollhouse_store::projects::{self, Seen};
+use tollhouse_store::projects::{self, Filter, ProjectOrder, Seen};
 
 use super::listing::{Listing, list};
-use super::operator::{Operator, VIEWER, absent, read};
+use super::operator::{Operator, VIEWER, absent};
 use super::values;
 use crate::api::entities::project::{self, Asked};
-use crate::api::projects::owners;
+use crate::api::projects::{owner, owners};
 use crate::cli::Failure;
 use crate::json::Object;
 use crate::operations::projects::Create;
@@ -84,8 +84,8 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
     let mut reader = operator.reader().await?;
     let made = projects::visible(&mut reader, id, VIEWER, operator.now()).await?;
     let made = made.ok_or_else(|| absent("project", &id.to_string()))?;
-    let owners = read(owners(&mut reader, std::slice::from_ref(&made)).await)?;
-    let owner = owners.get(&made.project.namespace.id);
+    let owners = owners(&mut reader, std::slice::from_ref(&made)).await?;
+    let owner = owner(&owners, &made);
     let text = format!("made the project {} ({id})", printable(&made.project.full_path()));
     operator.tell(&text, || project::full(&operator.app.urls, &made, owner, VIEWER, Asked::default()))
 }
@@ -100,10 +100,11 @@ impl Listing for Projects {
 
     async fn after(&self, operator: &Operator, id: i64, limit: i64) -> Result<Vec<Self::Row>, Failure> {
         let mut reader = operator.reader().await?;
-        let rows = projects::after(&mut reader, ProjectId(id), VIEWER, limit, operator.now()).await?;
-        let owners = if operator.json { read(owners(&mut reader, &rows).await)? } else { HashMap::new() };
+        let filter = Filter { order: ProjectOrder::Id, ascending: true, ..Filter::default() };
+        let rows = projects::after(&mut reader, &filter, VIEWER, &Span::after(id, limit), operator.now()).await?;
+        let owners = if operator.json { owners(&mut reader, &rows).await? } else { HashMap::new() };
         let with_owner = |seen: Seen| {
-            let owner = owners.get(&seen.project.namespace.id).cloned();
+            let owner = owner(&owners, &seen).cloned();
             (seen, owner)
         };
         Ok(rows.into_iter().map(with_owner).collect())

@@ -251,17 +251,12 @@ impl Listing for Tokens {
         let mut reader = operator.reader().await?;
         let id = PersonalAccessTokenId(id);
         let rows = personal_access_tokens::after(&mut reader, id, self.user, self.active, limit).await?;
-        let mut names: HashMap<UserId, String> = HashMap::new();
-        let mut named = Vec::with_capacity(rows.len());
-        for row in rows {
-            if !operator.json && !names.contains_key(&row.user_id) {
-                let user = users::find(&mut reader, row.user_id).await?;
-                names.insert(row.user_id, user.map_or_else(String::new, |user| printable(&user.username)));
-            }
-            let name = names.get(&row.user_id).cloned().unwrap_or_default();
-            named.push((row, name));
-        }
-        Ok(named)
+        let owners = match operator.json {
+            true => HashMap::new(),
+            false => users::several(&mut reader, rows.iter().map(|row| row.user_id)).await?,
+        };
+        let name = |row: &PersonalAccessToken| owners.get(&row.user_id).map(|user| printable(&user.username));
+        Ok(rows.into_iter().map(|row| (name(&row).unwrap_or_default(), row)).map(|(name, row)| (row, name)).collect())
     }
 
     fn id((token, _): &Self::Row) -> i64 {

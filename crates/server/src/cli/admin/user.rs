@@ -10,7 +10,7 @@ use tollhouse_domain::user::User;
 use tollhouse_store::users;
 
 use super::listing::{Listing, list};
-use super::operator::{Operator, called, read};
+use super::operator::{Operator, called};
 use super::words::{refusal, refusal_of};
 use crate::api::entities::user;
 use crate::api::users::creators;
@@ -175,7 +175,7 @@ impl Listing for Users {
     async fn after(&self, operator: &Operator, id: i64, limit: i64) -> Result<Vec<Self::Row>, Failure> {
         let mut reader = operator.reader().await?;
         let rows = users::after(&mut reader, UserId(id), limit).await?;
-        let creators = if operator.json { read(creators(&mut reader, &rows).await)? } else { HashMap::new() };
+        let creators = if operator.json { creators(&mut reader, &rows).await? } else { HashMap::new() };
         let with_creator = |user: User| {
             let creator = user.created_by_id.and_then(|id| creators.get(&id)).cloned();
             (user, creator)

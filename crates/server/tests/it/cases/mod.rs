@@ -28,6 +28,7 @@ mod gateway;
 mod grants;
 mod groups;
 mod guessing;
+mod lists;
 mod logging;
 mod looks_first;
 mod matrix;
@@ -113,6 +114,7 @@ pub fn all() -> Vec<Case> {
         grants::passwords::CASES,
         grants::refreshes::CASES,
         groups::CASES,
+        lists::CASES,
         logging::CASES,
         crate::history::CASES,
         looks_first::CASES,

@@ -27,6 +27,7 @@ cases![
     proj_008_a_path_with_a_bare_slash,
     proj_010_a_developer_sees_no_runners_token,
     proj_011_simple,
+    proj_012_pages_by_keyset,
     proj_013_neither_name_nor_path,
     proj_014_twice,
     proj_024_version_for_nobody,
@@ -37,6 +38,7 @@ cases![
     proj_035_a_suffix_belongs_to_the_id,
     rest_017_the_rules_of_a_project,
     rest_020_a_post_with_a_query_alone,
+    rest_021_keyset_by_number_alone,
     where_a_project_may_be_made,
     levels_end_with_their_date,
     a_list_can_be_narrowed_and_ordered,
@@ -347,6 +349,51 @@ async fn levels_end_with_their_date(t: Town) {
     t.get(&path(private)).token(&token).await.has(200);
     t.later(12 * 3600);
     t.get(&path(private)).token(&token).await.is(404, NOT_FOUND);
+}
+
+async fn proj_012_pages_by_keyset(t: Town) {
+    let team = t.group("team", Visibility::Public).await;
+    let mut ids = Vec::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        ids.push(t.project(team, name, Visibility::Public).await.0);
+    }
+    for (sort, name) in [("asc", "id_after"), ("desc", "id_before")] {
+        let mut path = format!("/api/v4/projects?pagination=keyset&order_by=id&sort={sort}&per_page=2&simple=true");
+        let mut seen = Vec::<i64>::new();
+        loop {
+            let reply = t.get(&path).await;
+            let page = reply.has(200).ids();
+            seen.extend(&page);
+            for header in ["x-total", "x-total-pages", "x-page", "x-next-page", "x-prev-page", "x-per-page"] {
+                assert_eq!(reply.header(header), None);
+            }
+            let Some(link) = reply.header("link") else { break };
+            let last = page.last().expect("a project");
+            let query = match name {
+                "id_after" => format!("id_after={last}&membership=false&order_by=id&owned=false&pagination=keyset"),
+                _ => format!("id_before={last}&membership=false&order_by=id&owned=false&pagination=keyset"),
+            };
+            let url = format!("http://127.0.0.1:8080/api/v4/projects?{query}&per_page=2&simple=true&sort={sort}");
+            assert_eq!(link, format!("<{url}>; rel=\"next\""));
+            path = url.trim_start_matches("http://127.0.0.1:8080").to_owned();
+        }
+        ids.sort_unstable();
+        if sort == "desc" {
+            ids.reverse();
+        }
+        assert_eq!(seen, ids);
+    }
+    // Without keyset they narrow the list.
+    let reply = t.get(&format!("/api/v4/projects?id_after={}&id_before={}", ids[3], ids[0])).await;
+    assert_eq!(reply.ids(), ids[1..3]);
+    assert_eq!(reply.header("x-total"), Some("2"));
+}
+
+async fn rest_021_keyset_by_number_alone(t: Town) {
+    let refusal = r#"{"error":"Keyset pagination is not yet available for this type of request"}"#;
+    t.get("/api/v4/projects?pagination=keyset&order_by=name").await.is(405, refusal);
+    t.get("/api/v4/projects?pagination=keyset").await.is(405, refusal);
+    t.get("/api/v4/projects?pagination=legacy&order_by=name").await.has(200);
 }
 
 async fn a_list_can_be_narrowed_and_ordered(t: Town) {
