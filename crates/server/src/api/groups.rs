@@ -49,9 +49,9 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
     };
     let at = (asked.page, asked.per_page);
     let (span, now) = (pages::span(at.0, at.1), app.now());
-    let read = app
-        .db
-        .list(move |reader| Box::pin(async move { namespaces::list_groups(reader, &filter, viewer, &span, now).await }));
+    let read = app.db.list(move |reader| {
+        Box::pin(async move { namespaces::list_groups(reader, &filter, viewer, &span, now).await })
+    });
     let (rows, total) = read.await?;
     let rows = rows.iter().map(|row| group::listed(&app.urls, row)).collect();
     Ok(pages::answer(&app, &list, at, total, rows))
