@@ -23,6 +23,7 @@ use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Clock;
 use tollhouse_store::db::{Db, Url};
+use tollhouse_store::list::Span;
 use tollhouse_store::projects::{self, Filter};
 
 use crate::check::Dice;
@@ -152,7 +153,7 @@ fn list(database: &str, user: UserId, membership: bool, during: Duration) -> Res
         let (began, mut done) = (Instant::now(), 0);
         while began.elapsed() < during {
             let mut reader = db.read().await?;
-            let (rows, _) = projects::list(&mut reader, &filter, viewer, (20, 0), now).await?;
+            let (rows, _) = projects::list(&mut reader, &filter, viewer, &Span::offset(20, 0), now).await?;
             ensure!(!rows.is_empty(), "an empty page");
             done += 1;
         }

@@ -64,8 +64,7 @@ fn to_read(path: &Path) -> Result<Connection> {
 }
 
 fn stopping(mut connection: Connection, stopped: &impl Stopped) -> Result<Connection> {
-    let stopped = stopped.clone();
-    connection.progress_handler(STEPS, Some(move || stopped()))?;
+    connection.progress_handler(STEPS, Some(stopped.clone()))?;
     Ok(connection)
 }
 

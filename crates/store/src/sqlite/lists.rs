@@ -28,9 +28,11 @@ struct Shared {
     wake: Condvar,
 }
 
+type Task = Box<dyn FnOnce(&Arc<Readers>) + Send>;
+
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Box<dyn FnOnce(&Arc<Readers>) + Send>>,
+    waiting: VecDeque<Task>,
     threads: usize,
     idle: usize,
     closed: bool,
@@ -112,7 +114,7 @@ impl Drop for Asker {
 }
 
 impl Shared {
-    fn add(self: &Arc<Self>, task: Box<dyn FnOnce(&Arc<Readers>) + Send>) -> Result<()> {
+    fn add(self: &Arc<Self>, task: Task) -> Result<()> {
         let mut queue = self.lock();
         if queue.closed {
             return Err(Error::closed());

@@ -65,6 +65,7 @@ pub(crate) fn look(path: &Path, busy: Duration) -> Result<Connection> {
 /// from writing for as long as it goes on.
 fn wait_at_most(connection: &mut Connection, busy: Duration) -> Result<()> {
     let mut began = Instant::now();
+    #[expect(clippy::disallowed_methods, reason = "it waits for another process, which no clock of a test moves")]
     let handler = move |tries: i32| {
         if tries == 0 {
             began = Instant::now();

@@ -465,7 +465,7 @@ async fn a_start_that_cannot_succeed_touches_no_database(t: Town) {
 
 async fn a_log_that_nobody_asked_for_is_refused(t: Town) {
     let run = async |words: &[&str], name: &str, value: &str| {
-        let mut command = t.command(&words);
+        let mut command = t.command(words);
         command.env(name, value);
         let ended = output(command).await;
         (ended.status.code(), String::from_utf8(ended.stderr).expect("UTF-8").trim_end().to_owned())

@@ -211,6 +211,8 @@ async fn reads_go_on_while_somebody_writes(t: Town) {
         t.get("/api/v4/projects").token(&token).await.has(200);
     }
     drop(held);
-    let refused: Result<(), StoreError> = t.app.db.list(|_| Box::pin(std::future::pending())).await;
-    assert_eq!(refused.is_err(), !t.app.db.is_postgres(), "a list waits for its statements and nothing else");
+    if !t.app.db.is_postgres() {
+        let refused: Result<(), StoreError> = t.app.db.list(|_| Box::pin(std::future::pending())).await;
+        assert!(refused.is_err(), "a list waits for its statements and nothing else");
+    }
 }

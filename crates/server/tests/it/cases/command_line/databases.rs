@@ -283,7 +283,7 @@ async fn commands_at_once_do_not_hinder_one_another(t: Town) {
 async fn a_full_disk_takes_nothing_in_and_lets_rights_be_taken_away(t: Town) {
     t.user("ada").await;
     let full = async |words: &[&str]| {
-        let mut command = t.command(&words);
+        let mut command = t.command(words);
         command.env("TOLLHOUSE_STORAGE_RESERVE", "1000000GiB");
         said(command, b"").await
     };
@@ -356,7 +356,7 @@ async fn t31_a_database_of_another_user_is_refused(t: Town) {
     let (folder, database) = (t.folder.path(), t.folder.path().join("tollhouse.db"));
     std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY)).expect("an owner");
     let as_nobody = async |words: &[&str]| {
-        let ours = t.command(&words);
+        let ours = t.command(words);
         let mut command = std::process::Command::new("setpriv");
         let ids = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()];
         command.args(ids).arg(ours.get_program()).args(ours.get_args()).current_dir(folder).env_clear();

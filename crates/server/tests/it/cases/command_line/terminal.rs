@@ -31,7 +31,7 @@ impl Typist {
         unlockpt(&terminal).expect("unlocked");
         let name = ptsname(&terminal, Vec::new()).expect("a name").into_string().expect("UTF-8");
         let other = File::options().read(true).write(true).open(&name).expect("its other end");
-        let mut command = t.command(&words);
+        let mut command = t.command(words);
         let at_both_ends = || Stdio::from(other.try_clone().expect("the same"));
         command.stdin(at_both_ends()).stdout(Stdio::piped()).stderr(at_both_ends());
         let child = command.spawn().expect("it starts");
