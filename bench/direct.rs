@@ -15,11 +15,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rusqlite::{Connection, OpenFlags};
 use tokio::runtime::Runtime;
-use tollhouse::operations::{tokens, users};
+use tollhouse::operations::users;
 use tollhouse_domain::access::Viewer;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::lookup::{Key, Lookup};
-use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Clock;
 use tollhouse_store::db::{Db, Url};
@@ -121,15 +120,7 @@ fn create(folder: &Path, database: &str, clients: usize, during: Duration) -> Re
             tokio::spawn(async move {
                 let mut done = 0;
                 while began.elapsed() < during {
-                    let create = tokens::Create {
-                        user,
-                        name: "bench".to_owned(),
-                        scopes: Scopes::from([Scope::Api]),
-                        expires_at: None,
-                        require_expiry: true,
-                        secret: None,
-                    };
-                    servers::perform(&app, create).await?;
+                    servers::perform(&app, servers::token_of(user)).await?;
                     done += 1;
                 }
                 anyhow::Ok(done)

@@ -38,21 +38,25 @@ pub(crate) fn fill(folder: &Path, database: &str, people: usize) -> Result<()> {
         for n in 0..people {
             let username = format!("user{n:05}");
             let user = perform(&app, users::Create::person(&username, &format!("User {n:05}"))).await?;
-            let create = tokens::Create {
-                user,
-                name: "bench".to_owned(),
-                scopes: Scopes::from([Scope::Api]),
-                expires_at: None,
-                require_expiry: true,
-                secret: None,
-            };
-            let token = perform(&app, create).await?;
+            let token = perform(&app, token_of(user)).await?;
             writeln!(list, "{username} {user} {} {}", token.id, token.secret.reveal())?;
         }
         list.flush()?;
         app.db.close().await;
         Ok(())
     })
+}
+
+/// A token with the scope `api`, which nobody chose.
+pub(crate) fn token_of(user: UserId) -> tokens::Create {
+    tokens::Create {
+        user,
+        name: "bench".to_owned(),
+        scopes: Scopes::from([Scope::Api]),
+        expires_at: None,
+        require_expiry: true,
+        secret: None,
+    }
 }
 
 /// Serves as `tollhouse serve` does, and obeys lines: `profile USER`, `revoke TOKEN`, `look_ups`. A reply says that

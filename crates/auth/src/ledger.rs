@@ -1,5 +1,5 @@
-//! What this process remembers of what the database said, and how it is told to forget: checked credentials, applications,
-//! and what users are members of.
+//! What this process remembers from the database, and how that is invalidated: checked credentials, applications, and
+//! memberships of users.
 //!
 //! A look-up that began before a forget must not be kept (A3 of `docs/protocols/revocation.md`): whoever asks the
 //! database takes a [`Ticket`] with the generation of that moment, and [`Ledger::keep`] drops the record if the
@@ -7,8 +7,9 @@
 //! number, and every record that was kept under the old number misses. So blocking a user with a hundred thousand
 //! tokens is one addition. Two owners that share a place in the table cost each other a look-up, never an error.
 //!
-//! Nothing is answered from memory without a lease (A1, A2). The one who follows the log gives it, after every round,
-//! and is the only one who makes the ledger forget.
+//! Nothing is answered from memory without a lease (A1, A2). The follower of the log renews it after every round. The
+//! ledger forgets what the follower reads in the log, and at once what this server itself made untrue
+//! (docs/decisions/0034).
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::ops::Deref;
@@ -84,7 +85,7 @@ impl Kept for Record {
 }
 
 impl Kept for Application {
-    /// Of its `client_id`: what is asked for may be of any length.
+    /// The digest of its `client_id`, because a request may send one of any length.
     type Key = Digest;
 
     fn class(ledger: &Ledger) -> &Class<Self> {
@@ -216,8 +217,9 @@ pub struct Ticket {
 }
 
 impl Ledger {
-    /// Remembers so many credentials, as many memberships of users, and a tenth as many applications; besides that, of
-    /// each kind, a tenth as much of what was asked for and is not there. 0 remembers nothing.
+    /// `entries` bounds the credentials, the memberships per group or project, and the memberships per user, each on
+    /// its own; applications get a tenth of it. Unknown credentials and unknown `client_id`s get another tenth of the
+    /// bound of their class. 0 remembers nothing.
     pub fn new(entries: usize) -> Self {
         let part = |of: usize| if of > 0 { (of / 10).max(16) } else { 0 };
         Self {

@@ -27,7 +27,7 @@ pub trait Lookup: Send + Sync {
     /// What a user is to a group or project. What had ended by `now` may be left out, what ends later may not.
     fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships>;
 
-    /// Everything that a user is a member of. What had ended by `now` may be left out, what ends later may not.
+    /// All memberships of a user. Memberships that ended before `now` may be left out; later ones must be included.
     fn user_memberships(&self, user: UserId, now: Timestamp) -> Answer<'_, UserMemberships>;
 
     /// The application with this `client_id`.
@@ -112,8 +112,8 @@ pub struct Label {
     pub description: Option<Box<str>>,
 }
 
-/// When a credential was last used: as the database has it, and as it was noted since. That is written in batches, long
-/// after the credential was looked up.
+/// When a credential was last used: the value in the database, and the uses noted since then. Uses are written in
+/// batches, long after the look-up.
 pub struct LastUse {
     written: AtomicI64,
     noted: AtomicI64,

@@ -160,7 +160,7 @@ impl App {
         By::caller(caller, self.peer)
     }
 
-    /// Everything that a caller is a member of. Nobody is a member of nothing.
+    /// All memberships of a caller. An anonymous caller has none.
     pub async fn memberships(&self, caller: Option<&Identity>) -> Result<Option<Arc<Entry<UserMemberships>>>, Error> {
         let Some(caller) = caller else { return Ok(None) };
         Ok(Some(self.auth.user_memberships(caller.user.id, self.peer, self.now()).await?))
@@ -223,7 +223,7 @@ impl App {
                 Err(Failed::Rule(error)) => return Err(error),
                 Err(Failed::Already(error)) => break (Err(error), Until::Newest, None),
                 Ok(committed) => {
-                    // Of what was done before it is not known here what it made untrue.
+                    // If the work was done before, the entries of that earlier commit are not known here.
                     let untrue = matches!(committed.until, Until::Entry(_)).then_some(committed.untrue);
                     break (Ok(committed.value), committed.until, untrue);
                 }

@@ -1,6 +1,7 @@
 //! Who serves connections: a thread for each core, each with a runtime of its own (docs/decisions/0024). A request stays
-//! on the thread where its connection is, so nobody has to be woken to help; what takes long (hashing, signing, SQLite)
-//! has threads elsewhere. As long as one thread is enough, one has all the work (docs/decisions/0026).
+//! on the thread of its connection, so no other thread is woken. What takes long (hashing, signing, lists and writes on
+//! SQLite) runs on other threads; a SQLite read by key runs here (docs/decisions/0031). As long as one thread can do
+//! all the work, one thread gets all connections (docs/decisions/0026).
 
 use std::any::Any;
 use std::io;

@@ -194,8 +194,8 @@ impl Db {
         }))
     }
 
-    /// Reads what may take long, such as a page of a list. On SQLite it runs in a thread of its own and waits for nothing but
-    /// its statements; when the caller goes away, or after five seconds, its statement is ended.
+    /// Runs a read that may take long, such as a page of a list. On SQLite it runs on a separate thread and may await
+    /// only its statements; they are interrupted when the caller goes away, and after five seconds.
     pub async fn list<T, F>(&self, work: F) -> Result<T>
     where
         F: for<'r> FnOnce(&'r mut Reader) -> Boxed<'r, Result<T>> + Send + 'static,
@@ -213,9 +213,10 @@ impl Db {
 
     /// Runs a unit of work and commits it with its audit rows and log entries.
     ///
-    /// On SQLite it runs in the thread that writes, perhaps in one commit with others, and so does what writes the log on
-    /// PostgreSQL in a task; when the caller goes away it is done all the same, once it has begun. An error that says that the database is not available leaves open whether it
-    /// happened.
+    /// On SQLite the writer thread runs it and may commit it together with others. On PostgreSQL a task does the same
+    /// for work that usually writes to the log ([`Work::LOGS`]); other work runs in the task of the caller. Once the
+    /// writer thread or that task has begun it, it is finished even if the caller goes away. After an "unavailable"
+    /// error it is not known whether the change was committed.
     pub async fn perform<W: Work>(&self, work: W) -> std::result::Result<Committed<W::Output>, W::Error> {
         self.may_write()?;
         let committed = match &self.engine {
@@ -276,8 +277,8 @@ impl Db {
         }
     }
 
-    /// A transaction whose statements come one by one from the caller. On SQLite everybody else who writes waits until it
-    /// ends, so a server runs [`Db::perform`] instead. Dropped without a commit, it leaves no trace.
+    /// A transaction that the caller runs statement by statement. On SQLite all other writers wait until it ends, so a
+    /// server uses [`Db::perform`] instead. A transaction that is dropped without a commit is rolled back.
     pub async fn begin(&self) -> Result<Tx> {
         self.may_write()?;
         match &self.engine {
@@ -312,7 +313,8 @@ impl Db {
         Ok(committed)
     }
 
-    /// How many transactions that may write were asked for since the start. On SQLite each takes the one write lock.
+    /// How many transactions that may write were requested since the start. On SQLite several may share one commit, and
+    /// so take the write lock once.
     pub fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
     }
@@ -328,7 +330,7 @@ impl Db {
         }
     }
 
-    /// How often an answer of PostgreSQL was waited for, by whoever reads or writes.
+    /// Round trips to PostgreSQL since the start, counted over all connections.
     #[cfg(feature = "faults")]
     pub fn rounds(&self) -> u64 {
         match &self.engine {

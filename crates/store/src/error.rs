@@ -44,7 +44,7 @@ pub enum Cause {
     Sqlite(#[from] rusqlite::Error),
     #[error("{}", postgres(.0))]
     Postgres(#[from] tokio_postgres::Error),
-    /// What stands in the way of TLS, or of its certificate.
+    /// Why TLS could not be used, or why the certificate was refused.
     #[error("{0}")]
     Tls(String),
     #[error("{0}")]

@@ -1,9 +1,8 @@
 //! The database: one SQL text for SQLite and PostgreSQL.
 //!
 //! One file per table. Reads take anything that can run a statement ([`db::Reader`] or [`tx::Tx`]), writes take a
-//! [`tx::Tx`]. A statement that makes something untrue says so on the `Tx`, and [`tx::Tx::commit`] takes a
-//! [`tx::Change`], so
-//! no operation can forget to audit, to invalidate or to commit.
+//! [`tx::Tx`]. A statement that makes something untrue says so on the `Tx`, and an operation returns a [`tx::Change`],
+//! which [`db::Db::perform`] commits. So no operation can forget to audit, to invalidate or to commit.
 
 #[macro_use]
 mod row;

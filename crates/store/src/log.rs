@@ -19,7 +19,7 @@ use crate::sqlite::{self, File};
 use crate::tx::Tx;
 use crate::value::Value;
 
-/// Draws the numbers and writes the entries; the last thing before COMMIT (W2). The number of the last one.
+/// Draws the numbers and writes the entries, as the last statements of the operation (W2). Returns the last number.
 pub(crate) async fn append(tx: &mut Tx, entries: &[Forget], now: Timestamp) -> Result<Option<i64>> {
     if entries.is_empty() {
         return Ok(None);

@@ -133,22 +133,36 @@ pub async fn with_group(
 ) -> Result<Option<(Namespace, Vec<Seen>)>> {
     let member = memberships.is_some_and(|all| all.is_in(id, now));
     let least = if member { Visibility::Private } else { viewer.least_visible() };
-    let inside =
-        query(INSIDE).bind(id.0).bind(least as i64).bind(viewer.user_id().map(|id| id.0)).bind(i64::from(now.date().0));
-    let (group, inside): (Vec<namespaces::Row>, Vec<Row>) = both(namespaces::by_id(id), inside, at).await?;
+    // Of a group that the viewer may not see no project is read, so that time does not tell how many there are.
+    let inside = |visible: bool| {
+        query(INSIDE)
+            .bind(id.0)
+            .bind(least as i64)
+            .bind(viewer.user_id().map(|id| id.0))
+            .bind(i64::from(now.date().0))
+            .bind(viewer.least_visible() as i64)
+            .bind(visible)
+    };
+    let (group, mut rows): (Vec<namespaces::Row>, Vec<Row>) = both(namespaces::by_id(id), inside(member), at).await?;
     let group = group.into_iter().next().map(namespaces::Row::namespace).transpose()?;
-    let Some(group) = group.filter(|group| group.kind == NamespaceKind::Group) else { return Ok(None) };
-    // Whoever is a member of something further down may see the groups above it.
-    let visible = member || group.visibility >= viewer.least_visible();
-    if !visible && namespaces::visible_group(at, id, viewer, now).await?.is_none() {
-        return Ok(None);
-    }
+    let visible = |group: &Namespace| {
+        group.kind == NamespaceKind::Group && (member || group.visibility >= viewer.least_visible())
+    };
+    let group = match group.filter(visible) {
+        Some(group) => group,
+        // A member of something further down may see the groups above it. One that is absent is looked for as well.
+        None => {
+            let Some(group) = namespaces::visible_group(at, id, viewer, now).await? else { return Ok(None) };
+            rows = inside(true).all(at).await?;
+            group
+        }
+    };
     let seen = |row: Row| {
         let Seen { project, .. } = row.seen()?;
         let membership = memberships.map(|all| all.of_project(&project, now)).unwrap_or_default();
         Ok(Seen { project, membership })
     };
-    Ok(Some((group, inside.into_iter().map(seen).collect::<Result<_>>()?)))
+    Ok(Some((group, rows.into_iter().map(seen).collect::<Result<_>>()?)))
 }
 
 /// A project that is about to exist.
@@ -189,23 +203,24 @@ pub async fn name_taken(at: &mut impl Runs, namespace: NamespaceId, name: &str) 
 
 /// Without what the viewer is there.
 macro_rules! found {
-    () => {
+    ($from:literal) => {
         concat!(
             "SELECT ",
             columns!(),
             ", CAST(NULL AS BIGINT) AS project_level, CAST(NULL AS BIGINT) AS group_level, ",
             crate::namespaces::columns!(),
-            " FROM projects p JOIN namespaces n ON n.id = p.namespace_id "
+            " FROM ",
+            $from
         )
     };
 }
 
 statements! {
-    FIND = concat!(found!(), " WHERE p.id = $1");
+    FIND = concat!(found!("projects p JOIN namespaces n ON n.id = p.namespace_id"), " WHERE p.id = $1");
 
     INSIDE = concat!(
-        found!(),
-        " WHERE p.namespace_id = $1
+        found!("namespaces n CROSS JOIN projects p"),
+        " WHERE n.id = $1 AND (n.visibility >= $5 OR $6) AND p.namespace_id = n.id
             AND (p.visibility >= $2
                  OR p.id IN (SELECT m.source_id FROM members m
                               WHERE m.source_kind = 'project' AND m.user_id = $3

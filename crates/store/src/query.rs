@@ -71,8 +71,8 @@ impl<'v> Query<'v> {
         self.optional(at).await?.ok_or_else(|| Error::Damaged("a row is missing".into()))
     }
 
-    /// Runs it where nobody needs to know what it did before the transaction goes on. On PostgreSQL it is sent with the next
-    /// statement that is waited for, or with the commit, which fails if this does.
+    /// Runs a statement whose answer the transaction does not need. On PostgreSQL it is sent together with the next
+    /// statement whose answer is needed, or with the commit; if it fails, the commit fails.
     pub(crate) async fn later(self, tx: &mut Tx) -> Result<()> {
         if let Conn::Postgres(session) = tx.conn() {
             let values = self.values.into_iter().map(Value::into_owned).collect();

@@ -181,7 +181,8 @@ impl Tx {
             return Ok(taken.number);
         }
         session.flush(patience).await?;
-        numbers.take(of).number.map(Some).ok_or_else(|| Error::Damaged("a sequence gave no number".into()))
+        // Others may have taken what came; the whole transaction is tried again then.
+        numbers.take(of).number.map(Some).ok_or(Error::Clash)
     }
 
     /// The connection of a batch, whose next one it runs.

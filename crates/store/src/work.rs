@@ -31,7 +31,7 @@ pub trait Work: Send + Sync + 'static {
 
 pub type Boxed<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
 
-/// A unit of work whose type is forgotten, with whoever waits for it.
+/// A type-erased unit of work, with the channel to its caller.
 pub(crate) trait Job: Send {
     /// Whether others wait for it before they can go on.
     fn is_urgent(&self) -> bool;
@@ -52,7 +52,7 @@ pub(crate) trait Job: Send {
     fn tell(self: Box<Self>, durable: Result<()>);
 }
 
-/// What whoever asked for a job waits for.
+/// The handle with which the caller waits for the outcome of a job.
 pub(crate) struct Told<T> {
     told: oneshot::Receiver<T>,
     begun: Arc<AtomicBool>,

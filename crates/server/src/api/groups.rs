@@ -68,12 +68,13 @@ params! {
 pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Json, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
     let now = app.now();
-    let memberships = app.memberships(caller.as_ref()).await?;
-    let mut reader = app.db.read().await?;
     if !params.with_projects {
+        let mut reader = app.db.read().await?;
         let group = named::group(&mut reader, &params.id, viewer, now).await?.ok_or(Error::NotFound(Thing::Group))?;
         return Ok(Json::ok(group::detailed(&app.urls, &group)));
     }
+    let memberships = app.memberships(caller.as_ref()).await?;
+    let mut reader = app.db.read().await?;
     let found =
         named::group_with_projects(&mut reader, &params.id, viewer, memberships.as_deref().map(|all| &all.record), now)
             .await?;

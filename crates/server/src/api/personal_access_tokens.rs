@@ -19,7 +19,7 @@ use crate::operations::tokens::Revoke;
 use crate::params::params;
 
 pub async fn show_self(app: App, caller: Identity, (): ()) -> Result<Json, Error> {
-    // Under sudo the token is still that of whoever acts.
+    // With sudo, the token still belongs to the administrator who sent it.
     let owner = caller.sudo_by.as_ref().unwrap_or(&caller.user).id;
     Ok(Json::ok(token::recognised(presented(&caller)?, owner, app.now())))
 }

@@ -68,8 +68,9 @@ impl<A: Around> Node<A> {
         *self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns when no node can accept what was revoked (W3, W4). `untrue`: all that the change made untrue, if that is known;
-    /// this node forgets it at once, and need not wait until it has read it. `replied`: read after the reply to the commit.
+    /// Returns when no node can accept what was revoked (W3, W4). `untrue`: the entries of the change, if they are
+    /// known; this node applies them at once and does not wait until it has read them. `replied`: the time after the
+    /// commit's reply.
     pub async fn acknowledge(&self, until: Until, untrue: Option<&[Forget]>, replied: Tick) -> bool {
         let mut position = match until {
             Until::Nowhere => return true,

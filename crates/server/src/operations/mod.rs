@@ -1,8 +1,8 @@
 //! What a caller may do, once: the rules and the transaction. The REST API, the pages and the command line only
 //! translate.
 //!
-//! An operation is a value. Its `run` gives a [`Change`]; only [`crate::app::App::perform`] commits it, and gives the
-//! [`Done`] that alone can become a 2xx.
+//! An operation is a value. Its `run` returns a [`Change`]. Only [`crate::app::App::perform`] has it committed (by
+//! `Db::perform`) and returns the [`Done`], without which there is no 2xx.
 
 use std::sync::Arc;
 
@@ -37,11 +37,11 @@ pub trait Operation: Send + Sync + 'static {
     /// Whether it usually makes something untrue that servers remember, and so writes to the log that all of them follow.
     const REVOKES: bool = false;
 
-    /// It may wait for its transaction and for nothing else: it may run in a thread that does nothing but write.
+    /// May await only statements of its transaction: on SQLite it runs on the writer thread.
     fn run(&self, tx: &mut Tx, now: Timestamp) -> impl Future<Output = Result<Change<Self::Output>, Failed>> + Send;
 }
 
-/// For whoever needs the operation afterwards.
+/// Lets a caller keep the operation after it was performed.
 impl<O: Operation> Operation for Arc<O> {
     type Output = O::Output;
 

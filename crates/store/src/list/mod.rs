@@ -1,8 +1,9 @@
-//! Lists: one value says which rows are wanted and how they are ordered; the text of the page and that of the count are made
-//! of the conditions that were asked for, and of no others. No other file puts a statement together at run time.
+//! Lists: a `List` says which rows are wanted and in which order. The SQL of the page and of the count is built at run
+//! time and contains only the conditions that the request uses. Only this module and the `list.rs` files of the tables
+//! build SQL at run time.
 //!
-//! The text never holds what somebody sent: that is bound. So there are as many texts as combinations of conditions, and the
-//! statements that a connection keeps are bounded.
+//! Values from a request are bound and never become part of the text. So there is one text for each combination of
+//! conditions, and a connection caches a bounded number of prepared statements.
 
 use std::borrow::Cow;
 

@@ -146,7 +146,7 @@ impl Said {
                 key => match key.strip_prefix("options[").and_then(|key| key.strip_suffix(']')) {
                     Some(setting) => said.add_options(&format!("-c {setting}={}", value?.replace(' ', "\\ "))),
                     None => {
-                        tracing::warn!(parameter = key, "the URL of the database has a parameter that nobody reads")
+                        tracing::warn!(parameter = key, "the URL of the database has an unknown parameter")
                     }
                 },
             }
@@ -233,7 +233,8 @@ impl Said {
                 ));
             }
             Some(_) => return Err("sslmode is verify-full, verify-ca, require or disable".into()),
-            None if is_loopback(host) => None,
+            // The connection goes to this address, whatever the host is called.
+            None if is_loopback(self.hostaddr.as_deref().unwrap_or(host)) => None,
             None => Some(Verify::Full),
         })
     }
@@ -255,7 +256,7 @@ fn password_of(home: Option<&Path>, wanted: [&str; 4]) -> Option<String> {
     let file = std::env::var_os("PGPASSFILE").map(PathBuf::from).or_else(|| Some(home?.join(".pgpass")))?;
     let about = std::fs::metadata(&file).ok()?;
     if about.mode() & 0o077 != 0 {
-        tracing::warn!(file = %file.display(), "others may read this file of passwords, so it is not used");
+        tracing::warn!(file = %file.display(), "other users can read this password file, so it is ignored");
         return None;
     }
     let text = std::fs::read_to_string(&file).ok()?;
@@ -303,6 +304,9 @@ mod tests {
             assert_eq!(mode(&format!("postgres://a@{here}/b")), Ok(None), "{here}");
         }
         assert_eq!(mode("postgres://a@localhost/b?host=/tmp"), Ok(None));
+        assert_eq!(mode("postgres://a@localhost/b?hostaddr=10.0.0.7"), Ok(Some(Verify::Full)));
+        assert_eq!(mode("postgres://a@localhost/b?hostaddr=127.0.0.1"), Ok(None));
+        assert_eq!(mode("postgres://a@db.example/b?hostaddr=127.0.0.1"), Ok(None));
         for there in ["db.example", "10.0.0.7", "[fd00::1]"] {
             assert_eq!(mode(&format!("postgres://a@{there}/b")), Ok(Some(Verify::Full)), "{there}");
             assert_eq!(mode(&format!("postgres://a@{there}/b?sslmode=disable")), Ok(None), "{there}");

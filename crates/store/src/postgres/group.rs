@@ -1,11 +1,12 @@
 //! Operations that write to the log of what became untrue, several in one commit.
 //!
-//! The head of the log is locked from when its numbers are drawn until the commit is durable, so one commit after another
-//! is all that a database can do of these. So whoever comes while one is under way waits, and those who wait are committed
-//! together: one after the other in a savepoint of its own, so that one that fails takes nobody with it, and at the end the
-//! numbers of all of them, once, with COMMIT behind them in the same round trip.
+//! The head of the log stays locked from the draw of the numbers until the commit is durable, so the database can run
+//! only one such commit at a time. Operations that arrive meanwhile wait and are then committed together. Each runs in
+//! its own savepoint, so that a failure does not affect the others. At the end the numbers for all of them are drawn
+//! once, in the same round trip as COMMIT.
 //!
-//! Nobody has this for a task: the first who comes runs what waits until nothing does, on a connection of those who write.
+//! There is no permanent task: the first operation starts one, which runs until none is waiting. It uses a connection
+//! of the pool for writes.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,6 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+
+use tokio::sync::Semaphore;
 
 use super::pool::Pool;
 use super::session::NOBODY;
@@ -24,6 +27,8 @@ use crate::work::Job;
 
 pub(crate) struct Group {
     pool: Arc<Pool>,
+    /// For connections of those that run alone.
+    alone: Arc<Semaphore>,
     waiting: Mutex<Waiting>,
 }
 
@@ -46,7 +51,7 @@ enum Ran {
     Well,
     /// Another transaction was in the way of it, so it is to run alone.
     Alone,
-    /// The whole batch is undone, since a statement of one before it failed that nobody had waited for.
+    /// A queued statement of an earlier operation failed, so the whole batch is rolled back.
     Undone,
     /// The connection is of no use.
     Lost,
@@ -54,7 +59,7 @@ enum Ran {
 
 impl Group {
     pub(crate) fn new(pool: Arc<Pool>) -> Self {
-        Self { pool, waiting: Mutex::default() }
+        Self { pool, alone: Arc::new(Semaphore::new(ALONE)), waiting: Mutex::default() }
     }
 
     /// Takes an operation in; whoever asked for it is told by the job itself.
@@ -109,7 +114,8 @@ impl Group {
                 Ran::Alone => alone.push(task),
                 _ => ran.push(task),
             }
-            if matches!(whole, Ran::Undone | Ran::Lost) {
+            // One that waited for a lock has held up the others, and they hold locks of their own.
+            if matches!(whole, Ran::Alone | Ran::Undone | Ran::Lost) {
                 break;
             }
             if ran.len() + alone.len() < TOGETHER {
@@ -153,7 +159,7 @@ impl Group {
             }
         }
         if !alone.is_empty() {
-            tokio::spawn(one_by_one(self.pool.clone(), alone));
+            tokio::spawn(one_by_one(self.pool.clone(), self.alone.clone(), alone));
         }
     }
 }
@@ -223,8 +229,8 @@ async fn one(tx: &mut Tx, job: &mut dyn Job) -> Ran {
     }
 }
 
-/// `false`: what it wrote is to be undone. While it waits for something else than its transaction everybody else would wait
-/// with it, so that ends it.
+/// Returns `false` if its writes must be rolled back. An operation that awaits anything but its transaction is stopped,
+/// since all operations of the batch would wait with it.
 async fn run(tx: &mut Tx, job: &mut dyn Job) -> bool {
     let Some(waits) = tx.session().map(|session| session.waits()) else { return false };
     let ran = {
@@ -243,8 +249,12 @@ async fn run(tx: &mut Tx, job: &mut dyn Job) -> bool {
 }
 
 /// Each in a transaction of its own.
-async fn one_by_one(pool: Arc<Pool>, tasks: Vec<Task>) {
+async fn one_by_one(pool: Arc<Pool>, alone: Arc<Semaphore>, tasks: Vec<Task>) {
+    let Ok(_permit) = alone.acquire().await else { return };
     for Task { mut job, db } in tasks {
+        if job.is_abandoned() {
+            continue;
+        }
         let done = async {
             let mut tx = Tx::postgres(db, Transaction::begin(&pool).await?);
             match run(&mut tx, job.as_mut()).await {
@@ -259,6 +269,9 @@ async fn one_by_one(pool: Arc<Pool>, tasks: Vec<Task>) {
 
 /// Savepoints of one transaction. PostgreSQL keeps 64 of them where every other transaction finds them quickly.
 const TOGETHER: usize = 60;
+
+/// Connections that may wait for locks, of those that write.
+const ALONE: usize = 2;
 
 /// Operations that wait; beyond it they are refused (503).
 const LONGEST: usize = 4096;

@@ -124,7 +124,8 @@ pub(crate) fn standby() -> Error {
 /// For a connection to be made.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// For a server that is not there yet: a little less than whoever waits for a connection has, who wants to know why.
+/// How long to retry while the server starts: less than the time-out of the pool, so that the caller gets the real
+/// error.
 const START: Duration = Duration::from_millis(4900);
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -1,8 +1,8 @@
 //! Numbers for rows that are about to exist, drawn ahead from the sequences of the database.
 //!
-//! Whoever knows the number of a row before it is there can send the statements that name it together. A number comes from
-//! the sequence of its table, which servers that let the database number their rows use too; it is given out once, or
-//! never (T26).
+//! If the number of a row is known before the insert, the statements that refer to it can be sent together with it.
+//! Numbers come from the sequence of the table, so servers that let the database number the rows can run beside this
+//! one. A number is used once or never (T26).
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -44,6 +44,11 @@ impl Pool {
     /// elsewhere is better than none.
     fn idle_one(&self, here: Id) -> Option<Box<Session>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = idle.iter().any(|(session, _)| !session.is_usable());
+        if lost {
+            // Perhaps with the server that numbers were drawn from; the one in its place may not know of them.
+            self.origin.numbers.forget();
+        }
         idle.retain(|(session, since)| session.is_usable() && since.elapsed() < LONGEST);
         let near = idle.iter().rposition(|(session, _)| session.runtime() == here);
         let found = match near {
@@ -59,7 +64,9 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn put_back(&self, session: Box<Session>) {
+    fn put_back(&self, mut session: Box<Session>) {
+        // What was to be sent with a statement that was never sent is nobody else's.
+        session.forget();
         if session.is_usable() && !self.permits.is_closed() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((session, Instant::now()));
         }

@@ -1,8 +1,8 @@
 //! One connection, with the statements that are prepared on it and those that wait to be sent.
 //!
-//! A statement whose answer nobody needs yet waits until the next one that is waited for, and they are sent together, in
-//! their order: one round trip. In a transaction the server skips what stands behind a statement that failed, and answers
-//! COMMIT with a rollback; so a failure is remembered until the transaction ends.
+//! A statement whose answer is not needed yet is queued. The next statement whose answer is needed sends the queue, in
+//! order, in one round trip. In a transaction PostgreSQL skips all statements after a failed one and turns COMMIT into
+//! a rollback; so the session remembers a failure until the transaction ends.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -382,7 +382,9 @@ impl Session {
         let made = origin.address.clone().connect_of(Some(origin.clone())).await;
         self.origin = Some(origin);
         let made = made?;
-        *self = Self { queue: std::mem::take(&mut self.queue), turn: self.turn, waits: self.waits.clone(), ..made };
+        // A savepoint is known by how often was sent before it, so that number never goes back.
+        let (queue, sends) = (std::mem::take(&mut self.queue), self.sends);
+        *self = Self { queue, sends, turn: self.turn, waits: self.waits.clone(), ..made };
         Ok(())
     }
 
@@ -550,10 +552,10 @@ fn is_lost(error: &tokio_postgres::Error) -> bool {
     }
 }
 
-/// Every statement has an index for what it looks for and names its tables in the order in which they are to be read, for
-/// SQLite too. What the planner may do instead, from an estimate of how many rows there will be, is to read the whole of a
-/// table (docs/decisions/0033). Bitmaps read all that an index has before a limit ends it; so do workers. `jit`: a plan that
-/// cannot avoid what is off here looks expensive enough to be compiled.
+/// Statements name their tables in the order in which they should be read, for SQLite too, and have indexes for that
+/// order. With a wrong row estimate the planner would read a whole table instead (docs/decisions/0033), so these plan
+/// types are off. Bitmap scans and parallel workers read everything that an index finds before a LIMIT stops them.
+/// `jit`: a plan that has to use a type that is off gets such a high cost that PostgreSQL would compile it.
 const CONNECTED: &str = "
     SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
     SET enable_material = off; SET max_parallel_workers_per_gather = 0; SET jit = off;

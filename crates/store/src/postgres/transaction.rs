@@ -7,9 +7,9 @@ use super::session::{Answer, Session};
 use crate::conn::PATIENCE_OF_A_WRITER;
 use crate::error::{Error, Result};
 
-/// Each statement sees what was committed before it, and an acknowledged commit is on the disk (D1), whatever the defaults
-/// of the server are, or somebody has set on a connection that a pooler passes around. Whoever stands still in a transaction
-/// holds the others up for four seconds, not for ever.
+/// Each statement sees what was committed before it, and an acknowledged commit is on the disk (D1). The transaction
+/// sets this itself, because the defaults of the server, or of a connection from a pooler, may differ. An idle
+/// transaction blocks others for at most four seconds.
 macro_rules! begin {
     ($lock:literal) => {
         concat!(

@@ -17,7 +17,8 @@ use crate::db::Reader;
 use crate::error::{Cause, Error, Result};
 use crate::work::Boxed;
 
-/// One fewer than there are cores, so that a core is always left for everybody else.
+/// At most one thread fewer than there are cores, and at least one, so that other requests keep a core if there are
+/// two.
 pub(crate) struct Lists {
     shared: Arc<Shared>,
 }
@@ -99,10 +100,18 @@ fn read<T>(
         Running::NoLonger => return Err(Error::late()),
         state => *state = Running::Now(handle),
     }
+    // Dropped before the reader, also in a panic: the connection is somebody else's afterwards.
+    let _over = Over(running);
     let done = at_once(work(&mut reader));
-    // From here on the connection may be somebody else's.
-    *lock(running) = Running::NoLonger;
     done.unwrap_or(Err(Error::Broken(Cause::Rule("a list waited for something else than its statements"))))
+}
+
+struct Over<'r>(&'r Mutex<Running>);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        *lock(self.0) = Running::NoLonger;
+    }
 }
 
 impl Drop for Asker {
@@ -123,7 +132,8 @@ impl Shared {
             return Err(Error::Unavailable(Cause::Rule("too many wait for a list")));
         }
         queue.waiting.push_back(task);
-        if queue.idle == 0 && queue.threads < threads() {
+        // Those that were woken for others still count as idle.
+        if queue.idle < queue.waiting.len() && queue.threads < threads() {
             let shared = self.clone();
             std::thread::Builder::new().name(format!("lists-{}", queue.threads)).spawn(move || shared.work())?;
             queue.threads += 1;

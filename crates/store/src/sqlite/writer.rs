@@ -1,5 +1,5 @@
-//! The one thread that writes to a SQLite file. Transactions that wait at the same time are committed together: each in a
-//! savepoint, so that one that fails takes nobody with it, and all of them by one commit, which is what costs.
+//! The thread that writes to a SQLite file. Waiting transactions share one commit, since the commit is the expensive
+//! part. Each runs in its own savepoint, so that a failure does not affect the others.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -79,7 +79,8 @@ impl Writer {
         self.queue.add(Task { what: What::Job { job, db: db.clone() }, since: Instant::now() }, urgent)
     }
 
-    /// For a transaction whose statements come from elsewhere one by one. Everybody else who writes waits until it ends.
+    /// Lends the connection to a caller that runs a transaction statement by statement. All other writers wait until it
+    /// ends.
     pub(crate) async fn lease(&self) -> Result<Lease> {
         let (give, given) = oneshot::channel();
         self.queue.add(Task { what: What::Lease(give), since: Instant::now() }, false)?;
@@ -112,13 +113,11 @@ impl Queue {
         if waiting.closed {
             return Err(Error::closed());
         }
-        if waiting.tasks.len() >= LONGEST && !urgent {
+        let queue = if urgent { &mut waiting.urgent } else { &mut waiting.tasks };
+        if queue.len() >= LONGEST {
             return Err(Error::Unavailable(Cause::Rule("too many wait to write")));
         }
-        match urgent {
-            true => waiting.urgent.push_back(task),
-            false => waiting.tasks.push_back(task),
-        }
+        queue.push_back(task);
         drop(waiting);
         self.wake.notify_one();
         Ok(())
@@ -202,6 +201,16 @@ struct Thread {
     file: File,
     /// Of the write-ahead log, at the last commit.
     pages: Arc<AtomicI32>,
+}
+
+/// If it ends by a panic, nobody should wait for it.
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.queue.close();
+        let mut waiting = self.queue.lock();
+        waiting.urgent.clear();
+        waiting.tasks.clear();
+    }
 }
 
 impl Thread {

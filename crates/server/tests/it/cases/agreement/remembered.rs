@@ -133,7 +133,7 @@ async fn a_remembered_token_is_told_as_the_database_has_it(t: Town) {
     same(Some(first)).await;
     tollhouse::job::flush(&t.app).await;
     same(Some(t.now())).await;
-    // Under sudo it is still the token of whoever acts.
+    // With sudo, the token still belongs to the administrator who sent it.
     for server in [&t, &forgetful] {
         let told = server.get(SELF).token(&warden).with("sudo", "ada").await.has(200).json();
         assert_ne!(told["user_id"], json!(ada.id));

@@ -25,6 +25,7 @@ use crate::town::Town;
 
 cases![
     one_thing_that_is_asked_for_is_one_round_trip,
+    a_hidden_group_costs_as_much_as_an_absent_one,
     what_gives_and_ends_tokens_takes_two_round_trips,
     numbers_that_are_drawn_ahead_are_given_out_once,
     what_failed_is_not_committed_though_nobody_looked,
@@ -51,6 +52,36 @@ async fn one_thing_that_is_asked_for_is_one_round_trip(t: Town) {
         ask().await;
         assert!(t.app.db.rounds() - before <= 1, "{target}: {} round trips", t.app.db.rounds() - before);
     }
+}
+
+/// One that is absent and one that the viewer may not see take the same statements, however many projects are in it.
+async fn a_hidden_group_costs_as_much_as_an_absent_one(t: Town) {
+    let (ada, grace) = (t.user("ada").await, t.user("grace").await);
+    let token = ada.token([Scope::Api]).await;
+    let hidden = t.group("hidden", Visibility::Private).await;
+    let (quay, _) =
+        (t.project(hidden, "quay", Visibility::Private).await, t.project(hidden, "pier", Visibility::Private).await);
+    settled(&t).await;
+    let mut costs = Vec::new();
+    for target in ["999999".to_owned(), hidden.to_string()] {
+        let ask = async || {
+            t.get(&format!("/api/v4/groups/{target}")).token(&token).await.has(404);
+            t.get(&format!("/api/v4/groups/{target}")).await.has(404);
+        };
+        ask().await;
+        let before = t.app.db.rounds();
+        ask().await;
+        costs.push(t.app.db.rounds() - before);
+    }
+    assert_eq!(costs[0], costs[1]);
+    // A member of a project inside sees the group, and in it what they may see.
+    t.member(tollhouse_domain::membership::Of::Project(quay), &grace, tollhouse_domain::access::AccessLevel::Guest)
+        .await;
+    let shown =
+        t.get(&format!("/api/v4/groups/{hidden}")).token(&grace.token([Scope::Api]).await).await.has(200).json();
+    let paths: Vec<_> =
+        shown["projects"].as_array().expect("projects").iter().map(|project| &project["path"]).collect();
+    assert_eq!(paths, ["quay"]);
 }
 
 /// Without what the authentication of the client takes.

@@ -1,4 +1,4 @@
-//! Operations that are committed together: none of them is in the way of another.
+//! Operations that share one commit do not disturb each other.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -13,6 +13,7 @@ use tollhouse_domain::id::FamilyId;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::db::Db;
+use tollhouse_store::nodes::Announce;
 use tollhouse_store::token_families;
 use tollhouse_store::tx::{Change, Committed, Tx, Until};
 use tollhouse_store::work::Work;
@@ -24,6 +25,7 @@ use crate::town::Town;
 cases![
     each_of_many_is_told_its_own_outcome_and_place,
     who_loses_the_database_in_the_middle_is_told,
+    a_refused_operation_leaves_nothing_after_a_restart,
     one_that_waits_for_another_transaction_holds_nobody_up_for_long,
 ];
 
@@ -132,6 +134,32 @@ async fn each_of_many_is_told_its_own_outcome_and_place(t: Town) {
         assert!(places.get(position) == Some(family) || unknown.contains(family), "{family:?} was not acknowledged");
     }
     assert!(places.len() > 100);
+}
+
+/// The connection is made anew while the operation begins, and it must still be known that its savepoint was sent.
+async fn a_refused_operation_leaves_nothing_after_a_restart(t: Town) {
+    if !t.app.db.is_postgres() {
+        return;
+    }
+    let mut postgres = Postgres::start().expect("it is installed");
+    let url = postgres.url(&postgres.database()).parse().expect("a URL");
+    let db = Db::open(&url, 0).await.expect("a database");
+    let mut tx = db.begin().await.expect("a transaction");
+    let family = token_families::insert(&mut tx).await.expect("a family");
+    let _ = tx.commit(Change::already(()), &By::system(), Timestamp(0)).await.expect("a commit");
+    for _ in 0..3 {
+        let announce = || Announce { by: By::system(), now: Timestamp(0) };
+        // One that sends its commit with all the rest is not repeated, so the first may fail.
+        while db.perform(announce()).await.is_err() {}
+        postgres.kill();
+        postgres.start_again();
+        // Nothing ran here meanwhile, so it is the statement that finds the connection lost.
+        assert!(db.perform(End { family, and: And::Refuse }).await.is_err());
+        let mut tx = db.begin().await.expect("a transaction");
+        let ended = token_families::end(&mut tx, family, token_families::EndReason::Revoked, Timestamp(0)).await;
+        assert!(ended.expect("an answer"), "it was refused, so the family had not ended");
+    }
+    db.close().await;
 }
 
 async fn who_loses_the_database_in_the_middle_is_told(t: Town) {
