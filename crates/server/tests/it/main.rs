@@ -18,6 +18,7 @@ mod postgres;
 mod process;
 mod simulation;
 mod town;
+mod watchdog;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         }
         println!("PostgreSQL: no initdb was found, so the tests on it are left out");
     }
+    watchdog::start();
     tracing::subscriber::set_global_default(town::Deaf).expect("no other");
     let mut trials = Vec::new();
     for case in all {
@@ -104,6 +106,7 @@ enum Variant {
 }
 
 fn judge(case: Case, engine: Engine, postgres: Option<&Postgres>, variant: Variant) -> Result<(), Failed> {
+    let _watched = watchdog::watch(case.name, engine.name());
     let must_fail = match variant {
         Variant::Plain => None,
         Variant::Garbled => Some("every answer is garbled"),
