@@ -69,6 +69,7 @@ impl<T> Done<T> {
 }
 
 /// Why one attempt at an operation did not succeed.
+#[derive(Debug)]
 pub enum Failed {
     Store(StoreError),
     Rule(Error),

@@ -233,8 +233,8 @@ impl Said {
                 ));
             }
             Some(_) => return Err("sslmode is verify-full, verify-ca, require or disable".into()),
-            // The connection goes to this address, whatever the host is called.
-            None if is_loopback(self.hostaddr.as_deref().unwrap_or(host)) => None,
+            // The connection goes to the address, and a name of another machine may be tunnelled there.
+            None if is_loopback(host) && self.hostaddr.as_deref().is_none_or(is_loopback) => None,
             None => Some(Verify::Full),
         })
     }
@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(mode("postgres://a@localhost/b?host=/tmp"), Ok(None));
         assert_eq!(mode("postgres://a@localhost/b?hostaddr=10.0.0.7"), Ok(Some(Verify::Full)));
         assert_eq!(mode("postgres://a@localhost/b?hostaddr=127.0.0.1"), Ok(None));
-        assert_eq!(mode("postgres://a@db.example/b?hostaddr=127.0.0.1"), Ok(None));
+        assert_eq!(mode("postgres://a@db.example/b?hostaddr=127.0.0.1"), Ok(Some(Verify::Full)));
         for there in ["db.example", "10.0.0.7", "[fd00::1]"] {
             assert_eq!(mode(&format!("postgres://a@{there}/b")), Ok(Some(Verify::Full)), "{there}");
             assert_eq!(mode(&format!("postgres://a@{there}/b?sslmode=disable")), Ok(None), "{there}");

@@ -35,6 +35,8 @@ pub struct Session {
     open: bool,
     /// A statement of the transaction failed, so it cannot be committed.
     failure: Option<Failure>,
+    /// The transaction takes nothing until what undoes the failure is sent, which is the first in the queue.
+    aborted: bool,
     /// An answer is missing.
     broken: bool,
     /// An answer is waited for. Still `true` after whoever waited went away.
@@ -119,6 +121,7 @@ impl Session {
             turn: NOBODY,
             open: false,
             failure: None,
+            aborted: false,
             broken: false,
             waits: Arc::default(),
             runtime: Handle::current().id(),
@@ -277,6 +280,7 @@ impl Session {
     pub(crate) fn forget(&mut self) {
         self.queue.clear();
         self.failure = None;
+        self.aborted = false;
         self.turn = NOBODY;
     }
 
@@ -305,11 +309,12 @@ impl Session {
     }
 
     pub(crate) fn undo(&mut self, savepoint: &Savepoint) {
-        self.failure = None;
+        let failure = self.failure.take();
         match self.has_sent(savepoint) {
             true => {
                 self.queue.clear();
-                self.push(What::Text("ROLLBACK TO job; RELEASE job"));
+                self.push(What::Text(UNDO));
+                self.aborted = failure.is_some();
             }
             false => self.queue.truncate(savepoint.at),
         }
@@ -393,6 +398,7 @@ impl Session {
         asked: Option<&Asked<'_>>,
     ) -> std::result::Result<Vec<Answer>, (usize, tokio_postgres::Error)> {
         self.prepare_all(asked).await.inspect_err(|(of, error)| self.failed(*of, error))?;
+        self.aborted = false;
         self.rounds.fetch_add(1, Ordering::Relaxed);
         self.sends += 1;
         self.open |= matches!(self.queue.first(), Some(Queued { what: What::Begin(_), .. }));
@@ -482,6 +488,15 @@ impl Session {
             self.known.clear();
             return Box::pin(self.prepare_all(asked)).await;
         }
+        if self.aborted {
+            // Nothing can be prepared before.
+            self.rounds.fetch_add(1, Ordering::Relaxed);
+            self.client.batch_execute(UNDO).await.map_err(|error| (NOBODY, error))?;
+            if let Some(first) = self.queue.first_mut() {
+                first.what = What::Text("");
+            }
+            self.aborted = false;
+        }
         self.rounds.fetch_add(1, Ordering::Relaxed);
         let client = &self.client;
         let prepared = in_order(missing.iter().map(|(_, sql)| Box::pin(client.prepare(sql))).collect()).await;
@@ -560,6 +575,8 @@ const CONNECTED: &str = "
     SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
     SET enable_material = off; SET max_parallel_workers_per_gather = 0; SET jit = off;
     SELECT pg_is_in_recovery()";
+
+const UNDO: &str = "ROLLBACK TO job; RELEASE job";
 
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 256;

@@ -9,6 +9,7 @@ use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_store::faults::Fault;
 
+use super::agreement::until;
 use crate::process::{output, server};
 use crate::town::{Reply, Session, Town, logged};
 
@@ -498,20 +499,15 @@ async fn t29_a_password_whose_sender_left_is_settled_and_counted(t: Town) {
         all.into_iter().filter(|row| row.starts_with("failed_sign_ins") || row.starts_with("sign_in_failures")).count()
     };
     let lines = logged(async {
-        let hashed = t.app.hasher.hashed();
+        let stalled = t.app.hasher.stall();
         let login = async { drop(Guess::at(&t, "ada").typed("wrong horse").await) };
-        // It is dropped while the password is compared, as when a client closes the connection.
+        // It is dropped while the password waits to be compared, as when a client closes the connection.
         tokio::select! {
             () = login => panic!("it was answered"),
-            () = async {
-                while t.app.hasher.load().running + t.app.hasher.load().waiting == 0 && t.app.hasher.hashed() == hashed {
-                    tokio::task::yield_now().await;
-                }
-            } => {}
+            () = until("a place", async || (t.app.hasher.load().waiting > 0).then_some(())) => {}
         }
-        while rows().await < 2 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        drop(stalled);
+        until("both rows", async || (rows().await == 2).then_some(())).await;
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     })
     .await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -77,7 +77,9 @@ async fn n1_no_lease_without_a_row_at_the_end(t: Town) {
     until("a lease", async || late.leased().then_some(())).await;
     let own = late.node.own().expect("a row");
     late.stop.cancel();
+    let began = Instant::now();
     while row(&t, own).await.is_some() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the row is still there");
         tokio::task::yield_now().await;
     }
     assert!(!late.leased(), "whoever finds no row must find no memory");

@@ -15,7 +15,7 @@ use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_store::faults;
 
-use super::{SELF, USER, laggard, newest, numbers, revoked_here_refused_there, row, settled};
+use super::{SELF, USER, laggard, newest, numbers, revoked_here_refused_there, row, settled, until};
 use crate::town::{REVOKED, Town};
 
 cases![
@@ -115,9 +115,7 @@ async fn the_writer_is_given_back_before_the_wait(t: Town) {
         let before = newest(&t).await;
         let request = t.delete(SELF).token(token);
         let revoking = tokio::task::spawn_local(async move { request.await.status.as_u16() });
-        while newest(&t).await == before {
-            sleep(Duration::from_millis(5)).await;
-        }
+        until("its entry", async || (newest(&t).await != before).then_some(())).await;
         // Eight looks end long before the wait does, unless one of them waits for the writer.
         for _ in 0..8 {
             drop(other.app.db.begin().await);

@@ -24,6 +24,7 @@ use crate::town::Town;
 
 cases![
     each_of_many_is_told_its_own_outcome_and_place,
+    a_failure_on_a_new_connection_fails_nobody_else,
     who_loses_the_database_in_the_middle_is_told,
     a_refused_operation_leaves_nothing_after_a_restart,
     one_that_waits_for_another_transaction_holds_nobody_up_for_long,
@@ -136,6 +137,26 @@ async fn each_of_many_is_told_its_own_outcome_and_place(t: Town) {
     assert!(places.len() > 100);
 }
 
+/// PostgreSQL prepares nothing after a failure, and on a new connection everything is still to be prepared.
+async fn a_failure_on_a_new_connection_fails_nobody_else(t: Town) {
+    let families = families(&t, 6).await;
+    for (and, families) in [And::Violate, And::Refuse].into_iter().zip(families.chunks(3)) {
+        let db = Db::open(&t.database_url.parse().expect("a URL"), 0).await.expect("a database");
+        let mut running = Vec::new();
+        for (family, and) in families.iter().copied().zip([And::Nothing, and, And::Nothing]) {
+            let db = db.clone();
+            running.push(tokio::task::spawn_local(async move {
+                let done = db.perform(End { family, and }).await.map(drop);
+                assert_eq!(done.is_ok(), and == And::Nothing, "{and:?}: {done:?}");
+            }));
+        }
+        for told in running {
+            told.await.expect("as it should be");
+        }
+        db.close().await;
+    }
+}
+
 /// The connection is made anew while the operation begins, and it must still be known that its savepoint was sent.
 async fn a_refused_operation_leaves_nothing_after_a_restart(t: Town) {
     if !t.app.db.is_postgres() {
@@ -219,15 +240,15 @@ async fn one_that_waits_for_another_transaction_holds_nobody_up_for_long(t: Town
     for family in families.iter().copied() {
         let db = t.app.db.clone();
         running.push(tokio::task::spawn_local(async move {
-            let done = db.perform(End { family, and: And::Nothing }).await.is_ok();
-            (done, began.elapsed())
+            let done = db.perform(End { family, and: And::Nothing }).await;
+            (done.map_err(|error| format!("{error:?}")), began.elapsed())
         }));
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
     drop(holder);
     for (number, told) in running.into_iter().enumerate() {
         let (done, took) = told.await.expect("no panic");
-        assert!(done, "{number}");
+        assert_eq!(done.map(drop), Ok(()), "{number}");
         assert!(number == 3 || took < Duration::from_millis(2500), "{number}: {took:?}");
     }
 }
