@@ -137,24 +137,26 @@ async fn each_of_many_is_told_its_own_outcome_and_place(t: Town) {
     assert!(places.len() > 100);
 }
 
-/// PostgreSQL prepares nothing after a failure, and on a new connection everything is still to be prepared.
+/// PostgreSQL prepares nothing after a failure, and on a new connection the end of the batch is still to be prepared.
 async fn a_failure_on_a_new_connection_fails_nobody_else(t: Town) {
-    let families = families(&t, 6).await;
-    for (and, families) in [And::Violate, And::Refuse].into_iter().zip(families.chunks(3)) {
-        let db = Db::open(&t.database_url.parse().expect("a URL"), 0).await.expect("a database");
-        let mut running = Vec::new();
-        for (family, and) in families.iter().copied().zip([And::Nothing, and, And::Nothing]) {
-            let db = db.clone();
-            running.push(tokio::task::spawn_local(async move {
-                let done = db.perform(End { family, and }).await.map(drop);
-                assert_eq!(done.is_ok(), and == And::Nothing, "{and:?}: {done:?}");
-            }));
-        }
-        for told in running {
-            told.await.expect("as it should be");
-        }
-        db.close().await;
+    if !t.app.db.is_postgres() {
+        return;
     }
+    let families = families(&t, 3).await;
+    let mut holder = t.app.db.begin().await.expect("a transaction");
+    token_families::hold(&mut holder, families[2]).await.expect("a row");
+    let db = Db::open(&t.database_url.parse().expect("a URL"), 0).await.expect("a database");
+    let mut running = Vec::new();
+    for family in families {
+        let db = db.clone();
+        running.push(tokio::task::spawn_local(async move { db.perform(End { family, and: And::Nothing }).await }));
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(holder);
+    for told in running {
+        let _ = told.await.expect("no panic").expect("it is done");
+    }
+    db.close().await;
 }
 
 /// The connection is made anew while the operation begins, and it must still be known that its savepoint was sent.
