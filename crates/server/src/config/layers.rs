@@ -231,5 +231,7 @@ const NOT_SETTINGS: &[&str] = &[
     #[cfg(feature = "faults")]
     "TOLLHOUSE_FAULT",
     #[cfg(feature = "faults")]
+    "TOLLHOUSE_KILL_AT",
+    #[cfg(feature = "faults")]
     "TOLLHOUSE_SYSTEM_CONFIG",
 ];

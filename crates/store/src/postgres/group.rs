@@ -114,6 +114,8 @@ impl Group {
                 Ran::Alone => alone.push(task),
                 _ => ran.push(task),
             }
+            #[cfg(feature = "faults")]
+            crate::faults::step("savepoint", false);
             // One that waited for a lock has held up the others, and they hold locks of their own.
             if matches!(whole, Ran::Alone | Ran::Undone | Ran::Lost) {
                 break;
@@ -122,6 +124,8 @@ impl Group {
                 next = self.next();
             }
         }
+        #[cfg(feature = "faults")]
+        crate::faults::step("before commit", false);
         let done = match whole {
             Ran::Well | Ran::Alone => match end(&mut tx).await {
                 // A statement that nobody had waited for failed. Alone, the others have nothing to do with it.
@@ -139,12 +143,16 @@ impl Group {
             Ran::Lost => Some(Err(Error::Unavailable(Cause::Rule("the connection was lost")))),
         };
         drop(tx);
+        #[cfg(feature = "faults")]
+        crate::faults::step("after commit", false);
         match done {
             None => alone.append(&mut ran),
             Some(Ok(base)) => {
                 for mut task in ran {
                     task.job.number(base);
                     task.job.tell(Ok(()));
+                    #[cfg(feature = "faults")]
+                    crate::faults::step("told", false);
                 }
             }
             Some(Err(error)) => {

@@ -251,12 +251,16 @@ impl Thread {
             first.tell(Err(error));
             return;
         }
+        #[cfg(feature = "faults")]
+        let is_chore = first.is_urgent();
         let mut ran = Vec::new();
         let mut next = Some((first, db.clone()));
         let mut whole = true;
         while let Some((mut job, db)) = next.take() {
             whole = self.one(job.as_mut(), db);
             ran.push(job);
+            #[cfg(feature = "faults")]
+            crate::faults::step("savepoint", is_chore);
             // A full disk ends the transaction. The next savepoint would begin one of its own, and its end would commit it.
             whole = whole && self.connection.as_ref().is_some_and(|connection| !connection.is_autocommit());
             if !whole {
@@ -267,6 +271,8 @@ impl Thread {
                 next = (!job.is_abandoned()).then_some((job, db));
             }
         }
+        #[cfg(feature = "faults")]
+        crate::faults::step("before commit", is_chore);
         let done = match whole {
             true => self.say("COMMIT"),
             false => Err(Error::Unavailable(Cause::Rule("the transaction was ended"))),
@@ -275,6 +281,8 @@ impl Thread {
             // It may have been ended already.
             let _ = self.say("ROLLBACK");
         }
+        #[cfg(feature = "faults")]
+        crate::faults::step("after commit", is_chore);
         let mut failed = done.err();
         for job in ran {
             // Each is told the same; the first one has what the database said.
@@ -285,6 +293,8 @@ impl Thread {
                     .replace(Error::Unavailable(Cause::Rule("the commit failed")))
                     .unwrap_or_else(Error::late)),
             });
+            #[cfg(feature = "faults")]
+            crate::faults::step("told", is_chore);
         }
     }
 

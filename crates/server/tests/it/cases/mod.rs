@@ -91,6 +91,7 @@ pub fn all() -> Vec<Case> {
         database::round_trips::CASES,
         database::schema::CASES,
         database::tls::CASES,
+        database::lists::CASES,
         database::together::CASES,
         credentials::CASES,
         explain::CASES,

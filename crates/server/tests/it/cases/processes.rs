@@ -12,12 +12,13 @@ use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::time::{Clock, Timestamp};
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::process::{Process, ask, output, tollhouse};
+use crate::process::{Process, ask, output, server, tollhouse};
 use crate::town::{REVOKED, Town};
 
 cases![
     kill_9_among_a_thousand_revocations,
     kill_9_among_a_thousand_rotations,
+    kill_9_at_each_step_of_a_commit,
     of_three_that_start_at_once_one_makes_the_administrator,
     t31_the_first_administrator_has_the_address_that_was_given,
     t12_http_for_others_must_be_asked_for,
@@ -125,6 +126,57 @@ async fn kill_9_among_a_thousand_revocations(t: Town) {
     })
     .await;
     assert_eq!(server.terminate().await, Some(0));
+}
+
+/// The program dies in the middle of a batch, by a switch of its own.
+async fn kill_9_at_each_step_of_a_commit(t: Town) {
+    const EACH: usize = 8;
+    let steps = ["savepoint", "before commit", "after commit", "told"];
+    let tokens = prepared(&t, steps.len() * EACH).await;
+    let file = t.folder.path().join("kill-at");
+    for (step, tokens) in steps.into_iter().zip(tokens.chunks(EACH)) {
+        let mut command = server(t.folder.path(), &t.database_url);
+        command.env("TOLLHOUSE_KILL_AT", &file);
+        let dying = Process::start(command).await;
+        // On PostgreSQL it commits something of its own when it begins to listen.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        std::fs::write(&file, step).expect("a file");
+        let acknowledged: RefCell<BTreeSet<usize>> = RefCell::default();
+        at_once(EACH, async |i| match ask(dying.address, "DELETE", SELF, &tokens[i]).await {
+            Some((204, _)) => drop(acknowledged.borrow_mut().insert(i)),
+            // Not revoked, or nobody knows.
+            Some((503, _)) | None => {}
+            Some(other) => panic!("{step}: {other:?}"),
+        })
+        .await;
+        assert_eq!(dying.ended().await, None, "{step}: by a signal");
+        std::fs::remove_file(&file).expect("a file");
+        let next = Process::serve(&t, &[]).await;
+        let mut durable = BTreeSet::new();
+        for (i, token) in tokens.iter().enumerate() {
+            match ask(next.address, "GET", SELF, token).await {
+                Some((200, _)) => {}
+                Some((401, body)) if body == REVOKED => drop(durable.insert(i)),
+                other => panic!("{step}: {other:?}"),
+            }
+        }
+        let acknowledged = acknowledged.into_inner();
+        assert!(acknowledged.is_subset(&durable), "{step}: {acknowledged:?} of {durable:?}");
+        match step {
+            "savepoint" | "before commit" => assert!(durable.is_empty(), "{step}: {durable:?}"),
+            _ => assert!(!durable.is_empty(), "{step}"),
+        }
+        // Whoever asks again is told the truth.
+        for (i, token) in tokens.iter().enumerate() {
+            let expected = if durable.contains(&i) { 401 } else { 204 };
+            assert_eq!(
+                ask(next.address, "DELETE", SELF, token).await.map(|(status, _)| status),
+                Some(expected),
+                "{step}"
+            );
+        }
+        assert_eq!(next.terminate().await, Some(0));
+    }
 }
 
 async fn kill_9_among_a_thousand_rotations(t: Town) {

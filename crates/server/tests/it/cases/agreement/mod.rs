@@ -59,7 +59,7 @@ async fn block_by_hand(t: &Town, user: i64, blocked: bool) {
 }
 
 /// Looks until it is so. What never becomes so within ten seconds, which is more than anything here may take, fails.
-pub(super) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     for _ in 0..500 {
         if let Some(seen) = look().await {
             return seen;

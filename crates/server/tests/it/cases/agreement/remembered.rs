@@ -103,6 +103,9 @@ async fn what_is_remembered_is_told_without_a_statement(t: Town) {
     until("an answer to each without the database", async || {
         t.app.db.faults.set(Fault::None);
         settled(&t).await;
+        for (_, ask) in asks {
+            ask().await;
+        }
         t.app.db.faults.set(Fault::Everything);
         for (_, ask) in asks {
             if ask().await.status == 503 {
