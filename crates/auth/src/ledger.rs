@@ -29,6 +29,7 @@ use tollhouse_domain::id::{ApplicationId, FamilyId, UserId};
 use tollhouse_domain::lookup::{Key, Record};
 use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
 use tollhouse_domain::secret::Digest;
+use tollhouse_domain::user::User;
 
 use crate::flights::Flights;
 
@@ -37,6 +38,8 @@ pub struct Ledger {
     applications: Class<Application>,
     memberships: Class<Memberships>,
     user_memberships: Class<UserMemberships>,
+    /// Owners of remembered credentials, so that all credentials of one share one record.
+    owners: Option<Cache<UserId, Arc<User>>>,
     numbers: Box<[AtomicU32]>,
     /// Without a secret, so that a simulation is the same again: who shares a place costs a look-up, and no more.
     hasher: BuildHasherDefault<DefaultHasher>,
@@ -65,6 +68,9 @@ pub trait Kept: Sized + Send + Sync {
     fn weight(&self) -> u64 {
         1
     }
+
+    /// Gives up what is remembered already for something equal.
+    fn share(&mut self, _: &Ledger) {}
 }
 
 impl Kept for Record {
@@ -81,6 +87,14 @@ impl Kept for Record {
             token.map(|token| ledger.family(token.family)),
             token.and_then(|token| token.application).map(|id| ledger.application(id)),
         ]
+    }
+
+    fn share(&mut self, ledger: &Ledger) {
+        let (Some(owners), Some(owner)) = (&ledger.owners, &mut self.owner) else { return };
+        match owners.get(&owner.id) {
+            Some(known) if known == *owner => *owner = known,
+            _ => owners.insert(owner.id, owner.clone()),
+        }
     }
 }
 
@@ -227,6 +241,7 @@ impl Ledger {
             applications: Class::new(part(entries), part(part(entries))),
             memberships: Class::new(entries, 0),
             user_memberships: Class::new(entries, 0),
+            owners: (entries > 0).then(|| Cache::new(part(entries))),
             numbers: (0..=PLACES).map(|_| AtomicU32::new(0)).collect(),
             hasher: BuildHasherDefault::default(),
             generation: AtomicU64::new(0),
@@ -292,7 +307,7 @@ impl Ledger {
         let _no_forgetting = self.apply.read().unwrap_or_else(PoisonError::into_inner);
         let fresh = ticket == self.ticket() || tollhouse_domain::broken!(self, NoFillGuard);
         let class = T::class(self);
-        let Some(record) = found else {
+        let Some(mut record) = found else {
             // What was known of it stands in the way of knowing that it is gone.
             if let Some(known) = &class.known {
                 known.remove(&key);
@@ -302,6 +317,7 @@ impl Ledger {
             }
             return None;
         };
+        record.share(self);
         let marks = record.places(key, self).map(|place| place.map(|place| self.mark(place)));
         let entry = Arc::new(Entry { record, marks });
         if let (true, Some(known)) = (fresh, &class.known) {
@@ -394,6 +410,9 @@ impl Ledger {
         self.applications.clear();
         self.memberships.clear();
         self.user_memberships.clear();
+        if let Some(owners) = &self.owners {
+            owners.clear();
+        }
     }
 }
 
@@ -579,6 +598,21 @@ mod tests {
         let known = |n: &i64| matches!(ledger.recall::<UserMemberships>(UserId(*n), NOW), Recall::Known(_));
         let known = (0..1_000).filter(known).count();
         assert!(known > 0 && known <= 100, "{known} users with a hundred each");
+    }
+
+    #[test]
+    fn credentials_of_one_owner_share_one_record() {
+        let ledger = leased(100);
+        let keep = |n, record| ledger.keep(ledger.ticket(), Key::Session(digest(n)), Some(record)).expect("a record");
+        let owner = |entry: Arc<Entry>| entry.owner.clone().expect("an owner");
+        let (first, second) = (owner(keep(1, record(1))), owner(keep(2, record(1))));
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(!Arc::ptr_eq(&first, &owner(keep(3, record(2)))), "somebody else's");
+        let mut renamed = record(1);
+        renamed.owner = Some(Arc::new(User { name: "Somebody".into(), ..(*first).clone() }));
+        let renamed = owner(keep(4, renamed));
+        assert_eq!(renamed.name, "Somebody", "what the database says counts");
+        assert!(Arc::ptr_eq(&renamed, &owner(keep(5, Record { owner: Some(Arc::new((*renamed).clone())), ..record(1) }))));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::time::{Date, Timestamp};
 
 /// Everything of a user row but the password digest and the sign-in counters. Strings that were never set are
 /// empty, or absent where the wire says null (rest-api.md 3.1).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub id: UserId,
     pub username: String,
