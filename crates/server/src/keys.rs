@@ -24,7 +24,7 @@ use tollhouse_domain::audit::{Audit, By, Target};
 use tollhouse_domain::secret::random;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::files;
-use tollhouse_store::keys::{self, SealedKey};
+use tollhouse_store::sealed_keys::{self, SealedKey};
 use tollhouse_store::tx::{Change, Tx};
 use zeroize::Zeroizing;
 
@@ -224,7 +224,7 @@ struct Signing {
 impl Keys {
     /// Reads them, makes those that are missing, and seals again what stands under an old secret.
     pub async fn open(app: &App) -> Result<Self, Error> {
-        let mut known = keys::all(&mut app.db.read().await?).await?;
+        let mut known = sealed_keys::all(&mut app.db.read().await?).await?;
         if !known.iter().any(|key| key.purpose == SIGNING) {
             let pkcs8 = tokio::task::spawn_blocking(make_signing_key).await.map_err(|_| Error::Internal)??;
             make(app, SIGNING, &kid(&*pair(pkcs8.as_ref())?), pkcs8.as_ref()).await?;
@@ -241,7 +241,7 @@ impl Keys {
             }
         }
         // Somebody else may have been first.
-        known = keys::all(&mut app.db.read().await?).await?;
+        known = sealed_keys::all(&mut app.db.read().await?).await?;
         let mut signing = Vec::new();
         let mut pepper = None;
         for key in &known {
@@ -313,7 +313,7 @@ impl Keys {
 /// A secret of 32 bytes that all servers share. It is made if there is none.
 pub async fn secret(app: &App, purpose: &'static str) -> Result<Zeroizing<Vec<u8>>, Error> {
     let find = async || -> Result<Option<SealedKey>, Error> {
-        let known = keys::all(&mut app.db.read().await?).await?;
+        let known = sealed_keys::all(&mut app.db.read().await?).await?;
         Ok(known.into_iter().find(|key| key.purpose == purpose))
     };
     let mut found = find().await?;
@@ -364,7 +364,7 @@ impl Operation for Make {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
-        if !keys::insert(tx, &self.0, now).await? {
+        if !sealed_keys::insert(tx, &self.0, now).await? {
             return Ok(Change::nothing(()));
         }
         Ok(Change::new((), [audit("key.made", &self.0)]))
@@ -381,7 +381,7 @@ impl Operation for Reseal {
     const GROWS: bool = false;
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
-        if !keys::reseal(tx, &self.key, &self.sealed).await? {
+        if !sealed_keys::reseal(tx, &self.key, &self.sealed).await? {
             return Ok(Change::nothing(()));
         }
         Ok(Change::new((), [audit("key.sealed_again", &self.key)]))

@@ -7,8 +7,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::db::Single;
 use crate::error::{Error, Result};
-use crate::keys::SealedKey;
-use crate::{keys, migrate, sqlite};
+use crate::sealed_keys::SealedKey;
+use crate::{migrate, sealed_keys, sqlite};
 
 /// Writes everything that is committed in `database` into `copy`, an empty file, and verifies it. The copy is one moment of
 /// the database: it is made by one statement that reads a snapshot, which holds up no writer in WAL mode. The schema may be
@@ -48,7 +48,7 @@ fn verify(copy: &Path, stopped: &impl Stopped) -> Result<()> {
 
 /// The sealed keys in a copy.
 pub async fn keys_in(copy: &Path) -> Result<Vec<SealedKey>> {
-    keys::all(&mut Single(to_read(copy)?)).await
+    sealed_keys::all(&mut Single(to_read(copy)?)).await
 }
 
 fn foreign_checked(connection: Connection) -> Result<Connection> {

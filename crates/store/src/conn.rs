@@ -15,7 +15,7 @@ pub enum Conn<'c> {
     Closed,
 }
 
-/// What can run a statement: a [`crate::db::Reader`], a [`crate::tx::Tx`] or a [`crate::log::Link`].
+/// What can run a statement: a [`crate::db::Reader`], a [`crate::tx::Tx`] or a [`crate::invalidations::Link`].
 pub trait Runs: Send {
     fn conn(&mut self) -> Conn<'_>;
 

@@ -187,7 +187,7 @@ pub async fn by_hand(url: &Url, sql: &str) -> Result<()> {
 
 /// Draws a number and holds it, as a revocation does between its last statement and its commit.
 pub async fn draw(tx: &mut Tx, now: Timestamp) -> Result<i64> {
-    let drawn = crate::log::append(tx, &[Forget::Nothing], now).await?;
+    let drawn = crate::invalidations::append(tx, &[Forget::Nothing], now).await?;
     drawn.ok_or(Error::Damaged("no number was drawn".into()))
 }
 

@@ -9,31 +9,35 @@ mod row;
 #[macro_use]
 mod sql;
 
-pub mod access_grants;
-pub mod applications;
 pub mod audit_events;
 pub mod backup;
 pub mod conn;
 pub mod db;
 pub mod error;
 #[cfg(feature = "faults")]
+pub mod every_list;
+pub mod failed_sign_ins;
+#[cfg(feature = "faults")]
 pub mod faults;
 pub mod files;
 pub mod instance;
-pub mod keys;
+pub mod invalidations;
 pub mod list;
-pub mod log;
 pub mod lookup;
 pub mod members;
 mod migrate;
 pub mod namespaces;
 pub mod nodes;
+pub mod oauth_access_grants;
 pub mod oauth_access_tokens;
+pub mod oauth_applications;
 pub mod personal_access_tokens;
 pub mod postgres;
 pub mod projects;
 pub mod query;
+pub mod sealed_keys;
 pub mod sessions;
+pub mod sign_in_decoys;
 pub mod sign_in_failures;
 pub(crate) mod sqlite;
 pub mod sweep;
@@ -46,12 +50,13 @@ pub mod work;
 /// Every statement of the crate with its name, for the test that prepares them on both databases.
 pub fn statements() -> Vec<(&'static str, &'static str)> {
     [
-        access_grants::ALL,
-        applications::ALL,
+        oauth_access_grants::ALL,
+        oauth_applications::ALL,
         audit_events::ALL,
+        failed_sign_ins::ALL,
         instance::ALL,
-        keys::ALL,
-        log::ALL,
+        sealed_keys::ALL,
+        invalidations::ALL,
         lookup::ALL,
         members::ALL,
         namespaces::ALL,
@@ -60,6 +65,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         personal_access_tokens::ALL,
         projects::ALL,
         sessions::ALL,
+        sign_in_decoys::ALL,
         sign_in_failures::ALL,
         sweep::ALL,
         token_families::ALL,

@@ -18,7 +18,7 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::query::query;
 use crate::row::{FromRow, Row};
-use crate::{applications, members, token_families, users};
+use crate::{members, oauth_applications, token_families, users};
 
 impl Lookup for Db {
     fn find(&self, key: Key) -> Answer<'_, Option<Record>> {
@@ -56,7 +56,7 @@ impl Lookup for Db {
 
     fn application<'a>(&'a self, client_id: &'a str) -> Answer<'a, Option<Application>> {
         Box::pin(async move {
-            let found = async { applications::by_uid(&mut self.read().await?, client_id).await };
+            let found = async { oauth_applications::by_uid(&mut self.read().await?, client_id).await };
             found.await.map_err(unavailable)
         })
     }

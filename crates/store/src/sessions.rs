@@ -6,9 +6,9 @@ use tollhouse_domain::secret::Digest;
 use tollhouse_domain::text::printable;
 use tollhouse_domain::time::Timestamp;
 
-use crate::access_grants;
 use crate::conn::Runs;
 use crate::error::{Error, Result};
+use crate::oauth_access_grants;
 use crate::query::query;
 use crate::tx::Tx;
 
@@ -68,7 +68,7 @@ pub async fn any_of(at: &mut impl Runs, digests: &[Digest]) -> Result<bool> {
 pub async fn remove_all_of(tx: &mut Tx, user: UserId) -> Result<u64> {
     tx.forget(Forget::Owner(user));
     let ended = query(REMOVE_ALL_OF).bind(user.0).changed(tx).await?;
-    access_grants::remove_unredeemed(tx, user).await?;
+    oauth_access_grants::remove_unredeemed(tx, user).await?;
     Ok(ended)
 }
 

@@ -15,7 +15,7 @@ use crate::postgres::numbers::Sequence;
 use crate::postgres::session::{self, Answer, Session};
 use crate::postgres::transaction::Transaction;
 use crate::sqlite::writer::Lease;
-use crate::{audit_events, log};
+use crate::{audit_events, invalidations};
 
 pub struct Tx {
     inner: Inner,
@@ -255,7 +255,7 @@ impl Tx {
                 self.entries.extend(forget.iter().map(|entry| (*entry, now)));
                 any.then_some(self.entries.len() as i64)
             }
-            _ => log::append(self, &forget, now).await?,
+            _ => invalidations::append(self, &forget, now).await?,
         };
         let until = match last {
             Some(position) => Until::Entry(position),
@@ -308,7 +308,7 @@ impl Tx {
             transaction.commit().await?;
             return Ok(0);
         }
-        let drawn = log::queue(session, &self.entries);
+        let drawn = invalidations::queue(session, &self.entries);
         let answers = transaction.commit().await?;
         let last: i64 = match answers.get(drawn) {
             Some(Answer::Rows(rows)) => rows.first().ok_or_else(Error::closed)?.try_get(0)?,

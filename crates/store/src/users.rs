@@ -300,27 +300,6 @@ pub async fn count_locked_attempt(tx: &mut Tx, id: UserId, now: Timestamp) -> Re
     query(COUNT_LOCKED).bind(id.0).bind(now.0).changed(tx).await.map(drop)
 }
 
-/// The same for a name without an account or a password, so that time does not tell which names have one (T14). `slot`
-/// stands in for the account. Its state is that of an account, and an entry of the log goes with an attempt that locks.
-pub async fn book_decoy_attempt(tx: &mut Tx, slot: i64, lockout: Lockout, now: Timestamp) -> Result<Option<i64>> {
-    let attempts: Option<i64> = query(BOOK_DECOY)
-        .bind(slot)
-        .bind(now.0)
-        .bind(lockout.attempts)
-        .bind((now + lockout.period).0)
-        .optional(tx)
-        .await?;
-    if attempts.is_some_and(|attempts| attempts >= lockout.attempts) {
-        tx.forget(Forget::Nothing);
-    }
-    Ok(attempts)
-}
-
-/// As [`count_locked_attempt`].
-pub async fn count_locked_decoy_attempt(tx: &mut Tx, slot: i64, now: Timestamp) -> Result<()> {
-    query(COUNT_LOCKED_DECOY).bind(slot).bind(now.0).changed(tx).await.map(drop)
-}
-
 /// An attempt was booked whose password was never compared: it counts no longer, nor does the lock that it completed.
 pub async fn take_back_attempt(tx: &mut Tx, id: UserId, lockout: Lockout) -> Result<()> {
     let left: Option<i64> = query(TAKE_BACK_ATTEMPT).bind(id.0).bind(lockout.attempts).optional(tx).await?;
@@ -369,16 +348,6 @@ pub async fn clear_attempts(tx: &mut Tx, id: UserId) -> Result<()> {
     query(CLEAR_ATTEMPTS).bind(id.0).changed(tx).await?;
     tx.forget(Forget::Owner(id));
     Ok(())
-}
-
-/// Counts a failure per account, address and hour (T29).
-pub async fn note_failure(tx: &mut Tx, id: UserId, address: &str, now: Timestamp) -> Result<()> {
-    query(NOTE_FAILURE).bind(id.0).bind(address).bind(now.0 / 3_600_000).changed(tx).await.map(drop)
-}
-
-/// How often sign-in failed for an account, over all addresses and hours that are kept.
-pub async fn failures(at: &mut impl Runs, id: UserId) -> Result<(i64, i64)> {
-    query(FAILURES).bind(id.0).one(at).await
 }
 
 const PROJECTS_LIMIT: i64 = 100_000;
@@ -441,20 +410,6 @@ statements! {
 
     COUNT_LOCKED = "UPDATE users SET failed_attempts = failed_attempts + 1 WHERE id = $1 AND locked_until > $2";
 
-    BOOK_DECOY = "
-    INSERT INTO sign_in_decoys (slot, failed_attempts, locked_until)
-    VALUES ($1, 1, CASE WHEN 1 >= CAST($3 AS BIGINT) THEN CAST($4 AS BIGINT) END)
-        ON CONFLICT (slot) DO UPDATE
-       SET failed_attempts = CASE WHEN sign_in_decoys.locked_until IS NULL THEN sign_in_decoys.failed_attempts + 1 ELSE 1 END,
-           locked_until = CASE WHEN (CASE WHEN sign_in_decoys.locked_until IS NULL
-                                          THEN sign_in_decoys.failed_attempts + 1 ELSE 1 END) >= $3
-                               THEN CAST($4 AS BIGINT) END
-     WHERE sign_in_decoys.locked_until IS NULL OR sign_in_decoys.locked_until <= $2
-    RETURNING failed_attempts";
-
-    COUNT_LOCKED_DECOY = "
-    UPDATE sign_in_decoys SET failed_attempts = failed_attempts + 1 WHERE slot = $1 AND locked_until > $2";
-
     TAKE_BACK_ATTEMPT = "
     UPDATE users
        SET failed_attempts = failed_attempts - 1,
@@ -473,11 +428,4 @@ statements! {
     UPDATE users SET failed_attempts = 0, locked_until = NULL WHERE id = $1 AND password_digest = $2 AND state = $3";
 
     CLEAR_ATTEMPTS = "UPDATE users SET failed_attempts = 0, locked_until = NULL WHERE id = $1";
-
-    NOTE_FAILURE = "
-    INSERT INTO failed_sign_ins (user_id, address, hour, attempts) VALUES ($1, $2, $3, 1)
-        ON CONFLICT (user_id, address, hour) DO UPDATE SET attempts = failed_sign_ins.attempts + 1";
-
-    FAILURES = "
-    SELECT count(*), CAST(COALESCE(sum(attempts), 0) AS BIGINT) FROM failed_sign_ins WHERE user_id = $1";
 }

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value};
 use tollhouse_domain::id::ApplicationId;
 use tollhouse_domain::identity::Administrator;
-use tollhouse_store::applications;
+use tollhouse_store::oauth_applications;
 
 use crate::api::entities::application::application;
 use crate::app::App;
@@ -14,7 +14,7 @@ use crate::operations::applications::{Create, Created, Delete, RenewSecret};
 use crate::params::params;
 
 pub async fn list(app: App, _: Administrator, (): ()) -> Result<Json, Error> {
-    let known = applications::list(&mut app.db.read().await?).await?;
+    let known = oauth_applications::list(&mut app.db.read().await?).await?;
     Ok(Json::list(known.iter().map(application)))
 }
 
@@ -78,7 +78,7 @@ pub async fn renew_secret(app: App, caller: Administrator, one: One) -> Result<J
 
 /// Somebody's own application is none of the instance's.
 async fn of_the_instance(app: &App, id: i64) -> Result<ApplicationId, Error> {
-    let known = applications::find(&mut app.db.read().await?, ApplicationId(id)).await?;
+    let known = oauth_applications::find(&mut app.db.read().await?, ApplicationId(id)).await?;
     known.filter(|known| known.owner.is_none()).map(|known| known.id).ok_or(Error::NotFound(Thing::Application))
 }
 

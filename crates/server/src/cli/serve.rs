@@ -10,7 +10,7 @@ use tollhouse_domain::audit::By;
 use tollhouse_domain::secret::{Plaintext, random};
 use tollhouse_domain::time::Clock;
 use tollhouse_store::db::{Db, Url};
-use tollhouse_store::{files, keys};
+use tollhouse_store::{files, sealed_keys};
 
 use super::check::{self, Bound, beside};
 use super::{Failure, STOPPING, admin, open};
@@ -64,7 +64,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
     let address = bound.address();
     let urls = Urls::new(&settings.external_url, &settings.external_hosts, address, settings.insecure_http)?;
-    let sealed = keys::all(&mut db.read().await?).await?;
+    let sealed = sealed_keys::all(&mut db.read().await?).await?;
     let seal = Seal::of(&settings, beside(&url), &sealed)?;
     #[cfg(feature = "faults")]
     if let Ok(code) = std::env::var("TOLLHOUSE_MUTANT") {

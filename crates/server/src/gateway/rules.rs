@@ -10,10 +10,10 @@ use tollhouse_domain::membership::Of;
 use tollhouse_domain::namespace::{self, NamespaceKind};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::text::{loggable, printable};
-use tollhouse_store::applications;
 use tollhouse_store::db::Db;
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::namespaces::{self, Routed};
+use tollhouse_store::oauth_applications;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -73,7 +73,7 @@ impl Rules {
             }
             rule.applications.clear();
             for uid in &rule.clients {
-                match applications::by_uid(&mut reader, uid).await? {
+                match oauth_applications::by_uid(&mut reader, uid).await? {
                     Some(application) => rule.applications.push(application.id),
                     // The value may be a secret that was put in the wrong place.
                     None => tracing::warn!(rule = rule.name, client_id = loggable(uid), "there is no such application"),

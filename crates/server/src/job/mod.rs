@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tollhouse_store::access_grants;
 use tollhouse_store::error::Error as StoreError;
+use tollhouse_store::oauth_access_grants;
 use tollhouse_store::sweep::{self, Keep, Used};
 
 use crate::app::App;
@@ -47,7 +47,7 @@ pub async fn flush(app: &App) {
 
 /// Removes what is dead for good, batch after batch, so that others get to write in between.
 pub async fn sweep(app: &App) {
-    if let Err(error) = access_grants::hash_plain_challenges(&app.db).await {
+    if let Err(error) = oauth_access_grants::hash_plain_challenges(&app.db).await {
         tracing::warn!(%error, "challenges of an older version could not be hashed");
     }
     let keep = Keep {

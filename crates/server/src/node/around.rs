@@ -13,7 +13,7 @@ use tollhouse_domain::time::Clock;
 use tollhouse_store::db::Db;
 use tollhouse_store::error::Result;
 use tollhouse_store::tx::Until;
-use tollhouse_store::{log, nodes};
+use tollhouse_store::{invalidations, nodes};
 
 /// Nothing here waits by itself for longer than it takes: how long is too long is decided by whoever asks.
 pub trait Around: Send + Sync + 'static {
@@ -34,13 +34,13 @@ pub trait Around: Send + Sync + 'static {
 
     fn link(&self) -> impl Future<Output = Result<Self::Link>> + Send;
 
-    /// See [`log::Link::version`].
+    /// See [`invalidations::Link::version`].
     fn version(&self, link: &mut Self::Link) -> impl Future<Output = Result<Option<i64>>> + Send;
 
-    /// See [`log::Link::read`].
+    /// See [`invalidations::Link::read`].
     fn read(&self, link: &mut Self::Link, from: i64, node: NodeId) -> impl Future<Output = Result<Page>> + Send;
 
-    /// See [`log::Link::say`].
+    /// See [`invalidations::Link::say`].
     fn say(&self, link: &mut Self::Link, say: Say) -> impl Future<Output = Result<()>> + Send;
 
     /// See [`nodes::register`].
@@ -84,7 +84,7 @@ pub struct Shared {
 }
 
 impl Around for Shared {
-    type Link = log::Link;
+    type Link = invalidations::Link;
 
     fn now(&self) -> Tick {
         self.uptime.now()
@@ -126,7 +126,7 @@ impl Around for Shared {
         let mut reader = self.db.read().await?;
         let position = match position {
             Some(position) => position,
-            None => log::newest(&mut reader).await?,
+            None => invalidations::newest(&mut reader).await?,
         };
         Ok((position, nodes::behind(&mut reader, own, position).await?))
     }

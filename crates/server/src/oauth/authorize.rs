@@ -14,7 +14,7 @@ use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::User;
-use tollhouse_store::{applications, oauth_access_tokens, users};
+use tollhouse_store::{oauth_access_tokens, oauth_applications, users};
 
 use crate::app::App;
 use crate::asked::Asked;
@@ -292,7 +292,7 @@ pub async fn native(app: App, visitor: Visitor, asked: Request) -> Result<Html, 
 /// The order of these lines is that of oauth.md 5.2: the first fault is what is said.
 async fn validate(app: &App, fields: &Fields, page: bool) -> Result<Valid, Refusal> {
     let Some(uid) = fields.text("client_id") else { return Err(Refusal::Here(OauthError::Missing("client_id"))) };
-    let known = applications::by_uid(&mut app.db.read().await?, uid).await?;
+    let known = oauth_applications::by_uid(&mut app.db.read().await?, uid).await?;
     let Some(application) = known else { return Err(Refusal::Here(OauthError::InvalidClient)) };
     let matching = app.settings.compat.redirect_matching();
     let accepted = fields.text("redirect_uri").and_then(|uri| application.redirect_uris.accept(uri, matching));

@@ -8,7 +8,7 @@ use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::text::name_fault;
 use tollhouse_domain::time::Timestamp;
-use tollhouse_store::applications;
+use tollhouse_store::oauth_applications;
 use tollhouse_store::tx::{Change, Tx};
 
 use crate::error::{Error, Thing};
@@ -61,7 +61,7 @@ impl Create {
         let (Ok(redirect_uris), Some(scopes), true) = (redirect_uris, scopes, faults.is_empty()) else {
             return Err(Error::Invalid(faults).into());
         };
-        let new = applications::New {
+        let new = oauth_applications::New {
             uid,
             secret: secret.digest(),
             name: &self.name,
@@ -71,8 +71,8 @@ impl Create {
             trusted: self.trusted,
             owner: self.owner,
         };
-        let id = applications::insert(tx, &new, now).await?;
-        let application = applications::find(tx, id).await?.ok_or(Error::Internal)?;
+        let id = oauth_applications::insert(tx, &new, now).await?;
+        let application = oauth_applications::find(tx, id).await?.ok_or(Error::Internal)?;
         let kind = if self.confidential { "confidential" } else { "public" };
         let audit = Audit::new("application.created", target(id)).with(format!("{kind}, {}", application.scopes));
         Ok(Change::new(Created { application, secret }, [audit]))
@@ -99,7 +99,7 @@ impl Operation for Delete {
     const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
-        if !applications::remove(tx, self.id).await? {
+        if !oauth_applications::remove(tx, self.id).await? {
             return Err(Error::NotFound(Thing::Application).into());
         }
         Ok(Change::new((), [Audit::new("application.deleted", target(self.id))]))
@@ -119,10 +119,10 @@ impl Operation for RenewSecret {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
         let secret = Plaintext::application_secret();
-        if !applications::set_secret(tx, self.id, secret.digest(), now).await? {
+        if !oauth_applications::set_secret(tx, self.id, secret.digest(), now).await? {
             return Err(Error::NotFound(Thing::Application).into());
         }
-        let application = applications::find(tx, self.id).await?.ok_or(Error::NotFound(Thing::Application))?;
+        let application = oauth_applications::find(tx, self.id).await?.ok_or(Error::NotFound(Thing::Application))?;
         let audit = Audit::new("application.secret_renewed", target(self.id));
         Ok(Change::new(Created { application, secret }, [audit]))
     }
@@ -139,9 +139,9 @@ impl Operation for AddReadUser {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
-        let application = applications::find(tx, self.id).await?.ok_or(Error::NotFound(Thing::Application))?;
+        let application = oauth_applications::find(tx, self.id).await?.ok_or(Error::NotFound(Thing::Application))?;
         let scopes: Scopes = application.scopes.iter().chain([Scope::ReadUser]).collect();
-        applications::set_scopes(tx, self.id, &scopes, now).await?;
+        oauth_applications::set_scopes(tx, self.id, &scopes, now).await?;
         Ok(Change::new((), [Audit::new("application.scopes_added", target(self.id)).with("read_user")]))
     }
 }

@@ -14,7 +14,9 @@ use tollhouse_domain::user::{AccountRules, AccountState};
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::token_families::{self, EndReason};
 use tollhouse_store::tx::{Change, Tx};
-use tollhouse_store::{access_grants, applications, oauth_access_tokens, personal_access_tokens, sessions, users};
+use tollhouse_store::{
+    oauth_access_grants, oauth_access_tokens, oauth_applications, personal_access_tokens, sessions, users,
+};
 
 use crate::error::Error;
 use crate::oauth::error::OauthError;
@@ -52,11 +54,11 @@ impl Operation for Authorize {
             expires_at: now + CODE_LIFETIME,
             redeemed: None,
         };
-        if applications::find(tx, self.application).await?.is_none() {
+        if oauth_applications::find(tx, self.application).await?.is_none() {
             return Err(Error::Oauth(OauthError::InvalidClient).into());
         }
         let code = Plaintext::hex();
-        access_grants::insert(tx, code.digest(), &grant, now).await?;
+        oauth_access_grants::insert(tx, code.digest(), &grant, now).await?;
         let audit = Audit::new("oauth.authorized", Target::new("application", self.application.0));
         Ok(Change::new(Some(code), [audit.with(format!("{} for user {}", self.scopes, self.user))]))
     }
@@ -95,7 +97,7 @@ async fn begin_with(
     now: Timestamp,
 ) -> Result<Issued, Failed> {
     if let Some(application) = fresh.application
-        && applications::find(tx, application).await?.is_none()
+        && oauth_applications::find(tx, application).await?.is_none()
     {
         return Err(Error::Oauth(OauthError::InvalidClient).into());
     }
@@ -152,7 +154,7 @@ impl Operation for Redeem {
     const GROWS: bool = false;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Option<Issued>>, Failed> {
-        let Some(grant) = access_grants::find(tx, self.code).await? else { return Ok(Change::nothing(None)) };
+        let Some(grant) = oauth_access_grants::find(tx, self.code).await? else { return Ok(Change::nothing(None)) };
         match grant.decide(&self.presented, self.rules, now) {
             Redemption::Refuse => Ok(Change::nothing(None)),
             Redemption::Reuse(family) => end_reused(tx, family, now).await,
@@ -171,7 +173,7 @@ impl Operation for Redeem {
                     lifetime: self.lifetime,
                 };
                 let issued = begin(tx, &fresh, now).await?;
-                if !access_grants::redeem(tx, self.code, issued.token.family_id, now).await? {
+                if !oauth_access_grants::redeem(tx, self.code, issued.token.family_id, now).await? {
                     return Err(StoreError::Clash.into());
                 }
                 let issued = Issued { nonce: grant.nonce, ..issued };

@@ -14,7 +14,7 @@ use tollhouse_store::db::Reader;
 use tollhouse_store::error::Result;
 use tollhouse_store::namespaces::{self, Routed};
 use tollhouse_store::projects::{self, Seen};
-use tollhouse_store::{applications, oauth_access_tokens, personal_access_tokens, users};
+use tollhouse_store::{oauth_access_tokens, oauth_applications, personal_access_tokens, users};
 
 pub async fn user(reader: &mut Reader, named: &str) -> Result<Option<User>> {
     if let Some(id) = number(named)
@@ -74,11 +74,11 @@ pub async fn project(reader: &mut Reader, named: &str) -> Result<Option<ProjectI
 /// By number or `client_id`.
 pub async fn application(reader: &mut Reader, named: &str) -> Result<Option<Application>> {
     if let Some(id) = number(named)
-        && let Some(application) = applications::find(reader, ApplicationId(id)).await?
+        && let Some(application) = oauth_applications::find(reader, ApplicationId(id)).await?
     {
         return Ok(Some(application));
     }
-    applications::by_uid(reader, named).await
+    oauth_applications::by_uid(reader, named).await
 }
 
 /// A token that somebody has in hand, of whatever kind.

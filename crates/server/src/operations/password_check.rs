@@ -18,7 +18,7 @@ use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::User;
 use tollhouse_store::sign_in_failures::{self, Bound};
 use tollhouse_store::tx::{Change, Tx};
-use tollhouse_store::users;
+use tollhouse_store::{failed_sign_ins, sign_in_decoys, users};
 
 use crate::app::App;
 use crate::device;
@@ -291,7 +291,7 @@ impl Operation for Book {
         }
         let attempt = match &self.counted {
             Counted::Account(user) => users::book_attempt(tx, *user, self.lockout, now).await?,
-            Counted::Decoy(slot) => users::book_decoy_attempt(tx, *slot, self.lockout, now).await?,
+            Counted::Decoy(slot) => sign_in_decoys::book(tx, *slot, self.lockout, now).await?,
             Counted::Device(bound) => match sign_in_failures::book(tx, bound, now).await? {
                 attempt if attempt <= bound.most => Some(attempt),
                 _ => {
@@ -352,7 +352,7 @@ impl Operation for Settle {
             // Under no address: there is a fixed number of decoys, and of rows for them.
             (Outcome::Wrong, Counted::Decoy(slot)) => {
                 if booked.attempt.is_none() {
-                    users::count_locked_decoy_attempt(tx, *slot, now).await?;
+                    sign_in_decoys::count_locked(tx, *slot, now).await?;
                 }
                 note_failure(tx, UserId(*slot), "", now).await?;
             }
@@ -381,7 +381,7 @@ impl Operation for Settle {
 /// fill the disk: where there is no room the lock-out alone counts.
 async fn note_failure(tx: &mut Tx, user: UserId, address: &str, now: Timestamp) -> Result<(), Failed> {
     if tx.room_to_grow().is_ok() {
-        users::note_failure(tx, user, address, now).await?;
+        failed_sign_ins::note(tx, user, address, now).await?;
     }
     Ok(())
 }

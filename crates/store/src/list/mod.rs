@@ -13,8 +13,6 @@ use crate::query::{Query, query};
 use crate::row::FromRow;
 use crate::value::Value;
 
-#[cfg(feature = "faults")]
-pub mod every;
 pub(crate) mod memberships;
 
 /// A piece of a statement, with a `?` for each value that is bound to it.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_postgres::{AsyncMessage, CancelToken};
 
 use crate::error::{Cause, Error, Result};
-use crate::log::CHANNEL;
+use crate::invalidations::CHANNEL;
 
 mod address;
 pub(crate) mod group;

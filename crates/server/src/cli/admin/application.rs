@@ -6,7 +6,7 @@ use tollhouse_domain::id::ApplicationId;
 use tollhouse_domain::redirect::RedirectUri;
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::text::printable;
-use tollhouse_store::applications;
+use tollhouse_store::oauth_applications;
 
 use super::listing::{Listing, facts, list};
 use super::operator::{Operator, absent};
@@ -100,7 +100,7 @@ impl Listing for Applications {
     type Row = Application;
 
     async fn after(&self, operator: &Operator, id: i64, limit: i64) -> Result<Vec<Application>, Failure> {
-        Ok(applications::after(&mut operator.reader().await?, ApplicationId(id), limit).await?)
+        Ok(oauth_applications::after(&mut operator.reader().await?, ApplicationId(id), limit).await?)
     }
 
     fn id(row: &Application) -> i64 {

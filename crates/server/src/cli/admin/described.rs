@@ -6,7 +6,7 @@ use tollhouse_domain::text::printable;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::{PersonalAccessToken, Standing, expired};
 use tollhouse_domain::user::User;
-use tollhouse_store::{applications, users};
+use tollhouse_store::{oauth_applications, users};
 
 use super::listing::facts;
 use super::operator::{Operator, called};
@@ -37,7 +37,7 @@ impl Described {
             None => None,
         };
         let application = match application {
-            Some(id) => applications::find(&mut reader, id).await?,
+            Some(id) => oauth_applications::find(&mut reader, id).await?,
             None => None,
         };
         let idle_from = match &token {

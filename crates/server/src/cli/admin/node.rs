@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use data_encoding::HEXLOWER;
 use tollhouse_domain::text::printable;
-use tollhouse_store::{log, nodes};
+use tollhouse_store::{invalidations, nodes};
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
@@ -81,7 +81,7 @@ impl Listing for Nodes {
             return Ok(Vec::new());
         }
         let mut reader = operator.reader().await?;
-        let newest = log::newest(&mut reader).await?;
+        let newest = invalidations::newest(&mut reader).await?;
         let all = nodes::all(&mut reader).await?;
         let row = |(place, node): (i64, nodes::Node)| Row { place, behind: (newest - node.seen).max(0), node };
         Ok((1..).zip(all).map(row).collect())

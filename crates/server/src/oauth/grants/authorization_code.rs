@@ -2,7 +2,7 @@
 
 use tollhouse_domain::grant::{AccessGrant, CODE_REPEAT, Presented, Redemption, RedemptionRules};
 use tollhouse_domain::secret::Digest;
-use tollhouse_store::access_grants;
+use tollhouse_store::oauth_access_grants;
 
 use crate::app::App;
 use crate::error::Error;
@@ -17,7 +17,7 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
     let verifier = call.text("code_verifier");
     let known = {
         let _pass = app.auth.pass(call.address()).await;
-        access_grants::find(&mut app.db.read().await?, code).await?
+        oauth_access_grants::find(&mut app.db.read().await?, code).await?
     };
     let challenged = known.as_ref().is_some_and(|grant| grant.challenge.is_some() && grant.redeemed.is_none());
     if challenged && verifier.is_none() {

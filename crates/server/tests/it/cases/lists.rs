@@ -7,7 +7,7 @@ use tollhouse::operations::{Failed, Operation};
 use tollhouse_domain::access::{AccessLevel, Viewer, Visibility};
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::time::Timestamp;
-use tollhouse_store::list::every::{Cost, cost, every};
+use tollhouse_store::every_list::{Cost, cost, every};
 use tollhouse_store::list::{Span, Start, Statement};
 use tollhouse_store::namespaces::GroupOrder;
 use tollhouse_store::projects::{Filter, Plan, ProjectOrder};

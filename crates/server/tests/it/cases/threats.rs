@@ -454,7 +454,7 @@ async fn t29_failures_are_counted_not_listed(t: Town) {
         guess(&t, "nobody", "wrong horse").await.has(200);
     }
     let mut reader = t.app.db.read().await.expect("a reader");
-    let counted = tollhouse_store::users::failures(&mut reader, ada.id).await.expect("a count");
+    let counted = tollhouse_store::failed_sign_ins::count(&mut reader, ada.id).await.expect("a count");
     assert_eq!(counted, (1, 7), "one row, seven failures");
     let lines = tollhouse_store::audit_events::newest(&mut reader, 100).await.expect("the trail");
     let people = lines.iter().filter(|line| line.event != "key.made");

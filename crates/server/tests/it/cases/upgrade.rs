@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 use tollhouse_domain::secret::Digest;
-use tollhouse_store::access_grants;
 use tollhouse_store::db::{Db, Url};
 use tollhouse_store::faults::by_hand;
+use tollhouse_store::oauth_access_grants;
 
 use crate::postgres::empty_beside;
 use crate::process::{Process, ask, exchange, post_form, server};
@@ -40,7 +40,7 @@ async fn a_database_and_settings_of_step_3_go_on(t: Town) {
     let url: Url = database.parse().expect("a URL");
     let db = Db::open(&url, 0).await.expect("a database");
     let code = Digest::of(secret("open_code").as_bytes());
-    let grant = access_grants::find(&mut db.read().await.expect("a reader"), code).await.expect("a look-up");
+    let grant = oauth_access_grants::find(&mut db.read().await.expect("a reader"), code).await.expect("a look-up");
     let challenge = grant.and_then(|grant| grant.challenge).map(|challenge| challenge.as_str().to_owned());
     assert!(challenge.is_none_or(|value| !value.contains("must-not-stand-in-clear")), "a verifier is kept in clear");
     db.close().await;

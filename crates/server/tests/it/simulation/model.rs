@@ -283,7 +283,7 @@ impl Truth {
         Some(Record { credential: Credential::PersonalAccessToken(Arc::new(record)), owner: Some(Arc::new(owner)) })
     }
 
-    /// As `store/applications.rs` would find it.
+    /// As `store/oauth_applications.rs` would find it.
     pub fn application(&self, wanted: &str) -> Option<Application> {
         let (client, secret) = self.clients.iter().find(|(client, _)| client_id(**client) == wanted)?;
         Some(Application {

@@ -17,7 +17,7 @@ use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_store::db::{Db, Url};
 use tollhouse_store::error::Error;
-use tollhouse_store::log::{self, Link};
+use tollhouse_store::invalidations::{self, Link};
 use tollhouse_store::nodes;
 use tollhouse_store::tx::{Change as Done, Committed, Until};
 

@@ -172,7 +172,7 @@ fn well_named(fields: &Fields<'_>, name: Option<At<&str>>) {
 }
 
 /// It stands before the colon of `Authorization: Basic`. With a letter or digit last, it stays unique when an
-/// application that is being removed gets a `-` (`store/applications.rs`).
+/// application that is being removed gets a `-` (`store/oauth_applications.rs`).
 fn valid_client_id(id: &str) -> bool {
     (1..=255).contains(&id.len())
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))

@@ -7,7 +7,7 @@ use tollhouse_domain::agreement::{NodeId, Tick};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::random;
 use tollhouse_store::nodes::{self, Node};
-use tollhouse_store::{faults, log};
+use tollhouse_store::{faults, invalidations};
 
 use crate::town::{REVOKED, Town};
 
@@ -38,7 +38,7 @@ async fn row(t: &Town, id: NodeId) -> Option<Node> {
 }
 
 pub async fn newest(t: &Town) -> i64 {
-    log::newest(&mut t.app.db.read().await.expect("a reader")).await.expect("the log")
+    invalidations::newest(&mut t.app.db.read().await.expect("a reader")).await.expect("the log")
 }
 
 /// The numbers of the log from there on.

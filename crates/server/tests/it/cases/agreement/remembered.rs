@@ -186,7 +186,7 @@ async fn an_application_is_known_on_every_server_once_it_is_made(t: Town) {
         is_error(&from_memory(server, "an unknown client", || ask(server)).await, 401, "invalid_client");
     }
     let mut tx = t.app.db.begin().await.expect("a transaction");
-    let new = tollhouse_store::applications::New {
+    let new = tollhouse_store::oauth_applications::New {
         uid: CHOSEN[1].1,
         secret: tollhouse_domain::secret::Digest::of(CHOSEN[2].1.as_bytes()),
         name: "chosen",
@@ -196,7 +196,7 @@ async fn an_application_is_known_on_every_server_once_it_is_made(t: Town) {
         trusted: false,
         owner: None,
     };
-    tollhouse_store::applications::insert(&mut tx, &new, t.now()).await.expect("an application");
+    tollhouse_store::oauth_applications::insert(&mut tx, &new, t.now()).await.expect("an application");
     let change = tollhouse_store::tx::Change::nothing(());
     let committed = tx.commit(change, &tollhouse_domain::audit::By::system(), t.now()).await.expect("a commit");
     t.app

@@ -119,7 +119,8 @@ async fn app_009_scopes_in_their_order(t: Town) {
     for scopes in ["api read_user", "read_user api"] {
         let made = client(&t, &make(&t, &token, but("scopes", scopes)).await);
         let reader = &mut t.app.db.read().await.expect("a reader");
-        let kept = tollhouse_store::applications::find(reader, made.id).await.expect("a look-up").expect("the row");
+        let kept =
+            tollhouse_store::oauth_applications::find(reader, made.id).await.expect("a look-up").expect("the row");
         assert_eq!(kept.scopes.to_string(), scopes);
         let reply = made.token("client_credentials", &[("scope", scopes)]).await;
         assert_eq!(reply.has(200).json()["scope"], scopes);

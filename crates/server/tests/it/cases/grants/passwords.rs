@@ -35,7 +35,7 @@ async fn oauth_038_a_wrong_password_counts(t: Town) {
     let (client, ada) = (t.client("api").await, t.user_with_password("ada", "correct horse").await);
     let failures = async || {
         let mut reader = t.app.db.read().await.expect("a reader");
-        tollhouse_store::users::failures(&mut reader, ada.id).await.expect("a count").1
+        tollhouse_store::failed_sign_ins::count(&mut reader, ada.id).await.expect("a count").1
     };
     for failed in 1..=3 {
         is_error(&by_password(&client, "ada", "wrong horse").await, 400, "invalid_grant");

@@ -186,7 +186,7 @@ async fn t23_no_private_key_stands_in_the_clear(t: Town) {
         }
     }
     let mut reader = again.app.db.read().await.expect("a reader");
-    let kept = tollhouse_store::keys::all(&mut reader).await.expect("the keys");
+    let kept = tollhouse_store::sealed_keys::all(&mut reader).await.expect("the keys");
     drop(reader);
     assert!(!kept.is_empty());
     let mut places: Vec<Vec<u8>> = kept.into_iter().map(|key| key.sealed).collect();

@@ -4,11 +4,11 @@ use tollhouse_domain::access::{Viewer, Visibility};
 use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::time::Timestamp;
 
-use super::{Span, Start, Statement};
 use crate::conn::{Conn, Runs};
 use crate::error::{Error, Result};
+use crate::list::{Span, Start, Statement};
 use crate::query::query;
-use crate::{applications, namespaces, personal_access_tokens, projects, sqlite, users};
+use crate::{namespaces, oauth_applications, personal_access_tokens, projects, sqlite, users};
 
 /// The statements that lists are made of, with what they bind: for each combination of conditions one, and for each order.
 pub fn every() -> Vec<(String, Statement)> {
@@ -97,7 +97,7 @@ pub fn every() -> Vec<(String, Statement)> {
         }
     }
     add("tokens".into(), personal_access_tokens::lists().into_iter().map(|one| ("page", one)).collect());
-    add("applications".into(), applications::lists().into_iter().map(|one| ("page", one)).collect());
+    add("applications".into(), oauth_applications::lists().into_iter().map(|one| ("page", one)).collect());
     all
 }
 

@@ -1,0 +1,36 @@
+//! Connections that only read.
+
+use crate::conn::{Conn, Runs};
+use crate::{postgres, sqlite};
+
+/// A connection held for reading.
+pub struct Reader(pub(super) Held);
+
+pub(super) enum Held {
+    Sqlite(sqlite::readers::Held),
+    Postgres(postgres::pool::Held),
+}
+
+impl Reader {
+    pub(crate) fn sqlite(held: sqlite::readers::Held) -> Self {
+        Self(Held::Sqlite(held))
+    }
+}
+
+impl Runs for Reader {
+    fn conn(&mut self) -> Conn<'_> {
+        match &mut self.0 {
+            Held::Sqlite(held) => held.connection().map_or(Conn::Closed, Conn::Sqlite),
+            Held::Postgres(held) => held.session().map_or(Conn::Closed, Conn::Postgres),
+        }
+    }
+}
+
+/// One connection to SQLite that is used once.
+pub(crate) struct Single(pub(crate) rusqlite::Connection);
+
+impl Runs for Single {
+    fn conn(&mut self) -> Conn<'_> {
+        Conn::Sqlite(&mut self.0)
+    }
+}
