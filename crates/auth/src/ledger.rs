@@ -612,7 +612,10 @@ mod tests {
         renamed.owner = Some(Arc::new(User { name: "Somebody".into(), ..(*first).clone() }));
         let renamed = owner(keep(4, renamed));
         assert_eq!(renamed.name, "Somebody", "what the database says counts");
-        assert!(Arc::ptr_eq(&renamed, &owner(keep(5, Record { owner: Some(Arc::new((*renamed).clone())), ..record(1) }))));
+        assert!(Arc::ptr_eq(
+            &renamed,
+            &owner(keep(5, Record { owner: Some(Arc::new((*renamed).clone())), ..record(1) }))
+        ));
     }
 
     #[test]

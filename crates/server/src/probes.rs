@@ -1,11 +1,22 @@
 //! What a load balancer asks. No causes are named (T34).
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::IntoResponse;
 use tollhouse_store::instance;
 
 use crate::app::App;
+use crate::endpoint::Endpoint;
+use crate::endpoint::surface::Surface;
 use crate::json::{Json, Object};
+
+pub fn endpoints() -> Vec<Endpoint> {
+    let get = Method::GET;
+    vec![
+        Endpoint::plain(get.clone(), "/-/health", Surface::Probe, health),
+        Endpoint::plain(get.clone(), "/-/liveness", Surface::Probe, liveness),
+        Endpoint::plain(get, "/-/readiness", Surface::Probe, readiness),
+    ]
+}
 
 pub async fn health(_: App, _: String) -> impl IntoResponse {
     "Tollhouse OK"

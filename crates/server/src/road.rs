@@ -21,11 +21,13 @@ use crate::asked::{Media, Peer, RequestId, basic, bearer_header, has_body, malfo
 use crate::bodies::read_on;
 use crate::config::Proxies;
 use crate::cors;
+use crate::endpoint::Endpoint;
+use crate::endpoint::pipeline::refused_at;
+use crate::endpoint::surface::Surface;
+use crate::endpoint::table::router;
 use crate::error::{Account, Error, Reason, account_text};
 use crate::gateway::{self, answer::answer};
-use crate::metrics::Face;
 use crate::proxies;
-use crate::router::{Route, refused_at, router};
 use crate::target::{self, Target, respell};
 
 pub struct Road {
@@ -39,7 +41,7 @@ pub struct Road {
 }
 
 impl Road {
-    pub fn new(app: App, table: Vec<Route>) -> Self {
+    pub fn new(app: App, table: Vec<Endpoint>) -> Self {
         let free = table.iter().filter(|route| route.ends_freely()).map(|route| route.path.split('/').collect());
         Self {
             free: free.collect(),
@@ -52,14 +54,14 @@ impl Road {
 
     /// `peer`: who is at the other end of the connection.
     pub async fn travel(&self, request: Request<Body>, peer: Option<IpAddr>) -> Response {
-        let face = Face::of(request.uri().path());
+        let surface = Surface::of(request.uri().path());
         self.tell_of_unnamed_proxy(&request, peer);
-        let response = self.answer(read_on(request), peer, face).await;
-        self.app.metrics.answered(face, &response);
+        let response = self.answer(read_on(request), peer, surface).await;
+        self.app.metrics.answered(surface, &response);
         response
     }
 
-    async fn answer(&self, mut request: Request<Body>, peer: Option<IpAddr>, face: Face) -> Response {
+    async fn answer(&self, mut request: Request<Body>, peer: Option<IpAddr>, surface: Surface) -> Response {
         let began = Instant::now();
         let now = self.app.now();
         let id = self.ids.next(now.0);
@@ -85,7 +87,7 @@ impl Road {
         if let Some(client) = client {
             request.extensions_mut().insert(Peer(client));
         }
-        if face == Face::Page {
+        if surface == Surface::Page {
             request.extensions_mut().insert(RequestId(id.as_str().into()));
         }
         let method = request.method().clone();

@@ -11,15 +11,16 @@ use tollhouse_store::error::Error as StoreError;
 
 use crate::app::App;
 use crate::connection::Addresses;
+use crate::endpoint::table::table;
+use crate::job;
 use crate::metrics::Connected;
 use crate::road::Road;
 use crate::workers::{Arrival, Patience, Workers};
-use crate::{job, router};
 
 /// Answers until `stop`, then lets what is under way end. Fails if it must not go on: if the database it works on is no
 /// longer the one that others see.
 pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Result<(), Lost> {
-    let road = Arc::new(Road::new(app.clone(), router::table()));
+    let road = Arc::new(Road::new(app.clone(), table()));
     let limits = &app.settings.limits;
     let places = Arc::new(Semaphore::new(limits.connections.max(1)));
     let addresses = Addresses::new(limits.connections_per_address.max(1));

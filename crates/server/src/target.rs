@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::uri::{PathAndQuery, Scheme};
 use axum::http::{HeaderValue, Method, Request, Uri, Version, header};
 
+use crate::endpoint::surface::is_protocol;
 use crate::error::Error;
 use crate::origin::is_authority;
 
@@ -68,11 +69,6 @@ fn absolute(request: &mut Request<Body>) -> Result<(), Error> {
     *request.uri_mut() = Uri::from(target);
     request.headers_mut().insert(header::HOST, host);
     Ok(())
-}
-
-/// Whether programs ask there by a protocol that is written down: OAuth, and discovery of it.
-pub fn is_protocol(path: &str) -> bool {
-    path.starts_with("/oauth/") || path.starts_with("/.well-known/")
 }
 
 /// The same request at another path.

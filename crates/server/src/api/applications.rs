@@ -1,6 +1,8 @@
 //! `/applications`: what an administrator registers for the whole instance (rest-api.md section 5).
 
-use axum::http::StatusCode;
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::administrator;
+use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value};
 use tollhouse_domain::id::ApplicationId;
 use tollhouse_domain::identity::Administrator;
@@ -12,6 +14,15 @@ use crate::error::{Error, Thing};
 use crate::json::Json;
 use crate::operations::applications::{Create, Created, Delete, RenewSecret};
 use crate::params::params;
+
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::api(Method::GET, "/api/v4/applications", administrator(), list),
+        Endpoint::api(Method::POST, "/api/v4/applications", administrator(), create),
+        Endpoint::api(Method::DELETE, "/api/v4/applications/{id}", administrator(), delete),
+        Endpoint::api(Method::POST, "/api/v4/applications/{id}/renew-secret", administrator(), renew_secret),
+    ]
+}
 
 pub async fn list(app: App, _: Administrator, (): ()) -> Result<Json, Error> {
     let known = oauth_applications::list(&mut app.db.read().await?).await?;

@@ -1,8 +1,13 @@
 //! `GET /groups`, `GET /groups/:id` (rest-api.md 4.4).
 
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::anyone;
+use axum::http::Method;
 use axum::response::Response;
 use tollhouse_domain::access::{Viewer, Visibility};
+use tollhouse_domain::demand::Extra;
 use tollhouse_domain::identity::Identity;
+use tollhouse_domain::scope::Scope;
 use tollhouse_store::namespaces::{self, GroupOrder};
 
 use crate::api::entities::{group, project};
@@ -12,6 +17,16 @@ use crate::error::{Error, Thing};
 use crate::json::Json;
 use crate::operations::named;
 use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
+
+pub const WORKFLOWS: &[Extra] = &[Extra::reads(Scope::AiWorkflows)];
+
+pub fn endpoints() -> Vec<Endpoint> {
+    let read = || anyone().or_scope(WORKFLOWS).after_parameters();
+    vec![
+        Endpoint::api(Method::GET, "/api/v4/groups", read(), list),
+        Endpoint::api(Method::GET, "/api/v4/groups/{id}", read(), show),
+    ]
+}
 
 one_of!(Order { "name" => Self(GroupOrder::Name), "path" => Self(GroupOrder::Path), "id" => Self(GroupOrder::Id) });
 

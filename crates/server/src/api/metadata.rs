@@ -1,10 +1,22 @@
 //! `GET /version`, `GET /metadata` (rest-api.md 4.6).
 
+use crate::api::users;
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::signed_in;
+use axum::http::Method;
 use tollhouse_domain::identity::Identity;
 
 use crate::app::App;
 use crate::error::Error;
 use crate::json::{Json, Object};
+
+pub fn endpoints() -> Vec<Endpoint> {
+    let read = || signed_in().or_scope(users::READ);
+    vec![
+        Endpoint::api(Method::GET, "/api/v4/version", read(), show),
+        Endpoint::api(Method::GET, "/api/v4/metadata", read(), show),
+    ]
+}
 
 pub async fn show(_: App, _: Identity, (): ()) -> Result<Json, Error> {
     let kas = Object::default()

@@ -1,5 +1,7 @@
 //! The REST API: faces that only translate. What may be done stands in [`crate::operations`].
 
+use crate::endpoint::Endpoint;
+
 pub mod applications;
 pub mod entities;
 pub mod groups;
@@ -9,3 +11,16 @@ pub mod personal_access_tokens;
 pub mod projects;
 pub mod user;
 pub mod users;
+
+pub fn endpoints() -> Vec<Endpoint> {
+    let resources = [
+        user::endpoints(),
+        users::endpoints(),
+        projects::endpoints(),
+        groups::endpoints(),
+        metadata::endpoints(),
+        personal_access_tokens::endpoints(),
+        applications::endpoints(),
+    ];
+    resources.into_iter().flatten().collect()
+}

@@ -1,10 +1,14 @@
 //! `/personal_access_tokens/self` and its rotation (rest-api.md 2.4, 2.6, 2.7).
 
-use axum::http::StatusCode;
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::{Presenter, presenter, signed_in};
+use axum::http::{Method, StatusCode};
+use tollhouse_domain::demand::Extra;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::PersonalAccessTokenId;
 use tollhouse_domain::identity::{Identity, Via};
 use tollhouse_domain::lookup::TokenRecord;
+use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Date;
 
 use crate::api::entities::token;
@@ -12,11 +16,22 @@ use crate::app::App;
 use crate::asked::Asked;
 use crate::error::{Error, settling};
 use crate::json::Json;
-use crate::need::Presenter;
 use crate::operations::rotate::RotateSelf;
 use crate::operations::rotation::Rotated;
 use crate::operations::tokens::Revoke;
 use crate::params::params;
+
+pub fn endpoints() -> Vec<Endpoint> {
+    const SELF: &str = "/api/v4/personal_access_tokens/self";
+    const ROTATE: &[Extra] = &[Extra::any(Scope::Api), Extra::any(Scope::SelfRotate)];
+    let own = || signed_in().any_scope().unless(is_none);
+    let rotates = presenter().or_scope(ROTATE).unless(shows_none);
+    vec![
+        Endpoint::api(Method::GET, SELF, own(), show_self),
+        Endpoint::api(Method::DELETE, SELF, own().revokes(), revoke_self),
+        Endpoint::api(Method::POST, "/api/v4/personal_access_tokens/self/rotate", rotates, rotate_self),
+    ]
+}
 
 pub async fn show_self(app: App, caller: Identity, (): ()) -> Result<Json, Error> {
     // With sudo, the token still belongs to the administrator who sent it.

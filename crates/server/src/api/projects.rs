@@ -1,5 +1,9 @@
 //! `GET|POST /projects`, `GET /projects/:id` (rest-api.md 4.3).
 
+use crate::api::groups;
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::{anyone, signed_in};
+use axum::http::Method;
 use std::collections::HashMap;
 
 use axum::http::StatusCode;
@@ -22,6 +26,15 @@ use crate::json::Json;
 use crate::operations::named;
 use crate::operations::projects::Create as CreateProject;
 use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
+
+pub fn endpoints() -> Vec<Endpoint> {
+    let read = || anyone().or_scope(groups::WORKFLOWS).after_parameters();
+    vec![
+        Endpoint::api(Method::GET, "/api/v4/projects", read(), list),
+        Endpoint::api(Method::POST, "/api/v4/projects", signed_in(), create),
+        Endpoint::api(Method::GET, "/api/v4/projects/{id}", read(), show),
+    ]
+}
 
 one_of!(Order {
     "id" => Self(ProjectOrder::Id),

@@ -1,5 +1,8 @@
 //! `GET /user`: who am I? Answered from memory for everybody but a few administrators.
 
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::signed_in;
+use axum::http::Method;
 use tollhouse_domain::identity::Identity;
 use tollhouse_store::users;
 
@@ -7,6 +10,10 @@ use crate::api::entities::user;
 use crate::app::App;
 use crate::error::Error;
 use crate::json::Json;
+
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![Endpoint::api(Method::GET, "/api/v4/user", signed_in().or_scope(crate::api::users::READ), show)]
+}
 
 pub async fn show(app: App, caller: Identity, (): ()) -> Result<Json, Error> {
     let now = app.now();

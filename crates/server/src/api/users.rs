@@ -1,6 +1,11 @@
 //! `GET /users`, `GET /users/:id` (rest-api.md 3.2).
 
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::anyone;
+use axum::http::Method;
 use std::collections::HashMap;
+use tollhouse_domain::demand::Extra;
+use tollhouse_domain::scope::Scope;
 
 use axum::response::Response;
 use tollhouse_domain::access::Viewer;
@@ -18,6 +23,16 @@ use crate::asked::Asked;
 use crate::error::{Error, Thing};
 use crate::json::Json;
 use crate::params::{Params, Search, params};
+
+pub const READ: &[Extra] = &[Extra::reads(Scope::ReadUser)];
+
+pub fn endpoints() -> Vec<Endpoint> {
+    let read = || anyone().or_scope(READ).after_parameters();
+    vec![
+        Endpoint::api(Method::GET, "/api/v4/users", read().unless(lists_nobody), list),
+        Endpoint::api(Method::GET, "/api/v4/users/{id}", read().unless(shows_nobody), show),
+    ]
+}
 
 params! {
     /// `GET /users`

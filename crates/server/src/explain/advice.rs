@@ -13,9 +13,9 @@ use tollhouse_domain::user::AccountState;
 
 use super::denial;
 use super::seen::{Cookie, Trial, owner};
+use crate::endpoint::Endpoint;
+use crate::endpoint::surface::Surface;
 use crate::error::Error;
-use crate::metrics::Face;
-use crate::router::Route;
 
 pub(super) struct Advice {
     pub(super) reason: &'static str,
@@ -306,9 +306,8 @@ fn scopes(demand: &Demand, read: bool) -> String {
     }
 }
 
-/// What a route asks to be shown.
-pub(super) fn takes(route: &Route, method: &Method, open: bool) -> String {
-    let Some(demand) = &route.demand else { return elsewhere_takes(route).to_owned() };
+/// What an endpoint of the API asks to be shown.
+pub(super) fn takes(demand: &Demand, method: &Method, open: bool) -> String {
     let read = [Method::GET, Method::HEAD].contains(method);
     let session = if read { "a session" } else { "a session with its X-CSRF-Token" };
     if demand.any_scope || demand.rotates {
@@ -319,8 +318,9 @@ pub(super) fn takes(route: &Route, method: &Method, open: bool) -> String {
     format!("{nothing}a token{whose} with {}; or {session}{whose}", scopes(demand, read))
 }
 
-fn elsewhere_takes(route: &Route) -> &'static str {
-    match (route.path, Face::of(route.path)) {
+/// The same of one that has no requirement of the API.
+pub(super) fn takes_elsewhere(endpoint: &Endpoint) -> &'static str {
+    match (endpoint.path, endpoint.surface) {
         ("/oauth/token", _) => {
             "a client (HTTP Basic, or client_id and client_secret in the body), and what its grant_type wants"
         }
@@ -334,26 +334,26 @@ fn elsewhere_takes(route: &Route) -> &'static str {
             "a session cookie; a form also its authenticity_token, or X-CSRF-Token; with prompt=none and openid nothing, \
              and the application is told by redirect what is missing"
         }
-        (path, Face::Page) if !path.starts_with("/assets/") => {
+        (path, Surface::Page) if !path.starts_with("/assets/") => {
             "a session cookie; a form also its authenticity_token, or X-CSRF-Token"
         }
         _ => "nothing",
     }
 }
 
-/// What becomes of credentials of the API at a route that has no demand.
-pub(super) fn elsewhere(route: &Route) -> &'static str {
-    match Face::of(route.path) {
-        Face::Page => "a page looks at the session cookie alone",
-        Face::Oauth => "this endpoint judges for itself",
+/// What becomes of credentials of the API at an endpoint that has no requirement.
+pub(super) fn elsewhere(endpoint: &Endpoint) -> &'static str {
+    match endpoint.surface {
+        Surface::Page => "a page looks at the session cookie alone",
+        Surface::Oauth => "this endpoint judges for itself",
         _ => "not looked at",
     }
 }
 
-pub(super) fn not_judged(route: &Route) -> &'static str {
-    match Face::of(route.path) {
-        Face::Page if !route.path.starts_with("/assets/") => "It is a page. Tokens never count there.",
-        Face::Oauth => "It is an endpoint of OAuth, which takes none of the credentials of the API.",
+pub(super) fn not_judged(endpoint: &Endpoint) -> &'static str {
+    match endpoint.surface {
+        Surface::Page if !endpoint.path.starts_with("/assets/") => "It is a page. Tokens never count there.",
+        Surface::Oauth => "It is an endpoint of OAuth, which takes none of the credentials of the API.",
         _ => "It looks at no credential.",
     }
 }

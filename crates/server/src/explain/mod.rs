@@ -10,17 +10,20 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use tollhouse_auth::authenticator::Head;
 use tollhouse_auth::shown::Shown;
-use tollhouse_domain::demand::{Demand, Judged};
+use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::identity::Identity;
 
 use crate::app::App;
 use crate::asked::{Asked, Opened};
 use crate::cors;
+use crate::endpoint::access::Requirement;
+use crate::endpoint::pipeline::shown;
+use crate::endpoint::surface::Surface;
+use crate::endpoint::table::{RouteMatch, route_match, table};
+use crate::endpoint::{Endpoint, pipeline};
 use crate::error::Error;
-use crate::metrics::Face;
 use crate::road::{Road, unreadable, unsettled};
-use crate::router::{self, Checks, Route, Way};
 use crate::serve::MOST_HEADERS;
 use crate::target::{self, Target};
 use crate::web;
@@ -40,8 +43,8 @@ use witness::Witness;
 /// `Err`: the database does not answer.
 pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanation, Error> {
     let sent = head(&request);
-    let table = router::table();
-    let mut told = Explanation::new(&sent, Face::of(sent.uri.path()));
+    let endpoints = table();
+    let mut told = Explanation::new(&sent, Surface::of(sent.uri.path()));
     match target::settle(&mut request) {
         Ok(Target::Path) => {}
         Ok(Target::Server) => {
@@ -55,7 +58,7 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
         }
     }
     let path = request.uri().path().to_owned();
-    if told.face == Face::Gateway.as_str() {
+    if told.surface == Surface::Gateway.as_str() {
         told.untried(&sent, "not looked at");
         return Ok(told.without_judgement(
             "It is a proxy asking about another request. What that other request shows is not explained here.",
@@ -71,34 +74,35 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
             "It is a browser asking what a page may ask. That is answered to everybody, whatever is shown.",
         ));
     }
-    if let Err(error) = Road::new(app.clone(), router::table()).guard(&mut request) {
+    if let Err(error) = Road::new(app.clone(), table()).guard(&mut request) {
         told.untried(&sent, "not looked at");
-        return told.refused(router::refused_at(&path, error.clone(), app), Advice::without_judgement(&error)).await;
+        return told.refused(pipeline::refused_at(&path, error.clone(), app), Advice::without_judgement(&error)).await;
     }
     if asks_for_own_name(&path) && request.headers().contains_key(header::HOST) && !app.urls.serves(request.headers()) {
         told.untried(&sent, "not looked at");
-        let answer = match told.face == Face::Page.as_str() {
+        let answer = match told.surface == Surface::Page.as_str() {
             true => web::failure(&Error::WrongHost, app, false),
-            false => router::refused_at(&path, Error::WrongHost, app),
+            false => pipeline::refused_at(&path, Error::WrongHost, app),
         };
         return told.refused(answer, Advice::without_judgement(&Error::WrongHost)).await;
     }
-    let (place, captures) = match router::way(&table, request.method(), request.uri()).await {
-        Way::Route(place, captures) => (place, captures),
+    let (place, captures) = match route_match(&endpoints, request.method(), request.uri()).await {
+        RouteMatch::Endpoint(place, captures) => (place, captures),
         elsewhere => return nowhere(app, told, &sent, elsewhere, request).await,
     };
-    let route = &table[place];
-    told.route = Some(format!("{} {}", route.method, route.path));
-    told.takes = advice::takes(route, &sent.method, route.demand.is_some_and(|demand| demand.anonymous));
-    let Some(checks) = &route.checks else {
-        told.untried(&sent, advice::elsewhere(route));
-        return Ok(told.without_judgement(advice::not_judged(route)));
+    let endpoint = &endpoints[place];
+    told.route = Some(format!("{} {}", endpoint.method, endpoint.path));
+    let Some(requirement) = endpoint.requirement() else {
+        told.takes = advice::takes_elsewhere(endpoint).to_owned();
+        told.untried(&sent, advice::elsewhere(endpoint));
+        return Ok(told.without_judgement(advice::not_judged(endpoint)));
     };
-    match read(app, route, captures, request).await {
-        Ok(Read::Whole(asked)) => judged(app, told, route, checks, &asked).await,
+    told.takes = advice::takes(&requirement.demand, &sent.method, requirement.demand.anonymous);
+    match read(app, endpoint, &requirement.demand, captures, request).await {
+        Ok(Read::Whole(asked)) => judged(app, told, endpoint, requirement, &asked).await,
         Ok(Read::Head(asked)) => {
             told.notes.push("the head decided; the body was not looked at".to_owned());
-            by_credentials(app, told, route, checks, &asked).await
+            by_credentials(app, told, endpoint, requirement, &asked).await
         }
         Err(error) => {
             told.untried(&sent, "not looked at");
@@ -110,13 +114,12 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
 /// Whether the server answers there under its own names alone (T12). A head that was pasted without its `Host` may have
 /// had the right one, so that is not held against it.
 fn asks_for_own_name(path: &str) -> bool {
-    match Face::of(path) {
-        Face::Page => !path.starts_with("/assets/"),
+    match Surface::of(path) {
+        Surface::Page => !path.starts_with("/assets/"),
         _ => matches!(path, "/.well-known/openid-configuration" | "/.well-known/oauth-authorization-server"),
     }
 }
 
-/// The order is that of `Route::api`.
 enum Read {
     Whole(Asked),
     /// What the head shows is refused before the body is read.
@@ -126,63 +129,58 @@ enum Read {
 /// As the router reads a request to the API.
 async fn read(
     app: &App,
-    route: &Route,
+    endpoint: &Endpoint,
+    demand: &Demand<'_>,
     captures: Vec<(String, String)>,
     request: Request<Body>,
 ) -> Result<Read, Error> {
-    router::fit(route.params, &captures)?;
-    let opened = Opened::begin(request, router::limits(app, Head::Nothing)).await?;
+    pipeline::fit(endpoint.params, &captures)?;
+    let opened = Opened::begin(request, pipeline::limits(app, Head::Nothing)).await?;
     if !opened.has_body() {
-        return opened.read(captures, None, router::limits(app, Head::Nothing)).await.map(Read::Whole);
+        return opened.read(captures, None, pipeline::limits(app, Head::Nothing)).await.map(Read::Whole);
     }
-    let demand = route.demand.unwrap_or(Demand::PLAIN);
     let auth = app.judging_over(Arc::new(Witness::new(app.db.clone())));
-    let head = auth.head(&Shown::in_head(&opened.parts, None), &demand, app.now()).await;
+    let head = auth.head(&Shown::in_head(&opened.parts, None), demand, app.now()).await;
     let alone = Asked::of_head(opened.parts.clone(), captures.clone());
     let Ok(head) = head else { return Ok(Read::Head(alone)) };
-    match opened.read(captures, None, router::limits(app, head)).await {
+    match opened.read(captures, None, pipeline::limits(app, head)).await {
         Err(Error::BodyTooLarge) if head == Head::Dead => Ok(Read::Head(alone)),
         read => read.map(Read::Whole),
     }
 }
 
-/// The order is that of `Route::api`, once the body is read.
+/// As `endpoint/pipeline.rs` does it, once the body is read.
 async fn judged(
     app: &App,
     mut told: Explanation,
-    route: &Route,
-    checks: &Checks,
+    endpoint: &Endpoint,
+    requirement: &Requirement,
     asked: &Asked,
 ) -> Result<Explanation, Error> {
-    let demand = route.demand.unwrap_or(Demand::PLAIN);
-    if demand.judged == Judged::AfterParameters
-        && let Err(error) = (checks.parse)(asked)
-    {
+    if let Err(error) = endpoint.check_first(asked) {
         told.credentials = seen::untried(&shown(asked), &asked.parts.headers, "not looked at");
         told.notes.push("this endpoint looks at parameters before credentials".to_owned());
         return told.refused(error.api(&app.urls), Advice::without_judgement(&error)).await;
     }
-    by_credentials(app, told, route, checks, asked).await
+    by_credentials(app, told, endpoint, requirement, asked).await
 }
 
 async fn by_credentials(
     app: &App,
     mut told: Explanation,
-    route: &Route,
-    checks: &Checks,
+    endpoint: &Endpoint,
+    requirement: &Requirement,
     asked: &Asked,
 ) -> Result<Explanation, Error> {
-    let demand = route.demand.unwrap_or(Demand::PLAIN);
+    let demand = &requirement.demand;
     let shown = shown(asked);
-    let open = demand.anonymous && checks.unless.is_none_or(|unless| unless(None, asked).is_ok());
-    told.takes = advice::takes(route, &asked.parts.method, open);
+    let open = demand.anonymous && requirement.unless.is_none_or(|unless| unless(None, asked).is_ok());
+    told.takes = advice::takes(demand, &asked.parts.method, open);
     let witness = Arc::new(Witness::new(app.db.clone()));
     let judging = app.judging_over(witness.clone());
     let outcome = async {
-        let who = judging.judge(&shown, &demand, app.now()).await?;
-        (checks.admit)(who.clone(), &shown)?;
-        (checks.parse)(asked)?;
-        checks.unless.map_or(Ok(()), |unless| unless(who.as_ref(), asked))?;
+        let who = judging.judge(&shown, demand, app.now()).await?;
+        endpoint.check(who.clone(), &shown, asked)?;
         Ok(who)
     };
     let outcome: Result<Option<Identity>, Error> = outcome.await;
@@ -192,7 +190,7 @@ async fn by_credentials(
     let trial = Trial::of(&shown, &asked.parts.headers, &witness, &judging, app.now()).await?;
     told.credentials = trial.seen(&shown, &asked.parts.headers);
     told.decided_by = trial.decided_by();
-    told.notes.extend(advice::notes(&trial, &demand, &outcome));
+    told.notes.extend(advice::notes(&trial, demand, &outcome));
     told.identity = trial.record().and_then(Who::of);
     match outcome {
         Ok(who) => {
@@ -202,18 +200,10 @@ async fn by_credentials(
             Ok(told.passes(who.as_ref()))
         }
         Err(error) => {
-            let case = advice::Case { demand: &demand, shown: &shown, trial: &trial, open };
+            let case = advice::Case { demand, shown: &shown, trial: &trial, open };
             let advice = Advice::of(&error, &case);
             told.refused(error.api(&app.urls), advice).await
         }
-    }
-}
-
-fn shown(asked: &Asked) -> Shown<'_> {
-    let shown = Shown::in_head(&asked.parts, None);
-    match &asked.body {
-        Some(body) => shown.and_in_body(body),
-        None => shown,
     }
 }
 
@@ -221,26 +211,26 @@ async fn nowhere(
     app: &App,
     mut told: Explanation,
     sent: &Parts,
-    way: Way,
+    matched: RouteMatch,
     request: Request<Body>,
 ) -> Result<Explanation, Error> {
     told.untried(sent, "not looked at");
     let path = request.uri().path().to_owned();
-    if told.face == Face::Page.as_str() {
+    if told.surface == Surface::Page.as_str() {
         return Ok(told.without_judgement(
             "There is no such page. Who is not signed in is sent to the sign-in page, everybody else gets 404.",
         ));
     }
     let mut error = Error::NoRoute;
-    if told.face == Face::Api.as_str() {
-        let limits = router::limits(app, Head::Nothing);
-        error = router::nowhere(Asked::read(request, Vec::new(), None, limits).await);
+    if told.surface == Surface::Api.as_str() {
+        let limits = pipeline::limits(app, Head::Nothing);
+        error = pipeline::nowhere(Asked::read(request, Vec::new(), None, limits).await);
     }
     let mut advice = Advice::without_judgement(&error);
-    if let (Way::OtherMethods(others), Error::NoRoute) = (&way, &error) {
+    if let (RouteMatch::OtherMethods(others), Error::NoRoute) = (&matched, &error) {
         advice.remedies.insert(0, format!("at this path there is {others}"));
     }
-    told.refused(router::refused_at(&path, error, app), advice).await
+    told.refused(pipeline::refused_at(&path, error, app), advice).await
 }
 
 fn head(request: &Request<Body>) -> Parts {

@@ -12,7 +12,7 @@ use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::text::{loggable, printable};
 
 use super::Seen;
-use crate::metrics::Face;
+use crate::endpoint::surface::Surface;
 
 #[derive(Debug, Serialize)]
 pub struct Explanation {
@@ -20,7 +20,8 @@ pub struct Explanation {
     /// Without the query, which may hold a credential.
     pub path: String,
     pub route: Option<String>,
-    pub face: &'static str,
+    #[serde(rename = "face")]
+    pub surface: &'static str,
     pub takes: String,
     pub credentials: Vec<Seen>,
     pub decided_by: Option<&'static str>,
@@ -76,12 +77,12 @@ pub struct Answer {
 }
 
 impl Explanation {
-    pub(super) fn new(sent: &Parts, face: Face) -> Self {
+    pub(super) fn new(sent: &Parts, surface: Surface) -> Self {
         Self {
             method: loggable(sent.method.as_str()),
             path: loggable(sent.uri.path()),
             route: None,
-            face: face.as_str(),
+            surface: surface.as_str(),
             takes: String::new(),
             credentials: Vec::new(),
             decided_by: None,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::response::Response;
 
 use crate::app::App;
+use crate::endpoint::surface::Surface;
 use crate::error::Reason;
-use crate::target::is_protocol;
 
 mod listener;
 mod reasons;
@@ -27,7 +27,7 @@ pub struct Metrics {
 /// A set of counters for some of the threads: two that count at once need not wait for the same cache line.
 #[repr(align(128))]
 struct Shard {
-    requests: [[AtomicU64; CLASSES.len()]; Face::ALL.len()],
+    requests: [[AtomicU64; CLASSES.len()]; Surface::ALL.len()],
     /// In the order of [`REASONS`]; what is not in the list comes last.
     refusals: [AtomicU64; REASONS.len() + 1],
     judgements: Histogram,
@@ -46,10 +46,10 @@ impl Default for Shard {
 
 impl Metrics {
     /// One request, with the reason if it was refused.
-    pub fn answered(&self, face: Face, response: &Response) {
+    pub fn answered(&self, surface: Surface, response: &Response) {
         let class = usize::from(response.status().as_u16() / 100).saturating_sub(1).min(CLASSES.len() - 1);
         let shard = self.shard();
-        shard.requests[face as usize][class].fetch_add(1, Relaxed);
+        shard.requests[surface as usize][class].fetch_add(1, Relaxed);
         if let Some(Reason(reason)) = response.extensions().get::<Reason>() {
             self.refused(reason);
         }
@@ -94,45 +94,6 @@ impl Connected {
 impl Drop for Connected {
     fn drop(&mut self) {
         self.0.metrics.connections.fetch_sub(1, Relaxed);
-    }
-}
-
-/// Who is served at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Face {
-    Api,
-    Oauth,
-    Page,
-    Gateway,
-    Probe,
-}
-
-/// What people see among the paths of OAuth; the rest is for programs.
-const OAUTH_PAGES: [&str; 3] = ["/oauth/authorize", "/oauth/authorize/native", "/oauth/authorize/reauthenticate"];
-
-impl Face {
-    pub const ALL: [Self; 5] = [Self::Api, Self::Oauth, Self::Page, Self::Gateway, Self::Probe];
-
-    /// By the path as it was sent, whether or not there is something.
-    pub fn of(path: &str) -> Self {
-        match path {
-            "/-/auth" => Self::Gateway,
-            "/-/health" | "/-/liveness" | "/-/readiness" | "/-/metrics" => Self::Probe,
-            _ if path.starts_with("/api") => Self::Api,
-            _ if OAUTH_PAGES.contains(&path.strip_suffix('/').unwrap_or(path)) => Self::Page,
-            _ if is_protocol(path) => Self::Oauth,
-            _ => Self::Page,
-        }
-    }
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Api => "api",
-            Self::Oauth => "oauth",
-            Self::Page => "page",
-            Self::Gateway => "gateway",
-            Self::Probe => "probe",
-        }
     }
 }
 
@@ -182,27 +143,6 @@ const BOUNDS: [(u64, &str); 16] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router;
-
-    #[test]
-    fn every_route_has_its_face() {
-        for route in router::table() {
-            let face = Face::of(route.path);
-            let by_path = match route.path.split('/').nth(1) {
-                Some("api") => Face::Api,
-                Some("oauth" | ".well-known") if !route.path.contains("/authorize") => Face::Oauth,
-                Some("-") if !route.path.contains("user_settings") => Face::Probe,
-                _ => Face::Page,
-            };
-            assert_eq!(face, by_path, "{}", route.path);
-            assert_eq!(route.demand.is_some(), face == Face::Api, "{}", route.path);
-        }
-        assert_eq!(Face::of("/-/auth"), Face::Gateway);
-        assert_eq!(Face::of("/-/nope"), Face::Page);
-        for (place, face) in Face::ALL.into_iter().enumerate() {
-            assert_eq!(face as usize, place);
-        }
-    }
 
     #[test]
     fn a_bucket_holds_what_is_at_most_its_bound() {

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
-use super::{BOUNDS, CLASSES, Face, REASONS};
+use super::{BOUNDS, CLASSES, REASONS, Surface};
 use crate::app::App;
 
 pub(super) fn show(app: &App) -> Response {
@@ -25,11 +25,11 @@ fn text(app: &App) -> String {
     out.family("tollhouse_build_info", "gauge", "The version of this program; always 1.");
     out.line("tollhouse_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
 
-    out.family("tollhouse_requests_total", "counter", "Requests that were answered, by face and class of status.");
-    for face in Face::ALL {
+    out.family("tollhouse_requests_total", "counter", "Requests that were answered, by surface and class of status.");
+    for surface in Surface::ALL {
         for (i, class) in CLASSES.iter().enumerate() {
-            let labels = [("face", face.as_str()), ("class", *class)];
-            out.line("tollhouse_requests_total", &labels, metrics.sum(|shard| &shard.requests[face as usize][i]));
+            let labels = [("face", surface.as_str()), ("class", *class)];
+            out.line("tollhouse_requests_total", &labels, metrics.sum(|shard| &shard.requests[surface as usize][i]));
         }
     }
 

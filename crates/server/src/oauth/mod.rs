@@ -10,9 +10,12 @@ use tollhouse_domain::id::ApplicationId;
 
 use crate::app::App;
 use crate::asked::{Asked, repeats, root};
+use crate::endpoint::Endpoint;
+use crate::endpoint::pipeline;
 use crate::error::Error;
 use crate::json::Object;
 use crate::oauth::error::{OauthError, answer};
+use crate::web::Admits;
 
 pub mod authorize;
 pub mod client;
@@ -25,6 +28,33 @@ pub mod revoke;
 pub mod token;
 pub mod token_info;
 pub mod userinfo;
+
+pub fn endpoints() -> Vec<Endpoint> {
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    const DELETE: Method = Method::DELETE;
+    const OPTIONS: Method = Method::OPTIONS;
+    vec![
+        Endpoint::page(GET, "/oauth/authorize", Admits::Authorizing, authorize::show),
+        Endpoint::page(POST, "/oauth/authorize", Admits::Consenting, authorize::submit),
+        Endpoint::page(DELETE, "/oauth/authorize", Admits::Consenting, authorize::deny),
+        Endpoint::page(GET, "/oauth/authorize/native", Admits::SignedIn, authorize::native),
+        Endpoint::oauth(POST, "/oauth/token", token::issue),
+        Endpoint::oauth(POST, "/oauth/revoke", revoke::revoke),
+        Endpoint::oauth(POST, "/oauth/introspect", introspect::introspect),
+        Endpoint::oauth(GET, "/oauth/token/info", token_info::show),
+        Endpoint::oauth(GET, "/oauth/userinfo", userinfo::show),
+        Endpoint::oauth(POST, "/oauth/userinfo", userinfo::show),
+        // What asks for no method is no preflight, and goes to the action itself (oauth.md section 12).
+        Endpoint::oauth(OPTIONS, "/oauth/token", token::issue),
+        Endpoint::oauth(OPTIONS, "/oauth/revoke", revoke::revoke),
+        Endpoint::oauth(OPTIONS, "/oauth/token/info", token_info::show),
+        Endpoint::oauth(OPTIONS, "/oauth/userinfo", userinfo::show),
+        Endpoint::oauth(GET, "/oauth/discovery/keys", discovery::keys),
+        Endpoint::oauth(GET, "/.well-known/openid-configuration", discovery::configuration),
+        Endpoint::oauth(GET, "/.well-known/oauth-authorization-server", discovery::configuration),
+    ]
+}
 
 /// A request to an endpoint that programs use.
 pub struct Call {
@@ -57,11 +87,7 @@ impl Call {
 
     /// Every place where a token may stand.
     pub fn shown(&self) -> Shown<'_> {
-        let shown = Shown::in_head(&self.asked.parts, self.asked.peer);
-        match &self.asked.body {
-            Some(body) => shown.and_in_body(body),
-            None => shown,
-        }
+        pipeline::shown(&self.asked)
     }
 
     pub fn by(&self, client: Option<ApplicationId>) -> By {

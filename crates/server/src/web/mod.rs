@@ -18,6 +18,8 @@ use tollhouse_domain::user::User;
 use crate::app::App;
 use crate::asked::Asked;
 use crate::device;
+use crate::endpoint::Endpoint;
+use crate::endpoint::surface::Surface;
 use crate::error::{Account, Error, Reason};
 use crate::operations::password_check::{Origin, Wrong};
 
@@ -29,6 +31,24 @@ pub mod returns;
 pub mod several_sessions;
 pub mod sign_in;
 pub mod sign_out;
+
+pub fn endpoints() -> Vec<Endpoint> {
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    vec![
+        Endpoint::page(GET, "/", Admits::SignedIn, home::show),
+        Endpoint::page(GET, PROJECTS, Admits::SignedIn, home::show),
+        Endpoint::page(GET, "/users/sign_in", Admits::Anyone, sign_in::form),
+        Endpoint::page(POST, "/users/sign_in", Admits::SigningIn, sign_in::submit),
+        // Its CSRF token is not asked for (authentication.md 6.6), its origin is (T10).
+        Endpoint::page(POST, "/users/sign_out", Admits::WithoutToken, sign_out::submit),
+        Endpoint::page(GET, "/-/user_settings/password/edit", Admits::PasswordExpired, password::form),
+        Endpoint::page(POST, "/-/user_settings/password", Admits::PasswordExpired, password::submit),
+        // It looks at the CSRF token itself: a form that is out of date leads back to the request it was about.
+        Endpoint::page(POST, "/oauth/authorize/reauthenticate", Admits::WithoutToken, reauthenticate::submit),
+        Endpoint::plain(GET, "/assets/{name}", Surface::Page, assets::show),
+    ]
+}
 
 /// Whom a page lets in, and what it asks of a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

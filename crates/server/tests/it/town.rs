@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tollhouse::app::App;
 use tollhouse::config::Settings;
+use tollhouse::endpoint::table::table;
 use tollhouse::keys::Seal;
 use tollhouse::operations::{Failed, Operation, groups, members, projects, tokens, users};
 use tollhouse::road::Road;
-use tollhouse::router;
 use tollhouse::urls::Urls;
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::agreement::NodeId;
@@ -131,7 +131,7 @@ impl Town {
         let stop = CancellationToken::new();
         let following = tokio::spawn(app.node.clone().follow("test".to_owned(), stop.clone()));
         let following = Arc::new(Mutex::new(Some(following)));
-        let road = Arc::new(Road::new(app.clone(), router::table()));
+        let road = Arc::new(Road::new(app.clone(), table()));
         Self { app, road, clock, database_url, folder, database, wrong, stop, following }
     }
 

@@ -72,11 +72,12 @@ impl Db {
         }))
     }
 
-    /// Runs a read that may take long, such as a page of a list. On SQLite it runs on a separate thread and may await
-    /// only its statements; they are interrupted when the caller goes away, and after five seconds.
+    /// Runs a read that may take long, such as a page of a list. On SQLite it may await only its statements. If they take
+    /// more than some thousand steps, it runs again on a separate thread; there they are interrupted when the caller goes
+    /// away, and after five seconds.
     pub async fn list<T, F>(&self, work: F) -> Result<T>
     where
-        F: for<'r> FnOnce(&'r mut Reader) -> Boxed<'r, Result<T>> + Send + 'static,
+        F: for<'r> FnOnce(&'r mut Reader) -> Boxed<'r, Result<T>> + Clone + Send + 'static,
         T: Send + 'static,
     {
         #[cfg(feature = "faults")]

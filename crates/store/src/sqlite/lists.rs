@@ -1,9 +1,10 @@
-//! Threads for reads that may take long: lists. In the thread that asked, one of them would hold up every other request
-//! there.
+//! Reads that may take long: lists. Most are short and run in the thread that asks. One that is not would hold up every
+//! other request there, so after a number of steps it is broken off, and runs again on a thread for lists.
 
 use std::collections::VecDeque;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,9 +59,12 @@ impl Lists {
 
     pub(crate) async fn run<T, F>(&self, work: F) -> Result<T>
     where
-        F: for<'r> FnOnce(&'r mut Reader) -> Boxed<'r, Result<T>> + Send + 'static,
+        F: for<'r> FnOnce(&'r mut Reader) -> Boxed<'r, Result<T>> + Clone + Send + 'static,
         T: Send + 'static,
     {
+        if let Some(done) = self.at_once(work.clone()) {
+            return done;
+        }
         let (tell, told) = oneshot::channel();
         let running = Arc::new(Mutex::new(Running::NotYet));
         let asker = Asker { running: running.clone() };
@@ -72,6 +76,42 @@ impl Lists {
         let told = tokio::time::timeout(PATIENCE, told).await;
         drop(asker);
         told.map_err(|_| Error::late())?.map_err(|_| Error::closed())?
+    }
+
+    /// `None`: it takes more steps than it may here.
+    fn at_once<T>(&self, work: impl for<'r> FnOnce(&'r mut Reader) -> Boxed<'r, Result<T>>) -> Option<Result<T>> {
+        let mut reader = match self.shared.readers.take() {
+            Ok(held) => Reader::sqlite(held),
+            Err(error) => return Some(Err(error)),
+        };
+        let broken_off = Arc::new(AtomicBool::new(false));
+        let Conn::Sqlite(connection) = reader.conn() else { return Some(Err(Error::closed())) };
+        let (mut rounds, told) = (0, broken_off.clone());
+        let limited = connection.progress_handler(
+            STEPS,
+            Some(move || {
+                rounds += 1;
+                let over = rounds >= ROUNDS;
+                told.fetch_or(over, Ordering::Relaxed);
+                over
+            }),
+        );
+        if let Err(error) = limited {
+            return Some(Err(error.into()));
+        }
+        let done = catch_unwind(AssertUnwindSafe(|| at_once(work(&mut reader))));
+        if let Conn::Sqlite(connection) = reader.conn()
+            && let Err(error) = connection.progress_handler(0, None::<fn() -> bool>)
+        {
+            return Some(Err(error.into()));
+        }
+        match done {
+            _ if broken_off.load(Ordering::Relaxed) => None,
+            Ok(Some(done)) => Some(done),
+            Ok(None) | Err(_) => Some(Err(Error::Broken(Cause::Rule(
+                "a list panicked, or waited for something else than its statements",
+            )))),
+        }
     }
 
     pub(crate) fn close(&self) {
@@ -173,6 +213,12 @@ fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1)
 }
+
+/// Between two looks at how much a list has done in the thread that asks, in instructions of SQLite's machine.
+const STEPS: i32 = 1000;
+
+/// Looks; a quarter of a millisecond in all.
+const ROUNDS: u32 = 10;
 
 /// Lists that wait; beyond it they are refused (503).
 const LONGEST: usize = 256;

@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tollhouse::asked::is_narrowing;
+use tollhouse::endpoint::table::table;
 use tollhouse::params::{Kind, Place};
-use tollhouse::router;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Digest;
 
@@ -122,7 +122,7 @@ async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(
     let warden = t.admin().await;
     let token = warden.token([Scope::Api, Scope::SelfRotate]).await;
     let mut seen = BTreeSet::new();
-    for route in router::table().into_iter().filter(|route| route.demand.is_some()) {
+    for route in table().into_iter().filter(|route| route.requirement().is_some()) {
         let path = route.example(|_| warden.id.to_string());
         for param in route.params.iter().filter(|param| is_narrowing(param.name) && param.place != Place::Path) {
             let p = param.name;

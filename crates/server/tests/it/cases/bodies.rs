@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tollhouse::endpoint::table::table;
 use tollhouse::operations::users::SetState;
 use tollhouse::params::Kind;
-use tollhouse::router;
 use tollhouse_domain::scope::Scope;
 
 use super::bad_input::Served;
@@ -39,7 +39,7 @@ fn form(bytes: usize) -> String {
 async fn every_endpoint_looks_at_the_head_before_the_body(t: Town) {
     let good = t.user("ada").await.token([Scope::Api]).await;
     let mut seen = 0;
-    for route in router::table().into_iter().filter(|route| route.demand.is_some()) {
+    for route in table().into_iter().filter(|route| route.requirement().is_some()) {
         let path = route.example(|kind| if kind == Kind::Integer { "1".into() } else { "x".into() });
         // A JSON body of a GET is not read, a form is.
         let reads_json = route.method != axum::http::Method::GET;

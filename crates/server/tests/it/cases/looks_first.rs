@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use tollhouse::endpoint::table::table;
 use tollhouse::params::Kind;
-use tollhouse::router;
 
 use tollhouse_store::tx::Tx;
 
@@ -95,7 +95,7 @@ async fn begins_no_write(t: Town) {
         assert_eq!(t.app.db.begun(), before, "{name}");
     }
     // Every route there is, with every kind of credential.
-    for route in router::table() {
+    for route in table() {
         let path = route.example(|kind| match kind {
             Kind::Integer => "1".to_owned(),
             _ => "team%2Fapp".to_owned(),

@@ -1,8 +1,8 @@
 //! Every route with every credential in every place, against a rule that is written apart from the table.
 
 use axum::http::Method;
+use tollhouse::endpoint::table::table;
 use tollhouse::params::Kind;
-use tollhouse::router;
 use tollhouse_domain::scope::{Holder, Scope};
 
 use crate::town::{Ask, EXPIRED, M401, REVOKED, Town};
@@ -82,13 +82,13 @@ async fn every_route_with_every_credential_in_every_place(t: Town) {
     let expired = ada.expired_token([Scope::Api]).await;
     let revoked = ada.revoked_token([Scope::Api]).await;
     let mut checked = 0;
-    for route in router::table() {
+    for route in table() {
         let name = format!("{} {}", route.method, route.path);
         if TOKENLESS.contains(&name.as_str()) {
-            assert!(route.demand.is_none(), "{name}");
+            assert!(route.requirement().is_none(), "{name}");
             continue;
         }
-        assert!(route.demand.is_some(), "{name} judges nobody and is not in the list");
+        assert!(route.requirement().is_some(), "{name} judges nobody and is not in the list");
         let path = route.example(|kind| match kind {
             Kind::Integer => ada.id.to_string(),
             _ => "team%2Fapp".into(),
@@ -147,7 +147,7 @@ async fn every_route_with_every_oauth_token_in_every_place(t: Town) {
     client.revoke(&revoked_live).await.is(200, "{}");
     let nobodys = crate::oauth::tokens(&client.token("client_credentials", &[("scope", "api")]).await).access;
     let mut checked = 0;
-    for route in router::table().into_iter().filter(|route| route.demand.is_some()) {
+    for route in table().into_iter().filter(|route| route.requirement().is_some()) {
         let name = format!("{} {}", route.method, route.path);
         let path = route.example(|kind| match kind {
             Kind::Integer => ada.id.to_string(),
@@ -192,8 +192,8 @@ async fn every_route_with_every_oauth_token_in_every_place(t: Town) {
 }
 
 async fn routes_open_to_nobody(t: Town) {
-    for route in router::table() {
-        let Some(demand) = route.demand else { continue };
+    for route in table() {
+        let Some(demand) = route.requirement().map(|known| known.demand) else { continue };
         let name = format!("{} {}", route.method, route.path);
         assert_eq!(demand.anonymous, OPEN.contains(&name.as_str()), "{name}");
         assert!(!demand.anonymous || route.method == Method::GET, "{name}: nobody writes");

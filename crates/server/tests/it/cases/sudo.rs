@@ -1,8 +1,8 @@
 //! Sudo (authentication.md section 4).
 
 use serde_json::json;
+use tollhouse::endpoint::table::table;
 use tollhouse::params::Kind;
-use tollhouse::router;
 use tollhouse_domain::scope::Scope;
 
 use crate::town::{M401, Town};
@@ -143,7 +143,7 @@ async fn sudo_that_cannot_be_read_is_refused_on_every_endpoint(t: Town) {
     t.user("grace").await;
     let token = warden.token([Scope::Api, Scope::Sudo]).await;
     let mut checked = 0;
-    for route in router::table().into_iter().filter(|route| route.demand.is_some()) {
+    for route in table().into_iter().filter(|route| route.requirement().is_some()) {
         let path = route.example(|kind| match kind {
             Kind::Integer => ada.id.to_string(),
             _ => "team%2Fapp".into(),

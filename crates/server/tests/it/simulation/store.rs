@@ -220,7 +220,7 @@ impl Store {
             let mut reader = self.db.read().await.expect("a reader");
             let position = match position {
                 Some(position) => position,
-                None => log::newest(&mut reader).await.expect("the log"),
+                None => invalidations::newest(&mut reader).await.expect("the log"),
             };
             (position, nodes::behind(&mut reader, own, position).await.expect("the nodes"))
         })

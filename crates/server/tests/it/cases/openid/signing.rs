@@ -10,9 +10,9 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 use tollhouse::app::App;
 use tollhouse::config::Settings;
+use tollhouse::endpoint::table::table;
 use tollhouse::keys::Seal;
 use tollhouse::road::Road;
-use tollhouse::router;
 use tollhouse::urls::Urls;
 use tollhouse_domain::secret::Digest;
 use tollhouse_store::db::Db;
@@ -220,7 +220,7 @@ async fn start(t: &Town, lines: &[&str]) -> Option<Town> {
         return None;
     };
     let mut again = t.clone();
-    again.road = Arc::new(Road::new(app.clone(), router::table()));
+    again.road = Arc::new(Road::new(app.clone(), table()));
     again.app = app;
     Some(again)
 }

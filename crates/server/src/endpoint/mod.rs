@@ -1,0 +1,170 @@
+//! An endpoint is one value: method, path, surface, access requirement, parameters and handler. It is declared in the
+//! file of its resource. The server, `explain`, the metrics and the tests read the same value.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::pin::Pin;
+
+use axum::http::Method;
+use axum::response::{IntoResponse, Response};
+
+use crate::app::App;
+use crate::asked::Asked;
+use crate::error::Error;
+use crate::oauth::Call;
+use crate::params::{Kind, Param, Params, Place};
+use crate::web::{Admits, Visitor};
+
+pub mod access;
+pub mod pipeline;
+pub mod surface;
+pub mod table;
+
+use access::{Access, Caller, FromCaller, Requirement};
+use surface::Surface;
+
+pub struct Endpoint {
+    pub method: Method,
+    /// With `{name}` for each captured segment.
+    pub path: &'static str,
+    /// Decides how it refuses, and what the log and the metrics call it.
+    pub surface: Surface,
+    pub params: &'static [Param],
+    serves: Serves,
+}
+
+/// What runs when a request has come to it.
+enum Serves {
+    Api { requirement: Requirement, handler: Box<dyn ApiHandler> },
+    Page { admits: Admits, handler: Box<dyn PageHandler> },
+    Oauth(Box<dyn Fn(App, Call) -> Answer<Result<Response, Error>> + Send + Sync>),
+    Plain(Box<dyn Fn(App, String) -> Answer<Response> + Send + Sync>),
+}
+
+type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Parameters of the type that the handler declares.
+type Parsed = Box<dyn Any + Send>;
+
+trait ApiHandler: Send + Sync {
+    fn parse(&self, asked: &Asked) -> Result<Parsed, Error>;
+
+    fn call(&self, app: App, caller: Caller, params: Parsed) -> Answer<Result<Response, Error>>;
+}
+
+trait PageHandler: Send + Sync {
+    fn parse(&self, asked: &Asked) -> Result<Parsed, Error>;
+
+    fn call(&self, app: App, visitor: Visitor, params: Parsed) -> Answer<Result<Response, Error>>;
+}
+
+/// A function with the types of its arguments.
+struct Typed<F, A>(F, PhantomData<fn(A)>);
+
+impl<F, C, P, R, Fut> ApiHandler for Typed<F, (C, P)>
+where
+    F: Fn(App, C, P) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<R, Error>> + Send + 'static,
+    C: FromCaller + 'static,
+    P: Params + 'static,
+    R: IntoResponse,
+{
+    fn parse(&self, asked: &Asked) -> Result<Parsed, Error> {
+        Ok(Box::new(P::parse(asked)?))
+    }
+
+    fn call(&self, app: App, caller: Caller, params: Parsed) -> Answer<Result<Response, Error>> {
+        let answering = C::from_caller(caller).zip(params.downcast::<P>().ok());
+        let answering = answering.map(|(caller, params)| self.0(app, caller, *params));
+        Box::pin(async move { Ok(answering.ok_or(Error::Internal)?.await?.into_response()) })
+    }
+}
+
+impl<F, P, R, Fut> PageHandler for Typed<F, P>
+where
+    F: Fn(App, Visitor, P) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<R, Error>> + Send + 'static,
+    P: Params + 'static,
+    R: IntoResponse,
+{
+    fn parse(&self, asked: &Asked) -> Result<Parsed, Error> {
+        Ok(Box::new(P::parse(asked)?))
+    }
+
+    fn call(&self, app: App, visitor: Visitor, params: Parsed) -> Answer<Result<Response, Error>> {
+        let answering = params.downcast::<P>().ok().map(|params| self.0(app, visitor, *params));
+        Box::pin(async move { Ok(answering.ok_or(Error::Internal)?.await?.into_response()) })
+    }
+}
+
+impl Endpoint {
+    /// An endpoint of the API.
+    pub fn api<C, P, R, F, Fut>(method: Method, path: &'static str, access: Access<C>, handler: F) -> Self
+    where
+        F: Fn(App, C, P) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, Error>> + Send + 'static,
+        C: FromCaller + 'static,
+        P: Params + 'static,
+        R: IntoResponse + 'static,
+    {
+        let handler = Box::new(Typed(handler, PhantomData));
+        let serves = Serves::Api { requirement: access.requirement(), handler };
+        Self { method, path, surface: Surface::Api, params: P::DECLARED, serves }
+    }
+
+    /// A page for people: sessions count, tokens never do (T10).
+    pub fn page<P, R, F, Fut>(method: Method, path: &'static str, admits: Admits, handler: F) -> Self
+    where
+        F: Fn(App, Visitor, P) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, Error>> + Send + 'static,
+        P: Params + 'static,
+        R: IntoResponse + 'static,
+    {
+        let handler = Box::new(Typed(handler, PhantomData));
+        Self { method, path, surface: Surface::Page, params: P::DECLARED, serves: Serves::Page { admits, handler } }
+    }
+
+    /// An endpoint of the OAuth provider for programs. What it requires of its caller is part of its protocol: a
+    /// client's credentials, or a token that is its very subject. Cookies are not read.
+    pub fn oauth<Fut>(method: Method, path: &'static str, handler: fn(App, Call) -> Fut) -> Self
+    where
+        Fut: Future<Output = Result<Response, Error>> + Send + 'static,
+    {
+        let serves = Serves::Oauth(Box::new(move |app, call| Box::pin(handler(app, call))));
+        Self { method, path, surface: Surface::Oauth, params: &[], serves }
+    }
+
+    /// Something that looks at no credential.
+    pub fn plain<R, Fut>(method: Method, path: &'static str, surface: Surface, handler: fn(App, String) -> Fut) -> Self
+    where
+        R: IntoResponse + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+    {
+        let answer = move |app, name| -> Answer<Response> {
+            let answering = handler(app, name);
+            Box::pin(async move { answering.await.into_response() })
+        };
+        Self { method, path, surface, params: &[], serves: Serves::Plain(Box::new(answer)) }
+    }
+
+    /// `None`: a page, an endpoint of OAuth, or something that looks at no credential.
+    pub fn requirement(&self) -> Option<&Requirement> {
+        match &self.serves {
+            Serves::Api { requirement, .. } => Some(requirement),
+            Serves::Page { .. } | Serves::Oauth(_) | Serves::Plain(_) => None,
+        }
+    }
+
+    /// The path with every `{name}` filled in by a value of its kind.
+    pub fn example(&self, value: impl Fn(Kind) -> String) -> String {
+        let captured = self.params.iter().filter(|param| param.place == Place::Path);
+        captured
+            .fold(self.path.to_owned(), |path, param| path.replace(&format!("{{{}}}", param.name), &value(param.kind)))
+    }
+
+    /// Whether the last segment may hold any character, so that a suffix belongs to it (authentication.md 1.4).
+    pub fn ends_freely(&self) -> bool {
+        let last = self.params.iter().find(|param| self.path.ends_with(&format!("/{{{}}}", param.name)));
+        last.is_some_and(|param| param.kind == Kind::Text) || self.path.starts_with("/assets/")
+    }
+}

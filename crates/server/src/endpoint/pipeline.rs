@@ -1,0 +1,271 @@
+//! What happens to a request between the router and a handler, and to its refusal. Not generic: all endpoints of one
+//! kind run the same code.
+
+use std::net::IpAddr;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Request;
+use axum::response::Response;
+use tollhouse_auth::authenticator::Head;
+use tollhouse_auth::shown::Shown;
+use tollhouse_domain::demand::{Demand, Judged};
+use tollhouse_domain::identity::Identity;
+
+use super::access::{Caller, Requirement};
+use super::surface::Surface;
+use super::{ApiHandler, Endpoint, PageHandler, Parsed, Serves};
+use crate::app::App;
+use crate::asked::{Asked, Opened, peer};
+use crate::bodies::{Limits, SMALL};
+use crate::error::{Error, refused};
+use crate::oauth::{self, Call};
+use crate::params::{Kind, Param};
+use crate::web::{self, Admits, Visitor};
+
+type Captures = Vec<(String, String)>;
+
+/// Answers a request that has been routed to `endpoint`.
+pub async fn run(endpoint: &Endpoint, app: App, captures: Captures, request: Request<Body>) -> Response {
+    let app = app.asked_by(&request);
+    match &endpoint.serves {
+        Serves::Api { requirement, handler } => {
+            match api(endpoint.params, requirement, &**handler, &app, captures, request).await {
+                Ok(response) => response,
+                Err(error) => refused(error, |error| error.api(&app.urls)),
+            }
+        }
+        Serves::Page { admits, handler } => {
+            Box::pin(page(endpoint.params, *admits, &**handler, &app, captures, request)).await
+        }
+        Serves::Oauth(handler) => {
+            let answered = async {
+                let asked = read(&app, &[], captures, request).await?;
+                handler(app.clone(), Call::read(&app, asked)?).await
+            };
+            match Box::pin(answered).await {
+                Ok(response) => response,
+                Err(error) => refused(error, |error| oauth::error::render(error, &app.urls)),
+            }
+        }
+        Serves::Plain(handler) => {
+            let name = captures.into_iter().next().map_or_else(String::new, |(_, value)| value);
+            handler(app, name).await
+        }
+    }
+}
+
+/// The order of the lines is that of authentication.md section 0, from stage 6 on.
+async fn api(
+    declared: &[Param],
+    requirement: &Requirement,
+    handler: &dyn ApiHandler,
+    app: &App,
+    captures: Captures,
+    request: Request<Body>,
+) -> Result<Response, Error> {
+    let demand = &requirement.demand;
+    let asked = read_authenticated(app, declared, captures, request, demand).await?;
+    #[cfg(feature = "faults")]
+    app.faults.endpoint(asked.parts.uri.path());
+    let early = parse_first(requirement, handler, &asked)?;
+    let shown = shown(&asked);
+    let who = app.judge(&shown, demand).await?;
+    let (caller, params) = admit(requirement, handler, early, who, &shown, &asked)?;
+    handler.call(app.clone(), caller, params).await
+}
+
+/// The parameters, where they are read before the credentials.
+fn parse_first(requirement: &Requirement, handler: &dyn ApiHandler, asked: &Asked) -> Result<Option<Parsed>, Error> {
+    match requirement.demand.judged {
+        Judged::AfterParameters => handler.parse(asked).map(Some),
+        Judged::BeforeParameters => Ok(None),
+    }
+}
+
+/// What follows once it is known who asks: the access requirement, the parameters, the rule of the endpoint itself.
+fn admit(
+    requirement: &Requirement,
+    handler: &dyn ApiHandler,
+    early: Option<Parsed>,
+    who: Option<Identity>,
+    shown: &Shown<'_>,
+    asked: &Asked,
+) -> Result<(Caller, Parsed), Error> {
+    let rule = requirement.unless.map(|unless| (unless, who.clone()));
+    let caller = requirement.admit(who, shown)?;
+    let params = match early {
+        Some(params) => params,
+        None => handler.parse(asked)?,
+    };
+    if let Some((unless, who)) = rule {
+        unless(who.as_ref(), asked)?;
+    }
+    Ok((caller, params))
+}
+
+impl Endpoint {
+    /// [`api`] up to the authenticator, without running anything: a refusal of parameters that are read first.
+    pub fn check_first(&self, asked: &Asked) -> Result<(), Error> {
+        match &self.serves {
+            Serves::Api { requirement, handler } => parse_first(requirement, &**handler, asked).map(drop),
+            Serves::Page { .. } | Serves::Oauth(_) | Serves::Plain(_) => Ok(()),
+        }
+    }
+
+    /// [`api`] from the authenticator up to the handler, without running anything.
+    pub fn check(&self, who: Option<Identity>, shown: &Shown<'_>, asked: &Asked) -> Result<(), Error> {
+        match &self.serves {
+            Serves::Api { requirement, handler } => admit(requirement, &**handler, None, who, shown, asked).map(drop),
+            Serves::Page { .. } | Serves::Oauth(_) | Serves::Plain(_) => Ok(()),
+        }
+    }
+}
+
+async fn page(
+    declared: &[Param],
+    admits: Admits,
+    handler: &dyn PageHandler,
+    app: &App,
+    captures: Captures,
+    request: Request<Body>,
+) -> Response {
+    let to_browser = web::is_browser(request.headers());
+    let mut signed_in = false;
+    let answered = async {
+        let asked = read(app, declared, captures, request).await?;
+        let visitor = Visitor::arrive(app, &asked, admits).await?;
+        signed_in = visitor.identity.is_some();
+        if let Some(elsewhere) = visitor.sent_elsewhere(app, &asked, admits) {
+            return Ok(elsewhere);
+        }
+        handler.call(app.clone(), visitor, handler.parse(&asked)?).await
+    };
+    match answered.await {
+        Ok(response) => response,
+        Err(error) => refused(error, |error| web::refusal(error, app, signed_in, to_browser)),
+    }
+}
+
+/// Every credential that a request presents.
+pub fn shown(asked: &Asked) -> Shown<'_> {
+    let shown = Shown::in_head(&asked.parts, asked.peer);
+    match &asked.body {
+        Some(body) => shown.and_in_body(body),
+        None => shown,
+    }
+}
+
+/// A refusal in the format of the surface that was asked, where no handler was reached.
+pub fn refused_at(path: &str, error: Error, app: &App) -> Response {
+    // What cannot be read is refused before anybody looks at the path.
+    let unread = matches!(error, Error::Malformed | Error::BadHost | Error::NotImplemented);
+    match super::surface::is_protocol(path) && !unread {
+        true => refused(error, |error| oauth::error::render(error, &app.urls)),
+        false => refused(error, |error| error.api(&app.urls)),
+    }
+}
+
+/// The answer where there is no endpoint.
+pub async fn no_endpoint(State(app): State<App>, request: Request<Body>) -> Response {
+    let app = app.asked_by(&request);
+    let captures = Vec::new();
+    let from = peer(&request);
+    let limits = limits(&app, Head::Nothing);
+    match Surface::of(request.uri().path()) {
+        Surface::Api => {
+            let error = nowhere(Asked::read(request, captures, from, limits).await);
+            return refused(error, |error| error.api(&app.urls));
+        }
+        // Programs ask there, and would take the page for signing in for an answer.
+        Surface::Oauth | Surface::Probe | Surface::Gateway => {
+            return refused_at(request.uri().path(), Error::NoRoute, &app);
+        }
+        Surface::Page => {}
+    }
+    let answered = async {
+        let asked = Asked::read(request, captures, from, limits).await?;
+        let visitor = Visitor::arrive(&app, &asked, Admits::WithoutToken).await?;
+        match visitor.identity {
+            Some(_) => Err(Error::NoRoute),
+            None => Ok(web::to_sign_in(&app)),
+        }
+    };
+    match answered.await {
+        Ok(response) => response,
+        Err(error) => {
+            let signed_in = error == Error::NoRoute;
+            refused(error, |error| web::failure(error, &app, signed_in))
+        }
+    }
+}
+
+/// The refusal at an unknown path of the API. A body that cannot be read is reported first (section 0, stage 5), but not
+/// one over 64 KiB: no credential was looked up that could allow it.
+pub fn nowhere(read: Result<Asked, Error>) -> Error {
+    read.err().filter(|error| *error != Error::BodyTooLarge).unwrap_or(Error::NoRoute)
+}
+
+/// Reads the whole request. Fails with 404 if a captured number is none.
+async fn read(app: &App, declared: &[Param], captures: Captures, request: Request<Body>) -> Result<Asked, Error> {
+    fit(declared, &captures)?;
+    let from = peer(&request);
+    Asked::read(request, captures, from, limits(app, Head::Nothing)).await
+}
+
+/// The same at the API, where the credential in the head is looked up before the body is read (authentication.md 0,
+/// stage 6a).
+async fn read_authenticated(
+    app: &App,
+    declared: &[Param],
+    captures: Captures,
+    request: Request<Body>,
+    demand: &Demand<'_>,
+) -> Result<Asked, Error> {
+    fit(declared, &captures)?;
+    let from = peer(&request);
+    let opened = Opened::begin(request, limits(app, Head::Nothing)).await?;
+    if !opened.has_body() {
+        return opened.read(captures, from, limits(app, Head::Nothing)).await;
+    }
+    Box::pin(read_body(app, captures, from, opened, demand)).await
+}
+
+async fn read_body(
+    app: &App,
+    captures: Captures,
+    from: Option<IpAddr>,
+    opened: Opened,
+    demand: &Demand<'_>,
+) -> Result<Asked, Error> {
+    let head = app.head(&Shown::in_head(&opened.parts, from), demand).await?;
+    let sent = (head == Head::Dead).then(|| opened.parts.clone());
+    let read = opened.read(captures, from, limits(app, head)).await;
+    match (read, sent) {
+        // The reason why it may not send so much.
+        (Err(Error::BodyTooLarge), Some(sent)) => {
+            let judged = app.judge(&Shown::in_head(&sent, from), demand).await;
+            Err(judged.err().unwrap_or(Error::BodyTooLarge))
+        }
+        (read, _) => read,
+    }
+}
+
+/// A number that is none is no endpoint at all, and no credential is looked at.
+pub fn fit(declared: &[Param], captures: &[(String, String)]) -> Result<(), Error> {
+    let number = |value: &str| value.bytes().all(|b| b.is_ascii_digit()) && value.parse::<i64>().is_ok();
+    let kind = |name: &str| declared.iter().find(|param| param.name == name).map(|param| param.kind);
+    match captures.iter().all(|(name, value)| kind(name) != Some(Kind::Integer) || number(value)) {
+        true => Ok(()),
+        false => Err(Error::NoRoute),
+    }
+}
+
+/// How large a body may be, by the credential in its head (T14).
+pub fn limits(app: &App, head: Head) -> Limits<'_> {
+    let settings = &app.settings.limits;
+    let most = usize::try_from(settings.body.0).unwrap_or(usize::MAX);
+    let live = head == Head::Live;
+    let body = if live { most } else { most.min(SMALL) };
+    Limits { body, time: settings.body_time.0, budget: &app.bodies, live }
+}
