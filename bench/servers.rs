@@ -54,6 +54,7 @@ pub(crate) fn token_of(user: UserId) -> tokens::Create {
         name: "bench".to_owned(),
         scopes: Scopes::from([Scope::Api]),
         expires_at: None,
+        description: None,
         require_expiry: true,
         secret: None,
     }

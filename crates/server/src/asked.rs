@@ -116,11 +116,14 @@ impl Asked {
                 None => Map::new(),
             };
             for (name, value) in self.body.iter().flatten() {
-                // The body wins, but not over something that cannot be read.
-                let unreadable = is_narrowing(name) && all.get(name).is_some_and(is_structured);
-                if !unreadable {
-                    all.insert(name.clone(), value.clone());
-                }
+                // The body wins, but not over a list: then there are two, and none counts.
+                let value = match all.get(name) {
+                    Some(known) if is_narrowing(name) && is_structured(known) && known != value => {
+                        Value::Object(Map::new())
+                    }
+                    _ => value.clone(),
+                };
+                all.insert(name.clone(), value);
             }
             for (name, value) in &self.captures {
                 all.insert(name.clone(), Value::String(value.clone()));
@@ -239,14 +242,13 @@ pub fn is_structured(value: &Value) -> bool {
     matches!(value, Value::Array(_) | Value::Object(_))
 }
 
-/// Sets a parameter. The last value counts, but two different values of a narrowing one become a list, which no
-/// endpoint takes for a single value.
+/// Sets a parameter. The last value counts, but two different values of a narrowing one become a hash, which no endpoint
+/// takes.
 fn keep(all: &mut Map<String, Value>, name: &str, value: Value) {
     match all.get_mut(name) {
         None => drop(all.insert(name.to_owned(), value)),
         Some(known) if *known == value || !is_narrowing(name) => *known = value,
-        Some(Value::Array(known)) => known.push(value),
-        Some(known) => *known = Value::Array(vec![known.take(), value]),
+        Some(known) => *known = Value::Object(Map::new()),
     }
 }
 
@@ -344,6 +346,10 @@ fn put(all: &mut Map<String, Value>, name: &str, value: String) -> Result<(), Er
     if keys.len() > DEEPEST {
         return Err(Error::TooManyParameters);
     }
+    if is_narrowing(root) && all.get(root).is_some_and(|known| !known.is_array()) {
+        all.insert(root.to_owned(), Value::Object(Map::new()));
+        return Ok(());
+    }
     let mut at = all.entry(root.to_owned()).or_insert(Value::Null);
     for key in keys {
         if key.is_empty() {
@@ -400,8 +406,10 @@ mod tests {
         assert_eq!(read("a=%zz&%5B=1&=2"), Ok(json!({"a":"%zz","[":"1","":"2"})));
         assert_eq!(
             read("sudo=1&sudo=2&sudo=3&owned=true&owned=true&scope[]=a&scope=b&scopes=a&scopes[]=b"),
-            Ok(json!({"sudo":["1","2","3"],"owned":"true","scope":["a","b"],"scopes":["b"]}))
+            Ok(json!({"sudo":{},"owned":"true","scope":{},"scopes":{}}))
         );
+        assert_eq!(read("scopes=a&scopes=b&scopes[]=c"), Ok(json!({"scopes":{}})));
+        assert_eq!(read("scopes[]=a&scopes[]=b"), Ok(json!({"scopes":["a","b"]})));
         assert_eq!(read("a=%00"), Err(Error::Malformed));
         assert_eq!(read("a=%ff"), Err(Error::Malformed));
         assert_eq!(read(&"a=1&".repeat(5000)), Err(Error::TooManyParameters));

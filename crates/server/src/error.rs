@@ -37,6 +37,8 @@ pub enum Error {
     Parameters(Vec<String>),
     /// The rules of the thing itself; `field -> [text]`.
     Invalid(Vec<(&'static str, &'static str)>),
+    /// The same as one sentence, with 422 ([`Error::as_sentence`]).
+    Unprocessable(String),
     BadRequest(Option<String>),
     BrokenJson,
     TooManyParameters,
@@ -221,7 +223,7 @@ impl Error {
             Self::NotImplemented => "not_implemented",
             Self::TwoBearers => "two_bearers",
             Self::Parameters(_) => "parameters",
-            Self::Invalid(_) => "invalid",
+            Self::Invalid(_) | Self::Unprocessable(_) => "invalid",
             Self::BadRequest(_) => "bad_request",
             Self::BrokenJson => "broken_json",
             Self::TooManyParameters => "too_many_parameters",
@@ -265,6 +267,7 @@ impl Error {
             }
             Self::Parameters(sentences) => framework(400, &sentences.join(", ")),
             Self::Invalid(faults) => invalid(faults),
+            Self::Unprocessable(sentence) => message(422, sentence),
             Self::BadRequest(None) => message(400, "400 Bad request"),
             Self::BadRequest(Some(reason)) => message(400, &format!("400 Bad request - {reason}")),
             Self::BrokenJson => wire(400, r#"{"status":400,"error":"Bad Request"}"#.to_owned()),
@@ -291,6 +294,19 @@ impl Error {
             Self::WrongHost => message(421, "421 Misdirected Request"),
             Self::Forged => message(422, "422 Unprocessable Entity"),
             Self::Internal => message(500, "500 Internal Server Error"),
+        }
+    }
+
+    /// As endpoints say it that give the first fault of a model as a sentence: `Name can't be blank` (rest-api.md 2.5).
+    pub fn as_sentence(self) -> Self {
+        match self {
+            Self::Invalid(faults) if !faults.is_empty() => {
+                let (field, text) = faults[0];
+                let (first, rest) = field.split_at(1);
+                Self::Unprocessable(format!("{}{} {text}", first.to_ascii_uppercase(), rest.replace('_', " ")))
+            }
+            Self::BadRequest(Some(sentence)) => Self::Unprocessable(sentence),
+            error => error,
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 use tollhouse_domain::access::Visibility;
+use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Date;
 
 use crate::asked::{Asked, is_structured};
@@ -25,6 +26,7 @@ pub enum Kind {
     Boolean,
     Text,
     Date,
+    List,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,9 @@ impl Params for () {
 pub trait Value: Sized {
     const KIND: Kind;
     const ALLOWED: &'static [&'static str] = &[];
+
+    /// Whether a list or a hash may be given.
+    const STRUCTURED: bool = false;
 
     /// `Ok(None)`: null, which is what an empty string means to most types.
     fn read(given: &Json) -> Result<Option<Self>, Fault>;
@@ -160,8 +165,7 @@ impl<'r> Reader<'r> {
     }
 
     fn read<T: Value>(&mut self, given: &Json, name: &str) -> Option<T> {
-        // No parameter is declared as a list yet.
-        if is_structured(given) {
+        if is_structured(given) && !T::STRUCTURED {
             self.faults.push(format!("{name} is invalid"));
             return None;
         }
@@ -211,6 +215,67 @@ impl Value for Search {
 }
 
 const LONGEST_SEARCH: usize = 1024;
+
+/// Several values: `a[]=x&a[]=y`, a list in JSON, or one text with commas.
+#[derive(Clone, Debug)]
+pub struct List<T>(pub Vec<T>);
+
+impl<T: Value> Value for List<T> {
+    const KIND: Kind = Kind::List;
+    const ALLOWED: &'static [&'static str] = T::ALLOWED;
+    const STRUCTURED: bool = true;
+
+    fn read(given: &Json) -> Result<Option<Self>, Fault> {
+        let read = |value: &Json| T::read(value)?.ok_or(Fault::NotAllowed);
+        let values: Result<Vec<T>, Fault> = match given {
+            Json::Array(values) => values.iter().map(read).collect(),
+            Json::String(text) if text.is_empty() => Ok(Vec::new()),
+            Json::String(text) => text.split(',').map(|value| read(&Json::String(value.trim().to_owned()))).collect(),
+            Json::Null => return Ok(None),
+            Json::Object(_) | Json::Number(_) | Json::Bool(_) => Err(Fault::Invalid),
+        };
+        values.map(|values| Some(Self(values)))
+    }
+}
+
+/// A scope that a person may have in a personal access token, administrators included.
+impl Value for Scope {
+    const KIND: Kind = Kind::Text;
+    const ALLOWED: &'static [&'static str] = &PERSONAL_SCOPES;
+
+    fn read(given: &Json) -> Result<Option<Self>, Fault> {
+        match given {
+            Json::String(text) if PERSONAL_SCOPES.contains(&text.as_str()) => Ok(Self::parse(text)),
+            Json::Null => Ok(None),
+            _ => Err(Fault::NotAllowed),
+        }
+    }
+}
+
+const PERSONAL_SCOPES: [&str; personal_scopes(&mut [""; Scope::ALL.len()])] = {
+    let mut all = [""; Scope::ALL.len()];
+    let count = personal_scopes(&mut all);
+    let mut personal = [""; personal_scopes(&mut [""; Scope::ALL.len()])];
+    let mut at = 0;
+    while at < count {
+        personal[at] = all[at];
+        at += 1;
+    }
+    personal
+};
+
+/// Puts their names at the beginning of `into`; how many there are.
+const fn personal_scopes(into: &mut [&'static str; Scope::ALL.len()]) -> usize {
+    let (mut at, mut count) = (0, 0);
+    while at < Scope::ALL.len() {
+        if Scope::ALL[at].holder().admits(true) {
+            into[count] = Scope::ALL[at].as_str();
+            count += 1;
+        }
+        at += 1;
+    }
+    count
+}
 
 impl Value for i64 {
     const KIND: Kind = Kind::Integer;
@@ -349,6 +414,25 @@ mod tests {
         assert_eq!(bool::read(&json!("")), Ok(None));
         for bad in [json!("tRUE"), json!("2"), json!([]), json!({})] {
             assert_eq!(bool::read(&bad), Err(Fault::Invalid), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_given_in_several_ways() {
+        let read = |given| List::<Scope>::read(&given).map(|list| list.map(|list| list.0));
+        let both = Ok(Some(vec![Scope::Api, Scope::ReadUser]));
+        for given in [json!(["api", "read_user"]), json!("api,read_user"), json!("api, read_user")] {
+            assert_eq!(read(given.clone()), both, "{given}");
+        }
+        assert_eq!(read(json!([])), Ok(Some(vec![])));
+        assert_eq!(read(json!("")), Ok(Some(vec![])));
+        assert_eq!(read(json!(null)), Ok(None));
+        for given in [json!(["openid"]), json!(["nope"]), json!([["api"]]), json!([null]), json!([{}]), json!("api,,")]
+        {
+            assert_eq!(read(given.clone()), Err(Fault::NotAllowed), "{given}");
+        }
+        for given in [json!({"0": "api"}), json!(1), json!(true)] {
+            assert_eq!(read(given.clone()), Err(Fault::Invalid), "{given}");
         }
     }
 

@@ -104,14 +104,25 @@ impl Member {
 
 pub async fn find(at: &mut impl Runs, of: Of, user: UserId) -> Result<Option<Member>> {
     let (kind, id) = source(of);
-    let row: Option<(i64, Option<i64>, i64)> = query(FIND).bind(kind).bind(id).bind(user.0).optional(at).await?;
-    let Some((level, expires_on, created_at)) = row else { return Ok(None) };
+    let row = query(FIND).bind(kind).bind(id).bind(user.0).optional(at).await?;
+    row.map(|row| member(row, user)).transpose()
+}
+
+/// The membership of a project that gives a user the highest level now: of the project itself, or of a group above it.
+/// Of several, the direct one, then the oldest.
+pub async fn inherited(at: &mut impl Runs, project: ProjectId, user: UserId, now: Timestamp) -> Result<Option<Member>> {
+    let today = i64::from(now.date().0);
+    let row = query(INHERITED).bind(user.0).bind(project.0).bind(today).optional(at).await?;
+    row.map(|row| member(row, user)).transpose()
+}
+
+fn member((level, expires_on, created_at): (i64, Option<i64>, i64), user: UserId) -> Result<Member> {
     let level = AccessLevel::from_number(level);
-    Ok(Some(Member {
-        level: level.ok_or_else(|| Error::Damaged(format!("{kind} {id}: level of user {user}")))?,
+    Ok(Member {
+        level: level.ok_or_else(|| Error::Damaged(format!("the level of user {user}")))?,
         expires_on: expires_on.map(|day| Date(day as i32)),
         created_at: Timestamp(created_at),
-    }))
+    })
 }
 
 /// The highest level in a group, by membership of it or of one above.
@@ -219,6 +230,21 @@ statements! {
     )
     SELECT r.lower_path, held.level, held.expires_on FROM routes r LEFT JOIN held ON 1 = 1
      WHERE r.source_kind = 'project' AND r.source_id = $2 ORDER BY r.lower_path");
+
+    INHERITED = "
+    WITH RECURSIVE up(id) AS (
+        SELECT namespace_id FROM projects WHERE id = $2
+        UNION SELECT n.parent_id FROM up JOIN namespaces n ON n.id = up.id WHERE n.parent_id IS NOT NULL
+    ), held(level, expires_on, created_at, direct) AS (
+        SELECT m.access_level, m.expires_on, m.created_at, CAST(1 AS BIGINT) FROM members m
+         WHERE m.source_kind = 'project' AND m.source_id = $2 AND m.user_id = $1
+           AND (m.expires_on IS NULL OR m.expires_on > $3)
+        UNION ALL
+        SELECT m.access_level, m.expires_on, m.created_at, CAST(0 AS BIGINT)
+          FROM up JOIN members m ON m.source_kind = 'group' AND m.source_id = up.id AND m.user_id = $1
+         WHERE m.expires_on IS NULL OR m.expires_on > $3
+    )
+    SELECT level, expires_on, created_at FROM held ORDER BY level DESC, direct DESC, created_at LIMIT 1";
 
     HOLD_GROUP = "UPDATE namespaces SET updated_at = updated_at WHERE id = $1";
 

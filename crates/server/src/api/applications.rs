@@ -1,7 +1,5 @@
 //! `/applications`: what an administrator registers for the whole instance (rest-api.md section 5).
 
-use crate::endpoint::Endpoint;
-use crate::endpoint::access::administrator;
 use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value};
 use tollhouse_domain::id::ApplicationId;
@@ -10,6 +8,8 @@ use tollhouse_store::oauth_applications;
 
 use crate::api::entities::application::application;
 use crate::app::App;
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::administrator;
 use crate::error::{Error, Thing};
 use crate::json::Json;
 use crate::operations::applications::{Create, Created, Delete, RenewSecret};

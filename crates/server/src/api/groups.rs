@@ -1,7 +1,5 @@
 //! `GET /groups`, `GET /groups/:id` (rest-api.md 4.4).
 
-use crate::endpoint::Endpoint;
-use crate::endpoint::access::anyone;
 use axum::http::Method;
 use axum::response::Response;
 use tollhouse_domain::access::{Viewer, Visibility};
@@ -13,6 +11,8 @@ use tollhouse_store::namespaces::{self, GroupOrder};
 use crate::api::entities::{group, project};
 use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::anyone;
 use crate::error::{Error, Thing};
 use crate::json::Json;
 use crate::operations::named;

@@ -1,12 +1,12 @@
 //! `GET /version`, `GET /metadata` (rest-api.md 4.6).
 
-use crate::api::users;
-use crate::endpoint::Endpoint;
-use crate::endpoint::access::signed_in;
 use axum::http::Method;
 use tollhouse_domain::identity::Identity;
 
+use crate::api::users;
 use crate::app::App;
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::signed_in;
 use crate::error::Error;
 use crate::json::{Json, Object};
 

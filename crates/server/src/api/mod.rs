@@ -16,7 +16,9 @@ pub fn endpoints() -> Vec<Endpoint> {
     let resources = [
         user::endpoints(),
         users::endpoints(),
+        users::personal_access_tokens::endpoints(),
         projects::endpoints(),
+        projects::members::endpoints(),
         groups::endpoints(),
         metadata::endpoints(),
         personal_access_tokens::endpoints(),

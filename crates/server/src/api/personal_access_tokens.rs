@@ -1,7 +1,5 @@
 //! `/personal_access_tokens/self` and its rotation (rest-api.md 2.4, 2.6, 2.7).
 
-use crate::endpoint::Endpoint;
-use crate::endpoint::access::{Presenter, presenter, signed_in};
 use axum::http::{Method, StatusCode};
 use tollhouse_domain::demand::Extra;
 use tollhouse_domain::denial::Denial;
@@ -14,6 +12,8 @@ use tollhouse_domain::time::Date;
 use crate::api::entities::token;
 use crate::app::App;
 use crate::asked::Asked;
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::{Presenter, presenter, signed_in};
 use crate::error::{Error, settling};
 use crate::json::Json;
 use crate::operations::rotate::RotateSelf;

@@ -1,12 +1,8 @@
 //! `GET|POST /projects`, `GET /projects/:id` (rest-api.md 4.3).
 
-use crate::api::groups;
-use crate::endpoint::Endpoint;
-use crate::endpoint::access::{anyone, signed_in};
-use axum::http::Method;
 use std::collections::HashMap;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use serde_json::{Map, Value};
 use tollhouse_domain::access::{Viewer, Visibility};
@@ -19,13 +15,18 @@ use tollhouse_store::projects::{self, ProjectOrder, Seen};
 use tollhouse_store::users;
 
 use crate::api::entities::project;
+use crate::api::groups;
 use crate::api::pages::{self, Listed, Page, Pagination, PerPage};
 use crate::app::App;
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::{anyone, signed_in};
 use crate::error::{Error, Thing};
 use crate::json::Json;
 use crate::operations::named;
 use crate::operations::projects::Create as CreateProject;
 use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
+
+pub mod members;
 
 pub fn endpoints() -> Vec<Endpoint> {
     let read = || anyone().or_scope(groups::WORKFLOWS).after_parameters();
@@ -130,19 +131,7 @@ params! {
 
 pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Json, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
-    let memberships = app.memberships(caller.as_ref()).await?;
-    let mut reader = app.db.read().await?;
-    let project = match named::project(&mut reader, &params.id).await? {
-        Some(id) => projects::find(&mut reader, id).await?,
-        None => None,
-    };
-    // Absent and invisible are the same answer, to the byte.
-    let project = project.ok_or(Error::NotFound(Thing::Project))?;
-    let membership = memberships.map(|all| all.of_project(&project, app.now())).unwrap_or_default();
-    if project.visibility < viewer.least_visible() && membership.highest().is_none() {
-        return Err(Error::NotFound(Thing::Project));
-    }
-    let seen = Seen { project, membership };
+    let (seen, mut reader) = visible(&app, caller.as_ref(), &params.id).await?;
     if caller.is_none() {
         return Ok(Json::ok(project::basic(&app.urls, &seen.project, params.license)));
     }
@@ -150,6 +139,24 @@ pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Js
     let owner = owner(&owners, &seen);
     let asked = project::Asked { permissions: true, license: params.license, statistics: params.statistics };
     Ok(Json::ok(project::full(&app.urls, &seen, owner, viewer, asked)))
+}
+
+/// The project that a request is about, and what its caller is to it. Absent and invisible are the same answer, to the
+/// byte.
+async fn visible(app: &App, caller: Option<&Identity>, named: &str) -> Result<(Seen, Reader), Error> {
+    let viewer = caller.map_or(Viewer::Nobody, Identity::viewer);
+    let memberships = app.memberships(caller).await?;
+    let mut reader = app.db.read().await?;
+    let project = match named::project(&mut reader, named).await? {
+        Some(id) => projects::find(&mut reader, id).await?,
+        None => None,
+    };
+    let project = project.ok_or(Error::NotFound(Thing::Project))?;
+    let membership = memberships.map(|all| all.of_project(&project, app.now())).unwrap_or_default();
+    if project.visibility < viewer.least_visible() && membership.highest().is_none() {
+        return Err(Error::NotFound(Thing::Project));
+    }
+    Ok((Seen { project, membership }, reader))
 }
 
 params! {

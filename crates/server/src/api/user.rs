@@ -1,13 +1,13 @@
 //! `GET /user`: who am I? Answered from memory for everybody but a few administrators.
 
-use crate::endpoint::Endpoint;
-use crate::endpoint::access::signed_in;
 use axum::http::Method;
 use tollhouse_domain::identity::Identity;
 use tollhouse_store::users;
 
 use crate::api::entities::user;
 use crate::app::App;
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::signed_in;
 use crate::error::Error;
 use crate::json::Json;
 

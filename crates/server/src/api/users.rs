@@ -1,16 +1,14 @@
 //! `GET /users`, `GET /users/:id` (rest-api.md 3.2).
 
-use crate::endpoint::Endpoint;
-use crate::endpoint::access::anyone;
-use axum::http::Method;
 use std::collections::HashMap;
-use tollhouse_domain::demand::Extra;
-use tollhouse_domain::scope::Scope;
 
+use axum::http::Method;
 use axum::response::Response;
 use tollhouse_domain::access::Viewer;
+use tollhouse_domain::demand::Extra;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::Identity;
+use tollhouse_domain::scope::Scope;
 use tollhouse_domain::user::User;
 use tollhouse_store::db::Reader;
 use tollhouse_store::error::Error as StoreError;
@@ -20,9 +18,13 @@ use crate::api::entities::user;
 use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
 use crate::asked::Asked;
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::anyone;
 use crate::error::{Error, Thing};
 use crate::json::Json;
 use crate::params::{Params, Search, params};
+
+pub mod personal_access_tokens;
 
 pub const READ: &[Extra] = &[Extra::reads(Scope::ReadUser)];
 

@@ -185,6 +185,7 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
         name: name.to_owned(),
         scopes,
         expires_at: None,
+        description: None,
         require_expiry: true,
         secret: None,
     };

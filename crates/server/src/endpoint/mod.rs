@@ -35,7 +35,7 @@ pub struct Endpoint {
 
 /// What runs when a request has come to it.
 enum Serves {
-    Api { requirement: Requirement, handler: Box<dyn ApiHandler> },
+    Api { requirement: Requirement, respell: fn(Error) -> Error, handler: Box<dyn ApiHandler> },
     Page { admits: Admits, handler: Box<dyn PageHandler> },
     Oauth(Box<dyn Fn(App, Call) -> Answer<Result<Response, Error>> + Send + Sync>),
     Plain(Box<dyn Fn(App, String) -> Answer<Response> + Send + Sync>),
@@ -108,8 +108,16 @@ impl Endpoint {
         R: IntoResponse + 'static,
     {
         let handler = Box::new(Typed(handler, PhantomData));
-        let serves = Serves::Api { requirement: access.requirement(), handler };
+        let serves = Serves::Api { requirement: access.requirement(), respell: std::convert::identity, handler };
         Self { method, path, surface: Surface::Api, params: P::DECLARED, serves }
+    }
+
+    /// How this endpoint says what an operation refused, where the API says it in more than one way.
+    pub fn respelling(mut self, how: fn(Error) -> Error) -> Self {
+        if let Serves::Api { respell, .. } = &mut self.serves {
+            *respell = how;
+        }
+        self
     }
 
     /// A page for people: sessions count, tokens never do (T10).

@@ -29,10 +29,10 @@ type Captures = Vec<(String, String)>;
 pub async fn run(endpoint: &Endpoint, app: App, captures: Captures, request: Request<Body>) -> Response {
     let app = app.asked_by(&request);
     match &endpoint.serves {
-        Serves::Api { requirement, handler } => {
+        Serves::Api { requirement, respell, handler } => {
             match api(endpoint.params, requirement, &**handler, &app, captures, request).await {
                 Ok(response) => response,
-                Err(error) => refused(error, |error| error.api(&app.urls)),
+                Err(error) => refused(respell(error), |error| error.api(&app.urls)),
             }
         }
         Serves::Page { admits, handler } => {
@@ -108,7 +108,7 @@ impl Endpoint {
     /// [`api`] up to the authenticator, without running anything: a refusal of parameters that are read first.
     pub fn check_first(&self, asked: &Asked) -> Result<(), Error> {
         match &self.serves {
-            Serves::Api { requirement, handler } => parse_first(requirement, &**handler, asked).map(drop),
+            Serves::Api { requirement, handler, .. } => parse_first(requirement, &**handler, asked).map(drop),
             Serves::Page { .. } | Serves::Oauth(_) | Serves::Plain(_) => Ok(()),
         }
     }
@@ -116,7 +116,9 @@ impl Endpoint {
     /// [`api`] from the authenticator up to the handler, without running anything.
     pub fn check(&self, who: Option<Identity>, shown: &Shown<'_>, asked: &Asked) -> Result<(), Error> {
         match &self.serves {
-            Serves::Api { requirement, handler } => admit(requirement, &**handler, None, who, shown, asked).map(drop),
+            Serves::Api { requirement, handler, .. } => {
+                admit(requirement, &**handler, None, who, shown, asked).map(drop)
+            }
             Serves::Page { .. } | Serves::Oauth(_) | Serves::Plain(_) => Ok(()),
         }
     }

@@ -36,6 +36,7 @@ fn the_whole_table() {
         Error::TwoBearers,
         Error::Parameters(vec!["a is missing".into(), "b is invalid".into()]),
         Error::Invalid(vec![("name", "x"), ("path", "y"), ("name", "z")]),
+        Error::Unprocessable("Name can't be blank".into()),
         Error::BadRequest(None),
         Error::BadRequest(Some("why".into())),
         Error::BrokenJson,

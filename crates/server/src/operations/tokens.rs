@@ -6,7 +6,7 @@ use tollhouse_domain::rotation::{Place, Presented};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::{Date, Timestamp};
-use tollhouse_domain::token::{PERSONAL_ACCESS_TOKEN, latest_expiry};
+use tollhouse_domain::token::{PERSONAL_ACCESS_TOKEN, PersonalAccessToken, Standing, latest_expiry};
 use tollhouse_store::token_families::EndReason;
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{personal_access_tokens, token_families, users};
@@ -19,6 +19,8 @@ use crate::operations::{Failed, Operation};
 pub struct Create {
     pub user: UserId,
     pub name: String,
+    /// `None`: there is none.
+    pub description: Option<String>,
     pub scopes: Scopes,
     /// The day from which it is dead. Without one: the last that is allowed, or never where that is.
     pub expires_at: Option<Date>,
@@ -30,8 +32,7 @@ pub struct Create {
 /// A token that was just made. The secret is shown once.
 #[derive(Clone, Debug)]
 pub struct Created {
-    pub id: PersonalAccessTokenId,
-    pub family: FamilyId,
+    pub token: PersonalAccessToken,
     pub secret: Plaintext,
 }
 
@@ -44,7 +45,16 @@ impl Operation for Create {
             return Err(Error::Invalid(vec![("name", "can't be blank")]).into());
         }
         let may_hold = |scope: Scope| scope.holder().admits(owner.administrator);
-        if self.scopes.is_empty() || !self.scopes.iter().all(may_hold) {
+        if self.name.chars().count() > LONGEST {
+            return Err(Error::Invalid(vec![("name", "is too long (maximum is 255 characters)")]).into());
+        }
+        if self.description.as_ref().is_some_and(|text| text.chars().count() > LONGEST) {
+            return Err(Error::Invalid(vec![("description", "is too long (maximum is 255 characters)")]).into());
+        }
+        if self.scopes.is_empty() {
+            return Err(Error::Invalid(vec![("scopes", "can't be blank")]).into());
+        }
+        if !self.scopes.iter().all(may_hold) {
             return Err(Error::Invalid(vec![("scopes", "can only contain available scopes")]).into());
         }
         let expires_at = expiry(self.expires_at, self.require_expiry, latest_expiry(now), now)?;
@@ -59,7 +69,7 @@ impl Operation for Create {
             digest: secret.digest(),
             user: self.user,
             name: &self.name,
-            description: None,
+            description: self.description.as_deref(),
             scopes: &self.scopes,
             impersonation: false,
             expires_at,
@@ -70,9 +80,26 @@ impl Operation for Create {
             personal_access_tokens::note_chosen_secret(tx, secret.digest()).await?;
         }
         let audit = Audit::new("token.created", target(id)).with(format!("{} for user {}", self.scopes, self.user));
-        Ok(Change::new(Created { id, family, secret }, [audit]))
+        let token = PersonalAccessToken {
+            id,
+            family_id: family,
+            previous_id: None,
+            user_id: self.user,
+            name: self.name.clone(),
+            description: self.description.clone(),
+            scopes: self.scopes.clone(),
+            impersonation: false,
+            created_at: now,
+            expires_at,
+            last_used_at: None,
+            standing: Standing::Live { used: false },
+        };
+        Ok(Change::new(Created { token, secret }, [audit]))
     }
 }
+
+/// Of a name and a description, in characters (rest-api.md 2.5).
+const LONGEST: usize = 255;
 
 /// Revokes a token by its number, with the successor it was given if nobody has used that yet. An older one is dead, and
 /// takes no living one with it (rotation.md rule 12).

@@ -398,12 +398,20 @@ impl Person {
 
     pub async fn revoked_token<const N: usize>(&self, scopes: [Scope; N]) -> String {
         let made = self.made_token(scopes).await;
-        self.town.does(tokens::Revoke { id: made.id }).await;
+        self.town.does(tokens::Revoke { id: made.token.id }).await;
         made.secret.reveal().to_owned()
     }
 
     pub fn create_token(&self, scopes: Scopes, expires_at: Option<Date>) -> tokens::Create {
-        tokens::Create { user: self.id, name: "test".into(), scopes, expires_at, require_expiry: true, secret: None }
+        tokens::Create {
+            user: self.id,
+            name: "test".into(),
+            scopes,
+            expires_at,
+            description: None,
+            require_expiry: true,
+            secret: None,
+        }
     }
 
     pub async fn set_state(&self, change: users::SetState) {

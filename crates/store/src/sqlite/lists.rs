@@ -175,7 +175,11 @@ impl Shared {
         // Those that were woken for others still count as idle.
         if queue.idle < queue.waiting.len() && queue.threads < threads() {
             let shared = self.clone();
-            std::thread::Builder::new().name(format!("lists-{}", queue.threads)).spawn(move || shared.work())?;
+            std::thread::Builder::new().name(format!("lists-{}", queue.threads)).spawn(move || {
+                // Where this may not be set, lists are as important as everything else.
+                let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+                shared.work();
+            })?;
             queue.threads += 1;
         }
         drop(queue);
@@ -216,6 +220,9 @@ fn threads() -> usize {
 
 /// Between two looks at how much a list has done in the thread that asks, in instructions of SQLite's machine.
 const STEPS: i32 = 1000;
+
+/// Threads for lists get a tenth of a core that others want too.
+const NICE: i32 = 10;
 
 /// Looks; a quarter of a millisecond in all.
 const ROUNDS: u32 = 10;

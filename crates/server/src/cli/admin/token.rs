@@ -137,12 +137,13 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
         name: new.name,
         scopes: new.scopes,
         expires_at: new.expires_at,
+        description: None,
         require_expiry: operator.app.settings.tokens.require_expiry,
         secret: None,
     };
     let day = new.expires_at.map(|day| day.to_string()).unwrap_or_default();
     let made = operator.perform_given(operation, &[("Expires at", &day)]).await?;
-    let token = operator.token(made.id).await?;
+    let token = operator.token(made.token.id).await?;
     hand_over(operator, &token, &made.secret)
 }
 

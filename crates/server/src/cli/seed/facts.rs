@@ -66,7 +66,7 @@ impl Facts {
         let projects = seed.projects.iter().zip(&made.projects).map(|(plan, id)| (plan.full_path.clone(), json!(id)));
         let tokens = self.tokens().map(|(token, made)| {
             json!({
-                "id": made.id,
+                "id": made.token.id,
                 "name": token.name,
                 "user": seed.user(token.user),
                 "scopes": token.scopes,

@@ -161,6 +161,7 @@ impl Token {
             scopes: self.scopes.clone(),
             expires_at: day,
             // A file may outlive the longest life of a token.
+            description: None,
             require_expiry: day.is_none(),
             secret: self.secret.clone(),
         };
@@ -168,7 +169,7 @@ impl Token {
         let since = day.filter(|day| *day <= today).map_or(now, |day| day.plus_days(-1).start());
         let made = create.run(tx, since).await?.into_value();
         if self.revoked {
-            token_families::end(tx, made.family, EndReason::Revoked, now).await?;
+            token_families::end(tx, made.token.family_id, EndReason::Revoked, now).await?;
         }
         Ok(made)
     }

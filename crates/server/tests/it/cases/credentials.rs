@@ -183,7 +183,7 @@ async fn auth_032_a_revoked_token_on_a_public_list(t: Town) {
 async fn auth_033_expired_and_revoked_is_expired(t: Town) {
     let ada = t.user("ada").await;
     let made = ada.made_token([Scope::Api]).await;
-    t.does(tollhouse::operations::tokens::Revoke { id: made.id }).await;
+    t.does(tollhouse::operations::tokens::Revoke { id: made.token.id }).await;
     t.later(400 * 24 * 3600);
     t.get("/api/v4/user").token(made.secret.reveal()).await.is(401, EXPIRED);
 }

@@ -133,6 +133,7 @@ pub fn all() -> Vec<Case> {
         password::CASES,
         processes::CASES,
         projects::CASES,
+        projects::members::CASES,
         refresh::clients::CASES,
         refresh::endings::CASES,
         refresh::failures::CASES,
@@ -155,6 +156,7 @@ pub fn all() -> Vec<Case> {
         threats::CASES,
         upgrade::CASES,
         users::CASES,
+        users::personal_access_tokens::CASES,
         writer::CASES,
     ]
     .concat()

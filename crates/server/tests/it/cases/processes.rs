@@ -52,6 +52,7 @@ impl Operation for Tokens {
                 name: "test".into(),
                 scopes: Scopes::from([Scope::Api]),
                 expires_at: None,
+                description: None,
                 require_expiry: true,
                 secret: None,
             };

@@ -46,6 +46,8 @@ cases![
     projects_limit_holds_for_many_at_once,
 ];
 
+pub mod members;
+
 const NOT_FOUND: &str = r#"{"message":"404 Project Not Found"}"#;
 
 const BASIC: &[&str] = &[

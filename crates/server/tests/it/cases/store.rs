@@ -40,9 +40,12 @@ async fn what_becomes_untrue_stands_in_the_log_with_the_change(t: Town) {
     let ada = t.user("ada").await;
     let made = ada.made_token([Scope::Api]).await;
     let last = t.log(0).await.last().map_or(0, |(position, _)| *position);
-    t.does(Revoke { id: made.id }).await;
-    assert_eq!(t.log(last + 1).await.iter().map(|(_, what)| *what).collect::<Vec<_>>(), [Forget::Family(made.family)]);
-    t.does(Revoke { id: made.id }).await;
+    t.does(Revoke { id: made.token.id }).await;
+    assert_eq!(
+        t.log(last + 1).await.iter().map(|(_, what)| *what).collect::<Vec<_>>(),
+        [Forget::Family(made.token.family_id)]
+    );
+    t.does(Revoke { id: made.token.id }).await;
     let session = ada.session().await;
     let digest = tollhouse_domain::secret::Digest::of(session.cookie.as_bytes());
     t.does(tollhouse::operations::sign_in::SignOut { session: digest }).await;
@@ -90,7 +93,7 @@ async fn a_look_up_under_way_while_its_token_is_revoked(t: Town) {
             checks.push(tokio::task::spawn_local(async move { t.get("/api/v4/user").token(&token).await.status }));
         }
         tokio::task::yield_now().await;
-        t.does(Revoke { id: made.id }).await;
+        t.does(Revoke { id: made.token.id }).await;
         // Acknowledged: whatever was under way must not have put the past back into memory.
         t.get("/api/v4/user").token(made.secret.reveal()).await.is(401, REVOKED);
         for check in checks {

@@ -218,6 +218,6 @@ async fn the_trail_names_both(t: Town) {
         (line.event.as_str(), line.actor_id, line.subject_id),
         ("project.created", Some(warden.id.0), Some(ada.id.0))
     );
-    assert_eq!(line.credential, format!("personal_access_token:{}", made.id));
+    assert_eq!(line.credential, format!("personal_access_token:{}", made.token.id));
     assert_eq!(line.address.as_deref(), Some("127.0.0.1"));
 }

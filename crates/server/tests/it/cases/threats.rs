@@ -439,8 +439,11 @@ async fn t29_who_did_what_from_where(t: Town) {
     ask.from([192, 0, 2, 7].into()).await.has(204);
     let lines = t.trail(2).await;
     let line = &lines[0];
-    assert_eq!((line.event.as_str(), line.actor_id, line.target_id), ("token.revoked", Some(ada.id.0), made.id.0));
-    assert_eq!(line.credential, format!("personal_access_token:{}", made.id));
+    assert_eq!(
+        (line.event.as_str(), line.actor_id, line.target_id),
+        ("token.revoked", Some(ada.id.0), made.token.id.0)
+    );
+    assert_eq!(line.credential, format!("personal_access_token:{}", made.token.id));
     assert_eq!(line.address.as_deref(), Some("192.0.2.7"));
     assert_eq!((lines[1].event.as_str(), lines[1].credential.as_str()), ("token.created", "system"));
 }
@@ -491,7 +494,7 @@ async fn t29_growth_stops_and_revocation_does_not(t: Town) {
     t.get("/api/v4/user").token(&new).await.is(401, crate::town::REVOKED);
     let reply = t.post("/api/v4/projects").token(made.secret.reveal()).json(r#"{"name":"x"}"#).await;
     reply.is(503, r#"{"message":"503 Service Unavailable - Storage is nearly full"}"#);
-    t.does(Revoke { id: made.id }).await;
+    t.does(Revoke { id: made.token.id }).await;
     t.get("/api/v4/user").token(made.secret.reveal()).await.has(401);
 }
 

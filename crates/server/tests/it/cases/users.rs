@@ -8,6 +8,8 @@ use tollhouse_store::users::Profile;
 
 use crate::town::{M401, Reply, Town};
 
+pub mod personal_access_tokens;
+
 cases![
     auth_040b_a_profile_of_somebody_else,
     auth_145_nobody_lists_users,

@@ -183,7 +183,7 @@ async fn who_commits_in_a_loop_starves_nobody(t: Town) {
 
 async fn two_operations_about_one_token_at_once(t: Town) {
     let token = t.user("ada").await.made_token([Scope::Api]).await;
-    let revoke = Arc::new(Revoke { id: token.id });
+    let revoke = Arc::new(Revoke { id: token.token.id });
     let held = if t.app.db.is_postgres() { None } else { t.app.db.begin().await.ok() };
     let both = [0, 1].map(|_| {
         let (app, revoke) = (t.app.clone(), revoke.clone());

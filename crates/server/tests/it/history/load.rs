@@ -107,6 +107,7 @@ impl World {
             name: "test".into(),
             scopes: Scopes::from([Scope::Api]),
             expires_at: None,
+            description: None,
             require_expiry: true,
             secret: None,
         };

@@ -130,12 +130,13 @@ impl Store {
                     name: "simulated".into(),
                     scopes: Scopes::from([Scope::Api]),
                     expires_at: None,
+                    description: None,
                     require_expiry: true,
                     secret: chosen,
                 };
                 let made = self.runtime.block_on(perform(&self.db, create));
                 let secret = made.value.secret.reveal().to_owned();
-                self.tokens.insert(token, Token { secret, id: made.value.id, stands: true });
+                self.tokens.insert(token, Token { secret, id: made.value.token.id, stands: true });
                 Some(made.until)
             }
             Change::Revoke { token } => {

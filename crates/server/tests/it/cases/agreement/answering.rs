@@ -164,8 +164,8 @@ async fn a3_what_was_asked_before_a_forget_is_not_kept(t: Town) {
     let (token, desk) = (made.secret.reveal(), Desk::open(&t));
     t.get(USER).token(token).await.is_user(&ada);
     let first = desk.judge_late(token).await;
-    t.does(Revoke { id: made.id }).await;
-    desk.ledger.forget(&[Forget::Family(made.family)]);
+    t.does(Revoke { id: made.token.id }).await;
+    desk.ledger.forget(&[Forget::Family(made.token.family_id)]);
     desk.late.go.notify_one();
     assert!(first.await.expect("an answer"), "it began before");
     assert_eq!(desk.judge(token).await.err(), Some(Denial::Revoked), "the past was kept");
@@ -187,8 +187,8 @@ async fn a4_an_older_look_up_is_not_joined(t: Town) {
     let (token, desk) = (made.secret.reveal(), Desk::open(&t));
     t.get(USER).token(token).await.is_user(&ada);
     let first = desk.judge_late(token).await;
-    t.does(Revoke { id: made.id }).await;
-    desk.ledger.forget(&[Forget::Family(made.family)]);
+    t.does(Revoke { id: made.token.id }).await;
+    desk.ledger.forget(&[Forget::Family(made.token.family_id)]);
     // The first look-up is still under way, and brings the past.
     let second = timeout(Duration::from_secs(3), desk.judge(token)).await;
     assert_eq!(second.map(Result::err), Ok(Some(Denial::Revoked)), "it asks by itself");

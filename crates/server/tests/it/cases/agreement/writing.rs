@@ -45,7 +45,7 @@ async fn w1_the_change_and_its_entry_are_one_transaction(t: Town) {
     t.app.db.faults.set(faults::Fault::CommitReply);
     t.delete(SELF).token(token).await.has(503);
     t.app.db.faults.set(faults::Fault::None);
-    assert_eq!(t.log(before + 1).await, [(before + 1, Forget::Family(made.family))]);
+    assert_eq!(t.log(before + 1).await, [(before + 1, Forget::Family(made.token.family_id))]);
     // What does not happen has none.
     let second = ada.token([Scope::Api]).await;
     t.app.db.faults.set(faults::Fault::Writes);
@@ -163,7 +163,7 @@ async fn w4_a_repeat_by_command_waits_too(t: Town) {
     let made = t.user("ada").await.made_token([Scope::Api]).await;
     settled(&t).await;
     laggard(&t).await;
-    let rotate = RotateById { id: made.id, expires_at: None, require_expiry: true };
+    let rotate = RotateById { id: made.token.id, expires_at: None, require_expiry: true };
     let by = By::system();
     assert!(timeout(Duration::from_millis(100), t.app.perform(rotate, &by)).await.is_err(), "it waits");
     let began = Instant::now();

@@ -332,7 +332,7 @@ async fn the_trail_has_no_secret(t: Town) {
     assert_eq!(events, ["application.deleted", "application.secret_renewed", "application.created"]);
     for line in &lines {
         assert_eq!((line.actor_id, line.target_id), (Some(admin.id.0), old.id.0));
-        assert_eq!(line.credential, format!("personal_access_token:{}", made.id));
+        assert_eq!(line.credential, format!("personal_access_token:{}", made.token.id));
     }
     let text = format!("{lines:?}");
     for secret in [&old.secret, &new.secret] {

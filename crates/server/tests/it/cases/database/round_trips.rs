@@ -94,8 +94,15 @@ async fn what_gives_and_ends_tokens_takes_two_round_trips(t: Town) {
     let scopes = Scopes::from([Scope::Api]);
     let issue = ClientCredentials { client: client.id, scopes: scopes.clone(), lifetime: Duration::from_secs(7200) };
     let issue = std::sync::Arc::new(issue);
-    let create =
-        Create { user: ada.id, name: "ci".into(), scopes, expires_at: None, require_expiry: true, secret: None };
+    let create = Create {
+        user: ada.id,
+        name: "ci".into(),
+        scopes,
+        expires_at: None,
+        description: None,
+        require_expiry: true,
+        secret: None,
+    };
     // Statements are prepared, and numbers drawn, at first.
     for _ in 0..70 {
         t.does(issue.clone()).await;
@@ -158,6 +165,7 @@ async fn numbers_that_are_drawn_ahead_are_given_out_once(t: Town) {
         name: "ci".into(),
         scopes: Scopes::from([Scope::Api]),
         expires_at: None,
+        description: None,
         require_expiry: true,
         secret,
     };
@@ -165,7 +173,7 @@ async fn numbers_that_are_drawn_ahead_are_given_out_once(t: Town) {
     for round in 0..70 {
         let here = if round % 2 == 0 { &t } else { &other };
         let made = here.does(create(None)).await;
-        numbers.push((made.id.0, made.family.0));
+        numbers.push((made.token.id.0, made.token.family_id.0));
         if round % 10 == 0 {
             let old = "INSERT INTO token_families (head_id) VALUES (NULL)";
             by_hand(&t.url(), old).await.expect("as an older server does it");
@@ -183,7 +191,7 @@ async fn numbers_that_are_drawn_ahead_are_given_out_once(t: Town) {
     by_hand(&t.url(), "DELETE FROM personal_access_tokens").await.expect("they go");
     let again = t.reopened("").await;
     for here in [&t, &other, &again] {
-        let made = here.does(create(None)).await.id.0;
+        let made = here.does(create(None)).await.token.id.0;
         assert!(!tokens.contains(&made), "{made} after {newest}");
     }
     other.leave().await;

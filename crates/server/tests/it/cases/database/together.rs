@@ -84,12 +84,13 @@ async fn families(t: &Town, count: usize) -> Vec<FamilyId> {
         name: "ci".into(),
         scopes: Scopes::from([Scope::Api]),
         expires_at: None,
+        description: None,
         require_expiry: true,
         secret: None,
     };
     let mut made = Vec::new();
     for _ in 0..count {
-        made.push(t.does(create.clone()).await.family);
+        made.push(t.does(create.clone()).await.token.family_id);
     }
     made
 }

@@ -1,0 +1,37 @@
+//! `/projects/:id/members` (rest-api.md 4.5).
+
+use axum::http::Method;
+use tollhouse_domain::id::UserId;
+use tollhouse_domain::identity::Identity;
+use tollhouse_store::{members, users};
+
+use super::visible;
+use crate::api::entities::member::member;
+use crate::app::App;
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::signed_in;
+use crate::error::{Error, Thing};
+use crate::json::Json;
+use crate::params::params;
+
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![Endpoint::api(Method::GET, "/api/v4/projects/{id}/members/all/{user_id}", signed_in(), show_inherited)]
+}
+
+params! {
+    /// `GET /projects/:id/members/all/:user_id`
+    pub struct One {
+        path id: String,
+        path user_id: i64,
+    }
+}
+
+/// A member of the project itself, or of a group above it.
+pub async fn show_inherited(app: App, caller: Identity, one: One) -> Result<Json, Error> {
+    let now = app.now();
+    let (seen, mut reader) = visible(&app, Some(&caller), &one.id).await?;
+    let user = users::find(&mut reader, UserId(one.user_id)).await?.ok_or(Error::NotFound(Thing::Record))?;
+    let found = members::inherited(&mut reader, seen.project.id, user.id, now).await?;
+    let found = found.ok_or(Error::NotFound(Thing::Record))?;
+    Ok(Json::ok(member(&app.urls, &user, &found, caller.viewer(), now)))
+}

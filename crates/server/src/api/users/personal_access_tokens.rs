@@ -1,0 +1,48 @@
+//! `POST /users/:user_id/personal_access_tokens` (rest-api.md 2.5): an administrator makes a token for somebody.
+
+use axum::http::{Method, StatusCode};
+use tollhouse_domain::id::UserId;
+use tollhouse_domain::identity::Administrator;
+use tollhouse_domain::scope::{Scope, Scopes};
+use tollhouse_domain::time::Date;
+
+use crate::api::entities::token;
+use crate::app::App;
+use crate::endpoint::Endpoint;
+use crate::endpoint::access::administrator;
+use crate::error::Error;
+use crate::json::Json;
+use crate::operations::tokens::Create;
+use crate::params::{List, params};
+
+pub fn endpoints() -> Vec<Endpoint> {
+    let path = "/api/v4/users/{user_id}/personal_access_tokens";
+    vec![Endpoint::api(Method::POST, path, administrator(), create).respelling(Error::as_sentence)]
+}
+
+params! {
+    /// `POST /users/:user_id/personal_access_tokens`
+    pub struct New {
+        path user_id: i64,
+        required name: String,
+        optional description: String,
+        optional expires_at: Date,
+        required scopes: List<Scope>,
+    }
+}
+
+pub async fn create(app: App, caller: Administrator, new: New) -> Result<Json, Error> {
+    let create = Create {
+        user: UserId(new.user_id),
+        name: new.name,
+        description: new.description.filter(|text| !text.is_empty()),
+        scopes: Scopes::from_iter(new.scopes.0),
+        expires_at: new.expires_at,
+        require_expiry: app.settings.tokens.require_expiry,
+        secret: None,
+    };
+    let made = app.perform(create, &app.by(caller.identity())).await?.into_inner();
+    app.auth.welcome(made.secret.digest());
+    let shown = token::personal(&made.token, app.now()).field("token", made.secret.reveal());
+    Ok(Json::ok(shown).with_status(StatusCode::CREATED))
+}
