@@ -39,7 +39,7 @@ pub(crate) fn fill(folder: &Path, database: &str, people: usize) -> Result<()> {
             let username = format!("user{n:05}");
             let user = perform(&app, users::Create::person(&username, &format!("User {n:05}"))).await?;
             let token = perform(&app, token_of(user)).await?;
-            writeln!(list, "{username} {user} {} {}", token.id, token.secret.reveal())?;
+            writeln!(list, "{username} {user} {} {}", token.token.id, token.secret.reveal())?;
         }
         list.flush()?;
         app.db.close().await;

@@ -69,7 +69,7 @@ pub trait Kept: Sized + Send + Sync {
         1
     }
 
-    /// Gives up what is remembered already for something equal.
+    /// Replaces the owner by an equal one that is already in memory.
     fn share(&mut self, _: &Ledger) {}
 }
 

@@ -116,9 +116,11 @@ impl Asked {
                 None => Map::new(),
             };
             for (name, value) in self.body.iter().flatten() {
-                // The body wins, but not over a list: then there are two, and none counts.
+                // The body wins. If one of both holds a list and the other something else, neither is used.
                 let value = match all.get(name) {
-                    Some(known) if is_narrowing(name) && is_structured(known) && known != value => {
+                    Some(known)
+                        if is_narrowing(name) && known != value && (is_structured(known) || is_structured(value)) =>
+                    {
                         Value::Object(Map::new())
                     }
                     _ => value.clone(),
@@ -242,8 +244,8 @@ pub fn is_structured(value: &Value) -> bool {
     matches!(value, Value::Array(_) | Value::Object(_))
 }
 
-/// Sets a parameter. The last value counts, but two different values of a narrowing one become a hash, which no endpoint
-/// takes.
+/// Sets a parameter. The last value counts, but two different values of a narrowing one become an empty object, which every
+/// endpoint refuses.
 fn keep(all: &mut Map<String, Value>, name: &str, value: Value) {
     match all.get_mut(name) {
         None => drop(all.insert(name.to_owned(), value)),

@@ -37,9 +37,12 @@ pub struct Endpoint {
 enum Serves {
     Api { requirement: Requirement, respell: fn(Error) -> Error, handler: Box<dyn ApiHandler> },
     Page { admits: Admits, handler: Box<dyn PageHandler> },
-    Oauth(Box<dyn Fn(App, Call) -> Answer<Result<Response, Error>> + Send + Sync>),
-    Plain(Box<dyn Fn(App, String) -> Answer<Response> + Send + Sync>),
+    Oauth(Box<OauthHandler>),
+    Plain(Box<PlainHandler>),
 }
+
+type OauthHandler = dyn Fn(App, Call) -> Answer<Result<Response, Error>> + Send + Sync;
+type PlainHandler = dyn Fn(App, String) -> Answer<Response> + Send + Sync;
 
 type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 

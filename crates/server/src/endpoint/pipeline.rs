@@ -30,9 +30,9 @@ pub async fn run(endpoint: &Endpoint, app: App, captures: Captures, request: Req
     let app = app.asked_by(&request);
     match &endpoint.serves {
         Serves::Api { requirement, respell, handler } => {
-            match api(endpoint.params, requirement, &**handler, &app, captures, request).await {
+            match api(endpoint.params, requirement, *respell, &**handler, &app, captures, request).await {
                 Ok(response) => response,
-                Err(error) => refused(respell(error), |error| error.api(&app.urls)),
+                Err(error) => refused(error, |error| error.api(&app.urls)),
             }
         }
         Serves::Page { admits, handler } => {
@@ -59,6 +59,7 @@ pub async fn run(endpoint: &Endpoint, app: App, captures: Captures, request: Req
 async fn api(
     declared: &[Param],
     requirement: &Requirement,
+    respell: fn(Error) -> Error,
     handler: &dyn ApiHandler,
     app: &App,
     captures: Captures,
@@ -72,7 +73,7 @@ async fn api(
     let shown = shown(&asked);
     let who = app.judge(&shown, demand).await?;
     let (caller, params) = admit(requirement, handler, early, who, &shown, &asked)?;
-    handler.call(app.clone(), caller, params).await
+    handler.call(app.clone(), caller, params).await.map_err(respell)
 }
 
 /// The parameters, where they are read before the credentials.

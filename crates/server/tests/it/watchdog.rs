@@ -31,7 +31,7 @@ impl Drop for Watched {
 pub fn start() {
     std::thread::spawn(|| {
         loop {
-            std::thread::sleep(Duration::from_secs(5));
+            std::thread::park_timeout(Duration::from_secs(5));
             let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
             let late: Vec<&str> =
                 running.iter().filter(|(_, since)| since.elapsed() > LIMIT).map(|(name, _)| name.as_str()).collect();

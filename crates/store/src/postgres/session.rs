@@ -35,7 +35,7 @@ pub struct Session {
     open: bool,
     /// A statement of the transaction failed, so it cannot be committed.
     failure: Option<Failure>,
-    /// The transaction takes nothing until what undoes the failure is sent, which is the first in the queue.
+    /// PostgreSQL refuses all statements until the `UNDO` at the front of the queue is sent.
     aborted: bool,
     /// An answer is missing.
     broken: bool,
@@ -483,13 +483,13 @@ impl Session {
         if missing.is_empty() {
             return Ok(());
         }
-        if self.known.len() + missing.len() > STATEMENTS {
+        if self.known.len() + missing.len() > STATEMENTS && !self.known.is_empty() {
             // Those that are about to be used are prepared again with the others.
             self.known.clear();
             return Box::pin(self.prepare_all(asked)).await;
         }
         if self.aborted {
-            // Nothing can be prepared before.
+            // An aborted transaction refuses to prepare, so it is undone first.
             self.rounds.fetch_add(1, Ordering::Relaxed);
             self.client.batch_execute(UNDO).await.map_err(|error| (NOBODY, error))?;
             if let Some(first) = self.queue.first_mut() {

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::InterruptHandle;
 use tokio::sync::oneshot;
 
 use super::readers::Readers;
@@ -40,15 +39,9 @@ struct Queue {
     closed: bool,
 }
 
-/// Ends the statement that runs for somebody when they no longer wait for it.
+/// Whoever waits for a list. Its statements are interrupted when this is dropped.
 struct Asker {
-    running: Arc<Mutex<Running>>,
-}
-
-enum Running {
-    NotYet,
-    Now(InterruptHandle),
-    NoLonger,
+    gone: Arc<AtomicBool>,
 }
 
 impl Lists {
@@ -66,12 +59,14 @@ impl Lists {
             return done;
         }
         let (tell, told) = oneshot::channel();
-        let running = Arc::new(Mutex::new(Running::NotYet));
-        let asker = Asker { running: running.clone() };
+        let asker = Asker { gone: Arc::default() };
+        let gone = asker.gone.clone();
         self.shared.add(Box::new(move |readers| {
-            let done = catch_unwind(AssertUnwindSafe(|| read(readers, &running, work)));
-            // Whoever asked may be gone.
-            let _ = tell.send(done.unwrap_or_else(|_| Err(Error::Broken(Cause::Rule("a list panicked")))));
+            if !gone.load(Ordering::Relaxed) {
+                let done = interruptible(readers, move || gone.load(Ordering::Relaxed), work);
+                // Whoever asked may be gone.
+                let _ = tell.send(done);
+            }
         }))?;
         let told = tokio::time::timeout(PATIENCE, told).await;
         drop(asker);
@@ -80,38 +75,15 @@ impl Lists {
 
     /// `None`: it takes more steps than it may here.
     fn at_once<T>(&self, work: impl for<'r> FnOnce(&'r mut Reader) -> Boxed<'r, Result<T>>) -> Option<Result<T>> {
-        let mut reader = match self.shared.readers.take() {
-            Ok(held) => Reader::sqlite(held),
-            Err(error) => return Some(Err(error)),
+        let too_long = Arc::new(AtomicBool::new(false));
+        let (mut calls, told) = (0, too_long.clone());
+        let stop = move || {
+            calls += 1;
+            told.fetch_or(calls >= CALLS, Ordering::Relaxed);
+            calls >= CALLS
         };
-        let broken_off = Arc::new(AtomicBool::new(false));
-        let Conn::Sqlite(connection) = reader.conn() else { return Some(Err(Error::closed())) };
-        let (mut rounds, told) = (0, broken_off.clone());
-        let limited = connection.progress_handler(
-            STEPS,
-            Some(move || {
-                rounds += 1;
-                let over = rounds >= ROUNDS;
-                told.fetch_or(over, Ordering::Relaxed);
-                over
-            }),
-        );
-        if let Err(error) = limited {
-            return Some(Err(error.into()));
-        }
-        let done = catch_unwind(AssertUnwindSafe(|| at_once(work(&mut reader))));
-        if let Conn::Sqlite(connection) = reader.conn()
-            && let Err(error) = connection.progress_handler(0, None::<fn() -> bool>)
-        {
-            return Some(Err(error.into()));
-        }
-        match done {
-            _ if broken_off.load(Ordering::Relaxed) => None,
-            Ok(Some(done)) => Some(done),
-            Ok(None) | Err(_) => Some(Err(Error::Broken(Cause::Rule(
-                "a list panicked, or waited for something else than its statements",
-            )))),
-        }
+        let done = interruptible(&self.shared.readers, stop, work);
+        (!too_long.load(Ordering::Relaxed)).then_some(done)
     }
 
     pub(crate) fn close(&self) {
@@ -128,37 +100,31 @@ impl Drop for Lists {
     }
 }
 
-fn read<T>(
+/// Runs a list on a connection. Its statements are interrupted as soon as `stop` says so, which is asked all the time.
+fn interruptible<T>(
     readers: &Arc<Readers>,
-    running: &Mutex<Running>,
+    stop: impl FnMut() -> bool + Send + 'static,
     work: impl for<'r> FnOnce(&'r mut Reader) -> Boxed<'r, Result<T>>,
 ) -> Result<T> {
     let mut reader = Reader::sqlite(readers.take()?);
     let Conn::Sqlite(connection) = reader.conn() else { return Err(Error::closed()) };
-    let handle = connection.get_interrupt_handle();
-    match &mut *lock(running) {
-        Running::NoLonger => return Err(Error::late()),
-        state => *state = Running::Now(handle),
+    connection.progress_handler(STEPS, Some(stop))?;
+    let done = catch_unwind(AssertUnwindSafe(|| at_once(work(&mut reader))));
+    // The connection is somebody else's afterwards.
+    if let Conn::Sqlite(connection) = reader.conn() {
+        connection.progress_handler(0, None::<fn() -> bool>)?;
     }
-    // Dropped before the reader, also in a panic: the connection is somebody else's afterwards.
-    let _over = Over(running);
-    let done = at_once(work(&mut reader));
-    done.unwrap_or(Err(Error::Broken(Cause::Rule("a list waited for something else than its statements"))))
-}
-
-struct Over<'r>(&'r Mutex<Running>);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        *lock(self.0) = Running::NoLonger;
+    match done {
+        Ok(Some(done)) => done,
+        Ok(None) | Err(_) => {
+            Err(Error::Broken(Cause::Rule("a list panicked, or waited for something else than its statements")))
+        }
     }
 }
 
 impl Drop for Asker {
     fn drop(&mut self) {
-        if let Running::Now(handle) = std::mem::replace(&mut *lock(&self.running), Running::NoLonger) {
-            handle.interrupt();
-        }
+        self.gone.store(true, Ordering::Relaxed);
     }
 }
 
@@ -210,22 +176,18 @@ impl Shared {
     }
 }
 
-fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
-    running.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1)
 }
 
-/// Between two looks at how much a list has done in the thread that asks, in instructions of SQLite's machine.
+/// Instructions of SQLite's virtual machine between two calls of the progress handler.
 const STEPS: i32 = 1000;
+
+/// Calls before a list is broken off in the thread that asks: 10,000 instructions, about a quarter of a millisecond.
+const CALLS: u32 = 10;
 
 /// Threads for lists get a tenth of a core that others want too.
 const NICE: i32 = 10;
-
-/// Looks; a quarter of a millisecond in all.
-const ROUNDS: u32 = 10;
 
 /// Lists that wait; beyond it they are refused (503).
 const LONGEST: usize = 256;

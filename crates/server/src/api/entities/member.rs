@@ -9,7 +9,7 @@ use crate::api::entities::user;
 use crate::json::Object;
 use crate::urls::Urls;
 
-/// One that no user made.
+/// `created_by` is null: no user added this member.
 pub fn member(urls: &Urls, who: &User, member: &Member, viewer: Viewer, now: Timestamp) -> Object {
     user::basic(urls, who, viewer, now)
         .field("created_at", member.created_at.iso())
