@@ -1,6 +1,6 @@
 //! Tollhouse: an API authentication server that speaks the GitLab dialect.
 //!
-//! [`road`] is the way of every request; [`router`] holds the table of routes; [`operations`] is what a caller may
+//! [`road`] takes every request; [`endpoint`] has the table of endpoints; [`operations`] is what a caller may
 //! do, once, for every face.
 
 pub mod api;

@@ -106,7 +106,7 @@ fn admit(
 }
 
 impl Endpoint {
-    /// [`api`] up to the authenticator, without running anything: a refusal of parameters that are read first.
+    /// `api` up to the authenticator, without running anything: a refusal of parameters that are read first.
     pub fn check_first(&self, asked: &Asked) -> Result<(), Error> {
         match &self.serves {
             Serves::Api { requirement, handler, .. } => parse_first(requirement, &**handler, asked).map(drop),
@@ -114,7 +114,7 @@ impl Endpoint {
         }
     }
 
-    /// [`api`] from the authenticator up to the handler, without running anything.
+    /// `api` from the authenticator up to the handler, without running anything.
     pub fn check(&self, who: Option<Identity>, shown: &Shown<'_>, asked: &Asked) -> Result<(), Error> {
         match &self.serves {
             Serves::Api { requirement, handler, .. } => {
