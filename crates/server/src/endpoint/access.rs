@@ -22,7 +22,7 @@ pub struct Requirement {
     admits: Admits,
 }
 
-/// A rule on who asks for what, which refuses in words of its own. It is checked last.
+/// A rule of the endpoint about its caller and its parameters, with a refusal of its own. It is checked last.
 pub type Unless = fn(Option<&Identity>, &Asked) -> Result<(), Error>;
 
 #[derive(Clone, Copy)]
