@@ -264,7 +264,7 @@ const PERSONAL_SCOPES: [&str; personal_scopes(&mut [""; Scope::ALL.len()])] = {
     personal
 };
 
-/// Puts their names at the beginning of `into`; how many there are.
+/// Writes their names to the beginning of `into`. Returns how many there are.
 const fn personal_scopes(into: &mut [&'static str; Scope::ALL.len()]) -> usize {
     let (mut at, mut count) = (0, 0);
     while at < Scope::ALL.len() {

@@ -33,7 +33,7 @@ pub struct Endpoint {
     serves: Serves,
 }
 
-/// What runs when a request has come to it.
+/// What runs when a request has been routed to it.
 enum Serves {
     Api { requirement: Requirement, respell: fn(Error) -> Error, handler: Box<dyn ApiHandler> },
     Page { admits: Admits, handler: Box<dyn PageHandler> },

@@ -1,4 +1,4 @@
-//! What happens to a request between the router and a handler, and to its refusal. Not generic: all endpoints of one
+//! The steps between the router and a handler, and how a refusal is answered. It is not generic: all endpoints of one
 //! kind run the same code.
 
 use std::net::IpAddr;
@@ -84,7 +84,7 @@ fn parse_first(requirement: &Requirement, handler: &dyn ApiHandler, asked: &Aske
     }
 }
 
-/// What follows once it is known who asks: the access requirement, the parameters, the rule of the endpoint itself.
+/// The steps once the caller is known: the access requirement, the parameters, the rule of the endpoint itself.
 fn admit(
     requirement: &Requirement,
     handler: &dyn ApiHandler,
@@ -180,7 +180,7 @@ pub async fn no_endpoint(State(app): State<App>, request: Request<Body>) -> Resp
             let error = nowhere(Asked::read(request, captures, from, limits).await);
             return refused(error, |error| error.api(&app.urls));
         }
-        // Programs ask there, and would take the page for signing in for an answer.
+        // Programs call these paths, and would take a redirect to the sign-in page for an answer.
         Surface::Oauth | Surface::Probe | Surface::Gateway => {
             return refused_at(request.uri().path(), Error::NoRoute, &app);
         }
@@ -245,7 +245,7 @@ async fn read_body(
     let sent = (head == Head::Dead).then(|| opened.parts.clone());
     let read = opened.read(captures, from, limits(app, head)).await;
     match (read, sent) {
-        // The reason why it may not send so much.
+        // An invalid credential is why so little may be sent, so that is the refusal.
         (Err(Error::BodyTooLarge), Some(sent)) => {
             let judged = app.judge(&Shown::in_head(&sent, from), demand).await;
             Err(judged.err().unwrap_or(Error::BodyTooLarge))
@@ -254,7 +254,7 @@ async fn read_body(
     }
 }
 
-/// A number that is none is no endpoint at all, and no credential is looked at.
+/// Where the path takes a number, anything else is 404, before any credential is looked at.
 pub fn fit(declared: &[Param], captures: &[(String, String)]) -> Result<(), Error> {
     let number = |value: &str| value.bytes().all(|b| b.is_ascii_digit()) && value.parse::<i64>().is_ok();
     let kind = |name: &str| declared.iter().find(|param| param.name == name).map(|param| param.kind);

@@ -1,4 +1,4 @@
-//! To whom a path speaks, which decides how it refuses.
+//! Which part of the server a path belongs to. This decides the format of its refusals.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ pub enum Surface {
     Probe,
 }
 
-/// The endpoints whose path says less than it seems: pages below `/oauth`, and probes.
+/// Paths whose prefix would give the wrong surface: pages below `/oauth`, and probes.
 static EXCEPTIONS: LazyLock<HashMap<&'static str, Surface>> = LazyLock::new(|| {
     let mut all = HashMap::from([(gateway::PATH, Surface::Gateway), ("/-/metrics", Surface::Probe)]);
     let others = table().into_iter().filter(|endpoint| endpoint.surface != by_prefix(endpoint.path));
@@ -26,7 +26,7 @@ static EXCEPTIONS: LazyLock<HashMap<&'static str, Surface>> = LazyLock::new(|| {
 impl Surface {
     pub const ALL: [Self; 5] = [Self::Api, Self::Oauth, Self::Page, Self::Gateway, Self::Probe];
 
-    /// By the path as it was sent, whether or not there is an endpoint.
+    /// Looks only at the path as it was sent. There may be no endpoint.
     pub fn of(path: &str) -> Self {
         match by_prefix(path) {
             Self::Api => Self::Api,

@@ -25,7 +25,7 @@ fn text(app: &App) -> String {
     out.family("tollhouse_build_info", "gauge", "The version of this program; always 1.");
     out.line("tollhouse_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
 
-    out.family("tollhouse_requests_total", "counter", "Requests that were answered, by surface and class of status.");
+    out.family("tollhouse_requests_total", "counter", "Requests that were answered, by face and class of status.");
     for surface in Surface::ALL {
         for (i, class) in CLASSES.iter().enumerate() {
             let labels = [("face", surface.as_str()), ("class", *class)];

@@ -1,5 +1,5 @@
-//! Reads that may take long: lists. Most are short and run in the thread that asks. One that is not would hold up every
-//! other request there, so after a number of steps it is broken off, and runs again on a thread for lists.
+//! Reads that may take long: lists. Most are short and run on the thread of the request. A long one would hold up all other
+//! requests of that thread, so it is interrupted after a number of instructions and runs again on a thread for lists.
 
 use std::collections::VecDeque;
 use std::num::NonZero;
@@ -73,7 +73,7 @@ impl Lists {
         told.map_err(|_| Error::late())?.map_err(|_| Error::closed())?
     }
 
-    /// `None`: it takes more steps than it may here.
+    /// `None`: it was interrupted, because it takes too many instructions for this thread.
     fn at_once<T>(&self, work: impl for<'r> FnOnce(&'r mut Reader) -> Boxed<'r, Result<T>>) -> Option<Result<T>> {
         let too_long = Arc::new(AtomicBool::new(false));
         let (mut calls, told) = (0, too_long.clone());
@@ -100,7 +100,8 @@ impl Drop for Lists {
     }
 }
 
-/// Runs a list on a connection. Its statements are interrupted as soon as `stop` says so, which is asked all the time.
+/// Runs a list on a connection. `stop` is called every [`STEPS`] instructions; its statements are interrupted when it returns
+/// `true`.
 fn interruptible<T>(
     readers: &Arc<Readers>,
     stop: impl FnMut() -> bool + Send + 'static,
@@ -183,10 +184,10 @@ fn threads() -> usize {
 /// Instructions of SQLite's virtual machine between two calls of the progress handler.
 const STEPS: i32 = 1000;
 
-/// Calls before a list is broken off in the thread that asks: 10,000 instructions, about a quarter of a millisecond.
+/// Calls before a list is interrupted on the thread of the request: 10,000 instructions, about a quarter of a millisecond.
 const CALLS: u32 = 10;
 
-/// Threads for lists get a tenth of a core that others want too.
+/// With this niceness, threads for lists get about a tenth of a core while other threads want it too.
 const NICE: i32 = 10;
 
 /// Lists that wait; beyond it they are refused (503).
