@@ -69,7 +69,9 @@ fn main() -> ExitCode {
         }
         println!("PostgreSQL: no initdb was found, so the tests on it are left out");
     }
-    watchdog::start();
+    if !watchdog::asked_to_last() {
+        watchdog::start();
+    }
     tracing::subscriber::set_global_default(town::Deaf).expect("no other");
     let mut trials = Vec::new();
     for case in all {

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// Many times what the slowest test takes on a slow machine.
 const LIMIT: Duration = Duration::from_secs(600);
 
+/// Settings that make a test last longer than that.
+const LASTING: [&str; 3] = ["TOLLHOUSE_HISTORY_SECONDS", "TOLLHOUSE_MODEL_WALKS", "TOLLHOUSE_LIST_ROWS"];
+
 static RUNNING: Mutex<Vec<(String, Instant)>> = Mutex::new(Vec::new());
 
 pub struct Watched {
@@ -25,6 +28,10 @@ impl Drop for Watched {
             running.swap_remove(at);
         }
     }
+}
+
+pub fn asked_to_last() -> bool {
+    LASTING.iter().any(|name| std::env::var_os(name).is_some())
 }
 
 /// A test may block its thread, so nothing but another thread can see that it never ends.
