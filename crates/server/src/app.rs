@@ -27,7 +27,7 @@ use tollhouse_store::db::Db;
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Change, Committed, Tx, Until};
 use tollhouse_store::work::Work;
-use tollhouse_store::{instance, sealed_keys};
+use tollhouse_store::{instance, oauth_access_grants, sealed_keys};
 
 use crate::asked::{RequestId, peer};
 use crate::bodies::Budget;
@@ -84,6 +84,7 @@ impl App {
     /// Fails if `seal` does not open the keys that are there.
     pub async fn new(db: Db, settings: Settings, urls: Urls, clock: Clock, seal: Seal) -> Result<Self, Unready> {
         seal.opens(&sealed_keys::all(&mut db.read().await?).await?)?;
+        oauth_access_grants::hash_plain_challenges(&db).await?;
         let gateway = Gateway::open(&settings, &urls, &db).await?;
         Ok(Self::assemble(db, settings, urls, clock, seal, gateway).await?)
     }

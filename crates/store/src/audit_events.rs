@@ -4,10 +4,10 @@ use tollhouse_domain::audit::{Audit, By};
 use tollhouse_domain::text::loggable;
 use tollhouse_domain::time::Timestamp;
 
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
+use crate::engine::query::query;
+use crate::engine::tx::Tx;
 use crate::error::Result;
-use crate::query::query;
-use crate::tx::Tx;
 
 pub(crate) async fn append(tx: &mut Tx, line: &Audit, by: &By, now: Timestamp) -> Result<()> {
     query(APPEND)

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::db::Single;
+use crate::engine::db::Single;
+use crate::engine::{migrate, sqlite};
 use crate::error::{Error, Result};
+use crate::sealed_keys;
 use crate::sealed_keys::SealedKey;
-use crate::{migrate, sealed_keys, sqlite};
 
 /// Writes everything that is committed in `database` into `copy`, an empty file, and verifies it. The copy is one moment of
 /// the database: it is made by one statement that reads a snapshot, which holds up no writer in WAL mode. The schema may be

@@ -4,11 +4,12 @@ use tollhouse_domain::access::{Viewer, Visibility};
 use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::time::Timestamp;
 
-use crate::conn::{Conn, Runs};
+use crate::engine::conn::{Conn, Runs};
+use crate::engine::query::query;
+use crate::engine::sqlite;
 use crate::error::{Error, Result};
 use crate::list::{Span, Start, Statement};
-use crate::query::query;
-use crate::{namespaces, oauth_applications, personal_access_tokens, projects, sqlite, users};
+use crate::{namespaces, oauth_applications, personal_access_tokens, projects, users};
 
 /// The statements that lists are made of, with what they bind: for each combination of conditions one, and for each order.
 pub fn every() -> Vec<(String, Statement)> {

@@ -3,10 +3,10 @@
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::time::Timestamp;
 
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
+use crate::engine::query::query;
+use crate::engine::tx::Tx;
 use crate::error::Result;
-use crate::query::query;
-use crate::tx::Tx;
 
 /// Counts a failure per account, address and hour (T29).
 pub async fn note(tx: &mut Tx, id: UserId, address: &str, now: Timestamp) -> Result<()> {

@@ -1,9 +1,9 @@
 //! `instance`: what the database knows of itself, such as that it holds demo data (T33).
 
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
+use crate::engine::query::query;
+use crate::engine::tx::Tx;
 use crate::error::Result;
-use crate::query::query;
-use crate::tx::Tx;
 
 pub async fn get(at: &mut impl Runs, key: &str) -> Result<Option<String>> {
     query(GET).bind(key).optional(at).await

@@ -10,14 +10,14 @@ use tollhouse_domain::faults::{Mutant, Mutants};
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::time::Timestamp;
 
-use crate::conn::{Conn, PATIENCE_OF_A_WRITER, Runs};
-use crate::db::Db;
+use crate::engine::conn::{Conn, PATIENCE_OF_A_WRITER, Runs};
+use crate::engine::db::Db;
+use crate::engine::postgres::session::Session;
+use crate::engine::query::query;
+use crate::engine::sqlite::{self, File};
+use crate::engine::tx::Tx;
+use crate::engine::value::Value;
 use crate::error::{Error, Result};
-use crate::postgres::session::Session;
-use crate::query::query;
-use crate::sqlite::{self, File};
-use crate::tx::Tx;
-use crate::value::Value;
 
 /// Draws the numbers and writes the entries, as the last statements of the operation (W2). Returns the last number.
 pub(crate) async fn append(tx: &mut Tx, entries: &[Forget], now: Timestamp) -> Result<Option<i64>> {
@@ -30,7 +30,7 @@ pub(crate) async fn append(tx: &mut Tx, entries: &[Forget], now: Timestamp) -> R
         connection.batch(NOTIFY, PATIENCE_OF_A_WRITER).await?;
     }
     #[cfg(feature = "faults")]
-    let draw = if tx.breaks(Mutant::Sequence) { crate::faults::DRAW } else { DRAW };
+    let draw = if tx.breaks(Mutant::Sequence) { crate::engine::faults::DRAW } else { DRAW };
     #[cfg(not(feature = "faults"))]
     let draw = DRAW;
     let last: i64 = query(draw).bind(count).one(tx).await?;
@@ -142,7 +142,7 @@ impl Link {
     fn text_to_say(&self) -> &'static str {
         #[cfg(feature = "faults")]
         if self.mutants.is(Mutant::UnconditionalSeen) {
-            return crate::faults::SAY;
+            return crate::engine::faults::SAY;
         }
         if matches!(self.held, Held::Postgres(_)) { SAY_LAZILY } else { SAY }
     }

@@ -5,47 +5,38 @@
 //! which [`db::Db::perform`] commits. So no operation can forget to audit, to invalidate or to commit.
 
 #[macro_use]
-mod row;
-#[macro_use]
-mod sql;
+pub mod engine;
 
 pub mod audit_events;
 pub mod backup;
-pub mod conn;
-pub mod db;
 pub mod error;
 #[cfg(feature = "faults")]
 pub mod every_list;
 pub mod failed_sign_ins;
-#[cfg(feature = "faults")]
-pub mod faults;
 pub mod files;
 pub mod instance;
 pub mod invalidations;
 pub mod list;
 pub mod lookup;
 pub mod members;
-mod migrate;
 pub mod namespaces;
 pub mod nodes;
 pub mod oauth_access_grants;
 pub mod oauth_access_tokens;
 pub mod oauth_applications;
 pub mod personal_access_tokens;
-pub mod postgres;
 pub mod projects;
-pub mod query;
 pub mod sealed_keys;
 pub mod sessions;
 pub mod sign_in_decoys;
 pub mod sign_in_failures;
-pub(crate) mod sqlite;
 pub mod sweep;
 pub mod token_families;
-pub mod tx;
 pub mod users;
-pub mod value;
-pub mod work;
+
+#[cfg(feature = "faults")]
+pub use engine::faults;
+pub use engine::{conn, db, postgres, query, tx, work};
 
 /// Every statement of the crate with its name, for the test that prepares them on both databases.
 pub fn statements() -> Vec<(&'static str, &'static str)> {

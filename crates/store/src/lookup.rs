@@ -14,10 +14,10 @@ use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::user::User;
 
-use crate::db::Db;
+use crate::engine::db::Db;
+use crate::engine::query::query;
+use crate::engine::row::{FromRow, Row};
 use crate::error::{Error, Result};
-use crate::query::query;
-use crate::row::{FromRow, Row};
 use crate::{members, oauth_applications, token_families, users};
 
 impl Lookup for Db {

@@ -8,10 +8,10 @@ use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
 use tollhouse_domain::membership::{GroupMembership, Held, Memberships, Of, UserMemberships};
 use tollhouse_domain::time::{Date, Timestamp};
 
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
+use crate::engine::query::query;
+use crate::engine::tx::Tx;
 use crate::error::{Error, Result};
-use crate::query::query;
-use crate::tx::Tx;
 
 /// The groups that user `$1` is in, on day `$3`, with the level there and its end: by membership of the group or of one
 /// above it. The same group may stand there more than once.

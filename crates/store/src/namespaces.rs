@@ -6,10 +6,10 @@ use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
 use tollhouse_domain::namespace::{Namespace, NamespaceKind};
 use tollhouse_domain::time::Timestamp;
 
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
+use crate::engine::query::{Query, query};
+use crate::engine::tx::Tx;
 use crate::error::{Error, Result};
-use crate::query::{Query, query};
-use crate::tx::Tx;
 
 macro_rules! columns {
     () => {

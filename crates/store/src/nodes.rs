@@ -5,12 +5,12 @@ use tollhouse_domain::audit::By;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::time::Timestamp;
 
-use crate::conn::Runs;
-use crate::db::Db;
+use crate::engine::conn::Runs;
+use crate::engine::db::Db;
+use crate::engine::query::query;
+use crate::engine::tx::{Change, Tx};
+use crate::engine::work::Work;
 use crate::error::{Error, Result};
-use crate::query::query;
-use crate::tx::{Change, Tx};
-use crate::work::Work;
 
 /// A running server.
 #[derive(Clone, Debug)]

@@ -7,11 +7,11 @@ use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
-use crate::conn::Runs;
-use crate::db::Db;
+use crate::engine::conn::Runs;
+use crate::engine::db::Db;
+use crate::engine::query::query;
+use crate::engine::tx::Tx;
 use crate::error::{Error, Result};
-use crate::query::query;
-use crate::tx::Tx;
 
 row! {
     struct Row {

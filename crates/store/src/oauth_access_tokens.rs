@@ -7,12 +7,12 @@ use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
 
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
+use crate::engine::postgres::numbers::Sequence;
+use crate::engine::query::query;
+use crate::engine::tx::Tx;
 use crate::error::Result;
-use crate::postgres::numbers::Sequence;
-use crate::query::query;
 use crate::token_families::{Generation, GenerationRow};
-use crate::tx::Tx;
 
 row! {
     struct Row {

@@ -7,13 +7,13 @@ use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::token::PersonalAccessToken;
 
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
+use crate::engine::postgres::numbers::Sequence;
+use crate::engine::query::query;
+use crate::engine::tx::Tx;
 use crate::error::Result;
 use crate::list::{List, Order, Piece, Source, Span, Statement};
-use crate::postgres::numbers::Sequence;
-use crate::query::query;
 use crate::token_families::{Generation, GenerationRow};
-use crate::tx::Tx;
 
 macro_rules! columns {
     () => {

@@ -7,11 +7,11 @@ use tollhouse_domain::namespace::{Namespace, NamespaceKind};
 use tollhouse_domain::project::{Membership, Project};
 use tollhouse_domain::time::Timestamp;
 
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
+use crate::engine::query::{both, query};
+use crate::engine::tx::Tx;
 use crate::error::{Error, Result};
 use crate::namespaces;
-use crate::query::{both, query};
-use crate::tx::Tx;
 
 macro_rules! columns {
     () => {

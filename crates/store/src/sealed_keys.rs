@@ -2,10 +2,10 @@
 
 use tollhouse_domain::time::Timestamp;
 
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
+use crate::engine::query::query;
+use crate::engine::tx::Tx;
 use crate::error::Result;
-use crate::query::query;
-use crate::tx::Tx;
 
 row! {
     #[derive(Clone)]

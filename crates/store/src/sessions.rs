@@ -6,11 +6,11 @@ use tollhouse_domain::secret::Digest;
 use tollhouse_domain::text::printable;
 use tollhouse_domain::time::Timestamp;
 
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
+use crate::engine::query::query;
+use crate::engine::tx::Tx;
 use crate::error::{Error, Result};
 use crate::oauth_access_grants;
-use crate::query::query;
-use crate::tx::Tx;
 
 /// A session that is about to exist.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use tollhouse_domain::forget::Forget;
 use tollhouse_domain::password::Lockout;
 use tollhouse_domain::time::Timestamp;
 
+use crate::engine::query::query;
+use crate::engine::tx::Tx;
 use crate::error::Result;
-use crate::query::query;
-use crate::tx::Tx;
 #[cfg(doc)]
 use crate::users;
 

@@ -3,10 +3,10 @@
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::time::Timestamp;
 
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
+use crate::engine::query::query;
+use crate::engine::tx::Tx;
 use crate::error::Result;
-use crate::query::query;
-use crate::tx::Tx;
 
 /// How many refused passwords one source may have in some minutes, of which the present one is the last.
 #[derive(Clone, Debug, PartialEq, Eq)]

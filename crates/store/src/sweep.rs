@@ -7,11 +7,11 @@ use tollhouse_domain::id::GenerationId;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
-use crate::db::Db;
+use crate::engine::db::Db;
+use crate::engine::query::query;
+use crate::engine::tx::Tx;
 use crate::error::Result;
-use crate::query::query;
 use crate::sign_in_failures::minute;
-use crate::tx::Tx;
 use crate::{personal_access_tokens, sessions};
 
 /// What was used since the last flush.

@@ -8,10 +8,10 @@ use tollhouse_domain::rotation::{Place, Presented};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::Standing;
 
+use crate::engine::postgres::numbers::Sequence;
+use crate::engine::query::{both_changed, query};
+use crate::engine::tx::Tx;
 use crate::error::Result;
-use crate::postgres::numbers::Sequence;
-use crate::query::{both_changed, query};
-use crate::tx::Tx;
 
 row! {
     /// What both tables of generations have, with the family's row and its head's predecessor.
@@ -126,7 +126,7 @@ pub async fn rotate(
     now: Timestamp,
 ) -> Result<bool> {
     #[cfg(feature = "faults")]
-    if tx.bug() == Some(crate::faults::Bug::BlindUpdate) {
+    if tx.bug() == Some(crate::engine::faults::Bug::BlindUpdate) {
         let won = blind::set_head(tx, old.family, to).await?;
         return Ok(won && blind::set_rotated(tx, kind, old.id, salt, now).await?);
     }
@@ -163,7 +163,7 @@ pub async fn set_handed(tx: &mut Tx, kind: Kind, id: GenerationId, salt: &[u8; 3
 /// Notes the first use of a head, for good.
 pub async fn first_use(tx: &mut Tx, id: FamilyId, head: GenerationId, now: Timestamp) -> Result<bool> {
     #[cfg(feature = "faults")]
-    if tx.bug() == Some(crate::faults::Bug::BlindUpdate) {
+    if tx.bug() == Some(crate::engine::faults::Bug::BlindUpdate) {
         return blind::set_used(tx, id, now).await;
     }
     Ok(query(FIRST_USE).bind(id.0).bind(head.0).bind(now.0).changed(tx).await? == 1)

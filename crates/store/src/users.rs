@@ -8,11 +8,11 @@ use tollhouse_domain::secret::random;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::user::{AccountState, User, UserKind};
 
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
+use crate::engine::query::query;
+use crate::engine::tx::Tx;
 use crate::error::{Error, Result};
 use crate::instance;
-use crate::query::query;
-use crate::tx::Tx;
 
 /// The columns of a [`User`], of the table under the name `u`.
 macro_rules! columns {

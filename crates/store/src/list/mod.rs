@@ -7,11 +7,11 @@
 
 use std::borrow::Cow;
 
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
+use crate::engine::query::{Query, query};
+use crate::engine::row::FromRow;
+use crate::engine::value::Value;
 use crate::error::Result;
-use crate::query::{Query, query};
-use crate::row::FromRow;
-use crate::value::Value;
 
 pub(crate) mod memberships;
 

@@ -9,7 +9,7 @@ use tollhouse_domain::namespace::Namespace;
 use tollhouse_domain::time::Timestamp;
 
 use super::Row;
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
 use crate::error::Result;
 use crate::list::memberships::{Held, parent};
 use crate::list::{List, Order, Piece, Source, Span, Statement};
@@ -103,7 +103,7 @@ fn groups(filter: &Filter, viewer: Viewer, now: Timestamp) -> List {
         sources.push(Source::per("known", "namespaces n", when));
     }
     let search = filter.search.as_deref().map(|text| {
-        let pattern = crate::sql::like(text);
+        let pattern = crate::engine::sql::like(text);
         Piece::new("(lower(n.full_path) LIKE ? ESCAPE '\\' OR n.lower_name LIKE ? ESCAPE '\\')")
             .bind(pattern.clone())
             .bind(pattern)

@@ -9,7 +9,7 @@ use tollhouse_domain::id::NamespaceId;
 use tollhouse_domain::time::Timestamp;
 
 use super::{Row, Seen};
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
 use crate::error::Result;
 use crate::list::memberships::Held;
 use crate::list::{List, Order, Piece, Source, Span, Statement, found};
@@ -247,7 +247,7 @@ impl Asked<'_> {
     fn filters(&self) -> Vec<Piece> {
         let Filter { search, archived, .. } = self.filter;
         let search = search.as_deref().map(|text| {
-            let pattern = crate::sql::like(text);
+            let pattern = crate::engine::sql::like(text);
             Piece::new("(p.lower_name LIKE ? ESCAPE '\\' OR lower(p.path) LIKE ? ESCAPE '\\')")
                 .bind(pattern.clone())
                 .bind(pattern)

@@ -7,7 +7,7 @@ use tollhouse_domain::id::UserId;
 use tollhouse_domain::user::User;
 
 use super::Row;
-use crate::conn::Runs;
+use crate::engine::conn::Runs;
 use crate::error::Result;
 use crate::list::{List, Order, Piece, SIZES, Source, Span, Statement, among};
 
@@ -68,7 +68,7 @@ fn users(filter: &Filter, viewer: Viewer, descending: bool) -> List {
     let username = filter.username.as_deref();
     let username = username.map(|name| Piece::new("u.lower_username = ?").bind(name.to_ascii_lowercase()));
     let search = filter.search.as_deref().map(|text| {
-        let (pattern, exact) = (crate::sql::like(text), text.to_ascii_lowercase());
+        let (pattern, exact) = (crate::engine::sql::like(text), text.to_ascii_lowercase());
         let mut search = Piece::new("(u.lower_username LIKE ? ESCAPE '\\' OR u.lower_name LIKE ? ESCAPE '\\'")
             .bind(pattern.clone())
             .bind(pattern);

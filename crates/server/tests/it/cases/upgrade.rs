@@ -37,14 +37,6 @@ async fn a_database_and_settings_of_step_3_go_on(t: Town) {
     private(&folder.join("secret_key"), 0o600);
     std::fs::write(folder.join("tollhouse.toml"), SETTINGS).expect("a file");
 
-    let url: Url = database.parse().expect("a URL");
-    let db = Db::open(&url, 0).await.expect("a database");
-    let code = Digest::of(secret("open_code").as_bytes());
-    let grant = oauth_access_grants::find(&mut db.read().await.expect("a reader"), code).await.expect("a look-up");
-    let challenge = grant.and_then(|grant| grant.challenge).map(|challenge| challenge.as_str().to_owned());
-    assert!(challenge.is_none_or(|value| !value.contains("must-not-stand-in-clear")), "a verifier is kept in clear");
-    db.close().await;
-
     let mut command = server(&folder, &database);
     // The file says where the data is.
     command.env_remove("TOLLHOUSE_DATA_DIR");
@@ -53,6 +45,14 @@ async fn a_database_and_settings_of_step_3_go_on(t: Town) {
     let process = Process::start(command).await;
     let named = process.said.iter().filter(|line| line.contains("metrics.listen")).count();
     assert_eq!(named, 1, "metrics.allow is no longer used: {:?}", process.said);
+
+    let url: Url = database.parse().expect("a URL");
+    let db = Db::join(&url, 0).await.expect("a database");
+    let code = Digest::of(secret("open_code").as_bytes());
+    let grant = oauth_access_grants::find(&mut db.read().await.expect("a reader"), code).await.expect("a look-up");
+    let challenge = grant.and_then(|grant| grant.challenge).map(|challenge| challenge.as_str().to_owned());
+    assert!(challenge.is_none_or(|value| !value.contains("must-not-stand-in-clear")), "a verifier is kept in clear");
+    db.close().await;
 
     let at = process.address;
     let (status, user) = ask(at, "GET", "/api/v4/user", &secret("token")).await.expect("an answer");

@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 
 use super::readers::Readers;
 use super::writer::at_once;
-use crate::conn::{Conn, Runs};
-use crate::db::Reader;
+use crate::engine::conn::{Conn, Runs};
+use crate::engine::db::Reader;
+use crate::engine::work::Boxed;
 use crate::error::{Cause, Error, Result};
-use crate::work::Boxed;
 
 /// At most one thread fewer than there are cores, and at least one, so that other requests keep a core if there are
 /// two.

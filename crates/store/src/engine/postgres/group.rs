@@ -20,10 +20,10 @@ use tokio::sync::Semaphore;
 use super::pool::Pool;
 use super::session::NOBODY;
 use super::transaction::{LAST_OF_ALL, Transaction};
-use crate::db::Db;
+use crate::engine::db::Db;
+use crate::engine::tx::Tx;
+use crate::engine::work::Job;
 use crate::error::{Cause, Error, Result};
-use crate::tx::Tx;
-use crate::work::Job;
 
 pub(crate) struct Group {
     pool: Arc<Pool>,
@@ -115,7 +115,7 @@ impl Group {
                 _ => ran.push(task),
             }
             #[cfg(feature = "faults")]
-            crate::faults::step("savepoint", false);
+            crate::engine::faults::step("savepoint", false);
             // One that waited for a lock has held up the others, and they hold locks of their own.
             if matches!(whole, Ran::Alone | Ran::Undone | Ran::Lost) {
                 break;
@@ -125,7 +125,7 @@ impl Group {
             }
         }
         #[cfg(feature = "faults")]
-        crate::faults::step("before commit", false);
+        crate::engine::faults::step("before commit", false);
         let done = match whole {
             Ran::Well | Ran::Alone => match end(&mut tx).await {
                 // A statement that nobody had waited for failed. Alone, the others have nothing to do with it.
@@ -144,7 +144,7 @@ impl Group {
         };
         drop(tx);
         #[cfg(feature = "faults")]
-        crate::faults::step("after commit", false);
+        crate::engine::faults::step("after commit", false);
         match done {
             None => alone.append(&mut ran),
             Some(Ok(base)) => {
@@ -152,7 +152,7 @@ impl Group {
                     task.job.number(base);
                     task.job.tell(Ok(()));
                     #[cfg(feature = "faults")]
-                    crate::faults::step("told", false);
+                    crate::engine::faults::step("told", false);
                 }
             }
             Some(Err(error)) => {

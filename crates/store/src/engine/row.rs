@@ -116,8 +116,8 @@ macro_rules! row {
             $($(#[$of])* $field_seen $field: $type),+
         }
 
-        impl $crate::row::FromRow for $name {
-            fn from_row(row: &mut $crate::row::Row<'_>) -> $crate::error::Result<Self> {
+        impl $crate::engine::row::FromRow for $name {
+            fn from_row(row: &mut $crate::engine::row::Row<'_>) -> $crate::error::Result<Self> {
                 Ok(Self { $($field: row.field(stringify!($field))?),+ })
             }
         }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection, OpenFlags};
 
+use crate::engine::value::Value;
 use crate::error::{Error, Result};
-use crate::value::Value;
 
 pub(crate) mod lists;
 pub(crate) mod readers;
@@ -138,7 +138,7 @@ mod tests {
         let path = folder.join("tollhouse.db");
         std::fs::write(&path, "").expect("a file");
         let mut connection = connect(&path, Duration::from_secs(1)).expect("a connection");
-        crate::migrate::sqlite(&mut connection).expect("the schema");
+        crate::engine::migrate::sqlite(&mut connection).expect("the schema");
         (connection, Removed(folder))
     }
 

@@ -1,7 +1,7 @@
 //! Connections that only read.
 
-use crate::conn::{Conn, Runs};
-use crate::{postgres, sqlite};
+use crate::engine::conn::{Conn, Runs};
+use crate::engine::{postgres, sqlite};
 
 /// A connection held for reading.
 pub struct Reader(pub(super) Held);

@@ -14,10 +14,10 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{File, connect};
-use crate::db::Db;
+use crate::engine::db::Db;
+use crate::engine::tx::Tx;
+use crate::engine::work::Job;
 use crate::error::{Cause, Error, Result};
-use crate::tx::Tx;
-use crate::work::Job;
 
 /// What is to be written next, and whoever writes it.
 pub(crate) struct Writer {
@@ -260,7 +260,7 @@ impl Thread {
             whole = self.one(job.as_mut(), db);
             ran.push(job);
             #[cfg(feature = "faults")]
-            crate::faults::step("savepoint", is_chore);
+            crate::engine::faults::step("savepoint", is_chore);
             // A full disk ends the transaction. The next savepoint would begin one of its own, and its end would commit it.
             whole = whole && self.connection.as_ref().is_some_and(|connection| !connection.is_autocommit());
             if !whole {
@@ -272,7 +272,7 @@ impl Thread {
             }
         }
         #[cfg(feature = "faults")]
-        crate::faults::step("before commit", is_chore);
+        crate::engine::faults::step("before commit", is_chore);
         let done = match whole {
             true => self.say("COMMIT"),
             false => Err(Error::Unavailable(Cause::Rule("the transaction was ended"))),
@@ -282,7 +282,7 @@ impl Thread {
             let _ = self.say("ROLLBACK");
         }
         #[cfg(feature = "faults")]
-        crate::faults::step("after commit", is_chore);
+        crate::engine::faults::step("after commit", is_chore);
         let mut failed = done.err();
         for job in ran {
             // Each is told the same; the first one has what the database said.
@@ -294,7 +294,7 @@ impl Thread {
                     .unwrap_or_else(Error::late)),
             });
             #[cfg(feature = "faults")]
-            crate::faults::step("told", is_chore);
+            crate::engine::faults::step("told", is_chore);
         }
     }
 

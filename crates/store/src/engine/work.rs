@@ -10,11 +10,11 @@ use tokio::sync::oneshot;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::time::Timestamp;
 
-use crate::conn::PATIENCE_OF_A_WRITER;
+use crate::engine::conn::PATIENCE_OF_A_WRITER;
+use crate::engine::tx::{Change, Committed, Tx};
 use crate::error::{Cause, Error, Result};
-use crate::tx::{Change, Committed, Tx};
 
-/// What [`crate::db::Db::perform`] runs. It may wait for its transaction and for nothing else.
+/// What [`crate::engine::db::Db::perform`] runs. It may wait for its transaction and for nothing else.
 pub trait Work: Send + Sync + 'static {
     type Output: Send + 'static;
     type Error: From<Error> + Send + 'static;

@@ -8,13 +8,13 @@ use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::time::Timestamp;
 
-use crate::conn::{Conn, PATIENCE_OF_A_WRITER, Runs};
-use crate::db::Db;
+use crate::engine::conn::{Conn, PATIENCE_OF_A_WRITER, Runs};
+use crate::engine::db::Db;
+use crate::engine::postgres::numbers::Sequence;
+use crate::engine::postgres::session::{self, Answer, Session};
+use crate::engine::postgres::transaction::Transaction;
+use crate::engine::sqlite::writer::Lease;
 use crate::error::{Error, Result};
-use crate::postgres::numbers::Sequence;
-use crate::postgres::session::{self, Answer, Session};
-use crate::postgres::transaction::Transaction;
-use crate::sqlite::writer::Lease;
 use crate::{audit_events, invalidations};
 
 pub struct Tx {
@@ -203,7 +203,7 @@ impl Tx {
     }
 
     #[cfg(feature = "faults")]
-    pub fn bug(&self) -> Option<crate::faults::Bug> {
+    pub fn bug(&self) -> Option<crate::engine::faults::Bug> {
         self.db.faults.bug()
     }
 
@@ -291,7 +291,7 @@ impl Tx {
             Inner::Batch(_) => {}
         }
         #[cfg(feature = "faults")]
-        self.db.faults.check(&[crate::faults::Fault::CommitReply])?;
+        self.db.faults.check(&[crate::engine::faults::Fault::CommitReply])?;
         Ok(base)
     }
 

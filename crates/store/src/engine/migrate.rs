@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha384};
 
-use crate::conn::Runs;
-use crate::db::Single;
+use crate::engine::conn::Runs;
+use crate::engine::db::Single;
+use crate::engine::postgres::session::Session;
+use crate::engine::query::query;
+use crate::engine::sqlite::writer::at_once;
 use crate::error::{Error, Result};
-use crate::postgres::session::Session;
-use crate::query::query;
-use crate::sqlite::writer::at_once;
 
 /// How one engine spells what the other spells differently.
 struct Dialect {
@@ -172,14 +172,14 @@ const VERSION: &str = "
      WHERE EXISTS (SELECT 1 FROM _sqlx_migrations WHERE version = 1 AND description = 'the road')";
 
 const STEPS: &[(&str, &str)] = &[
-    ("the road", include_str!("../migrations/0001_the_road.sql")),
-    ("the oauth road", include_str!("../migrations/0002_the_oauth_road.sql")),
-    ("one truth", include_str!("../migrations/0003_one_truth.sql")),
-    ("authentication time", include_str!("../migrations/0004_authentication_time.sql")),
-    ("bound on guessing", include_str!("../migrations/0005_bound_on_guessing.sql")),
-    ("idle refresh tokens", include_str!("../migrations/0006_idle_refresh_tokens.sql")),
-    ("when servers were seen", include_str!("../migrations/0007_when_servers_were_seen.sql")),
-    ("orders of lists", include_str!("../migrations/0008_orders_of_lists.sql")),
+    ("the road", include_str!("../../migrations/0001_the_road.sql")),
+    ("the oauth road", include_str!("../../migrations/0002_the_oauth_road.sql")),
+    ("one truth", include_str!("../../migrations/0003_one_truth.sql")),
+    ("authentication time", include_str!("../../migrations/0004_authentication_time.sql")),
+    ("bound on guessing", include_str!("../../migrations/0005_bound_on_guessing.sql")),
+    ("idle refresh tokens", include_str!("../../migrations/0006_idle_refresh_tokens.sql")),
+    ("when servers were seen", include_str!("../../migrations/0007_when_servers_were_seen.sql")),
+    ("orders of lists", include_str!("../../migrations/0008_orders_of_lists.sql")),
 ];
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::pool::{Held, Pool};
 use super::session::{Answer, Session};
-use crate::conn::PATIENCE_OF_A_WRITER;
+use crate::engine::conn::PATIENCE_OF_A_WRITER;
 use crate::error::{Error, Result};
 
 /// Each statement sees what was committed before it, and an acknowledged commit is on the disk (D1). The transaction

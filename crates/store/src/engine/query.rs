@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::conn::{Conn, Runs};
+use crate::engine::conn::{Conn, Runs};
+use crate::engine::row::{FromRow, Row};
+use crate::engine::sqlite;
+use crate::engine::tx::Tx;
+use crate::engine::value::Value;
 use crate::error::{Error, Result};
-use crate::row::{FromRow, Row};
-use crate::sqlite;
-use crate::tx::Tx;
-use crate::value::Value;
 
 pub struct Query<'v> {
     sql: Cow<'static, str>,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::postgres;
+use crate::engine::postgres;
 
 /// Where the data is: `sqlite:PATH` or `postgres://...`.
 #[derive(Clone)]

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use super::reader::Single;
 use super::{Db, Engine, Url};
+use crate::engine::postgres::group::Group;
+use crate::engine::postgres::pool::Pool;
+use crate::engine::postgres::session::Origin;
+use crate::engine::query::query;
+use crate::engine::sqlite::File;
+use crate::engine::sqlite::lists::Lists;
+use crate::engine::sqlite::readers::Readers;
+use crate::engine::sqlite::writer::Writer;
+use crate::engine::{migrate, sqlite};
 use crate::error::{Error, Result};
-use crate::postgres::group::Group;
-use crate::postgres::pool::Pool;
-use crate::postgres::session::Origin;
-use crate::query::query;
-use crate::sqlite::File;
-use crate::sqlite::lists::Lists;
-use crate::sqlite::readers::Readers;
-use crate::sqlite::writer::Writer;
-use crate::{files, migrate, oauth_access_grants, sqlite};
+use crate::files;
 
 impl Db {
     /// Opens the database, makes the SQLite file if there is none, and brings the schema up to date.
@@ -29,9 +30,7 @@ impl Db {
             Url::Sqlite(path) => migrate::sqlite(&mut sqlite::connect(path, BUSY)?)?,
             Url::Postgres(address) => migrate::postgres(&mut address.connect_soon(None).await?).await?,
         }
-        let db = Self::connect(url, reserve).await?;
-        oauth_access_grants::hash_plain_challenges(&db).await?;
-        Ok(db)
+        Self::connect(url, reserve).await
     }
 
     /// Opens a database that is there, and whose schema is that of this program; changes nothing. For commands, which

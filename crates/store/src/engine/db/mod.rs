@@ -15,21 +15,22 @@ use self::reader::Held;
 pub use self::reader::Reader;
 pub(crate) use self::reader::Single;
 pub use self::url::Url;
-use crate::conn::{Conn, Runs};
+use crate::engine::conn::{Conn, Runs};
+use crate::engine::postgres::group::Group;
+use crate::engine::postgres::pool::Pool;
+use crate::engine::postgres::session::Origin;
+use crate::engine::postgres::transaction::Transaction;
+use crate::engine::query::query;
+use crate::engine::sqlite::File;
+use crate::engine::sqlite::lists::Lists;
+use crate::engine::sqlite::readers::Readers;
+use crate::engine::sqlite::writer::Writer;
+use crate::engine::tx::{Committed, Tx};
+use crate::engine::work;
+use crate::engine::work::{Boxed, Chore, Operation, Work};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::invalidations::Link;
-use crate::postgres::group::Group;
-use crate::postgres::pool::Pool;
-use crate::postgres::session::Origin;
-use crate::postgres::transaction::Transaction;
-use crate::query::query;
-use crate::sqlite::File;
-use crate::sqlite::lists::Lists;
-use crate::sqlite::readers::Readers;
-use crate::sqlite::writer::Writer;
-use crate::tx::{Committed, Tx};
-use crate::work::{Boxed, Chore, Operation, Work};
-use crate::{files, work};
 
 #[derive(Clone)]
 pub struct Db {
@@ -39,7 +40,7 @@ pub struct Db {
     /// Transactions that may write, since the start.
     begun: Arc<AtomicU64>,
     #[cfg(feature = "faults")]
-    pub faults: crate::faults::Faults,
+    pub faults: crate::engine::faults::Faults,
 }
 
 #[derive(Clone)]
@@ -65,7 +66,7 @@ impl Db {
         #[cfg(feature = "faults")]
         self.faults.ask();
         #[cfg(feature = "faults")]
-        self.faults.check(&[crate::faults::Fault::Everything])?;
+        self.faults.check(&[crate::engine::faults::Fault::Everything])?;
         Ok(Reader(match &self.engine {
             Engine::Sqlite { readers, .. } => Held::Sqlite(readers.take()?),
             Engine::Postgres { read, .. } => Held::Postgres(read.take().await?),
@@ -83,7 +84,7 @@ impl Db {
         #[cfg(feature = "faults")]
         self.faults.ask();
         #[cfg(feature = "faults")]
-        self.faults.check(&[crate::faults::Fault::Everything])?;
+        self.faults.check(&[crate::engine::faults::Fault::Everything])?;
         match &self.engine {
             Engine::Sqlite { lists, .. } => lists.run(work).await,
             Engine::Postgres { read, .. } => work(&mut Reader(Held::Postgres(read.take().await?))).await,
@@ -117,7 +118,7 @@ impl Db {
             }
         };
         #[cfg(feature = "faults")]
-        self.faults.check(&[crate::faults::Fault::CommitReply])?;
+        self.faults.check(&[crate::engine::faults::Fault::CommitReply])?;
         self.entries_after(committed).await.map_err(Into::into)
     }
 
@@ -144,7 +145,7 @@ impl Db {
                 writer.submit(job, self)?;
                 let done = told.wait().await??;
                 #[cfg(feature = "faults")]
-                self.faults.check(&[crate::faults::Fault::CommitReply])?;
+                self.faults.check(&[crate::engine::faults::Fault::CommitReply])?;
                 Ok(done)
             }
             Engine::Postgres { write, .. } => {
@@ -170,7 +171,7 @@ impl Db {
         #[cfg(feature = "faults")]
         self.faults.ask();
         #[cfg(feature = "faults")]
-        self.faults.check(&[crate::faults::Fault::Everything, crate::faults::Fault::Writes])?;
+        self.faults.check(&[crate::engine::faults::Fault::Everything, crate::engine::faults::Fault::Writes])?;
         self.begun.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -225,7 +226,7 @@ impl Db {
     /// A connection for the one who follows the log.
     pub async fn link(&self) -> Result<Link> {
         #[cfg(feature = "faults")]
-        self.faults.check(&[crate::faults::Fault::Everything])?;
+        self.faults.check(&[crate::engine::faults::Fault::Everything])?;
         let link = match &self.engine {
             Engine::Sqlite { file, .. } => Link::sqlite(file, self.clone()),
             Engine::Postgres { origin, .. } => origin.address.connect().await.map(Link::postgres),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::postgres::session::Session;
+use crate::engine::postgres::session::Session;
 
 /// A connection of one of the two databases.
 pub enum Conn<'c> {
@@ -15,7 +15,7 @@ pub enum Conn<'c> {
     Closed,
 }
 
-/// What can run a statement: a [`crate::db::Reader`], a [`crate::tx::Tx`] or a [`crate::invalidations::Link`].
+/// What can run a statement: a [`crate::engine::db::Reader`], a [`crate::engine::tx::Tx`] or a [`crate::invalidations::Link`].
 pub trait Runs: Send {
     fn conn(&mut self) -> Conn<'_>;
 

@@ -10,11 +10,11 @@ use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::time::Timestamp;
 
-use crate::conn::{Conn, Runs};
-use crate::db::Url;
+use crate::engine::conn::{Conn, Runs};
+use crate::engine::db::Url;
+use crate::engine::query::query;
+use crate::engine::tx::Tx;
 use crate::error::{Error, Result};
-use crate::query::query;
-use crate::tx::Tx;
 
 /// What fails from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,9 +19,9 @@ use tokio_postgres::{Client, Row, SimpleQueryMessage, Statement};
 
 use super::numbers::{Numbers, Sequence};
 use super::{Address, standby};
-use crate::conn::{Conn, Runs};
+use crate::engine::conn::{Conn, Runs};
+use crate::engine::value::Value;
 use crate::error::{Cause, Error, Result};
-use crate::value::Value;
 
 pub struct Session {
     client: Client,
