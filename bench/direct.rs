@@ -113,7 +113,7 @@ fn create(folder: &Path, database: &str, clients: usize, during: Duration) -> Re
     Runtime::new()?.block_on(async {
         let (app, _) = servers::open(folder, database).await?;
         let username = format!("bench-{}", app.now().0);
-        let user = servers::perform(&app, users::Create::person(&username, &username)).await?;
+        let user = servers::perform(&app, users::CreateUser::person(&username, &username)).await?;
         let began = Instant::now();
         let clients = (0..clients).map(|_| {
             let app = app.clone();

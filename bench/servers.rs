@@ -37,7 +37,7 @@ pub(crate) fn fill(folder: &Path, database: &str, people: usize) -> Result<()> {
         let mut list = BufWriter::new(File::create(folder.join("people"))?);
         for n in 0..people {
             let username = format!("user{n:05}");
-            let user = perform(&app, users::Create::person(&username, &format!("User {n:05}"))).await?;
+            let user = perform(&app, users::CreateUser::person(&username, &format!("User {n:05}"))).await?;
             let token = perform(&app, token_of(user)).await?;
             writeln!(list, "{username} {user} {} {}", token.token.id, token.secret.reveal())?;
         }
@@ -48,8 +48,8 @@ pub(crate) fn fill(folder: &Path, database: &str, people: usize) -> Result<()> {
 }
 
 /// A token with the scope `api`, which nobody chose.
-pub(crate) fn token_of(user: UserId) -> tokens::Create {
-    tokens::Create {
+pub(crate) fn token_of(user: UserId) -> tokens::CreateToken {
+    tokens::CreateToken {
         user,
         name: "bench".to_owned(),
         scopes: Scopes::from([Scope::Api]),

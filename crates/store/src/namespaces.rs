@@ -119,7 +119,7 @@ pub async fn visible_group(
 
 /// A namespace that is about to exist.
 #[derive(Debug)]
-pub struct New<'a> {
+pub struct NewNamespace<'a> {
     pub kind: NamespaceKind,
     pub parent: Option<&'a Namespace>,
     pub owner: Option<UserId>,
@@ -130,7 +130,7 @@ pub struct New<'a> {
 }
 
 /// [`Error::Taken`] if anything has that path.
-pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<Namespace> {
+pub async fn insert(tx: &mut Tx, new: &NewNamespace<'_>, now: Timestamp) -> Result<Namespace> {
     let (full_path, full_name) = match new.parent {
         Some(parent) => (format!("{}/{}", parent.full_path, new.path), format!("{} / {}", parent.full_name, new.name)),
         None => (new.path.to_owned(), new.name.to_owned()),

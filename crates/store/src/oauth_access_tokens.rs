@@ -85,7 +85,7 @@ pub async fn consents(
 
 /// A token that is about to exist.
 #[derive(Debug)]
-pub struct New<'a> {
+pub struct NewOauthToken<'a> {
     pub family: FamilyId,
     pub previous: Option<OauthAccessTokenId>,
     pub digest: Digest,
@@ -98,7 +98,7 @@ pub struct New<'a> {
     pub expires_at: Timestamp,
 }
 
-pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<OauthAccessTokenId> {
+pub async fn insert(tx: &mut Tx, new: &NewOauthToken<'_>, now: Timestamp) -> Result<OauthAccessTokenId> {
     let drawn = tx.draw(Sequence::OauthAccessTokens).await?;
     query(INSERT)
         .bind(drawn)

@@ -97,7 +97,7 @@ fn of_the_instance() -> List {
 
 /// An application that is about to exist.
 #[derive(Debug)]
-pub struct New<'a> {
+pub struct NewApplication<'a> {
     pub uid: &'a str,
     pub secret: Digest,
     pub name: &'a str,
@@ -108,7 +108,7 @@ pub struct New<'a> {
     pub owner: Option<UserId>,
 }
 
-pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<ApplicationId> {
+pub async fn insert(tx: &mut Tx, new: &NewApplication<'_>, now: Timestamp) -> Result<ApplicationId> {
     // Somebody may have asked for it before it existed.
     tx.forget(Forget::Unknown(Digest::of(new.uid.as_bytes())));
     #[cfg(feature = "faults")]

@@ -131,7 +131,7 @@ fn tokens(user: Option<UserId>, active: Option<Timestamp>) -> List {
 
 /// A token that is about to exist.
 #[derive(Debug)]
-pub struct New<'a> {
+pub struct NewToken<'a> {
     pub family: FamilyId,
     pub previous: Option<PersonalAccessTokenId>,
     pub digest: Digest,
@@ -143,7 +143,7 @@ pub struct New<'a> {
     pub expires_at: Option<Date>,
 }
 
-pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<PersonalAccessTokenId> {
+pub async fn insert(tx: &mut Tx, new: &NewToken<'_>, now: Timestamp) -> Result<PersonalAccessTokenId> {
     let drawn = tx.draw(Sequence::PersonalAccessTokens).await?;
     query(INSERT)
         .bind(drawn)

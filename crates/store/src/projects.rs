@@ -167,7 +167,7 @@ pub async fn with_group(
 
 /// A project that is about to exist.
 #[derive(Debug)]
-pub struct New<'a> {
+pub struct NewProject<'a> {
     pub namespace: NamespaceId,
     pub creator: Option<UserId>,
     pub name: &'a str,
@@ -177,7 +177,7 @@ pub struct New<'a> {
 }
 
 /// [`Error::Taken`] if the namespace has one of that name; its path is taken separately, as a route.
-pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<ProjectId> {
+pub async fn insert(tx: &mut Tx, new: &NewProject<'_>, now: Timestamp) -> Result<ProjectId> {
     let id: i64 = query(INSERT)
         .bind(new.namespace.0)
         .bind(new.creator.map(|id| id.0))

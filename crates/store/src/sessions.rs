@@ -14,7 +14,7 @@ use crate::oauth_access_grants;
 
 /// A session that is about to exist.
 #[derive(Debug)]
-pub struct New<'a> {
+pub struct NewSession<'a> {
     pub digest: Digest,
     pub user: UserId,
     pub expires_at: Timestamp,
@@ -22,7 +22,7 @@ pub struct New<'a> {
     pub user_agent: Option<&'a str>,
 }
 
-pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<()> {
+pub async fn insert(tx: &mut Tx, new: &NewSession<'_>, now: Timestamp) -> Result<()> {
     query(INSERT)
         .bind(&new.digest.0[..])
         .bind(new.user.0)

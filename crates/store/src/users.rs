@@ -164,7 +164,7 @@ const ADMINISTRATORS: &str = "administrators";
 
 /// A user who is about to exist.
 #[derive(Clone, Debug)]
-pub struct New {
+pub struct NewUser {
     pub username: String,
     pub name: String,
     /// Empty: none.
@@ -180,7 +180,7 @@ pub struct New {
 }
 
 /// [`Error::Taken`] if somebody has that name or address; the transaction goes on, so that one can look which.
-pub async fn insert(tx: &mut Tx, new: &New, now: Timestamp) -> Result<UserId> {
+pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId> {
     let id: Option<i64> = query(INSERT)
         .bind(&new.username)
         .bind(new.username.to_ascii_lowercase())

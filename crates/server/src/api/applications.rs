@@ -12,7 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::access::administrator;
 use crate::error::{Error, Thing};
 use crate::json::Json;
-use crate::operations::applications::{Create, Created, Delete, RenewSecret};
+use crate::operations::applications::{CreateApplication, Created, Delete, RenewSecret};
 use crate::params::params;
 
 pub fn endpoints() -> Vec<Endpoint> {
@@ -31,7 +31,7 @@ pub async fn list(app: App, _: Administrator, (): ()) -> Result<Json, Error> {
 
 params! {
     /// `POST /applications`
-    pub struct New {
+    pub struct NewApplicationParams {
         required name: String,
         required redirect_uri: String,
         required scopes: String,
@@ -50,8 +50,8 @@ fn some_scopes(given: &Map<String, Value>) -> Option<String> {
     blank.then(|| "scopes is empty".to_owned())
 }
 
-pub async fn create(app: App, caller: Administrator, new: New) -> Result<Json, Error> {
-    let operation = Create {
+pub async fn create(app: App, caller: Administrator, new: NewApplicationParams) -> Result<Json, Error> {
+    let operation = CreateApplication {
         name: new.name,
         redirect_uri: new.redirect_uri,
         scopes: new.scopes,

@@ -23,7 +23,7 @@ use crate::endpoint::access::{anyone, signed_in};
 use crate::error::{Error, Thing};
 use crate::json::Json;
 use crate::operations::named;
-use crate::operations::projects::Create as CreateProject;
+use crate::operations::projects::CreateProject;
 use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
 
 pub mod members;
@@ -161,7 +161,7 @@ async fn visible(app: &App, caller: Option<&Identity>, named: &str) -> Result<(S
 
 params! {
     /// `POST /projects`
-    pub struct Create {
+    pub struct NewProjectParams {
         optional name: String,
         optional path: String,
         optional namespace_id: i64,
@@ -176,7 +176,7 @@ fn name_or_path(given: &Map<String, Value>) -> Option<String> {
     neither.then(|| "name, path are missing, at least one parameter must be provided".to_owned())
 }
 
-pub async fn create(app: App, caller: Identity, params: Create) -> Result<Json, Error> {
+pub async fn create(app: App, caller: Identity, params: NewProjectParams) -> Result<Json, Error> {
     let operation = CreateProject {
         creator: caller.user.id,
         name: params.name,

@@ -140,26 +140,26 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
     let user_password = Plaintext::new(HEXLOWER.encode(&random::<8>()));
     let digest = app.hasher.hash(&user_password).await;
     let root_digest = app.hasher.hash(&Plaintext::password()).await;
-    let person = async |operation: users::Create| made(app.perform(operation, &By::system()).await);
-    let root = person(users::Create {
+    let person = async |operation: users::CreateUser| made(app.perform(operation, &By::system()).await);
+    let root = person(users::CreateUser {
         administrator: true,
         password_digest: Some(root_digest),
-        ..users::Create::person("root", "Administrator")
+        ..users::CreateUser::person("root", "Administrator")
     })
     .await?;
-    let ada = users::Create { password_digest: Some(digest), ..users::Create::person("ada", "Ada Example") };
+    let ada = users::CreateUser { password_digest: Some(digest), ..users::CreateUser::person("ada", "Ada Example") };
     let ada = person(ada).await?;
-    let grace = person(users::Create::person("grace", "Grace Example")).await?;
+    let grace = person(users::CreateUser::person("grace", "Grace Example")).await?;
 
     let group = |name: &str, path: &str, parent, visibility| {
         let (name, path) = (name.to_owned(), path.to_owned());
-        groups::Create { name, path, parent, visibility, owner: Some(grace) }
+        groups::CreateGroup { name, path, parent, visibility, owner: Some(grace) }
     };
     let harbour = made(app.perform(group("Harbour", "harbour", None, Visibility::Public), &by).await)?.id;
     let pilots = group("Pilots", "pilots", Some(harbour), Visibility::Private);
     let pilots = made(app.perform(pilots, &by).await)?.id;
 
-    let project = |name: &str, description: &str, namespace, visibility| projects::Create {
+    let project = |name: &str, description: &str, namespace, visibility| projects::CreateProject {
         creator: grace,
         name: Some(name.to_owned()),
         path: None,
@@ -180,7 +180,7 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
     let add = members::Add { of: Of::Group(pilots), user: ada, level: AccessLevel::Developer, expires_at: None };
     made(app.perform(add, &by).await)?;
 
-    let token = |user: UserId, name: &str, scopes: Scopes| tokens::Create {
+    let token = |user: UserId, name: &str, scopes: Scopes| tokens::CreateToken {
         user,
         name: name.to_owned(),
         scopes,
@@ -195,7 +195,7 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
     let admin = token(root, "demo", Scopes::from([Scope::Api, Scope::Sudo]));
     let admin_token = made(app.perform(admin, &by).await)?.secret;
 
-    let application = |name: &str, confidential| applications::Create {
+    let application = |name: &str, confidential| applications::CreateApplication {
         name: name.to_owned(),
         redirect_uri: REDIRECT_URI.to_owned(),
         scopes: "api read_api read_user openid profile email".to_owned(),

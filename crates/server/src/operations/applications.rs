@@ -15,7 +15,7 @@ use crate::error::{Error, Thing};
 use crate::operations::{Failed, Operation};
 
 #[derive(Clone, Debug)]
-pub struct Create {
+pub struct CreateApplication {
     pub name: String,
     /// One or more, separated by white space.
     pub redirect_uri: String,
@@ -36,7 +36,7 @@ pub struct Created {
     pub secret: Plaintext,
 }
 
-impl Create {
+impl CreateApplication {
     /// With a client id and a secret that were chosen outside, or made just now.
     pub(crate) async fn register(
         &self,
@@ -61,7 +61,7 @@ impl Create {
         let (Ok(redirect_uris), Some(scopes), true) = (redirect_uris, scopes, faults.is_empty()) else {
             return Err(Error::Invalid(faults).into());
         };
-        let new = oauth_applications::New {
+        let new = oauth_applications::NewApplication {
             uid,
             secret: secret.digest(),
             name: &self.name,
@@ -79,7 +79,7 @@ impl Create {
     }
 }
 
-impl Operation for Create {
+impl Operation for CreateApplication {
     type Output = Created;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {

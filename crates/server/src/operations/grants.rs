@@ -103,7 +103,7 @@ async fn begin_with(
     }
     let family = token_families::insert(tx).await?;
     let expires_at = now + fresh.lifetime;
-    let new = oauth_access_tokens::New {
+    let new = oauth_access_tokens::NewOauthToken {
         family,
         previous: None,
         digest: access.digest(),

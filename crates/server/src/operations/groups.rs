@@ -17,7 +17,7 @@ use crate::operations::{Failed, Operation};
 
 /// Makes a group, at the top or inside another; whoever makes it owns it.
 #[derive(Clone, Debug)]
-pub struct Create {
+pub struct CreateGroup {
     pub name: String,
     pub path: String,
     pub parent: Option<NamespaceId>,
@@ -25,7 +25,7 @@ pub struct Create {
     pub owner: Option<UserId>,
 }
 
-impl Create {
+impl CreateGroup {
     /// What is wrong with it, whatever else there is; `parent`: how visible the group around it is.
     pub fn fault(&self, parent: Option<Visibility>) -> Option<(&'static str, &'static str)> {
         if let Some(fault) = name_fault(&self.name) {
@@ -44,7 +44,7 @@ impl Create {
     }
 }
 
-impl Operation for Create {
+impl Operation for CreateGroup {
     type Output = Namespace;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Namespace>, Failed> {
@@ -58,7 +58,7 @@ impl Operation for Create {
         if let Some(fault) = self.fault(parent.as_ref().map(|parent| parent.visibility)) {
             return Err(Error::Invalid(vec![fault]).into());
         }
-        let new = namespaces::New {
+        let new = namespaces::NewNamespace {
             kind: NamespaceKind::Group,
             parent: parent.as_ref(),
             owner: None,

@@ -18,7 +18,7 @@ use crate::operations::{Failed, Operation};
 
 /// Makes a project in a group, or in the creator's personal namespace.
 #[derive(Clone, Debug)]
-pub struct Create {
+pub struct CreateProject {
     pub creator: UserId,
     pub name: Option<String>,
     pub path: Option<String>,
@@ -27,7 +27,7 @@ pub struct Create {
     pub visibility: Visibility,
 }
 
-impl Operation for Create {
+impl Operation for CreateProject {
     type Output = ProjectId;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<ProjectId>, Failed> {
@@ -91,7 +91,7 @@ impl Plan {
         if projects::name_taken(tx, namespace.id, &self.name).await? {
             return Err(taken());
         }
-        let new = projects::New {
+        let new = projects::NewProject {
             namespace: namespace.id,
             creator,
             name: &self.name,
@@ -109,7 +109,7 @@ impl Plan {
     }
 }
 
-impl Create {
+impl CreateProject {
     /// Where it goes, if the creator may put it there.
     async fn namespace(&self, tx: &mut Tx, creator: &User, now: Timestamp) -> Result<Namespace, Failed> {
         let not_valid = || Error::Invalid(vec![("namespace", "is not valid")]);

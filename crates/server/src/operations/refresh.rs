@@ -83,7 +83,7 @@ impl Line for OauthLine<'_> {
             None => (Plaintext::hex(), Plaintext::hex()),
         };
         let expires_at = now + self.asked.lifetime;
-        let new = oauth_access_tokens::New {
+        let new = oauth_access_tokens::NewOauthToken {
             family: old.family_id,
             previous: Some(old.id),
             digest: access.digest(),

@@ -150,8 +150,8 @@ fn heir<'a>(
     family: FamilyId,
     secret: &Plaintext,
     expires_at: Option<Date>,
-) -> personal_access_tokens::New<'a> {
-    personal_access_tokens::New {
+) -> personal_access_tokens::NewToken<'a> {
+    personal_access_tokens::NewToken {
         family,
         previous: Some(old.id),
         digest: secret.digest(),

@@ -136,7 +136,7 @@ impl Operation for Begin {
         if let Some(old) = self.ends {
             sessions::remove_if_known(tx, old).await?;
         }
-        let new = sessions::New {
+        let new = sessions::NewSession {
             digest: self.session,
             user: self.user,
             expires_at: now + self.lifetime,

@@ -16,7 +16,7 @@ use crate::operations::{Failed, Operation};
 
 /// Makes a token, and the family that will grow from it.
 #[derive(Clone, Debug)]
-pub struct Create {
+pub struct CreateToken {
     pub user: UserId,
     pub name: String,
     /// `None`: there is none.
@@ -36,7 +36,7 @@ pub struct Created {
     pub secret: Plaintext,
 }
 
-impl Operation for Create {
+impl Operation for CreateToken {
     type Output = Created;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
@@ -63,7 +63,7 @@ impl Operation for Create {
             None => Plaintext::personal_access_token(PERSONAL_ACCESS_TOKEN.prefix, self.user),
         };
         let family = token_families::insert(tx).await?;
-        let new = personal_access_tokens::New {
+        let new = personal_access_tokens::NewToken {
             family,
             previous: None,
             digest: secret.digest(),

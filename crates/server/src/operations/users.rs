@@ -20,7 +20,7 @@ use crate::operations::{Done, Failed, Operation};
 
 /// Makes an account with its personal namespace.
 #[derive(Clone, Debug)]
-pub struct Create {
+pub struct CreateUser {
     pub username: String,
     pub name: String,
     /// Empty: the account has none.
@@ -35,7 +35,7 @@ pub struct Create {
     pub password_digest: Option<String>,
 }
 
-impl Create {
+impl CreateUser {
     /// The same as [`Self::without_email`] with an address that is made up: for the demo, a seed, and tests.
     pub fn person(username: &str, name: &str) -> Self {
         Self { email: format!("{username}@example.test"), ..Self::without_email(username, name) }
@@ -80,11 +80,11 @@ impl Create {
 }
 
 /// The first administrator, without a password. `email`: empty for none.
-pub fn first_administrator(email: &str) -> Create {
-    Create { email: email.to_owned(), administrator: true, ..Create::without_email("root", "Administrator") }
+pub fn first_administrator(email: &str) -> CreateUser {
+    CreateUser { email: email.to_owned(), administrator: true, ..CreateUser::without_email("root", "Administrator") }
 }
 
-impl Operation for Create {
+impl Operation for CreateUser {
     type Output = UserId;
     const REVOKES: bool = true;
 
@@ -93,7 +93,7 @@ impl Operation for Create {
         if !faults.is_empty() {
             return Err(Error::Invalid(faults).into());
         }
-        let new = users::New {
+        let new = users::NewUser {
             username: self.username.clone(),
             name: self.name.clone(),
             email: self.email.clone(),
@@ -109,7 +109,7 @@ impl Operation for Create {
             Err(StoreError::Taken) => return Err(self.taken(tx).await?),
             made => made?,
         };
-        let personal = namespaces::New {
+        let personal = namespaces::NewNamespace {
             kind: NamespaceKind::User,
             parent: None,
             owner: Some(id),
@@ -128,7 +128,7 @@ impl Operation for Create {
     }
 }
 
-impl Create {
+impl CreateUser {
     /// Which of the two somebody has.
     async fn taken(&self, tx: &mut Tx) -> Result<Failed, StoreError> {
         let mut faults = Vec::new();
@@ -147,12 +147,12 @@ impl Create {
 const TAKEN: &str = "has already been taken";
 
 /// Makes an account with a password that somebody chose.
-pub async fn create(app: &App, new: Create, password: &Plaintext, by: &By) -> Result<Done<UserId>, Error> {
+pub async fn create(app: &App, new: CreateUser, password: &Plaintext, by: &By) -> Result<Done<UserId>, Error> {
     if let Some(fault) = password::fault(password.reveal(), &new.holder()) {
         return Err(unfit(fault));
     }
     let digest = app.hasher.hash(password).await;
-    app.perform(Create { password_digest: Some(digest), ..new }, by).await
+    app.perform(CreateUser { password_digest: Some(digest), ..new }, by).await
 }
 
 /// Moves an account from one state to another. Blocking and banning end its sessions; its tokens stay, and are
@@ -389,7 +389,7 @@ impl Operation for CreateFirstAdministrator {
         if users::any_administrator(tx).await? || !instance::claim(tx, FIRST_ADMINISTRATOR, "").await? {
             return Ok(Change::nothing(None));
         }
-        let root = Create { password_digest: Some(self.password_digest.clone()), ..first_administrator(&self.email) };
+        let root = CreateUser { password_digest: Some(self.password_digest.clone()), ..first_administrator(&self.email) };
         let _ = root.run(tx, now).await?;
         let id = users::named(tx, UserName::Name("root")).await?.map(|user| user.id);
         let id = id.ok_or(Error::Internal)?;

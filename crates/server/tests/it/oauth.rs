@@ -73,14 +73,14 @@ impl Town {
 
     /// A public application with [`CALLBACK`].
     pub async fn public_client(&self, scopes: &str) -> Client {
-        self.client_with(applications::Create { confidential: false, ..create(scopes) }).await
+        self.client_with(applications::CreateApplication { confidential: false, ..create(scopes) }).await
     }
 
     pub async fn trusted_client(&self, scopes: &str) -> Client {
-        self.client_with(applications::Create { trusted: true, ..create(scopes) }).await
+        self.client_with(applications::CreateApplication { trusted: true, ..create(scopes) }).await
     }
 
-    pub async fn client_with(&self, create: applications::Create) -> Client {
+    pub async fn client_with(&self, create: applications::CreateApplication) -> Client {
         let confidential = create.confidential;
         let made = self.does(create).await;
         let (id, uid) = (made.application.id, made.application.uid);
@@ -106,8 +106,8 @@ pub fn user(t: &Town, access: &str) -> Ask {
 }
 
 /// An application to be made; change what the test is about.
-pub fn create(scopes: &str) -> applications::Create {
-    applications::Create {
+pub fn create(scopes: &str) -> applications::CreateApplication {
+    applications::CreateApplication {
         name: "Ferry board".to_owned(),
         redirect_uri: CALLBACK.to_owned(),
         scopes: scopes.to_owned(),

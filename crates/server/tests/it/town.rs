@@ -213,14 +213,14 @@ impl Town {
     }
 
     pub async fn user(&self, name: &str) -> Person {
-        self.person(users::Create::person(name, &format!("{name} Example"))).await
+        self.person(users::CreateUser::person(name, &format!("{name} Example"))).await
     }
 
     pub async fn admin(&self) -> Person {
-        self.person(users::Create { administrator: true, ..users::Create::person("warden", "Warden") }).await
+        self.person(users::CreateUser { administrator: true, ..users::CreateUser::person("warden", "Warden") }).await
     }
 
-    pub async fn person(&self, create: users::Create) -> Person {
+    pub async fn person(&self, create: users::CreateUser) -> Person {
         let name = create.username.clone();
         let id = self.does(create).await;
         Person { town: self.clone(), id, name }
@@ -229,7 +229,7 @@ impl Town {
     /// Somebody with a password.
     pub async fn user_with_password(&self, name: &str, password: &str) -> Person {
         let digest = self.app.hasher.hash(&Plaintext::new(password.to_owned())).await;
-        self.person(users::Create { password_digest: Some(digest), ..users::Create::person(name, name) }).await
+        self.person(users::CreateUser { password_digest: Some(digest), ..users::CreateUser::person(name, name) }).await
     }
 
     pub async fn group(&self, path: &str, visibility: Visibility) -> NamespaceId {
@@ -238,7 +238,7 @@ impl Town {
 
     pub async fn subgroup(&self, path: &str, parent: Option<NamespaceId>, visibility: Visibility) -> NamespaceId {
         let (name, path) = (path.to_owned(), path.to_owned());
-        self.does(groups::Create { name, path, parent, visibility, owner: None }).await.id
+        self.does(groups::CreateGroup { name, path, parent, visibility, owner: None }).await.id
     }
 
     /// A project in a group, made by an administrator who is no member.
@@ -250,11 +250,11 @@ impl Town {
         let builder = match known.expect("a look-up") {
             Some(user) => user.id,
             None => {
-                let builder = users::Create { administrator: true, ..users::Create::person("builder", "Builder") };
+                let builder = users::CreateUser { administrator: true, ..users::CreateUser::person("builder", "Builder") };
                 self.does(builder).await
             }
         };
-        self.does(projects::Create {
+        self.does(projects::CreateProject {
             creator: builder,
             name: Some(path.to_owned()),
             path: Some(path.to_owned()),
@@ -402,8 +402,8 @@ impl Person {
         made.secret.reveal().to_owned()
     }
 
-    pub fn create_token(&self, scopes: Scopes, expires_at: Option<Date>) -> tokens::Create {
-        tokens::Create {
+    pub fn create_token(&self, scopes: Scopes, expires_at: Option<Date>) -> tokens::CreateToken {
+        tokens::CreateToken {
             user: self.id,
             name: "test".into(),
             scopes,
@@ -438,7 +438,7 @@ impl Operation for BeginSession {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
-        let new = tollhouse_store::sessions::New {
+        let new = tollhouse_store::sessions::NewSession {
             digest: self.session.digest(),
             user: self.user,
             expires_at: now + self.lifetime,
@@ -462,7 +462,7 @@ impl Operation for InsertToken {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         let family = tollhouse_store::token_families::insert(tx).await?;
-        let new = tollhouse_store::personal_access_tokens::New {
+        let new = tollhouse_store::personal_access_tokens::NewToken {
             family,
             previous: None,
             digest: self.secret.digest(),

@@ -12,7 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::access::administrator;
 use crate::error::Error;
 use crate::json::Json;
-use crate::operations::tokens::Create;
+use crate::operations::tokens::CreateToken;
 use crate::params::{List, params};
 
 pub fn endpoints() -> Vec<Endpoint> {
@@ -22,7 +22,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 params! {
     /// `POST /users/:user_id/personal_access_tokens`
-    pub struct New {
+    pub struct NewTokenParams {
         path user_id: i64,
         required name: String,
         optional description: String,
@@ -31,8 +31,8 @@ params! {
     }
 }
 
-pub async fn create(app: App, caller: Administrator, new: New) -> Result<Json, Error> {
-    let create = Create {
+pub async fn create(app: App, caller: Administrator, new: NewTokenParams) -> Result<Json, Error> {
+    let create = CreateToken {
         user: UserId(new.user_id),
         name: new.name,
         description: new.description.filter(|text| !text.is_empty()),

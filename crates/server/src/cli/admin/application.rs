@@ -14,13 +14,13 @@ use super::values;
 use crate::api::entities::application::application;
 use crate::cli::Failure;
 use crate::json::Object;
-use crate::operations::applications::{Create, Delete};
+use crate::operations::applications::{CreateApplication, Delete};
 use crate::operations::named;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Register an application and print its client id and secret, this once
-    Create(New),
+    Create(NewApplication),
     /// List the applications of the instance
     List,
     /// Remove an application with every code and token it was given
@@ -28,7 +28,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Args)]
-pub(crate) struct New {
+pub(crate) struct NewApplication {
     /// What people are asked about
     #[arg(long)]
     name: String,
@@ -60,8 +60,8 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
     }
 }
 
-async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
-    let operation = Create {
+async fn make(operator: &Operator, new: NewApplication) -> Result<(), Failure> {
+    let operation = CreateApplication {
         name: new.name,
         redirect_uri: new.redirect_uri.join("\n"),
         scopes: new.scopes.to_string(),

@@ -13,18 +13,18 @@ use super::values;
 use crate::api::entities::group;
 use crate::cli::Failure;
 use crate::json::Object;
-use crate::operations::groups::Create;
+use crate::operations::groups::CreateGroup;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make a group
-    Create(New),
+    Create(NewGroup),
     /// List the groups
     List,
 }
 
 #[derive(Args)]
-pub(crate) struct New {
+pub(crate) struct NewGroup {
     /// Its full path, such as harbour, or harbour/pilots inside that group
     path: String,
     /// Its name [default: the last word of the path]
@@ -45,7 +45,7 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
     }
 }
 
-async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
+async fn make(operator: &Operator, new: NewGroup) -> Result<(), Failure> {
     let (parent, path) = match new.path.rsplit_once('/') {
         // What stands before is a path, also where it looks like a number.
         Some((parent, path)) => {
@@ -65,7 +65,7 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
     };
     let name = new.name.as_deref().unwrap_or(path).to_owned();
     let given = [("name", &*name), ("path", path)];
-    let operation = Create { name: name.clone(), path: path.to_owned(), parent, visibility: new.visibility, owner };
+    let operation = CreateGroup { name: name.clone(), path: path.to_owned(), parent, visibility: new.visibility, owner };
     let made = operator.perform_given(operation, &given).await?;
     let text = format!("made the group {} ({})", printable(&made.full_path), made.id);
     operator.tell(&text, || group::detailed(&operator.app.urls, &made))

@@ -21,13 +21,13 @@ use crate::operations::named;
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make somebody a member
-    Add(New),
+    Add(NewMember),
     /// End somebody's membership
     Remove(One),
 }
 
 #[derive(Args)]
-pub(crate) struct New {
+pub(crate) struct NewMember {
     #[command(flatten)]
     one: One,
     /// What they may do: guest, planner, reporter, developer, maintainer or owner
@@ -65,7 +65,7 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
     }
 }
 
-async fn add(operator: &Operator, New { one, level, expires_at }: New) -> Result<(), Failure> {
+async fn add(operator: &Operator, NewMember { one, level, expires_at }: NewMember) -> Result<(), Failure> {
     if let Some(day) = expires_at.filter(|day| *day <= operator.now().date()) {
         return Err(Failure::Unusable(format!("--expires-at: {day} is not after today, so it would never count")));
     }

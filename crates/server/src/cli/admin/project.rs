@@ -18,18 +18,18 @@ use crate::api::entities::project::{self, Asked};
 use crate::api::projects::{owner, owners};
 use crate::cli::Failure;
 use crate::json::Object;
-use crate::operations::projects::Create;
+use crate::operations::projects::CreateProject;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make a project
-    Create(New),
+    Create(NewProject),
     /// List the projects
     List,
 }
 
 #[derive(Args)]
-pub(crate) struct New {
+pub(crate) struct NewProject {
     /// Its full path, such as harbour/timetable in that group, or ada/notes in the namespace of that user
     path: String,
     /// Its name [default: the last word of the path]
@@ -53,7 +53,7 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
     }
 }
 
-async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
+async fn make(operator: &Operator, new: NewProject) -> Result<(), Failure> {
     let needs_namespace = || {
         let given = printable(&new.path);
         Failure::Unusable(format!("{given}: the full path of a project is NAMESPACE/PROJECT, such as ada/notes"))
@@ -71,7 +71,7 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
         (None, NamespaceKind::User, Some(owner)) => owner,
         _ => return Err(Failure::Unusable("--user says who makes a project in a group".into())),
     };
-    let operation = Create {
+    let operation = CreateProject {
         creator,
         name: Some(new.name.as_deref().unwrap_or(path).to_owned()),
         path: Some(path.to_owned()),

@@ -30,7 +30,7 @@ use crate::operations::{grants, tokens};
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make a personal access token and print it, this once
-    Create(New),
+    Create(NewToken),
     /// List personal access tokens
     List(Which),
     /// Revoke the token on stdin, with everything that grew from it, or a personal access token by number
@@ -42,7 +42,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Args)]
-pub(crate) struct New {
+pub(crate) struct NewToken {
     /// Whose it is: user name or number
     #[arg(long)]
     user: String,
@@ -123,7 +123,7 @@ fn never_an_argument() -> Failure {
     Failure::Unusable("a token is never an argument, since others can read that: give it on stdin, or a number".into())
 }
 
-async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
+async fn make(operator: &Operator, new: NewToken) -> Result<(), Failure> {
     // The wire takes any; whoever types one here means a word.
     if let Some(fault) = name_fault(&new.name) {
         return Err(anyhow!("name \"{}\" {fault}", printable(&new.name)).into());
@@ -132,7 +132,7 @@ async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
     if let Some(fault) = not_available(&new.scopes, &user) {
         return Err(anyhow!(fault).into());
     }
-    let operation = tokens::Create {
+    let operation = tokens::CreateToken {
         user: user.id,
         name: new.name,
         scopes: new.scopes,

@@ -16,12 +16,12 @@ use crate::api::entities::user;
 use crate::api::users::creators;
 use crate::cli::{Failure, secret};
 use crate::json::Object;
-use crate::operations::users::{Create, NewPassword, SetState, Unlock, create, set_password};
+use crate::operations::users::{CreateUser, NewPassword, SetState, Unlock, create, set_password};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make a user
-    Create(New),
+    Create(NewUser),
     /// List the users
     List,
     /// Close the API and the pages to somebody; their sessions end
@@ -35,7 +35,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Args)]
-pub(crate) struct New {
+pub(crate) struct NewUser {
     /// Their user name
     login: String,
     /// Their address; it counts as confirmed [default: none]
@@ -83,16 +83,16 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
     }
 }
 
-async fn make(operator: &Operator, new: New) -> Result<(), Failure> {
+async fn make(operator: &Operator, new: NewUser) -> Result<(), Failure> {
     if new.email.as_deref() == Some("") {
         return Err(Failure::Unusable("--email is empty; leave it out for an account without an address".into()));
     }
     let password = secret::password(new.password_stdin).await?;
-    let operation = Create {
+    let operation = CreateUser {
         email: new.email.unwrap_or_default(),
         administrator: new.admin,
         external: new.external,
-        ..Create::without_email(&new.login, new.name.as_deref().unwrap_or(&new.login))
+        ..CreateUser::without_email(&new.login, new.name.as_deref().unwrap_or(&new.login))
     };
     let email = operation.email.clone();
     let given = [("username", &*new.login), ("email", &*email), ("name", new.name.as_deref().unwrap_or(&new.login))];

@@ -155,7 +155,7 @@ impl Token {
             End::On(day) => Some(day),
             End::Past => Some(today.plus_days(-1)),
         };
-        let create = tokens::Create {
+        let create = tokens::CreateToken {
             user,
             name: self.name.clone(),
             scopes: self.scopes.clone(),

@@ -52,7 +52,7 @@ impl Seed {
 
 #[derive(Debug)]
 struct User {
-    create: users::Create,
+    create: users::CreateUser,
     /// In clear, until it is hashed.
     password: Option<Plaintext>,
 }
@@ -61,7 +61,7 @@ struct User {
 struct Group {
     full_path: String,
     parent: Option<usize>,
-    create: groups::Create,
+    create: groups::CreateGroup,
     members: Vec<Member>,
 }
 
@@ -109,7 +109,7 @@ enum End {
 
 #[derive(Debug)]
 struct Application {
-    create: applications::Create,
+    create: applications::CreateApplication,
     client_id: Option<String>,
     client_secret: Option<Plaintext>,
 }

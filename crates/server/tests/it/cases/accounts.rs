@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tollhouse::error::Error;
 use tollhouse::operations::Operation;
-use tollhouse::operations::users::{Confirm, Create, SetPassword, SetState};
+use tollhouse::operations::users::{Confirm, CreateUser, SetPassword, SetState};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::scope::Scope;
@@ -130,7 +130,7 @@ async fn states_come_and_go_by_operations(t: Town) {
     user().await.is_user(&ada);
     assert!(!t.does(SetState::unban(ada.id)).await, "who is not banned cannot be unbanned");
 
-    let mut pending = tollhouse::operations::users::Create::person("grace", "Grace");
+    let mut pending = tollhouse::operations::users::CreateUser::person("grace", "Grace");
     pending.state = AccountState::BlockedPendingApproval;
     let grace = t.person(pending).await;
     let token = grace.token([Scope::Api]).await;
@@ -179,7 +179,7 @@ async fn t31_the_last_administrator_is_not_blocked(t: Town) {
     assert_eq!(refused.refused(1), format!("refused: {LAST}"));
     assert_eq!(t.count("user.blocked").await, 1, "ada alone");
 
-    let second = Create { administrator: true, ..Create::person("second", "Second") };
+    let second = CreateUser { administrator: true, ..CreateUser::person("second", "Second") };
     let second = t.person(second).await;
     for (block, back) in BLOCKING {
         second.set_state(block(second.id)).await;
@@ -198,7 +198,7 @@ async fn t31_the_last_administrator_is_not_blocked(t: Town) {
 
 /// The first transaction is open while the second one asks: it has to wait for the end of the first.
 async fn t31_of_two_administrators_who_block_each_other_one_remains(t: Town) {
-    let second = Create { administrator: true, ..Create::person("second", "Second") };
+    let second = CreateUser { administrator: true, ..CreateUser::person("second", "Second") };
     let (warden, second) = (t.admin().await, t.person(second).await);
     for ((one, back), (other, _)) in BLOCKING.into_iter().zip(BLOCKING.into_iter().rev()) {
         let mut first = t.app.db.begin().await.expect("a transaction");
@@ -229,7 +229,7 @@ async fn t31_of_two_administrators_who_block_each_other_one_remains(t: Town) {
 /// Somebody with a password and no address.
 async fn without_email(t: &Town, name: &str) -> Person {
     let digest = t.app.hasher.hash(&Plaintext::new("correct horse".into())).await;
-    t.person(Create { password_digest: Some(digest), ..Create::without_email(name, name) }).await
+    t.person(CreateUser { password_digest: Some(digest), ..CreateUser::without_email(name, name) }).await
 }
 
 async fn an_account_without_an_address_signs_in_by_name(t: Town) {

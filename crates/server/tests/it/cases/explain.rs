@@ -428,7 +428,7 @@ impl<O: Operation> Operation for Today<O> {
 }
 
 async fn token_today<const N: usize>(t: &Town, person: &Person, scopes: [Scope; N]) -> String {
-    let create: tokens::Create = person.create_token(Scopes::from(scopes), None);
+    let create: tokens::CreateToken = person.create_token(Scopes::from(scopes), None);
     t.does(Today(create)).await.secret.reveal().to_owned()
 }
 

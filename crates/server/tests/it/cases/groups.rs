@@ -49,9 +49,9 @@ async fn who_is_external_sees_nothing_internal(t: Town) {
     let inside = t.group("inside", Visibility::Internal).await;
     let project = t.project(inside, "app", Visibility::Internal).await;
     let guest = t
-        .person(tollhouse::operations::users::Create {
+        .person(tollhouse::operations::users::CreateUser {
             external: true,
-            ..tollhouse::operations::users::Create::person("guest", "Guest")
+            ..tollhouse::operations::users::CreateUser::person("guest", "Guest")
         })
         .await;
     let (ada, token) = (t.user("ada").await.token([Scope::Api]).await, guest.token([Scope::Api]).await);

@@ -47,7 +47,7 @@ impl Operation for Tokens {
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<Vec<String>>, Failed> {
         let mut made = Vec::new();
         for _ in 0..self.count {
-            let create = tokens::Create {
+            let create = tokens::CreateToken {
                 user: self.user,
                 name: "test".into(),
                 scopes: Scopes::from([Scope::Api]),

@@ -420,7 +420,7 @@ async fn a_list_can_be_narrowed_and_ordered(t: Town) {
 }
 
 async fn a_search_finds_every_spelling(t: Town) {
-    let ada = t.person(tollhouse::operations::users::Create::person("ada", "\u{d6}lga")).await;
+    let ada = t.person(tollhouse::operations::users::CreateUser::person("ada", "\u{d6}lga")).await;
     let token = ada.token([Scope::Api]).await;
     let made = t.post("/api/v4/projects").token(&token).json(json!({"name": "\u{d6}lhafen", "path": "oil"})).await;
     let id = made.has(201).json()["id"].as_i64().expect("an id");

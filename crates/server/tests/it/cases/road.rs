@@ -10,7 +10,7 @@ use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::{AccountState, UserKind};
 use tollhouse_store::tx::{Change, Tx};
-use tollhouse_store::users::{self, New};
+use tollhouse_store::users::{self, NewUser};
 
 use crate::town::{M401, Reply, Town};
 
@@ -177,7 +177,7 @@ impl Operation for Crowd {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         for i in 0..self.0 {
-            let new = New {
+            let new = NewUser {
                 username: format!("u{i}"),
                 name: "One of many".into(),
                 email: format!("u{i}@example.test"),

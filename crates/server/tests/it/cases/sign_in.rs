@@ -98,9 +98,9 @@ async fn auth_166_who_is_blocked_does_not(t: Town) {
 
 async fn other_states_are_told_after_the_right_password_alone(t: Town) {
     let digest = t.app.hasher.hash(&tollhouse_domain::secret::Plaintext::new("correct horse".into())).await;
-    let person = |name: &str| tollhouse::operations::users::Create {
+    let person = |name: &str| tollhouse::operations::users::CreateUser {
         password_digest: Some(digest.clone()),
-        ..tollhouse::operations::users::Create::person(name, name)
+        ..tollhouse::operations::users::CreateUser::person(name, name)
     };
     let mut pending = person("pending");
     pending.state = AccountState::BlockedPendingApproval;
@@ -286,9 +286,9 @@ async fn a_page_that_is_not_there(t: Town) {
 
 async fn pages_speak_of_this_server(t: Town) {
     let digest = t.app.hasher.hash(&tollhouse_domain::secret::Plaintext::new("correct horse".into())).await;
-    let person = |name: &str| tollhouse::operations::users::Create {
+    let person = |name: &str| tollhouse::operations::users::CreateUser {
         password_digest: Some(digest.clone()),
-        ..tollhouse::operations::users::Create::person(name, name)
+        ..tollhouse::operations::users::CreateUser::person(name, name)
     };
     let states = [
         AccountState::Active,
@@ -305,7 +305,7 @@ async fn pages_speak_of_this_server(t: Town) {
                 .into_iter()
                 .enumerate()
         {
-            let create = tollhouse::operations::users::Create { state, kind, confirmed, ..person(&format!("p{i}{j}")) };
+            let create = tollhouse::operations::users::CreateUser { state, kind, confirmed, ..person(&format!("p{i}{j}")) };
             let person = t.person(create).await;
             texts.push(guess(&t, &person.name, "correct horse").await.body);
             // Somebody who was signed in before that.

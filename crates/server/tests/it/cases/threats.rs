@@ -4,7 +4,7 @@
 use axum::http::Method;
 use tollhouse::explain::explain;
 use tollhouse::operations::tokens::Revoke;
-use tollhouse::operations::users::{Create, CreateFirstAdministrator, NewPassword, set_password};
+use tollhouse::operations::users::{CreateUser, CreateFirstAdministrator, NewPassword, set_password};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Plaintext;
@@ -425,11 +425,11 @@ impl tollhouse::operations::Operation for Delete {
 
 async fn t26_names_are_ascii_and_not_reserved(t: Town) {
     for name in ["\u{430}da", "api", "Users", "oauth", "-", "a b", "", "a/b", "a\0", ".git", "x.git"] {
-        let refused = t.app.perform(Create::person(name, "X"), &By::system()).await;
+        let refused = t.app.perform(CreateUser::person(name, "X"), &By::system()).await;
         assert!(refused.is_err(), "{name:?}");
     }
     t.user("ada").await;
-    assert!(t.app.perform(Create::person("ADA", "X"), &By::system()).await.is_err(), "taken, without regard to case");
+    assert!(t.app.perform(CreateUser::person("ADA", "X"), &By::system()).await.is_err(), "taken, without regard to case");
 }
 
 async fn t29_who_did_what_from_where(t: Town) {
@@ -471,7 +471,7 @@ async fn t29_growth_stops_and_revocation_does_not(t: Town) {
         t.get("/api/v4/groups").await.is(200, "[]");
         return;
     }
-    let refused = t.app.perform(Create::person("ada", "Ada"), &By::system()).await;
+    let refused = t.app.perform(CreateUser::person("ada", "Ada"), &By::system()).await;
     assert_eq!(refused.expect_err("no room"), tollhouse::error::Error::Full);
     let wide = t.reopened("storage.reserve = '0B'").await;
     let ada = wide.user("ada").await;
@@ -551,7 +551,7 @@ async fn t30_what_people_send_is_escaped(t: Town) {
     let mut create = grace.create_token([Scope::Api].into(), None);
     create.name = "x\n\u{202e}y".into();
     t.does(create).await;
-    let add = tollhouse::operations::projects::Create {
+    let add = tollhouse::operations::projects::CreateProject {
         creator: grace.id,
         name: Some(format!("a\n{}", "b".repeat(200))),
         path: Some("c".repeat(250)),

@@ -1,7 +1,7 @@
 //! `/user`, `/users` (rest-api.md section 3).
 
 use serde_json::{Value, json};
-use tollhouse::operations::users::{Create, SetProfile};
+use tollhouse::operations::users::{CreateUser, SetProfile};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::user::UserKind;
 use tollhouse_store::users::Profile;
@@ -161,7 +161,7 @@ async fn user_003_list(t: Town) {
 
 async fn user_005_list_by_an_administrator(t: Town) {
     let warden = t.admin().await;
-    t.person(Create { created_by: Some(warden.id), ..Create::person("ada", "Ada") }).await;
+    t.person(CreateUser { created_by: Some(warden.id), ..CreateUser::person("ada", "Ada") }).await;
     let token = warden.token([Scope::Api]).await;
     let rows = t.get("/api/v4/users").token(&token).await.has(200).json();
     for field in [
@@ -242,7 +242,7 @@ async fn a_profile_may_be_private(t: Town) {
 }
 
 async fn a_bot_says_so(t: Town) {
-    let bot = t.person(Create { kind: UserKind::Bot, ..Create::person("deployer", "Deployer") }).await;
+    let bot = t.person(CreateUser { kind: UserKind::Bot, ..CreateUser::person("deployer", "Deployer") }).await;
     assert_eq!(t.get("/api/v4/user").token(&bot.token([Scope::Api]).await).await.is_user(&bot).json()["bot"], true);
 }
 

@@ -102,7 +102,7 @@ impl World {
     }
 
     async fn make_token(&self, owner: &Rc<Owner>) -> Option<Rc<Family>> {
-        let create = tokens::Create {
+        let create = tokens::CreateToken {
             user: owner.id,
             name: "test".into(),
             scopes: Scopes::from([Scope::Api]),

@@ -61,10 +61,10 @@ impl Store {
             let mut ids = Vec::new();
             for owner in 0..owners {
                 let name = format!("owner{owner}");
-                ids.push(perform(&db, users::Create::person(&name, &name)).await.value);
+                ids.push(perform(&db, users::CreateUser::person(&name, &name)).await.value);
             }
             let (name, path) = ("group".to_owned(), "group".to_owned());
-            let group = groups::Create { name, path, parent: None, visibility: Visibility::Private, owner: None };
+            let group = groups::CreateGroup { name, path, parent: None, visibility: Visibility::Private, owner: None };
             (db.clone(), link, ids, perform(&db, group).await.value.id)
         });
         let (tokens, blocked, clients, members) = Default::default();
@@ -125,7 +125,7 @@ impl Store {
         match change {
             Change::Create { token, owner } | Change::Import { token, owner } => {
                 let chosen = matches!(change, Change::Import { .. }).then(|| Plaintext::new(self.chosen(token)));
-                let create = tokens::Create {
+                let create = tokens::CreateToken {
                     user: self.owners[owner as usize],
                     name: "simulated".into(),
                     scopes: Scopes::from([Scope::Api]),
@@ -151,7 +151,7 @@ impl Store {
                 Some(self.runtime.block_on(perform(&self.db, change)).until)
             }
             Change::CreateClient { client, secret } => {
-                let create = applications::Create {
+                let create = applications::CreateApplication {
                     name: "simulated".into(),
                     redirect_uri: "https://simulated.test/".into(),
                     scopes: "api".into(),

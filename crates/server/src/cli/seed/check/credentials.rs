@@ -82,7 +82,7 @@ pub(super) fn applications_of<'f>(file: &Fields<'f>, known: &mut Known<'f>) -> V
             }
             Plaintext::new(secret.value.to_owned())
         });
-        let create = applications::Create {
+        let create = applications::CreateApplication {
             name: name.map_or("", |name| name.value).to_owned(),
             redirect_uri: uris.iter().map(|uri| uri.value).collect::<Vec<_>>().join("\n"),
             scopes: scopes.to_string(),

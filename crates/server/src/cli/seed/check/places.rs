@@ -23,8 +23,8 @@ pub(super) fn users_of<'f>(file: &Fields<'f>, known: &mut Known<'f>) -> Vec<User
         let text = username.map_or("", |username| username.value);
         let name = fields.text("name");
         let email = fields.text("email");
-        let person = users::Create::person(text, text);
-        let create = users::Create {
+        let person = users::CreateUser::person(text, text);
+        let create = users::CreateUser {
             name: name.map_or(person.name, |name| name.value.to_owned()),
             email: email.map_or(person.email, |email| email.value.to_owned()),
             administrator: fields.flag("admin", false),
@@ -101,7 +101,7 @@ pub(super) fn groups_of<'f>(file: &Fields<'f>, known: &mut Known<'f>) -> Vec<Gro
             }
             found
         });
-        let create = groups::Create {
+        let create = groups::CreateGroup {
             name: fields.text("name").map_or(own, |name| name.value).to_owned(),
             path: own.to_owned(),
             parent: None,

@@ -174,7 +174,7 @@ async fn a3_what_was_asked_before_a_forget_is_not_kept(t: Town) {
     let chosen = tollhouse_domain::secret::Plaintext::new("chosen-somewhere-else".into());
     let unknown = late.judge_late(chosen.reveal()).await;
     let create = ada.create_token(tollhouse_domain::scope::Scopes::from([Scope::Api]), None);
-    t.does(tollhouse::operations::tokens::Create { secret: Some(chosen.clone()), ..create }).await;
+    t.does(tollhouse::operations::tokens::CreateToken { secret: Some(chosen.clone()), ..create }).await;
     late.ledger.forget(&[Forget::Unknown(chosen.digest())]);
     late.late.go.notify_one();
     assert!(!unknown.await.expect("an answer"));

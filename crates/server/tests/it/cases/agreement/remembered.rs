@@ -120,7 +120,7 @@ async fn what_is_remembered_is_told_without_a_statement(t: Town) {
 async fn a_remembered_token_is_told_as_the_database_has_it(t: Town) {
     let ada = t.user("ada").await;
     let made = t
-        .does(tollhouse::operations::tokens::Create {
+        .does(tollhouse::operations::tokens::CreateToken {
             name: "A \"name\"".into(),
             ..ada.create_token([Scope::ReadApi, Scope::ReadUser].into(), None)
         })
@@ -186,7 +186,7 @@ async fn an_application_is_known_on_every_server_once_it_is_made(t: Town) {
         is_error(&from_memory(server, "an unknown client", || ask(server)).await, 401, "invalid_client");
     }
     let mut tx = t.app.db.begin().await.expect("a transaction");
-    let new = tollhouse_store::oauth_applications::New {
+    let new = tollhouse_store::oauth_applications::NewApplication {
         uid: CHOSEN[1].1,
         secret: tollhouse_domain::secret::Digest::of(CHOSEN[2].1.as_bytes()),
         name: "chosen",

@@ -177,7 +177,7 @@ async fn numbers_that_are_none(t: Town) {
 
 async fn somebodys_own_application_is_not_here(t: Town) {
     let (token, ada) = (warden(&t).await, t.user("ada").await);
-    let own = t.client_with(applications::Create { owner: Some(ada.id), ..create("api") }).await;
+    let own = t.client_with(applications::CreateApplication { owner: Some(ada.id), ..create("api") }).await;
     t.get(PATH).token(&token).await.is(200, "[]");
     delete(&t, &token, own.id).await.is(404, NOT_FOUND);
     renew(&t, &token, own.id).await.is(404, NOT_FOUND);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tollhouse::error::Error;
-use tollhouse::operations::applications::Create;
+use tollhouse::operations::applications::CreateApplication;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::scope::Scope;
 
@@ -311,7 +311,7 @@ async fn what_is_registered_with_plain_http_goes_on_and_is_marked(t: Town) {
     const OLD: &str = "http://app.example.test/cb";
     // As it was before the server was https.
     let uris = format!("{CALLBACK}\n{OLD}");
-    let client = t.client_with(Create { redirect_uri: uris, plain_http: true, ..create("api") }).await;
+    let client = t.client_with(CreateApplication { redirect_uri: uris, plain_http: true, ..create("api") }).await;
     let session = t.user("ada").await.session().await;
     let reply = client.allow(&session, "api", &[("redirect_uri", Some(OLD))]).host("git.example.test").await;
     let location = reply.has(302).header("location").expect("a Location").to_owned();
@@ -402,7 +402,7 @@ async fn t21_names_that_deceive_are_refused(t: Town) {
         "\u{2066}Ferry\u{2069}",
         "Ferry\u{2028}board",
     ] {
-        let refused = t.app.perform(Create { name: name.to_owned(), ..create("api") }, &By::system()).await;
+        let refused = t.app.perform(CreateApplication { name: name.to_owned(), ..create("api") }, &By::system()).await;
         let Err(Error::Invalid(faults)) = refused else { panic!("{name:?} was registered") };
         assert!(faults.iter().all(|fault| fault.0 == "name"), "{name:?}");
         let body = json!({ "name": name, "redirect_uri": CALLBACK, "scopes": "api" });
@@ -410,5 +410,5 @@ async fn t21_names_that_deceive_are_refused(t: Town) {
         assert!(reply.has(400).json()["message"]["name"].is_array(), "{name:?}: {}", reply.body);
     }
     t.get("/api/v4/applications").token(&token).await.is(200, "[]");
-    t.client_with(Create { name: "F\u{e4}hre \u{6e21}\u{3057} \u{645}".to_owned(), ..create("api") }).await;
+    t.client_with(CreateApplication { name: "F\u{e4}hre \u{6e21}\u{3057} \u{645}".to_owned(), ..create("api") }).await;
 }

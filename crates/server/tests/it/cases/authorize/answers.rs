@@ -149,7 +149,7 @@ async fn a_code_that_cannot_be_kept_is_not_given(t: Town) {
 async fn a_code_that_is_carried_over_by_hand(t: Town) {
     const BY_HAND: &str = "urn:ietf:wg:oauth:2.0:oob";
     let client = t
-        .client_with(tollhouse::operations::applications::Create {
+        .client_with(tollhouse::operations::applications::CreateApplication {
             redirect_uri: BY_HAND.to_owned(),
             ..crate::oauth::create("api")
         })

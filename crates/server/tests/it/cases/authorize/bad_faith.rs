@@ -1,6 +1,6 @@
 //! What is sent in bad faith: forged forms, tokens in place of a session, headers, lines and script.
 
-use tollhouse::operations::applications::Create;
+use tollhouse::operations::applications::CreateApplication;
 use tollhouse::operations::users;
 use tollhouse_domain::scope::Scope;
 
@@ -138,10 +138,10 @@ async fn no_parameter_writes_a_header_or_a_line(t: Town) {
 
 async fn what_people_send_is_escaped_on_every_page(t: Town) {
     let script = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>";
-    let eve = t.person(users::Create::person("eve", script)).await;
+    let eve = t.person(users::CreateUser::person("eve", script)).await;
     let session = eve.session().await;
     for trusted in [false, true] {
-        let client = t.client_with(Create { name: script.to_owned(), trusted, ..create("api") }).await;
+        let client = t.client_with(CreateApplication { name: script.to_owned(), trusted, ..create("api") }).await;
         let mut pages = Vec::new();
         for name in [
             "state",

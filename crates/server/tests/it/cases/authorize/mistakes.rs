@@ -1,6 +1,6 @@
 //! Mistakes of a request: which is told first, and whom it is told.
 
-use tollhouse::operations::applications::{Create, Delete};
+use tollhouse::operations::applications::{CreateApplication, Delete};
 
 use super::{
     BAD_REDIRECT, BAD_SCOPE, BAD_TYPE, allowed, carried, consent, is_closed, is_error_page, is_told, lists, pressed,
@@ -101,7 +101,7 @@ async fn t20_public_applications_send_a_challenge(t: Town) {
     }
     let method_alone = [("code_challenge", None)];
     is_told(&client.allow(&session, "api", &method_alone).await, "invalid_request", NO_CHALLENGE);
-    let trusted = t.client_with(Create { trusted: true, confidential: false, ..create("api") }).await;
+    let trusted = t.client_with(CreateApplication { trusted: true, confidential: false, ..create("api") }).await;
     is_error_page(&trusted.page(&session, "api", &method_alone).await, NO_CHALLENGE);
     assert_eq!(allowed(&t).await, 0);
     assert!(sent_back(&client.allow(&session, "api", &[]).await, "code").is_some());

@@ -8,7 +8,7 @@ pub mod prompts;
 pub mod redirect_uris;
 pub mod sign_in_first;
 
-use tollhouse::operations::applications::Create;
+use tollhouse::operations::applications::CreateApplication;
 
 use crate::oauth::{Client, create, encoded, sent_back};
 use crate::town::{Ask, Reply, Town};
@@ -110,8 +110,8 @@ fn is_told(reply: &Reply, error: &str, description: &str) {
 }
 
 /// An application with this redirect URI (or these).
-fn with_uri(uri: &str) -> Create {
-    Create { redirect_uri: uri.to_owned(), ..create("api") }
+fn with_uri(uri: &str) -> CreateApplication {
+    CreateApplication { redirect_uri: uri.to_owned(), ..create("api") }
 }
 
 /// How many times somebody allowed something.

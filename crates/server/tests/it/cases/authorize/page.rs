@@ -1,6 +1,6 @@
 //! The page that asks: whom, for what, and who is sent on without it.
 
-use tollhouse::operations::applications::Create;
+use tollhouse::operations::applications::CreateApplication;
 
 use super::{
     AUTHORIZE, BAD_SCOPE, allowed, carried, consent, field, is_closed, is_error_page, lists, pressed, sent_on, with_uri,
@@ -201,7 +201,7 @@ async fn t21_as_the_original(t: Town) {
 async fn t21_the_page_says_where_it_leads_and_whose_it_is(t: Town) {
     let grace = t.user("grace").await;
     let uri = "https://ferry.example.test:8443/cb";
-    let client = t.client_with(Create { owner: Some(grace.id), ..with_uri(uri) }).await;
+    let client = t.client_with(CreateApplication { owner: Some(grace.id), ..with_uri(uri) }).await;
     let session = t.user("ada").await.session().await;
     let page = client.page(&session, "api", &[("redirect_uri", Some(uri))]).await;
     consent(&page);

@@ -1,6 +1,6 @@
 //! Who is not signed in signs in first and comes back; who may not come in allows nothing.
 
-use tollhouse::operations::applications::Create;
+use tollhouse::operations::applications::CreateApplication;
 use tollhouse::operations::users::{Confirm, SetPassword, SetState};
 use tollhouse_domain::id::UserId;
 
@@ -79,7 +79,7 @@ async fn oauth_018_a_trusted_application_is_sent_on(t: Town) {
     assert_eq!(page.header("referrer-policy"), Some("no-referrer"), "the page holds a code");
     let code = carried(&url, '?', "code").expect("a code");
     tokens(&client.redeem(&code).await);
-    let public = t.client_with(Create { trusted: true, confidential: false, ..create("api") }).await;
+    let public = t.client_with(CreateApplication { trusted: true, confidential: false, ..create("api") }).await;
     sent_on(&public.page(&session, "api", &[]).await);
 }
 

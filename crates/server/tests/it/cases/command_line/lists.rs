@@ -25,7 +25,7 @@ cases![
 async fn a_list_is_what_the_api_shows_an_administrator(t: Town) {
     let warden = t.admin().await;
     let token = warden.token([Scope::Api]).await;
-    let ada = t.person(users::Create { created_by: Some(warden.id), ..users::Create::person("ada", "Ada") }).await;
+    let ada = t.person(users::CreateUser { created_by: Some(warden.id), ..users::CreateUser::person("ada", "Ada") }).await;
     let harbour = t.group("harbour", Visibility::Internal).await;
     t.subgroup("pilots", Some(harbour), Visibility::Private).await;
     let charts = t.project(harbour, "charts", Visibility::Private).await;
@@ -64,7 +64,7 @@ impl Operation for Crowd {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         for i in 0..self.0 {
-            users::Create::person(&format!("u{i}"), "One of many").run(tx, now).await?.into_value();
+            users::CreateUser::person(&format!("u{i}"), "One of many").run(tx, now).await?.into_value();
         }
         Ok(Change::nothing(()))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollhouse::operations::grants::{ClientCredentials, Revoke};
 use tollhouse::operations::refresh::Refresh;
 use tollhouse::operations::rotation::Rotated;
-use tollhouse::operations::tokens::Create;
+use tollhouse::operations::tokens::CreateToken;
 use tollhouse::operations::{Failed, Operation, tokens};
 use tollhouse_domain::access::Visibility;
 use tollhouse_domain::audit::By;
@@ -94,7 +94,7 @@ async fn what_gives_and_ends_tokens_takes_two_round_trips(t: Town) {
     let scopes = Scopes::from([Scope::Api]);
     let issue = ClientCredentials { client: client.id, scopes: scopes.clone(), lifetime: Duration::from_secs(7200) };
     let issue = std::sync::Arc::new(issue);
-    let create = Create {
+    let create = CreateToken {
         user: ada.id,
         name: "ci".into(),
         scopes,
@@ -160,7 +160,7 @@ async fn what_gives_and_ends_tokens_takes_two_round_trips(t: Town) {
 async fn numbers_that_are_drawn_ahead_are_given_out_once(t: Town) {
     let ada = t.user("ada").await;
     let other = t.reopened("").await;
-    let create = |secret| tokens::Create {
+    let create = |secret| tokens::CreateToken {
         user: ada.id,
         name: "ci".into(),
         scopes: Scopes::from([Scope::Api]),
@@ -212,7 +212,7 @@ impl Operation for Careless {
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         tollhouse_store::faults::set_projects_limit(tx, self.user, 7).await?;
         let scopes = Scopes::from([Scope::Api]);
-        let new = personal_access_tokens::New {
+        let new = personal_access_tokens::NewToken {
             family: token_families::insert(tx).await?,
             previous: None,
             digest: self.secret.digest(),

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use tollhouse::operations::grants::Revoke;
-use tollhouse::operations::tokens::Create;
+use tollhouse::operations::tokens::CreateToken;
 use tollhouse::operations::{Failed, Operation};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::forget::Forget;
@@ -79,7 +79,7 @@ impl Work for End {
 
 async fn families(t: &Town, count: usize) -> Vec<FamilyId> {
     let ada = t.user("ada").await;
-    let create = Create {
+    let create = CreateToken {
         user: ada.id,
         name: "ci".into(),
         scopes: Scopes::from([Scope::Api]),

@@ -1,6 +1,6 @@
 //! What the API behind is told (GATE-070 to GATE-075).
 
-use tollhouse::operations::users::{Confirm, Create};
+use tollhouse::operations::users::{Confirm, CreateUser};
 use tollhouse_domain::scope::Scope;
 
 use super::{HERE, IDENTITY, THERE, asked, rule, signed_in};
@@ -119,13 +119,13 @@ async fn gate_074_an_address_that_is_confirmed(t: Town) {
     assert_eq!(ask().await.passes("all").told("email"), "-");
     t.does(Confirm { user: ada.id, confirmed: true }).await;
     assert_eq!(ask().await.passes("all").told("email"), "ada@example.test");
-    let grace = t.person(Create::without_email("grace", "Grace")).await.token([Scope::Api]).await;
+    let grace = t.person(CreateUser::without_email("grace", "Grace")).await.token([Scope::Api]).await;
     assert_eq!(asked(&t, "GET", &format!("{HERE}/x")).token(&grace).await.passes("all").told("email"), "-");
 }
 
 async fn gate_075_values_are_printable(t: Town) {
     signed_in(&t).await;
-    let ada = t.person(Create { email: "a'b+c@example.test".into(), ..Create::person("A.da_x-1", "\u{c4}da") }).await;
+    let ada = t.person(CreateUser { email: "a'b+c@example.test".into(), ..CreateUser::person("A.da_x-1", "\u{c4}da") }).await;
     let token = ada.token([Scope::Api]).await;
     let reply = asked(&t, "GET", &format!("{HERE}/x")).token(&token).await;
     assert_eq!(told(&reply)[1..3], ["A.da_x-1", "a'b+c@example.test"]);

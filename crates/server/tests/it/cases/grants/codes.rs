@@ -111,7 +111,7 @@ async fn the_redirect_uri_of_an_exchange_as_the_original(t: Town) {
 async fn redirect_uri_of_an_exchange(t: &Town, as_the_original: bool) {
     const LOOPBACK: &str = "http://127.0.0.1:4711/cb";
     let uris = format!("{CALLBACK}\nhttps://app.example.test/other\nhttp://127.0.0.1/cb");
-    let client = t.client_with(applications::Create { redirect_uri: uris, ..create("api") }).await;
+    let client = t.client_with(applications::CreateApplication { redirect_uri: uris, ..create("api") }).await;
     let ada = t.user("ada").await;
     let session = ada.session().await;
     for (sent, shown, parsed) in [
@@ -173,7 +173,7 @@ async fn a_code_repeated_later_ends_its_family(t: Town) {
 
 async fn a_code_repeated_otherwise_ends_nothing(t: Town) {
     let two_addresses = format!("{CALLBACK}\nhttps://app.example.test/other");
-    let client = t.client_with(applications::Create { redirect_uri: two_addresses, ..create("api") }).await;
+    let client = t.client_with(applications::CreateApplication { redirect_uri: two_addresses, ..create("api") }).await;
     let (ada, other) = (t.user("ada").await, t.client("api").await);
     let code = client.code_with(&ada, "api", &CHALLENGED).await;
     let first = tokens(&redeem_challenged(&client, &code).await);

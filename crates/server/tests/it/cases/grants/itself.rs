@@ -1,7 +1,7 @@
 //! An application for itself, and what it may ask for without a person who allows it.
 
 use serde_json::json;
-use tollhouse::operations::users::Create;
+use tollhouse::operations::users::CreateUser;
 use tollhouse_domain::secret::Plaintext;
 
 use super::INVALID_CLIENT;
@@ -68,7 +68,7 @@ async fn oauth_059_an_application_by_basic(t: Town) {
 /// Somebody who may act as anybody, and an application that may be told so.
 async fn powers(t: &Town) -> (Client, Person) {
     let digest = t.app.hasher.hash(&Plaintext::new("correct horse".into())).await;
-    let warden = Create { administrator: true, password_digest: Some(digest), ..Create::person("warden", "Warden") };
+    let warden = CreateUser { administrator: true, password_digest: Some(digest), ..CreateUser::person("warden", "Warden") };
     (t.client("api sudo admin_mode read_service_ping").await, t.person(warden).await)
 }
 

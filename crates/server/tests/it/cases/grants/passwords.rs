@@ -1,6 +1,6 @@
 //! Tokens for a password, and who gets none for it.
 
-use tollhouse::operations::users::{Confirm, Create, SetPassword, SetState};
+use tollhouse::operations::users::{Confirm, CreateUser, SetPassword, SetState};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::user::{AccountState, UserKind};
 
@@ -192,11 +192,11 @@ async fn t14_every_password_costs_a_hash(t: Town) {
 async fn a_password_of_who_may_not_come_in_is_no_grant(t: Town) {
     let client = t.client("api").await;
     let digest = t.app.hasher.hash(&Plaintext::new("correct horse".into())).await;
-    let person = |name: &str| Create { password_digest: Some(digest.clone()), ..Create::person(name, name) };
-    let idle = Create { state: AccountState::Deactivated, ..person("idle") };
-    let pending = Create { state: AccountState::BlockedPendingApproval, ..person("pending") };
-    let internal = Create { kind: UserKind::Internal, ..person("internal") };
-    let unconfirmed = Create { confirmed: false, ..person("unconfirmed") };
+    let person = |name: &str| CreateUser { password_digest: Some(digest.clone()), ..CreateUser::person(name, name) };
+    let idle = CreateUser { state: AccountState::Deactivated, ..person("idle") };
+    let pending = CreateUser { state: AccountState::BlockedPendingApproval, ..person("pending") };
+    let internal = CreateUser { kind: UserKind::Internal, ..person("internal") };
+    let unconfirmed = CreateUser { confirmed: false, ..person("unconfirmed") };
     let idle = t.person(idle).await;
     let stale = t.person(person("stale")).await;
     let expires_at = Some(t.now());
