@@ -4,26 +4,26 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tollhouse_domain::access_requirement::AccessRequirement;
 use tollhouse_domain::agreement::Tick;
 use tollhouse_domain::application::Application;
-use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
 #[cfg(feature = "faults")]
 use tollhouse_domain::faults::Mutants;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::{Caller, Identity, Rules};
 use tollhouse_domain::lookup::{Answer as Asked, Credential, Key, Lookup, Record, SessionRecord};
-use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
+use tollhouse_domain::membership::{MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
-use tollhouse_domain::token::Standing;
+use tollhouse_domain::token::TokenStatus;
 
 use crate::flights::Answer;
-use crate::gate::{Gate, Pass};
 use crate::ledger::{Entry, Kept, Ledger, Recall};
+use crate::limiter::{Limiter, Permit};
+use crate::presented::{CandidateKind, CredentialPlace, IfUnknown, PresentedCredentials, Secret, Sudo};
 use crate::session_cookies::{LiveSession, SessionCookies};
-use crate::shown::{IfUnknown, Kind, Place, Secret, Shown, Sudo};
 use crate::sudo;
 use crate::uptime::Uptime;
 use crate::uses::{UseRules, Uses};
@@ -35,7 +35,7 @@ pub struct Authenticator {
     rules: Rules,
     use_rules: UseRules,
     uses: Uses,
-    gate: Gate,
+    limiter: Limiter,
     look_ups: AtomicU64,
     recalled: [AtomicU64; 3],
     #[cfg(feature = "faults")]
@@ -87,7 +87,7 @@ impl Authenticator {
             rules,
             use_rules,
             uses: Uses::default(),
-            gate: Gate::new(LOOK_UPS),
+            limiter: Limiter::new(LOOK_UPS),
             look_ups: AtomicU64::new(0),
             recalled: Default::default(),
         }
@@ -97,30 +97,35 @@ impl Authenticator {
     /// The order is that of authentication.md 0.1.
     pub async fn judge(
         &self,
-        shown: &Shown<'_>,
-        demand: &Demand<'_>,
+        presented: &PresentedCredentials<'_>,
+        requirement: &AccessRequirement<'_>,
         now: Timestamp,
     ) -> Result<Option<Identity>, Denial> {
-        let identity = match self.establish(shown, demand, now).await? {
+        let identity = match self.establish(presented, requirement, now).await? {
             Some((caller, _)) => Some(caller.person()?),
             None => None,
         };
-        let identity = match (identity, shown.sudo()) {
+        let identity = match (identity, presented.sudo()) {
             (Some(who), Some(Sudo::Name(target))) => Some(Box::pin(sudo::assume(who, target, &*self.lookup)).await?),
             (Some(_), Some(Sudo::Unreadable)) => return Err(Denial::SudoInvalid),
             (None, Some(_)) => return Err(Denial::Missing),
             (identity, None) => identity,
         };
         let limits = identity.as_ref().map(|who| who.scopes().filter(|_| who.sudo_by.is_none()));
-        met(demand, limits, shown.is_read())?;
+        met(requirement, limits, presented.is_read())?;
         Ok(identity)
     }
 
     /// Looks up the credential in the head of a request whose body was not read yet (authentication.md 0, stage 6a). Does
     /// not note its use. Fails with [`Denial::Unknown`] for an unknown value, and with [`Denial::Unavailable`].
-    pub async fn head(&self, shown: &Shown<'_>, demand: &Demand<'_>, now: Timestamp) -> Result<Head, Denial> {
-        let Some((entry, _)) = self.recognise(shown, now).await? else { return Ok(Head::Nothing) };
-        match Caller::establish(entry.record.clone(), demand, self.rules, now) {
+    pub async fn head(
+        &self,
+        presented: &PresentedCredentials<'_>,
+        requirement: &AccessRequirement<'_>,
+        now: Timestamp,
+    ) -> Result<Head, Denial> {
+        let Some((entry, _)) = self.recognise(presented, now).await? else { return Ok(Head::Nothing) };
+        match Caller::establish(entry.record.clone(), requirement, self.rules, now) {
             Ok(_) => Ok(Head::Live),
             Err(_) => Ok(Head::Dead),
         }
@@ -130,12 +135,12 @@ impl Authenticator {
     /// demand names it (T6), and with the place that decided, which is not passed on (T7).
     pub async fn vouch(
         &self,
-        shown: &Shown<'_>,
-        demand: &Demand<'_>,
+        presented: &PresentedCredentials<'_>,
+        requirement: &AccessRequirement<'_>,
         now: Timestamp,
-    ) -> Result<Option<(Caller, Place)>, Denial> {
-        let established = self.establish(shown, demand, now).await?;
-        met(demand, established.as_ref().map(|(caller, _)| caller.scopes()), shown.is_read())?;
+    ) -> Result<Option<(Caller, CredentialPlace)>, Denial> {
+        let established = self.establish(presented, requirement, now).await?;
+        met(requirement, established.as_ref().map(|(caller, _)| caller.scopes()), presented.is_read())?;
         Ok(established)
     }
 
@@ -143,7 +148,7 @@ impl Authenticator {
     pub async fn memberships(
         &self,
         user: UserId,
-        of: Of,
+        of: MembershipSource,
         peer: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Arc<Entry<Memberships>>, Denial> {
@@ -199,29 +204,33 @@ impl Authenticator {
 
     /// The signed-in person of a live session, for pages: tokens do not count there (T10). It counts as used.
     pub fn person_of(&self, session: &Entry, now: Timestamp) -> Result<Identity, Denial> {
-        let identity = Identity::establish(session.record.clone(), &Demand::PLAIN, self.rules, now)?;
+        let identity = Identity::establish(session.record.clone(), &AccessRequirement::PLAIN, self.rules, now)?;
         self.uses.note(session, self.use_rules, now);
         Ok(identity)
     }
 
     /// The OAuth access token among what was shown, for the endpoints that take no other kind (oauth.md 8.3, 9.2), in
     /// whatever state it is. It counts as used.
-    pub async fn oauth_token(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Option<Record>, Denial> {
-        let Some(digest) = shown.bearer().and_then(Secret::digest) else { return Ok(None) };
-        self.oauth_secret(Key::Token(digest), shown.peer(), now).await
+    pub async fn oauth_token(
+        &self,
+        presented: &PresentedCredentials<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Record>, Denial> {
+        let Some(digest) = presented.bearer().and_then(Secret::digest) else { return Ok(None) };
+        self.oauth_secret(Key::Token(digest), presented.peer(), now).await
     }
 
     /// The OAuth token with this access or refresh token, which somebody showed or asked about, in whatever state it is.
     /// It counts as used.
     pub async fn oauth_secret(&self, key: Key, peer: Option<IpAddr>, now: Timestamp) -> Result<Option<Record>, Denial> {
         let found = self.by_token(key, now, peer).await?;
-        let found = found.filter(|entry| is_of(Kind::OauthAccessToken, &entry.record.credential));
+        let found = found.filter(|entry| is_of(CandidateKind::OauthAccessToken, &entry.record.credential));
         Ok(found.map(|entry| entry.record.clone()))
     }
 
     /// A place among the look-ups of this address (T14), for whoever asks the database about a credential elsewhere.
-    pub async fn pass(&self, peer: Option<IpAddr>) -> Option<Pass> {
-        self.gate.pass(peer).await
+    pub async fn permit(&self, peer: Option<IpAddr>) -> Option<Permit> {
+        self.limiter.permit(peer).await
     }
 
     /// A token that was made here just now.
@@ -257,24 +266,28 @@ impl Authenticator {
     /// Who it is by what was shown, before sudo and scopes, and which place said so. Whoever comes this far has used it.
     async fn establish(
         &self,
-        shown: &Shown<'_>,
-        demand: &Demand<'_>,
+        presented: &PresentedCredentials<'_>,
+        requirement: &AccessRequirement<'_>,
         now: Timestamp,
-    ) -> Result<Option<(Caller, Place)>, Denial> {
-        let Some((entry, place)) = self.recognise(shown, now).await? else { return Ok(None) };
-        let caller = Caller::establish(entry.record.clone(), demand, self.rules, now)?;
+    ) -> Result<Option<(Caller, CredentialPlace)>, Denial> {
+        let Some((entry, place)) = self.recognise(presented, now).await? else { return Ok(None) };
+        let caller = Caller::establish(entry.record.clone(), requirement, self.rules, now)?;
         self.uses.note(&entry, self.use_rules, now);
         Ok(Some((caller, place)))
     }
 
-    async fn recognise(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Option<(Arc<Entry>, Place)>, Denial> {
+    async fn recognise(
+        &self,
+        presented: &PresentedCredentials<'_>,
+        now: Timestamp,
+    ) -> Result<Option<(Arc<Entry>, CredentialPlace)>, Denial> {
         // The same value is often tried as one kind and then as the other; both stand in one space of digests.
         let mut seen: Option<(&Secret<'_>, Option<Arc<Entry>>)> = None;
-        for candidate in shown.candidates() {
+        for candidate in presented.candidates() {
             let found = match (seen.take(), candidate.secret) {
                 (Some((secret, found)), again) if std::ptr::eq(secret, again) => found,
                 (_, secret) => match secret.digest() {
-                    Some(digest) => self.by_token(Key::Token(digest), now, shown.peer()).await?,
+                    Some(digest) => self.by_token(Key::Token(digest), now, presented.peer()).await?,
                     None => None,
                 },
             };
@@ -286,9 +299,11 @@ impl Authenticator {
                 found => seen = Some((candidate.secret, found)),
             }
         }
-        let Some(cookies) = shown.sessions() else { return Ok(None) };
-        match Box::pin(self.live_session(cookies, shown.peer(), now)).await? {
-            LiveSession::One(cookie, entry) if shown.admits(cookie) => Ok(Some((entry, Place::SessionCookie))),
+        let Some(cookies) = presented.sessions() else { return Ok(None) };
+        match Box::pin(self.live_session(cookies, presented.peer(), now)).await? {
+            LiveSession::One(cookie, entry) if presented.admits(cookie) => {
+                Ok(Some((entry, CredentialPlace::SessionCookie)))
+            }
             LiveSession::One(..) | LiveSession::None | LiveSession::Several => Ok(None),
         }
     }
@@ -298,7 +313,7 @@ impl Authenticator {
         for _ in 0..ROUNDS {
             let Some(entry) = self.find(key, peer).await? else { return Ok(None) };
             let Some(token) = entry.record.credential.token() else { return Ok(None) };
-            if token.standing != (Standing::Live { used: false }) || self.rules.gitlab_rotation {
+            if token.status != (TokenStatus::Live { used: false }) || self.rules.gitlab_rotation {
                 return Ok(Some(entry));
             }
             // rotation.md rule 7: recognised is used, even if it is refused further on. What was read before that is
@@ -403,7 +418,7 @@ impl Authenticator {
         peer: Option<IpAddr>,
         ask: impl Fn() -> Asked<'a, Option<T>> + Send + Sync,
     ) -> Result<Option<Arc<Entry<T>>>, Denial> {
-        let _pass = self.gate.pass(peer).await;
+        let _permit = self.limiter.permit(peer).await;
         // After the wait: what was forgotten while waiting is seen by the look-up itself.
         let ticket = self.ledger.ticket();
         let flight = T::class(&self.ledger).flights.lead(key, ticket);
@@ -430,20 +445,20 @@ impl Authenticator {
 }
 
 /// The end of the judgement. `limits`: of whoever it is, the scopes that bound them, if any do.
-fn met(demand: &Demand<'_>, limits: Option<Option<&Scopes>>, read: bool) -> Result<(), Denial> {
+fn met(requirement: &AccessRequirement<'_>, limits: Option<Option<&Scopes>>, read: bool) -> Result<(), Denial> {
     match limits {
-        Some(Some(scopes)) => demand.accepts(scopes, read),
-        None if !demand.anonymous => Err(Denial::Missing),
+        Some(Some(scopes)) => requirement.accepts(scopes, read),
+        None if !requirement.anonymous => Err(Denial::Missing),
         Some(None) | None => Ok(()),
     }
 }
 
 /// Whether a credential counts where one of this kind is looked for.
-pub fn is_of(kind: Kind, credential: &Credential) -> bool {
+pub fn is_of(kind: CandidateKind, credential: &Credential) -> bool {
     matches!(
         (kind, credential),
-        (Kind::OauthAccessToken, Credential::OauthAccessToken(_))
-            | (Kind::PersonalAccessToken, Credential::PersonalAccessToken(_))
+        (CandidateKind::OauthAccessToken, Credential::OauthAccessToken(_))
+            | (CandidateKind::PersonalAccessToken, Credential::PersonalAccessToken(_))
     )
 }
 
@@ -496,7 +511,7 @@ pub(crate) mod tests {
                     created_at: Timestamp(0),
                     dead_from: None,
                     last_used_at: None.into(),
-                    standing: Standing::Live { used: self.used.load(Ordering::SeqCst) },
+                    status: TokenStatus::Live { used: self.used.load(Ordering::SeqCst) },
                 };
                 let credential = Credential::PersonalAccessToken(Arc::new(token));
                 Ok(Some(Record { credential, owner: Some(Arc::new(owner)) }))
@@ -507,7 +522,7 @@ pub(crate) mod tests {
             Box::pin(async { Ok(None) })
         }
 
-        fn memberships(&self, _: UserId, _: Of, _: Timestamp) -> Answer<'_, Memberships> {
+        fn memberships(&self, _: UserId, _: MembershipSource, _: Timestamp) -> Answer<'_, Memberships> {
             Box::pin(async { Ok(Memberships::default()) })
         }
 
@@ -541,7 +556,8 @@ pub(crate) mod tests {
         assert!(lookup.ledger.set(Arc::downgrade(&ledger)).is_ok());
         let parts = http::Request::get("/").header("private-token", "x").body(()).expect("a request").into_parts().0;
         for _ in 0..2 {
-            let judged = auth.judge(&Shown::in_head(&parts, None), &Demand::PLAIN, Timestamp(1)).await;
+            let judged =
+                auth.judge(&PresentedCredentials::in_head(&parts, None), &AccessRequirement::PLAIN, Timestamp(1)).await;
             assert_eq!(judged.err(), Some(Denial::Account(AccountFault::Blocked)));
         }
     }

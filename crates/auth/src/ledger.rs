@@ -27,7 +27,7 @@ use tollhouse_domain::faults::Mutants;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{ApplicationId, FamilyId, UserId};
 use tollhouse_domain::lookup::{Key, Record};
-use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
+use tollhouse_domain::membership::{MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::user::User;
 
@@ -62,7 +62,7 @@ pub trait Kept: Sized + Send + Sync {
     fn class(ledger: &Ledger) -> &Class<Self>;
 
     /// Whose numbers it depends on.
-    fn places(&self, key: Self::Key, ledger: &Ledger) -> [Option<Place>; 3];
+    fn places(&self, key: Self::Key, ledger: &Ledger) -> [Option<NumberIndex>; 3];
 
     /// What it takes of its class's room.
     fn weight(&self) -> u64 {
@@ -80,7 +80,7 @@ impl Kept for Record {
         &ledger.credentials
     }
 
-    fn places(&self, _: Key, ledger: &Ledger) -> [Option<Place>; 3] {
+    fn places(&self, _: Key, ledger: &Ledger) -> [Option<NumberIndex>; 3] {
         let token = self.credential.token();
         [
             self.owner.as_ref().map(|owner| ledger.owner(owner.id)),
@@ -106,19 +106,19 @@ impl Kept for Application {
         &ledger.applications
     }
 
-    fn places(&self, _: Digest, ledger: &Ledger) -> [Option<Place>; 3] {
+    fn places(&self, _: Digest, ledger: &Ledger) -> [Option<NumberIndex>; 3] {
         [Some(ledger.application(self.id)), None, None]
     }
 }
 
 impl Kept for Memberships {
-    type Key = (UserId, Of);
+    type Key = (UserId, MembershipSource);
 
     fn class(ledger: &Ledger) -> &Class<Self> {
         &ledger.memberships
     }
 
-    fn places(&self, (user, _): Self::Key, ledger: &Ledger) -> [Option<Place>; 3] {
+    fn places(&self, (user, _): Self::Key, ledger: &Ledger) -> [Option<NumberIndex>; 3] {
         [Some(ledger.owner(user)), None, None]
     }
 }
@@ -130,7 +130,7 @@ impl Kept for UserMemberships {
         &ledger.user_memberships
     }
 
-    fn places(&self, user: UserId, ledger: &Ledger) -> [Option<Place>; 3] {
+    fn places(&self, user: UserId, ledger: &Ledger) -> [Option<NumberIndex>; 3] {
         [Some(ledger.owner(user)), Some(GROUPS), None]
     }
 
@@ -208,11 +208,11 @@ impl<T> Deref for Entry<T> {
 
 /// In the table of numbers.
 #[derive(Clone, Copy, Debug)]
-pub struct Place(u32);
+pub struct NumberIndex(u32);
 
 #[derive(Clone, Copy, Debug)]
 struct Mark {
-    place: Place,
+    place: NumberIndex,
     number: u32,
 }
 
@@ -372,7 +372,7 @@ impl Ledger {
         self.len() == 0
     }
 
-    fn mark(&self, place: Place) -> Mark {
+    fn mark(&self, place: NumberIndex) -> Mark {
         Mark { place, number: self.numbers[place.0 as usize].load(Ordering::SeqCst) }
     }
 
@@ -380,24 +380,24 @@ impl Ledger {
         self.numbers[mark.place.0 as usize].load(Ordering::SeqCst) == mark.number
     }
 
-    fn advance(&self, place: Place) {
+    fn advance(&self, place: NumberIndex) {
         self.numbers[place.0 as usize].fetch_add(1, Ordering::SeqCst);
     }
 
-    fn owner(&self, id: UserId) -> Place {
+    fn owner(&self, id: UserId) -> NumberIndex {
         self.place((0_u8, id))
     }
 
-    fn family(&self, id: FamilyId) -> Place {
+    fn family(&self, id: FamilyId) -> NumberIndex {
         self.place((1_u8, id))
     }
 
-    fn application(&self, id: ApplicationId) -> Place {
+    fn application(&self, id: ApplicationId) -> NumberIndex {
         self.place((2_u8, id))
     }
 
-    fn place(&self, of: impl Hash) -> Place {
-        Place((self.hasher.hash_one(of) % u64::from(PLACES)) as u32)
+    fn place(&self, of: impl Hash) -> NumberIndex {
+        NumberIndex((self.hasher.hash_one(of) % u64::from(PLACES)) as u32)
     }
 
     fn remove_token(&self, digest: Digest) {
@@ -420,7 +420,7 @@ impl Ledger {
 const PLACES: u32 = 1 << 16;
 
 /// Behind all others: which group is inside which.
-const GROUPS: Place = Place(PLACES);
+const GROUPS: NumberIndex = NumberIndex(PLACES);
 
 #[cfg(test)]
 mod tests;

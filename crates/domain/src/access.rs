@@ -83,7 +83,7 @@ impl Serialize for Visibility {
 /// Through whose eyes lists and look-ups are filtered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Viewer {
-    Nobody,
+    Anonymous,
     /// Signed in; `external` users do not see what is internal.
     User {
         id: crate::id::UserId,
@@ -98,7 +98,7 @@ pub enum Viewer {
 impl Viewer {
     pub fn user_id(self) -> Option<crate::id::UserId> {
         match self {
-            Self::Nobody => None,
+            Self::Anonymous => None,
             Self::User { id, .. } | Self::Administrator { id } => Some(id),
         }
     }
@@ -106,7 +106,7 @@ impl Viewer {
     /// The least visibility that opens something to this viewer without any membership.
     pub fn least_visible(self) -> Visibility {
         match self {
-            Self::Nobody | Self::User { external: true, .. } => Visibility::Public,
+            Self::Anonymous | Self::User { external: true, .. } => Visibility::Public,
             Self::User { external: false, .. } => Visibility::Internal,
             Self::Administrator { .. } => Visibility::Private,
         }

@@ -38,12 +38,12 @@ pub struct Person {
 }
 
 impl Person {
-    /// `base`: our own URL, without a slash at the end. `pepper`: the instance's secret behind `sub_legacy`.
-    pub fn new(user: &User, scopes: &Scopes, base: &str, pepper: &[u8]) -> Self {
+    /// `base`: our own URL, without a slash at the end. `salt`: the instance's secret behind `sub_legacy`.
+    pub fn new(user: &User, scopes: &Scopes, base: &str, salt: &[u8]) -> Self {
         let email = email(user, scopes);
         Self {
             sub: user.id.to_string(),
-            sub_legacy: sub_legacy(user.id, pepper),
+            sub_legacy: sub_legacy(user.id, salt),
             name: user.name.clone(),
             nickname: user.username.clone(),
             preferred_username: user.username.clone(),
@@ -62,10 +62,10 @@ fn email(user: &User, scopes: &Scopes) -> Option<String> {
     shown.eq_ignore_ascii_case(confirmed).then(|| shown.clone())
 }
 
-fn sub_legacy(user: UserId, pepper: &[u8]) -> String {
+fn sub_legacy(user: UserId, salt: &[u8]) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("{user}-"));
-    hash.update(pepper);
+    hash.update(salt);
     HEXLOWER.encode(&hash.finalize())
 }
 
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn t22_only_confirmed_addresses_are_passed_on() {
-        let told = |user: &User, scopes: &Scopes| Person::new(user, scopes, "https://git.test", b"pepper").email;
+        let told = |user: &User, scopes: &Scopes| Person::new(user, scopes, "https://git.test", b"salt").email;
         let (all, openid) = (Scopes::from([Scope::Openid, Scope::Email]), Scopes::from([Scope::Openid]));
         let mut user = ada();
         user.email = "Ada@example.test".into();
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn an_old_subject_is_a_hash_of_number_and_secret() {
-        let hash = HEXLOWER.encode(&Sha256::digest("7-pepper"));
-        assert_eq!(sub_legacy(UserId(7), b"pepper"), hash);
+        let hash = HEXLOWER.encode(&Sha256::digest("7-salt"));
+        assert_eq!(sub_legacy(UserId(7), b"salt"), hash);
     }
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::access::Viewer;
-use crate::demand::Demand;
+use crate::access_requirement::AccessRequirement;
 use crate::denial::Denial;
 use crate::lookup::{Credential, Record, SessionRecord, TokenRecord};
 use crate::scope::Scopes;
 use crate::time::Timestamp;
-use crate::token::Standing;
+use crate::token::TokenStatus;
 use crate::user::{AccountRules, User};
 
 #[derive(Clone, Debug)]
@@ -29,15 +29,20 @@ pub enum Via {
 impl Identity {
     /// The order of these lines is the order of the specification: expired, revoked, account
     /// (authentication.md 0.1). Scopes come after sudo and are the demand's affair.
-    pub fn establish(record: Record, demand: &Demand<'_>, rules: Rules, now: Timestamp) -> Result<Self, Denial> {
+    pub fn establish(
+        record: Record,
+        requirement: &AccessRequirement<'_>,
+        rules: Rules,
+        now: Timestamp,
+    ) -> Result<Self, Denial> {
         let Record { credential, owner } = record;
         let via = match credential {
             Credential::PersonalAccessToken(token) => {
-                token_stands(&token, demand, rules, now)?;
+                token_stands(&token, requirement, rules, now)?;
                 Via::PersonalAccessToken(token)
             }
             Credential::OauthAccessToken(token) => {
-                oauth_token_stands(&token, demand, rules, now)?;
+                oauth_token_stands(&token, requirement, rules, now)?;
                 Via::OauthAccessToken(token)
             }
             Credential::Session(session) => Via::Session(session),
@@ -86,15 +91,20 @@ pub enum Caller {
 
 impl Caller {
     /// As [`Identity::establish`], but that an application's own token counts where the demand names it (T6).
-    pub fn establish(record: Record, demand: &Demand<'_>, rules: Rules, now: Timestamp) -> Result<Self, Denial> {
+    pub fn establish(
+        record: Record,
+        requirement: &AccessRequirement<'_>,
+        rules: Rules,
+        now: Timestamp,
+    ) -> Result<Self, Denial> {
         match record {
             Record { credential: Credential::OauthAccessToken(token), owner: None }
-                if token.application.is_some_and(|id| demand.applications.contains(&id)) =>
+                if token.application.is_some_and(|id| requirement.applications.contains(&id)) =>
             {
-                oauth_token_stands(&token, demand, rules, now)?;
+                oauth_token_stands(&token, requirement, rules, now)?;
                 Ok(Self::Application(token))
             }
-            record => Identity::establish(record, demand, rules, now).map(Self::Person),
+            record => Identity::establish(record, requirement, rules, now).map(Self::Person),
         }
     }
 
@@ -133,23 +143,33 @@ pub struct Rules {
 }
 
 /// Only a personal access token is presented for rotation at a route of the API.
-fn oauth_token_stands(token: &TokenRecord, demand: &Demand<'_>, rules: Rules, now: Timestamp) -> Result<(), Denial> {
-    token_stands(token, &Demand { rotates: false, ..*demand }, rules, now)
+fn oauth_token_stands(
+    token: &TokenRecord,
+    requirement: &AccessRequirement<'_>,
+    rules: Rules,
+    now: Timestamp,
+) -> Result<(), Denial> {
+    token_stands(token, &AccessRequirement { rotates: false, ..*requirement }, rules, now)
 }
 
-fn token_stands(token: &TokenRecord, demand: &Demand<'_>, rules: Rules, now: Timestamp) -> Result<(), Denial> {
+fn token_stands(
+    token: &TokenRecord,
+    requirement: &AccessRequirement<'_>,
+    rules: Rules,
+    now: Timestamp,
+) -> Result<(), Denial> {
     // The window of a repeat counts from the rotation, not from the old token's own end (rotation.md rule 11).
-    let repeats = demand.rotates && !rules.gitlab_rotation && token.standing == Standing::Rotated;
+    let repeats = requirement.rotates && !rules.gitlab_rotation && token.status == TokenStatus::Rotated;
     if repeats {
         return Ok(());
     }
     if token.dead_from.is_some_and(|at| at <= now) {
         return Err(Denial::Expired);
     }
-    match token.standing {
-        Standing::Live { .. } => Ok(()),
-        Standing::Rotated if demand.rotates && rules.gitlab_rotation => Err(Denial::Reused(token.family)),
-        Standing::Rotated | Standing::Ended => Err(Denial::Revoked),
+    match token.status {
+        TokenStatus::Live { .. } => Ok(()),
+        TokenStatus::Rotated if requirement.rotates && rules.gitlab_rotation => Err(Denial::Reused(token.family)),
+        TokenStatus::Rotated | TokenStatus::Ended => Err(Denial::Revoked),
     }
 }
 
@@ -164,13 +184,13 @@ mod tests {
     use crate::user::{AccountState, tests::ada};
 
     const ACCOUNTS: AccountRules = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
-    const ROTATE: Demand<'_> = Demand { rotates: true, ..Demand::PLAIN };
+    const ROTATE: AccessRequirement<'_> = AccessRequirement { rotates: true, ..AccessRequirement::PLAIN };
 
     fn judge(
-        standing: Standing,
+        status: TokenStatus,
         expires: i32,
         state: AccountState,
-        demand: &Demand<'_>,
+        requirement: &AccessRequirement<'_>,
         gitlab: bool,
     ) -> Option<Denial> {
         let token = TokenRecord {
@@ -185,39 +205,39 @@ mod tests {
             created_at: Timestamp(0),
             dead_from: Some(Date(expires).start()),
             last_used_at: None.into(),
-            standing,
+            status,
         };
         let mut owner = ada();
         owner.state = state;
         let record =
             Record { credential: Credential::PersonalAccessToken(Arc::new(token)), owner: Some(Arc::new(owner)) };
         let rules = Rules { accounts: ACCOUNTS, gitlab_rotation: gitlab };
-        Identity::establish(record, demand, rules, Date(100).start()).err()
+        Identity::establish(record, requirement, rules, Date(100).start()).err()
     }
 
     #[test]
     fn expired_comes_before_revoked_and_both_before_the_account() {
         use AccountState::{Active, Blocked};
-        let live = Standing::Live { used: true };
-        let plain = &Demand::PLAIN;
+        let live = TokenStatus::Live { used: true };
+        let plain = &AccessRequirement::PLAIN;
         assert_eq!(judge(live, 101, Active, plain, false), None);
         assert_eq!(judge(live, 100, Blocked, plain, false), Some(Denial::Expired));
-        assert_eq!(judge(Standing::Ended, 100, Active, plain, false), Some(Denial::Expired));
-        assert_eq!(judge(Standing::Ended, 101, Blocked, plain, false), Some(Denial::Revoked));
+        assert_eq!(judge(TokenStatus::Ended, 100, Active, plain, false), Some(Denial::Expired));
+        assert_eq!(judge(TokenStatus::Ended, 101, Blocked, plain, false), Some(Denial::Revoked));
         assert_eq!(judge(live, 101, Blocked, plain, false), Some(Denial::Account(AccountFault::Blocked)));
     }
 
     #[test]
     fn a_rotated_token_is_admitted_where_it_can_be_given_its_successor_again() {
         use AccountState::{Active, Blocked};
-        assert_eq!(judge(Standing::Rotated, 101, Active, &Demand::PLAIN, false), Some(Denial::Revoked));
-        assert_eq!(judge(Standing::Rotated, 100, Active, &ROTATE, false), None);
+        assert_eq!(judge(TokenStatus::Rotated, 101, Active, &AccessRequirement::PLAIN, false), Some(Denial::Revoked));
+        assert_eq!(judge(TokenStatus::Rotated, 100, Active, &ROTATE, false), None);
         assert_eq!(
-            judge(Standing::Rotated, 101, Blocked, &ROTATE, false),
+            judge(TokenStatus::Rotated, 101, Blocked, &ROTATE, false),
             Some(Denial::Account(AccountFault::Blocked))
         );
-        assert_eq!(judge(Standing::Ended, 101, Active, &ROTATE, false), Some(Denial::Revoked));
-        assert_eq!(judge(Standing::Rotated, 101, Active, &ROTATE, true), Some(Denial::Reused(FamilyId(2))));
-        assert_eq!(judge(Standing::Rotated, 101, Active, &Demand::PLAIN, true), Some(Denial::Revoked));
+        assert_eq!(judge(TokenStatus::Ended, 101, Active, &ROTATE, false), Some(Denial::Revoked));
+        assert_eq!(judge(TokenStatus::Rotated, 101, Active, &ROTATE, true), Some(Denial::Reused(FamilyId(2))));
+        assert_eq!(judge(TokenStatus::Rotated, 101, Active, &AccessRequirement::PLAIN, true), Some(Denial::Revoked));
     }
 }

@@ -16,11 +16,11 @@ macro_rules! broken {
 }
 
 pub mod access;
+pub mod access_requirement;
 pub mod agreement;
 pub mod application;
 pub mod audit;
 pub mod claims;
-pub mod demand;
 pub mod denial;
 #[cfg(feature = "faults")]
 pub mod faults;

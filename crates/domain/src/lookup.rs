@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use crate::application::Application;
 use crate::id::{ApplicationId, FamilyId, GenerationId, UserId};
-use crate::membership::{Memberships, Of, UserMemberships};
+use crate::membership::{MembershipSource, Memberships, UserMemberships};
 use crate::scope::Scopes;
 use crate::secret::Digest;
 use crate::time::Timestamp;
-use crate::token::Standing;
+use crate::token::TokenStatus;
 use crate::user::User;
 
 /// What the authenticator needs from whoever keeps credentials. Object-safe, so that a database and another
@@ -25,7 +25,7 @@ pub trait Lookup: Send + Sync {
     fn user<'a>(&'a self, name: UserName<'a>) -> Answer<'a, Option<User>>;
 
     /// What a user is to a group or project. What had ended by `now` may be left out, what ends later may not.
-    fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships>;
+    fn memberships(&self, user: UserId, of: MembershipSource, now: Timestamp) -> Answer<'_, Memberships>;
 
     /// All memberships of a user. Memberships that ended before `now` may be left out; later ones must be included.
     fn user_memberships(&self, user: UserId, now: Timestamp) -> Answer<'_, UserMemberships>;
@@ -102,7 +102,7 @@ pub struct TokenRecord {
     /// The first instant at which it is expired.
     pub dead_from: Option<Timestamp>,
     pub last_used_at: LastUse,
-    pub standing: Standing,
+    pub status: TokenStatus,
 }
 
 /// What its owner calls a personal access token.

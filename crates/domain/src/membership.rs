@@ -8,7 +8,7 @@ use crate::time::{Date, Timestamp};
 
 /// Of what somebody is a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Of {
+pub enum MembershipSource {
     Group(NamespaceId),
     Project(ProjectId),
 }

@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 /// The presented token, as its row and its family's say.
 #[derive(Clone, Copy, Debug)]
 pub struct Presented {
-    pub place: Place,
+    pub place: FamilyPosition,
     pub family_ended: bool,
     /// Whether the family's head has been used.
     pub head_used: bool,
@@ -21,7 +21,7 @@ pub struct Presented {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum FamilyPosition {
     Head,
     /// The head succeeded it.
     PredecessorOfHead,
@@ -76,7 +76,7 @@ pub fn decide(presented: Presented, settings: Settings, now: Timestamp) -> Outco
         return Outcome::Refuse;
     }
     let (rotated_at, handed_at) = match (presented.place, presented.rotated_at, presented.handed_at) {
-        (Place::Head, ..) => return Outcome::New,
+        (FamilyPosition::Head, ..) => return Outcome::New,
         // A successor that was replaced has never been rotated itself.
         (_, Some(rotated_at), Some(handed_at)) => (rotated_at, handed_at),
         _ => return Outcome::Theft,
@@ -85,10 +85,10 @@ pub fn decide(presented: Presented, settings: Settings, now: Timestamp) -> Outco
     let settled = handed_at + settings.settle;
     let within_window = now < window_ends;
     match presented.place {
-        Place::PredecessorOfHead if within_window => Outcome::Same,
-        Place::Other if within_window => Outcome::Wait { until: window_ends.max(settled) },
+        FamilyPosition::PredecessorOfHead if within_window => Outcome::Same,
+        FamilyPosition::Other if within_window => Outcome::Wait { until: window_ends.max(settled) },
         _ if now < settled => Outcome::Wait { until: settled },
-        Place::PredecessorOfHead if !presented.head_used => Outcome::Replace,
+        FamilyPosition::PredecessorOfHead if !presented.head_used => Outcome::Replace,
         _ => Outcome::Theft,
     }
 }
@@ -104,20 +104,20 @@ mod tests {
     }
 
     /// At 0, and nobody has used the successor.
-    fn rotated(place: Place) -> Presented {
+    fn rotated(place: FamilyPosition) -> Presented {
         let (rotated_at, handed_at) = (Some(at(0)), Some(at(0)));
         Presented { place, family_ended: false, head_used: false, rotated_at, handed_at, head_made_at: Some(at(0)) }
     }
 
-    fn outcome(place: Place, handed: i64, head_used: bool, now: i64) -> Outcome {
+    fn outcome(place: FamilyPosition, handed: i64, head_used: bool, now: i64) -> Outcome {
         let presented = Presented { head_used, handed_at: Some(at(handed)), ..rotated(place) };
         decide(presented, Settings::default(), at(now))
     }
 
     #[test]
     fn every_row_of_the_table_at_each_bound_and_a_second_either_side() {
+        use FamilyPosition::{Head, Other, PredecessorOfHead};
         use Outcome::{New, Refuse, Replace, Same, Theft, Wait};
-        use Place::{Head, Other, PredecessorOfHead};
         for used in [false, true] {
             assert_eq!(outcome(Head, 0, used, 10_000), New);
             for now in [0, 1, 119] {
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn without_a_window_nothing_is_repeated_and_nobody_is_locked_out() {
         let settings = Settings { window: Duration::ZERO, ..Settings::default() };
-        let presented = rotated(Place::PredecessorOfHead);
+        let presented = rotated(FamilyPosition::PredecessorOfHead);
         assert_eq!(decide(presented, settings, at(0)), Outcome::Wait { until: at(120) });
         assert_eq!(decide(presented, settings, at(120)), Outcome::Replace);
     }
@@ -156,15 +156,17 @@ mod tests {
     fn a_family_whose_head_lay_idle_is_dead_and_that_is_no_theft() {
         let settings = Settings { idle: Some(Duration::from_secs(1_000)), ..Settings::default() };
         let used = |place| Presented { head_used: true, ..rotated(place) };
-        for (place, before) in
-            [(Place::Head, Outcome::New), (Place::PredecessorOfHead, Outcome::Theft), (Place::Other, Outcome::Theft)]
-        {
+        for (place, before) in [
+            (FamilyPosition::Head, Outcome::New),
+            (FamilyPosition::PredecessorOfHead, Outcome::Theft),
+            (FamilyPosition::Other, Outcome::Theft),
+        ] {
             assert_eq!(decide(used(place), settings, at(999)), before);
             assert_eq!(decide(used(place), settings, at(1_000)), Outcome::Refuse, "{place:?}");
             let other_kind = Presented { head_made_at: None, ..used(place) };
             assert_eq!(decide(other_kind, settings, at(1_000)), before, "{place:?}");
         }
-        assert_eq!(decide(rotated(Place::PredecessorOfHead), settings, at(119)), Outcome::Same);
-        assert_eq!(decide(rotated(Place::PredecessorOfHead), settings, at(999)), Outcome::Replace);
+        assert_eq!(decide(rotated(FamilyPosition::PredecessorOfHead), settings, at(119)), Outcome::Same);
+        assert_eq!(decide(rotated(FamilyPosition::PredecessorOfHead), settings, at(999)), Outcome::Replace);
     }
 }

@@ -45,12 +45,12 @@ pub struct PersonalAccessToken {
     pub created_at: Timestamp,
     pub expires_at: Option<Date>,
     pub last_used_at: Option<Timestamp>,
-    pub standing: Standing,
+    pub status: TokenStatus,
 }
 
 impl PersonalAccessToken {
     pub fn revoked(&self) -> bool {
-        !matches!(self.standing, Standing::Live { .. })
+        !matches!(self.status, TokenStatus::Live { .. })
     }
 
     pub fn active(&self, now: Timestamp) -> bool {
@@ -61,7 +61,7 @@ impl PersonalAccessToken {
 /// Whether a token is live: it is its family's head and the family has not ended. There is no other rule
 /// (`docs/protocols/rotation.md` section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum TokenStatus {
     /// `used`: somebody has shown to hold it, for good (rule 7).
     Live { used: bool },
     /// It has a successor, or was replaced, in a family that lives.

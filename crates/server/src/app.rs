@@ -8,13 +8,13 @@ use axum::body::Body;
 use axum::http::Request;
 use tokio::sync::OnceCell;
 use tollhouse_auth::authenticator::{Authenticator, Head};
-use tollhouse_auth::gate::Gate;
 use tollhouse_auth::ledger::{Entry, Ledger};
-use tollhouse_auth::shown::Shown;
+use tollhouse_auth::limiter::Limiter;
+use tollhouse_auth::presented::PresentedCredentials;
 use tollhouse_auth::uptime::Uptime;
 use tollhouse_auth::uses::UseRules;
+use tollhouse_domain::access_requirement::AccessRequirement;
 use tollhouse_domain::audit::By;
-use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::identity::{Identity, Rules};
 use tollhouse_domain::lookup::Lookup;
@@ -60,7 +60,7 @@ pub struct Shared {
     pub clock: Clock,
     pub hasher: Hasher,
     /// Comparisons of passwords, by address.
-    pub comparisons: Gate,
+    pub comparisons: Limiter,
     pub bodies: Budget,
     pub metrics: Metrics,
     pub seal: Seal,
@@ -125,7 +125,7 @@ impl App {
             urls,
             clock,
             hasher,
-            comparisons: Gate::new(COMPARISONS),
+            comparisons: Limiter::new(COMPARISONS),
             bodies,
             metrics: Metrics::default(),
             seal,
@@ -172,18 +172,22 @@ impl App {
     }
 
     /// Judges a request, and does what a refusal asks for before it is answered.
-    pub async fn judge(&self, shown: &Shown<'_>, demand: &Demand<'_>) -> Result<Option<Identity>, Error> {
+    pub async fn judge(
+        &self,
+        presented: &PresentedCredentials<'_>,
+        requirement: &AccessRequirement<'_>,
+    ) -> Result<Option<Identity>, Error> {
         let began = Instant::now();
-        let judged = self.auth.judge(shown, demand, self.now()).await;
+        let judged = self.auth.judge(presented, requirement, self.now()).await;
         self.metrics.judged(began.elapsed());
         match judged {
             Err(Denial::Reused(family)) => {
-                let by = By { address: shown.peer(), ..By::system() };
+                let by = By { address: presented.peer(), ..By::system() };
                 // Boxed, as the rare ways are: what is not taken should not make every request's future larger.
                 Box::pin(self.perform(tokens::EndReusedFamily { family }, &by)).await?.into_inner();
                 Err(Denial::Reused(family).into())
             }
-            Err(Denial::Revoked) if demand.revokes || demand.rotates => {
+            Err(Denial::Revoked) if requirement.revokes || requirement.rotates => {
                 Box::pin(self.settled()).await;
                 Err(Denial::Revoked.into())
             }
@@ -192,9 +196,13 @@ impl App {
     }
 
     /// Looks up the credential in the head of a request whose body comes later. A refusal counts as a judgement.
-    pub async fn head(&self, shown: &Shown<'_>, demand: &Demand<'_>) -> Result<Head, Error> {
+    pub async fn head(
+        &self,
+        presented: &PresentedCredentials<'_>,
+        requirement: &AccessRequirement<'_>,
+    ) -> Result<Head, Error> {
         let began = Instant::now();
-        let head = self.auth.head(shown, demand, self.now()).await;
+        let head = self.auth.head(presented, requirement, self.now()).await;
         if head.is_err() {
             self.metrics.judged(began.elapsed());
         }

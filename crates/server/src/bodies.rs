@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use tollhouse_auth::gate::{QUARTERS, network, site};
+use tollhouse_auth::limiter::{QUARTERS, network, site};
 
 use crate::asked::has_body;
 use crate::error::Error;

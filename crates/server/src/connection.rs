@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
-use tollhouse_auth::gate::network;
+use tollhouse_auth::limiter::network;
 
 /// A socket that breaks off when the other side takes nothing for half a minute.
 pub struct Patient {

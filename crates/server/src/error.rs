@@ -44,7 +44,7 @@ pub enum Error {
     TooManyParameters,
     MediaType(String),
     Format(String),
-    NotFound(Thing),
+    NotFound(ResourceKind),
     Forbidden(Option<String>),
     /// 403 with an array under `error`.
     Limit(String),
@@ -157,7 +157,7 @@ pub fn refused(error: Error, render: impl FnOnce(&Error) -> Response) -> Respons
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Thing {
+pub enum ResourceKind {
     Project,
     Group,
     User,
@@ -316,7 +316,7 @@ impl Error {
     }
 }
 
-impl Thing {
+impl ResourceKind {
     const fn sentence(self) -> &'static str {
         match self {
             Self::Project => "404 Project Not Found",

@@ -13,7 +13,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::oneshot;
-use tollhouse_auth::gate::{QUARTERS, network, site};
+use tollhouse_auth::limiter::{QUARTERS, network, site};
 use tollhouse_domain::password::{LONGEST_BYTES, normalized};
 use tollhouse_domain::secret::Plaintext;
 
@@ -65,7 +65,7 @@ pub struct Load {
 }
 
 /// A place in the queue, taken before anything is written about the attempt.
-pub struct Place {
+pub struct QueueSlot {
     hasher: Hasher,
     address: IpAddr,
     number: u64,
@@ -83,7 +83,7 @@ impl Hasher {
     }
 
     /// Takes a place for one password of this address, or says that too many wait. The place may be taken away again.
-    pub fn place(&self, address: Option<IpAddr>) -> Result<Place, Busy> {
+    pub fn place(&self, address: Option<IpAddr>) -> Result<QueueSlot, Busy> {
         let address = network(address.unwrap_or(NOWHERE));
         let mut queue = self.0.0.lock();
         if queue.waiting.get(&address).is_some_and(|mine| mine.len() >= MOST_OF_ONE) {
@@ -138,13 +138,13 @@ impl Hasher {
         Load { waiting: queue.count, running: self.0.0.running.load(Ordering::Relaxed) }
     }
 
-    fn hold(&self, queue: &mut Queue, address: IpAddr) -> Place {
+    fn hold(&self, queue: &mut Queue, address: IpAddr) -> QueueSlot {
         let number = queue.hold(address);
-        Place { hasher: self.clone(), address, number, used: false }
+        QueueSlot { hasher: self.clone(), address, number, used: false }
     }
 }
 
-impl Place {
+impl QueueSlot {
     /// Whether this is the password with that PHC string; `None` compares with nobody's and is always wrong, at the
     /// same cost. Too long a password is wrong without being hashed. `Err`: the place was given to an address that
     /// holds fewer.
@@ -182,7 +182,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
         if !self.used {
             self.hasher.0.0.lock().leave(self.address, self.number);
@@ -366,7 +366,7 @@ mod tests {
     #[tokio::test]
     async fn t14_so_many_wait_and_no_more_and_every_place_is_given_back() {
         let hasher = Hasher::start();
-        let mut held: Vec<Place> = (0..MOST_OF_ONE).map(|_| hasher.place(address(1)).expect("a place")).collect();
+        let mut held: Vec<QueueSlot> = (0..MOST_OF_ONE).map(|_| hasher.place(address(1)).expect("a place")).collect();
         assert!(hasher.place(address(1)).is_err(), "64 of one address");
         for i in 0..MOST - MOST_OF_ONE {
             held.push(hasher.place(address(2 + (i % 3) as u8)).expect("a place"));
@@ -438,7 +438,8 @@ mod tests {
         while hasher.load().running < threads() {
             tokio::task::yield_now().await;
         }
-        let held: Vec<Place> = (0..MOST / 4).map(|i| hasher.place(address((i % 2) as u8)).expect("a place")).collect();
+        let held: Vec<QueueSlot> =
+            (0..MOST / 4).map(|i| hasher.place(address((i % 2) as u8)).expect("a place")).collect();
         let wrong = Plaintext::new("wrong".into());
         let mut queued = Vec::new();
         for i in 0..3 * MOST / 4 {
@@ -449,7 +450,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!(hasher.load().waiting, MOST);
         // 64 of each of three addresses are queued, 32 of two are held: the queued lose first.
-        let newcomers: Vec<Place> = (0..5).map(|i| hasher.place(address(200 + i)).expect("a place")).collect();
+        let newcomers: Vec<QueueSlot> = (0..5).map(|i| hasher.place(address(200 + i)).expect("a place")).collect();
         assert_eq!(hasher.load().waiting, MOST);
         for _ in 0..threads() {
             let _ = go.send(());

@@ -211,7 +211,7 @@ fn bound(purpose: &str, kid: &str) -> String {
 /// The keys of this instance, opened.
 pub struct Keys {
     signing: Vec<Signing>,
-    pepper: Zeroizing<Vec<u8>>,
+    salt: Zeroizing<Vec<u8>>,
     /// As many signatures at once, so that a crowd of them leaves room for others.
     places: Arc<Semaphore>,
 }
@@ -243,18 +243,18 @@ impl Keys {
         // Somebody else may have been first.
         known = sealed_keys::all(&mut app.db.read().await?).await?;
         let mut signing = Vec::new();
-        let mut pepper = None;
+        let mut salt = None;
         for key in &known {
             let plain = app.seal.unseal(key).map_err(|_| Error::Internal)?;
             match key.purpose.as_str() {
                 SIGNING => signing.push(Signing { kid: key.kid.clone(), pair: pair(&plain)? }),
-                SUBJECTS => pepper = Some(plain),
+                SUBJECTS => salt = Some(plain),
                 _ => {}
             }
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let places = Arc::new(Semaphore::new((cores / 2).max(1)));
-        Ok(Self { signing, pepper: pepper.ok_or(Error::Internal)?, places })
+        Ok(Self { signing, salt: salt.ok_or(Error::Internal)?, places })
     }
 
     /// A JWT with these claims, by RS256 (RFC 7515, RFC 7518 section 3.3). `typ` and audience tell what it is for, so every
@@ -305,8 +305,8 @@ impl Keys {
     }
 
     /// What makes `sub_legacy` nobody's to guess.
-    pub fn pepper(&self) -> &[u8] {
-        &self.pepper
+    pub fn salt(&self) -> &[u8] {
+        &self.salt
     }
 }
 

@@ -35,7 +35,7 @@ struct Load {
 }
 
 /// One connection of one thread.
-pub struct Place {
+pub struct ConnectionLoad {
     loads: Arc<Loads>,
     number: usize,
     /// What `measured` was when it was answered last, and whether it waits for an answer.
@@ -49,15 +49,15 @@ impl Loads {
     }
 
     /// A place for one more connection, with one of the threads.
-    pub fn enter(self: &Arc<Self>, now: Instant) -> Place {
+    pub fn enter(self: &Arc<Self>, now: Instant) -> ConnectionLoad {
         self.enter_at(self.choose(now))
     }
 
-    fn enter_at(self: &Arc<Self>, number: usize) -> Place {
+    fn enter_at(self: &Arc<Self>, number: usize) -> ConnectionLoad {
         let load = &self.all[number];
         load.connections.fetch_add(1, Ordering::Relaxed);
         load.waiting.fetch_add(1, Ordering::Relaxed);
-        Place { loads: self.clone(), number, answered: AtomicU64::new(u64::MAX), waits: AtomicBool::new(true) }
+        ConnectionLoad { loads: self.clone(), number, answered: AtomicU64::new(u64::MAX), waits: AtomicBool::new(true) }
     }
 
     fn choose(&self, now: Instant) -> usize {
@@ -84,7 +84,7 @@ impl Load {
     }
 }
 
-impl Place {
+impl ConnectionLoad {
     pub fn number(&self) -> usize {
         self.number
     }
@@ -157,7 +157,7 @@ fn computed() -> u64 {
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
 }
 
-impl Drop for Place {
+impl Drop for ConnectionLoad {
     fn drop(&mut self) {
         self.waits_no_more();
         self.load().connections.fetch_sub(1, Ordering::Relaxed);

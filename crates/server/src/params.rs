@@ -14,14 +14,14 @@ use crate::error::Error;
 #[derive(Clone, Copy, Debug)]
 pub struct Param {
     pub name: &'static str,
-    pub kind: Kind,
-    pub place: Place,
+    pub kind: ParamType,
+    pub presence: Presence,
     pub default: Option<&'static str>,
     pub allowed: &'static [&'static str],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ParamType {
     Integer,
     Boolean,
     Text,
@@ -30,7 +30,7 @@ pub enum Kind {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Presence {
     Path,
     Required,
     Optional,
@@ -53,7 +53,7 @@ impl Params for () {
 
 /// Something a parameter may hold.
 pub trait Value: Sized {
-    const KIND: Kind;
+    const KIND: ParamType;
     const ALLOWED: &'static [&'static str] = &[];
 
     /// Whether a list or a hash may be given.
@@ -82,7 +82,7 @@ macro_rules! params {
             const DECLARED: &'static [$crate::params::Param] = &[$($crate::params::Param {
                 name: stringify!($field),
                 kind: <$ty as $crate::params::Value>::KIND,
-                place: $crate::params::params!(@place $how),
+                presence: $crate::params::params!(@place $how),
                 default: $crate::params::params!(@default $($default)?),
                 allowed: <$ty as $crate::params::Value>::ALLOWED,
             }),+];
@@ -98,9 +98,9 @@ macro_rules! params {
     };
     (@type optional $ty:ty) => { Option<$ty> };
     (@type $how:ident $ty:ty) => { $ty };
-    (@place path) => { $crate::params::Place::Path };
-    (@place required) => { $crate::params::Place::Required };
-    (@place $how:ident) => { $crate::params::Place::Optional };
+    (@place path) => { $crate::params::Presence::Path };
+    (@place required) => { $crate::params::Presence::Required };
+    (@place $how:ident) => { $crate::params::Presence::Optional };
     (@default) => { None };
     (@default $default:literal) => { Some($default) };
     (@take optional $field:ident) => { $field };
@@ -185,7 +185,7 @@ impl<'r> Reader<'r> {
 }
 
 impl Value for String {
-    const KIND: Kind = Kind::Text;
+    const KIND: ParamType = ParamType::Text;
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {
         match given {
@@ -203,7 +203,7 @@ impl Value for String {
 pub struct Search(pub String);
 
 impl Value for Search {
-    const KIND: Kind = Kind::Text;
+    const KIND: ParamType = ParamType::Text;
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {
         match String::read(given)? {
@@ -221,7 +221,7 @@ const LONGEST_SEARCH: usize = 1024;
 pub struct List<T>(pub Vec<T>);
 
 impl<T: Value> Value for List<T> {
-    const KIND: Kind = Kind::List;
+    const KIND: ParamType = ParamType::List;
     const ALLOWED: &'static [&'static str] = T::ALLOWED;
     const STRUCTURED: bool = true;
 
@@ -240,7 +240,7 @@ impl<T: Value> Value for List<T> {
 
 /// A scope that a person may have in a personal access token, administrators included.
 impl Value for Scope {
-    const KIND: Kind = Kind::Text;
+    const KIND: ParamType = ParamType::Text;
     const ALLOWED: &'static [&'static str] = &PERSONAL_SCOPES;
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {
@@ -278,7 +278,7 @@ const fn personal_scopes(into: &mut [&'static str; Scope::ALL.len()]) -> usize {
 }
 
 impl Value for i64 {
-    const KIND: Kind = Kind::Integer;
+    const KIND: ParamType = ParamType::Integer;
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {
         match given {
@@ -292,7 +292,7 @@ impl Value for i64 {
 }
 
 impl Value for bool {
-    const KIND: Kind = Kind::Boolean;
+    const KIND: ParamType = ParamType::Boolean;
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {
         let text = match given {
@@ -318,7 +318,7 @@ impl Value for bool {
 }
 
 impl Value for Date {
-    const KIND: Kind = Kind::Date;
+    const KIND: ParamType = ParamType::Date;
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {
         match given {
@@ -334,7 +334,7 @@ impl Value for Date {
 macro_rules! one_of {
     ($ty:ty { $($text:literal => $value:expr),+ $(,)? }) => {
         impl $crate::params::Value for $ty {
-            const KIND: $crate::params::Kind = $crate::params::Kind::Text;
+            const KIND: $crate::params::ParamType = $crate::params::ParamType::Text;
             const ALLOWED: &'static [&'static str] = &[$($text),+];
 
             fn read(given: &serde_json::Value) -> Result<Option<Self>, $crate::params::Fault> {
@@ -367,7 +367,7 @@ one_of!(Sort { "asc" => Self::Ascending, "desc" => Self::Descending });
 pub struct MinAccessLevel(pub i64);
 
 impl Value for MinAccessLevel {
-    const KIND: Kind = Kind::Integer;
+    const KIND: ParamType = ParamType::Integer;
     const ALLOWED: &'static [&'static str] = &["5", "10", "15", "20", "30", "40", "50"];
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {

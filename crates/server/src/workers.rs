@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::connection::{Pace, Patient};
-use crate::load::{Loads, Place};
+use crate::load::{ConnectionLoad, Loads};
 use crate::road::Road;
 
 pub struct Workers {
@@ -33,7 +33,7 @@ pub struct Workers {
 }
 
 struct Worker {
-    arrivals: mpsc::UnboundedSender<(Arrival, Place)>,
+    arrivals: mpsc::UnboundedSender<(Arrival, ConnectionLoad)>,
     ended: oneshot::Receiver<bool>,
 }
 
@@ -95,7 +95,7 @@ impl Workers {
 }
 
 async fn work(
-    mut coming: mpsc::UnboundedReceiver<(Arrival, Place)>,
+    mut coming: mpsc::UnboundedReceiver<(Arrival, ConnectionLoad)>,
     road: &Arc<Road>,
     http: &http1::Builder,
     patience: Patience,

@@ -15,7 +15,7 @@ use crate::{namespaces, oauth_applications, personal_access_tokens, projects, us
 pub fn every() -> Vec<(String, Statement)> {
     let (id, now) = (UserId(2), Timestamp(0));
     let viewers = [
-        Viewer::Nobody,
+        Viewer::Anonymous,
         Viewer::User { id, external: false },
         Viewer::User { id, external: true },
         Viewer::Administrator { id },

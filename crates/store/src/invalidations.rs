@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tollhouse_domain::agreement::follower::Say;
-use tollhouse_domain::agreement::{Entry, NodeId, OwnRow, Page, Place};
+use tollhouse_domain::agreement::{Entry, LogPosition, NodeId, OwnRow, Page};
 #[cfg(feature = "faults")]
 use tollhouse_domain::faults::{Mutant, Mutants};
 use tollhouse_domain::forget::Forget;
@@ -119,7 +119,7 @@ impl Link {
         }
         let own = rows.first().and_then(|row| Some(OwnRow { seen: row.seen?, marked: row.marked? }));
         let entries = rows.into_iter().map(|row| {
-            let place = Place { position: row.position, mark: row.mark };
+            let place = LogPosition { position: row.position, mark: row.mark };
             Entry { place, what: Forget::from_entry(&row.kind, &row.key) }
         });
         Ok(Page { entries: entries.collect(), own })
@@ -168,7 +168,7 @@ impl Runs for Link {
 }
 
 async fn write_word(at: &mut impl Runs, text: &'static str, say: Say, now: Timestamp) -> Result<()> {
-    let Say { node, place: Place { position, mark } } = say;
+    let Say { node, place: LogPosition { position, mark } } = say;
     query(text).bind(&node.0[..]).bind(position).bind(mark).bind(now.0).changed(at).await.map(drop)
 }
 

@@ -8,7 +8,7 @@ use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, UserId};
 use tollhouse_domain::lookup::{
     Answer, Credential, Key, Label, Lookup, Record, SessionRecord, TokenRecord, Unavailable, UserName,
 };
-use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
+use tollhouse_domain::membership::{MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::{Date, Timestamp};
@@ -39,7 +39,7 @@ impl Lookup for Db {
         })
     }
 
-    fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships> {
+    fn memberships(&self, user: UserId, of: MembershipSource, now: Timestamp) -> Answer<'_, Memberships> {
         Box::pin(async move {
             let found = async { members::memberships(&mut self.read().await?, user, of, now).await };
             found.await.map_err(unavailable)
@@ -143,7 +143,7 @@ impl Db {
             created_at: Timestamp(token.token_created_at),
             dead_from,
             last_used_at: token.last_used_at.map(Timestamp).into(),
-            standing: token_families::standing(token.token_id, token.head_id, token.head_used_at, token.ended_at),
+            status: token_families::status(token.token_id, token.head_id, token.head_used_at, token.ended_at),
         });
         let credential = match token.oauth {
             true => Credential::OauthAccessToken(record),

@@ -5,7 +5,7 @@ use tollhouse_domain::access::AccessLevel;
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
-use tollhouse_domain::membership::{GroupMembership, Held, Memberships, Of, UserMemberships};
+use tollhouse_domain::membership::{GroupMembership, Held, MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::time::{Date, Timestamp};
 
 use crate::engine::conn::Runs;
@@ -27,17 +27,17 @@ macro_rules! mine {
 }
 pub(crate) use mine;
 
-fn source(of: Of) -> (&'static str, i64) {
+fn source(of: MembershipSource) -> (&'static str, i64) {
     match of {
-        Of::Group(id) => ("group", id.0),
-        Of::Project(id) => ("project", id.0),
+        MembershipSource::Group(id) => ("group", id.0),
+        MembershipSource::Project(id) => ("project", id.0),
     }
 }
 
 /// [`crate::error::Error::Taken`] for somebody who is a member already.
 pub async fn insert(
     tx: &mut Tx,
-    of: Of,
+    of: MembershipSource,
     user: UserId,
     level: AccessLevel,
     expires_on: Option<Date>,
@@ -62,7 +62,7 @@ pub async fn insert(
 
 /// Says so to the log even if the row was gone: a repeat after a lost answer is a full acknowledgement
 /// (revocation.md W4).
-pub async fn remove(tx: &mut Tx, of: Of, user: UserId) -> Result<bool> {
+pub async fn remove(tx: &mut Tx, of: MembershipSource, user: UserId) -> Result<bool> {
     tx.forget(Forget::Owner(user));
     #[cfg(feature = "faults")]
     tx.unmark(Mutant::GroupLeftUnmarked);
@@ -81,7 +81,7 @@ pub async fn has_other_owner(tx: &mut Tx, group: NamespaceId, user: UserId, now:
 }
 
 /// A membership that is over, if there is one.
-pub async fn remove_over(tx: &mut Tx, of: Of, user: UserId, now: Timestamp) -> Result<()> {
+pub async fn remove_over(tx: &mut Tx, of: MembershipSource, user: UserId, now: Timestamp) -> Result<()> {
     let (kind, id) = source(of);
     let today = i64::from(now.date().0);
     query(REMOVE_OVER).bind(kind).bind(id).bind(user.0).bind(today).changed(tx).await.map(drop)
@@ -102,7 +102,7 @@ impl Member {
     }
 }
 
-pub async fn find(at: &mut impl Runs, of: Of, user: UserId) -> Result<Option<Member>> {
+pub async fn find(at: &mut impl Runs, of: MembershipSource, user: UserId) -> Result<Option<Member>> {
     let (kind, id) = source(of);
     let row = query(FIND).bind(kind).bind(id).bind(user.0).optional(at).await?;
     row.map(|row| member(row, user)).transpose()
@@ -139,10 +139,15 @@ pub async fn level_in_group(
 
 /// Everything that a user is to one group or project, by membership of it or of a group above, and where that stands
 /// now.
-pub async fn memberships(at: &mut impl Runs, user: UserId, of: Of, now: Timestamp) -> Result<Memberships> {
+pub async fn memberships(
+    at: &mut impl Runs,
+    user: UserId,
+    of: MembershipSource,
+    now: Timestamp,
+) -> Result<Memberships> {
     let (text, (_, id)) = match of {
-        Of::Group(_) => (IN_GROUP, source(of)),
-        Of::Project(_) => (IN_PROJECT, source(of)),
+        MembershipSource::Group(_) => (IN_GROUP, source(of)),
+        MembershipSource::Project(_) => (IN_PROJECT, source(of)),
     };
     let today = i64::from(now.date().0);
     let rows: Vec<(String, Option<i64>, Option<i64>)> = query(text).bind(user.0).bind(id).bind(today).all(at).await?;

@@ -5,7 +5,7 @@ use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, OauthAccessTok
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
-use tollhouse_domain::token::Standing;
+use tollhouse_domain::token::TokenStatus;
 
 use crate::engine::conn::Runs;
 use crate::engine::postgres::numbers::Sequence;
@@ -32,7 +32,7 @@ row! {
 #[derive(Clone, Debug)]
 pub struct Found {
     pub token: OauthAccessToken,
-    pub standing: Standing,
+    pub status: TokenStatus,
     pub generation: Generation,
 }
 
@@ -50,7 +50,7 @@ impl Row {
             created_at: Timestamp(self.created_at),
             expires_at: Timestamp(self.expires_at),
         };
-        Found { token, standing: self.generation.standing(), generation: self.generation.generation() }
+        Found { token, status: self.generation.status(), generation: self.generation.generation() }
     }
 }
 

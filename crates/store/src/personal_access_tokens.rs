@@ -73,7 +73,7 @@ impl Row {
             created_at: Timestamp(self.created_at),
             expires_at: self.expires_on.map(|day| Date(day as i32)),
             last_used_at: self.last_used_at.map(Timestamp),
-            standing: self.generation.standing(),
+            status: self.generation.status(),
         };
         Found { token, generation: self.generation.generation() }
     }

@@ -4,9 +4,9 @@
 
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{FamilyId, GenerationId};
-use tollhouse_domain::rotation::{Place, Presented};
+use tollhouse_domain::rotation::{FamilyPosition, Presented};
 use tollhouse_domain::time::Timestamp;
-use tollhouse_domain::token::Standing;
+use tollhouse_domain::token::TokenStatus;
 
 use crate::engine::postgres::numbers::Sequence;
 use crate::engine::query::{both_changed, query};
@@ -42,15 +42,15 @@ pub struct Generation {
 }
 
 impl GenerationRow {
-    pub(crate) fn standing(&self) -> Standing {
-        standing(self.id, self.head_id, self.head_used_at, self.ended_at)
+    pub(crate) fn status(&self) -> TokenStatus {
+        status(self.id, self.head_id, self.head_used_at, self.ended_at)
     }
 
     pub(crate) fn generation(self) -> Generation {
         let place = match () {
-            () if self.head_id == Some(self.id) => Place::Head,
-            () if self.head_previous_id == Some(self.id) => Place::PredecessorOfHead,
-            () => Place::Other,
+            () if self.head_id == Some(self.id) => FamilyPosition::Head,
+            () if self.head_previous_id == Some(self.id) => FamilyPosition::PredecessorOfHead,
+            () => FamilyPosition::Other,
         };
         Generation {
             id: GenerationId(self.id),
@@ -69,17 +69,17 @@ impl GenerationRow {
     }
 }
 
-pub(crate) fn standing(id: i64, head: Option<i64>, head_used_at: Option<i64>, ended_at: Option<i64>) -> Standing {
+pub(crate) fn status(id: i64, head: Option<i64>, head_used_at: Option<i64>, ended_at: Option<i64>) -> TokenStatus {
     match ended_at {
-        Some(_) => Standing::Ended,
-        None if head == Some(id) => Standing::Live { used: head_used_at.is_some() },
-        None => Standing::Rotated,
+        Some(_) => TokenStatus::Ended,
+        None if head == Some(id) => TokenStatus::Live { used: head_used_at.is_some() },
+        None => TokenStatus::Rotated,
     }
 }
 
 /// Which table the generations of a family stand in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FamilyKind {
     PersonalAccessToken,
     OauthAccessToken,
 }
@@ -118,7 +118,7 @@ pub async fn begin(tx: &mut Tx, id: FamilyId, head: impl Into<GenerationId>, now
 /// else came first, and what was done is to be undone. `unused`: rule Replace, only while nobody has used the head.
 pub async fn rotate(
     tx: &mut Tx,
-    kind: Kind,
+    kind: FamilyKind,
     old: &Generation,
     (from, to): (GenerationId, GenerationId),
     unused: bool,
@@ -132,8 +132,8 @@ pub async fn rotate(
     }
     let moving = query(if unused { REPLACE_UNUSED } else { ADVANCE }).bind(old.family.0).bind(from.0).bind(to.0);
     let noting = query(match kind {
-        Kind::PersonalAccessToken => SET_ROTATED,
-        Kind::OauthAccessToken => SET_ROTATED_OAUTH,
+        FamilyKind::PersonalAccessToken => SET_ROTATED,
+        FamilyKind::OauthAccessToken => SET_ROTATED_OAUTH,
     });
     let noting =
         noting.bind(old.id.0).bind(now.0).bind(salt.map(|salt| &salt[..])).bind(old.presented.handed_at.map(|at| at.0));
@@ -143,19 +143,25 @@ pub async fn rotate(
 }
 
 /// Notes that a successor was replaced before anybody used it, so that its row goes in time.
-pub async fn set_replaced(tx: &mut Tx, kind: Kind, id: GenerationId, now: Timestamp) -> Result<()> {
+pub async fn set_replaced(tx: &mut Tx, kind: FamilyKind, id: GenerationId, now: Timestamp) -> Result<()> {
     let text = match kind {
-        Kind::PersonalAccessToken => SET_REPLACED,
-        Kind::OauthAccessToken => SET_REPLACED_OAUTH,
+        FamilyKind::PersonalAccessToken => SET_REPLACED,
+        FamilyKind::OauthAccessToken => SET_REPLACED_OAUTH,
     };
     query(text).bind(id.0).bind(now.0).later(tx).await
 }
 
 /// Notes that the successor was handed out again; the salt must still be the one it was derived with.
-pub async fn set_handed(tx: &mut Tx, kind: Kind, id: GenerationId, salt: &[u8; 32], now: Timestamp) -> Result<bool> {
+pub async fn set_handed(
+    tx: &mut Tx,
+    kind: FamilyKind,
+    id: GenerationId,
+    salt: &[u8; 32],
+    now: Timestamp,
+) -> Result<bool> {
     let text = match kind {
-        Kind::PersonalAccessToken => SET_HANDED,
-        Kind::OauthAccessToken => SET_HANDED_OAUTH,
+        FamilyKind::PersonalAccessToken => SET_HANDED,
+        FamilyKind::OauthAccessToken => SET_HANDED_OAUTH,
     };
     Ok(query(text).bind(id.0).bind(&salt[..]).bind(now.0).changed(tx).await? == 1)
 }
@@ -199,16 +205,16 @@ mod blind {
 
     pub(super) async fn set_rotated(
         tx: &mut Tx,
-        kind: Kind,
+        kind: FamilyKind,
         id: GenerationId,
         salt: Option<&[u8; 32]>,
         now: Timestamp,
     ) -> Result<bool> {
         let text = match kind {
-            Kind::PersonalAccessToken => {
+            FamilyKind::PersonalAccessToken => {
                 "UPDATE personal_access_tokens SET rotated_at = $2, handed_at = $2, salt = $3 WHERE id = $1"
             }
-            Kind::OauthAccessToken => {
+            FamilyKind::OauthAccessToken => {
                 "UPDATE oauth_access_tokens SET rotated_at = $2, handed_at = $2, salt = $3 WHERE id = $1"
             }
         };

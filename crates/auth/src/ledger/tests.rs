@@ -99,7 +99,7 @@ fn each_word_forgets_what_it_names() {
 fn t27_memberships_are_forgotten_with_their_user() {
     use tollhouse_domain::id::NamespaceId;
     let ledger = leased(100);
-    let of = Of::Group(NamespaceId(5));
+    let of = MembershipSource::Group(NamespaceId(5));
     let keep = |ticket| {
         ledger.keep(ticket, (UserId(1), of), Some(Memberships::default()));
         ledger.keep(ticket, UserId(1), Some(UserMemberships::default()));

@@ -1,7 +1,7 @@
 //! One per process: reads the log, makes the ledger forget, renews the lease, says how far it has come. Rounds never
 //! overlap.
 
-use super::{Entry, LEASE, NodeId, Page, Place, Tick};
+use super::{Entry, LEASE, LogPosition, NodeId, Page, Tick};
 #[cfg(feature = "faults")]
 use crate::faults::Mutants;
 use crate::forget::Forget;
@@ -15,7 +15,7 @@ pub struct Follower {
     /// Rows that were, or may have been, inserted and count no longer.
     stale: Vec<NodeId>,
     /// The entry last applied.
-    applied: Option<Place>,
+    applied: Option<LogPosition>,
     /// What the own row says, as far as is known.
     seen: Option<i64>,
     /// When the round that is under way began.
@@ -47,7 +47,7 @@ pub enum Do {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Say {
     pub node: NodeId,
-    pub place: Place,
+    pub place: LogPosition,
 }
 
 impl Follower {
@@ -141,7 +141,7 @@ impl Follower {
         self.began
     }
 
-    pub fn applied(&self) -> Option<Place> {
+    pub fn applied(&self) -> Option<LogPosition> {
         self.applied
     }
 
@@ -169,9 +169,10 @@ mod tests {
     const HERE: NodeId = NodeId([1; 16]);
 
     fn page(places: &[(i64, i64)], own: Option<(i64, bool)>) -> Page {
-        let entries = places
-            .iter()
-            .map(|(position, mark)| Entry { place: Place { position: *position, mark: *mark }, what: Forget::Nothing });
+        let entries = places.iter().map(|(position, mark)| Entry {
+            place: LogPosition { position: *position, mark: *mark },
+            what: Forget::Nothing,
+        });
         Page { entries: entries.collect(), own: own.map(|(seen, marked)| OwnRow { seen, marked }) }
     }
 
@@ -190,7 +191,7 @@ mod tests {
     fn f_4_entries_are_applied_in_order_and_then_there_is_a_lease() {
         let mut follower = at_five();
         let say = follower.to_say().expect("its row says 0");
-        assert_eq!(say, Say { node: HERE, place: Place { position: 5, mark: 55 } });
+        assert_eq!(say, Say { node: HERE, place: LogPosition { position: 5, mark: 55 } });
         follower.said(say);
         assert_eq!(follower.begin(Tick(200), || HERE), Ask::Read { from: 5, node: HERE });
         let done = follower.read(page(&[(5, 55), (6, 66), (7, 77)], Some((5, false))), Tick(201));

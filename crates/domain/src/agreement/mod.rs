@@ -56,7 +56,7 @@ pub struct NodeId(pub [u8; 16]);
 
 /// One entry of one history: numbers alone come again after a restore (F3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct LogPosition {
     pub position: i64,
     /// 64 random bits.
     pub mark: i64,
@@ -64,7 +64,7 @@ pub struct Place {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    pub place: Place,
+    pub place: LogPosition,
     pub what: Forget,
 }
 

@@ -10,7 +10,7 @@ use crate::api::entities::application::application;
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::administrator;
-use crate::error::{Error, Thing};
+use crate::error::{Error, ResourceKind};
 use crate::json::Json;
 use crate::operations::applications::{CreateApplication, Created, Delete, RenewSecret};
 use crate::params::params;
@@ -90,7 +90,7 @@ pub async fn renew_secret(app: App, caller: Administrator, one: One) -> Result<J
 /// Somebody's own application is none of the instance's.
 async fn of_the_instance(app: &App, id: i64) -> Result<ApplicationId, Error> {
     let known = oauth_applications::find(&mut app.db.read().await?, ApplicationId(id)).await?;
-    known.filter(|known| known.owner.is_none()).map(|known| known.id).ok_or(Error::NotFound(Thing::Application))
+    known.filter(|known| known.owner.is_none()).map(|known| known.id).ok_or(Error::NotFound(ResourceKind::Application))
 }
 
 fn shown_once(made: &Created) -> Json {

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use axum::response::Response;
 use tollhouse_domain::access::{Viewer, Visibility};
-use tollhouse_domain::demand::Extra;
+use tollhouse_domain::access_requirement::Extra;
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::scope::Scope;
 use tollhouse_store::namespaces::{self, GroupOrder};
@@ -13,7 +13,7 @@ use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::anyone;
-use crate::error::{Error, Thing};
+use crate::error::{Error, ResourceKind};
 use crate::json::Json;
 use crate::operations::named;
 use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
@@ -50,7 +50,7 @@ params! {
 }
 
 pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Response, Error> {
-    let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
+    let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let asked = &list.params;
     let filter = namespaces::Filter {
         search: asked.search.clone().map(|search| search.0),
@@ -81,11 +81,12 @@ params! {
 }
 
 pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Json, Error> {
-    let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
+    let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let now = app.now();
     if !params.with_projects {
         let mut reader = app.db.read().await?;
-        let group = named::group(&mut reader, &params.id, viewer, now).await?.ok_or(Error::NotFound(Thing::Group))?;
+        let group =
+            named::group(&mut reader, &params.id, viewer, now).await?.ok_or(Error::NotFound(ResourceKind::Group))?;
         return Ok(Json::ok(group::detailed(&app.urls, &group)));
     }
     let memberships = app.memberships(caller.as_ref()).await?;
@@ -93,7 +94,7 @@ pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Js
     let found =
         named::group_with_projects(&mut reader, &params.id, viewer, memberships.as_deref().map(|all| &all.record), now)
             .await?;
-    let (group, inside) = found.ok_or(Error::NotFound(Thing::Group))?;
+    let (group, inside) = found.ok_or(Error::NotFound(ResourceKind::Group))?;
     let rows = inside.iter().map(|seen| match &caller {
         Some(_) => project::full(&app.urls, seen, None, viewer, project::Asked::default()),
         None => project::basic(&app.urls, &seen.project, false),

@@ -12,14 +12,14 @@ use crate::app::App;
 use crate::asked::Asked;
 use crate::error::Error;
 use crate::json;
-use crate::params::{Fault, Kind, Param, Params, SUDO, Value, for_links};
+use crate::params::{Fault, Param, ParamType, Params, SUDO, Value, for_links};
 
 /// `page`, from 1; what is lower counts as 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Page(i64);
 
 impl Value for Page {
-    const KIND: Kind = Kind::Integer;
+    const KIND: ParamType = ParamType::Integer;
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {
         Ok(i64::read(given)?.map(|page| Self(page.clamp(1, i64::from(u32::MAX)))))
@@ -31,7 +31,7 @@ impl Value for Page {
 pub struct PerPage(i64);
 
 impl Value for PerPage {
-    const KIND: Kind = Kind::Integer;
+    const KIND: ParamType = ParamType::Integer;
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {
         match i64::read(given)? {
@@ -49,7 +49,7 @@ pub enum Pagination {
 }
 
 impl Value for Pagination {
-    const KIND: Kind = Kind::Text;
+    const KIND: ParamType = ParamType::Text;
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {
         let named = String::read(given)?;

@@ -1,7 +1,7 @@
 //! `/personal_access_tokens/self` and its rotation (rest-api.md 2.4, 2.6, 2.7).
 
 use axum::http::{Method, StatusCode};
-use tollhouse_domain::demand::Extra;
+use tollhouse_domain::access_requirement::Extra;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::PersonalAccessTokenId;
 use tollhouse_domain::identity::{Identity, Via};
@@ -24,8 +24,8 @@ use crate::params::params;
 pub fn endpoints() -> Vec<Endpoint> {
     const SELF: &str = "/api/v4/personal_access_tokens/self";
     const ROTATE: &[Extra] = &[Extra::any(Scope::Api), Extra::any(Scope::SelfRotate)];
-    let own = || signed_in().any_scope().unless(is_none);
-    let rotates = presenter().or_scope(ROTATE).unless(shows_none);
+    let own = || signed_in().any_scope().condition(is_none);
+    let rotates = presenter().or_scope(ROTATE).condition(shows_none);
     vec![
         Endpoint::api(Method::GET, SELF, own(), show_self),
         Endpoint::api(Method::DELETE, SELF, own().revokes(), revoke_self),

@@ -20,7 +20,7 @@ use crate::api::pages::{self, Listed, Page, Pagination, PerPage};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::{anyone, signed_in};
-use crate::error::{Error, Thing};
+use crate::error::{Error, ResourceKind};
 use crate::json::Json;
 use crate::operations::named;
 use crate::operations::projects::CreateProject;
@@ -70,7 +70,7 @@ params! {
 }
 
 pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Response, Error> {
-    let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
+    let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let asked = &list.params;
     let filter = projects::Filter {
         search: asked.search.clone().map(|search| search.0),
@@ -130,7 +130,7 @@ params! {
 }
 
 pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Json, Error> {
-    let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
+    let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let (seen, mut reader) = visible(&app, caller.as_ref(), &params.id).await?;
     if caller.is_none() {
         return Ok(Json::ok(project::basic(&app.urls, &seen.project, params.license)));
@@ -144,17 +144,17 @@ pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Js
 /// The project that a request is about, and what its caller is to it. Absent and invisible are the same answer, to the
 /// byte.
 async fn visible(app: &App, caller: Option<&Identity>, named: &str) -> Result<(Seen, Reader), Error> {
-    let viewer = caller.map_or(Viewer::Nobody, Identity::viewer);
+    let viewer = caller.map_or(Viewer::Anonymous, Identity::viewer);
     let memberships = app.memberships(caller).await?;
     let mut reader = app.db.read().await?;
     let project = match named::project(&mut reader, named).await? {
         Some(id) => projects::find(&mut reader, id).await?,
         None => None,
     };
-    let project = project.ok_or(Error::NotFound(Thing::Project))?;
+    let project = project.ok_or(Error::NotFound(ResourceKind::Project))?;
     let membership = memberships.map(|all| all.of_project(&project, app.now())).unwrap_or_default();
     if project.visibility < viewer.least_visible() && membership.highest().is_none() {
-        return Err(Error::NotFound(Thing::Project));
+        return Err(Error::NotFound(ResourceKind::Project));
     }
     Ok((Seen { project, membership }, reader))
 }

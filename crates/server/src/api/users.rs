@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use axum::http::Method;
 use axum::response::Response;
 use tollhouse_domain::access::Viewer;
-use tollhouse_domain::demand::Extra;
+use tollhouse_domain::access_requirement::Extra;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::scope::Scope;
@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::asked::Asked;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::anyone;
-use crate::error::{Error, Thing};
+use crate::error::{Error, ResourceKind};
 use crate::json::Json;
 use crate::params::{Params, Search, params};
 
@@ -31,8 +31,8 @@ pub const READ: &[Extra] = &[Extra::reads(Scope::ReadUser)];
 pub fn endpoints() -> Vec<Endpoint> {
     let read = || anyone().or_scope(READ).after_parameters();
     vec![
-        Endpoint::api(Method::GET, "/api/v4/users", read().unless(lists_nobody), list),
-        Endpoint::api(Method::GET, "/api/v4/users/{id}", read().unless(shows_nobody), show),
+        Endpoint::api(Method::GET, "/api/v4/users", read().condition(lists_nobody), list),
+        Endpoint::api(Method::GET, "/api/v4/users/{id}", read().condition(shows_nobody), show),
     ]
 }
 
@@ -61,7 +61,7 @@ pub fn lists_nobody(who: Option<&Identity>, asked: &Asked) -> Result<(), Error> 
 }
 
 pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Response, Error> {
-    let viewer = caller.as_ref().map_or(Viewer::Nobody, Identity::viewer);
+    let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let List { page, per_page, .. } = list.params;
     let filter = users::Filter {
         username: list.params.username.clone(),
@@ -109,7 +109,7 @@ pub async fn show(app: App, caller: Option<Identity>, Show { id }: Show) -> Resu
     let caller = known(caller.as_ref())?;
     let now = app.now();
     let mut reader = app.db.read().await?;
-    let found = users::find(&mut reader, UserId(id)).await?.ok_or(Error::NotFound(Thing::User))?;
+    let found = users::find(&mut reader, UserId(id)).await?.ok_or(Error::NotFound(ResourceKind::User))?;
     if !caller.user.administrator {
         return Ok(Json::ok(user::public(&app.urls, &found, caller.viewer(), now)));
     }

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::audit::{Audit, By, Target};
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::{CsrfSecret, Plaintext, random};
 use tollhouse_domain::time::{Clock, Timestamp};
@@ -173,11 +173,16 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
     let internal = made(app.perform(internal, &by).await)?;
     let private = project("Charts", "Soundings of the harbour. For its members.", pilots, Visibility::Private);
     let private = made(app.perform(private, &by).await)?;
-    for of in [Of::Project(public), Of::Project(private)] {
+    for of in [MembershipSource::Project(public), MembershipSource::Project(private)] {
         let add = members::Add { of, user: ada, level: AccessLevel::Developer, expires_at: None };
         made(app.perform(add, &by).await)?;
     }
-    let add = members::Add { of: Of::Group(pilots), user: ada, level: AccessLevel::Developer, expires_at: None };
+    let add = members::Add {
+        of: MembershipSource::Group(pilots),
+        user: ada,
+        level: AccessLevel::Developer,
+        expires_at: None,
+    };
     made(app.perform(add, &by).await)?;
 
     let token = |user: UserId, name: &str, scopes: Scopes| tokens::CreateToken {

@@ -5,8 +5,8 @@
 
 use std::marker::PhantomData;
 
-use tollhouse_auth::shown::Shown;
-use tollhouse_domain::demand::{Demand, Extra, Judged};
+use tollhouse_auth::presented::PresentedCredentials;
+use tollhouse_domain::access_requirement::{AccessRequirement, Extra, Judged};
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::identity::{Administrator, Identity, Via};
 use tollhouse_domain::secret::Plaintext;
@@ -16,17 +16,17 @@ use crate::error::Error;
 
 /// The access requirement of an endpoint of the API, as data.
 #[derive(Clone, Copy)]
-pub struct Requirement {
-    pub demand: Demand<'static>,
-    pub unless: Option<Unless>,
-    admits: Admits,
+pub struct EndpointAccess {
+    pub requirement: AccessRequirement<'static>,
+    pub condition: Option<Condition>,
+    caller_kind: CallerKind,
 }
 
 /// A rule of the endpoint about its caller and its parameters, with a refusal of its own. It is checked last.
-pub type Unless = fn(Option<&Identity>, &Asked) -> Result<(), Error>;
+pub type Condition = fn(Option<&Identity>, &Asked) -> Result<(), Error>;
 
 #[derive(Clone, Copy)]
-enum Admits {
+enum CallerKind {
     Anyone,
     SignedIn,
     Administrator,
@@ -52,77 +52,77 @@ pub struct Presenter {
 /// A requirement whose handler gets a `C`.
 #[derive(Clone, Copy)]
 pub struct Access<C> {
-    requirement: Requirement,
+    access: EndpointAccess,
     caller: PhantomData<fn() -> C>,
 }
 
 /// Admits anonymous callers. An invalid credential is refused all the same.
 pub const fn anyone() -> Access<Option<Identity>> {
-    Access::new(Demand { anonymous: true, ..Demand::PLAIN }, Admits::Anyone)
+    Access::new(AccessRequirement { anonymous: true, ..AccessRequirement::PLAIN }, CallerKind::Anyone)
 }
 
 pub const fn signed_in() -> Access<Identity> {
-    Access::new(Demand::PLAIN, Admits::SignedIn)
+    Access::new(AccessRequirement::PLAIN, CallerKind::SignedIn)
 }
 
 pub const fn administrator() -> Access<Administrator> {
-    Access::new(Demand { administrator: true, ..Demand::PLAIN }, Admits::Administrator)
+    Access::new(AccessRequirement { administrator: true, ..AccessRequirement::PLAIN }, CallerKind::Administrator)
 }
 
 pub const fn presenter() -> Access<Presenter> {
-    Access::new(Demand { rotates: true, ..Demand::PLAIN }, Admits::Presenter)
+    Access::new(AccessRequirement { rotates: true, ..AccessRequirement::PLAIN }, CallerKind::Presenter)
 }
 
 impl<C> Access<C> {
-    const fn new(demand: Demand<'static>, admits: Admits) -> Self {
-        Self { requirement: Requirement { demand, admits, unless: None }, caller: PhantomData }
+    const fn new(requirement: AccessRequirement<'static>, caller_kind: CallerKind) -> Self {
+        Self { access: EndpointAccess { requirement, caller_kind, condition: None }, caller: PhantomData }
     }
 
     /// Scopes that open it besides `api` and `read_api`.
     pub const fn or_scope(mut self, scopes: &'static [Extra]) -> Self {
-        self.requirement.demand.scopes = scopes;
+        self.access.requirement.scopes = scopes;
         self
     }
 
     pub const fn any_scope(mut self) -> Self {
-        self.requirement.demand.any_scope = true;
+        self.access.requirement.any_scope = true;
         self
     }
 
     /// It revokes the presented credential.
     pub const fn revokes(mut self) -> Self {
-        self.requirement.demand.revokes = true;
+        self.access.requirement.revokes = true;
         self
     }
 
     /// An invalid parameter is reported before an invalid credential.
     pub const fn after_parameters(mut self) -> Self {
-        self.requirement.demand.judged = Judged::AfterParameters;
+        self.access.requirement.judged = Judged::AfterParameters;
         self
     }
 
     /// Checked last, when the caller and the parameters are known.
-    pub const fn unless(mut self, rule: Unless) -> Self {
-        self.requirement.unless = Some(rule);
+    pub const fn condition(mut self, rule: Condition) -> Self {
+        self.access.condition = Some(rule);
         self
     }
 
-    pub const fn requirement(&self) -> Requirement {
-        self.requirement
+    pub const fn endpoint_access(&self) -> EndpointAccess {
+        self.access
     }
 }
 
-impl Requirement {
+impl EndpointAccess {
     /// Fails if the requirement is not met.
-    pub fn admit(&self, who: Option<Identity>, shown: &Shown<'_>) -> Result<Caller, Denial> {
-        Ok(match (self.admits, who) {
-            (Admits::Anyone, None) => Caller::Anonymous,
+    pub fn admit(&self, who: Option<Identity>, presented: &PresentedCredentials<'_>) -> Result<Caller, Denial> {
+        Ok(match (self.caller_kind, who) {
+            (CallerKind::Anyone, None) => Caller::Anonymous,
             (_, None) => return Err(Denial::Missing),
-            (Admits::Anyone | Admits::SignedIn, Some(identity)) => Caller::Identity(identity),
-            (Admits::Administrator, Some(identity)) => Caller::Administrator(identity.administrator()?),
-            (Admits::Presenter, Some(identity)) => {
+            (CallerKind::Anyone | CallerKind::SignedIn, Some(identity)) => Caller::Identity(identity),
+            (CallerKind::Administrator, Some(identity)) => Caller::Administrator(identity.administrator()?),
+            (CallerKind::Presenter, Some(identity)) => {
                 let secret = match &identity.via {
-                    Via::PersonalAccessToken(token) => shown.plaintext_of(token.digest),
+                    Via::PersonalAccessToken(token) => presented.plaintext_of(token.digest),
                     Via::OauthAccessToken(_) | Via::Session(_) => None,
                 };
                 Caller::Presenter(Presenter { identity, secret })

@@ -12,15 +12,15 @@ use crate::app::App;
 use crate::asked::Asked;
 use crate::error::Error;
 use crate::oauth::Call;
-use crate::params::{Kind, Param, Params, Place};
-use crate::web::{Admits, Visitor};
+use crate::params::{Param, ParamType, Params, Presence};
+use crate::web::{PageAccess, Visitor};
 
 pub mod access;
 pub mod pipeline;
 pub mod surface;
 pub mod table;
 
-use access::{Access, Caller, FromCaller, Requirement};
+use access::{Access, Caller, EndpointAccess, FromCaller};
 use surface::Surface;
 
 pub struct Endpoint {
@@ -35,8 +35,8 @@ pub struct Endpoint {
 
 /// What runs when a request has been routed to it.
 enum Serves {
-    Api { requirement: Requirement, respell: fn(Error) -> Error, handler: Box<dyn ApiHandler> },
-    Page { admits: Admits, handler: Box<dyn PageHandler> },
+    Api { access: EndpointAccess, respell: fn(Error) -> Error, handler: Box<dyn ApiHandler> },
+    Page { admits: PageAccess, handler: Box<dyn PageHandler> },
     Oauth(Box<OauthHandler>),
     Plain(Box<PlainHandler>),
 }
@@ -111,7 +111,7 @@ impl Endpoint {
         R: IntoResponse + 'static,
     {
         let handler = Box::new(Typed(handler, PhantomData));
-        let serves = Serves::Api { requirement: access.requirement(), respell: std::convert::identity, handler };
+        let serves = Serves::Api { access: access.endpoint_access(), respell: std::convert::identity, handler };
         Self { method, path, surface: Surface::Api, params: P::DECLARED, serves }
     }
 
@@ -124,7 +124,7 @@ impl Endpoint {
     }
 
     /// A page for people: sessions count, tokens never do (T10).
-    pub fn page<P, R, F, Fut>(method: Method, path: &'static str, admits: Admits, handler: F) -> Self
+    pub fn page<P, R, F, Fut>(method: Method, path: &'static str, admits: PageAccess, handler: F) -> Self
     where
         F: Fn(App, Visitor, P) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<R, Error>> + Send + 'static,
@@ -159,16 +159,16 @@ impl Endpoint {
     }
 
     /// `None`: a page, an endpoint of OAuth, or something that looks at no credential.
-    pub fn requirement(&self) -> Option<&Requirement> {
+    pub fn access(&self) -> Option<&EndpointAccess> {
         match &self.serves {
-            Serves::Api { requirement, .. } => Some(requirement),
+            Serves::Api { access, .. } => Some(access),
             Serves::Page { .. } | Serves::Oauth(_) | Serves::Plain(_) => None,
         }
     }
 
     /// The path with every `{name}` filled in by a value of its kind.
-    pub fn example(&self, value: impl Fn(Kind) -> String) -> String {
-        let captured = self.params.iter().filter(|param| param.place == Place::Path);
+    pub fn example(&self, value: impl Fn(ParamType) -> String) -> String {
+        let captured = self.params.iter().filter(|param| param.presence == Presence::Path);
         captured
             .fold(self.path.to_owned(), |path, param| path.replace(&format!("{{{}}}", param.name), &value(param.kind)))
     }
@@ -176,6 +176,6 @@ impl Endpoint {
     /// Whether the last segment may hold any character, so that a suffix belongs to it (authentication.md 1.4).
     pub fn ends_freely(&self) -> bool {
         let last = self.params.iter().find(|param| self.path.ends_with(&format!("/{{{}}}", param.name)));
-        last.is_some_and(|param| param.kind == Kind::Text) || self.path.starts_with("/assets/")
+        last.is_some_and(|param| param.kind == ParamType::Text) || self.path.starts_with("/assets/")
     }
 }

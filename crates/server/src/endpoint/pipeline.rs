@@ -8,11 +8,11 @@ use axum::extract::State;
 use axum::http::Request;
 use axum::response::Response;
 use tollhouse_auth::authenticator::Head;
-use tollhouse_auth::shown::Shown;
-use tollhouse_domain::demand::{Demand, Judged};
+use tollhouse_auth::presented::PresentedCredentials;
+use tollhouse_domain::access_requirement::{AccessRequirement, Judged};
 use tollhouse_domain::identity::Identity;
 
-use super::access::{Caller, Requirement};
+use super::access::{Caller, EndpointAccess};
 use super::surface::Surface;
 use super::{ApiHandler, Endpoint, PageHandler, Parsed, Serves};
 use crate::app::App;
@@ -20,8 +20,8 @@ use crate::asked::{Asked, Opened, peer};
 use crate::bodies::{Limits, SMALL};
 use crate::error::{Error, refused};
 use crate::oauth::{self, Call};
-use crate::params::{Kind, Param};
-use crate::web::{self, Admits, Visitor};
+use crate::params::{Param, ParamType};
+use crate::web::{self, PageAccess, Visitor};
 
 type Captures = Vec<(String, String)>;
 
@@ -29,8 +29,8 @@ type Captures = Vec<(String, String)>;
 pub async fn run(endpoint: &Endpoint, app: App, captures: Captures, request: Request<Body>) -> Response {
     let app = app.asked_by(&request);
     match &endpoint.serves {
-        Serves::Api { requirement, respell, handler } => {
-            match api(endpoint.params, requirement, *respell, &**handler, &app, captures, request).await {
+        Serves::Api { access, respell, handler } => {
+            match api(endpoint.params, access, *respell, &**handler, &app, captures, request).await {
                 Ok(response) => response,
                 Err(error) => refused(error, |error| error.api(&app.urls)),
             }
@@ -58,27 +58,27 @@ pub async fn run(endpoint: &Endpoint, app: App, captures: Captures, request: Req
 /// The order of the lines is that of authentication.md section 0, from stage 6 on.
 async fn api(
     declared: &[Param],
-    requirement: &Requirement,
+    access: &EndpointAccess,
     respell: fn(Error) -> Error,
     handler: &dyn ApiHandler,
     app: &App,
     captures: Captures,
     request: Request<Body>,
 ) -> Result<Response, Error> {
-    let demand = &requirement.demand;
-    let asked = read_authenticated(app, declared, captures, request, demand).await?;
+    let requirement = &access.requirement;
+    let asked = read_authenticated(app, declared, captures, request, requirement).await?;
     #[cfg(feature = "faults")]
     app.faults.endpoint(asked.parts.uri.path());
-    let early = parse_first(requirement, handler, &asked)?;
-    let shown = shown(&asked);
-    let who = app.judge(&shown, demand).await?;
-    let (caller, params) = admit(requirement, handler, early, who, &shown, &asked)?;
+    let early = parse_first(access, handler, &asked)?;
+    let presented = presented(&asked);
+    let who = app.judge(&presented, requirement).await?;
+    let (caller, params) = admit(access, handler, early, who, &presented, &asked)?;
     handler.call(app.clone(), caller, params).await.map_err(respell)
 }
 
 /// The parameters, where they are read before the credentials.
-fn parse_first(requirement: &Requirement, handler: &dyn ApiHandler, asked: &Asked) -> Result<Option<Parsed>, Error> {
-    match requirement.demand.judged {
+fn parse_first(access: &EndpointAccess, handler: &dyn ApiHandler, asked: &Asked) -> Result<Option<Parsed>, Error> {
+    match access.requirement.judged {
         Judged::AfterParameters => handler.parse(asked).map(Some),
         Judged::BeforeParameters => Ok(None),
     }
@@ -86,21 +86,21 @@ fn parse_first(requirement: &Requirement, handler: &dyn ApiHandler, asked: &Aske
 
 /// The steps once the caller is known: the access requirement, the parameters, the rule of the endpoint itself.
 fn admit(
-    requirement: &Requirement,
+    access: &EndpointAccess,
     handler: &dyn ApiHandler,
     early: Option<Parsed>,
     who: Option<Identity>,
-    shown: &Shown<'_>,
+    presented: &PresentedCredentials<'_>,
     asked: &Asked,
 ) -> Result<(Caller, Parsed), Error> {
-    let rule = requirement.unless.map(|unless| (unless, who.clone()));
-    let caller = requirement.admit(who, shown)?;
+    let rule = access.condition.map(|condition| (condition, who.clone()));
+    let caller = access.admit(who, presented)?;
     let params = match early {
         Some(params) => params,
         None => handler.parse(asked)?,
     };
-    if let Some((unless, who)) = rule {
-        unless(who.as_ref(), asked)?;
+    if let Some((condition, who)) = rule {
+        condition(who.as_ref(), asked)?;
     }
     Ok((caller, params))
 }
@@ -109,17 +109,20 @@ impl Endpoint {
     /// `api` up to the authenticator, without running anything: a refusal of parameters that are read first.
     pub fn check_first(&self, asked: &Asked) -> Result<(), Error> {
         match &self.serves {
-            Serves::Api { requirement, handler, .. } => parse_first(requirement, &**handler, asked).map(drop),
+            Serves::Api { access, handler, .. } => parse_first(access, &**handler, asked).map(drop),
             Serves::Page { .. } | Serves::Oauth(_) | Serves::Plain(_) => Ok(()),
         }
     }
 
     /// `api` from the authenticator up to the handler, without running anything.
-    pub fn check(&self, who: Option<Identity>, shown: &Shown<'_>, asked: &Asked) -> Result<(), Error> {
+    pub fn check(
+        &self,
+        who: Option<Identity>,
+        presented: &PresentedCredentials<'_>,
+        asked: &Asked,
+    ) -> Result<(), Error> {
         match &self.serves {
-            Serves::Api { requirement, handler, .. } => {
-                admit(requirement, &**handler, None, who, shown, asked).map(drop)
-            }
+            Serves::Api { access, handler, .. } => admit(access, &**handler, None, who, presented, asked).map(drop),
             Serves::Page { .. } | Serves::Oauth(_) | Serves::Plain(_) => Ok(()),
         }
     }
@@ -127,7 +130,7 @@ impl Endpoint {
 
 async fn page(
     declared: &[Param],
-    admits: Admits,
+    admits: PageAccess,
     handler: &dyn PageHandler,
     app: &App,
     captures: Captures,
@@ -151,11 +154,11 @@ async fn page(
 }
 
 /// Every credential that a request presents.
-pub fn shown(asked: &Asked) -> Shown<'_> {
-    let shown = Shown::in_head(&asked.parts, asked.peer);
+pub fn presented(asked: &Asked) -> PresentedCredentials<'_> {
+    let presented = PresentedCredentials::in_head(&asked.parts, asked.peer);
     match &asked.body {
-        Some(body) => shown.and_in_body(body),
-        None => shown,
+        Some(body) => presented.and_in_body(body),
+        None => presented,
     }
 }
 
@@ -188,7 +191,7 @@ pub async fn no_endpoint(State(app): State<App>, request: Request<Body>) -> Resp
     }
     let answered = async {
         let asked = Asked::read(request, captures, from, limits).await?;
-        let visitor = Visitor::arrive(&app, &asked, Admits::WithoutToken).await?;
+        let visitor = Visitor::arrive(&app, &asked, PageAccess::WithoutToken).await?;
         match visitor.identity {
             Some(_) => Err(Error::NoRoute),
             None => Ok(web::to_sign_in(&app)),
@@ -223,7 +226,7 @@ async fn read_authenticated(
     declared: &[Param],
     captures: Captures,
     request: Request<Body>,
-    demand: &Demand<'_>,
+    requirement: &AccessRequirement<'_>,
 ) -> Result<Asked, Error> {
     fit(declared, &captures)?;
     let from = peer(&request);
@@ -231,7 +234,7 @@ async fn read_authenticated(
     if !opened.has_body() {
         return opened.read(captures, from, limits(app, Head::Nothing)).await;
     }
-    Box::pin(read_body(app, captures, from, opened, demand)).await
+    Box::pin(read_body(app, captures, from, opened, requirement)).await
 }
 
 async fn read_body(
@@ -239,15 +242,15 @@ async fn read_body(
     captures: Captures,
     from: Option<IpAddr>,
     opened: Opened,
-    demand: &Demand<'_>,
+    requirement: &AccessRequirement<'_>,
 ) -> Result<Asked, Error> {
-    let head = app.head(&Shown::in_head(&opened.parts, from), demand).await?;
+    let head = app.head(&PresentedCredentials::in_head(&opened.parts, from), requirement).await?;
     let sent = (head == Head::Dead).then(|| opened.parts.clone());
     let read = opened.read(captures, from, limits(app, head)).await;
     match (read, sent) {
         // An invalid credential is why so little may be sent, so that is the refusal.
         (Err(Error::BodyTooLarge), Some(sent)) => {
-            let judged = app.judge(&Shown::in_head(&sent, from), demand).await;
+            let judged = app.judge(&PresentedCredentials::in_head(&sent, from), requirement).await;
             Err(judged.err().unwrap_or(Error::BodyTooLarge))
         }
         (read, _) => read,
@@ -258,7 +261,7 @@ async fn read_body(
 pub fn fit(declared: &[Param], captures: &[(String, String)]) -> Result<(), Error> {
     let number = |value: &str| value.bytes().all(|b| b.is_ascii_digit()) && value.parse::<i64>().is_ok();
     let kind = |name: &str| declared.iter().find(|param| param.name == name).map(|param| param.kind);
-    match captures.iter().all(|(name, value)| kind(name) != Some(Kind::Integer) || number(value)) {
+    match captures.iter().all(|(name, value)| kind(name) != Some(ParamType::Integer) || number(value)) {
         true => Ok(()),
         false => Err(Error::NoRoute),
     }

@@ -79,7 +79,7 @@ mod tests {
                 _ => Surface::Page,
             };
             assert_eq!(surface, by_path, "{}", endpoint.path);
-            assert_eq!(endpoint.requirement().is_some(), surface == Surface::Api, "{}", endpoint.path);
+            assert_eq!(endpoint.access().is_some(), surface == Surface::Api, "{}", endpoint.path);
         }
         assert_eq!(Surface::of("/-/auth"), Surface::Gateway);
         assert_eq!(Surface::of("/-/nope"), Surface::Page);

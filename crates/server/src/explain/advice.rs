@@ -1,14 +1,14 @@
 //! Plain words: what an endpoint takes, why it refuses, and what it would not refuse.
 
 use axum::http::Method;
-use tollhouse_auth::shown::{Secret, Shown};
-use tollhouse_domain::demand::Demand;
+use tollhouse_auth::presented::{PresentedCredentials, Secret};
+use tollhouse_domain::access_requirement::AccessRequirement;
 use tollhouse_domain::denial::{AccountFault, Denial};
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::lookup::{Credential, Record};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::text::{loggable, printable};
-use tollhouse_domain::token::Standing;
+use tollhouse_domain::token::TokenStatus;
 use tollhouse_domain::user::AccountState;
 
 use super::denial;
@@ -25,8 +25,8 @@ pub(super) struct Advice {
 
 /// What an endpoint was asked, and what was found out.
 pub(super) struct Case<'a> {
-    pub(super) demand: &'a Demand<'a>,
-    pub(super) shown: &'a Shown<'a>,
+    pub(super) requirement: &'a AccessRequirement<'a>,
+    pub(super) presented: &'a PresentedCredentials<'a>,
     pub(super) trial: &'a Trial,
     /// Nobody at all may ask this.
     pub(super) open: bool,
@@ -116,8 +116,8 @@ impl Case<'_> {
             Denial::Missing => self.missing(),
             Denial::Unknown => self.unknown(),
             Denial::Expired => ("the token has expired".to_owned(), self.fresh("a token that has not expired")),
-            Denial::Revoked | Denial::Reused(_) => match self.standing() {
-                Some(Standing::Rotated) => (
+            Denial::Revoked | Denial::Reused(_) => match self.status() {
+                Some(TokenStatus::Rotated) => (
                     "the token was rotated: it has a successor, or was replaced".to_owned(),
                     self.fresh("the newest token of this rotation"),
                 ),
@@ -138,7 +138,7 @@ impl Case<'_> {
                 let why = format!("the scopes of the token do not open this with {}", self.method());
                 (why, vec![self.token()])
             }
-            Denial::NotAdministrator if self.shown.sudo().is_some() => (
+            Denial::NotAdministrator if self.presented.sudo().is_some() => (
                 "only administrators may, and whoever is acted as is none".to_owned(),
                 vec!["leave sudo out".to_owned(), "act as an administrator".to_owned()],
             ),
@@ -169,7 +169,7 @@ impl Case<'_> {
             let why = format!("the token is of {}", owner(record));
             return (why, vec!["a token that a person let the application have (authorization code)".to_owned()]);
         }
-        if self.shown.sudo().is_some() && self.demand.anonymous {
+        if self.presented.sudo().is_some() && self.requirement.anonymous {
             return (
                 "sudo was asked for, and nobody is shown who could".to_owned(),
                 vec!["leave sudo out".to_owned(), "a token of an administrator with the scope sudo".to_owned()],
@@ -222,7 +222,7 @@ impl Case<'_> {
 
     /// What people get wrong about a value, without telling it.
     fn spelling(&self) -> Option<&'static str> {
-        let last = self.shown.candidates().last()?;
+        let last = self.presented.candidates().last()?;
         let Secret::Value(value) = last.secret else { return Some("it is a list or a table, not a text") };
         let ends = [value.first()?, value.last()?];
         match () {
@@ -249,15 +249,15 @@ impl Case<'_> {
     }
 
     fn token(&self) -> String {
-        format!("a token with {}", scopes(self.demand, self.shown.is_read()))
+        format!("a token with {}", scopes(self.requirement, self.presented.is_read()))
     }
 
     fn method(&self) -> &'static str {
-        if self.shown.is_read() { "a method that reads" } else { "a method that writes" }
+        if self.presented.is_read() { "a method that reads" } else { "a method that writes" }
     }
 
-    fn standing(&self) -> Option<Standing> {
-        self.trial.record().and_then(|record| record.credential.token()).map(|token| token.standing)
+    fn status(&self) -> Option<TokenStatus> {
+        self.trial.record().and_then(|record| record.credential.token()).map(|token| token.status)
     }
 }
 
@@ -294,11 +294,11 @@ fn account(fault: AccountFault, name: &str, state: Option<AccountState>) -> (Str
 }
 
 /// Which scopes open it, by the demand itself.
-fn scopes(demand: &Demand, read: bool) -> String {
-    if demand.any_scope {
+fn scopes(requirement: &AccessRequirement, read: bool) -> String {
+    if requirement.any_scope {
         return "any scope".to_owned();
     }
-    let opens = |scope: &Scope| demand.accepts(&Scopes::from([*scope]), read).is_ok();
+    let opens = |scope: &Scope| requirement.accepts(&Scopes::from([*scope]), read).is_ok();
     let words: Vec<&str> = Scope::ALL.iter().copied().filter(opens).map(Scope::as_str).collect();
     match words[..] {
         [one] => format!("the scope {one}"),
@@ -307,15 +307,15 @@ fn scopes(demand: &Demand, read: bool) -> String {
 }
 
 /// What an endpoint of the API asks to be shown.
-pub(super) fn takes(demand: &Demand, method: &Method, open: bool) -> String {
+pub(super) fn takes(requirement: &AccessRequirement, method: &Method, open: bool) -> String {
     let read = [Method::GET, Method::HEAD].contains(method);
     let session = if read { "a session" } else { "a session with its X-CSRF-Token" };
-    if demand.any_scope || demand.rotates {
-        return format!("a personal access token with {}", scopes(demand, read));
+    if requirement.any_scope || requirement.rotates {
+        return format!("a personal access token with {}", scopes(requirement, read));
     }
     let nothing = if open { "nothing, for what everybody may see; or " } else { "" };
-    let whose = if demand.administrator { " of an administrator" } else { "" };
-    format!("{nothing}a token{whose} with {}; or {session}{whose}", scopes(demand, read))
+    let whose = if requirement.administrator { " of an administrator" } else { "" };
+    format!("{nothing}a token{whose} with {}; or {session}{whose}", scopes(requirement, read))
 }
 
 /// The same of one that has no requirement of the API.
@@ -359,17 +359,21 @@ pub(super) fn not_judged(endpoint: &Endpoint) -> &'static str {
 }
 
 /// What is worth knowing besides.
-pub(super) fn notes(trial: &Trial, demand: &Demand, outcome: &Result<Option<Identity>, Error>) -> Vec<String> {
+pub(super) fn notes(
+    trial: &Trial,
+    requirement: &AccessRequirement,
+    outcome: &Result<Option<Identity>, Error>,
+) -> Vec<String> {
     let mut notes = Vec::new();
     let mut note = |text: &str| notes.push(text.to_owned());
     let token = trial.record().and_then(|record: &Record| record.credential.token());
-    match token.map(|token| token.standing) {
-        Some(Standing::Live { used: false }) => {
+    match token.map(|token| token.status) {
+        Some(TokenStatus::Live { used: false }) => {
             note(
                 "this token was never used; the request would be its first use, after which its predecessor cannot replace it",
             );
         }
-        Some(Standing::Rotated) if demand.rotates && outcome.is_ok() => {
+        Some(TokenStatus::Rotated) if requirement.rotates && outcome.is_ok() => {
             note("this token was rotated away; the endpoint decides whether it is given its successor again");
         }
         _ => {}

@@ -9,16 +9,16 @@ use axum::http::{Request, header};
 use axum::response::Response;
 use http_body_util::BodyExt;
 use tollhouse_auth::authenticator::Head;
-use tollhouse_auth::shown::Shown;
-use tollhouse_domain::demand::Demand;
+use tollhouse_auth::presented::PresentedCredentials;
+use tollhouse_domain::access_requirement::AccessRequirement;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::identity::Identity;
 
 use crate::app::App;
 use crate::asked::{Asked, Opened};
 use crate::cors;
-use crate::endpoint::access::Requirement;
-use crate::endpoint::pipeline::shown;
+use crate::endpoint::access::EndpointAccess;
+use crate::endpoint::pipeline::presented;
 use crate::endpoint::surface::Surface;
 use crate::endpoint::table::{RouteMatch, route_match, table};
 use crate::endpoint::{Endpoint, pipeline};
@@ -92,17 +92,17 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
     };
     let endpoint = &endpoints[place];
     told.route = Some(format!("{} {}", endpoint.method, endpoint.path));
-    let Some(requirement) = endpoint.requirement() else {
+    let Some(access) = endpoint.access() else {
         told.takes = advice::takes_elsewhere(endpoint).to_owned();
         told.untried(&sent, advice::elsewhere(endpoint));
         return Ok(told.without_judgement(advice::not_judged(endpoint)));
     };
-    told.takes = advice::takes(&requirement.demand, &sent.method, requirement.demand.anonymous);
-    match read(app, endpoint, &requirement.demand, captures, request).await {
-        Ok(Read::Whole(asked)) => judged(app, told, endpoint, requirement, &asked).await,
+    told.takes = advice::takes(&access.requirement, &sent.method, access.requirement.anonymous);
+    match read(app, endpoint, &access.requirement, captures, request).await {
+        Ok(Read::Whole(asked)) => judged(app, told, endpoint, access, &asked).await,
         Ok(Read::Head(asked)) => {
             told.notes.push("the head decided; the body was not looked at".to_owned());
-            by_credentials(app, told, endpoint, requirement, &asked).await
+            by_credentials(app, told, endpoint, access, &asked).await
         }
         Err(error) => {
             told.untried(&sent, "not looked at");
@@ -130,7 +130,7 @@ enum Read {
 async fn read(
     app: &App,
     endpoint: &Endpoint,
-    demand: &Demand<'_>,
+    requirement: &AccessRequirement<'_>,
     captures: Vec<(String, String)>,
     request: Request<Body>,
 ) -> Result<Read, Error> {
@@ -140,7 +140,7 @@ async fn read(
         return opened.read(captures, None, pipeline::limits(app, Head::Nothing)).await.map(Read::Whole);
     }
     let auth = app.judging_over(Arc::new(Witness::new(app.db.clone())));
-    let head = auth.head(&Shown::in_head(&opened.parts, None), demand, app.now()).await;
+    let head = auth.head(&PresentedCredentials::in_head(&opened.parts, None), requirement, app.now()).await;
     let alone = Asked::of_head(opened.parts.clone(), captures.clone());
     let Ok(head) = head else { return Ok(Read::Head(alone)) };
     match opened.read(captures, None, pipeline::limits(app, head)).await {
@@ -154,43 +154,43 @@ async fn judged(
     app: &App,
     mut told: Explanation,
     endpoint: &Endpoint,
-    requirement: &Requirement,
+    access: &EndpointAccess,
     asked: &Asked,
 ) -> Result<Explanation, Error> {
     if let Err(error) = endpoint.check_first(asked) {
-        told.credentials = seen::untried(&shown(asked), &asked.parts.headers, "not looked at");
+        told.credentials = seen::untried(&presented(asked), &asked.parts.headers, "not looked at");
         told.notes.push("this endpoint looks at parameters before credentials".to_owned());
         return told.refused(error.api(&app.urls), Advice::without_judgement(&error)).await;
     }
-    by_credentials(app, told, endpoint, requirement, asked).await
+    by_credentials(app, told, endpoint, access, asked).await
 }
 
 async fn by_credentials(
     app: &App,
     mut told: Explanation,
     endpoint: &Endpoint,
-    requirement: &Requirement,
+    access: &EndpointAccess,
     asked: &Asked,
 ) -> Result<Explanation, Error> {
-    let demand = &requirement.demand;
-    let shown = shown(asked);
-    let open = demand.anonymous && requirement.unless.is_none_or(|unless| unless(None, asked).is_ok());
-    told.takes = advice::takes(demand, &asked.parts.method, open);
+    let requirement = &access.requirement;
+    let presented = presented(asked);
+    let open = requirement.anonymous && access.condition.is_none_or(|condition| condition(None, asked).is_ok());
+    told.takes = advice::takes(requirement, &asked.parts.method, open);
     let witness = Arc::new(Witness::new(app.db.clone()));
     let judging = app.judging_over(witness.clone());
     let outcome = async {
-        let who = judging.judge(&shown, demand, app.now()).await?;
-        endpoint.check(who.clone(), &shown, asked)?;
+        let who = judging.judge(&presented, requirement, app.now()).await?;
+        endpoint.check(who.clone(), &presented, asked)?;
         Ok(who)
     };
     let outcome: Result<Option<Identity>, Error> = outcome.await;
     if matches!(outcome, Err(Error::Unavailable)) {
         return Err(Error::Unavailable);
     }
-    let trial = Trial::of(&shown, &asked.parts.headers, &witness, &judging, app.now()).await?;
-    told.credentials = trial.seen(&shown, &asked.parts.headers);
+    let trial = Trial::of(&presented, &asked.parts.headers, &witness, &judging, app.now()).await?;
+    told.credentials = trial.seen(&presented, &asked.parts.headers);
     told.decided_by = trial.decided_by();
-    told.notes.extend(advice::notes(&trial, demand, &outcome));
+    told.notes.extend(advice::notes(&trial, requirement, &outcome));
     told.identity = trial.record().and_then(Who::of);
     match outcome {
         Ok(who) => {
@@ -200,7 +200,7 @@ async fn by_credentials(
             Ok(told.passes(who.as_ref()))
         }
         Err(error) => {
-            let case = advice::Case { demand, shown: &shown, trial: &trial, open };
+            let case = advice::Case { requirement, presented: &presented, trial: &trial, open };
             let advice = Advice::of(&error, &case);
             told.refused(error.api(&app.urls), advice).await
         }
@@ -245,7 +245,7 @@ fn head(request: &Request<Body>) -> Parts {
 impl Explanation {
     /// The credentials of the head, none of which anybody looks at.
     fn untried(&mut self, sent: &Parts, why: &str) {
-        self.credentials = seen::untried(&Shown::in_head(sent, None), &sent.headers, why);
+        self.credentials = seen::untried(&PresentedCredentials::in_head(sent, None), &sent.headers, why);
     }
 
     async fn refused(mut self, answer: Response, advice: Advice) -> Result<Self, Error> {

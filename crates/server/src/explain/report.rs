@@ -169,7 +169,7 @@ impl fmt::Display for Explanation {
         if !self.takes.is_empty() {
             row(f, "Takes", &self.takes)?;
         }
-        self.shown(f)?;
+        self.presented(f)?;
         if let Some(who) = &self.identity {
             who.fmt(f)?;
         }
@@ -195,11 +195,11 @@ impl fmt::Display for Explanation {
 }
 
 impl Explanation {
-    fn shown(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn presented(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.credentials.is_empty() {
             return row(f, "Shown", "no credential");
         }
-        writeln!(f, "Shown, in the order in which it is looked at:")?;
+        writeln!(f, "PresentedCredentials, in the order in which it is looked at:")?;
         let masked: Vec<String> = self.credentials.iter().map(Seen::masked).collect();
         let places = self.credentials.iter().map(|seen| seen.place.len()).max().unwrap_or_default();
         let widths = masked.iter().map(String::len).max().unwrap_or_default();

@@ -3,8 +3,8 @@
 use axum::http::{HeaderMap, header};
 use serde::Serialize;
 use tollhouse_auth::authenticator::{Authenticator, is_of};
+use tollhouse_auth::presented::{CandidateKind, CredentialPlace, IfUnknown, PresentedCredentials, Secret};
 use tollhouse_auth::session_cookies::{LiveSession, MOST_COOKIES, SessionCookies};
-use tollhouse_auth::shown::{IfUnknown, Kind, Place, Secret, Shown};
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::lookup::{Credential, Key, Record};
 use tollhouse_domain::secret::Digest;
@@ -36,8 +36,8 @@ pub(super) struct Trial {
 }
 
 struct Step {
-    place: Place,
-    kind: Kind,
+    place: CredentialPlace,
+    kind: CandidateKind,
     found: Found,
 }
 
@@ -45,7 +45,7 @@ enum Found {
     Counts(Record),
     /// It is a token, but not of the kind that stands in this place.
     OfOtherKind(Record),
-    Nobodys,
+    Unknown,
     /// Nobody can have been given this.
     Unusable,
 }
@@ -70,7 +70,7 @@ pub(super) enum Cookie {
 
 impl Trial {
     pub(super) async fn of(
-        shown: &Shown<'_>,
+        presented: &PresentedCredentials<'_>,
         headers: &HeaderMap,
         witness: &Witness,
         judging: &Authenticator,
@@ -78,12 +78,12 @@ impl Trial {
     ) -> Result<Self, Denial> {
         let mut steps = Vec::new();
         let mut decided = None;
-        for candidate in shown.candidates() {
+        for candidate in presented.candidates() {
             let found = match candidate.secret.digest().map(|digest| witness.saw(Key::Token(digest))) {
                 None => Found::Unusable,
                 // Nobody came this far.
                 Some(None) => break,
-                Some(Some(None)) => Found::Nobodys,
+                Some(Some(None)) => Found::Unknown,
                 Some(Some(Some(record))) if is_of(candidate.kind, &record.credential) => Found::Counts(record),
                 Some(Some(Some(record))) => Found::OfOtherKind(record),
             };
@@ -99,7 +99,7 @@ impl Trial {
             }
         }
         let sent = headers.contains_key("x-csrf-token");
-        let cookie = match shown.sessions() {
+        let cookie = match presented.sessions() {
             None if SessionCookies::of(headers).is_empty() => Cookie::None,
             Some(_) | None if decided.is_some() => Cookie::NotAsked,
             None => Cookie::WithoutToken { sent },
@@ -114,7 +114,7 @@ impl Trial {
                     if cookies.iter().any(lasted) { Cookie::TooLong } else { Cookie::Ended }
                 }
                 LiveSession::Several => Cookie::Several,
-                LiveSession::One(session, _) if !shown.admits(session) => Cookie::WithoutToken { sent },
+                LiveSession::One(session, _) if !presented.admits(session) => Cookie::WithoutToken { sent },
                 LiveSession::One(_, entry) => {
                     decided = Some((SESSION, Some(entry.record.clone())));
                     Cookie::Counts
@@ -138,8 +138,9 @@ impl Trial {
         matches!(self.steps.last(), Some(Step { found: Found::OfOtherKind(_), .. }))
     }
 
-    pub(super) fn seen(&self, shown: &Shown<'_>, headers: &HeaderMap) -> Vec<Seen> {
-        let mut all: Vec<Seen> = shown.places().map(|(place, secret)| self.place(place, secret, shown)).collect();
+    pub(super) fn seen(&self, presented: &PresentedCredentials<'_>, headers: &HeaderMap) -> Vec<Seen> {
+        let mut all: Vec<Seen> =
+            presented.places().map(|(place, secret)| self.place(place, secret, presented)).collect();
         all.extend(session(headers, |cookies| match &self.cookie {
             Cookie::Several if cookies.too_many() => format!("does not count: more than {MOST_COOKIES} of them"),
             Cookie::Several => "does not count: two of them are live sessions".into(),
@@ -160,9 +161,9 @@ impl Trial {
         all
     }
 
-    fn place(&self, place: Place, secret: &Secret<'_>, shown: &Shown<'_>) -> Seen {
+    fn place(&self, place: CredentialPlace, secret: &Secret<'_>, presented: &PresentedCredentials<'_>) -> Seen {
         let told: Vec<String> = self.steps.iter().filter(|step| step.place == place).map(Step::words).collect();
-        let candidate = shown.candidates().any(|candidate| candidate.place == place);
+        let candidate = presented.candidates().any(|candidate| candidate.place == place);
         let outcome = match told.is_empty() {
             _ if secret.blank() => "blank: it counts as absent".to_owned(),
             false => told.join("; "),
@@ -181,25 +182,27 @@ impl Trial {
 impl Step {
     fn words(&self) -> String {
         let kind = match self.kind {
-            Kind::OauthAccessToken => "OAuth access token",
-            Kind::PersonalAccessToken => "personal access token",
+            CandidateKind::OauthAccessToken => "OAuth access token",
+            CandidateKind::PersonalAccessToken => "personal access token",
         };
         match &self.found {
             Found::Counts(record) => format!("{} of {}", what(&record.credential), owner(record)),
-            Found::OfOtherKind(_) | Found::Nobodys if self.kind == Kind::OauthAccessToken => format!("no {kind}"),
+            Found::OfOtherKind(_) | Found::Unknown if self.kind == CandidateKind::OauthAccessToken => {
+                format!("no {kind}")
+            }
             Found::OfOtherKind(record) => {
                 format!("no {kind}, but {} of {}", what(&record.credential), owner(record))
             }
-            Found::Nobodys => format!("no {kind} that anybody was given"),
+            Found::Unknown => format!("no {kind} that anybody was given"),
             Found::Unusable => format!("cannot be a {kind}"),
         }
     }
 }
 
 /// Everything in the head, when nobody looks at it.
-pub(super) fn untried(shown: &Shown<'_>, headers: &HeaderMap, why: &str) -> Vec<Seen> {
+pub(super) fn untried(presented: &PresentedCredentials<'_>, headers: &HeaderMap, why: &str) -> Vec<Seen> {
     let mut all: Vec<Seen> =
-        shown.places().map(|(place, secret)| masked(name(place), secret, why.to_owned())).collect();
+        presented.places().map(|(place, secret)| masked(name(place), secret, why.to_owned())).collect();
     all.extend(session(headers, |_| why.to_owned()));
     all.extend(ignored(headers, why));
     all
@@ -277,14 +280,14 @@ fn is_job_token(secret: &Secret<'_>) -> bool {
     matches!(secret, Secret::Value(value) if value.starts_with(JOB_TOKEN.prefix.as_bytes()))
 }
 
-fn name(place: Place) -> &'static str {
+fn name(place: CredentialPlace) -> &'static str {
     match place {
-        Place::AccessTokenParameter => "access_token parameter",
-        Place::AuthorizationHeader => "Authorization: Bearer",
-        Place::BearerTokenParameter => "bearer_token parameter",
-        Place::PrivateTokenParameter => "private_token parameter",
-        Place::PrivateTokenHeader => "PRIVATE-TOKEN",
-        Place::SessionCookie => SESSION,
+        CredentialPlace::AccessTokenParameter => "access_token parameter",
+        CredentialPlace::AuthorizationHeader => "Authorization: Bearer",
+        CredentialPlace::BearerTokenParameter => "bearer_token parameter",
+        CredentialPlace::PrivateTokenParameter => "private_token parameter",
+        CredentialPlace::PrivateTokenHeader => "PRIVATE-TOKEN",
+        CredentialPlace::SessionCookie => SESSION,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use tollhouse_domain::application::Application;
 use tollhouse_domain::id::{FamilyId, GenerationId, UserId};
 use tollhouse_domain::lookup::{Answer, Key, Lookup, Record, UserName};
-use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
+use tollhouse_domain::membership::{MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::User;
 use tollhouse_store::db::Db;
@@ -40,7 +40,7 @@ impl Lookup for Witness {
         self.db.user(name)
     }
 
-    fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships> {
+    fn memberships(&self, user: UserId, of: MembershipSource, now: Timestamp) -> Answer<'_, Memberships> {
         self.db.memberships(user, of, now)
     }
 

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::FutureExt;
-use tollhouse_auth::shown::{Place, Shown};
+use tollhouse_auth::presented::{CredentialPlace, PresentedCredentials};
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::Caller;
@@ -27,7 +27,7 @@ use crate::error::{CHALLENGE, Error, Reason, scope_challenge};
 use crate::road::{has_parameter, malformed_authorization};
 
 /// Whoever passes: `None` is nobody, where nobody in particular has to come.
-type Who = Option<(Caller, Place)>;
+type Who = Option<(Caller, CredentialPlace)>;
 
 /// `id`: of the request that asks, and when that was.
 pub async fn answer(
@@ -78,12 +78,12 @@ async fn judge<'r>(
     let query = question.query().filter(|_| rule.query_credentials);
     readable(headers, query)?;
     let session = session(question, headers, &gateway.own);
-    let shown = Shown::relayed(headers, &question.method, query, session, Some(client));
+    let presented = PresentedCredentials::relayed(headers, &question.method, query, session, Some(client));
     let judging = Instant::now();
-    let vouched = app.auth.vouch(&shown, &rule.demand(), now).await;
+    let vouched = app.auth.vouch(&presented, &rule.requirement(), now).await;
     app.metrics.judged(judging.elapsed());
     let who = match vouched {
-        Err(Denial::Missing) if shown.candidates().next().is_none() => return Err(Refusal::Nobody),
+        Err(Denial::Missing) if presented.candidates().next().is_none() => return Err(Refusal::NoCredential),
         judged => judged?,
     };
     let person = match &who {
@@ -128,7 +128,7 @@ fn readable(headers: &HeaderMap, query: Option<&str>) -> Result<(), Error> {
 /// What counts with `query_credentials`.
 const IN_QUERY: [&str; 3] = ["access_token", "bearer_token", "private_token"];
 
-fn allowed(app: &App, who: Option<&(Caller, Place)>, rule: &Rule) -> Response {
+fn allowed(app: &App, who: Option<&(Caller, CredentialPlace)>, rule: &Rule) -> Response {
     let mut response = empty(StatusCode::NO_CONTENT);
     app.gateway.names.tell(response.headers_mut(), who, &rule.label);
     response
@@ -154,7 +154,7 @@ fn refused(app: &App, refusal: &Refusal, headers: &HeaderMap, seen: &Seen<'_>) -
     if let Some(seconds) = retry_after {
         told.insert(header::RETRY_AFTER, seconds.into());
     }
-    if let (Refusal::Nobody, Some(question)) = (refusal, &seen.question)
+    if let (Refusal::NoCredential, Some(question)) = (refusal, &seen.question)
         && let Some(page) = sign_in(question, headers, &app.gateway.own, &app.urls)
     {
         told.insert(app.gateway.names.sign_in.clone(), page);
@@ -183,7 +183,7 @@ impl Seen<'_> {
     /// The scopes that open what was asked for.
     fn opened_by(&self) -> Option<Vec<Scope>> {
         let read = [Method::GET, Method::HEAD].contains(&self.question.as_ref()?.method);
-        Some(self.rule?.demand().opened_by(read))
+        Some(self.rule?.requirement().opened_by(read))
     }
 
     fn log(&self, response: &Response, peer: Option<IpAddr>, id: &str, began: Instant) {

@@ -3,7 +3,7 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use form_urlencoded::byte_serialize;
-use tollhouse_auth::shown::Session;
+use tollhouse_auth::presented::Session;
 use tollhouse_domain::parameter::names_credential;
 
 use super::question::{Question, only};

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
-use tollhouse_auth::shown::Place;
+use tollhouse_auth::presented::CredentialPlace;
 use tollhouse_domain::identity::{Caller, Via};
 use tollhouse_domain::text::printable;
 use tollhouse_domain::user::User;
@@ -62,7 +62,7 @@ impl Names {
     }
 
     /// `None`: nobody was asked for.
-    pub fn tell(&self, headers: &mut HeaderMap, who: Option<&(Caller, Place)>, rule: &HeaderValue) {
+    pub fn tell(&self, headers: &mut HeaderMap, who: Option<&(Caller, CredentialPlace)>, rule: &HeaderValue) {
         let mut set = |name: &HeaderName, value: HeaderValue| drop(headers.insert(name.clone(), value));
         let user = match who {
             Some((Caller::Person(who), _)) => Some(&*who.user),
@@ -102,12 +102,14 @@ fn credential(caller: &Caller) -> HeaderValue {
     })
 }
 
-fn spelt(place: Place) -> HeaderValue {
+fn spelt(place: CredentialPlace) -> HeaderValue {
     HeaderValue::from_static(match place {
-        Place::AuthorizationHeader => "authorization",
-        Place::PrivateTokenHeader => "private_token",
-        Place::SessionCookie => "session",
-        Place::AccessTokenParameter | Place::BearerTokenParameter | Place::PrivateTokenParameter => "query",
+        CredentialPlace::AuthorizationHeader => "authorization",
+        CredentialPlace::PrivateTokenHeader => "private_token",
+        CredentialPlace::SessionCookie => "session",
+        CredentialPlace::AccessTokenParameter
+        | CredentialPlace::BearerTokenParameter
+        | CredentialPlace::PrivateTokenParameter => "query",
     })
 }
 

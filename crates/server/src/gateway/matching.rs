@@ -3,9 +3,9 @@
 use axum::http::HeaderValue;
 use axum::http::Method;
 use tollhouse_domain::access::AccessLevel;
-use tollhouse_domain::demand::{Demand, Extra};
+use tollhouse_domain::access_requirement::{AccessRequirement, Extra};
 use tollhouse_domain::id::ApplicationId;
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 
 use super::path::{Form, Oddities, Path};
 use super::question::Question;
@@ -69,7 +69,7 @@ pub struct Member {
     pub path: String,
     pub level: AccessLevel,
     /// What had that path when the rules were read.
-    pub of: Option<Of>,
+    pub of: Option<MembershipSource>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,13 +110,13 @@ impl Rule {
     }
 
     /// What it asks of a caller, but for memberships.
-    pub fn demand(&self) -> Demand<'_> {
-        Demand {
+    pub fn requirement(&self) -> AccessRequirement<'_> {
+        AccessRequirement {
             anonymous: self.allow == Allow::Anyone,
             administrator: self.allow == Allow::Administrator,
             scopes: &self.scopes,
             applications: &self.applications,
-            ..Demand::PLAIN
+            ..AccessRequirement::PLAIN
         }
     }
 

@@ -25,7 +25,7 @@ pub enum Refusal {
     Unbound,
     NotAMember,
     /// A credential is needed, and none was shown at all.
-    Nobody,
+    NoCredential,
     /// What a route of ours would refuse with.
     Judged(Error),
 }
@@ -43,7 +43,7 @@ impl Refusal {
             Self::NoRule => "no_rule",
             Self::Unbound => "unbound_rule",
             Self::NotAMember => "not_a_member",
-            Self::Nobody => Denial::Missing.code(),
+            Self::NoCredential => Denial::Missing.code(),
             Self::Judged(error) => error.code(),
         }
     }
@@ -58,7 +58,7 @@ impl Refusal {
             Self::OddHeader => "odd_header",
             Self::Unclear => "unclear_question",
             Self::Crooked => "crooked_path",
-            Self::Nobody => "unauthorized",
+            Self::NoCredential => "unauthorized",
             Self::Unbound | Self::NotAMember => "forbidden",
             Self::Judged(Error::Denied(denial)) => match denial {
                 Denial::Missing | Denial::Unknown => "unauthorized",
@@ -80,7 +80,7 @@ impl Refusal {
     /// What a route of ours would say; `None`: it would say nothing of the kind.
     pub fn error(&self) -> Option<Error> {
         match self {
-            Self::Nobody => Some(Denial::Missing.into()),
+            Self::NoCredential => Some(Denial::Missing.into()),
             Self::Judged(error) => Some(error.clone()),
             _ => None,
         }
@@ -123,7 +123,7 @@ mod tests {
         let accounts = AccountFault::ALL.into_iter().map(Denial::Account);
         let errors = [Error::Malformed, Error::TwoBearers, Error::Unavailable, Error::Internal, Error::Forbidden(None)];
         let denied = denials.into_iter().chain(accounts).map(Refusal::from);
-        denied.chain(errors.map(Refusal::Judged)).chain([Refusal::Nobody]).collect()
+        denied.chain(errors.map(Refusal::Judged)).chain([Refusal::NoCredential]).collect()
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use axum::http::{HeaderValue, Method};
 use tollhouse_domain::access::AccessLevel;
-use tollhouse_domain::demand::Extra;
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::access_requirement::Extra;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::namespace::{self, NamespaceKind};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::text::{loggable, printable};
@@ -26,7 +26,7 @@ use crate::origin;
 impl Rules {
     /// `file`: what it is called in errors.
     pub fn parse(text: &str, file: &str) -> Result<Self, Unusable> {
-        let place = Place { text, file };
+        let place = Source { text, file };
         let whole = DeTable::parse(text).map_err(|error| place.fault(error.span(), None, error.message()))?;
         let mut rules: Vec<Rule> = Vec::new();
         for (key, value) in whole.get_ref() {
@@ -61,9 +61,11 @@ impl Rules {
                 member.of = match (member.kind, namespaces::route(&mut reader, &member.path).await?) {
                     (Kind::Group, Some(Routed::Namespace(id))) => {
                         let found = namespaces::find(&mut reader, id).await?;
-                        found.filter(|found| found.kind == NamespaceKind::Group).map(|group| Of::Group(group.id))
+                        found
+                            .filter(|found| found.kind == NamespaceKind::Group)
+                            .map(|group| MembershipSource::Group(group.id))
                     }
-                    (Kind::Project, Some(Routed::Project(id))) => Some(Of::Project(id)),
+                    (Kind::Project, Some(Routed::Project(id))) => Some(MembershipSource::Project(id)),
                     _ => None,
                 };
                 if member.of.is_none() {
@@ -86,12 +88,12 @@ impl Rules {
 
 /// Where we are in the file.
 #[derive(Clone, Copy)]
-struct Place<'t> {
+struct Source<'t> {
     text: &'t str,
     file: &'t str,
 }
 
-impl<'t> Place<'t> {
+impl<'t> Source<'t> {
     fn line(self, span: &Range<usize>) -> usize {
         1 + self.text.get(..span.start).unwrap_or_default().matches('\n').count()
     }
@@ -113,7 +115,7 @@ impl<'t> Place<'t> {
 
 /// The keys of one rule.
 struct Fields<'f, 't> {
-    place: Place<'t>,
+    place: Source<'t>,
     /// Its name, as far as it has one.
     rule: Option<&'f str>,
     whole: Range<usize>,

@@ -110,7 +110,7 @@ pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Er
     };
     let valid = {
         // Of those who are not signed in, one address asks the database only so much at a time (T14).
-        let _pass = if visitor.identity.is_none() { app.auth.pass(visitor.address).await } else { None };
+        let _pass = if visitor.identity.is_none() { app.auth.permit(visitor.address).await } else { None };
         match validate(&app, fields, true).await {
             Ok(valid) => valid,
             Err(Refusal::Here(error) | Refusal::There { error, .. }) => return told(&app, &visitor, error),

@@ -28,10 +28,10 @@ pub type Client = Arc<Entry<Application>>;
 ///
 /// An unknown client costs what a known one with a wrong secret does: as many look-ups and as many digests.
 pub async fn authenticate(app: &App, call: &Call) -> Result<Option<Client>, Error> {
-    let Some(shown) = shown(call)? else { return Ok(None) };
+    let Some(presented) = presented(call)? else { return Ok(None) };
     let mut right = None;
     let mut last: Option<(&str, Option<Client>)> = None;
-    for credentials in &shown {
+    for credentials in &presented {
         let known = match last.take() {
             Some((id, known)) if id == credentials.id => known,
             _ => app.auth.application(&credentials.id, call.address()).await?,
@@ -71,7 +71,7 @@ impl Credentials {
 
 /// The header first, then the parameters; both may say the same. What the header says has two readings: as it was sent,
 /// and form-decoded. RFC 6749 section 2.3.1 asks for the second, and many clients mean the first.
-fn shown(call: &Call) -> Result<Option<Vec<Credentials>>, Error> {
+fn presented(call: &Call) -> Result<Option<Vec<Credentials>>, Error> {
     // Whoever is on the way may have read the other one.
     if call.headers().get_all(header::AUTHORIZATION).iter().count() > 1 {
         return Err(OauthError::TwoMechanisms.into());

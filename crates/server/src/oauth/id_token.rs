@@ -66,5 +66,5 @@ pub(super) async fn hinted(app: &App, client: &Application, hint: Option<&str>) 
 const TYP: &str = "JWT";
 
 pub(super) async fn person(app: &App, user: &User, scopes: &Scopes) -> Result<Person, Error> {
-    Ok(Person::new(user, scopes, app.urls.base(), app.keys().await?.pepper()))
+    Ok(Person::new(user, scopes, app.urls.base(), app.keys().await?.salt()))
 }

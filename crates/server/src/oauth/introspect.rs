@@ -29,7 +29,7 @@ pub async fn introspect(app: App, call: Call) -> Result<Response, Error> {
 /// A token of the same application asks about another one.
 async fn by_bearer(app: &App, call: &Call, asked: Option<Digest>) -> Result<Response, Error> {
     let refused = || Error::Oauth(OauthError::InvalidToken(TokenFault::Unknown));
-    let shown = call.shown();
+    let shown = call.presented();
     let bearer = shown.bearer().and_then(|secret| secret.digest());
     let caller = match bearer {
         Some(digest) => token_info::recognise(app, call, digest, Secret::Access).await?,

@@ -4,7 +4,7 @@
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Map, Value};
-use tollhouse_auth::shown::Shown;
+use tollhouse_auth::presented::PresentedCredentials;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::id::ApplicationId;
 
@@ -15,7 +15,7 @@ use crate::endpoint::pipeline;
 use crate::error::Error;
 use crate::json::Object;
 use crate::oauth::error::{OauthError, answer};
-use crate::web::Admits;
+use crate::web::PageAccess;
 
 pub mod authorize;
 pub mod client;
@@ -35,10 +35,10 @@ pub fn endpoints() -> Vec<Endpoint> {
     const DELETE: Method = Method::DELETE;
     const OPTIONS: Method = Method::OPTIONS;
     vec![
-        Endpoint::page(GET, "/oauth/authorize", Admits::Authorizing, authorize::show),
-        Endpoint::page(POST, "/oauth/authorize", Admits::Consenting, authorize::submit),
-        Endpoint::page(DELETE, "/oauth/authorize", Admits::Consenting, authorize::deny),
-        Endpoint::page(GET, "/oauth/authorize/native", Admits::SignedIn, authorize::native),
+        Endpoint::page(GET, "/oauth/authorize", PageAccess::Authorizing, authorize::show),
+        Endpoint::page(POST, "/oauth/authorize", PageAccess::Consenting, authorize::submit),
+        Endpoint::page(DELETE, "/oauth/authorize", PageAccess::Consenting, authorize::deny),
+        Endpoint::page(GET, "/oauth/authorize/native", PageAccess::SignedIn, authorize::native),
         Endpoint::oauth(POST, "/oauth/token", token::issue),
         Endpoint::oauth(POST, "/oauth/revoke", revoke::revoke),
         Endpoint::oauth(POST, "/oauth/introspect", introspect::introspect),
@@ -86,8 +86,8 @@ impl Call {
     }
 
     /// Every place where a token may stand.
-    pub fn shown(&self) -> Shown<'_> {
-        pipeline::shown(&self.asked)
+    pub fn presented(&self) -> PresentedCredentials<'_> {
+        pipeline::presented(&self.asked)
     }
 
     pub fn by(&self, client: Option<ApplicationId>) -> By {

@@ -24,7 +24,7 @@ pub async fn revoke(app: App, call: Call) -> Result<Response, Error> {
     let found = token_info::recognise(&app, &call, Digest::of(token.as_bytes()), Secret::Either).await?;
     let Some(found) = found else {
         // Anybody may ask, and have many wait (T14).
-        let _pass = app.auth.pass(call.address()).await;
+        let _pass = app.auth.permit(call.address()).await;
         app.settled().await;
         return Ok(nothing());
     };

@@ -11,7 +11,7 @@ use tollhouse_domain::lookup::{Credential, Key, TokenRecord};
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
-use tollhouse_domain::token::Standing;
+use tollhouse_domain::token::TokenStatus;
 
 use crate::app::App;
 use crate::error::Error;
@@ -20,7 +20,7 @@ use crate::oauth::Call;
 use crate::oauth::error::{OauthError, TokenFault, answer};
 
 pub async fn show(app: App, call: Call) -> Result<Response, Error> {
-    let shown = call.shown();
+    let shown = call.presented();
     let known = match shown.bearer().and_then(|secret| secret.digest()) {
         Some(digest) => recognise(&app, &call, digest, Secret::Access).await?,
         None => None,
@@ -99,7 +99,7 @@ pub(super) async fn recognise(app: &App, call: &Call, digest: Digest, secret: Se
     let Credential::OauthAccessToken(token) = record.credential else { return Ok(None) };
     let (now, user) = (app.now(), record.owner.as_ref().map(|owner| owner.id));
     let welcome = record.owner.is_none_or(|owner| owner.may_use_api(now, app.accounts()).is_ok());
-    let live = matches!(token.standing, Standing::Live { .. });
+    let live = matches!(token.status, TokenStatus::Live { .. });
     let mut known = Known { token, user, by_access, active: false };
     known.active = live && welcome && !known.expired(now);
     Ok(Some(known))

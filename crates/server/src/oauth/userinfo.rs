@@ -5,7 +5,7 @@ use axum::response::Response;
 use tollhouse_domain::claims::UserInfo;
 use tollhouse_domain::lookup::Credential;
 use tollhouse_domain::scope::Scope;
-use tollhouse_domain::token::Standing;
+use tollhouse_domain::token::TokenStatus;
 
 use crate::app::App;
 use crate::error::{Error, refused};
@@ -23,9 +23,9 @@ pub async fn show(app: App, call: Call) -> Result<Response, Error> {
 async fn told(app: &App, call: &Call) -> Result<Response, Error> {
     let fault = |fault| Error::Oauth(OauthError::InvalidToken(fault));
     let now = app.now();
-    let record = app.auth.oauth_token(&call.shown(), now).await?.ok_or_else(|| fault(TokenFault::Unknown))?;
+    let record = app.auth.oauth_token(&call.presented(), now).await?.ok_or_else(|| fault(TokenFault::Unknown))?;
     let Credential::OauthAccessToken(token) = &record.credential else { return Err(fault(TokenFault::Unknown)) };
-    if !matches!(token.standing, Standing::Live { .. }) {
+    if !matches!(token.status, TokenStatus::Live { .. }) {
         return Err(fault(TokenFault::Revoked));
     }
     if token.dead_from.is_some_and(|at| at <= now) {

@@ -11,7 +11,7 @@ use tollhouse_domain::time::Timestamp;
 use tollhouse_store::oauth_applications;
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::error::{Error, Thing};
+use crate::error::{Error, ResourceKind};
 use crate::operations::{Failed, Operation};
 
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ impl Operation for Delete {
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
         if !oauth_applications::remove(tx, self.id).await? {
-            return Err(Error::NotFound(Thing::Application).into());
+            return Err(Error::NotFound(ResourceKind::Application).into());
         }
         Ok(Change::new((), [Audit::new("application.deleted", target(self.id))]))
     }
@@ -120,9 +120,10 @@ impl Operation for RenewSecret {
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
         let secret = Plaintext::application_secret();
         if !oauth_applications::set_secret(tx, self.id, secret.digest(), now).await? {
-            return Err(Error::NotFound(Thing::Application).into());
+            return Err(Error::NotFound(ResourceKind::Application).into());
         }
-        let application = oauth_applications::find(tx, self.id).await?.ok_or(Error::NotFound(Thing::Application))?;
+        let application =
+            oauth_applications::find(tx, self.id).await?.ok_or(Error::NotFound(ResourceKind::Application))?;
         let audit = Audit::new("application.secret_renewed", target(self.id));
         Ok(Change::new(Created { application, secret }, [audit]))
     }
@@ -139,7 +140,8 @@ impl Operation for AddReadUser {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
-        let application = oauth_applications::find(tx, self.id).await?.ok_or(Error::NotFound(Thing::Application))?;
+        let application =
+            oauth_applications::find(tx, self.id).await?.ok_or(Error::NotFound(ResourceKind::Application))?;
         let scopes: Scopes = application.scopes.iter().chain([Scope::ReadUser]).collect();
         oauth_applications::set_scopes(tx, self.id, &scopes, now).await?;
         Ok(Change::new((), [Audit::new("application.scopes_added", target(self.id)).with("read_user")]))

@@ -3,7 +3,7 @@
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{NamespaceId, UserId};
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::namespace::{self, Namespace, NamespaceKind};
 use tollhouse_domain::text::name_fault;
 use tollhouse_domain::time::Timestamp;
@@ -12,7 +12,7 @@ use tollhouse_store::members;
 use tollhouse_store::namespaces;
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::error::{Error, Thing};
+use crate::error::{Error, ResourceKind};
 use crate::operations::{Failed, Operation};
 
 /// Makes a group, at the top or inside another; whoever makes it owns it.
@@ -49,11 +49,11 @@ impl Operation for CreateGroup {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Namespace>, Failed> {
         let parent = match self.parent {
-            Some(id) => Some(namespaces::find(tx, id).await?.ok_or(Error::NotFound(Thing::Group))?),
+            Some(id) => Some(namespaces::find(tx, id).await?.ok_or(Error::NotFound(ResourceKind::Group))?),
             None => None,
         };
         if parent.as_ref().is_some_and(|parent| parent.kind != NamespaceKind::Group) {
-            return Err(Error::NotFound(Thing::Group).into());
+            return Err(Error::NotFound(ResourceKind::Group).into());
         }
         if let Some(fault) = self.fault(parent.as_ref().map(|parent| parent.visibility)) {
             return Err(Error::Invalid(vec![fault]).into());
@@ -74,7 +74,7 @@ impl Operation for CreateGroup {
             made => made?,
         };
         if let Some(owner) = self.owner {
-            members::insert(tx, Of::Group(group.id), owner, AccessLevel::Owner, None, None, now).await?;
+            members::insert(tx, MembershipSource::Group(group.id), owner, AccessLevel::Owner, None, None, now).await?;
         }
         let audit = Audit::new("group.created", Target::new("group", group.id.0)).with(&*group.full_path);
         Ok(Change::new(group, [audit]))

@@ -3,18 +3,18 @@
 use tollhouse_domain::access::AccessLevel;
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::UserId;
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::members;
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::error::{Error, Thing};
+use crate::error::{Error, ResourceKind};
 use crate::operations::{Failed, Operation};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Add {
-    pub of: Of,
+    pub of: MembershipSource,
     pub user: UserId,
     pub level: AccessLevel,
     /// The first day on which it counts no longer.
@@ -39,7 +39,7 @@ impl Operation for Add {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Remove {
-    pub of: Of,
+    pub of: MembershipSource,
     pub user: UserId,
 }
 
@@ -50,7 +50,7 @@ impl Operation for Remove {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         // rest-api.md 4.5: a group is not left without an owner.
-        if let Of::Group(group) = self.of
+        if let MembershipSource::Group(group) = self.of
             && let Some(member) = members::find(tx, self.of, self.user).await?
             && member.level == AccessLevel::Owner
             && !member.is_over(now)
@@ -59,15 +59,15 @@ impl Operation for Remove {
             return Err(Error::Invalid(vec![("user", "is the last owner of the group")]).into());
         }
         if !members::remove(tx, self.of, self.user).await? {
-            return Err(Error::NotFound(Thing::Record).into());
+            return Err(Error::NotFound(ResourceKind::Record).into());
         }
         Ok(Change::new((), [Audit::new("member.removed", target(self.of)).with(format!("user {}", self.user))]))
     }
 }
 
-fn target(of: Of) -> Target {
+fn target(of: MembershipSource) -> Target {
     match of {
-        Of::Group(id) => Target::new("group", id.0),
-        Of::Project(id) => Target::new("project", id.0),
+        MembershipSource::Group(id) => Target::new("group", id.0),
+        MembershipSource::Project(id) => Target::new("project", id.0),
     }
 }

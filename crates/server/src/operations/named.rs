@@ -8,7 +8,7 @@ use tollhouse_domain::membership::UserMemberships;
 use tollhouse_domain::namespace::Namespace;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
-use tollhouse_domain::token::Standing;
+use tollhouse_domain::token::TokenStatus;
 use tollhouse_domain::user::User;
 use tollhouse_store::db::Reader;
 use tollhouse_store::error::Result;
@@ -100,10 +100,10 @@ impl Token {
         }
     }
 
-    pub fn standing(&self) -> Standing {
+    pub fn status(&self) -> TokenStatus {
         match self {
-            Self::Personal(found) => found.token.standing,
-            Self::Oauth { found, .. } => found.standing,
+            Self::Personal(found) => found.token.status,
+            Self::Oauth { found, .. } => found.status,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tollhouse_auth::gate::{Pass, QUARTERS, network, site};
+use tollhouse_auth::limiter::{Permit, QUARTERS, network, site};
 use tollhouse_domain::audit::{Audit, By, Target};
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::password::Lockout;
@@ -111,7 +111,7 @@ pub async fn check(app: &App, login: &str, password: &Plaintext, origin: Origin<
         if let Err(Error::TooManyFailures(_)) = compared {
             // Others took the room that there was, and may be right.
             drop(passed.take());
-            passed = owner.comparisons.pass_alone(address).await;
+            passed = owner.comparisons.permit_alone(address).await;
             compared = match booking.has_room(&owner).await {
                 Ok(()) => compare(&owner, &booking, known.as_ref(), &password, address).await,
                 Err(error) => Err(error),
@@ -129,7 +129,7 @@ pub async fn check(app: &App, login: &str, password: &Plaintext, origin: Origin<
 
 /// Waits until there is room for one more attempt of this address. An address that has had too many costs reads, and
 /// neither a hash nor a write.
-async fn room(app: &App, booking: &Book, address: Option<IpAddr>) -> Result<Option<Pass>, Error> {
+async fn room(app: &App, booking: &Book, address: Option<IpAddr>) -> Result<Option<Permit>, Error> {
     if booking.bounds.is_empty() {
         return Ok(None);
     }
@@ -141,11 +141,11 @@ async fn room(app: &App, booking: &Book, address: Option<IpAddr>) -> Result<Opti
     if asking >= WAITING {
         return Err(Error::Busy);
     }
-    let passed = app.comparisons.pass(address).await;
+    let passed = app.comparisons.permit(address).await;
     match booking.has_room(app).await {
         Err(Error::TooManyFailures(_)) => {
             drop(passed);
-            let alone = app.comparisons.pass_alone(address).await;
+            let alone = app.comparisons.permit_alone(address).await;
             booking.has_room(app).await?;
             Ok(alone)
         }

@@ -3,7 +3,7 @@
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::namespace::{self, Namespace, NamespaceKind};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::User;
@@ -13,7 +13,7 @@ use tollhouse_store::namespaces::{self, Routed};
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{projects, users};
 
-use crate::error::{Error, Thing};
+use crate::error::{Error, ResourceKind};
 use crate::operations::{Failed, Operation};
 
 /// Makes a project in a group, or in the creator's personal namespace.
@@ -31,7 +31,7 @@ impl Operation for CreateProject {
     type Output = ProjectId;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<ProjectId>, Failed> {
-        let creator = users::find(tx, self.creator).await?.ok_or(Error::NotFound(Thing::User))?;
+        let creator = users::find(tx, self.creator).await?.ok_or(Error::NotFound(ResourceKind::User))?;
         let namespace = self.namespace(tx, &creator, now).await?;
         let name = self.name.as_ref().or(self.path.as_ref()).map_or("", |name| name.trim());
         let plan = Plan {
@@ -103,7 +103,7 @@ impl Plan {
         let full_path = format!("{}/{}", namespace.full_path, self.path);
         namespaces::add_route(tx, &full_path, Routed::Project(id)).await.map_err(or_taken)?;
         if let Some(owner) = namespace.owner_id {
-            members::insert(tx, Of::Project(id), owner, AccessLevel::Owner, None, None, now).await?;
+            members::insert(tx, MembershipSource::Project(id), owner, AccessLevel::Owner, None, None, now).await?;
         }
         Ok(Change::new(id, [Audit::new("project.created", Target::new("project", id.0)).with(full_path)]))
     }

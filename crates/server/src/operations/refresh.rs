@@ -8,7 +8,7 @@ use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::AccountRules;
-use tollhouse_store::token_families::Kind;
+use tollhouse_store::token_families::FamilyKind;
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{oauth_access_tokens, users};
 
@@ -64,7 +64,7 @@ struct OauthLine<'a> {
 }
 
 impl Line for OauthLine<'_> {
-    const KIND: Kind = Kind::OauthAccessToken;
+    const KIND: FamilyKind = FamilyKind::OauthAccessToken;
     type Successor = Issued;
 
     async fn succeed(

@@ -7,11 +7,11 @@ use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::token::{self, PERSONAL_ACCESS_TOKEN, PersonalAccessToken};
 use tollhouse_store::error::Error as StoreError;
-use tollhouse_store::token_families::{EndReason, Kind};
+use tollhouse_store::token_families::{EndReason, FamilyKind};
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{personal_access_tokens, token_families};
 
-use crate::error::{Error, Thing};
+use crate::error::{Error, ResourceKind};
 use crate::operations::rotation::{Line, Rotated, Rules, rotate};
 use crate::operations::{Failed, Operation, tokens};
 
@@ -49,7 +49,7 @@ struct PersonalLine<'a> {
 }
 
 impl Line for PersonalLine<'_> {
-    const KIND: Kind = Kind::PersonalAccessToken;
+    const KIND: FamilyKind = FamilyKind::PersonalAccessToken;
     type Successor = Successor;
 
     async fn succeed(
@@ -72,7 +72,7 @@ impl Line for PersonalLine<'_> {
         let id = personal_access_tokens::insert(tx, &new, now).await?;
         // The answer shows it as it will be once this is committed: the head, and not used yet.
         let mut token = personal_access_tokens::find(tx, id).await?.ok_or(Error::Internal)?.token;
-        token.standing = token::Standing::Live { used: false };
+        token.status = token::TokenStatus::Live { used: false };
         Ok((id.into(), Successor { token: Box::new(token), secret }))
     }
 
@@ -133,10 +133,10 @@ impl RotateById {
     /// The token, if it is the head of a family that lives; and it stays so until the commit.
     async fn head(&self, tx: &mut Tx) -> Result<PersonalAccessToken, Failed> {
         let find = async |tx: &mut Tx| personal_access_tokens::find(tx, self.id).await;
-        let family = find(tx).await?.ok_or(Error::NotFound(Thing::Record))?.token.family_id;
+        let family = find(tx).await?.ok_or(Error::NotFound(ResourceKind::Record))?.token.family_id;
         token_families::hold(tx, family).await?;
         // Whoever rotated it a moment ago came first.
-        let token = find(tx).await?.ok_or(Error::NotFound(Thing::Record))?.token;
+        let token = find(tx).await?.ok_or(Error::NotFound(ResourceKind::Record))?.token;
         match token.revoked() {
             true => Err(Failed::Already(Error::BadRequest(Some("Token already revoked".into())))),
             false => Ok(token),

@@ -11,7 +11,7 @@ use tollhouse_domain::secret::random;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::audit_events;
 use tollhouse_store::error::Error as StoreError;
-use tollhouse_store::token_families::{self, EndReason, Generation, Kind};
+use tollhouse_store::token_families::{self, EndReason, FamilyKind, Generation};
 use tollhouse_store::tx::{Change, Tx};
 
 use crate::error::Error;
@@ -19,7 +19,7 @@ use crate::operations::Failed;
 
 /// What a successor is.
 pub trait Line: Sync {
-    const KIND: Kind;
+    const KIND: FamilyKind;
     type Successor: Send + 'static;
 
     /// Makes one. Without a salt its secret is chance, and cannot be told again.

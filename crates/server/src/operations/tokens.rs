@@ -2,16 +2,16 @@
 
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{FamilyId, PersonalAccessTokenId, UserId};
-use tollhouse_domain::rotation::{Place, Presented};
+use tollhouse_domain::rotation::{FamilyPosition, Presented};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::{Date, Timestamp};
-use tollhouse_domain::token::{PERSONAL_ACCESS_TOKEN, PersonalAccessToken, Standing, latest_expiry};
+use tollhouse_domain::token::{PERSONAL_ACCESS_TOKEN, PersonalAccessToken, TokenStatus, latest_expiry};
 use tollhouse_store::token_families::EndReason;
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{personal_access_tokens, token_families, users};
 
-use crate::error::{Error, Thing};
+use crate::error::{Error, ResourceKind};
 use crate::operations::{Failed, Operation};
 
 /// Makes a token, and the family that will grow from it.
@@ -40,7 +40,7 @@ impl Operation for CreateToken {
     type Output = Created;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
-        let owner = users::find(tx, self.user).await?.ok_or(Error::NotFound(Thing::User))?;
+        let owner = users::find(tx, self.user).await?.ok_or(Error::NotFound(ResourceKind::User))?;
         if self.name.trim().is_empty() {
             return Err(Error::Invalid(vec![("name", "can't be blank")]).into());
         }
@@ -92,7 +92,7 @@ impl Operation for CreateToken {
             created_at: now,
             expires_at,
             last_used_at: None,
-            standing: Standing::Live { used: false },
+            status: TokenStatus::Live { used: false },
         };
         Ok(Change::new(Created { token, secret }, [audit]))
     }
@@ -115,12 +115,12 @@ impl Operation for Revoke {
     const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
-        let found = personal_access_tokens::find(tx, self.id).await?.ok_or(Error::NotFound(Thing::Record))?;
+        let found = personal_access_tokens::find(tx, self.id).await?.ok_or(Error::NotFound(ResourceKind::Record))?;
         let Presented { place, head_used, .. } = found.generation.presented;
         let reaches = match place {
-            Place::Head => true,
-            Place::PredecessorOfHead => !head_used,
-            Place::Other => false,
+            FamilyPosition::Head => true,
+            FamilyPosition::PredecessorOfHead => !head_used,
+            FamilyPosition::Other => false,
         };
         if reaches && token_families::end(tx, found.token.family_id, EndReason::Revoked, now).await? {
             return Ok(Change::new(true, [Audit::new("token.revoked", target(self.id))]));

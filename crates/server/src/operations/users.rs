@@ -15,7 +15,7 @@ use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{instance, namespaces, sessions, sign_in_failures, users};
 
 use crate::app::App;
-use crate::error::{Error, Thing};
+use crate::error::{Error, ResourceKind};
 use crate::operations::{Done, Failed, Operation};
 
 /// Makes an account with its personal namespace.
@@ -219,7 +219,7 @@ impl Operation for SetState {
         match users::find(tx, self.user).await? {
             Some(found) if found.state == self.to => Ok(Change::already(false)),
             Some(_) => Ok(Change::nothing(false)),
-            None => Err(Error::NotFound(Thing::User).into()),
+            None => Err(Error::NotFound(ResourceKind::User).into()),
         }
     }
 }
@@ -248,7 +248,7 @@ impl Operation for Unlock {
     const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
-        let found = users::find(tx, self.user).await?.ok_or(Error::NotFound(Thing::User))?;
+        let found = users::find(tx, self.user).await?.ok_or(Error::NotFound(ResourceKind::User))?;
         if !sign_in_failures::clear_browsers(tx, self.user).await? && !found.locked(now) {
             return Ok(Change::already(false));
         }
@@ -295,7 +295,7 @@ pub struct NewPassword {
 /// to prove the old one first, and `change.seen` says which that was (T14).
 pub async fn set_password(app: &App, change: NewPassword, password: &Plaintext, by: &By) -> Result<Done<bool>, Error> {
     let NewPassword { user, seen, expires_at } = change;
-    let found = users::find(&mut app.db.read().await?, user).await?.ok_or(Error::NotFound(Thing::User))?;
+    let found = users::find(&mut app.db.read().await?, user).await?.ok_or(Error::NotFound(ResourceKind::User))?;
     if let Some(fault) = password::fault(password.reveal(), &holder(&found)) {
         return Err(unfit(fault));
     }
@@ -367,7 +367,7 @@ impl Operation for SetProfile {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         if !users::set_profile(tx, self.user, &self.profile, now).await? {
-            return Err(Error::NotFound(Thing::User).into());
+            return Err(Error::NotFound(ResourceKind::User).into());
         }
         Ok(Change::new((), [Audit::new("user.updated", user(self.user))]))
     }
@@ -389,7 +389,8 @@ impl Operation for CreateFirstAdministrator {
         if users::any_administrator(tx).await? || !instance::claim(tx, FIRST_ADMINISTRATOR, "").await? {
             return Ok(Change::nothing(None));
         }
-        let root = CreateUser { password_digest: Some(self.password_digest.clone()), ..first_administrator(&self.email) };
+        let root =
+            CreateUser { password_digest: Some(self.password_digest.clone()), ..first_administrator(&self.email) };
         let _ = root.run(tx, now).await?;
         let id = users::named(tx, UserName::Name("root")).await?.map(|user| user.id);
         let id = id.ok_or(Error::Internal)?;

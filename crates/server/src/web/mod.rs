@@ -36,23 +36,23 @@ pub fn endpoints() -> Vec<Endpoint> {
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     vec![
-        Endpoint::page(GET, "/", Admits::SignedIn, home::show),
-        Endpoint::page(GET, PROJECTS, Admits::SignedIn, home::show),
-        Endpoint::page(GET, "/users/sign_in", Admits::Anyone, sign_in::form),
-        Endpoint::page(POST, "/users/sign_in", Admits::SigningIn, sign_in::submit),
+        Endpoint::page(GET, "/", PageAccess::SignedIn, home::show),
+        Endpoint::page(GET, PROJECTS, PageAccess::SignedIn, home::show),
+        Endpoint::page(GET, "/users/sign_in", PageAccess::Anyone, sign_in::form),
+        Endpoint::page(POST, "/users/sign_in", PageAccess::SigningIn, sign_in::submit),
         // Its CSRF token is not asked for (authentication.md 6.6), its origin is (T10).
-        Endpoint::page(POST, "/users/sign_out", Admits::WithoutToken, sign_out::submit),
-        Endpoint::page(GET, "/-/user_settings/password/edit", Admits::PasswordExpired, password::form),
-        Endpoint::page(POST, "/-/user_settings/password", Admits::PasswordExpired, password::submit),
+        Endpoint::page(POST, "/users/sign_out", PageAccess::WithoutToken, sign_out::submit),
+        Endpoint::page(GET, "/-/user_settings/password/edit", PageAccess::PasswordExpired, password::form),
+        Endpoint::page(POST, "/-/user_settings/password", PageAccess::PasswordExpired, password::submit),
         // It looks at the CSRF token itself: a form that is out of date leads back to the request it was about.
-        Endpoint::page(POST, "/oauth/authorize/reauthenticate", Admits::WithoutToken, reauthenticate::submit),
+        Endpoint::page(POST, "/oauth/authorize/reauthenticate", PageAccess::WithoutToken, reauthenticate::submit),
         Endpoint::plain(GET, "/assets/{name}", Surface::Page, assets::show),
     ]
 }
 
 /// Whom a page lets in, and what it asks of a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admits {
+pub enum PageAccess {
     Anyone,
     WithoutToken,
     /// Anyone, to sign in. A form that was shown before somebody signed in here, in another tab, is out of date; the page
@@ -67,7 +67,7 @@ pub enum Admits {
     Authorizing,
 }
 
-impl Admits {
+impl PageAccess {
     /// Somebody whose account may not come in may still sign out, or sign in as somebody else.
     fn takes_any_account(self) -> bool {
         matches!(self, Self::Anyone | Self::WithoutToken | Self::SigningIn | Self::Authorizing)
@@ -110,7 +110,7 @@ pub enum Notice {
 
 impl Visitor {
     /// T10, T12: the name, the origin and the CSRF token, before anything else.
-    pub async fn arrive(app: &App, asked: &Asked, admits: Admits) -> Result<Self, Error> {
+    pub async fn arrive(app: &App, asked: &Asked, admits: PageAccess) -> Result<Self, Error> {
         let headers = &asked.parts.headers;
         if !app.urls.serves(headers) {
             return Err(Error::WrongHost);
@@ -123,11 +123,11 @@ impl Visitor {
             _ => headers.get("x-csrf-token").map(HeaderValue::as_bytes),
         };
         let owns = |id: &str| token.is_some_and(|token| CsrfSecret::of_session(id.as_bytes()).accepts(token));
-        let exempt = reads || admits == Admits::WithoutToken;
+        let exempt = reads || admits == PageAccess::WithoutToken;
         if !reads && foreign(app, headers) {
             return Err(Error::Forged);
         }
-        let signing_in = admits == Admits::SigningIn;
+        let signing_in = admits == PageAccess::SigningIn;
         // Before anything is looked up.
         if !exempt && !signing_in && !cookies.iter().any(owns) {
             return Err(Error::Forged);
@@ -144,8 +144,8 @@ impl Visitor {
                 match app.auth.person_of(&entry, app.now()) {
                     Err(Denial::Account(fault))
                         if admits.takes_any_account()
-                            || (admits, fault) == (Admits::PasswordExpired, AccountFault::PasswordExpired)
-                            || (admits, fault) == (Admits::Consenting, AccountFault::Unconfirmed) =>
+                            || (admits, fault) == (PageAccess::PasswordExpired, AccountFault::PasswordExpired)
+                            || (admits, fault) == (PageAccess::Consenting, AccountFault::Unconfirmed) =>
                     {
                         owner = entry.record.owner.clone();
                         denied = Some(fault);
@@ -183,14 +183,14 @@ impl Visitor {
     }
 
     /// The answer in place of the page, for somebody who has to sign in first or sent several live sessions (T9).
-    pub fn sent_elsewhere(&self, app: &App, asked: &Asked, admits: Admits) -> Option<Response> {
-        if self.several.is_some() && !matches!(admits, Admits::WithoutToken | Admits::Authorizing) {
+    pub fn sent_elsewhere(&self, app: &App, asked: &Asked, admits: PageAccess) -> Option<Response> {
+        if self.several.is_some() && !matches!(admits, PageAccess::WithoutToken | PageAccess::Authorizing) {
             return Some(several_sessions::response(app, &asked.parts.headers, asked.parts.uri.path()));
         }
         let signed_in = match admits {
-            Admits::Anyone | Admits::WithoutToken | Admits::SigningIn | Admits::Authorizing => true,
-            Admits::SignedIn => self.identity.is_some(),
-            Admits::PasswordExpired | Admits::Consenting => self.owner.is_some(),
+            PageAccess::Anyone | PageAccess::WithoutToken | PageAccess::SigningIn | PageAccess::Authorizing => true,
+            PageAccess::SignedIn => self.identity.is_some(),
+            PageAccess::PasswordExpired | PageAccess::Consenting => self.owner.is_some(),
         };
         (!signed_in).then(|| to_sign_in(app))
     }

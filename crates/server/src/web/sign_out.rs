@@ -21,7 +21,7 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
         let by = By::password(None, visitor.address);
         let sessions: Vec<Digest> = cookies.iter().map(|cookie| Digest::of(cookie.as_bytes())).collect();
         // Anybody may send this (T14), and more cookies than are looked up count as several whatever they are.
-        let _pass = app.auth.pass(visitor.address).await;
+        let _pass = app.auth.permit(visitor.address).await;
         let known = sessions::any_of(&mut app.db.read().await?, &sessions).await?;
         match known {
             true => app.perform(EndSessions { sessions }, &by).await?.into_inner(),
@@ -39,7 +39,7 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
         app.perform(SignOut { session }, &by).await?.into_inner();
     } else if !visitor.fresh {
         // It may be the repeat of one whose answer was lost (revocation.md W4); anybody may say so (T14).
-        let _pass = app.auth.pass(visitor.address).await;
+        let _pass = app.auth.permit(visitor.address).await;
         app.settled().await;
     }
     let page = page.forget_session(&app);

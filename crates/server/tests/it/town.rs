@@ -21,7 +21,7 @@ use tollhouse_domain::audit::By;
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::{CsrfSecret, Plaintext};
 use tollhouse_domain::time::{Clock, Date, Timestamp};
@@ -250,7 +250,8 @@ impl Town {
         let builder = match known.expect("a look-up") {
             Some(user) => user.id,
             None => {
-                let builder = users::CreateUser { administrator: true, ..users::CreateUser::person("builder", "Builder") };
+                let builder =
+                    users::CreateUser { administrator: true, ..users::CreateUser::person("builder", "Builder") };
                 self.does(builder).await
             }
         };
@@ -265,7 +266,7 @@ impl Town {
         .await
     }
 
-    pub async fn member(&self, of: Of, user: &Person, level: AccessLevel) {
+    pub async fn member(&self, of: MembershipSource, user: &Person, level: AccessLevel) {
         self.does(members::Add { of, user: user.id, level, expires_at: None }).await;
     }
 

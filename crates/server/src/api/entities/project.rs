@@ -60,7 +60,7 @@ pub fn full(urls: &Urls, seen: &Seen, owner: Option<&User>, viewer: Viewer, aske
         .field("archived", project.archived)
         .field("visibility", project.visibility)
         .when(owner.is_some(), |o| {
-            o.optional("owner", owner.map(|owner| user::basic(urls, owner, Viewer::Nobody, project.created_at)))
+            o.optional("owner", owner.map(|owner| user::basic(urls, owner, Viewer::Anonymous, project.created_at)))
         })
         .field("resolve_outdated_diff_discussions", false)
         .field("repository_object_format", "sha1")

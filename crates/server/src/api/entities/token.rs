@@ -4,7 +4,7 @@ use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
 use tollhouse_domain::lookup::{Label, TokenRecord};
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::time::Timestamp;
-use tollhouse_domain::token::{PersonalAccessToken, Standing};
+use tollhouse_domain::token::{PersonalAccessToken, TokenStatus};
 
 use crate::json::Object;
 
@@ -27,7 +27,7 @@ pub fn personal(token: &PersonalAccessToken, now: Timestamp) -> Object {
 
 /// The same of a personal access token that was recognised, without asking for it again.
 pub fn recognised(token: &TokenRecord, owner: UserId, now: Timestamp) -> Object {
-    let revoked = !matches!(token.standing, Standing::Live { .. });
+    let revoked = !matches!(token.status, TokenStatus::Live { .. });
     let label = token.label.as_deref();
     let fields = Fields {
         id: PersonalAccessTokenId(token.id.0),

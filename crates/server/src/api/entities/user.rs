@@ -38,7 +38,7 @@ pub fn public(urls: &Urls, user: &User, viewer: Viewer, now: Timestamp) -> Objec
         .field("bot", user.kind == UserKind::Bot)
         .field("work_information", work_information(user))
         .when(profile, |o| o.field("followers", 0).field("following", 0))
-        .when(profile && viewer != Viewer::Nobody, |o| o.field("is_followed", false))
+        .when(profile && viewer != Viewer::Anonymous, |o| o.field("is_followed", false))
         .field("local_time", ())
 }
 

@@ -10,7 +10,7 @@ use crate::api::entities::member::member;
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::signed_in;
-use crate::error::{Error, Thing};
+use crate::error::{Error, ResourceKind};
 use crate::json::Json;
 use crate::params::params;
 
@@ -30,8 +30,8 @@ params! {
 pub async fn show_inherited(app: App, caller: Identity, one: One) -> Result<Json, Error> {
     let now = app.now();
     let (seen, mut reader) = visible(&app, Some(&caller), &one.id).await?;
-    let user = users::find(&mut reader, UserId(one.user_id)).await?.ok_or(Error::NotFound(Thing::Record))?;
+    let user = users::find(&mut reader, UserId(one.user_id)).await?.ok_or(Error::NotFound(ResourceKind::Record))?;
     let found = members::inherited(&mut reader, seen.project.id, user.id, now).await?;
-    let found = found.ok_or(Error::NotFound(Thing::Record))?;
+    let found = found.ok_or(Error::NotFound(ResourceKind::Record))?;
     Ok(Json::ok(member(&app.urls, &user, &found, caller.viewer(), now)))
 }

@@ -4,7 +4,7 @@ use tollhouse_domain::application::Application;
 use tollhouse_domain::grant::OauthAccessToken;
 use tollhouse_domain::text::printable;
 use tollhouse_domain::time::Timestamp;
-use tollhouse_domain::token::{PersonalAccessToken, Standing, expired};
+use tollhouse_domain::token::{PersonalAccessToken, TokenStatus, expired};
 use tollhouse_domain::user::User;
 use tollhouse_store::{oauth_applications, users};
 
@@ -107,11 +107,11 @@ impl Described {
     fn state(&self, now: Timestamp) -> &'static str {
         let idle = self.idle_from.is_some_and(|from| from <= now);
         match &self.token {
-            Token::Oauth { found, refresh: true } if idle && found.standing != Standing::Ended => {
+            Token::Oauth { found, refresh: true } if idle && found.status != TokenStatus::Ended => {
                 "not used for too long"
             }
-            Token::Oauth { found, refresh } => state(found.standing, !refresh && found.token.expired(now)),
-            Token::Personal(found) => state(found.token.standing, expired(found.token.expires_at, now)),
+            Token::Oauth { found, refresh } => state(found.status, !refresh && found.token.expired(now)),
+            Token::Personal(found) => state(found.token.status, expired(found.token.expires_at, now)),
         }
     }
 
@@ -131,7 +131,7 @@ impl Described {
                     expires_at: *expires_at,
                 };
                 info.object(now)
-                    .field("revoked", !matches!(found.standing, Standing::Live { .. }))
+                    .field("revoked", !matches!(found.status, TokenStatus::Live { .. }))
                     .field("active", state == LIVE)
             }
         }
@@ -140,11 +140,11 @@ impl Described {
 
 const LIVE: &str = "live";
 
-pub(super) fn state(standing: Standing, over: bool) -> &'static str {
-    match standing {
+pub(super) fn state(status: TokenStatus, over: bool) -> &'static str {
+    match status {
         _ if over => "expired",
-        Standing::Ended => "revoked",
-        Standing::Rotated => "rotated",
-        Standing::Live { .. } => LIVE,
+        TokenStatus::Ended => "revoked",
+        TokenStatus::Rotated => "rotated",
+        TokenStatus::Live { .. } => LIVE,
     }
 }

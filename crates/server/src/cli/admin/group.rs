@@ -65,7 +65,8 @@ async fn make(operator: &Operator, new: NewGroup) -> Result<(), Failure> {
     };
     let name = new.name.as_deref().unwrap_or(path).to_owned();
     let given = [("name", &*name), ("path", path)];
-    let operation = CreateGroup { name: name.clone(), path: path.to_owned(), parent, visibility: new.visibility, owner };
+    let operation =
+        CreateGroup { name: name.clone(), path: path.to_owned(), parent, visibility: new.visibility, owner };
     let made = operator.perform_given(operation, &given).await?;
     let text = format!("made the group {} ({})", printable(&made.full_path), made.id);
     operator.tell(&text, || group::detailed(&operator.app.urls, &made))

@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use tollhouse_domain::access::AccessLevel;
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::text::printable;
 use tollhouse_domain::time::Date;
 use tollhouse_store::members;
@@ -14,7 +14,7 @@ use super::values;
 use super::words::refusal_of;
 use crate::api::entities::member;
 use crate::cli::Failure;
-use crate::error::{Error, Thing};
+use crate::error::{Error, ResourceKind};
 use crate::operations::members::{Add, Remove};
 use crate::operations::named;
 
@@ -86,7 +86,7 @@ async fn remove(operator: &Operator, one: One) -> Result<(), Failure> {
     let done = operator.app.perform(Remove { of, user: user.id }, &operator.by).await;
     match done {
         Ok(done) => done.into_inner(),
-        Err(Error::NotFound(Thing::Record)) => {
+        Err(Error::NotFound(ResourceKind::Record)) => {
             return Err(anyhow!("{} is not a member of {path}", called(&user)).into());
         }
         Err(error) => return Err(refusal_of(error, &[("user", &user.username)])),
@@ -96,11 +96,11 @@ async fn remove(operator: &Operator, one: One) -> Result<(), Failure> {
 
 impl Operator {
     /// What was named, and its full path.
-    async fn of(&self, what: &What) -> Result<(Of, String), Failure> {
+    async fn of(&self, what: &What) -> Result<(MembershipSource, String), Failure> {
         match what {
             What { group: Some(named), .. } => {
                 let group = self.group(named).await?;
-                Ok((Of::Group(group.id), printable(&group.full_path)))
+                Ok((MembershipSource::Group(group.id), printable(&group.full_path)))
             }
             What { project, .. } => {
                 let named = project.as_deref().unwrap_or_default();
@@ -110,7 +110,7 @@ impl Operator {
                     None => None,
                 };
                 let project = seen.ok_or_else(|| absent("project", named))?.project;
-                Ok((Of::Project(project.id), printable(&project.full_path())))
+                Ok((MembershipSource::Project(project.id), printable(&project.full_path())))
             }
         }
     }

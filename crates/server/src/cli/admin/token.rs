@@ -9,7 +9,7 @@ use tollhouse_domain::scope::{Holder, Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::text::{name_fault, printable};
 use tollhouse_domain::time::{Date, Timestamp};
-use tollhouse_domain::token::{PersonalAccessToken, Standing, expired};
+use tollhouse_domain::token::{PersonalAccessToken, TokenStatus, expired};
 use tollhouse_domain::user::User;
 use tollhouse_store::{personal_access_tokens, users};
 
@@ -193,9 +193,9 @@ async fn revoke_by_id(operator: &Operator, id: PersonalAccessTokenId) -> Result<
     let revoked = operator.perform_on(tokens::Revoke { id }, ("token", &named)).await?;
     let found = personal_access_tokens::find(&mut operator.reader().await?, id).await?;
     let found = found.ok_or_else(|| absent("token", &named))?;
-    let text = match (revoked, found.token.standing, found.generation.head) {
+    let text = match (revoked, found.token.status, found.generation.head) {
         (true, ..) => "is revoked".to_owned(),
-        (false, Standing::Rotated, Some(head)) => format!("was rotated already; {head} is the one in use"),
+        (false, TokenStatus::Rotated, Some(head)) => format!("was rotated already; {head} is the one in use"),
         (false, ..) => "was revoked already".to_owned(),
     };
     let object = || token::personal(&found.token, operator.now());
@@ -211,7 +211,7 @@ async fn revoke(operator: &Operator, shown: Plaintext) -> Result<(), Failure> {
     };
     operator.perform(grants::Revoke { family: before.family() }).await?;
     let after = Described::of(operator, operator.recognise(&shown).await?).await?;
-    let already = before.standing() == Standing::Ended;
+    let already = before.status() == TokenStatus::Ended;
     let text = if already { "was revoked already" } else { "is revoked, with everything that grew from it" };
     let name = format!("{} {} of {}", after.kind(), after.id(), after.owner());
     operator.tell(&format!("{name} {text}"), || after.object(operator))
@@ -274,7 +274,7 @@ impl Listing for Tokens {
             day(token.created_at),
             token.last_used_at.map_or_else(|| "never".to_owned(), day),
             token.expires_at.map_or_else(|| "never".to_owned(), |day| day.to_string()),
-            state(token.standing, expired(token.expires_at, operator.now())).to_owned(),
+            state(token.status, expired(token.expires_at, operator.now())).to_owned(),
         ]
     }
 

@@ -193,7 +193,7 @@ impl Listing for Users {
             printable(&user.username),
             printable(&user.name),
             if user.email.is_empty() { "-".to_owned() } else { printable(&user.email) },
-            standing(operator, user),
+            status(operator, user),
         ]
     }
 
@@ -203,7 +203,7 @@ impl Listing for Users {
 }
 
 /// State, and what else decides what somebody may do.
-fn standing(operator: &Operator, user: &User) -> String {
+fn status(operator: &Operator, user: &User) -> String {
     let words = [
         (true, user.state.as_str()),
         (user.locked(operator.now()), "locked"),

@@ -5,7 +5,7 @@ use tollhouse_domain::denial::Denial;
 use tollhouse_domain::text::printable;
 
 use crate::cli::Failure;
-use crate::error::{Error, Thing};
+use crate::error::{Error, ResourceKind};
 
 /// One line; the code is that of "anything else".
 pub(super) fn refusal(error: Error) -> Failure {
@@ -84,13 +84,13 @@ fn example(field: &str, text: &str) -> &'static str {
 
 const LONGEST: usize = 128;
 
-fn noun(thing: Thing) -> &'static str {
+fn noun(thing: ResourceKind) -> &'static str {
     match thing {
-        Thing::Project => "project",
-        Thing::Group => "group",
-        Thing::User => "user",
-        Thing::Application => "application",
-        Thing::Record => "record",
+        ResourceKind::Project => "project",
+        ResourceKind::Group => "group",
+        ResourceKind::User => "user",
+        ResourceKind::Application => "application",
+        ResourceKind::Record => "record",
     }
 }
 
@@ -113,7 +113,7 @@ mod tests {
             sentence_of(&late, &[("Expires at", "2020-01-01")]),
             "Expires at \"2020-01-01\" must be after today"
         );
-        assert_eq!(sentence(&Error::NotFound(Thing::User)), "there is no such user");
+        assert_eq!(sentence(&Error::NotFound(ResourceKind::User)), "there is no such user");
         assert_eq!(sentence(&Error::Forbidden(Some("Because".into()))), "refused: Because");
         assert_eq!(sentence(&Error::Busy), "refused: busy");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{ProjectId, UserId};
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::namespace::Namespace;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::Timestamp;
@@ -112,7 +112,7 @@ impl Operation for Fill {
             let mut create = group.create.clone();
             create.parent = group.parent.map(|place| filled.groups[place].id);
             let made = create.run(tx, now).await?.into_value();
-            join(tx, Of::Group(made.id), &group.members, &filled.users, now).await?;
+            join(tx, MembershipSource::Group(made.id), &group.members, &filled.users, now).await?;
             filled.groups.push(made);
         }
         for project in projects {
@@ -126,7 +126,7 @@ impl Operation for Fill {
             };
             let creator = project.creator.map(|place| filled.users[place]);
             let made = project.plan.carry_out(tx, namespace, creator, now).await?.into_value();
-            join(tx, Of::Project(made), &project.members, &filled.users, now).await?;
+            join(tx, MembershipSource::Project(made), &project.members, &filled.users, now).await?;
             filled.projects.push(made);
         }
         for token in tokens {
@@ -181,7 +181,13 @@ async fn namespace_of(tx: &mut Tx, user: UserId) -> Result<Namespace, Failed> {
     Ok(namespaces::find(tx, namespace).await?.ok_or(Error::Internal)?)
 }
 
-async fn join(tx: &mut Tx, of: Of, all: &[Member], users: &[UserId], now: Timestamp) -> Result<(), Failed> {
+async fn join(
+    tx: &mut Tx,
+    of: MembershipSource,
+    all: &[Member],
+    users: &[UserId],
+    now: Timestamp,
+) -> Result<(), Failed> {
     for member in all {
         let Member { user, level, expires_at } = *member;
         let _ = members::Add { of, user: users[user], level, expires_at }.run(tx, now).await?;

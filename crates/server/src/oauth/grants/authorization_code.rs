@@ -16,7 +16,7 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
     let code = Digest::of(call.required("code")?.as_bytes());
     let verifier = call.text("code_verifier");
     let known = {
-        let _pass = app.auth.pass(call.address()).await;
+        let _pass = app.auth.permit(call.address()).await;
         oauth_access_grants::find(&mut app.db.read().await?, code).await?
     };
     let challenged = known.as_ref().is_some_and(|grant| grant.challenge.is_some() && grant.redeemed.is_none());

@@ -1,7 +1,7 @@
 //! `grant_type=refresh_token` (RFC 6749 section 6; `docs/protocols/rotation.md` section 6).
 
 use tollhouse_domain::secret::Plaintext;
-use tollhouse_domain::token::Standing;
+use tollhouse_domain::token::TokenStatus;
 use tollhouse_store::oauth_access_tokens;
 
 use crate::app::App;
@@ -14,16 +14,16 @@ use crate::operations::rotation::Rotated;
 
 pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Error> {
     let presented = Plaintext::new(call.required("refresh_token")?.to_owned());
-    let pass = app.auth.pass(call.address()).await;
+    let pass = app.auth.permit(call.address()).await;
     let known = oauth_access_tokens::by_refresh_digest(&mut app.db.read().await?, presented.digest()).await?;
     let rules = app.rotation();
     let known = match known {
         None => Err(OauthError::InvalidGrant),
-        Some(known) => match known.standing {
-            Standing::Ended => Err(OauthError::InvalidGrant),
+        Some(known) => match known.status {
+            TokenStatus::Ended => Err(OauthError::InvalidGrant),
             _ if known.generation.presented.is_idle(rules.settings, app.now()) => Err(OauthError::RefreshIdle),
-            Standing::Rotated if rules.gitlab => Err(OauthError::InvalidGrant),
-            Standing::Rotated | Standing::Live { .. } => Ok(known),
+            TokenStatus::Rotated if rules.gitlab => Err(OauthError::InvalidGrant),
+            TokenStatus::Rotated | TokenStatus::Live { .. } => Ok(known),
         },
     };
     let known = match known {

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tollhouse::asked::is_narrowing;
 use tollhouse::endpoint::table::table;
-use tollhouse::params::{Kind, Place};
+use tollhouse::params::{ParamType, Presence};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Digest;
 
@@ -122,17 +122,17 @@ async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(
     let warden = t.admin().await;
     let token = warden.token([Scope::Api, Scope::SelfRotate]).await;
     let mut seen = BTreeSet::new();
-    for route in table().into_iter().filter(|route| route.requirement().is_some()) {
+    for route in table().into_iter().filter(|route| route.access().is_some()) {
         let path = route.example(|_| warden.id.to_string());
-        for param in route.params.iter().filter(|param| is_narrowing(param.name) && param.place != Place::Path) {
+        for param in route.params.iter().filter(|param| is_narrowing(param.name) && param.presence != Presence::Path) {
             let p = param.name;
             seen.insert(p);
             let (a, b) = match (param.allowed, param.kind) {
                 ([a, b, ..], _) => (*a, *b),
-                (_, Kind::Boolean) => ("true", "false"),
-                (_, Kind::Date) => ("2027-01-01", "2027-01-02"),
-                (_, Kind::Integer) => ("1", "2"),
-                (_, Kind::Text | Kind::List) => ("api", "read_api"),
+                (_, ParamType::Boolean) => ("true", "false"),
+                (_, ParamType::Date) => ("2027-01-01", "2027-01-02"),
+                (_, ParamType::Integer) => ("1", "2"),
+                (_, ParamType::Text | ParamType::List) => ("api", "read_api"),
             };
             let ask = |target: &str| t.ask(route.method.clone(), target).token(&token);
             let refused = |reply: Reply| {
@@ -149,7 +149,7 @@ async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(
                 format!("{p}={a}&{p}[]={b}"),
             ];
             // A list is what one that takes several values takes.
-            let list = param.kind == Kind::List;
+            let list = param.kind == ParamType::List;
             for form in forms.iter().filter(|form| !list || form.contains('&') || form.contains("[x]")) {
                 refused(ask(&format!("{path}?{form}")).await);
                 refused(ask(&path).form(form).await);

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tollhouse::endpoint::table::table;
 use tollhouse::operations::users::SetState;
-use tollhouse::params::Kind;
+use tollhouse::params::ParamType;
 use tollhouse_domain::scope::Scope;
 
 use super::bad_input::Served;
@@ -39,8 +39,8 @@ fn form(bytes: usize) -> String {
 async fn every_endpoint_looks_at_the_head_before_the_body(t: Town) {
     let good = t.user("ada").await.token([Scope::Api]).await;
     let mut seen = 0;
-    for route in table().into_iter().filter(|route| route.requirement().is_some()) {
-        let path = route.example(|kind| if kind == Kind::Integer { "1".into() } else { "x".into() });
+    for route in table().into_iter().filter(|route| route.access().is_some()) {
+        let path = route.example(|kind| if kind == ParamType::Integer { "1".into() } else { "x".into() });
         // A JSON body of a GET is not read, a form is.
         let reads_json = route.method != axum::http::Method::GET;
         for (media, body) in [

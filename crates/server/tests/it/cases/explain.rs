@@ -13,7 +13,7 @@ use tollhouse::endpoint::table::table;
 use tollhouse::explain::{Explanation, Verdict, explain};
 use tollhouse::operations::users::SetState;
 use tollhouse::operations::{Failed, Operation, tokens};
-use tollhouse::params::Kind;
+use tollhouse::params::ParamType;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::time::{Clock, Timestamp};
 use tollhouse_store::db::Db;
@@ -71,9 +71,9 @@ async fn explain_says_what_the_server_says(t: Town) {
     let expired = ada.expired_token([Scope::Api]).await;
     let revoked = ada.revoked_token([Scope::Api]).await;
     let (mut passed, mut refused) = (0, 0);
-    for route in table().into_iter().filter(|route| route.requirement().is_some()) {
+    for route in table().into_iter().filter(|route| route.access().is_some()) {
         let path = route.example(|kind| match kind {
-            Kind::Integer => ada.id.to_string(),
+            ParamType::Integer => ada.id.to_string(),
             _ => "team%2Fapp".into(),
         });
         let ask = || t.ask(route.method.clone(), &path);
@@ -378,7 +378,7 @@ async fn explain_reads_sudo(t: Town) {
 
 async fn explain_knows_where_tokens_do_not_count(t: Town) {
     let token = t.user("ada").await.token([Scope::Api]).await;
-    for route in table().into_iter().filter(|route| route.requirement().is_none()) {
+    for route in table().into_iter().filter(|route| route.access().is_none()) {
         let told =
             told(&t, &t.ask(route.method.clone(), &route.path.replace("{name}", "style.css")).token(&token)).await;
         assert_eq!(told.verdict, Verdict::NotJudged, "{told}");

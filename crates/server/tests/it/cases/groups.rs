@@ -1,7 +1,7 @@
 //! `/groups` (rest-api.md 4.4), and who sees which.
 
 use tollhouse_domain::access::{AccessLevel, Visibility};
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 
 use crate::town::Town;
@@ -32,8 +32,8 @@ async fn members_see_what_is_above_and_below(t: Town) {
     let beside = t.subgroup("beside", Some(top), Visibility::Private).await;
     let project = t.project(leaf, "app", Visibility::Private).await;
     let (ada, grace, warden) = (t.user("ada").await, t.user("grace").await, t.admin().await);
-    t.member(Of::Group(middle), &ada, AccessLevel::Guest).await;
-    t.member(Of::Project(project), &grace, AccessLevel::Guest).await;
+    t.member(MembershipSource::Group(middle), &ada, AccessLevel::Guest).await;
+    t.member(MembershipSource::Project(project), &grace, AccessLevel::Guest).await;
     let groups = async |token: &str| t.get("/api/v4/groups?order_by=id").token(token).await.ids();
     assert_eq!(groups(&ada.token([Scope::Api]).await).await, [top.0, middle.0, leaf.0], "the way up, and all below");
     assert_eq!(groups(&grace.token([Scope::Api]).await).await, [top.0, middle.0, leaf.0], "the way up to a project");
@@ -41,7 +41,7 @@ async fn members_see_what_is_above_and_below(t: Town) {
     let projects = async |token: &str| t.get("/api/v4/projects").token(token).await.ids();
     assert_eq!(projects(&ada.token([Scope::Api]).await).await, [project.0], "by inheritance");
     assert_eq!(projects(&grace.token([Scope::Api]).await).await, [project.0]);
-    t.does(tollhouse::operations::members::Remove { of: Of::Group(middle), user: ada.id }).await;
+    t.does(tollhouse::operations::members::Remove { of: MembershipSource::Group(middle), user: ada.id }).await;
     assert!(projects(&ada.token([Scope::Api]).await).await.is_empty(), "no longer");
 }
 
@@ -59,7 +59,7 @@ async fn who_is_external_sees_nothing_internal(t: Town) {
     t.get("/api/v4/groups").token(&token).await.is(200, "[]");
     t.get(&format!("/api/v4/projects/{project}")).token(&ada).await.has(200);
     t.get(&format!("/api/v4/projects/{project}")).token(&token).await.has(404);
-    t.member(Of::Project(project), &guest, AccessLevel::Guest).await;
+    t.member(MembershipSource::Project(project), &guest, AccessLevel::Guest).await;
     t.get(&format!("/api/v4/projects/{project}")).token(&token).await.has(200);
 }
 
@@ -84,7 +84,7 @@ async fn a_list_can_be_narrowed(t: Town) {
     let (a, b) = (t.group("alpha", Visibility::Public).await, t.group("beta", Visibility::Public).await);
     let inner = t.subgroup("inner", Some(a), Visibility::Public).await;
     let ada = t.user("ada").await;
-    t.member(Of::Group(b), &ada, AccessLevel::Owner).await;
+    t.member(MembershipSource::Group(b), &ada, AccessLevel::Owner).await;
     let token = ada.token([Scope::Api]).await;
     let list = async |query: &str| t.get(&format!("/api/v4/groups?{query}")).token(&token).await.ids();
     assert_eq!(list("").await, [a.0, b.0, inner.0]);

@@ -185,7 +185,7 @@ async fn no_list_reads_more_than_it_shows(t: Town) {
         (user(large.above), Plan::Walk, 200),
         (Viewer::User { id: large.one, external: true }, Plan::Groups, 1),
         (administrator, Plan::Groups, 1),
-        (Viewer::Nobody, Plan::Groups, 0),
+        (Viewer::Anonymous, Plan::Groups, 0),
     ] {
         for (order, ascending) in ProjectOrder::ALL.into_iter().flat_map(|order| [(order, true), (order, false)]) {
             for membership in [false, true] {
@@ -259,7 +259,7 @@ const STEPS: i64 = 25;
 async fn pages_by_keyset_and_by_offset_are_the_same(t: Town) {
     let large = Large::of(&t).await;
     let mut reader = t.app.db.read().await.expect("a reader");
-    for (viewer, membership) in [(user(large.many), true), (user(large.one), false), (Viewer::Nobody, false)] {
+    for (viewer, membership) in [(user(large.many), true), (user(large.one), false), (Viewer::Anonymous, false)] {
         for ascending in [true, false] {
             let filter = Filter { order: ProjectOrder::CreatedAt, ascending, membership, ..Filter::default() };
             let now = t.now();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tollhouse::endpoint::table::table;
-use tollhouse::params::Kind;
+use tollhouse::params::ParamType;
 
 use tollhouse_store::tx::Tx;
 
@@ -97,7 +97,7 @@ async fn begins_no_write(t: Town) {
     // Every route there is, with every kind of credential.
     for route in table() {
         let path = route.example(|kind| match kind {
-            Kind::Integer => "1".to_owned(),
+            ParamType::Integer => "1".to_owned(),
             _ => "team%2Fapp".to_owned(),
         });
         let session = Session { cookie: INVENTED[..32].to_owned() };

@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 use tollhouse::endpoint::table::table;
-use tollhouse::params::Kind;
+use tollhouse::params::ParamType;
 use tollhouse_domain::scope::{Holder, Scope};
 
 use crate::town::{Ask, EXPIRED, M401, REVOKED, Town};
@@ -85,12 +85,12 @@ async fn every_route_with_every_credential_in_every_place(t: Town) {
     for route in table() {
         let name = format!("{} {}", route.method, route.path);
         if TOKENLESS.contains(&name.as_str()) {
-            assert!(route.requirement().is_none(), "{name}");
+            assert!(route.access().is_none(), "{name}");
             continue;
         }
-        assert!(route.requirement().is_some(), "{name} judges nobody and is not in the list");
+        assert!(route.access().is_some(), "{name} judges nobody and is not in the list");
         let path = route.example(|kind| match kind {
-            Kind::Integer => ada.id.to_string(),
+            ParamType::Integer => ada.id.to_string(),
             _ => "team%2Fapp".into(),
         });
         let ask = || t.ask(route.method.clone(), &path);
@@ -147,10 +147,10 @@ async fn every_route_with_every_oauth_token_in_every_place(t: Town) {
     client.revoke(&revoked_live).await.is(200, "{}");
     let nobodys = crate::oauth::tokens(&client.token("client_credentials", &[("scope", "api")]).await).access;
     let mut checked = 0;
-    for route in table().into_iter().filter(|route| route.requirement().is_some()) {
+    for route in table().into_iter().filter(|route| route.access().is_some()) {
         let name = format!("{} {}", route.method, route.path);
         let path = route.example(|kind| match kind {
-            Kind::Integer => ada.id.to_string(),
+            ParamType::Integer => ada.id.to_string(),
             _ => "team%2Fapp".into(),
         });
         let ask = || t.ask(route.method.clone(), &path);
@@ -193,10 +193,10 @@ async fn every_route_with_every_oauth_token_in_every_place(t: Town) {
 
 async fn routes_open_to_nobody(t: Town) {
     for route in table() {
-        let Some(demand) = route.requirement().map(|known| known.demand) else { continue };
+        let Some(requirement) = route.access().map(|known| known.requirement) else { continue };
         let name = format!("{} {}", route.method, route.path);
-        assert_eq!(demand.anonymous, OPEN.contains(&name.as_str()), "{name}");
-        assert!(!demand.anonymous || route.method == Method::GET, "{name}: nobody writes");
+        assert_eq!(requirement.anonymous, OPEN.contains(&name.as_str()), "{name}");
+        assert!(!requirement.anonymous || route.method == Method::GET, "{name}: nobody writes");
     }
     t.get("/api/v4/projects").await.is(200, "[]");
 }

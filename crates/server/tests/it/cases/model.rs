@@ -17,17 +17,17 @@ use tollhouse::operations::rotate::RotateSelf;
 use tollhouse::operations::rotation::Rotated;
 use tollhouse_auth::authenticator::Authenticator;
 use tollhouse_auth::ledger::Ledger;
-use tollhouse_auth::shown::Shown;
+use tollhouse_auth::presented::PresentedCredentials;
 use tollhouse_auth::uptime::Uptime;
 use tollhouse_auth::uses::UseRules;
+use tollhouse_domain::access_requirement::AccessRequirement;
 use tollhouse_domain::application::Application;
 use tollhouse_domain::audit::By;
-use tollhouse_domain::demand::Demand;
 use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, UserId};
 use tollhouse_domain::identity::Rules;
 use tollhouse_domain::lookup::{Answer, Key, Lookup, Record, UserName};
-use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
-use tollhouse_domain::rotation::{Outcome, Place, decide};
+use tollhouse_domain::membership::{MembershipSource, Memberships, UserMemberships};
+use tollhouse_domain::rotation::{FamilyPosition, Outcome, decide};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::{Digest, Plaintext};
 use tollhouse_domain::time::Timestamp;
@@ -131,7 +131,7 @@ impl Lookup for Meanwhile {
         self.db.user(name)
     }
 
-    fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships> {
+    fn memberships(&self, user: UserId, of: MembershipSource, now: Timestamp) -> Answer<'_, Memberships> {
         self.db.memberships(user, of, now)
     }
 
@@ -249,7 +249,7 @@ impl World<'_> {
         match &told {
             Told::Given(pair) => {
                 let now = self.generation(&pair.secret).await;
-                if now.presented.place != Place::Head {
+                if now.presented.place != FamilyPosition::Head {
                     return Err(format!("{:?} was given a successor that is not live", flight.who));
                 }
                 self.handed.push((pair.clone(), flight.who, self.tick));
@@ -267,7 +267,7 @@ impl World<'_> {
             }
             Told::Wait => {
                 let repeated = before.presented.handed_at > before.presented.rotated_at;
-                if place == Place::PredecessorOfHead && !repeated && !before.presented.family_ended {
+                if place == FamilyPosition::PredecessorOfHead && !repeated && !before.presented.family_ended {
                     return Err("somebody had to wait, though nobody had asked again".into());
                 }
             }
@@ -277,7 +277,7 @@ impl World<'_> {
                 }
                 let ended_now = !before.presented.family_ended;
                 let head_used = self.recognised.contains(&self.head_token(&before).await);
-                if ended_now && place == Place::PredecessorOfHead && !head_used {
+                if ended_now && place == FamilyPosition::PredecessorOfHead && !head_used {
                     return Err("a family ended though nobody had shown its head".into());
                 }
             }
@@ -344,7 +344,9 @@ impl World<'_> {
         let authenticator =
             Authenticator::new(Arc::new(lookup), Arc::new(Ledger::new(0)), Uptime::system(), rules, uses);
         let head = http_head(token);
-        let judged = authenticator.judge(&Shown::in_head(&head, None), &Demand::PLAIN, node.now()).await;
+        let judged = authenticator
+            .judge(&PresentedCredentials::in_head(&head, None), &AccessRequirement::PLAIN, node.now())
+            .await;
         let said = told.lock().expect("no panic").take();
         match (meanwhile, before, said) {
             (Some(flight), Some(before), Some(told)) => self.judge(&flight, Presented { before, told }).await?,
@@ -470,9 +472,9 @@ impl World<'_> {
             let age = |at: Option<Timestamp>| at.map(|at| ((now.0 - at.0) / 1000 / TICK as i64).min(6));
             let presented = row.presented;
             let place = match presented.place {
-                Place::Head => 0,
-                Place::PredecessorOfHead => 1,
-                Place::Other => 2,
+                FamilyPosition::Head => 0,
+                FamilyPosition::PredecessorOfHead => 1,
+                FamilyPosition::Other => 2,
             };
             let ages = (age(presented.rotated_at), age(presented.handed_at));
             (place, presented.head_used, presented.family_ended, ages).hash(&mut hash);

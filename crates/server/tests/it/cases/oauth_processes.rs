@@ -183,7 +183,7 @@ async fn t23_two_nodes_make_the_same_keys(t: Town) {
     let (one, two) = tokio::join!(a.app.keys(), b.app.keys());
     let (one, two) = (one.expect("keys"), two.expect("keys"));
     assert_eq!(one.published(), two.published());
-    assert_eq!((one.published().len(), one.pepper()), (1, two.pepper()));
+    assert_eq!((one.published().len(), one.salt()), (1, two.salt()));
     let jwt = one.sign("JWT", &serde_json::json!({ "sub": "1" })).await.expect("signed");
     assert_eq!(
         jwt,

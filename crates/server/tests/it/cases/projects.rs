@@ -3,7 +3,7 @@
 use serde_json::json;
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::id::{NamespaceId, ProjectId};
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 
 use super::users::keys;
@@ -160,7 +160,7 @@ async fn proj_003_private_for_no_member(t: Town) {
 async fn proj_004_a_member(t: Town) {
     let (_, [.., private]) = three(&t).await;
     let ada = t.user("ada").await;
-    t.member(Of::Project(private), &ada, AccessLevel::Developer).await;
+    t.member(MembershipSource::Project(private), &ada, AccessLevel::Developer).await;
     let token = ada.token([Scope::Api]).await;
     let reply = t.get(&path(private)).token(&token).await;
     let body = reply.has(200).json();
@@ -175,8 +175,8 @@ async fn proj_005_a_member_of_the_group(t: Town) {
     let sub = t.subgroup("sub", Some(team), Visibility::Private).await;
     let below = t.project(sub, "deep", Visibility::Private).await;
     let ada = t.user("ada").await;
-    t.member(Of::Group(team), &ada, AccessLevel::Reporter).await;
-    t.member(Of::Group(sub), &ada, AccessLevel::Maintainer).await;
+    t.member(MembershipSource::Group(team), &ada, AccessLevel::Reporter).await;
+    t.member(MembershipSource::Group(sub), &ada, AccessLevel::Maintainer).await;
     let token = ada.token([Scope::Api]).await;
     let permissions = async |id| t.get(&path(id)).token(&token).await.has(200).json()["permissions"].clone();
     let level =
@@ -212,7 +212,7 @@ async fn proj_008_a_path_with_a_bare_slash(t: Town) {
 async fn proj_010_a_developer_sees_no_runners_token(t: Town) {
     let (_, [public, ..]) = three(&t).await;
     let ada = t.user("ada").await;
-    t.member(Of::Project(public), &ada, AccessLevel::Developer).await;
+    t.member(MembershipSource::Project(public), &ada, AccessLevel::Developer).await;
     let body = t.get(&path(public)).token(&ada.token([Scope::Api]).await).await.has(200).json();
     assert!(body.get("runners_token").is_none() && body.get("permissions").is_some());
 }
@@ -271,8 +271,8 @@ async fn proj_029_made_by_nobody(t: Town) {
 async fn proj_033_what_maintainers_see(t: Town) {
     let (_, [public, ..]) = three(&t).await;
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
-    t.member(Of::Project(public), &ada, AccessLevel::Developer).await;
-    t.member(Of::Project(public), &grace, AccessLevel::Maintainer).await;
+    t.member(MembershipSource::Project(public), &ada, AccessLevel::Developer).await;
+    t.member(MembershipSource::Project(public), &grace, AccessLevel::Maintainer).await;
     let fields =
         ["ci_default_git_depth", "group_runners_enabled", "build_timeout", "import_url", "auto_devops_enabled"];
     let seen = async |token: &str| {
@@ -326,9 +326,9 @@ async fn where_a_project_may_be_made(t: Town) {
         .await
         .is(400, r#"{"message":{"namespace":["is not valid"]}}"#);
     ask(&a, json!({"name": "team's", "path": "teams", "namespace_id": team})).await.has(400);
-    t.member(Of::Group(team), &ada, AccessLevel::Reporter).await;
+    t.member(MembershipSource::Group(team), &ada, AccessLevel::Reporter).await;
     ask(&a, json!({"name": "by a reporter", "namespace_id": team})).await.has(400);
-    t.member(Of::Group(team), &grace, AccessLevel::Developer).await;
+    t.member(MembershipSource::Group(team), &grace, AccessLevel::Developer).await;
     ask(&g, json!({"name": "by a developer", "namespace_id": team})).await.has(201);
     ask(&w, json!({"name": "by an administrator", "namespace_id": team})).await.has(201);
     let closed = t.group("closed", Visibility::Private).await;
@@ -341,7 +341,7 @@ async fn levels_end_with_their_date(t: Town) {
     let ada = t.user("ada").await;
     let expires_at = Some(t.now().date().plus_days(1));
     let add = tollhouse::operations::members::Add {
-        of: Of::Project(private),
+        of: MembershipSource::Project(private),
         user: ada.id,
         level: AccessLevel::Guest,
         expires_at,
@@ -401,7 +401,7 @@ async fn rest_021_keyset_by_number_alone(t: Town) {
 async fn a_list_can_be_narrowed_and_ordered(t: Town) {
     let (team, [public, internal, private]) = three(&t).await;
     let ada = t.user("ada").await;
-    t.member(Of::Group(team), &ada, AccessLevel::Developer).await;
+    t.member(MembershipSource::Group(team), &ada, AccessLevel::Developer).await;
     let token = ada.token([Scope::Api]).await;
     let own =
         t.post("/api/v4/projects").token(&token).json(json!({"name": "own"})).await.has(201).json()["id"].as_i64();

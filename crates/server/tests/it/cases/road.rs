@@ -5,7 +5,7 @@ use axum::http::{Method, Version};
 use serde_json::json;
 use tollhouse::operations::{Failed, Operation};
 use tollhouse_domain::access::{AccessLevel, Visibility};
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::{AccountState, UserKind};
@@ -291,7 +291,7 @@ async fn a_next_page_is_the_same_persons(t: Town) {
     for name in ["a", "b", "c", "d"] {
         let project = t.project(group, name, Visibility::Private).await;
         if name != "c" {
-            t.member(Of::Project(project), &ada, AccessLevel::Developer).await;
+            t.member(MembershipSource::Project(project), &ada, AccessLevel::Developer).await;
             hers.push(project.0);
         }
     }

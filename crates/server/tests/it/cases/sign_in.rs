@@ -305,7 +305,8 @@ async fn pages_speak_of_this_server(t: Town) {
                 .into_iter()
                 .enumerate()
         {
-            let create = tollhouse::operations::users::CreateUser { state, kind, confirmed, ..person(&format!("p{i}{j}")) };
+            let create =
+                tollhouse::operations::users::CreateUser { state, kind, confirmed, ..person(&format!("p{i}{j}")) };
             let person = t.person(create).await;
             texts.push(guess(&t, &person.name, "correct horse").await.body);
             // Somebody who was signed in before that.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tollhouse::endpoint::table::table;
-use tollhouse::params::Kind;
+use tollhouse::params::ParamType;
 use tollhouse_domain::scope::Scope;
 
 use crate::town::{M401, Town};
@@ -143,9 +143,9 @@ async fn sudo_that_cannot_be_read_is_refused_on_every_endpoint(t: Town) {
     t.user("grace").await;
     let token = warden.token([Scope::Api, Scope::Sudo]).await;
     let mut checked = 0;
-    for route in table().into_iter().filter(|route| route.requirement().is_some()) {
+    for route in table().into_iter().filter(|route| route.access().is_some()) {
         let path = route.example(|kind| match kind {
-            Kind::Integer => ada.id.to_string(),
+            ParamType::Integer => ada.id.to_string(),
             _ => "team%2Fapp".into(),
         });
         let ask = || t.ask(route.method.clone(), &path).token(&token);

@@ -4,7 +4,7 @@
 use axum::http::Method;
 use tollhouse::explain::explain;
 use tollhouse::operations::tokens::Revoke;
-use tollhouse::operations::users::{CreateUser, CreateFirstAdministrator, NewPassword, set_password};
+use tollhouse::operations::users::{CreateFirstAdministrator, CreateUser, NewPassword, set_password};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Plaintext;
@@ -429,7 +429,10 @@ async fn t26_names_are_ascii_and_not_reserved(t: Town) {
         assert!(refused.is_err(), "{name:?}");
     }
     t.user("ada").await;
-    assert!(t.app.perform(CreateUser::person("ADA", "X"), &By::system()).await.is_err(), "taken, without regard to case");
+    assert!(
+        t.app.perform(CreateUser::person("ADA", "X"), &By::system()).await.is_err(),
+        "taken, without regard to case"
+    );
 }
 
 async fn t29_who_did_what_from_where(t: Town) {

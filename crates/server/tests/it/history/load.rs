@@ -356,7 +356,7 @@ impl World {
             true => (users::SetState::block(owner.id), "blocked by command"),
             false => (users::SetState::unblock(owner.id), "unblocked by command"),
         };
-        let id = owner.standing.begin(what, !blocked, now);
+        let id = owner.status.begin(what, !blocked, now);
         let sessions = blocked.then(|| owner.ended.begin("ended by a block", false, now));
         let done = match (patience, self.throw(3)) {
             // A process of its own, as somebody with a shell does it.
@@ -367,7 +367,7 @@ impl World {
             _ => self.command(change, patience).await.map(|done| done.is_some()),
         };
         let now = self.now();
-        for (story, id) in [(&owner.standing, Some(id)), (&owner.ended, sessions)] {
+        for (story, id) in [(&owner.status, Some(id)), (&owner.ended, sessions)] {
             match (id, done) {
                 (Some(id), Some(_)) => drop(end(story, id, done, now)),
                 (Some(id), None) => story.abandon(id),
@@ -375,7 +375,7 @@ impl World {
             }
         }
         let then = now.saturating_sub(Duration::from_secs(60).as_nanos() as u64);
-        owner.standing.forget(then);
+        owner.status.forget(then);
         owner.ended.forget(then);
         done == Some(true)
     }

@@ -81,13 +81,9 @@ async fn history_of_three_servers(t: Town) {
     };
     let sleepers = async {
         if long {
-            let owner = Owner {
-                id: sleeper.id,
-                name: sleeper.name.clone(),
-                standing: Story::default(),
-                ended: Story::default(),
-            };
-            owner.standing.acknowledge(owner.standing.begin("made", true, 0), 0);
+            let owner =
+                Owner { id: sleeper.id, name: sleeper.name.clone(), status: Story::default(), ended: Story::default() };
+            owner.status.acknowledge(owner.status.begin("made", true, 0), 0);
             let owner = Rc::new(owner);
             join_all((0..4).map(|_| world.sleep_over(&owner))).await;
         }

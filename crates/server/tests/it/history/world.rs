@@ -45,7 +45,7 @@ pub struct Owner {
     pub id: UserId,
     pub name: String,
     /// Whether the account may come in.
-    pub standing: Story,
+    pub status: Story,
     /// What has ended its sessions for good.
     pub ended: Story,
 }
@@ -113,8 +113,8 @@ impl World {
         let mut owners = Vec::new();
         for name in ["ada", "grace", "edsger", "barbara", "donald", "leslie"] {
             let person = t.user_with_password(name, PASSWORD).await;
-            let owner = Owner { id: person.id, name: person.name, standing: Story::default(), ended: Story::default() };
-            owner.standing.acknowledge(owner.standing.begin("made", true, 0), 0);
+            let owner = Owner { id: person.id, name: person.name, status: Story::default(), ended: Story::default() };
+            owner.status.acknowledge(owner.status.begin("made", true, 0), 0);
             owners.push(Rc::new(owner));
         }
         t.leave().await;
@@ -217,8 +217,8 @@ impl World {
         if family.kind == Kind::Session {
             grown.push(&family.owner.ended);
         }
-        let (own, standing) = (held.map(|held| [&held.story]), [&family.owner.standing]);
-        let mut subjects: Vec<Subject<'_>> = vec![&grown, &standing];
+        let (own, status) = (held.map(|held| [&held.story]), [&family.owner.status]);
+        let mut subjects: Vec<Subject<'_>> = vec![&grown, &status];
         subjects.extend(own.as_ref().map(|own| &own[..]));
         let answered = if check.accepted { "accepted" } else { "refused" };
         match check::judge(check, &subjects) {

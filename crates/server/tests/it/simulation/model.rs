@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tollhouse_domain::access::AccessLevel;
 use tollhouse_domain::agreement::follower::Say;
-use tollhouse_domain::agreement::{Behind, Entry, NodeId, OwnRow, Page, Place};
+use tollhouse_domain::agreement::{Behind, Entry, LogPosition, NodeId, OwnRow, Page};
 use tollhouse_domain::application::Application;
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::forget::Forget;
@@ -17,7 +17,7 @@ use tollhouse_domain::redirect::RedirectUris;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
-use tollhouse_domain::token::Standing;
+use tollhouse_domain::token::TokenStatus;
 use tollhouse_domain::user::{AccountState, User};
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,7 +134,7 @@ impl Change {
 
 impl Truth {
     pub fn new(mark: i64) -> Self {
-        let first = Entry { place: Place { position: 0, mark }, what: Forget::Nothing };
+        let first = Entry { place: LogPosition { position: 0, mark }, what: Forget::Nothing };
         Self { entries: vec![first], ..Self::default() }
     }
 
@@ -262,7 +262,7 @@ impl Truth {
         let Key::Token(wanted) = key else { return None };
         let token = self.of_digest.get(&wanted.0)?;
         let (owner, stands) = self.tokens.get(token)?;
-        let standing = if *stands { Standing::Live { used: true } } else { Standing::Ended };
+        let status = if *stands { TokenStatus::Live { used: true } } else { TokenStatus::Ended };
         let record = TokenRecord {
             id: GenerationId(*token as i64),
             family: family(*token),
@@ -275,7 +275,7 @@ impl Truth {
             created_at: Timestamp(0),
             dead_from: None,
             last_used_at: None.into(),
-            standing,
+            status,
         };
         let blocked = self.blocked.get(owner).copied().unwrap_or_default();
         let state = if blocked { AccountState::Blocked } else { AccountState::Active };

@@ -12,7 +12,7 @@ use tollhouse_domain::audit::By;
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::id::{ApplicationId, NamespaceId, PersonalAccessTokenId, UserId};
 use tollhouse_domain::lookup::Lookup;
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_store::db::{Db, Url};
@@ -181,7 +181,7 @@ impl Store {
             Change::Member { owner, member } => {
                 self.members.insert(owner, member);
                 let (user, group) = self.membership(owner);
-                let of = Of::Group(group);
+                let of = MembershipSource::Group(group);
                 let add = members::Add { of, user, level: AccessLevel::Guest, expires_at: None };
                 Some(match member {
                     true => self.runtime.block_on(perform(&self.db, add)).until,

@@ -9,18 +9,18 @@ use tokio::time::{sleep, timeout};
 use tollhouse::operations::tokens::Revoke;
 use tollhouse_auth::authenticator::Authenticator;
 use tollhouse_auth::ledger::Ledger;
-use tollhouse_auth::shown::Shown;
+use tollhouse_auth::presented::PresentedCredentials;
 use tollhouse_auth::uptime::Uptime;
 use tollhouse_auth::uses::UseRules;
+use tollhouse_domain::access_requirement::AccessRequirement;
 use tollhouse_domain::agreement::{LEASE, Tick};
 use tollhouse_domain::application::Application;
-use tollhouse_domain::demand::Demand;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{FamilyId, GenerationId, UserId};
 use tollhouse_domain::identity::{Identity, Rules};
 use tollhouse_domain::lookup::{Answer, Key, Lookup, Record, UserName};
-use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
+use tollhouse_domain::membership::{MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::{AccountRules, User};
@@ -105,7 +105,7 @@ impl Lookup for Late {
         self.db.user(name)
     }
 
-    fn memberships(&self, user: UserId, of: Of, now: Timestamp) -> Answer<'_, Memberships> {
+    fn memberships(&self, user: UserId, of: MembershipSource, now: Timestamp) -> Answer<'_, Memberships> {
         self.db.memberships(user, of, now)
     }
 
@@ -146,7 +146,7 @@ impl Desk {
 
     async fn judge(&self, token: &str) -> Result<Option<Identity>, Denial> {
         let (parts, _) = self.t.get(USER).token(token).request().into_parts();
-        self.auth.judge(&Shown::in_head(&parts, None), &Demand::PLAIN, self.t.now()).await
+        self.auth.judge(&PresentedCredentials::in_head(&parts, None), &AccessRequirement::PLAIN, self.t.now()).await
     }
 
     /// A judgement whose look-up has read what was true, and has yet to say so.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tollhouse_domain::agreement::follower::{Ask, Do, Follower, Say};
-use tollhouse_domain::agreement::{LEASE, NodeId, Place};
+use tollhouse_domain::agreement::{LEASE, LogPosition, NodeId};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::random;
 
@@ -125,7 +125,8 @@ async fn f5_seen_is_said_of_an_entry_that_is_there(t: Town) {
     let place = page.entries.last().expect("an entry").place;
     let seen = async || row(&t, id).await.expect("its row").seen;
     // Of a history that is no more: another mark, or a number that nothing has yet.
-    for erased in [Place { mark: place.mark ^ 1, ..place }, Place { position: place.position + 7, ..place }] {
+    for erased in [LogPosition { mark: place.mark ^ 1, ..place }, LogPosition { position: place.position + 7, ..place }]
+    {
         link.say(Say { node: id, place: erased }, t.now()).await.expect("an answer");
         assert_eq!(seen().await, 0);
     }

@@ -6,7 +6,7 @@ use tollhouse::operations::applications::{AddReadUser, Delete, RenewSecret};
 use tollhouse::operations::members::{Add, Remove};
 use tollhouse::operations::users::SetState;
 use tollhouse_domain::access::{AccessLevel, Visibility};
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::faults::Fault;
@@ -74,7 +74,7 @@ async fn known(t: &Town) -> Known {
 async fn what_is_remembered_is_told_without_a_statement(t: Town) {
     let (ada, client, pair) = t.begun("openid api").await;
     let group = t.group("g1", Visibility::Private).await;
-    t.member(Of::Group(group), &ada, AccessLevel::Owner).await;
+    t.member(MembershipSource::Group(group), &ada, AccessLevel::Owner).await;
     let (token, other) = (ada.token([Scope::ReadUser]).await, client.tokens(&ada, "api").await);
     settled(&t).await;
     let asks: [(&str, &dyn Fn() -> Ask); 9] = [
@@ -277,14 +277,15 @@ async fn a_group_is_left_on_every_server(t: Town) {
         for server in [&t, &there] {
             assert_eq!(groups(server).await, json!([]));
         }
-        t.does(Add { of: Of::Group(group), user: ada.id, level: AccessLevel::Guest, expires_at: None }).await;
+        t.does(Add { of: MembershipSource::Group(group), user: ada.id, level: AccessLevel::Guest, expires_at: None })
+            .await;
         for server in [&t, &there] {
             let told = userinfo(server, &pair.access).await.has(200).json();
             assert_eq!(told["groups"], json!(["g1"]));
             assert_eq!(groups(server).await, json!(["g1"]));
             server.get(&path).bearer(&pair.access).await.has(200);
         }
-        there.does(Remove { of: Of::Group(group), user: ada.id }).await;
+        there.does(Remove { of: MembershipSource::Group(group), user: ada.id }).await;
         for server in [&t, &there] {
             assert_eq!(userinfo(server, &pair.access).await.has(200).json()["groups"], json!([]));
             server.get(&path).bearer(&pair.access).await.has(404);
@@ -296,7 +297,7 @@ async fn a_group_is_left_on_every_server(t: Town) {
 async fn a_group_inside_another_is_known_on_every_server(t: Town) {
     let (ada, _, pair) = t.begun("openid").await;
     let group = t.group("g1", Visibility::Private).await;
-    t.member(Of::Group(group), &ada, AccessLevel::Developer).await;
+    t.member(MembershipSource::Group(group), &ada, AccessLevel::Developer).await;
     let there = t.reopened("").await;
     let mut expected = vec!["g1".to_owned()];
     let mut parent = group;
@@ -321,7 +322,7 @@ async fn a_membership_ends_by_itself(t: Town) {
     let (ada, _, pair) = t.begun("openid").await;
     let (g1, g2) = (t.group("g1", Visibility::Private).await, t.group("g2", Visibility::Private).await);
     for (group, expires_at) in [(g1, Some(midnight)), (g2, None)] {
-        t.does(Add { of: Of::Group(group), user: ada.id, level: AccessLevel::Owner, expires_at }).await;
+        t.does(Add { of: MembershipSource::Group(group), user: ada.id, level: AccessLevel::Owner, expires_at }).await;
     }
     settled(&t).await;
     let groups = async |expected: Value| {

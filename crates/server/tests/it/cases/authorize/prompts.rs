@@ -413,8 +413,10 @@ async fn prompt_none_leads_nowhere_else(t: Town) {
     let client = t.client_with(super::with_uri(by_hand)).await;
     let changes = [none, ("redirect_uri", Some(by_hand)), ("scope", Some("openid"))];
     is_error_page(&client.page(&session, "openid", &changes).await, BAD_SCOPE);
-    let create =
-        tollhouse::operations::applications::CreateApplication { scopes: "openid".to_owned(), ..super::with_uri(by_hand) };
+    let create = tollhouse::operations::applications::CreateApplication {
+        scopes: "openid".to_owned(),
+        ..super::with_uri(by_hand)
+    };
     let client = t.client_with(create).await;
     is_error_page(&client.page(&session, "openid", &changes).await, "requires end-user consent");
     is_error_page(&t.get(&target(&client, &changes)).await, "requires end-user authentication");

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use tokio::io::AsyncReadExt;
 use tollhouse::operations::{Failed, Operation, users};
 use tollhouse_domain::access::{AccessLevel, Visibility};
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::faults::by_hand;
@@ -25,11 +25,12 @@ cases![
 async fn a_list_is_what_the_api_shows_an_administrator(t: Town) {
     let warden = t.admin().await;
     let token = warden.token([Scope::Api]).await;
-    let ada = t.person(users::CreateUser { created_by: Some(warden.id), ..users::CreateUser::person("ada", "Ada") }).await;
+    let ada =
+        t.person(users::CreateUser { created_by: Some(warden.id), ..users::CreateUser::person("ada", "Ada") }).await;
     let harbour = t.group("harbour", Visibility::Internal).await;
     t.subgroup("pilots", Some(harbour), Visibility::Private).await;
     let charts = t.project(harbour, "charts", Visibility::Private).await;
-    t.member(Of::Project(charts), &ada, AccessLevel::Developer).await;
+    t.member(MembershipSource::Project(charts), &ada, AccessLevel::Developer).await;
     let own = t.post("/api/v4/projects").token(&ada.token([Scope::Api]).await).json(r#"{"name":"notes"}"#);
     own.await.has(201);
     t.client("api").await;

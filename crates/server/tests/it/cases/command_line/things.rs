@@ -4,7 +4,7 @@ use tollhouse::operations::members::{Add, Remove};
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::forget::Forget;
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Date;
 
@@ -152,12 +152,13 @@ async fn members_come_and_go(t: Town) {
     assert_eq!(sees().await, 404);
     // One that is over is in nobody's way.
     let over = Date::parse("2020-01-01");
-    t.does(Add { of: Of::Project(charts), user: ada.id, level: AccessLevel::Guest, expires_at: over }).await;
+    t.does(Add { of: MembershipSource::Project(charts), user: ada.id, level: AccessLevel::Guest, expires_at: over })
+        .await;
     assert_eq!(sees().await, 404);
     member(&["add", "--project", "harbour/charts", "--level", "reporter"]).await.done();
     assert_eq!(sees().await, 200);
     // A group keeps an owner.
-    let owner = |user| Add { of: Of::Group(harbour), user, level: AccessLevel::Owner, expires_at: None };
+    let owner = |user| Add { of: MembershipSource::Group(harbour), user, level: AccessLevel::Owner, expires_at: None };
     t.does(owner(ada.id)).await;
     assert_eq!(
         member(&["remove", "--group", "harbour"]).await.refused(1),
@@ -166,7 +167,7 @@ async fn members_come_and_go(t: Town) {
     let grace = t.user("grace").await.id;
     t.does(owner(grace)).await;
     // Of two that go at once, one stays.
-    let [one, other] = [ada.id, grace].map(|user| Remove { of: Of::Group(harbour), user });
+    let [one, other] = [ada.id, grace].map(|user| Remove { of: MembershipSource::Group(harbour), user });
     let by = By::system();
     let (one, other) = tokio::join!(t.app.perform(one, &by), t.app.perform(other, &by));
     assert!(one.is_ok() != other.is_ok());

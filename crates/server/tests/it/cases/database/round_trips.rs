@@ -75,8 +75,12 @@ async fn a_hidden_group_costs_as_much_as_an_absent_one(t: Town) {
     }
     assert_eq!(costs[0], costs[1]);
     // A member of a project inside sees the group, and in it what they may see.
-    t.member(tollhouse_domain::membership::Of::Project(quay), &grace, tollhouse_domain::access::AccessLevel::Guest)
-        .await;
+    t.member(
+        tollhouse_domain::membership::MembershipSource::Project(quay),
+        &grace,
+        tollhouse_domain::access::AccessLevel::Guest,
+    )
+    .await;
     let shown =
         t.get(&format!("/api/v4/groups/{hidden}")).token(&grace.token([Scope::Api]).await).await.has(200).json();
     let paths: Vec<_> =

@@ -413,7 +413,7 @@ async fn t14_guesses_count_for_who_asked_the_proxy(t: Town) {
     signed_in(&t).await;
     let mut held = Vec::new();
     for _ in 0..8 {
-        held.push(t.app.auth.pass(Some([192, 0, 2, 7].into())).await);
+        held.push(t.app.auth.permit(Some([192, 0, 2, 7].into())).await);
     }
     let guess = |who: &str| asked(&t, "GET", &format!("{THERE}/")).token("glpat-guess").with("x-original-for", who);
     let waits = tokio::time::timeout(std::time::Duration::from_millis(200), guess("192.0.2.7").send()).await;

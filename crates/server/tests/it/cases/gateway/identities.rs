@@ -98,7 +98,7 @@ async fn gate_073_where_it_stood(t: Town) {
         (ask("").session(&session), "session"),
         (ask(&format!("?private_token={token}")), "query"),
         (ask(&format!("?access_token={token}")), "query"),
-        // Shown, but it is not the one that decided.
+        // PresentedCredentials, but it is not the one that decided.
         (ask("").token(&token).session(&session), "private_token"),
         (ask("").token(&token).with("authorization", "Basic dTpw"), "private_token"),
     ] {
@@ -125,7 +125,8 @@ async fn gate_074_an_address_that_is_confirmed(t: Town) {
 
 async fn gate_075_values_are_printable(t: Town) {
     signed_in(&t).await;
-    let ada = t.person(CreateUser { email: "a'b+c@example.test".into(), ..CreateUser::person("A.da_x-1", "\u{c4}da") }).await;
+    let ada =
+        t.person(CreateUser { email: "a'b+c@example.test".into(), ..CreateUser::person("A.da_x-1", "\u{c4}da") }).await;
     let token = ada.token([Scope::Api]).await;
     let reply = asked(&t, "GET", &format!("{HERE}/x")).token(&token).await;
     assert_eq!(told(&reply)[1..3], ["A.da_x-1", "a'b+c@example.test"]);

@@ -4,7 +4,7 @@ use tollhouse::operations::members::{Add, Remove};
 use tollhouse::operations::{Failed, Operation};
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::id::NamespaceId;
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::faults::{self, Fault};
@@ -41,7 +41,7 @@ async fn harbour(t: &Town) -> (NamespaceId, NamespaceId) {
 async fn gate_060_members_from_a_level_on(t: Town) {
     let (_, pilots) = harbour(&t).await;
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
-    t.member(Of::Group(pilots), &ada, AccessLevel::Reporter).await;
+    t.member(MembershipSource::Group(pilots), &ada, AccessLevel::Reporter).await;
     for (level, passes) in [
         ("", true),
         ("level = 'guest'", true),
@@ -69,16 +69,16 @@ async fn gate_060_members_from_a_level_on(t: Town) {
     asked(&t, "GET", &format!("{HERE}/x")).token(&narrow).await.is_kept_out(403);
     asked(&t, "GET", &format!("{HERE}/x")).session(&ada.session().await).await.passes("all");
     // The least level is no membership of its own.
-    t.member(Of::Group(pilots), &grace, AccessLevel::Minimal).await;
+    t.member(MembershipSource::Group(pilots), &grace, AccessLevel::Minimal).await;
     ask(&t, &grace).await.await.is_kept_out(403);
 }
 
 async fn gate_060_members_of_what_is_above(t: Town) {
     let (harbour, pilots) = harbour(&t).await;
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
-    t.member(Of::Group(harbour), &ada, AccessLevel::Maintainer).await;
-    t.member(Of::Group(pilots), &ada, AccessLevel::Guest).await;
-    t.member(Of::Group(pilots), &grace, AccessLevel::Owner).await;
+    t.member(MembershipSource::Group(harbour), &ada, AccessLevel::Maintainer).await;
+    t.member(MembershipSource::Group(pilots), &ada, AccessLevel::Guest).await;
+    t.member(MembershipSource::Group(pilots), &grace, AccessLevel::Owner).await;
     rule(&t, "group = 'harbour/pilots'\nlevel = 'maintainer'").await;
     ask(&t, &ada).await.await.passes("all");
     rule(&t, "group = 'harbour'").await;
@@ -92,10 +92,10 @@ async fn gate_060_members_of_a_project(t: Town) {
     let other = t.project(pilots, "other", Visibility::Private).await;
     let (ada, grace, jean, edith) =
         (t.user("ada").await, t.user("grace").await, t.user("jean").await, t.user("edith").await);
-    t.member(Of::Project(charts), &ada, AccessLevel::Developer).await;
-    t.member(Of::Group(pilots), &grace, AccessLevel::Developer).await;
-    t.member(Of::Group(harbour), &jean, AccessLevel::Developer).await;
-    t.member(Of::Project(other), &edith, AccessLevel::Owner).await;
+    t.member(MembershipSource::Project(charts), &ada, AccessLevel::Developer).await;
+    t.member(MembershipSource::Group(pilots), &grace, AccessLevel::Developer).await;
+    t.member(MembershipSource::Group(harbour), &jean, AccessLevel::Developer).await;
+    t.member(MembershipSource::Project(other), &edith, AccessLevel::Owner).await;
     rule(&t, "project = 'harbour/pilots/charts'\nlevel = 'developer'").await;
     for member in [&ada, &grace, &jean] {
         ask(&t, member).await.await.passes("all");
@@ -124,8 +124,8 @@ async fn gate_062_an_end_comes_though_it_is_remembered(t: Town) {
     let ada = t.user("ada").await;
     let today = t.now().date();
     let until = |of, level, days| Add { of, user: ada.id, level, expires_at: Some(today.plus_days(days)) };
-    t.does(until(Of::Group(pilots), AccessLevel::Owner, 1)).await;
-    t.does(until(Of::Group(harbour), AccessLevel::Developer, 2)).await;
+    t.does(until(MembershipSource::Group(pilots), AccessLevel::Owner, 1)).await;
+    t.does(until(MembershipSource::Group(harbour), AccessLevel::Developer, 2)).await;
     let token = ada.token([Scope::Api]).await;
     let ask = async || asked(&t, "GET", &format!("{HERE}/x")).token(&token).await;
     let owners = "group = 'harbour/pilots'\nlevel = 'owner'";
@@ -144,7 +144,7 @@ async fn gate_062_an_end_comes_though_it_is_remembered(t: Town) {
 async fn gate_062_what_was_found_is_remembered(t: Town) {
     let (_, pilots) = harbour(&t).await;
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
-    t.member(Of::Group(pilots), &ada, AccessLevel::Developer).await;
+    t.member(MembershipSource::Group(pilots), &ada, AccessLevel::Developer).await;
     rule(&t, "group = 'harbour/pilots'").await;
     let (hers, other) = (ada.token([Scope::Api]).await, grace.token([Scope::Api]).await);
     let ask = async |token: &str| asked(&t, "GET", &format!("{HERE}/x")).token(token).await;
@@ -171,9 +171,10 @@ async fn leaves_and_joins(t: &Town) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let ask = async || asked(t, "GET", &format!("{HERE}/x")).token(&token).await;
-    for (of, lines) in
-        [(Of::Group(pilots), "group = 'harbour/pilots'"), (Of::Project(charts), "project = 'harbour/pilots/charts'")]
-    {
+    for (of, lines) in [
+        (MembershipSource::Group(pilots), "group = 'harbour/pilots'"),
+        (MembershipSource::Project(charts), "project = 'harbour/pilots/charts'"),
+    ] {
         rule(t, lines).await;
         ask().await.is_kept_out(403);
         for _ in 0..2 {
@@ -211,7 +212,7 @@ impl Operation for Move {
 async fn gate_064_a_path_that_means_something_else(t: Town) {
     let (harbour, pilots) = harbour(&t).await;
     let (ada, grace, root) = (t.user("ada").await, t.user("grace").await, t.admin().await);
-    t.member(Of::Group(pilots), &ada, AccessLevel::Owner).await;
+    t.member(MembershipSource::Group(pilots), &ada, AccessLevel::Owner).await;
     let lines = "group = 'harbour/pilots'";
     rule(&t, lines).await;
     ask(&t, &ada).await.await.passes("all");
@@ -222,7 +223,7 @@ async fn gate_064_a_path_that_means_something_else(t: Town) {
     }
     // Another one with that name: its members are not those who were meant.
     let second = t.subgroup("pilots", Some(harbour), Visibility::Private).await;
-    t.member(Of::Group(second), &grace, AccessLevel::Owner).await;
+    t.member(MembershipSource::Group(second), &grace, AccessLevel::Owner).await;
     for person in [&ada, &grace, &root] {
         ask(&t, person).await.await.is_kept_out(403);
     }
@@ -243,7 +244,7 @@ async fn gate_065_what_is_not_there_is_not_bound(t: Town) {
     }
     rule(&t, "group = 'harbour'").await;
     let harbour = t.group("harbour", Visibility::Private).await;
-    t.member(Of::Group(harbour), &ada, AccessLevel::Owner).await;
+    t.member(MembershipSource::Group(harbour), &ada, AccessLevel::Owner).await;
     ask(&t, &ada).await.await.is_kept_out(403);
     rule(&t, "group = 'harbour'").await;
     ask(&t, &ada).await.await.passes("all");
@@ -254,7 +255,7 @@ async fn gate_065_what_is_not_there_is_not_bound(t: Town) {
 async fn t8_a_rule_is_bound_to_what_had_its_path(t: Town) {
     let harbour = t.group("harbour", Visibility::Private).await;
     let ada = t.user("ada").await;
-    t.member(Of::Group(harbour), &ada, AccessLevel::Owner).await;
+    t.member(MembershipSource::Group(harbour), &ada, AccessLevel::Owner).await;
     rule(&t, "group = 'harbour'").await;
     ask(&t, &ada).await.await.passes("all");
     t.does(Move { from: "harbour", to: "haven" }).await;
@@ -269,7 +270,13 @@ async fn t27_a_membership_that_ends(t: Town) {
     let (_, pilots) = harbour(&t).await;
     let ada = t.user("ada").await;
     let tomorrow = t.now().date().plus_days(1);
-    t.does(Add { of: Of::Group(pilots), user: ada.id, level: AccessLevel::Owner, expires_at: Some(tomorrow) }).await;
+    t.does(Add {
+        of: MembershipSource::Group(pilots),
+        user: ada.id,
+        level: AccessLevel::Owner,
+        expires_at: Some(tomorrow),
+    })
+    .await;
     rule(&t, "group = 'harbour/pilots'").await;
     let token = ada.token([Scope::Api]).await;
     asked(&t, "GET", &format!("{HERE}/x")).token(&token).await.passes("all");

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use tollhouse::operations::users::SetState;
 use tollhouse_domain::access::{AccessLevel, Visibility};
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 use tollhouse_store::faults::Fault;
 
@@ -113,7 +113,7 @@ async fn gate_092_no_finer_than_the_api(t: Town) {
 async fn gate_092_a_group_is_not_given_away(t: Town) {
     let harbour = t.group("harbour", Visibility::Private).await;
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
-    t.member(Of::Group(harbour), &grace, AccessLevel::Guest).await;
+    t.member(MembershipSource::Group(harbour), &grace, AccessLevel::Guest).await;
     let outside = ada.token([Scope::Api]).await;
     let below = grace.token([Scope::Api]).await;
     for lines in ["group = 'harbour'", "group = 'nowhere'", "project = 'harbour/charts'", "allow = 'administrator'"] {

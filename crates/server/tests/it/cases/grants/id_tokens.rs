@@ -5,7 +5,7 @@ use tollhouse::operations::users::Confirm;
 use tollhouse::operations::{Failed, Operation};
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::id::UserId;
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::tx::{Change, Tx};
 
@@ -164,7 +164,7 @@ async fn oauth_082_direct_groups_alone(t: Town) {
     t.subgroup("g5", Some(g1), Visibility::Private).await;
     t.group("g2", Visibility::Public).await;
     for (group, level) in [(g1, AccessLevel::Owner), (g3, AccessLevel::Developer), (g4, AccessLevel::Maintainer)] {
-        t.member(Of::Group(group), &ada, level).await;
+        t.member(MembershipSource::Group(group), &ada, level).await;
     }
     let code = client.code(&ada, "openid").await;
     let claims = id_token(&client.redeem(&code).await);

@@ -68,7 +68,8 @@ async fn oauth_059_an_application_by_basic(t: Town) {
 /// Somebody who may act as anybody, and an application that may be told so.
 async fn powers(t: &Town) -> (Client, Person) {
     let digest = t.app.hasher.hash(&Plaintext::new("correct horse".into())).await;
-    let warden = CreateUser { administrator: true, password_digest: Some(digest), ..CreateUser::person("warden", "Warden") };
+    let warden =
+        CreateUser { administrator: true, password_digest: Some(digest), ..CreateUser::person("warden", "Warden") };
     (t.client("api sudo admin_mode read_service_ping").await, t.person(warden).await)
 }
 

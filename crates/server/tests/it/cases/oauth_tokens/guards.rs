@@ -112,7 +112,7 @@ async fn a_flood_of_guesses_waits_for_its_own_address(t: Town) {
     let flooder = std::net::IpAddr::from([192, 0, 2, 1]);
     let mut held = Vec::new();
     for _ in 0..8 {
-        held.push(t.app.auth.pass(Some(flooder)).await);
+        held.push(t.app.auth.permit(Some(flooder)).await);
     }
     for (path, form) in [
         ("/oauth/token", "grant_type=authorization_code&code=x&redirect_uri=x&client_id=one"),

@@ -4,7 +4,7 @@ use axum::http::Method;
 use serde_json::json;
 use tollhouse::operations::users::{Confirm, SetState};
 use tollhouse_domain::access::{AccessLevel, Visibility};
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 
 use super::{BASE, CLAIMS, INVALID, USERINFO, member, refused, userinfo};
 use crate::oauth::{decoded, encoded, is_error, is_hex, parts, tokens};
@@ -37,9 +37,9 @@ async fn oauth_081_groups(t: Town) {
     let (g1, g3) = (t.group("g1", Visibility::Private).await, t.group("g3", Visibility::Private).await);
     t.group("g2", Visibility::Public).await;
     let g4 = t.subgroup("g4", Some(g3), Visibility::Private).await;
-    t.member(Of::Group(g1), &ada, AccessLevel::Owner).await;
-    t.member(Of::Group(g3), &ada, AccessLevel::Developer).await;
-    t.member(Of::Group(g4), &ada, AccessLevel::Maintainer).await;
+    t.member(MembershipSource::Group(g1), &ada, AccessLevel::Owner).await;
+    t.member(MembershipSource::Group(g3), &ada, AccessLevel::Developer).await;
+    t.member(MembershipSource::Group(g4), &ada, AccessLevel::Maintainer).await;
     let body = userinfo(&t, &pair.access).await.has(200).json();
     assert_eq!(body["groups"], json!(["g1", "g3", "g3/g4"]));
     assert_eq!(body["https://gitlab.org/claims/groups/owner"], json!(["g1"]));
@@ -72,7 +72,7 @@ async fn oauth_083_claims_of_userinfo(t: Town) {
     let body = told(&small.access).await;
     assert_eq!((&body["email"], &body["email_verified"]), (&json!("ada@example.test"), &json!(true)));
     let group = t.group("g1", Visibility::Private).await;
-    t.member(Of::Group(group), &ada, AccessLevel::Owner).await;
+    t.member(MembershipSource::Group(group), &ada, AccessLevel::Owner).await;
     told(&small.access).await;
     assert_eq!(told(&openid.access).await["groups"], json!(["g1"]));
     // The same person is the same to every application.
@@ -110,12 +110,12 @@ async fn groups_by_way_of_groups_above(t: Town) {
     let top = t.group("top", Visibility::Private).await;
     let below = t.subgroup("below", Some(top), Visibility::Private).await;
     t.subgroup("deep", Some(below), Visibility::Private).await;
-    t.member(Of::Group(below), &ada, AccessLevel::Reporter).await;
+    t.member(MembershipSource::Group(below), &ada, AccessLevel::Reporter).await;
     let body = userinfo(&t, &pair.access).await.has(200).json();
     assert_eq!(body["groups"], json!(["top/below", "top/below/deep"]), "not the one above");
     let names: Vec<&String> = body.as_object().expect("an object").keys().collect();
     assert!(names.iter().all(|name| !name.starts_with("https:")), "a claim without groups is left out: {names:?}");
-    t.does(tollhouse::operations::members::Remove { of: Of::Group(below), user: ada.id }).await;
+    t.does(tollhouse::operations::members::Remove { of: MembershipSource::Group(below), user: ada.id }).await;
     assert_eq!(userinfo(&t, &pair.access).await.has(200).json()["groups"], json!([]));
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tollhouse_domain::access::{AccessLevel, Visibility};
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 
 use super::NOT_FOUND;
@@ -26,7 +26,7 @@ async fn proj_020_somebody_who_is_no_member(t: Town) {
     ask(eve.id.to_string()).await.is(404, NOBODY);
     ask("999999".into()).await.is(404, NOBODY);
     ask("eve".into()).await.is(404, r#"{"error":"404 Not Found"}"#);
-    t.member(Of::Project(project), &eve, AccessLevel::Guest).await;
+    t.member(MembershipSource::Project(project), &eve, AccessLevel::Guest).await;
     ask(eve.id.to_string()).await.has(200);
 }
 
@@ -36,14 +36,14 @@ async fn a_member_is_shown_with_the_highest_level(t: Town) {
     let team = t.subgroup("team", Some(top), Visibility::Public).await;
     let project = t.project(team, "app", Visibility::Public).await;
     let elsewhere = t.group("elsewhere", Visibility::Public).await;
-    t.member(Of::Group(elsewhere), &eve, AccessLevel::Owner).await;
+    t.member(MembershipSource::Group(elsewhere), &eve, AccessLevel::Owner).await;
     let token = ada.token([Scope::ReadApi]).await;
     let ask = |of: &str| t.get(&format!("/api/v4/projects/{of}/members/all/{}", eve.id)).token(&token);
     ask("top%2Fteam%2Fapp").await.is(404, NOBODY);
     for (of, level, shown) in [
-        (Of::Project(project), AccessLevel::Reporter, 20),
-        (Of::Group(top), AccessLevel::Maintainer, 40),
-        (Of::Group(team), AccessLevel::Guest, 40),
+        (MembershipSource::Project(project), AccessLevel::Reporter, 20),
+        (MembershipSource::Group(top), AccessLevel::Maintainer, 40),
+        (MembershipSource::Group(team), AccessLevel::Guest, 40),
     ] {
         t.member(of, &eve, level).await;
         for named in [project.to_string(), "top%2Fteam%2Fapp".into()] {
@@ -74,7 +74,7 @@ async fn members_of_what_cannot_be_seen_cannot_be_seen(t: Town) {
     let (ada, eve) = (t.user("ada").await, t.user("eve").await);
     let group = t.group("team", Visibility::Private).await;
     let project = t.project(group, "app", Visibility::Private).await;
-    t.member(Of::Project(project), &eve, AccessLevel::Owner).await;
+    t.member(MembershipSource::Project(project), &eve, AccessLevel::Owner).await;
     let ask = |project: &str| t.get(&format!("/api/v4/projects/{project}/members/all/{}", eve.id));
     let named = project.to_string();
     ask(&named).await.is(401, M401);

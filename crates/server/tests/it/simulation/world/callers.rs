@@ -3,11 +3,11 @@
 use std::pin::Pin;
 use std::sync::Weak;
 
-use tollhouse_auth::shown::Shown;
-use tollhouse_domain::demand::Demand;
+use tollhouse_auth::presented::PresentedCredentials;
+use tollhouse_domain::access_requirement::AccessRequirement;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::faults::Mutant;
-use tollhouse_domain::membership::Of;
+use tollhouse_domain::membership::MembershipSource;
 
 use super::desk::{About, Outcome, Question, Slot, Told};
 use super::weather::Theme;
@@ -113,7 +113,10 @@ impl World {
                 let Some(value) = self.database.secret(token) else { return };
                 Box::pin(async move {
                     let head = http_head(&value);
-                    match auth.judge(&Shown::in_head(&head, None), &Demand::PLAIN, START).await {
+                    match auth
+                        .judge(&PresentedCredentials::in_head(&head, None), &AccessRequirement::PLAIN, START)
+                        .await
+                    {
                         Ok(who) => Ok(who.is_some()),
                         Err(Denial::Unavailable) => Err(Denial::Unavailable),
                         Err(_) => Ok(false),
@@ -134,7 +137,11 @@ impl World {
                         let all = auth.user_memberships(user, None, START).await?;
                         return Ok(all.groups.iter().any(|row| row.id == group));
                     }
-                    Ok(auth.memberships(user, Of::Group(group), None, START).await?.level(START).is_some())
+                    Ok(auth
+                        .memberships(user, MembershipSource::Group(group), None, START)
+                        .await?
+                        .level(START)
+                        .is_some())
                 })
             }
         };

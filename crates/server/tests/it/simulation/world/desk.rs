@@ -16,7 +16,7 @@ use tollhouse_domain::application::Application;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::{FamilyId, GenerationId, UserId};
 use tollhouse_domain::lookup::{Answer, Key, Lookup, Record, Unavailable, UserName};
-use tollhouse_domain::membership::{Memberships, Of, UserMemberships};
+use tollhouse_domain::membership::{MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::User;
 use tollhouse_store::error::{Error, Result};
@@ -41,7 +41,7 @@ pub enum Question {
     Hold,
     Find(Key),
     Application(String),
-    Memberships(UserId, Of),
+    Memberships(UserId, MembershipSource),
     UserMemberships(UserId),
     FirstUse(FamilyId, GenerationId),
 }
@@ -223,7 +223,7 @@ impl Lookup for Desk {
         Box::pin(async { Ok(None) })
     }
 
-    fn memberships(&self, user: UserId, of: Of, _: Timestamp) -> Answer<'_, Memberships> {
+    fn memberships(&self, user: UserId, of: MembershipSource, _: Timestamp) -> Answer<'_, Memberships> {
         Box::pin(async move {
             match self.ask(Question::Memberships(user, of)).await {
                 Told::Memberships(found) => Ok(found),

@@ -126,7 +126,7 @@ impl World {
 
     /// Somebody new has hardly learned anything when it is revoked, and somebody leaves just before a revocation.
     fn joins(&mut self) -> u64 {
-        let standing: Vec<usize> = self.alive().into_iter().filter(|n| !self.nodes[*n].is_leaving()).collect();
+        let status: Vec<usize> = self.alive().into_iter().filter(|n| !self.nodes[*n].is_leaving()).collect();
         self.start();
         let new = self.nodes.len() - 1;
         self.nodes[new].deaf_until = self.now + 400 * MILLI;
@@ -136,7 +136,7 @@ impl World {
         }
         let then = soon + self.chance.between(5, 30);
         self.plan(then, Plan::Revoke(None));
-        if let Some(old) = self.chance.pick(&standing).filter(|_| standing.len() > 1) {
+        if let Some(old) = self.chance.pick(&status).filter(|_| status.len() > 1) {
             let late = self.chance.between(450, 600);
             self.plan(late, Plan::Leave(old));
             let then = late + self.chance.between(1, 20);

@@ -2,7 +2,7 @@
 
 use std::sync::Weak;
 
-use tollhouse_domain::agreement::{Behind, Entry, Place, Tick, WAIT};
+use tollhouse_domain::agreement::{Behind, Entry, LogPosition, Tick, WAIT};
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::forget::Forget;
 use tollhouse_domain::secret::Digest;
@@ -101,9 +101,9 @@ impl World {
 
     /// Somebody revokes something that stands.
     pub(super) fn revoke_any(&mut self) {
-        let standing = self.tokens.iter().map(|(token, _)| *token).filter(|token| !self.is_revoked(*token));
-        let standing: Vec<u64> = standing.collect();
-        let Some(token) = self.chance.pick(&standing) else { return };
+        let status = self.tokens.iter().map(|(token, _)| *token).filter(|token| !self.is_revoked(*token));
+        let status: Vec<u64> = status.collect();
+        let Some(token) = self.chance.pick(&status) else { return };
         let by = self.mostly_nobody();
         self.operate(Change::Revoke { token }, by);
     }
@@ -218,7 +218,7 @@ impl World {
         for (what, position) in self.forgets(change).into_iter().zip(position..) {
             let mark = self.chance.next() as i64;
             if let Some(memory) = self.database.as_memory() {
-                memory.truth.append(Entry { place: Place { position, mark }, what });
+                memory.truth.append(Entry { place: LogPosition { position, mark }, what });
             }
         }
         self.wake_all();

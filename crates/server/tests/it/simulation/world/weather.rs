@@ -152,8 +152,8 @@ impl World {
         } else if self.chance.often(self.weather.crashes) && self.alive().len() > 1 && !self.nodes[n].is_leaving() {
             self.leave(n);
         }
-        let standing = self.alive().iter().filter(|n| !self.nodes[**n].is_leaving()).count();
-        if standing < 3 && self.chance.often(60) {
+        let status = self.alive().iter().filter(|n| !self.nodes[**n].is_leaving()).count();
+        if status < 3 && self.chance.often(60) {
             self.start();
         }
         if self.chance.often(self.weather.restores) {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub struct Gate {
+pub struct Limiter {
     table: Arc<Mutex<HashMap<IpAddr, Waiting>>>,
     at_once: u32,
 }
@@ -20,24 +20,24 @@ struct Waiting {
 }
 
 /// A place among the questions of one address, until it is dropped.
-pub struct Pass {
+pub struct Permit {
     table: Arc<Mutex<HashMap<IpAddr, Waiting>>>,
     address: IpAddr,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Gate {
+impl Limiter {
     pub fn new(at_once: u32) -> Self {
         Self { table: Arc::default(), at_once }
     }
 
     /// Waits for a place.
-    pub async fn pass(&self, peer: Option<IpAddr>) -> Option<Pass> {
+    pub async fn permit(&self, peer: Option<IpAddr>) -> Option<Permit> {
         self.take(peer?, 1).await
     }
 
     /// Waits until nothing else of this address is under way, and keeps others from beginning.
-    pub async fn pass_alone(&self, peer: Option<IpAddr>) -> Option<Pass> {
+    pub async fn permit_alone(&self, peer: Option<IpAddr>) -> Option<Permit> {
         self.take(peer?, self.at_once).await
     }
 
@@ -47,7 +47,7 @@ impl Gate {
         peer.and_then(|peer| table.get(&network(peer))).map_or(0, |waiting| waiting.count)
     }
 
-    async fn take(&self, peer: IpAddr, places: u32) -> Option<Pass> {
+    async fn take(&self, peer: IpAddr, places: u32) -> Option<Permit> {
         let address = network(peer);
         let semaphore = {
             let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,13 +57,13 @@ impl Gate {
             waiting.semaphore.clone()
         };
         // Made before waiting, so that a request that goes away while it waits is counted out too.
-        let mut pass = Pass { table: self.table.clone(), address, permit: None };
+        let mut pass = Permit { table: self.table.clone(), address, permit: None };
         pass.permit = semaphore.acquire_many_owned(places).await.ok();
         Some(pass)
     }
 }
 
-impl Drop for Pass {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.permit.take();
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,36 +101,36 @@ mod tests {
 
     #[tokio::test]
     async fn t14_one_address_has_at_most_eight_look_ups_under_way_and_the_table_empties() {
-        let gate = Gate::new(8);
+        let limiter = Limiter::new(8);
         let here: IpAddr = "2001:db8::1".parse().expect("an address");
         let neighbour: IpAddr = "2001:db8::2".parse().expect("an address");
         let mut held = Vec::new();
         for i in 0..8 {
-            held.push(gate.pass(Some(if i % 2 == 0 { here } else { neighbour })).await);
+            held.push(limiter.permit(Some(if i % 2 == 0 { here } else { neighbour })).await);
         }
-        let ninth = tokio::time::timeout(std::time::Duration::from_millis(20), gate.pass(Some(here))).await;
+        let ninth = tokio::time::timeout(std::time::Duration::from_millis(20), limiter.permit(Some(here))).await;
         assert!(ninth.is_err(), "the ninth waits");
-        let elsewhere = gate.pass("192.0.2.1".parse().ok()).await;
+        let elsewhere = limiter.permit("192.0.2.1".parse().ok()).await;
         assert!(elsewhere.is_some());
         drop(elsewhere);
         held.pop();
-        assert!(gate.pass(Some(here)).await.is_some());
+        assert!(limiter.permit(Some(here)).await.is_some());
         held.clear();
-        assert!(gate.table.lock().expect("no panic").is_empty());
+        assert!(limiter.table.lock().expect("no panic").is_empty());
     }
 
     #[tokio::test]
     async fn t14_who_waits_to_be_alone_is_alone() {
-        let gate = Gate::new(4);
+        let limiter = Limiter::new(4);
         let here = "192.0.2.1".parse().ok();
-        let first = gate.pass(here).await;
+        let first = limiter.permit(here).await;
         let soon = std::time::Duration::from_millis(20);
-        let mut alone = Box::pin(gate.pass_alone(here));
+        let mut alone = Box::pin(limiter.permit_alone(here));
         assert!(tokio::time::timeout(soon, &mut alone).await.is_err(), "another is under way");
         drop(first);
         let alone = alone.await;
-        assert!(tokio::time::timeout(soon, gate.pass(here)).await.is_err(), "others wait");
+        assert!(tokio::time::timeout(soon, limiter.permit(here)).await.is_err(), "others wait");
         drop(alone);
-        assert!(gate.pass(here).await.is_some());
+        assert!(limiter.permit(here).await.is_some());
     }
 }

@@ -5,7 +5,7 @@ use crate::id::ApplicationId;
 use crate::scope::{Scope, Scopes};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Demand<'a> {
+pub struct AccessRequirement<'a> {
     pub anonymous: bool,
     pub administrator: bool,
     /// Scopes that open this route besides `api`, and `read_api` on a read.
@@ -22,7 +22,7 @@ pub struct Demand<'a> {
     pub revokes: bool,
 }
 
-impl Demand<'_> {
+impl AccessRequirement<'_> {
     pub const PLAIN: Self = Self {
         anonymous: false,
         administrator: false,
@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn scopes_open_what_the_specification_says() {
-        const USERS: Demand<'_> = Demand { scopes: &[Extra::reads(Scope::ReadUser)], ..Demand::PLAIN };
+        const USERS: AccessRequirement<'_> =
+            AccessRequirement { scopes: &[Extra::reads(Scope::ReadUser)], ..AccessRequirement::PLAIN };
         let held = |scope| Scopes::from([scope]);
         assert_eq!(USERS.accepts(&held(Scope::Api), false), Ok(()));
         assert_eq!(USERS.accepts(&held(Scope::ReadApi), true), Ok(()));
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn only_scopes_that_open_it_are_listed_as_such() {
         const MIXED: &[Extra] = &[Extra::reads(Scope::ReadUser), Extra::any(Scope::K8sProxy)];
-        const DEMAND: Demand<'_> = Demand { scopes: MIXED, ..Demand::PLAIN };
+        const DEMAND: AccessRequirement<'_> = AccessRequirement { scopes: MIXED, ..AccessRequirement::PLAIN };
         assert_eq!(DEMAND.opened_by(true), [Scope::ReadUser, Scope::K8sProxy, Scope::Api, Scope::ReadApi]);
         assert_eq!(DEMAND.opened_by(false), [Scope::K8sProxy, Scope::Api]);
     }

@@ -14,7 +14,7 @@ use crate::session_cookies::SessionCookies;
 
 /// What one request showed.
 #[derive(Debug)]
-pub struct Shown<'r> {
+pub struct PresentedCredentials<'r> {
     access_token: Option<Secret<'r>>,
     authorization: Option<Secret<'r>>,
     bearer_token: Option<Secret<'r>>,
@@ -33,20 +33,20 @@ pub struct Shown<'r> {
 /// One credential to be tried.
 #[derive(Debug)]
 pub struct Candidate<'s> {
-    pub kind: Kind,
-    pub place: Place,
+    pub kind: CandidateKind,
+    pub place: CredentialPlace,
     pub secret: &'s Secret<'s>,
     pub if_unknown: IfUnknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum CandidateKind {
     OauthAccessToken,
     PersonalAccessToken,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum CredentialPlace {
     AccessTokenParameter,
     AuthorizationHeader,
     BearerTokenParameter,
@@ -121,18 +121,18 @@ impl std::fmt::Debug for Secret<'_> {
     }
 }
 
-impl<'r> Shown<'r> {
+impl<'r> PresentedCredentials<'r> {
     /// What stands in the head: headers, query and cookie. `peer` is who is really at the other end.
     pub fn in_head(parts: &'r Parts, peer: Option<IpAddr>) -> Self {
-        let mut shown = Self::in_headers(&parts.headers, &parts.method, peer);
+        let mut presented = Self::in_headers(&parts.headers, &parts.method, peer);
         for value in parts.headers.get_all(&SUDO) {
             let name = Sudo::Name(lossy(value.as_bytes()));
-            shown.sudo_header = Some(Sudo::and(shown.sudo_header.take(), name));
+            presented.sudo_header = Some(Sudo::and(presented.sudo_header.take(), name));
         }
         if let Some(query) = parts.uri.query() {
-            shown.in_query(query);
+            presented.in_query(query);
         }
-        shown
+        presented
     }
 
     /// What a proxy relays of a request to somebody else: the headers are the original's, method and query are what the
@@ -144,17 +144,17 @@ impl<'r> Shown<'r> {
         session: Session,
         peer: Option<IpAddr>,
     ) -> Self {
-        let mut shown = Self::in_headers(headers, method, peer);
+        let mut presented = Self::in_headers(headers, method, peer);
         if let Some(query) = query {
-            shown.in_query(query);
-            shown.sudo_parameter = None;
+            presented.in_query(query);
+            presented.sudo_parameter = None;
         }
         match session {
-            Session::Foreign => shown.sessions = SessionCookies::default(),
+            Session::Foreign => presented.sessions = SessionCookies::default(),
             Session::Own => {}
-            Session::Vouched => shown.vouched = true,
+            Session::Vouched => presented.vouched = true,
         }
-        shown
+        presented
     }
 
     fn in_headers(headers: &'r HeaderMap, method: &Method, peer: Option<IpAddr>) -> Self {
@@ -223,8 +223,8 @@ impl<'r> Shown<'r> {
     pub fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
         let bearer = self.bearer_value();
         let personal = first([
-            (&self.private_token, Place::PrivateTokenParameter),
-            (&self.private_header, Place::PrivateTokenHeader),
+            (&self.private_token, CredentialPlace::PrivateTokenParameter),
+            (&self.private_header, CredentialPlace::PrivateTokenHeader),
         ])
         .or(bearer);
         // A job token where none is accepted counts as absent, not as unknown.
@@ -232,13 +232,13 @@ impl<'r> Shown<'r> {
             |(secret, _)| !matches!(secret, Secret::Value(value) if value.starts_with(JOB_TOKEN.prefix.as_bytes())),
         );
         let oauth = bearer.map(|(secret, place)| Candidate {
-            kind: Kind::OauthAccessToken,
+            kind: CandidateKind::OauthAccessToken,
             place,
             secret,
             if_unknown: IfUnknown::Next,
         });
         let personal = personal.map(|(secret, place)| Candidate {
-            kind: Kind::PersonalAccessToken,
+            kind: CandidateKind::PersonalAccessToken,
             place,
             secret,
             if_unknown: IfUnknown::Stop,
@@ -247,13 +247,13 @@ impl<'r> Shown<'r> {
     }
 
     /// Every place where something stands, blank or not, in the order in which they are looked at (1.1).
-    pub fn places(&self) -> impl Iterator<Item = (Place, &Secret<'r>)> {
+    pub fn places(&self) -> impl Iterator<Item = (CredentialPlace, &Secret<'r>)> {
         let places = [
-            (Place::AccessTokenParameter, &self.access_token),
-            (Place::AuthorizationHeader, &self.authorization),
-            (Place::BearerTokenParameter, &self.bearer_token),
-            (Place::PrivateTokenParameter, &self.private_token),
-            (Place::PrivateTokenHeader, &self.private_header),
+            (CredentialPlace::AccessTokenParameter, &self.access_token),
+            (CredentialPlace::AuthorizationHeader, &self.authorization),
+            (CredentialPlace::BearerTokenParameter, &self.bearer_token),
+            (CredentialPlace::PrivateTokenParameter, &self.private_token),
+            (CredentialPlace::PrivateTokenHeader, &self.private_header),
         ];
         places.into_iter().filter_map(|(place, secret)| Some((place, secret.as_ref()?)))
     }
@@ -263,11 +263,11 @@ impl<'r> Shown<'r> {
         self.bearer_value().map(|(secret, _)| secret)
     }
 
-    fn bearer_value(&self) -> Option<(&Secret<'r>, Place)> {
+    fn bearer_value(&self) -> Option<(&Secret<'r>, CredentialPlace)> {
         first([
-            (&self.access_token, Place::AccessTokenParameter),
-            (&self.authorization, Place::AuthorizationHeader),
-            (&self.bearer_token, Place::BearerTokenParameter),
+            (&self.access_token, CredentialPlace::AccessTokenParameter),
+            (&self.authorization, CredentialPlace::AuthorizationHeader),
+            (&self.bearer_token, CredentialPlace::BearerTokenParameter),
         ])
     }
 
@@ -335,7 +335,9 @@ fn header_value<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<Cow<'r,
     Some(joined)
 }
 
-fn first<'s, 'r, const N: usize>(places: [(&'s Option<Secret<'r>>, Place); N]) -> Option<(&'s Secret<'r>, Place)> {
+fn first<'s, 'r, const N: usize>(
+    places: [(&'s Option<Secret<'r>>, CredentialPlace); N],
+) -> Option<(&'s Secret<'r>, CredentialPlace)> {
     places.into_iter().find_map(|(secret, place)| Some((secret.as_ref()?, place)).filter(|(s, _)| !s.blank()))
 }
 
@@ -369,10 +371,10 @@ mod tests {
         request.body(()).expect("a request").into_parts().0
     }
 
-    /// Kind, place and secret of each candidate.
-    fn candidates(uri: &str, headers: &[(&str, &str)]) -> Vec<(Kind, Place, Option<Digest>)> {
+    /// CandidateKind, place and secret of each candidate.
+    fn candidates(uri: &str, headers: &[(&str, &str)]) -> Vec<(CandidateKind, CredentialPlace, Option<Digest>)> {
         let parts = head(uri, headers);
-        Shown::in_head(&parts, None).candidates().map(|c| (c.kind, c.place, c.secret.digest())).collect()
+        PresentedCredentials::in_head(&parts, None).candidates().map(|c| (c.kind, c.place, c.secret.digest())).collect()
     }
 
     fn of(secret: &str) -> Option<Digest> {
@@ -381,27 +383,27 @@ mod tests {
 
     #[test]
     fn the_order_of_places() {
-        use Kind::{OauthAccessToken, PersonalAccessToken};
+        use CandidateKind::{OauthAccessToken, PersonalAccessToken};
         let all = [("authorization", "Bearer h"), ("private-token", "p")];
         assert_eq!(
             candidates("/?bearer_token=b&private_token=q", &all),
             [
-                (OauthAccessToken, Place::AuthorizationHeader, of("h")),
-                (PersonalAccessToken, Place::PrivateTokenParameter, of("q"))
+                (OauthAccessToken, CredentialPlace::AuthorizationHeader, of("h")),
+                (PersonalAccessToken, CredentialPlace::PrivateTokenParameter, of("q"))
             ]
         );
         assert_eq!(
             candidates("/?access_token=a&private_token=%20", &all),
             [
-                (OauthAccessToken, Place::AccessTokenParameter, of("a")),
-                (PersonalAccessToken, Place::PrivateTokenHeader, of("p"))
+                (OauthAccessToken, CredentialPlace::AccessTokenParameter, of("a")),
+                (PersonalAccessToken, CredentialPlace::PrivateTokenHeader, of("p"))
             ]
         );
         assert_eq!(
             candidates("/?bearer_token=b", &[("authorization", "bearer")]),
             [
-                (OauthAccessToken, Place::BearerTokenParameter, of("b")),
-                (PersonalAccessToken, Place::BearerTokenParameter, of("b"))
+                (OauthAccessToken, CredentialPlace::BearerTokenParameter, of("b")),
+                (PersonalAccessToken, CredentialPlace::BearerTokenParameter, of("b"))
             ]
         );
         assert_eq!(candidates("/", &[("authorization", "Basic dTpw")]), []);
@@ -410,14 +412,14 @@ mod tests {
     #[test]
     fn what_cannot_be_a_credential_is_still_shown() {
         let list = candidates("/?private_token[]=x", &[]);
-        assert_eq!(list, [(Kind::PersonalAccessToken, Place::PrivateTokenParameter, None)]);
+        assert_eq!(list, [(CandidateKind::PersonalAccessToken, CredentialPlace::PrivateTokenParameter, None)]);
         let twice = candidates("/", &[("private-token", "a"), ("private-token", "b")]);
-        assert_eq!(twice, [(Kind::PersonalAccessToken, Place::PrivateTokenHeader, of("a,b"))]);
+        assert_eq!(twice, [(CandidateKind::PersonalAccessToken, CredentialPlace::PrivateTokenHeader, of("a,b"))]);
         assert_eq!(candidates("/", &[("private-token", "glcbt-1_x")]), []);
     }
 
-    fn sessions(shown: &Shown<'_>) -> Vec<String> {
-        shown.sessions().map(|cookies| cookies.iter().map(str::to_owned).collect()).unwrap_or_default()
+    fn sessions(presented: &PresentedCredentials<'_>) -> Vec<String> {
+        presented.sessions().map(|cookies| cookies.iter().map(str::to_owned).collect()).unwrap_or_default()
     }
 
     #[test]
@@ -425,22 +427,24 @@ mod tests {
         let token = CsrfSecret::of_session(b"y").mask();
         let mut parts = head("/", &[("cookie", "_gitlab_session=x; _gitlab_session=y"), ("x-csrf-token", &token)]);
         parts.method = Method::POST;
-        let shown = Shown::in_head(&parts, None);
-        assert_eq!(sessions(&shown), ["x", "y"], "one of them may count, so all are looked up");
-        assert!(shown.admits("y") && !shown.admits("x"));
+        let presented = PresentedCredentials::in_head(&parts, None);
+        assert_eq!(sessions(&presented), ["x", "y"], "one of them may count, so all are looked up");
+        assert!(presented.admits("y") && !presented.admits("x"));
         parts.headers.remove("x-csrf-token");
-        assert!(sessions(&Shown::in_head(&parts, None)).is_empty());
+        assert!(sessions(&PresentedCredentials::in_head(&parts, None)).is_empty());
     }
 
     #[test]
     fn t6_what_is_relayed_has_no_sudo_and_no_session_but_where_it_counts() {
         let cookie = "_gitlab_session=x";
         let parts = head("/?sudo=1&access_token=a", &[("cookie", cookie), ("sudo", "2"), ("private-token", "p")]);
-        let relayed = |method: Method, query, session| Shown::relayed(&parts.headers, &method, query, session, None);
-        let shown = relayed(Method::GET, Some("sudo=1&access_token=a"), Session::Own);
-        assert_eq!(shown.sudo(), None);
-        assert_eq!(shown.bearer().and_then(Secret::digest), of("a"));
-        assert_eq!(sessions(&shown), ["x"]);
+        let relayed = |method: Method, query, session| {
+            PresentedCredentials::relayed(&parts.headers, &method, query, session, None)
+        };
+        let presented = relayed(Method::GET, Some("sudo=1&access_token=a"), Session::Own);
+        assert_eq!(presented.sudo(), None);
+        assert_eq!(presented.bearer().and_then(Secret::digest), of("a"));
+        assert_eq!(sessions(&presented), ["x"]);
         assert!(relayed(Method::GET, None, Session::Own).bearer().is_none(), "the question's own query is nobody's");
         assert!(sessions(&relayed(Method::POST, None, Session::Own)).is_empty());
         assert_eq!(sessions(&relayed(Method::POST, None, Session::Vouched)), ["x"]);
@@ -453,10 +457,13 @@ mod tests {
         let Value::Object(body) = serde_json::json!({"private_token": "b", "access_token": "a", "sudo": 2}) else {
             unreachable!("an object");
         };
-        let shown = Shown::in_head(&parts, None).and_in_body(&body);
-        let list: Vec<_> = shown.candidates().map(|c| (c.place, c.secret.digest())).collect();
-        assert_eq!(list, [(Place::AccessTokenParameter, of("a")), (Place::AccessTokenParameter, of("a"))]);
-        assert_eq!(shown.sudo(), Some(&Sudo::Name("2".into())));
+        let presented = PresentedCredentials::in_head(&parts, None).and_in_body(&body);
+        let list: Vec<_> = presented.candidates().map(|c| (c.place, c.secret.digest())).collect();
+        assert_eq!(
+            list,
+            [(CredentialPlace::AccessTokenParameter, of("a")), (CredentialPlace::AccessTokenParameter, of("a"))]
+        );
+        assert_eq!(presented.sudo(), Some(&Sudo::Name("2".into())));
     }
 
     #[test]
@@ -467,8 +474,8 @@ mod tests {
             let pairs: Vec<(&str, &str)> = headers.iter().map(|value| ("sudo", *value)).collect();
             let parts = head(&format!("/?{query}"), &pairs);
             let Value::Object(body) = body else { unreachable!("an object") };
-            let shown = Shown::in_head(&parts, None).and_in_body(&body);
-            shown.sudo().map(|sudo| match sudo {
+            let presented = PresentedCredentials::in_head(&parts, None).and_in_body(&body);
+            presented.sudo().map(|sudo| match sudo {
                 Sudo::Name(text) => Sudo::Name(text.clone().into_owned().into()),
                 Sudo::Unreadable => Sudo::Unreadable,
             })
