@@ -12,15 +12,15 @@ use tollhouse_domain::denial::Denial;
 use tollhouse_domain::faults::Mutants;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::{Caller, Identity, Rules};
-use tollhouse_domain::lookup::{Answer as Asked, Credential, Key, Lookup, Record, SessionRecord};
+use tollhouse_domain::lookup::{Answer as LookUp, Credential, Key, Lookup, Record, SessionRecord};
 use tollhouse_domain::membership::{MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::TokenStatus;
 
+use crate::credential_cache::{Cacheable, Cached, CredentialCache, Entry};
 use crate::flights::Answer;
-use crate::ledger::{Entry, Kept, Ledger, Recall};
 use crate::limiter::{Limiter, Permit};
 use crate::presented::{CandidateKind, CredentialPlace, IfUnknown, PresentedCredentials, Secret, Sudo};
 use crate::session_cookies::{LiveSession, SessionCookies};
@@ -29,7 +29,7 @@ use crate::uptime::Uptime;
 use crate::uses::{UseRules, Uses};
 
 pub struct Authenticator {
-    ledger: Arc<Ledger>,
+    cache: Arc<CredentialCache>,
     uptime: Uptime,
     lookup: Arc<dyn Lookup>,
     rules: Rules,
@@ -37,7 +37,7 @@ pub struct Authenticator {
     uses: Uses,
     limiter: Limiter,
     look_ups: AtomicU64,
-    recalled: [AtomicU64; 3],
+    cache_counts: [AtomicU64; 3],
     #[cfg(feature = "faults")]
     mutants: Mutants,
     #[cfg(feature = "faults")]
@@ -46,9 +46,9 @@ pub struct Authenticator {
     cached_clock: AtomicU64,
 }
 
-/// What the ledger said since the start, as often as it was asked.
+/// What the cache said since the start, as often as it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recalls {
+pub struct CacheCounts {
     pub known: u64,
     pub unknown: u64,
     pub ask: u64,
@@ -66,22 +66,22 @@ pub enum Head {
 }
 
 impl Authenticator {
-    /// Whoever follows the log gives the ledger its leases; without them the database is asked every time.
+    /// Whoever follows the log gives the cache its leases; without them the database is asked every time.
     pub fn new(
         lookup: Arc<dyn Lookup>,
-        ledger: Arc<Ledger>,
+        cache: Arc<CredentialCache>,
         uptime: Uptime,
         rules: Rules,
         use_rules: UseRules,
     ) -> Self {
         Self {
             #[cfg(feature = "faults")]
-            mutants: ledger.mutants.clone(),
+            mutants: cache.mutants.clone(),
             #[cfg(feature = "faults")]
             clock_read: AtomicU64::new(0),
             #[cfg(feature = "faults")]
             cached_clock: AtomicU64::new(0),
-            ledger,
+            cache,
             uptime,
             lookup,
             rules,
@@ -89,19 +89,19 @@ impl Authenticator {
             uses: Uses::default(),
             limiter: Limiter::new(LOOK_UPS),
             look_ups: AtomicU64::new(0),
-            recalled: Default::default(),
+            cache_counts: Default::default(),
         }
     }
 
     /// `Ok(None)` is anonymous; a denial says that a credential was tried and failed, or that one is missing.
     /// The order is that of authentication.md 0.1.
-    pub async fn judge(
+    pub async fn authenticate(
         &self,
         presented: &PresentedCredentials<'_>,
         requirement: &AccessRequirement<'_>,
         now: Timestamp,
     ) -> Result<Option<Identity>, Denial> {
-        let identity = match self.establish(presented, requirement, now).await? {
+        let identity = match self.resolve(presented, requirement, now).await? {
             Some((caller, _)) => Some(caller.person()?),
             None => None,
         };
@@ -124,8 +124,8 @@ impl Authenticator {
         requirement: &AccessRequirement<'_>,
         now: Timestamp,
     ) -> Result<Head, Denial> {
-        let Some((entry, _)) = self.recognise(presented, now).await? else { return Ok(Head::Nothing) };
-        match Caller::establish(entry.record.clone(), requirement, self.rules, now) {
+        let Some((entry, _)) = self.credential(presented, now).await? else { return Ok(Head::Nothing) };
+        match Caller::resolve(entry.record.clone(), requirement, self.rules, now) {
             Ok(_) => Ok(Head::Live),
             Err(_) => Ok(Head::Dead),
         }
@@ -133,13 +133,13 @@ impl Authenticator {
 
     /// For somebody else's API: judged as for a route of ours, but that an application may come for itself where the
     /// demand names it (T6), and with the place that decided, which is not passed on (T7).
-    pub async fn vouch(
+    pub async fn authorize_relayed(
         &self,
         presented: &PresentedCredentials<'_>,
         requirement: &AccessRequirement<'_>,
         now: Timestamp,
     ) -> Result<Option<(Caller, CredentialPlace)>, Denial> {
-        let established = self.establish(presented, requirement, now).await?;
+        let established = self.resolve(presented, requirement, now).await?;
         met(requirement, established.as_ref().map(|(caller, _)| caller.scopes()), presented.is_read())?;
         Ok(established)
     }
@@ -153,7 +153,7 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<Arc<Entry<Memberships>>, Denial> {
         let ask =
-            || -> Asked<'_, _> { Box::pin(async move { self.lookup.memberships(user, of, now).await.map(Some) }) };
+            || -> LookUp<'_, _> { Box::pin(async move { self.lookup.memberships(user, of, now).await.map(Some) }) };
         self.remembered_or_asked((user, of), peer, ask).await?.ok_or(Denial::Unavailable)
     }
 
@@ -166,7 +166,7 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<Arc<Entry<UserMemberships>>, Denial> {
         let ask =
-            || -> Asked<'_, _> { Box::pin(async move { self.lookup.user_memberships(user, now).await.map(Some) }) };
+            || -> LookUp<'_, _> { Box::pin(async move { self.lookup.user_memberships(user, now).await.map(Some) }) };
         self.remembered_or_asked(user, peer, ask).await?.ok_or(Denial::Unavailable)
     }
 
@@ -204,7 +204,7 @@ impl Authenticator {
 
     /// The signed-in person of a live session, for pages: tokens do not count there (T10). It counts as used.
     pub fn person_of(&self, session: &Entry, now: Timestamp) -> Result<Identity, Denial> {
-        let identity = Identity::establish(session.record.clone(), &AccessRequirement::PLAIN, self.rules, now)?;
+        let identity = Identity::resolve(session.record.clone(), &AccessRequirement::PLAIN, self.rules, now)?;
         self.uses.note(session, self.use_rules, now);
         Ok(identity)
     }
@@ -234,9 +234,9 @@ impl Authenticator {
     }
 
     /// A token that was made here just now.
-    pub fn welcome(&self, digest: Digest) {
-        self.ledger.no_longer_unknown(Key::Token(digest));
-        self.ledger.no_longer_unknown(Key::Refresh(digest));
+    pub fn evict_negative(&self, digest: Digest) {
+        self.cache.evict_negative(Key::Token(digest));
+        self.cache.evict_negative(Key::Refresh(digest));
     }
 
     pub fn uses(&self) -> &Uses {
@@ -253,30 +253,30 @@ impl Authenticator {
     }
 
     /// How often memory answered, and how often it could not.
-    pub fn recalls(&self) -> Recalls {
-        let [known, unknown, ask] = [0, 1, 2].map(|i| self.recalled[i].load(Ordering::Relaxed));
-        Recalls { known, unknown, ask }
+    pub fn cache_counts(&self) -> CacheCounts {
+        let [known, unknown, ask] = [0, 1, 2].map(|i| self.cache_counts[i].load(Ordering::Relaxed));
+        CacheCounts { known, unknown, ask }
     }
 
     /// How many credentials are remembered now.
     pub fn remembered(&self) -> usize {
-        self.ledger.len()
+        self.cache.len()
     }
 
     /// Who it is by what was shown, before sudo and scopes, and which place said so. Whoever comes this far has used it.
-    async fn establish(
+    async fn resolve(
         &self,
         presented: &PresentedCredentials<'_>,
         requirement: &AccessRequirement<'_>,
         now: Timestamp,
     ) -> Result<Option<(Caller, CredentialPlace)>, Denial> {
-        let Some((entry, place)) = self.recognise(presented, now).await? else { return Ok(None) };
-        let caller = Caller::establish(entry.record.clone(), requirement, self.rules, now)?;
+        let Some((entry, place)) = self.credential(presented, now).await? else { return Ok(None) };
+        let caller = Caller::resolve(entry.record.clone(), requirement, self.rules, now)?;
         self.uses.note(&entry, self.use_rules, now);
         Ok(Some((caller, place)))
     }
 
-    async fn recognise(
+    async fn credential(
         &self,
         presented: &PresentedCredentials<'_>,
         now: Timestamp,
@@ -316,13 +316,13 @@ impl Authenticator {
             if token.status != (TokenStatus::Live { used: false }) || self.rules.gitlab_rotation {
                 return Ok(Some(entry));
             }
-            // rotation.md rule 7: recognised is used, even if it is refused further on. What was read before that is
+            // rotation.md rule 7: a credential that is found is used, even if it is refused further on. What was read before that is
             // not kept: the owner may have been blocked meanwhile (revocation.md A3).
             if self.lookup.first_use(token.family, token.id, now).await.map_err(|_| Denial::Unavailable)? {
                 return Box::pin(self.ask_credential(key, peer)).await;
             }
             // Somebody else was first, or it was replaced: what is remembered is out of date either way.
-            self.ledger.drop_secret(key);
+            self.cache.drop_secret(key);
         }
         Err(Denial::Unavailable)
     }
@@ -352,18 +352,18 @@ impl Authenticator {
     }
 
     async fn find(&self, key: Key, peer: Option<IpAddr>) -> Result<Option<Arc<Entry>>, Denial> {
-        let recall = self.ledger.recall(key, self.tick());
-        let told = match &recall {
-            Recall::Known(_) => 0,
-            Recall::Unknown => 1,
-            Recall::Ask => 2,
+        let cached = self.cache.get(key, self.tick());
+        let counter = match &cached {
+            Cached::Known(_) => 0,
+            Cached::Unknown => 1,
+            Cached::Ask => 2,
         };
-        self.recalled[told].fetch_add(1, Ordering::Relaxed);
-        match recall {
-            Recall::Known(entry) => Ok(Some(entry)),
-            Recall::Unknown => Ok(None),
+        self.cache_counts[counter].fetch_add(1, Ordering::Relaxed);
+        match cached {
+            Cached::Known(entry) => Ok(Some(entry)),
+            Cached::Unknown => Ok(None),
             // Boxed: a hit should not carry what only a miss needs.
-            Recall::Ask => Box::pin(self.share(key, peer, || self.look_up(key))).await,
+            Cached::Ask => Box::pin(self.share(key, peer, || self.look_up(key))).await,
         }
     }
 
@@ -371,36 +371,36 @@ impl Authenticator {
         self.ask(key, peer, || self.look_up(key)).await
     }
 
-    fn look_up(&self, key: Key) -> Asked<'_, Option<Record>> {
+    fn look_up(&self, key: Key) -> LookUp<'_, Option<Record>> {
         self.look_ups.fetch_add(1, Ordering::Relaxed);
         self.lookup.find(key)
     }
 
-    async fn remembered_or_asked<'a, T: Kept>(
+    async fn remembered_or_asked<'a, T: Cacheable>(
         &'a self,
         key: T::Key,
         peer: Option<IpAddr>,
-        ask: impl Fn() -> Asked<'a, Option<T>> + Send + Sync,
+        ask: impl Fn() -> LookUp<'a, Option<T>> + Send + Sync,
     ) -> Result<Option<Arc<Entry<T>>>, Denial> {
-        match self.ledger.recall(key, self.tick()) {
-            Recall::Known(entry) => Ok(Some(entry)),
-            Recall::Unknown => Ok(None),
-            Recall::Ask => Box::pin(self.share(key, peer, ask)).await,
+        match self.cache.get(key, self.tick()) {
+            Cached::Known(entry) => Ok(Some(entry)),
+            Cached::Unknown => Ok(None),
+            Cached::Ask => Box::pin(self.share(key, peer, ask)).await,
         }
     }
 
     /// The answer of a look-up that is under way already, if it is as good as one of our own (A2, A4); else one of our
     /// own.
-    async fn share<'a, T: Kept>(
+    async fn share<'a, T: Cacheable>(
         &'a self,
         key: T::Key,
         peer: Option<IpAddr>,
-        ask: impl Fn() -> Asked<'a, Option<T>> + Send + Sync,
+        ask: impl Fn() -> LookUp<'a, Option<T>> + Send + Sync,
     ) -> Result<Option<Arc<Entry<T>>>, Denial> {
         let unguarded = tollhouse_domain::broken!(self, UnguardedJoin);
-        let leased = self.ledger.is_leased(self.tick()) || unguarded;
-        let flights = &T::class(&self.ledger).flights;
-        let flight = flights.join(key, (!unguarded).then(|| self.ledger.ticket())).filter(|_| leased);
+        let leased = self.cache.is_leased(self.tick()) || unguarded;
+        let flights = &T::class(&self.cache).flights;
+        let flight = flights.join(key, (!unguarded).then(|| self.cache.ticket())).filter(|_| leased);
         if let Some(mut flight) = flight {
             // Whoever led it may have gone away; then we ask ourselves.
             if let Ok(answer) = flight.wait_for(Option::is_some).await
@@ -412,19 +412,19 @@ impl Authenticator {
         self.ask(key, peer, ask).await
     }
 
-    async fn ask<'a, T: Kept>(
+    async fn ask<'a, T: Cacheable>(
         &'a self,
         key: T::Key,
         peer: Option<IpAddr>,
-        ask: impl Fn() -> Asked<'a, Option<T>> + Send + Sync,
+        ask: impl Fn() -> LookUp<'a, Option<T>> + Send + Sync,
     ) -> Result<Option<Arc<Entry<T>>>, Denial> {
         let _permit = self.limiter.permit(peer).await;
         // After the wait: what was forgotten while waiting is seen by the look-up itself.
-        let ticket = self.ledger.ticket();
-        let flight = T::class(&self.ledger).flights.lead(key, ticket);
+        let ticket = self.cache.ticket();
+        let flight = T::class(&self.cache).flights.lead(key, ticket);
         let found = ask().await;
         let answer: Answer<_> =
-            found.map(|found| self.ledger.keep(ticket, key, found)).map_err(|_| Denial::Unavailable);
+            found.map(|found| self.cache.insert(ticket, key, found)).map_err(|_| Denial::Unavailable);
         flight.land(&answer);
         answer
     }
@@ -473,8 +473,8 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use tollhouse_domain::denial::AccountFault;
-    use tollhouse_domain::forget::Forget;
     use tollhouse_domain::id::{FamilyId, GenerationId};
+    use tollhouse_domain::invalidation::Invalidation;
     use tollhouse_domain::lookup::{Answer, TokenRecord, UserName};
     use tollhouse_domain::scope::Scope;
     use tollhouse_domain::user::{AccountRules, AccountState, User, UserKind};
@@ -484,7 +484,7 @@ pub(crate) mod tests {
     /// The owner of its one token is blocked while the first look-up is on its way back.
     #[derive(Default)]
     struct BlockedMeanwhile {
-        ledger: OnceLock<Weak<Ledger>>,
+        cache: OnceLock<Weak<CredentialCache>>,
         asked: AtomicBool,
         used: AtomicBool,
     }
@@ -495,8 +495,8 @@ pub(crate) mod tests {
                 let mut owner = user(7);
                 if self.asked.swap(true, Ordering::SeqCst) {
                     owner.state = AccountState::Blocked;
-                } else if let Some(ledger) = self.ledger.get().and_then(Weak::upgrade) {
-                    ledger.forget(&[Forget::Owner(owner.id)]);
+                } else if let Some(cache) = self.cache.get().and_then(Weak::upgrade) {
+                    cache.invalidate(&[Invalidation::Owner(owner.id)]);
                 }
                 let Key::Token(digest) = key else { return Ok(None) };
                 let token = TokenRecord {
@@ -550,14 +550,15 @@ pub(crate) mod tests {
             session_longest: None,
             interval: Duration::ZERO,
         };
-        let ledger = Arc::new(Ledger::new(100));
-        ledger.lease(Tick(u64::MAX));
-        let auth = Authenticator::new(lookup.clone(), ledger.clone(), Uptime::system(), rules, use_rules);
-        assert!(lookup.ledger.set(Arc::downgrade(&ledger)).is_ok());
+        let cache = Arc::new(CredentialCache::new(100));
+        cache.lease(Tick(u64::MAX));
+        let auth = Authenticator::new(lookup.clone(), cache.clone(), Uptime::system(), rules, use_rules);
+        assert!(lookup.cache.set(Arc::downgrade(&cache)).is_ok());
         let parts = http::Request::get("/").header("private-token", "x").body(()).expect("a request").into_parts().0;
         for _ in 0..2 {
-            let judged =
-                auth.judge(&PresentedCredentials::in_head(&parts, None), &AccessRequirement::PLAIN, Timestamp(1)).await;
+            let judged = auth
+                .authenticate(&PresentedCredentials::in_head(&parts, None), &AccessRequirement::PLAIN, Timestamp(1))
+                .await;
             assert_eq!(judged.err(), Some(Denial::Account(AccountFault::Blocked)));
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch;
 use tollhouse_domain::denial::Denial;
 
-use crate::ledger::Ticket;
+use crate::credential_cache::Ticket;
 
 /// What a look-up brings, for everybody who waits for it.
 pub(crate) type Answer<T> = Result<T, Denial>;
@@ -15,7 +15,7 @@ pub(crate) type Answer<T> = Result<T, Denial>;
 pub(crate) struct Flights<K, T>(Mutex<HashMap<K, Flight<T>>>);
 
 struct Flight<T> {
-    /// The ledger's generation when the look-up began.
+    /// The cache's generation when the look-up began.
     ticket: Ticket,
     answer: watch::Receiver<Option<Answer<T>>>,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, header};
 
-use crate::ledger::Entry;
+use crate::credential_cache::Entry;
 
 pub const SESSION_COOKIE: &str = "_gitlab_session";
 

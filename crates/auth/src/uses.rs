@@ -9,7 +9,7 @@ use tollhouse_domain::lookup::{Credential, SessionRecord, TokenRecord};
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
-use crate::ledger::Entry;
+use crate::credential_cache::Entry;
 
 /// How long sessions last, and how often their use and that of tokens is noted.
 #[derive(Clone, Copy, Debug)]

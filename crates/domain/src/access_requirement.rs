@@ -14,7 +14,7 @@ pub struct AccessRequirement<'a> {
     pub any_scope: bool,
     /// Applications whose own tokens count, though they speak for nobody (T6).
     pub applications: &'a [ApplicationId],
-    pub judged: Judged,
+    pub check_order: CheckOrder,
     /// A token that was rotated away may come this far, to be given its successor again (rotation.md section 3).
     pub rotates: bool,
     /// It takes the right away that was shown. So a refusal for want of that right may answer a repeat, and is an
@@ -29,7 +29,7 @@ impl AccessRequirement<'_> {
         scopes: &[],
         any_scope: false,
         applications: &[],
-        judged: Judged::BeforeParameters,
+        check_order: CheckOrder::BeforeParameters,
         rotates: false,
         revokes: false,
     };
@@ -75,7 +75,7 @@ impl Extra {
 
 /// Whether a bad credential or a bad parameter is reported first (authentication.md section 0, stages 7 to 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Judged {
+pub enum CheckOrder {
     BeforeParameters,
     AfterParameters,
 }

@@ -1,4 +1,4 @@
-//! What the audit trail says: who, by which credential, for whom, from where, did what to what (T29).
+//! What the audit log says: who, by which credential, for whom, from where, did what to what (T29).
 
 use std::net::IpAddr;
 
@@ -79,7 +79,7 @@ impl std::fmt::Display for CredentialName {
     }
 }
 
-/// One line of the trail. What is free text in `detail` goes through [`crate::text::printable`] when it is written.
+/// One line of the audit log. What is free text in `detail` goes through [`crate::text::printable`] when it is written.
 #[derive(Clone, Debug)]
 pub struct Audit {
     pub event: &'static str,

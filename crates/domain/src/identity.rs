@@ -29,7 +29,7 @@ pub enum Via {
 impl Identity {
     /// The order of these lines is the order of the specification: expired, revoked, account
     /// (authentication.md 0.1). Scopes come after sudo and are the demand's affair.
-    pub fn establish(
+    pub fn resolve(
         record: Record,
         requirement: &AccessRequirement<'_>,
         rules: Rules,
@@ -91,7 +91,7 @@ pub enum Caller {
 
 impl Caller {
     /// As [`Identity::establish`], but that an application's own token counts where the demand names it (T6).
-    pub fn establish(
+    pub fn resolve(
         record: Record,
         requirement: &AccessRequirement<'_>,
         rules: Rules,
@@ -104,7 +104,7 @@ impl Caller {
                 oauth_token_stands(&token, requirement, rules, now)?;
                 Ok(Self::Application(token))
             }
-            record => Identity::establish(record, requirement, rules, now).map(Self::Person),
+            record => Identity::resolve(record, requirement, rules, now).map(Self::Person),
         }
     }
 
@@ -212,7 +212,7 @@ mod tests {
         let record =
             Record { credential: Credential::PersonalAccessToken(Arc::new(token)), owner: Some(Arc::new(owner)) };
         let rules = Rules { accounts: ACCOUNTS, gitlab_rotation: gitlab };
-        Identity::establish(record, requirement, rules, Date(100).start()).err()
+        Identity::resolve(record, requirement, rules, Date(100).start()).err()
     }
 
     #[test]

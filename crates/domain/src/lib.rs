@@ -24,10 +24,10 @@ pub mod claims;
 pub mod denial;
 #[cfg(feature = "faults")]
 pub mod faults;
-pub mod forget;
 pub mod grant;
 pub mod id;
 pub mod identity;
+pub mod invalidation;
 pub mod lookup;
 pub mod membership;
 pub mod namespace;

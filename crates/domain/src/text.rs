@@ -1,4 +1,4 @@
-//! Text that people sent, made safe for a log, the audit trail or a terminal (T30).
+//! Text that people sent, made safe for a log, the audit log or a terminal (T30).
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -24,7 +24,7 @@ pub fn printable(text: &str) -> String {
     out
 }
 
-/// [`printable`] for a log or the audit trail, which others may read: nothing in it looks like a token. Of 20 or more
+/// [`printable`] for a log or the audit log, which others may read: nothing in it looks like a token. Of 20 or more
 /// characters of a token behind one of [`PREFIXES`] the prefix is left, and of 64 or more hexadecimal digits nothing, as
 /// a path is sent too, percent-encoded once or more.
 pub fn loggable(text: &str) -> String {

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::Request;
 use tokio::sync::OnceCell;
 use tollhouse_auth::authenticator::{Authenticator, Head};
-use tollhouse_auth::ledger::{Entry, Ledger};
+use tollhouse_auth::credential_cache::{CredentialCache, Entry};
 use tollhouse_auth::limiter::Limiter;
 use tollhouse_auth::presented::PresentedCredentials;
 use tollhouse_auth::uptime::Uptime;
@@ -29,7 +29,6 @@ use tollhouse_store::tx::{Change, Committed, Tx, Until};
 use tollhouse_store::work::Work;
 use tollhouse_store::{instance, oauth_access_grants, sealed_keys};
 
-use crate::asked::{RequestId, peer};
 use crate::bodies::Budget;
 use crate::config::{Rotation, Settings, Unusable};
 use crate::device;
@@ -40,6 +39,7 @@ use crate::keys::{Keys, Seal, WrongKey};
 use crate::metrics::Metrics;
 use crate::node::{self, Node};
 use crate::operations::{Done, Failed, Operation, rotation, tokens};
+use crate::request::{RequestId, peer};
 use crate::urls::Urls;
 
 /// Cheap to clone. The one a handler is given also knows where its request came from.
@@ -91,7 +91,7 @@ impl App {
 
     /// For a command: it remembers nothing, and neither signs nor opens a key.
     pub async fn for_command(db: Db, mut settings: Settings, urls: Urls, clock: Clock) -> Result<Self, StoreError> {
-        settings.ledger.entries = 0;
+        settings.cache.entries = 0;
         let gateway = Gateway::closed(&settings, &urls);
         Self::assemble(db, settings, urls, clock, Seal::open(), gateway).await
     }
@@ -105,15 +105,15 @@ impl App {
         gateway: Gateway,
     ) -> Result<Self, StoreError> {
         let demo = instance::get(&mut db.read().await?, DEMO).await?.is_some();
-        let (uptime, ledger) = (Uptime::system(), Ledger::new(settings.ledger.entries));
+        let (uptime, cache) = (Uptime::system(), CredentialCache::new(settings.cache.entries));
         #[cfg(feature = "faults")]
-        let ledger = ledger.breaking(db.faults.mutants.clone());
-        let ledger = Arc::new(ledger);
+        let cache = cache.breaking(db.faults.mutants.clone());
+        let cache = Arc::new(cache);
         let node = Arc::new(Node::new(
             node::Shared { db: db.clone(), clock: clock.clone(), uptime: uptime.clone() },
-            ledger.clone(),
+            cache.clone(),
         ));
-        let auth = authenticator(Arc::new(db.clone()), ledger, uptime.clone(), &settings);
+        let auth = authenticator(Arc::new(db.clone()), cache, uptime.clone(), &settings);
         let hasher = Hasher::start();
         let bodies = Budget::new(settings.limits.bodies.0, settings.limits.bodies_per_address.0);
         let shared = Shared {
@@ -172,13 +172,13 @@ impl App {
     }
 
     /// Judges a request, and does what a refusal asks for before it is answered.
-    pub async fn judge(
+    pub async fn authenticate(
         &self,
         presented: &PresentedCredentials<'_>,
         requirement: &AccessRequirement<'_>,
     ) -> Result<Option<Identity>, Error> {
         let began = Instant::now();
-        let judged = self.auth.judge(presented, requirement, self.now()).await;
+        let judged = self.auth.authenticate(presented, requirement, self.now()).await;
         self.metrics.judged(began.elapsed());
         match judged {
             Err(Denial::Reused(family)) => {
@@ -210,8 +210,8 @@ impl App {
     }
 
     /// The same judgement over another look-up, remembering nothing.
-    pub fn judging_over(&self, lookup: Arc<dyn Lookup>) -> Authenticator {
-        authenticator(lookup, Arc::new(Ledger::new(0)), self.uptime.clone(), &self.settings)
+    pub fn authenticator_over(&self, lookup: Arc<dyn Lookup>) -> Authenticator {
+        authenticator(lookup, Arc::new(CredentialCache::new(0)), self.uptime.clone(), &self.settings)
     }
 
     /// Runs an operation, commits it with its audit rows and log entries, and waits until every node has read those:
@@ -329,7 +329,12 @@ pub enum Unready {
     Rules(#[from] Unusable),
 }
 
-fn authenticator(lookup: Arc<dyn Lookup>, ledger: Arc<Ledger>, uptime: Uptime, settings: &Settings) -> Authenticator {
+fn authenticator(
+    lookup: Arc<dyn Lookup>,
+    cache: Arc<CredentialCache>,
+    uptime: Uptime,
+    settings: &Settings,
+) -> Authenticator {
     let rules = Rules { accounts: account_rules(settings), gitlab_rotation: settings.compat.rotation.is_gitlab() };
     let use_rules = UseRules {
         session_lifetime: settings.sessions.lifetime.0,
@@ -337,7 +342,7 @@ fn authenticator(lookup: Arc<dyn Lookup>, ledger: Arc<Ledger>, uptime: Uptime, s
         session_longest: settings.sessions.longest(),
         interval: settings.tokens.use_interval.0,
     };
-    Authenticator::new(lookup, ledger, uptime, rules, use_rules)
+    Authenticator::new(lookup, cache, uptime, rules, use_rules)
 }
 
 fn account_rules(settings: &Settings) -> AccountRules {

@@ -18,8 +18,8 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tollhouse_auth::limiter::{QUARTERS, network, site};
 
-use crate::asked::has_body;
 use crate::error::Error;
+use crate::request::has_body;
 
 /// What a request may send without a live credential, in bytes. Also what is still read after an early refusal.
 pub const SMALL: usize = 64 << 10;

@@ -51,7 +51,8 @@ pub struct Settings {
     pub tokens: Tokens,
     pub oauth: Oauth,
     pub rotation: Rotation,
-    pub ledger: Ledger,
+    #[serde(rename = "ledger")]
+    pub cache: CacheSettings,
     pub proxies: Proxies,
     pub limits: Limits,
     pub storage: Storage,
@@ -86,7 +87,7 @@ sections! {
         ropc_without_client_credentials: bool, disable_admin_oauth_scopes: bool,
     }
     Rotation { window: Span, settle: Span, memory: Span }
-    Ledger { entries: usize }
+    CacheSettings { entries: usize }
     Proxies { trusted: Vec<Network>, header: Name }
     Limits {
         head: Size, target: Size, body: Size, bodies: Size, bodies_per_address: Size, head_time: Span,

@@ -1,11 +1,10 @@
 //! Tollhouse: an API authentication server that speaks the GitLab dialect.
 //!
-//! [`road`] takes every request; [`endpoint`] has the table of endpoints; [`operations`] is what a caller may
-//! do, once, for every face.
+//! [`http_service`] takes every request; [`endpoint`] has the table of endpoints; [`operations`] is what a caller may
+//! do, once, for every surface.
 
 pub mod api;
 pub mod app;
-pub mod asked;
 pub mod bodies;
 pub mod cli;
 pub mod config;
@@ -19,8 +18,10 @@ pub mod explain;
 pub mod faults;
 pub mod file_access;
 pub mod gateway;
+pub mod request;
 
 pub mod hasher;
+pub mod http_service;
 pub mod job;
 pub mod json;
 pub mod keys;
@@ -35,7 +36,6 @@ pub mod origin;
 pub mod params;
 pub mod probes;
 pub mod proxies;
-pub mod road;
 pub mod serve;
 pub mod target;
 pub mod urls;

@@ -7,8 +7,8 @@ use tollhouse_domain::access::Visibility;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Date;
 
-use crate::asked::{Asked, is_structured};
 use crate::error::Error;
+use crate::request::{ParsedRequest, is_structured};
 
 /// One declared parameter.
 #[derive(Clone, Copy, Debug)]
@@ -40,13 +40,13 @@ pub enum Presence {
 pub trait Params: Sized + Send {
     const DECLARED: &'static [Param];
 
-    fn parse(asked: &Asked) -> Result<Self, Error>;
+    fn parse(parsed: &ParsedRequest) -> Result<Self, Error>;
 }
 
 impl Params for () {
     const DECLARED: &'static [Param] = &[];
 
-    fn parse(_: &Asked) -> Result<Self, Error> {
+    fn parse(_: &ParsedRequest) -> Result<Self, Error> {
         Ok(())
     }
 }
@@ -87,8 +87,8 @@ macro_rules! params {
                 allowed: <$ty as $crate::params::Value>::ALLOWED,
             }),+];
 
-            fn parse(asked: &$crate::asked::Asked) -> Result<Self, $crate::error::Error> {
-                let mut reader = $crate::params::Reader::new(asked, Self::DECLARED)?;
+            fn parse(parsed: &$crate::request::ParsedRequest) -> Result<Self, $crate::error::Error> {
+                let mut reader = $crate::params::Reader::new(parsed, Self::DECLARED)?;
                 $(let $field = reader.$how::<$ty>(stringify!($field));)+
                 $(reader.check($check);)?
                 reader.finish()?;
@@ -116,8 +116,8 @@ pub struct Reader<'r> {
 }
 
 impl<'r> Reader<'r> {
-    pub fn new(asked: &'r Asked, declared: &'static [Param]) -> Result<Self, Error> {
-        Ok(Self { given: asked.parameters()?, declared, faults: Vec::new() })
+    pub fn new(parsed: &'r ParsedRequest, declared: &'static [Param]) -> Result<Self, Error> {
+        Ok(Self { given: parsed.parameters()?, declared, faults: Vec::new() })
     }
 
     pub fn optional<T: Value>(&mut self, name: &'static str) -> Option<T> {
@@ -383,14 +383,14 @@ impl Value for MinAccessLevel {
 pub const SUDO: &str = "sudo";
 
 /// Every parameter as it may stand in links: received, defaults and path, in the order of their names.
-pub fn for_links(asked: &Asked, declared: &[Param]) -> Result<BTreeMap<String, Json>, Error> {
+pub fn for_links(parsed: &ParsedRequest, declared: &[Param]) -> Result<BTreeMap<String, Json>, Error> {
     let mut all: BTreeMap<String, Json> = declared
         .iter()
         .filter_map(|param| Some((param.name.to_owned(), Json::String(param.default?.to_owned()))))
         .collect();
     // Of a body only what was declared, and `sudo`: a link is a URL, and a body can be as large as thirty of them.
-    let received = asked.parameters()?.iter().filter(|(name, _)| {
-        let in_body = asked.body.as_ref().is_some_and(|body| body.contains_key(*name));
+    let received = parsed.parameters()?.iter().filter(|(name, _)| {
+        let in_body = parsed.body.as_ref().is_some_and(|body| body.contains_key(*name));
         !in_body || *name == SUDO || declared.iter().any(|param| param.name == *name)
     });
     all.extend(received.map(|(name, value)| (name.clone(), value.clone())));

@@ -12,22 +12,22 @@ use tollhouse_store::error::Error as StoreError;
 use crate::app::App;
 use crate::connection::Addresses;
 use crate::endpoint::table::table;
+use crate::http_service::HttpService;
 use crate::job;
 use crate::metrics::Connected;
-use crate::road::Road;
 use crate::workers::{Arrival, Patience, Workers};
 
 /// Answers until `stop`, then lets what is under way end. Fails if it must not go on: if the database it works on is no
 /// longer the one that others see.
 pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Result<(), Lost> {
-    let road = Arc::new(Road::new(app.clone(), table()));
+    let service = Arc::new(HttpService::new(app.clone(), table()));
     let limits = &app.settings.limits;
     let places = Arc::new(Semaphore::new(limits.connections.max(1)));
     let addresses = Addresses::new(limits.connections_per_address.max(1));
     let mut http = hyper::server::conn::http1::Builder::new();
     // Heads that do not come are seen to by `Pace`.
     http.header_read_timeout(None).max_buf_size((limits.head.0 as usize).max(8192));
-    let mut workers = Workers::start(&road, &http, Patience { head: limits.head_time.0, drain: limits.drain.0 })?;
+    let mut workers = Workers::start(&service, &http, Patience { head: limits.head_time.0, drain: limits.drain.0 })?;
     // Made at the first start, beside everything else: whoever needs one sooner waits for it.
     let keys = app.clone();
     tokio::spawn(async move {

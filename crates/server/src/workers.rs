@@ -21,8 +21,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::connection::{Pace, Patient};
+use crate::http_service::HttpService;
 use crate::load::{ConnectionLoad, Loads};
-use crate::road::Road;
 
 pub struct Workers {
     all: Vec<Worker>,
@@ -54,17 +54,17 @@ pub struct Patience {
 }
 
 impl Workers {
-    pub fn start(road: &Arc<Road>, http: &http1::Builder, patience: Patience) -> io::Result<Self> {
+    pub fn start(service: &Arc<HttpService>, http: &http1::Builder, patience: Patience) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let (gone, loads) = (CancellationToken::new(), Arc::new(Loads::new(cores)));
         let start = |number: usize| {
             let (arrivals, coming) = mpsc::unbounded_channel();
             let (end, ended) = oneshot::channel();
-            let (road, http, gone) = (road.clone(), http.clone(), gone.clone());
+            let (service, http, gone) = (service.clone(), http.clone(), gone.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             std::thread::Builder::new().name(format!("connections-{number}")).spawn(move || {
                 runtime.block_on(async {
-                    let drained = work(coming, &road, &http, patience).await;
+                    let drained = work(coming, &service, &http, patience).await;
                     // Whoever waits for it may be gone.
                     let _ = end.send(drained);
                     gone.cancelled().await;
@@ -96,7 +96,7 @@ impl Workers {
 
 async fn work(
     mut coming: mpsc::UnboundedReceiver<(Arrival, ConnectionLoad)>,
-    road: &Arc<Road>,
+    service: &Arc<HttpService>,
     http: &http1::Builder,
     patience: Patience,
 ) -> bool {
@@ -110,16 +110,16 @@ async fn work(
                 continue;
             }
         };
-        let (road, paced, placed) = (road.clone(), pace.clone(), place.clone());
+        let (service, paced, placed) = (service.clone(), pace.clone(), place.clone());
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let (road, pace, place) = (road.clone(), paced.clone(), placed.clone());
+            let (service, pace, place) = (service.clone(), paced.clone(), placed.clone());
             async move {
                 pace.head_came();
                 place.asked();
-                let mut response = road.travel(request.map(Body::new), Some(peer)).await;
+                let mut response = service.call(request.map(Body::new), Some(peer)).await;
                 let now = Instant::now();
                 pace.answered(now);
-                if place.answered(now) || road.is_crowded() {
+                if place.answered(now) || service.is_crowded() {
                     response.headers_mut().insert(header::CONNECTION, CLOSE);
                 }
                 Ok::<_, std::convert::Infallible>(response)

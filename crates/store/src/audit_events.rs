@@ -1,4 +1,4 @@
-//! `audit_events`: the trail, append-only.
+//! `audit_events`: the audit log, append-only.
 
 use tollhouse_domain::audit::{Audit, By};
 use tollhouse_domain::text::loggable;
@@ -25,7 +25,7 @@ pub(crate) async fn append(tx: &mut Tx, line: &Audit, by: &By, now: Timestamp) -
 }
 
 row! {
-    /// One line of the trail, as it was written.
+    /// One line of the audit log, as it was written.
     #[derive(Debug)]
     pub struct AuditEvent {
         pub at: i64,

@@ -7,7 +7,7 @@ use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::{Entry, LogPosition, NodeId, OwnRow, Page};
 #[cfg(feature = "faults")]
 use tollhouse_domain::faults::{Mutant, Mutants};
-use tollhouse_domain::forget::Forget;
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::time::Timestamp;
 
 use crate::engine::conn::{Conn, PATIENCE_OF_A_WRITER, Runs};
@@ -20,7 +20,7 @@ use crate::engine::value::Value;
 use crate::error::{Error, Result};
 
 /// Draws the numbers and writes the entries, as the last statements of the operation (W2). Returns the last number.
-pub(crate) async fn append(tx: &mut Tx, entries: &[Forget], now: Timestamp) -> Result<Option<i64>> {
+pub(crate) async fn append(tx: &mut Tx, entries: &[Invalidation], now: Timestamp) -> Result<Option<i64>> {
     if entries.is_empty() {
         return Ok(None);
     }
@@ -44,7 +44,7 @@ pub(crate) async fn append(tx: &mut Tx, entries: &[Forget], now: Timestamp) -> R
 
 /// The same on PostgreSQL, sent with COMMIT: the head is locked no longer than the commit takes. Where the last number
 /// will be found among the answers.
-pub(crate) fn queue(session: &mut Session, entries: &[(Forget, Timestamp)]) -> usize {
+pub(crate) fn queue(session: &mut Session, entries: &[(Invalidation, Timestamp)]) -> usize {
     session.queue_text(NOTIFY);
     let count = entries.len() as i64;
     let drawn = session.queue_rows(DRAW.into(), vec![count.into()]);
@@ -120,7 +120,7 @@ impl Link {
         let own = rows.first().and_then(|row| Some(OwnRow { seen: row.seen?, marked: row.marked? }));
         let entries = rows.into_iter().map(|row| {
             let place = LogPosition { position: row.position, mark: row.mark };
-            Entry { place, what: Forget::from_entry(&row.kind, &row.key) }
+            Entry { place, what: Invalidation::from_entry(&row.kind, &row.key) }
         });
         Ok(Page { entries: entries.collect(), own })
     }

@@ -3,8 +3,8 @@
 use tollhouse_domain::access::AccessLevel;
 #[cfg(feature = "faults")]
 use tollhouse_domain::faults::Mutant;
-use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::membership::{GroupMembership, Held, MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::time::{Date, Timestamp};
 
@@ -45,7 +45,7 @@ pub async fn insert(
     now: Timestamp,
 ) -> Result<()> {
     // That somebody is no member is remembered too.
-    tx.forget(Forget::Owner(user));
+    tx.invalidate(Invalidation::Owner(user));
     let (kind, id) = source(of);
     query(INSERT)
         .bind(kind)
@@ -63,7 +63,7 @@ pub async fn insert(
 /// Says so to the log even if the row was gone: a repeat after a lost answer is a full acknowledgement
 /// (revocation.md W4).
 pub async fn remove(tx: &mut Tx, of: MembershipSource, user: UserId) -> Result<bool> {
-    tx.forget(Forget::Owner(user));
+    tx.invalidate(Invalidation::Owner(user));
     #[cfg(feature = "faults")]
     tx.unmark(Mutant::GroupLeftUnmarked);
     let (kind, id) = source(of);

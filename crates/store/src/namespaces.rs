@@ -1,8 +1,8 @@
 //! `namespaces` and `routes`: personal namespaces and groups, and the one place where every full path stands.
 
 use tollhouse_domain::access::{Viewer, Visibility};
-use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::namespace::{Namespace, NamespaceKind};
 use tollhouse_domain::time::Timestamp;
 
@@ -77,7 +77,7 @@ pub async fn route(at: &mut impl Runs, full_path: &str) -> Result<Option<Routed>
 }
 
 /// [`Error::Taken`] if anything has that path. What takes a path away, or gives it to something else, has to say
-/// `Forget::All`: what is remembered of memberships says where their group or project stands (T8).
+/// `Invalidation::All`: what is remembered of memberships says where their group or project stands (T8).
 pub async fn add_route(tx: &mut Tx, full_path: &str, to: Routed) -> Result<()> {
     let (kind, id) = match to {
         Routed::Namespace(id) => ("namespace", id.0),
@@ -137,7 +137,7 @@ pub async fn insert(tx: &mut Tx, new: &NewNamespace<'_>, now: Timestamp) -> Resu
     };
     // Members of the groups above are members of this one too.
     if new.parent.is_some() {
-        tx.forget(Forget::Groups);
+        tx.invalidate(Invalidation::Groups);
     }
     let id: i64 = query(INSERT)
         .bind(new.kind.as_str())

@@ -2,7 +2,7 @@
 
 use tollhouse_domain::agreement::{Behind, NodeId};
 use tollhouse_domain::audit::By;
-use tollhouse_domain::forget::Forget;
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::time::Timestamp;
 
 use crate::engine::conn::Runs;
@@ -102,7 +102,7 @@ pub async fn all(at: &mut impl Runs) -> Result<Vec<Node>> {
 
 /// An entry that means nothing, so that there is something to wait for (N3).
 pub fn announce(tx: &mut Tx) {
-    tx.forget(Forget::Nothing);
+    tx.invalidate(Invalidation::Nothing);
 }
 
 /// Writes such an entry.

@@ -3,8 +3,8 @@
 use tollhouse_domain::application::Application;
 #[cfg(feature = "faults")]
 use tollhouse_domain::faults::Mutant;
-use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{ApplicationId, UserId};
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::redirect::RedirectUris;
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
@@ -110,7 +110,7 @@ pub struct NewApplication<'a> {
 
 pub async fn insert(tx: &mut Tx, new: &NewApplication<'_>, now: Timestamp) -> Result<ApplicationId> {
     // Somebody may have asked for it before it existed.
-    tx.forget(Forget::Unknown(Digest::of(new.uid.as_bytes())));
+    tx.invalidate(Invalidation::Unknown(Digest::of(new.uid.as_bytes())));
     #[cfg(feature = "faults")]
     tx.unmark(Mutant::ApplicationCreatedUnmarked);
     let id: i64 = query(INSERT)
@@ -130,14 +130,14 @@ pub async fn insert(tx: &mut Tx, new: &NewApplication<'_>, now: Timestamp) -> Re
 
 /// The old secret stops at once. `false`: there is no such application.
 pub async fn set_secret(tx: &mut Tx, id: ApplicationId, secret: Digest, now: Timestamp) -> Result<bool> {
-    tx.forget(Forget::Application(id));
+    tx.invalidate(Invalidation::Application(id));
     #[cfg(feature = "faults")]
     tx.unmark(Mutant::SecretRenewedUnmarked);
     Ok(query(SET_SECRET).bind(id.0).bind(&secret.0[..]).bind(now.0).changed(tx).await? == 1)
 }
 
 pub async fn set_scopes(tx: &mut Tx, id: ApplicationId, scopes: &Scopes, now: Timestamp) -> Result<()> {
-    tx.forget(Forget::Application(id));
+    tx.invalidate(Invalidation::Application(id));
     query(SET_SCOPES).bind(id.0).bind(scopes.to_string()).bind(now.0).changed(tx).await.map(drop)
 }
 
@@ -150,7 +150,7 @@ pub async fn remove(tx: &mut Tx, id: ApplicationId) -> Result<bool> {
     }
     query(REMOVE_FAMILIES).bind(id.0).changed(tx).await?;
     query(REMOVE).bind(id.0).changed(tx).await?;
-    tx.forget(Forget::Application(id));
+    tx.invalidate(Invalidation::Application(id));
     #[cfg(feature = "faults")]
     tx.unmark(Mutant::ApplicationDeletedUnmarked);
     Ok(true)

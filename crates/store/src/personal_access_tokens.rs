@@ -1,7 +1,7 @@
 //! `personal_access_tokens`.
 
-use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{FamilyId, GenerationId, PersonalAccessTokenId, UserId};
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::{Date, Timestamp};
@@ -164,7 +164,7 @@ pub async fn insert(tx: &mut Tx, new: &NewToken<'_>, now: Timestamp) -> Result<P
 
 /// A secret that somebody chose may have been asked for before it existed (revocation.md section 6).
 pub async fn note_chosen_secret(tx: &mut Tx, digest: Digest) -> Result<()> {
-    tx.forget(Forget::Unknown(digest));
+    tx.invalidate(Invalidation::Unknown(digest));
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! `sessions`: somebody signed in. Only the digest of the cookie is kept.
 
-use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::UserId;
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::text::printable;
 use tollhouse_domain::time::Timestamp;
@@ -39,7 +39,7 @@ pub async fn insert(tx: &mut Tx, new: &NewSession<'_>, now: Timestamp) -> Result
 /// (revocation.md W4).
 pub async fn remove(tx: &mut Tx, digest: Digest) -> Result<Option<UserId>> {
     let user = remove_if_known(tx, digest).await?;
-    tx.forget(Forget::Session(digest));
+    tx.invalidate(Invalidation::Session(digest));
     Ok(user)
 }
 
@@ -47,7 +47,7 @@ pub async fn remove(tx: &mut Tx, digest: Digest) -> Result<Option<UserId>> {
 pub async fn remove_if_known(tx: &mut Tx, digest: Digest) -> Result<Option<UserId>> {
     let user: Option<i64> = query(REMOVE).bind(&digest.0[..]).optional(tx).await?;
     if user.is_some() {
-        tx.forget(Forget::Session(digest));
+        tx.invalidate(Invalidation::Session(digest));
     }
     Ok(user.map(UserId))
 }
@@ -66,7 +66,7 @@ pub async fn any_of(at: &mut impl Runs, digests: &[Digest]) -> Result<bool> {
 /// Ends all sessions of a user, and the authorization codes that were issued in them and not redeemed. The sessions come
 /// first: [`hold`] keeps them from going while a code is issued, and the code is seen here afterwards.
 pub async fn remove_all_of(tx: &mut Tx, user: UserId) -> Result<u64> {
-    tx.forget(Forget::Owner(user));
+    tx.invalidate(Invalidation::Owner(user));
     let ended = query(REMOVE_ALL_OF).bind(user.0).changed(tx).await?;
     oauth_access_grants::remove_unredeemed(tx, user).await?;
     Ok(ended)
@@ -84,7 +84,7 @@ pub async fn keep_newest(tx: &mut Tx, user: UserId, keep: i64) -> Result<()> {
     let ended: Vec<Vec<u8>> = query(KEEP_NEWEST).bind(user.0).bind(keep).all(tx).await?;
     for digest in ended {
         let digest = Digest::from_slice(&digest).ok_or_else(|| Error::Damaged("digest of a session".into()))?;
-        tx.forget(Forget::Session(digest));
+        tx.invalidate(Invalidation::Session(digest));
     }
     Ok(())
 }

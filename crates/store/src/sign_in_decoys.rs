@@ -1,7 +1,7 @@
 //! `sign_in_decoys`: attempts at names without an account or a password are counted as those of accounts are, so that
 //! response times do not tell which names have one (T14). A slot takes the place of the account.
 
-use tollhouse_domain::forget::Forget;
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::password::Lockout;
 use tollhouse_domain::time::Timestamp;
 
@@ -16,7 +16,7 @@ pub async fn book(tx: &mut Tx, slot: i64, lockout: Lockout, now: Timestamp) -> R
     let attempts: Option<i64> =
         query(BOOK).bind(slot).bind(now.0).bind(lockout.attempts).bind((now + lockout.period).0).optional(tx).await?;
     if attempts.is_some_and(|attempts| attempts >= lockout.attempts) {
-        tx.forget(Forget::Nothing);
+        tx.invalidate(Invalidation::Nothing);
     }
     Ok(attempts)
 }

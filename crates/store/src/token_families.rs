@@ -2,8 +2,8 @@
 //! ended; so ending a family is one row (`docs/protocols/rotation.md` section 2). Its generations stand in
 //! `personal_access_tokens` or in `oauth_access_tokens`, which have these columns alike.
 
-use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{FamilyId, GenerationId};
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::rotation::{FamilyPosition, Presented};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::TokenStatus;
@@ -137,7 +137,7 @@ pub async fn rotate(
     });
     let noting =
         noting.bind(old.id.0).bind(now.0).bind(salt.map(|salt| &salt[..])).bind(old.presented.handed_at.map(|at| at.0));
-    tx.forget(Forget::Family(old.family));
+    tx.invalidate(Invalidation::Family(old.family));
     // Family before token, always, so that two of these cannot block each other.
     Ok(both_changed(moving, noting, tx).await? == (1, 1))
 }
@@ -183,7 +183,7 @@ pub async fn hold(tx: &mut Tx, id: FamilyId) -> Result<()> {
 /// Ends a family with everything in it. `false`: it had ended already.
 pub async fn end(tx: &mut Tx, id: FamilyId, why: EndReason, now: Timestamp) -> Result<bool> {
     let won = query(END).bind(id.0).bind(now.0).bind(why.as_str()).changed(tx).await? == 1;
-    tx.forget(Forget::Family(id));
+    tx.invalidate(Invalidation::Family(id));
     Ok(won)
 }
 
@@ -194,7 +194,7 @@ mod blind {
 
     pub(super) async fn set_head(tx: &mut Tx, id: FamilyId, to: GenerationId) -> Result<bool> {
         let text = "UPDATE token_families SET head_id = $2, head_used_at = NULL WHERE id = $1";
-        tx.forget(Forget::Family(id));
+        tx.invalidate(Invalidation::Family(id));
         Ok(query(text).bind(id.0).bind(to.0).changed(tx).await? == 1)
     }
 

@@ -1,7 +1,7 @@
 //! `users`.
 
-use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{NamespaceId, UserId};
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::lookup::UserName;
 use tollhouse_domain::password::Lockout;
 use tollhouse_domain::secret::random;
@@ -213,20 +213,20 @@ fn unique_email(email: &str) -> String {
 
 pub async fn set_namespace(tx: &mut Tx, id: UserId, namespace: NamespaceId) -> Result<()> {
     query(SET_NAMESPACE).bind(id.0).bind(namespace.0).changed(tx).await?;
-    tx.forget(Forget::Owner(id));
+    tx.invalidate(Invalidation::Owner(id));
     Ok(())
 }
 
 /// Compare and set: `false` if the account was not in that state.
 pub async fn set_state(tx: &mut Tx, id: UserId, from: AccountState, to: AccountState, now: Timestamp) -> Result<bool> {
-    tx.forget(Forget::Owner(id));
+    tx.invalidate(Invalidation::Owner(id));
     Ok(query(SET_STATE).bind(id.0).bind(from.as_str()).bind(to.as_str()).bind(now.0).changed(tx).await? == 1)
 }
 
 /// Changes nothing where there is no address to confirm.
 pub async fn set_confirmed(tx: &mut Tx, id: UserId, at: Option<Timestamp>, now: Timestamp) -> Result<()> {
     query(SET_CONFIRMED).bind(id.0).bind(at.map(|at| at.0)).bind(now.0).changed(tx).await?;
-    tx.forget(Forget::Owner(id));
+    tx.invalidate(Invalidation::Owner(id));
     Ok(())
 }
 
@@ -248,7 +248,7 @@ pub async fn set_password(
         .bind(seen)
         .changed(tx)
         .await?;
-    tx.forget(Forget::Owner(id));
+    tx.invalidate(Invalidation::Owner(id));
     Ok(set == 1)
 }
 
@@ -263,7 +263,7 @@ pub struct Profile {
 }
 
 pub async fn set_profile(tx: &mut Tx, id: UserId, profile: &Profile, now: Timestamp) -> Result<bool> {
-    tx.forget(Forget::Owner(id));
+    tx.invalidate(Invalidation::Owner(id));
     Ok(query(SET_PROFILE)
         .bind(id.0)
         .bind(&profile.name)
@@ -289,7 +289,7 @@ pub async fn book_attempt(tx: &mut Tx, id: UserId, lockout: Lockout, now: Timest
         .optional(tx)
         .await?;
     if attempts.is_some_and(|attempts| attempts >= lockout.attempts) {
-        tx.forget(Forget::Owner(id));
+        tx.invalidate(Invalidation::Owner(id));
     }
     Ok(attempts)
 }
@@ -305,7 +305,7 @@ pub async fn take_back_attempt(tx: &mut Tx, id: UserId, lockout: Lockout) -> Res
     let left: Option<i64> = query(TAKE_BACK_ATTEMPT).bind(id.0).bind(lockout.attempts).optional(tx).await?;
     // It may have been locked until now, by this attempt or by one that came after it.
     if left.is_some_and(|left| left + 1 >= lockout.attempts) {
-        tx.forget(Forget::Owner(id));
+        tx.invalidate(Invalidation::Owner(id));
     }
     Ok(())
 }
@@ -330,7 +330,7 @@ pub async fn signed_in(
         .changed(tx)
         .await?
         == 1;
-    tx.forget(Forget::Owner(id));
+    tx.invalidate(Invalidation::Owner(id));
     Ok(won)
 }
 
@@ -338,7 +338,7 @@ pub async fn signed_in(
 /// what was looked at.
 pub async fn verified(tx: &mut Tx, id: UserId, (digest, state): (&str, AccountState)) -> Result<bool> {
     let won = query(VERIFIED).bind(id.0).bind(digest).bind(state.as_str()).changed(tx).await? == 1;
-    tx.forget(Forget::Owner(id));
+    tx.invalidate(Invalidation::Owner(id));
     Ok(won)
 }
 
@@ -346,7 +346,7 @@ pub async fn verified(tx: &mut Tx, id: UserId, (digest, state): (&str, AccountSt
 /// who may has lifted it.
 pub async fn clear_attempts(tx: &mut Tx, id: UserId) -> Result<()> {
     query(CLEAR_ATTEMPTS).bind(id.0).changed(tx).await?;
-    tx.forget(Forget::Owner(id));
+    tx.invalidate(Invalidation::Owner(id));
     Ok(())
 }
 

@@ -1,10 +1,10 @@
-//! One per process: reads the log, makes the ledger forget, renews the lease, says how far it has come. Rounds never
+//! One per process: reads the log, makes the cache forget, renews the lease, says how far it has come. Rounds never
 //! overlap.
 
 use super::{Entry, LEASE, LogPosition, NodeId, Page, Tick};
 #[cfg(feature = "faults")]
 use crate::faults::Mutants;
-use crate::forget::Forget;
+use crate::invalidation::Invalidation;
 
 #[derive(Debug)]
 pub struct Follower {
@@ -33,12 +33,12 @@ pub enum Ask {
     Read { from: i64, node: NodeId },
 }
 
-/// What is to be done with the ledger, in this order.
+/// What is to be done with the cache, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Do {
     DropLease,
     ForgetEverything,
-    Forget(Vec<Forget>),
+    Invalidation(Vec<Invalidation>),
     /// Answer from memory until then.
     Lease(Tick),
 }
@@ -117,7 +117,7 @@ impl Follower {
         if !known {
             done.push(Do::ForgetEverything);
         } else if self.applied != Some(newest) {
-            done.push(Do::Forget(entries.iter().skip(1).map(|Entry { what, .. }| *what).collect()));
+            done.push(Do::Invalidation(entries.iter().skip(1).map(|Entry { what, .. }| *what).collect()));
         }
         self.applied = Some(newest);
         let from = if broken!(self, LeaseFromReply) { now } else { self.began };
@@ -171,7 +171,7 @@ mod tests {
     fn page(places: &[(i64, i64)], own: Option<(i64, bool)>) -> Page {
         let entries = places.iter().map(|(position, mark)| Entry {
             place: LogPosition { position: *position, mark: *mark },
-            what: Forget::Nothing,
+            what: Invalidation::Nothing,
         });
         Page { entries: entries.collect(), own: own.map(|(seen, marked)| OwnRow { seen, marked }) }
     }
@@ -195,7 +195,7 @@ mod tests {
         follower.said(say);
         assert_eq!(follower.begin(Tick(200), || HERE), Ask::Read { from: 5, node: HERE });
         let done = follower.read(page(&[(5, 55), (6, 66), (7, 77)], Some((5, false))), Tick(201));
-        assert_eq!(done, [Do::Forget(vec![Forget::Nothing; 2]), Do::Lease(Tick(200) + LEASE)]);
+        assert_eq!(done, [Do::Invalidation(vec![Invalidation::Nothing; 2]), Do::Lease(Tick(200) + LEASE)]);
         assert_eq!(follower.to_say().map(|say| say.place.position), Some(7));
         follower.begin(Tick(300), || HERE);
         assert_eq!(follower.read(page(&[(7, 77)], Some((7, false))), Tick(300)), [Do::Lease(Tick(300) + LEASE)]);

@@ -11,7 +11,7 @@ pub mod wait;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-use crate::forget::Forget;
+use crate::invalidation::Invalidation;
 
 /// For so long after it began a read of the log that it then applied whole, a node answers from memory (L).
 pub const LEASE: Duration = Duration::from_secs(2);
@@ -65,7 +65,7 @@ pub struct LogPosition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub place: LogPosition,
-    pub what: Forget,
+    pub what: Invalidation,
 }
 
 /// What a node's own row says.

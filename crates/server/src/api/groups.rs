@@ -96,7 +96,7 @@ pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Js
             .await?;
     let (group, inside) = found.ok_or(Error::NotFound(ResourceKind::Group))?;
     let rows = inside.iter().map(|seen| match &caller {
-        Some(_) => project::full(&app.urls, seen, None, viewer, project::Asked::default()),
+        Some(_) => project::full(&app.urls, seen, None, viewer, project::Options::default()),
         None => project::basic(&app.urls, &seen.project, false),
     });
     let object = group::detailed(&app.urls, &group).array("projects", rows).array("shared_projects", []);

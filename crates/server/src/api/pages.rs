@@ -9,10 +9,10 @@ use serde_json::Value as Json;
 use tollhouse_store::list::Span;
 
 use crate::app::App;
-use crate::asked::Asked;
 use crate::error::Error;
 use crate::json;
 use crate::params::{Fault, Param, ParamType, Params, SUDO, Value, for_links};
+use crate::request::ParsedRequest;
 
 /// `page`, from 1; what is lower counts as 1.
 #[derive(Clone, Copy, Debug)]
@@ -68,11 +68,11 @@ pub struct Listed<P> {
 impl<P: Params> Params for Listed<P> {
     const DECLARED: &'static [Param] = P::DECLARED;
 
-    fn parse(asked: &Asked) -> Result<Self, Error> {
+    fn parse(parsed: &ParsedRequest) -> Result<Self, Error> {
         Ok(Self {
-            params: P::parse(asked)?,
-            path: asked.parts.uri.path().to_owned(),
-            all: for_links(asked, P::DECLARED)?,
+            params: P::parse(parsed)?,
+            path: parsed.parts.uri.path().to_owned(),
+            all: for_links(parsed, P::DECLARED)?,
         })
     }
 }

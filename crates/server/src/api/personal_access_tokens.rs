@@ -11,7 +11,6 @@ use tollhouse_domain::time::Date;
 
 use crate::api::entities::token;
 use crate::app::App;
-use crate::asked::Asked;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::{Presenter, presenter, signed_in};
 use crate::error::{Error, settling};
@@ -20,6 +19,7 @@ use crate::operations::rotate::RotateSelf;
 use crate::operations::rotation::Rotated;
 use crate::operations::tokens::Revoke;
 use crate::params::params;
+use crate::request::ParsedRequest;
 
 pub fn endpoints() -> Vec<Endpoint> {
     const SELF: &str = "/api/v4/personal_access_tokens/self";
@@ -36,7 +36,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 pub async fn show_self(app: App, caller: Identity, (): ()) -> Result<Json, Error> {
     // With sudo, the token still belongs to the administrator who sent it.
     let owner = caller.sudo_by.as_ref().unwrap_or(&caller.user).id;
-    Ok(Json::ok(token::recognised(presented(&caller)?, owner, app.now())))
+    Ok(Json::ok(token::of_record(presented(&caller)?, owner, app.now())))
 }
 
 pub async fn revoke_self(app: App, caller: Identity, (): ()) -> Result<StatusCode, Error> {
@@ -60,7 +60,7 @@ pub async fn rotate_self(app: App, caller: Presenter, params: Rotate) -> Result<
     };
     match app.perform(operation, &app.by(&caller.identity)).await?.into_inner() {
         Rotated::Successor(made) => {
-            app.auth.welcome(made.secret.digest());
+            app.auth.evict_negative(made.secret.digest());
             Ok(Json::ok(token::personal(&made.token, app.now()).field("token", made.secret.reveal())))
         }
         Rotated::Wait { until } => Err(settling(until, app.now())),
@@ -69,12 +69,12 @@ pub async fn rotate_self(app: App, caller: Presenter, params: Rotate) -> Result<
 }
 
 /// Whether nothing is shown that these could speak of.
-pub fn is_none(who: Option<&Identity>, _: &Asked) -> Result<(), Error> {
+pub fn is_none(who: Option<&Identity>, _: &ParsedRequest) -> Result<(), Error> {
     who.map_or(Ok(()), |who| presented(who).map(drop))
 }
 
 /// The same for rotation, which says so in other words.
-pub fn shows_none(who: Option<&Identity>, _: &Asked) -> Result<(), Error> {
+pub fn shows_none(who: Option<&Identity>, _: &ParsedRequest) -> Result<(), Error> {
     match who.map(presented) {
         Some(Err(_)) => Err(Error::MethodNotAllowed),
         Some(Ok(_)) | None => Ok(()),

@@ -109,7 +109,7 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
     } else {
         let full = |seen: &Seen| {
             let owner = owner(&owners, seen);
-            let asked = project::Asked { permissions: true, ..project::Asked::default() };
+            let asked = project::Options { permissions: true, ..project::Options::default() };
             project::full(&app.urls, seen, owner, viewer, asked)
         };
         rows.iter().map(full).collect()
@@ -137,7 +137,7 @@ pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Js
     }
     let owners = owners(&mut reader, std::slice::from_ref(&seen)).await?;
     let owner = owner(&owners, &seen);
-    let asked = project::Asked { permissions: true, license: params.license, statistics: params.statistics };
+    let asked = project::Options { permissions: true, license: params.license, statistics: params.statistics };
     Ok(Json::ok(project::full(&app.urls, &seen, owner, viewer, asked)))
 }
 
@@ -191,7 +191,7 @@ pub async fn create(app: App, caller: Identity, params: NewProjectParams) -> Res
     let seen = seen.ok_or(Error::Internal)?;
     let owners = owners(&mut reader, std::slice::from_ref(&seen)).await?;
     let owner = owner(&owners, &seen);
-    let made = project::full(&app.urls, &seen, owner, caller.viewer(), project::Asked::default());
+    let made = project::full(&app.urls, &seen, owner, caller.viewer(), project::Options::default());
     Ok(Json::ok(made).with_status(StatusCode::CREATED))
 }
 

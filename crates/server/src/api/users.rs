@@ -17,12 +17,12 @@ use tollhouse_store::{members, users};
 use crate::api::entities::user;
 use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
-use crate::asked::Asked;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::anyone;
 use crate::error::{Error, ResourceKind};
 use crate::json::Json;
 use crate::params::{Params, Search, params};
+use crate::request::ParsedRequest;
 
 pub mod personal_access_tokens;
 
@@ -51,9 +51,9 @@ params! {
 }
 
 /// Nobody may ask for one by name, and no more (rest-api.md 3.2).
-pub fn lists_nobody(who: Option<&Identity>, asked: &Asked) -> Result<(), Error> {
+pub fn lists_nobody(who: Option<&Identity>, parsed: &ParsedRequest) -> Result<(), Error> {
     match who {
-        None if List::parse(asked)?.username.is_none() => {
+        None if List::parse(parsed)?.username.is_none() => {
             Err(Error::Forbidden(Some("Not authorized to access /api/v4/users".into())))
         }
         _ => Ok(()),
@@ -97,7 +97,7 @@ params! {
     pub struct Show { path id: i64 }
 }
 
-pub fn shows_nobody(who: Option<&Identity>, _: &Asked) -> Result<(), Error> {
+pub fn shows_nobody(who: Option<&Identity>, _: &ParsedRequest) -> Result<(), Error> {
     known(who).map(drop)
 }
 

@@ -18,10 +18,10 @@ use crate::app::{App, Unready};
 use crate::config::{AtRest, Settings};
 use crate::file_access::check_folder;
 use crate::gateway;
+use crate::http_service::ALL_LOOK_ALIKE;
 use crate::keys::Seal;
 use crate::metrics;
 use crate::operations::users::{CreateFirstAdministrator, PASSWORD_FILE};
-use crate::road::ALL_LOOK_ALIKE;
 use crate::serve;
 use crate::urls::Urls;
 

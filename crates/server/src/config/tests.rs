@@ -13,7 +13,7 @@ fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings, Unusable> 
 fn the_defaults_are_what_the_documents_say() {
     let settings = load("", &[]).expect("defaults");
     assert_eq!(settings.rotation.window, Span(Duration::from_secs(120)));
-    assert_eq!(settings.ledger.entries, 200_000);
+    assert_eq!(settings.cache.entries, 200_000);
     assert_eq!((settings.limits.head, settings.limits.body), (Size(65_536), Size(1 << 20)));
     assert_eq!(settings.database, "sqlite:tollhouse-data/tollhouse.db");
 }

@@ -6,13 +6,13 @@
 use std::marker::PhantomData;
 
 use tollhouse_auth::presented::PresentedCredentials;
-use tollhouse_domain::access_requirement::{AccessRequirement, Extra, Judged};
+use tollhouse_domain::access_requirement::{AccessRequirement, CheckOrder, Extra};
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::identity::{Administrator, Identity, Via};
 use tollhouse_domain::secret::Plaintext;
 
-use crate::asked::Asked;
 use crate::error::Error;
+use crate::request::ParsedRequest;
 
 /// The access requirement of an endpoint of the API, as data.
 #[derive(Clone, Copy)]
@@ -23,7 +23,7 @@ pub struct EndpointAccess {
 }
 
 /// A rule of the endpoint about its caller and its parameters, with a refusal of its own. It is checked last.
-pub type Condition = fn(Option<&Identity>, &Asked) -> Result<(), Error>;
+pub type Condition = fn(Option<&Identity>, &ParsedRequest) -> Result<(), Error>;
 
 #[derive(Clone, Copy)]
 enum CallerKind {
@@ -97,7 +97,7 @@ impl<C> Access<C> {
 
     /// An invalid parameter is reported before an invalid credential.
     pub const fn after_parameters(mut self) -> Self {
-        self.access.requirement.judged = Judged::AfterParameters;
+        self.access.requirement.check_order = CheckOrder::AfterParameters;
         self
     }
 

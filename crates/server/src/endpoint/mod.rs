@@ -9,10 +9,10 @@ use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
-use crate::asked::Asked;
 use crate::error::Error;
 use crate::oauth::Call;
 use crate::params::{Param, ParamType, Params, Presence};
+use crate::request::ParsedRequest;
 use crate::web::{PageAccess, Visitor};
 
 pub mod access;
@@ -50,13 +50,13 @@ type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Parsed = Box<dyn Any + Send>;
 
 trait ApiHandler: Send + Sync {
-    fn parse(&self, asked: &Asked) -> Result<Parsed, Error>;
+    fn parse(&self, parsed: &ParsedRequest) -> Result<Parsed, Error>;
 
     fn call(&self, app: App, caller: Caller, params: Parsed) -> Answer<Result<Response, Error>>;
 }
 
 trait PageHandler: Send + Sync {
-    fn parse(&self, asked: &Asked) -> Result<Parsed, Error>;
+    fn parse(&self, parsed: &ParsedRequest) -> Result<Parsed, Error>;
 
     fn call(&self, app: App, visitor: Visitor, params: Parsed) -> Answer<Result<Response, Error>>;
 }
@@ -72,8 +72,8 @@ where
     P: Params + 'static,
     R: IntoResponse,
 {
-    fn parse(&self, asked: &Asked) -> Result<Parsed, Error> {
-        Ok(Box::new(P::parse(asked)?))
+    fn parse(&self, parsed: &ParsedRequest) -> Result<Parsed, Error> {
+        Ok(Box::new(P::parse(parsed)?))
     }
 
     fn call(&self, app: App, caller: Caller, params: Parsed) -> Answer<Result<Response, Error>> {
@@ -90,8 +90,8 @@ where
     P: Params + 'static,
     R: IntoResponse,
 {
-    fn parse(&self, asked: &Asked) -> Result<Parsed, Error> {
-        Ok(Box::new(P::parse(asked)?))
+    fn parse(&self, parsed: &ParsedRequest) -> Result<Parsed, Error> {
+        Ok(Box::new(P::parse(parsed)?))
     }
 
     fn call(&self, app: App, visitor: Visitor, params: Parsed) -> Answer<Result<Response, Error>> {

@@ -9,18 +9,18 @@ use axum::http::Request;
 use axum::response::Response;
 use tollhouse_auth::authenticator::Head;
 use tollhouse_auth::presented::PresentedCredentials;
-use tollhouse_domain::access_requirement::{AccessRequirement, Judged};
+use tollhouse_domain::access_requirement::{AccessRequirement, CheckOrder};
 use tollhouse_domain::identity::Identity;
 
 use super::access::{Caller, EndpointAccess};
 use super::surface::Surface;
 use super::{ApiHandler, Endpoint, PageHandler, Parsed, Serves};
 use crate::app::App;
-use crate::asked::{Asked, Opened, peer};
 use crate::bodies::{Limits, SMALL};
 use crate::error::{Error, refused};
 use crate::oauth::{self, Call};
 use crate::params::{Param, ParamType};
+use crate::request::{ParsedRequest, UnreadRequest, peer};
 use crate::web::{self, PageAccess, Visitor};
 
 type Captures = Vec<(String, String)>;
@@ -40,8 +40,8 @@ pub async fn run(endpoint: &Endpoint, app: App, captures: Captures, request: Req
         }
         Serves::Oauth(handler) => {
             let answered = async {
-                let asked = read(&app, &[], captures, request).await?;
-                handler(app.clone(), Call::read(&app, asked)?).await
+                let parsed = read(&app, &[], captures, request).await?;
+                handler(app.clone(), Call::read(&app, parsed)?).await
             };
             match Box::pin(answered).await {
                 Ok(response) => response,
@@ -66,21 +66,25 @@ async fn api(
     request: Request<Body>,
 ) -> Result<Response, Error> {
     let requirement = &access.requirement;
-    let asked = read_authenticated(app, declared, captures, request, requirement).await?;
+    let parsed = read_authenticated(app, declared, captures, request, requirement).await?;
     #[cfg(feature = "faults")]
-    app.faults.endpoint(asked.parts.uri.path());
-    let early = parse_first(access, handler, &asked)?;
-    let presented = presented(&asked);
-    let who = app.judge(&presented, requirement).await?;
-    let (caller, params) = admit(access, handler, early, who, &presented, &asked)?;
+    app.faults.endpoint(parsed.parts.uri.path());
+    let early = parse_first(access, handler, &parsed)?;
+    let presented = presented(&parsed);
+    let who = app.authenticate(&presented, requirement).await?;
+    let (caller, params) = admit(access, handler, early, who, &presented, &parsed)?;
     handler.call(app.clone(), caller, params).await.map_err(respell)
 }
 
 /// The parameters, where they are read before the credentials.
-fn parse_first(access: &EndpointAccess, handler: &dyn ApiHandler, asked: &Asked) -> Result<Option<Parsed>, Error> {
-    match access.requirement.judged {
-        Judged::AfterParameters => handler.parse(asked).map(Some),
-        Judged::BeforeParameters => Ok(None),
+fn parse_first(
+    access: &EndpointAccess,
+    handler: &dyn ApiHandler,
+    parsed: &ParsedRequest,
+) -> Result<Option<Parsed>, Error> {
+    match access.requirement.check_order {
+        CheckOrder::AfterParameters => handler.parse(parsed).map(Some),
+        CheckOrder::BeforeParameters => Ok(None),
     }
 }
 
@@ -91,25 +95,25 @@ fn admit(
     early: Option<Parsed>,
     who: Option<Identity>,
     presented: &PresentedCredentials<'_>,
-    asked: &Asked,
+    parsed: &ParsedRequest,
 ) -> Result<(Caller, Parsed), Error> {
     let rule = access.condition.map(|condition| (condition, who.clone()));
     let caller = access.admit(who, presented)?;
     let params = match early {
         Some(params) => params,
-        None => handler.parse(asked)?,
+        None => handler.parse(parsed)?,
     };
     if let Some((condition, who)) = rule {
-        condition(who.as_ref(), asked)?;
+        condition(who.as_ref(), parsed)?;
     }
     Ok((caller, params))
 }
 
 impl Endpoint {
     /// `api` up to the authenticator, without running anything: a refusal of parameters that are read first.
-    pub fn check_first(&self, asked: &Asked) -> Result<(), Error> {
+    pub fn check_first(&self, parsed: &ParsedRequest) -> Result<(), Error> {
         match &self.serves {
-            Serves::Api { access, handler, .. } => parse_first(access, &**handler, asked).map(drop),
+            Serves::Api { access, handler, .. } => parse_first(access, &**handler, parsed).map(drop),
             Serves::Page { .. } | Serves::Oauth(_) | Serves::Plain(_) => Ok(()),
         }
     }
@@ -119,10 +123,10 @@ impl Endpoint {
         &self,
         who: Option<Identity>,
         presented: &PresentedCredentials<'_>,
-        asked: &Asked,
+        parsed: &ParsedRequest,
     ) -> Result<(), Error> {
         match &self.serves {
-            Serves::Api { access, handler, .. } => admit(access, &**handler, None, who, presented, asked).map(drop),
+            Serves::Api { access, handler, .. } => admit(access, &**handler, None, who, presented, parsed).map(drop),
             Serves::Page { .. } | Serves::Oauth(_) | Serves::Plain(_) => Ok(()),
         }
     }
@@ -139,13 +143,13 @@ async fn page(
     let to_browser = web::is_browser(request.headers());
     let mut signed_in = false;
     let answered = async {
-        let asked = read(app, declared, captures, request).await?;
-        let visitor = Visitor::arrive(app, &asked, admits).await?;
+        let parsed = read(app, declared, captures, request).await?;
+        let visitor = Visitor::arrive(app, &parsed, admits).await?;
         signed_in = visitor.identity.is_some();
-        if let Some(elsewhere) = visitor.sent_elsewhere(app, &asked, admits) {
+        if let Some(elsewhere) = visitor.sent_elsewhere(app, &parsed, admits) {
             return Ok(elsewhere);
         }
-        handler.call(app.clone(), visitor, handler.parse(&asked)?).await
+        handler.call(app.clone(), visitor, handler.parse(&parsed)?).await
     };
     match answered.await {
         Ok(response) => response,
@@ -154,9 +158,9 @@ async fn page(
 }
 
 /// Every credential that a request presents.
-pub fn presented(asked: &Asked) -> PresentedCredentials<'_> {
-    let presented = PresentedCredentials::in_head(&asked.parts, asked.peer);
-    match &asked.body {
+pub fn presented(parsed: &ParsedRequest) -> PresentedCredentials<'_> {
+    let presented = PresentedCredentials::in_head(&parsed.parts, parsed.peer);
+    match &parsed.body {
         Some(body) => presented.and_in_body(body),
         None => presented,
     }
@@ -180,7 +184,7 @@ pub async fn no_endpoint(State(app): State<App>, request: Request<Body>) -> Resp
     let limits = limits(&app, Head::Nothing);
     match Surface::of(request.uri().path()) {
         Surface::Api => {
-            let error = nowhere(Asked::read(request, captures, from, limits).await);
+            let error = nowhere(ParsedRequest::read(request, captures, from, limits).await);
             return refused(error, |error| error.api(&app.urls));
         }
         // Programs call these paths, and would take a redirect to the sign-in page for an answer.
@@ -190,8 +194,8 @@ pub async fn no_endpoint(State(app): State<App>, request: Request<Body>) -> Resp
         Surface::Page => {}
     }
     let answered = async {
-        let asked = Asked::read(request, captures, from, limits).await?;
-        let visitor = Visitor::arrive(&app, &asked, PageAccess::WithoutToken).await?;
+        let parsed = ParsedRequest::read(request, captures, from, limits).await?;
+        let visitor = Visitor::arrive(&app, &parsed, PageAccess::WithoutToken).await?;
         match visitor.identity {
             Some(_) => Err(Error::NoRoute),
             None => Ok(web::to_sign_in(&app)),
@@ -208,15 +212,20 @@ pub async fn no_endpoint(State(app): State<App>, request: Request<Body>) -> Resp
 
 /// The refusal at an unknown path of the API. A body that cannot be read is reported first (section 0, stage 5), but not
 /// one over 64 KiB: no credential was looked up that could allow it.
-pub fn nowhere(read: Result<Asked, Error>) -> Error {
+pub fn nowhere(read: Result<ParsedRequest, Error>) -> Error {
     read.err().filter(|error| *error != Error::BodyTooLarge).unwrap_or(Error::NoRoute)
 }
 
 /// Reads the whole request. Fails with 404 if a captured number is none.
-async fn read(app: &App, declared: &[Param], captures: Captures, request: Request<Body>) -> Result<Asked, Error> {
+async fn read(
+    app: &App,
+    declared: &[Param],
+    captures: Captures,
+    request: Request<Body>,
+) -> Result<ParsedRequest, Error> {
     fit(declared, &captures)?;
     let from = peer(&request);
-    Asked::read(request, captures, from, limits(app, Head::Nothing)).await
+    ParsedRequest::read(request, captures, from, limits(app, Head::Nothing)).await
 }
 
 /// The same at the API, where the credential in the head is looked up before the body is read (authentication.md 0,
@@ -227,10 +236,10 @@ async fn read_authenticated(
     captures: Captures,
     request: Request<Body>,
     requirement: &AccessRequirement<'_>,
-) -> Result<Asked, Error> {
+) -> Result<ParsedRequest, Error> {
     fit(declared, &captures)?;
     let from = peer(&request);
-    let opened = Opened::begin(request, limits(app, Head::Nothing)).await?;
+    let opened = UnreadRequest::begin(request, limits(app, Head::Nothing)).await?;
     if !opened.has_body() {
         return opened.read(captures, from, limits(app, Head::Nothing)).await;
     }
@@ -241,16 +250,16 @@ async fn read_body(
     app: &App,
     captures: Captures,
     from: Option<IpAddr>,
-    opened: Opened,
+    opened: UnreadRequest,
     requirement: &AccessRequirement<'_>,
-) -> Result<Asked, Error> {
+) -> Result<ParsedRequest, Error> {
     let head = app.head(&PresentedCredentials::in_head(&opened.parts, from), requirement).await?;
     let sent = (head == Head::Dead).then(|| opened.parts.clone());
     let read = opened.read(captures, from, limits(app, head)).await;
     match (read, sent) {
         // An invalid credential is why so little may be sent, so that is the refusal.
         (Err(Error::BodyTooLarge), Some(sent)) => {
-            let judged = app.judge(&PresentedCredentials::in_head(&sent, from), requirement).await;
+            let judged = app.authenticate(&PresentedCredentials::in_head(&sent, from), requirement).await;
             Err(judged.err().unwrap_or(Error::BodyTooLarge))
         }
         (read, _) => read,

@@ -1,5 +1,5 @@
 //! What would happen to a request, and why, without doing it (T34). The judgement is the real one: the guards of the
-//! road, the router, the reading of the body and the authenticator, over a look-up that only looks.
+//! HTTP service, the router, the reading of the body and the authenticator, over a look-up that only looks.
 
 use std::sync::Arc;
 
@@ -15,7 +15,6 @@ use tollhouse_domain::denial::Denial;
 use tollhouse_domain::identity::Identity;
 
 use crate::app::App;
-use crate::asked::{Asked, Opened};
 use crate::cors;
 use crate::endpoint::access::EndpointAccess;
 use crate::endpoint::pipeline::presented;
@@ -23,7 +22,8 @@ use crate::endpoint::surface::Surface;
 use crate::endpoint::table::{RouteMatch, route_match, table};
 use crate::endpoint::{Endpoint, pipeline};
 use crate::error::Error;
-use crate::road::{Road, unreadable, unsettled};
+use crate::http_service::{HttpService, unreadable, unsettled};
+use crate::request::{ParsedRequest, UnreadRequest};
 use crate::serve::MOST_HEADERS;
 use crate::target::{self, Target};
 use crate::web;
@@ -74,7 +74,7 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
             "It is a browser asking what a page may ask. That is answered to everybody, whatever is shown.",
         ));
     }
-    if let Err(error) = Road::new(app.clone(), table()).guard(&mut request) {
+    if let Err(error) = HttpService::new(app.clone(), table()).guard(&mut request) {
         told.untried(&sent, "not looked at");
         return told.refused(pipeline::refused_at(&path, error.clone(), app), Advice::without_judgement(&error)).await;
     }
@@ -99,10 +99,10 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
     };
     told.takes = advice::takes(&access.requirement, &sent.method, access.requirement.anonymous);
     match read(app, endpoint, &access.requirement, captures, request).await {
-        Ok(Read::Whole(asked)) => judged(app, told, endpoint, access, &asked).await,
-        Ok(Read::Head(asked)) => {
+        Ok(Read::Whole(parsed)) => judged(app, told, endpoint, access, &parsed).await,
+        Ok(Read::Head(parsed)) => {
             told.notes.push("the head decided; the body was not looked at".to_owned());
-            by_credentials(app, told, endpoint, access, &asked).await
+            by_credentials(app, told, endpoint, access, &parsed).await
         }
         Err(error) => {
             told.untried(&sent, "not looked at");
@@ -121,9 +121,9 @@ fn asks_for_own_name(path: &str) -> bool {
 }
 
 enum Read {
-    Whole(Asked),
+    Whole(ParsedRequest),
     /// What the head shows is refused before the body is read.
-    Head(Asked),
+    Head(ParsedRequest),
 }
 
 /// As the router reads a request to the API.
@@ -135,13 +135,13 @@ async fn read(
     request: Request<Body>,
 ) -> Result<Read, Error> {
     pipeline::fit(endpoint.params, &captures)?;
-    let opened = Opened::begin(request, pipeline::limits(app, Head::Nothing)).await?;
+    let opened = UnreadRequest::begin(request, pipeline::limits(app, Head::Nothing)).await?;
     if !opened.has_body() {
         return opened.read(captures, None, pipeline::limits(app, Head::Nothing)).await.map(Read::Whole);
     }
-    let auth = app.judging_over(Arc::new(Witness::new(app.db.clone())));
+    let auth = app.authenticator_over(Arc::new(Witness::new(app.db.clone())));
     let head = auth.head(&PresentedCredentials::in_head(&opened.parts, None), requirement, app.now()).await;
-    let alone = Asked::of_head(opened.parts.clone(), captures.clone());
+    let alone = ParsedRequest::of_head(opened.parts.clone(), captures.clone());
     let Ok(head) = head else { return Ok(Read::Head(alone)) };
     match opened.read(captures, None, pipeline::limits(app, head)).await {
         Err(Error::BodyTooLarge) if head == Head::Dead => Ok(Read::Head(alone)),
@@ -155,14 +155,14 @@ async fn judged(
     mut told: Explanation,
     endpoint: &Endpoint,
     access: &EndpointAccess,
-    asked: &Asked,
+    parsed: &ParsedRequest,
 ) -> Result<Explanation, Error> {
-    if let Err(error) = endpoint.check_first(asked) {
-        told.credentials = seen::untried(&presented(asked), &asked.parts.headers, "not looked at");
+    if let Err(error) = endpoint.check_first(parsed) {
+        told.credentials = seen::untried(&presented(parsed), &parsed.parts.headers, "not looked at");
         told.notes.push("this endpoint looks at parameters before credentials".to_owned());
         return told.refused(error.api(&app.urls), Advice::without_judgement(&error)).await;
     }
-    by_credentials(app, told, endpoint, access, asked).await
+    by_credentials(app, told, endpoint, access, parsed).await
 }
 
 async fn by_credentials(
@@ -170,25 +170,25 @@ async fn by_credentials(
     mut told: Explanation,
     endpoint: &Endpoint,
     access: &EndpointAccess,
-    asked: &Asked,
+    parsed: &ParsedRequest,
 ) -> Result<Explanation, Error> {
     let requirement = &access.requirement;
-    let presented = presented(asked);
-    let open = requirement.anonymous && access.condition.is_none_or(|condition| condition(None, asked).is_ok());
-    told.takes = advice::takes(requirement, &asked.parts.method, open);
+    let presented = presented(parsed);
+    let open = requirement.anonymous && access.condition.is_none_or(|condition| condition(None, parsed).is_ok());
+    told.takes = advice::takes(requirement, &parsed.parts.method, open);
     let witness = Arc::new(Witness::new(app.db.clone()));
-    let judging = app.judging_over(witness.clone());
+    let judging = app.authenticator_over(witness.clone());
     let outcome = async {
-        let who = judging.judge(&presented, requirement, app.now()).await?;
-        endpoint.check(who.clone(), &presented, asked)?;
+        let who = judging.authenticate(&presented, requirement, app.now()).await?;
+        endpoint.check(who.clone(), &presented, parsed)?;
         Ok(who)
     };
     let outcome: Result<Option<Identity>, Error> = outcome.await;
     if matches!(outcome, Err(Error::Unavailable)) {
         return Err(Error::Unavailable);
     }
-    let trial = Trial::of(&presented, &asked.parts.headers, &witness, &judging, app.now()).await?;
-    told.credentials = trial.seen(&presented, &asked.parts.headers);
+    let trial = Trial::of(&presented, &parsed.parts.headers, &witness, &judging, app.now()).await?;
+    told.credentials = trial.seen(&presented, &parsed.parts.headers);
     told.decided_by = trial.decided_by();
     told.notes.extend(advice::notes(&trial, requirement, &outcome));
     told.identity = trial.record().and_then(Who::of);
@@ -224,7 +224,7 @@ async fn nowhere(
     let mut error = Error::NoRoute;
     if told.surface == Surface::Api.as_str() {
         let limits = pipeline::limits(app, Head::Nothing);
-        error = pipeline::nowhere(Asked::read(request, Vec::new(), None, limits).await);
+        error = pipeline::nowhere(ParsedRequest::read(request, Vec::new(), None, limits).await);
     }
     let mut advice = Advice::without_judgement(&error);
     if let (RouteMatch::OtherMethods(others), Error::NoRoute) = (&matched, &error) {

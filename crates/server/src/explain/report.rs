@@ -51,7 +51,7 @@ pub struct Who {
     pub username: String,
     pub administrator: bool,
     pub state: &'static str,
-    /// As the audit trail names it.
+    /// As the audit log names it.
     pub credential: String,
     /// `None`: a session, which has all rights of its user.
     pub scopes: Option<Scopes>,

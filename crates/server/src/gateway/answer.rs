@@ -22,9 +22,9 @@ use super::matching::{Allow, Rule, Rules};
 use super::question::{PRIVATE_TOKEN, Question, client, is_repeated};
 use super::refusal::{Refusal, status};
 use crate::app::App;
-use crate::asked::{bearer_header, malformed, repeats};
 use crate::error::{CHALLENGE, Error, Reason, scope_challenge};
-use crate::road::{has_parameter, malformed_authorization};
+use crate::http_service::{has_parameter, malformed_authorization};
+use crate::request::{bearer_header, malformed, repeats};
 
 /// Whoever passes: `None` is nobody, where nobody in particular has to come.
 type Who = Option<(Caller, CredentialPlace)>;
@@ -80,7 +80,7 @@ async fn judge<'r>(
     let session = session(question, headers, &gateway.own);
     let presented = PresentedCredentials::relayed(headers, &question.method, query, session, Some(client));
     let judging = Instant::now();
-    let vouched = app.auth.vouch(&presented, &rule.requirement(), now).await;
+    let vouched = app.auth.authorize_relayed(&presented, &rule.requirement(), now).await;
     app.metrics.judged(judging.elapsed());
     let who = match vouched {
         Err(Denial::Missing) if presented.candidates().next().is_none() => return Err(Refusal::NoCredential),
@@ -143,7 +143,7 @@ fn refused(app: &App, refusal: &Refusal, headers: &HeaderMap, seen: &Seen<'_>) -
     told.insert(app.gateway.names.reason.clone(), HeaderValue::from_static(refusal.told()));
     let (challenge, retry_after) = wire.map_or((None, None), |wire| (wire.challenge, wire.retry_after));
     let challenge = match refusal {
-        Refusal::Judged(Error::Denied(Denial::Scope(_))) => seen.opened_by().map(|scopes| scope_challenge(&scopes)),
+        Refusal::CheckOrder(Error::Denied(Denial::Scope(_))) => seen.opened_by().map(|scopes| scope_challenge(&scopes)),
         // RFC 9110 section 15.5.2: a 401 has a challenge.
         _ if status == StatusCode::UNAUTHORIZED => challenge.or_else(|| Some(CHALLENGE.to_owned())),
         _ => None,

@@ -27,7 +27,7 @@ pub enum Refusal {
     /// A credential is needed, and none was shown at all.
     NoCredential,
     /// What a route of ours would refuse with.
-    Judged(Error),
+    CheckOrder(Error),
 }
 
 impl Refusal {
@@ -44,7 +44,7 @@ impl Refusal {
             Self::Unbound => "unbound_rule",
             Self::NotAMember => "not_a_member",
             Self::NoCredential => Denial::Missing.code(),
-            Self::Judged(error) => error.code(),
+            Self::CheckOrder(error) => error.code(),
         }
     }
 
@@ -60,7 +60,7 @@ impl Refusal {
             Self::Crooked => "crooked_path",
             Self::NoCredential => "unauthorized",
             Self::Unbound | Self::NotAMember => "forbidden",
-            Self::Judged(Error::Denied(denial)) => match denial {
+            Self::CheckOrder(Error::Denied(denial)) => match denial {
                 Denial::Missing | Denial::Unknown => "unauthorized",
                 Denial::Revoked | Denial::Reused(_) => "revoked",
                 Denial::NotAdministrator => "forbidden",
@@ -73,7 +73,7 @@ impl Refusal {
                 | Denial::SudoInvalid
                 | Denial::Unavailable => denial.code(),
             },
-            Self::Judged(error) => error.code(),
+            Self::CheckOrder(error) => error.code(),
         }
     }
 
@@ -81,7 +81,7 @@ impl Refusal {
     pub fn error(&self) -> Option<Error> {
         match self {
             Self::NoCredential => Some(Denial::Missing.into()),
-            Self::Judged(error) => Some(error.clone()),
+            Self::CheckOrder(error) => Some(error.clone()),
             _ => None,
         }
     }
@@ -89,7 +89,7 @@ impl Refusal {
 
 impl<E: Into<Error>> From<E> for Refusal {
     fn from(error: E) -> Self {
-        Self::Judged(error.into())
+        Self::CheckOrder(error.into())
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
         let accounts = AccountFault::ALL.into_iter().map(Denial::Account);
         let errors = [Error::Malformed, Error::TwoBearers, Error::Unavailable, Error::Internal, Error::Forbidden(None)];
         let denied = denials.into_iter().chain(accounts).map(Refusal::from);
-        denied.chain(errors.map(Refusal::Judged)).chain([Refusal::NoCredential]).collect()
+        denied.chain(errors.map(Refusal::CheckOrder)).chain([Refusal::NoCredential]).collect()
     }
 
     #[test]

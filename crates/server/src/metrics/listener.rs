@@ -19,7 +19,7 @@ use super::text;
 use crate::app::App;
 use crate::connection::{Pace, Patient};
 use crate::error::Error;
-use crate::road::unsettled;
+use crate::http_service::unsettled;
 use crate::target::{self, Target};
 
 /// Answers until `stop`. At most `CONNECTIONS` are open at once; more wait.

@@ -52,7 +52,7 @@ fn text(app: &App) -> String {
 
     let name = "tollhouse_ledger_recalls_total";
     out.family(name, "counter", "Credentials that the memory of this process was asked for, by what it said.");
-    let recalls = app.auth.recalls();
+    let recalls = app.auth.cache_counts();
     for (result, count) in [("hit", recalls.known), ("unknown", recalls.unknown), ("miss", recalls.ask)] {
         out.line(name, &[("result", result)], count);
     }

@@ -1,10 +1,10 @@
 //! This process as one of many on a database (`docs/protocols/revocation.md`): it follows the log of what became untrue,
 //! and waits for the others before something of its own is acknowledged. What to do next is decided by the machines of
-//! [`tollhouse_domain::agreement`]; here it is done, with what is [`Around`] it.
+//! [`tollhouse_domain::agreement`]; here it is done, with what is in its [`NodeEnvironment`].
 //!
 //! No `select!` here leaves anything to chance: the simulation has to go the same way twice.
 
-mod around;
+mod environment;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::future::join3;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tollhouse_auth::ledger::Ledger;
+use tollhouse_auth::credential_cache::CredentialCache;
 #[cfg(feature = "faults")]
 use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::follower::{Ask, Do, Follower};
@@ -22,15 +22,15 @@ use tollhouse_domain::agreement::{BLIND_POLL, Behind, NodeId, PATIENCE, POLL, RE
 use tollhouse_domain::broken;
 #[cfg(feature = "faults")]
 use tollhouse_domain::faults::Mutants;
-use tollhouse_domain::forget::Forget;
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_store::error::{Error as StoreError, Result};
 use tollhouse_store::tx::Until;
 
-pub use around::{Around, Shared};
+pub use environment::{NodeEnvironment, Shared};
 
-pub struct Node<A: Around = Shared> {
-    around: A,
-    ledger: Arc<Ledger>,
+pub struct Node<A: NodeEnvironment = Shared> {
+    environment: A,
+    cache: Arc<CredentialCache>,
     /// Something may have been written.
     wake: Notify,
     /// When the last round began that was applied whole. Nobody follows: [`Tick::MAX`], there is nothing to wait for.
@@ -43,13 +43,13 @@ pub struct Node<A: Around = Shared> {
     pub mutants: Mutants,
 }
 
-impl<A: Around> Node<A> {
-    pub fn new(around: A, ledger: Arc<Ledger>) -> Self {
+impl<A: NodeEnvironment> Node<A> {
+    pub fn new(environment: A, cache: Arc<CredentialCache>) -> Self {
         Self {
             #[cfg(feature = "faults")]
-            mutants: ledger.mutants.clone(),
-            around,
-            ledger,
+            mutants: cache.mutants.clone(),
+            environment,
+            cache,
             wake: Notify::new(),
             applied: watch::Sender::new(Tick::MAX),
             own: Mutex::new(None),
@@ -60,7 +60,7 @@ impl<A: Around> Node<A> {
     /// How long ago the last round began that was applied whole: nothing that was committed before it is unknown here.
     /// `None`: nobody follows the log.
     pub fn lag(&self) -> Option<Duration> {
-        Some(*self.applied.borrow()).filter(|began| *began != Tick::MAX).map(|began| self.around.now() - began)
+        Some(*self.applied.borrow()).filter(|began| *began != Tick::MAX).map(|began| self.environment.now() - began)
     }
 
     /// The row of this process, while it has one.
@@ -71,7 +71,7 @@ impl<A: Around> Node<A> {
     /// Returns when no node can accept what was revoked (W3, W4). `untrue`: the entries of the change, if they are
     /// known; this node applies them at once and does not wait until it has read them. `replied`: the time after the
     /// commit's reply.
-    pub async fn acknowledge(&self, until: Until, untrue: Option<&[Forget]>, replied: Tick) -> bool {
+    pub async fn acknowledge(&self, until: Until, untrue: Option<&[Invalidation]>, replied: Tick) -> bool {
         let mut position = match until {
             Until::Nowhere => return true,
             Until::Entry(position) => Some(position),
@@ -79,9 +79,9 @@ impl<A: Around> Node<A> {
             Until::Newest => None,
         };
         #[cfg(feature = "faults")]
-        let _kept = if broken!(self, ConnectionKept) { self.around.hold().await } else { None };
+        let _kept = if broken!(self, ConnectionKept) { self.environment.hold().await } else { None };
         if let Some(untrue) = untrue {
-            self.ledger.forget(untrue);
+            self.cache.invalidate(untrue);
         }
         self.wake.notify_one();
         let mut wait = Wait::new(replied);
@@ -95,9 +95,9 @@ impl<A: Around> Node<A> {
                 Ok(behind) => {
                     let read = *applied.borrow_and_update();
                     let own = if untrue.is_some() { Tick::MAX } else { read };
-                    wait.looked(self.around.now(), &behind, own)
+                    wait.looked(self.environment.now(), &behind, own)
                 }
-                Err(_) => wait.failed(self.around.now()),
+                Err(_) => wait.failed(self.environment.now()),
             };
             match step {
                 Step::Done => return true,
@@ -108,13 +108,13 @@ impl<A: Around> Node<A> {
                     );
                     let position = position.unwrap_or(i64::MAX);
                     // Without it the next one waits as long; nothing else changes.
-                    let _ = self.within(PATIENCE, self.around.give_up_on(&remove, &mark, position)).await;
+                    let _ = self.within(PATIENCE, self.environment.give_up_on(&remove, &mark, position)).await;
                     return false;
                 }
                 // Our own rounds say nothing of the others.
-                Step::Pause(span) if *applied.borrow() > replied => self.around.sleep(span).await,
+                Step::Pause(span) if *applied.borrow() > replied => self.environment.sleep(span).await,
                 Step::Pause(span) => {
-                    let sleep = self.around.sleep(span);
+                    let sleep = self.environment.sleep(span);
                     tokio::select! {
                         biased;
                         _ = applied.changed() => {}
@@ -127,7 +127,7 @@ impl<A: Around> Node<A> {
 
     /// The rows of others that are behind. Which entry is the newest is read once, with the first look.
     async fn look(&self, position: &mut Option<i64>) -> Result<Vec<Behind>> {
-        let (newest, behind) = self.within(PATIENCE, self.around.behind(self.own(), *position)).await?;
+        let (newest, behind) = self.within(PATIENCE, self.environment.behind(self.own(), *position)).await?;
         *position = Some(newest);
         Ok(behind)
     }
@@ -137,7 +137,7 @@ impl<A: Around> Node<A> {
         tokio::select! {
             biased;
             answer = asked => answer,
-            () = self.around.sleep(span) => Err(StoreError::late()),
+            () = self.environment.sleep(span) => Err(StoreError::late()),
         }
     }
 
@@ -146,10 +146,10 @@ impl<A: Around> Node<A> {
         self.wake.notify_one();
     }
 
-    /// Follows the log until `stop`. When this returns the ledger answers nothing any more, and the row is gone. What
+    /// Follows the log until `stop`. When this returns the cache answers nothing any more, and the row is gone. What
     /// remembers nothing has nothing to follow (N2). Fails if there is no database any more to follow.
     pub async fn follow(self: Arc<Self>, name: String, stop: CancellationToken) -> Result<()> {
-        if !self.ledger.remembers() {
+        if !self.cache.remembers() {
             stop.cancelled().await;
             return Ok(());
         }
@@ -161,19 +161,19 @@ impl<A: Around> Node<A> {
     }
 
     async fn rounds(&self, name: &str, stop: &CancellationToken) -> Result<()> {
-        let mut follower = Follower::new(self.around.fresh());
+        let mut follower = Follower::new(self.environment.fresh());
         #[cfg(feature = "faults")]
         {
             follower.mutants = self.mutants.clone();
         }
         let (mut link, mut failures, mut lost) = (None, 0_u32, Ok(()));
         while !stop.is_cancelled() {
-            let began = self.around.now();
+            let began = self.environment.now();
             // A step that is broken off leaves a connection of which nothing is known.
             let round = async {
                 let mut linked = match link.take() {
                     Some((linked, _)) => linked,
-                    None => self.around.link().await?,
+                    None => self.environment.link().await?,
                 };
                 let version = self.round(&mut follower, &mut linked, name).await?;
                 Ok::<_, StoreError>((linked, version))
@@ -200,7 +200,7 @@ impl<A: Around> Node<A> {
             let pause = async {
                 self.pause(&mut link, failures).await;
                 // Whoever is woken again and again rests as well.
-                self.around.sleep(REST.saturating_sub(self.around.now() - began)).await;
+                self.environment.sleep(REST.saturating_sub(self.environment.now() - began)).await;
             };
             tokio::select! {
                 biased;
@@ -211,14 +211,14 @@ impl<A: Around> Node<A> {
         stop.cancel();
         #[cfg(feature = "faults")]
         if broken!(self, RowRemovedBeforeLease) {
-            let _ = self.around.leave(&follower.rows()).await;
-            self.around.sleep(PATIENCE / 8).await;
+            let _ = self.environment.leave(&follower.rows()).await;
+            self.environment.sleep(PATIENCE / 8).await;
         }
         // In this order: whoever finds no row must find no memory (N1).
-        self.ledger.drop_lease();
+        self.cache.drop_lease();
         self.set_own(None);
         self.applied.send_replace(Tick::MAX);
-        let left = self.within(PATIENCE, self.around.leave(&follower.rows())).await;
+        let left = self.within(PATIENCE, self.environment.leave(&follower.rows())).await;
         if left.is_err() {
             tracing::warn!("the row of this server could not be removed; the next revocations wait for it");
         }
@@ -227,14 +227,14 @@ impl<A: Around> Node<A> {
 
     /// One round (F1 to F5), or the registration before it. The number of a SQLite file as it was before the read.
     async fn round(&self, follower: &mut Follower, link: &mut A::Link, name: &str) -> Result<Option<i64>> {
-        let (from, node) = match follower.begin(self.around.now(), || self.around.fresh()) {
+        let (from, node) = match follower.begin(self.environment.now(), || self.environment.fresh()) {
             Ask::Register { remove, insert } => {
                 self.set_own(None);
                 if !remove.is_empty() {
                     // Whoever loses its row again and again must not do nothing else.
-                    self.around.sleep(BLIND_POLL).await;
+                    self.environment.sleep(BLIND_POLL).await;
                 }
-                self.around.register(&remove, insert, name).await?;
+                self.environment.register(&remove, insert, name).await?;
                 follower.registered();
                 self.set_own(Some(insert));
                 self.wake.notify_one();
@@ -242,46 +242,47 @@ impl<A: Around> Node<A> {
             }
             Ask::Read { from, node } => (from, node),
         };
-        let read = async { Ok((self.around.version(link).await?, self.around.read(link, from, node).await?)) };
+        let read =
+            async { Ok((self.environment.version(link).await?, self.environment.read(link, from, node).await?)) };
         let (version, page) = self.within(PATIENCE, read).await?;
         #[cfg(feature = "faults")]
         if let (true, Some(last)) = (broken!(self, SeenBeforeApply), page.entries.last()) {
-            self.around.say(link, Say { node, place: last.place }).await?;
-            self.around.sleep(PATIENCE / 8).await;
+            self.environment.say(link, Say { node, place: last.place }).await?;
+            self.environment.sleep(PATIENCE / 8).await;
         }
         let mut whole = false;
-        for step in follower.read(page, self.around.now()) {
+        for step in follower.read(page, self.environment.now()) {
             match step {
                 Do::DropLease => {
-                    self.ledger.drop_lease();
+                    self.cache.drop_lease();
                     self.wake.notify_one();
                 }
-                Do::ForgetEverything => self.ledger.forget(&[Forget::All]),
-                Do::Forget(words) => self.ledger.forget(&words),
+                Do::ForgetEverything => self.cache.invalidate(&[Invalidation::All]),
+                Do::Invalidation(words) => self.cache.invalidate(&words),
                 Do::Lease(until) => {
-                    self.ledger.lease(until);
+                    self.cache.lease(until);
                     whole = true;
                 }
             }
         }
         #[cfg(feature = "faults")]
-        self.ledger.position.store(follower.applied().map_or(0, |place| place.position), Ordering::SeqCst);
+        self.cache.position.store(follower.applied().map_or(0, |place| place.position), Ordering::SeqCst);
         if whole {
             self.applied.send_replace(follower.began());
         }
         if let Some(say) = follower.to_say() {
-            match self.within(PATIENCE, self.around.say(link, say)).await {
+            match self.within(PATIENCE, self.environment.say(link, say)).await {
                 Ok(()) => {
                     follower.said(say);
-                    self.around.sleep(REST).await;
+                    self.environment.sleep(REST).await;
                 }
                 // Another process was writing. Somebody may be waiting for it: the next round says it.
-                Err(_) if !self.around.is_postgres() => {
-                    self.around.sleep(REST).await;
+                Err(_) if !self.environment.is_postgres() => {
+                    self.environment.sleep(REST).await;
                     self.wake.notify_one();
                 }
                 Err(error) => {
-                    self.around.sleep(BLIND_POLL).await;
+                    self.environment.sleep(BLIND_POLL).await;
                     self.wake.notify_one();
                     return Err(error);
                 }
@@ -292,21 +293,21 @@ impl<A: Around> Node<A> {
 
     /// Until the next round (F6).
     async fn pause(&self, link: &mut Option<(A::Link, Option<i64>)>, failures: u32) {
-        let poll = match self.around.is_postgres() {
+        let poll = match self.environment.is_postgres() {
             // Connecting is dear for a database that has trouble anyway.
             _ if failures > 0 => (BLIND_POLL * 2_u32.saturating_pow(failures - 1)).min(POLL),
             true if !self.heard.load(Ordering::Relaxed) => BLIND_POLL,
             _ => POLL,
         };
         #[cfg(feature = "faults")]
-        if self.around.is_deaf() {
-            return self.around.sleep(poll).await;
+        if self.environment.is_deaf() {
+            return self.environment.sleep(poll).await;
         }
         tokio::select! {
             biased;
             () = self.wake.notified() => {}
             () = self.changed(link) => {}
-            () = self.around.sleep(poll) => {}
+            () = self.environment.sleep(poll) => {}
         }
     }
 
@@ -314,8 +315,8 @@ impl<A: Around> Node<A> {
     async fn changed(&self, link: &mut Option<(A::Link, Option<i64>)>) {
         let Some((link, Some(before))) = link else { return std::future::pending().await };
         loop {
-            self.around.sleep(LOOK).await;
-            if self.around.version(link).await.ok().flatten() != Some(*before) {
+            self.environment.sleep(LOOK).await;
+            if self.environment.version(link).await.ok().flatten() != Some(*before) {
                 return;
             }
         }
@@ -327,7 +328,7 @@ impl<A: Around> Node<A> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                _ = self.around.listen(&self.wake, || self.heard.store(true, Ordering::Relaxed)) => {}
+                _ = self.environment.listen(&self.wake, || self.heard.store(true, Ordering::Relaxed)) => {}
             }
             if self.heard.swap(false, Ordering::Relaxed) {
                 self.wake.notify_one();
@@ -337,7 +338,7 @@ impl<A: Around> Node<A> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = self.around.sleep(DEAF) => {}
+                () = self.environment.sleep(DEAF) => {}
             }
         }
     }
@@ -347,12 +348,12 @@ impl<A: Around> Node<A> {
         let greeting = async {
             let mut told = 0;
             while told < 3 {
-                match self.around.announce().await {
-                    Ok(until) if self.acknowledge(until, None, self.around.now()).await => return,
+                match self.environment.announce().await {
+                    Ok(until) if self.acknowledge(until, None, self.environment.now()).await => return,
                     Ok(_) => told += 1,
                     Err(error) => {
                         tracing::debug!(%error, "this server could not announce itself yet");
-                        self.around.sleep(Duration::from_secs(1)).await;
+                        self.environment.sleep(Duration::from_secs(1)).await;
                     }
                 }
             }

@@ -17,13 +17,13 @@ use tollhouse_domain::user::User;
 use tollhouse_store::{oauth_access_tokens, oauth_applications, users};
 
 use crate::app::App;
-use crate::asked::Asked;
 use crate::error::{Error, refused};
 use crate::oauth::error::{OauthError, answer};
 use crate::oauth::{Fields, id_token};
 use crate::operations::applications::AddReadUser;
 use crate::operations::grants::Authorize;
 use crate::params::{Param, Params};
+use crate::request::ParsedRequest;
 use crate::web::{self, Failure, Html, NextPage, Visitor, reauthenticate, returns, several_sessions};
 
 /// What was asked, as far as it could be read.
@@ -49,9 +49,9 @@ impl Request {
 impl Params for Request {
     const DECLARED: &'static [Param] = &[];
 
-    fn parse(asked: &Asked) -> Result<Self, Error> {
-        let target = asked.parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-        Ok(Self { fields: Fields::read(asked), head: asked.parts.method == axum::http::Method::HEAD, target })
+    fn parse(parsed: &ParsedRequest) -> Result<Self, Error> {
+        let target = parsed.parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
+        Ok(Self { fields: Fields::read(parsed), head: parsed.parts.method == axum::http::Method::HEAD, target })
     }
 }
 
@@ -97,13 +97,13 @@ impl From<Needed> for OauthError {
 
 /// `GET`: the page that asks, or the code at once where nobody needs to be asked. A page, whatever is wrong; by redirect
 /// answers `prompt=none` alone, which wants no page (oauth.md 5.3, 5.6).
-pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Error> {
-    if !asked.may_want_no_page()
-        && let Some(first) = comes_first(&app, &visitor, &asked)?
+pub async fn show(app: App, visitor: Visitor, parsed: Request) -> Result<Html, Error> {
+    if !parsed.may_want_no_page()
+        && let Some(first) = comes_first(&app, &visitor, &parsed)?
     {
         return Ok(first);
     }
-    let fields = match &asked.fields {
+    let fields = match &parsed.fields {
         Ok(fields) => fields,
         Err(Error::Oauth(error)) => return told(&app, &visitor, *error),
         Err(error) => return Err(error.clone()),
@@ -125,7 +125,7 @@ pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Er
         Err(Fault::Unreadable) => return told(&app, &visitor, OauthError::InvalidRequest),
     };
     if !prompt.is_none()
-        && let Some(first) = comes_first(&app, &visitor, &asked)?
+        && let Some(first) = comes_first(&app, &visitor, &parsed)?
     {
         return Ok(first);
     }
@@ -139,10 +139,10 @@ pub async fn show(app: App, visitor: Visitor, asked: Request) -> Result<Html, Er
     };
     match step {
         Step::Refuse(needed) => without_a_page(&app, &visitor, &valid, needed.into()),
-        Step::SelectAccount => select_account(&app, &visitor, &identity.user, &valid, &asked, hint),
-        Step::Authenticate => reauthenticate::page(&app, &visitor, &identity.user, &asked.target, None),
-        Step::Consent => proceed(&app, &visitor, identity, &valid, &asked, prompt, false).await,
-        Step::Proceed => proceed(&app, &visitor, identity, &valid, &asked, prompt, true).await,
+        Step::SelectAccount => select_account(&app, &visitor, &identity.user, &valid, &parsed, hint),
+        Step::Authenticate => reauthenticate::page(&app, &visitor, &identity.user, &parsed.target, None),
+        Step::Consent => proceed(&app, &visitor, identity, &valid, &parsed, prompt, false).await,
+        Step::Proceed => proceed(&app, &visitor, identity, &valid, &parsed, prompt, true).await,
     }
 }
 
@@ -152,7 +152,7 @@ async fn proceed(
     visitor: &Visitor,
     identity: &Identity,
     valid: &Valid,
-    asked: &Request,
+    parsed: &Request,
     prompt: Prompt,
     skip: bool,
 ) -> Result<Html, Error> {
@@ -166,11 +166,11 @@ async fn proceed(
     if asks && prompt.is_none() {
         return without_a_page(app, visitor, valid, OauthError::ConsentRequired);
     }
-    if valid.gains_read_user && !asked.head {
+    if valid.gains_read_user && !parsed.head {
         app.perform(AddReadUser { id: valid.application.id }, &app.by(identity)).await?.into_inner();
     }
     // The head of a page issues no code.
-    if asks || asked.head {
+    if asks || parsed.head {
         return consent(app, visitor, &identity.user, valid).await;
     }
     let code = code(app, identity, valid).await?;
@@ -179,12 +179,12 @@ async fn proceed(
         (Some(to), true) => Ok(Html::redirect(&to)),
         (Some(to), false) => Ok(returns::forget(app, onward(app, visitor, &to)?, &visitor.headers)),
         (None, true) => without_a_page(app, visitor, valid, OauthError::LoginRequired),
-        (None, false) => Ok(sign_in_first(app, visitor, asked)),
+        (None, false) => Ok(sign_in_first(app, visitor, parsed)),
     }
 }
 
 /// What somebody is shown who may not be asked yet.
-fn comes_first(app: &App, visitor: &Visitor, asked: &Request) -> Result<Option<Html>, Error> {
+fn comes_first(app: &App, visitor: &Visitor, parsed: &Request) -> Result<Option<Html>, Error> {
     if visitor.several.is_some() {
         return several_sessions::page(app, &visitor.headers, "/oauth/authorize").map(Some);
     }
@@ -192,16 +192,16 @@ fn comes_first(app: &App, visitor: &Visitor, asked: &Request) -> Result<Option<H
         (Some(_), _) => Ok(None),
         (None, Some(AccountFault::Unconfirmed)) => told(app, visitor, OauthError::UnconfirmedEmail).map(Some),
         (None, Some(fault)) => Err(Denial::Account(fault).into()),
-        (None, None) => Ok(Some(sign_in_first(app, visitor, asked))),
+        (None, None) => Ok(Some(sign_in_first(app, visitor, parsed))),
     }
 }
 
 /// They come back to the same question, but for what signing in settles.
-fn sign_in_first(app: &App, visitor: &Visitor, asked: &Request) -> Html {
+fn sign_in_first(app: &App, visitor: &Visitor, parsed: &Request) -> Html {
     let page = web::sign_in_first(app);
-    match asked.head {
+    match parsed.head {
         true => page,
-        false => returns::remember(app, page, &reauthenticate::after(&asked.target, Done::SignedIn), &visitor.headers),
+        false => returns::remember(app, page, &reauthenticate::after(&parsed.target, Done::SignedIn), &visitor.headers),
     }
 }
 
@@ -214,25 +214,25 @@ fn without_a_page(app: &App, visitor: &Visitor, valid: &Valid, error: OauthError
 }
 
 /// `POST`, from one of the two forms of the page.
-pub async fn submit(app: App, visitor: Visitor, asked: Request) -> Result<Response, Error> {
+pub async fn submit(app: App, visitor: Visitor, parsed: Request) -> Result<Response, Error> {
     let allowed = match visitor.form.get("_method") {
         None => true,
         Some(method) if method.as_str().is_some_and(|method| method.eq_ignore_ascii_case("delete")) => false,
         // It may have been meant as a denial.
         Some(_) => return Ok(in_json(OauthError::InvalidRequest, None)),
     };
-    decide(app, visitor, asked, allowed).await
+    decide(app, visitor, parsed, allowed).await
 }
 
-pub async fn deny(app: App, visitor: Visitor, asked: Request) -> Result<Response, Error> {
-    decide(app, visitor, asked, false).await
+pub async fn deny(app: App, visitor: Visitor, parsed: Request) -> Result<Response, Error> {
+    decide(app, visitor, parsed, false).await
 }
 
-async fn decide(app: App, visitor: Visitor, asked: Request, allowed: bool) -> Result<Response, Error> {
+async fn decide(app: App, visitor: Visitor, parsed: Request, allowed: bool) -> Result<Response, Error> {
     let Some(identity) = &visitor.identity else {
         return Ok(told(&app, &visitor, OauthError::UnconfirmedEmail)?.into_response());
     };
-    let fields = match asked.fields.and_then(|fields| fields.fit_for(&app).map(|()| fields)) {
+    let fields = match parsed.fields.and_then(|fields| fields.fit_for(&app).map(|()| fields)) {
         Ok(fields) => fields,
         Err(Error::Oauth(error)) => return Ok(in_json(error, None)),
         Err(error) => return Err(error),
@@ -281,8 +281,8 @@ fn onward(app: &App, visitor: &Visitor, target: &str) -> Result<Html, Error> {
 }
 
 /// `/oauth/authorize/native`: a code for somebody who carries it over by hand.
-pub async fn native(app: App, visitor: Visitor, asked: Request) -> Result<Html, Error> {
-    let fields = asked.fields?;
+pub async fn native(app: App, visitor: Visitor, parsed: Request) -> Result<Html, Error> {
+    let fields = parsed.fields?;
     // Nothing but what looks like a code: this page must not speak for whoever wrote a link to it.
     let code = fields.text("code").filter(|code| code.len() == 64 && code.bytes().all(|b| b.is_ascii_hexdigit()));
     let page = Native { code: code.ok_or(Error::NoRoute)?, demo: app.demo };
@@ -461,7 +461,7 @@ fn select_account(
     visitor: &Visitor,
     user: &User,
     valid: &Valid,
-    asked: &Request,
+    parsed: &Request,
     hint: Hint,
 ) -> Result<Html, Error> {
     let expected = match hint {
@@ -474,8 +474,8 @@ fn select_account(
         expected,
         name: &user.name,
         username: &user.username,
-        target: &reauthenticate::after(&asked.target, Done::Chose),
-        other: &reauthenticate::after(&asked.target, Done::ChoseAnother),
+        target: &reauthenticate::after(&parsed.target, Done::Chose),
+        other: &reauthenticate::after(&parsed.target, Done::ChoseAnother),
         csrf_token: visitor.csrf_token(),
         demo: app.demo,
     };

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
-use tollhouse_auth::ledger::Entry;
+use tollhouse_auth::credential_cache::Entry;
 use tollhouse_domain::application::Application;
 use tollhouse_domain::secret::{Digest, Plaintext};
 use zeroize::Zeroizing;
 
 use crate::app::App;
-use crate::asked;
 use crate::error::Error;
 use crate::oauth::Call;
 use crate::oauth::error::OauthError;
+use crate::request;
 
 /// What a request showed of its client.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ fn presented(call: &Call) -> Result<Option<Vec<Credentials>>, Error> {
 
 /// `Authorization: Basic`, as it was sent and then form-decoded.
 fn basic(headers: &HeaderMap) -> Option<Vec<Credentials>> {
-    let decoded = asked::basic(headers.get(header::AUTHORIZATION)?.as_bytes())?;
+    let decoded = request::basic(headers.get(header::AUTHORIZATION)?.as_bytes())?;
     let text = std::str::from_utf8(&decoded).ok()?;
     let (id, secret) = text.split_once(':').unwrap_or((text, ""));
     let read = |id: &str, secret: &str| {

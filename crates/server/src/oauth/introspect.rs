@@ -17,7 +17,7 @@ pub async fn introspect(app: App, call: Call) -> Result<Response, Error> {
     match client::authenticate(&app, &call).await? {
         Some(client) => {
             let found = match asked {
-                Some(digest) => token_info::recognise(&app, &call, digest, Secret::Either).await?,
+                Some(digest) => token_info::look_up(&app, &call, digest, Secret::Either).await?,
                 None => None,
             };
             Ok(told(found.filter(|known| known.token.application.is_none_or(|id| id == client.id))))
@@ -32,7 +32,7 @@ async fn by_bearer(app: &App, call: &Call, asked: Option<Digest>) -> Result<Resp
     let shown = call.presented();
     let bearer = shown.bearer().and_then(|secret| secret.digest());
     let caller = match bearer {
-        Some(digest) => token_info::recognise(app, call, digest, Secret::Access).await?,
+        Some(digest) => token_info::look_up(app, call, digest, Secret::Access).await?,
         None => None,
     };
     let caller = caller.ok_or(OauthError::NoCaller)?;
@@ -41,7 +41,7 @@ async fn by_bearer(app: &App, call: &Call, asked: Option<Digest>) -> Result<Resp
     }
     let application = caller.token.application.ok_or_else(refused)?;
     let asked = asked.ok_or_else(refused)?;
-    let found = token_info::recognise(app, call, asked, Secret::Either).await?.ok_or_else(refused)?;
+    let found = token_info::look_up(app, call, asked, Secret::Either).await?.ok_or_else(refused)?;
     if found.token.application != Some(application) || found.token.id == caller.token.id {
         return Err(refused());
     }

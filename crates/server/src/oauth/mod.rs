@@ -9,12 +9,12 @@ use tollhouse_domain::audit::By;
 use tollhouse_domain::id::ApplicationId;
 
 use crate::app::App;
-use crate::asked::{Asked, repeats, root};
 use crate::endpoint::Endpoint;
 use crate::endpoint::pipeline;
 use crate::error::Error;
 use crate::json::Object;
 use crate::oauth::error::{OauthError, answer};
+use crate::request::{ParsedRequest, repeats, root};
 use crate::web::PageAccess;
 
 pub mod authorize;
@@ -58,19 +58,19 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 /// A request to an endpoint that programs use.
 pub struct Call {
-    asked: Asked,
+    parsed: ParsedRequest,
     fields: Fields,
 }
 
 impl Call {
-    pub fn read(app: &App, asked: Asked) -> Result<Self, Error> {
+    pub fn read(app: &App, parsed: ParsedRequest) -> Result<Self, Error> {
         // What asks for no method is no preflight; it is answered like a request without parameters, and does nothing.
-        if asked.parts.method == Method::OPTIONS {
-            return Ok(Self { asked, fields: Fields::default() });
+        if parsed.parts.method == Method::OPTIONS {
+            return Ok(Self { parsed, fields: Fields::default() });
         }
-        let fields = Fields::read(&asked)?;
+        let fields = Fields::read(&parsed)?;
         fields.fit_for(app)?;
-        Ok(Self { asked, fields })
+        Ok(Self { parsed, fields })
     }
 
     pub fn text(&self, name: &str) -> Option<&str> {
@@ -82,20 +82,20 @@ impl Call {
     }
 
     pub fn headers(&self) -> &HeaderMap {
-        &self.asked.parts.headers
+        &self.parsed.parts.headers
     }
 
     /// Every place where a token may stand.
     pub fn presented(&self) -> PresentedCredentials<'_> {
-        pipeline::presented(&self.asked)
+        pipeline::presented(&self.parsed)
     }
 
     pub fn by(&self, client: Option<ApplicationId>) -> By {
-        By::application(client, self.asked.peer)
+        By::application(client, self.parsed.peer)
     }
 
     pub fn address(&self) -> Option<std::net::IpAddr> {
-        self.asked.peer
+        self.parsed.peer
     }
 }
 
@@ -108,18 +108,18 @@ pub struct Fields {
 
 impl Fields {
     /// RFC 6749 section 3.1 and 3.2: no parameter comes twice, and what is not known is ignored.
-    pub fn read(asked: &Asked) -> Result<Self, Error> {
-        let query = asked.parts.uri.query().unwrap_or_default();
+    pub fn read(parsed: &ParsedRequest) -> Result<Self, Error> {
+        let query = parsed.parts.uri.query().unwrap_or_default();
         let known = |name: &String| KNOWN.contains(&name.as_str());
         let in_query: Vec<_> = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name).collect();
-        let in_body = |name: &str| asked.body.as_ref().is_some_and(|body| body.contains_key(name));
+        let in_body = |name: &str| parsed.body.as_ref().is_some_and(|body| body.contains_key(name));
         let in_both = in_query.iter().map(|name| root(name)).any(|name| KNOWN.contains(&name) && in_body(name));
-        if in_both || asked.repeated.iter().any(known) || repeats(query.as_bytes()).iter().any(known) {
+        if in_both || parsed.repeated.iter().any(known) || repeats(query.as_bytes()).iter().any(known) {
             return Err(OauthError::InvalidRequest.into());
         }
-        let posted = asked.parts.method == Method::POST;
+        let posted = parsed.parts.method == Method::POST;
         let secrets_in_query = posted && in_query.iter().any(|name| SECRETS.contains(&root(name)));
-        let fields = asked.parameters()?;
+        let fields = parsed.parameters()?;
         let text = |name: &&str| matches!(fields.get(*name), None | Some(Value::String(_) | Value::Null));
         if !KNOWN.iter().all(text) {
             return Err(OauthError::InvalidRequest.into());

@@ -21,7 +21,7 @@ pub async fn revoke(app: App, call: Call) -> Result<Response, Error> {
     }
     let Some(token) = call.text("token") else { return Ok(nothing()) };
     // `token_type_hint` says where to look first. One look-up finds either kind, so it changes nothing (RFC 7009 2.1).
-    let found = token_info::recognise(&app, &call, Digest::of(token.as_bytes()), Secret::Either).await?;
+    let found = token_info::look_up(&app, &call, Digest::of(token.as_bytes()), Secret::Either).await?;
     let Some(found) = found else {
         // Anybody may ask, and have many wait (T14).
         let _pass = app.auth.permit(call.address()).await;

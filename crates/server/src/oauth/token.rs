@@ -24,7 +24,7 @@ pub async fn issue(app: App, call: Call) -> Result<Response, Error> {
         _ => return Err(OauthError::UnsupportedGrantType.into()),
     };
     let (token, scopes) = (&issued.token, &issued.token.scopes);
-    app.auth.welcome(issued.access.digest());
+    app.auth.evict_negative(issued.access.digest());
     // It is told to somebody: without a client there is nobody to tell.
     let id_token = match (token.user, &client) {
         (Some(user), Some(client)) if scopes.contains(Scope::Openid) => {

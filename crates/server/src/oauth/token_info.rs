@@ -22,7 +22,7 @@ use crate::oauth::error::{OauthError, TokenFault, answer};
 pub async fn show(app: App, call: Call) -> Result<Response, Error> {
     let shown = call.presented();
     let known = match shown.bearer().and_then(|secret| secret.digest()) {
-        Some(digest) => recognise(&app, &call, digest, Secret::Access).await?,
+        Some(digest) => look_up(&app, &call, digest, Secret::Access).await?,
         None => None,
     };
     let known = known.filter(|known| known.active).ok_or(OauthError::InvalidToken(TokenFault::Unknown))?;
@@ -88,7 +88,7 @@ pub(super) enum Secret {
 }
 
 /// It counts as used, whatever becomes of the request (rotation.md rule 7).
-pub(super) async fn recognise(app: &App, call: &Call, digest: Digest, secret: Secret) -> Result<Option<Known>, Error> {
+pub(super) async fn look_up(app: &App, call: &Call, digest: Digest, secret: Secret) -> Result<Option<Known>, Error> {
     let find = async |key| app.auth.oauth_secret(key, call.address(), app.now()).await;
     let by_access = find(Key::Token(digest)).await?;
     let (record, by_access) = match by_access {
@@ -98,9 +98,9 @@ pub(super) async fn recognise(app: &App, call: &Call, digest: Digest, secret: Se
     let Some(record) = record else { return Ok(None) };
     let Credential::OauthAccessToken(token) = record.credential else { return Ok(None) };
     let (now, user) = (app.now(), record.owner.as_ref().map(|owner| owner.id));
-    let welcome = record.owner.is_none_or(|owner| owner.may_use_api(now, app.accounts()).is_ok());
+    let evict_negative = record.owner.is_none_or(|owner| owner.may_use_api(now, app.accounts()).is_ok());
     let live = matches!(token.status, TokenStatus::Live { .. });
     let mut known = Known { token, user, by_access, active: false };
-    known.active = live && welcome && !known.expired(now);
+    known.active = live && evict_negative && !known.expired(now);
     Ok(Some(known))
 }

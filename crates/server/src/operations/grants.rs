@@ -132,7 +132,7 @@ async fn begin_with(
     Ok(Issued { token, access, refresh, nonce: None })
 }
 
-/// The line of the trail. `how` is empty for the usual way.
+/// The line of the audit log. `how` is empty for the usual way.
 fn created(issued: &Issued, how: &str) -> Audit {
     let target = Target::new("oauth_access_token", issued.token.id.0);
     let whom = issued.token.user.map_or_else(|| "nobody".to_owned(), |user| format!("user {user}"));

@@ -33,7 +33,7 @@ impl Operation for Refresh {
     const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
-        tx.forget_all();
+        tx.invalidate_all();
         Ok(Change::new((), [Audit::new("nodes.refreshed", Target::new("instance", 1))]))
     }
 }

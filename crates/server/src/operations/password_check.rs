@@ -377,7 +377,7 @@ impl Operation for Settle {
     }
 }
 
-/// A failure is a row with a count per account, address and hour, not a line of the trail each (T29). Guessing must not
+/// A failure is a row with a count per account, address and hour, not a line of the audit log each (T29). Guessing must not
 /// fill the disk: where there is no room the lock-out alone counts.
 async fn note_failure(tx: &mut Tx, user: UserId, address: &str, now: Timestamp) -> Result<(), Failed> {
     if tx.room_to_grow().is_ok() {

@@ -15,7 +15,7 @@ use tollhouse_store::{oauth_access_tokens, users};
 use crate::error::Error;
 use crate::oauth::error::OauthError;
 use crate::operations::grants::Issued;
-use crate::operations::rotation::{Line, Rotated, Rules, rotate};
+use crate::operations::rotation::{Rotated, RotationKind, Rules, rotate};
 use crate::operations::{Failed, Operation};
 
 pub struct Refresh {
@@ -63,7 +63,7 @@ struct OauthLine<'a> {
     old: &'a OauthAccessToken,
 }
 
-impl Line for OauthLine<'_> {
+impl RotationKind for OauthLine<'_> {
     const KIND: FamilyKind = FamilyKind::OauthAccessToken;
     type Successor = Issued;
 

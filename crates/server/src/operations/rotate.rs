@@ -12,7 +12,7 @@ use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{personal_access_tokens, token_families};
 
 use crate::error::{Error, ResourceKind};
-use crate::operations::rotation::{Line, Rotated, Rules, rotate};
+use crate::operations::rotation::{Rotated, RotationKind, Rules, rotate};
 use crate::operations::{Failed, Operation, tokens};
 
 pub struct RotateSelf {
@@ -48,7 +48,7 @@ struct PersonalLine<'a> {
     old: &'a PersonalAccessToken,
 }
 
-impl Line for PersonalLine<'_> {
+impl RotationKind for PersonalLine<'_> {
     const KIND: FamilyKind = FamilyKind::PersonalAccessToken;
     type Successor = Successor;
 

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::operations::Failed;
 
 /// What a successor is.
-pub trait Line: Sync {
+pub trait RotationKind: Sync {
     const KIND: FamilyKind;
     type Successor: Send + 'static;
 
@@ -57,7 +57,7 @@ pub enum Rotated<S> {
     Dead,
 }
 
-pub async fn rotate<L: Line>(
+pub async fn rotate<L: RotationKind>(
     line: &L,
     tx: &mut Tx,
     presented: &Generation,
@@ -88,7 +88,7 @@ pub async fn rotate<L: Line>(
 }
 
 /// Rules 2 and 5.
-async fn succeed<L: Line>(
+async fn succeed<L: RotationKind>(
     line: &L,
     tx: &mut Tx,
     old: &Generation,
@@ -112,7 +112,7 @@ async fn succeed<L: Line>(
 }
 
 /// Rules 3 and 10: the same successor again, whether it was used or not.
-async fn repeat<L: Line>(
+async fn repeat<L: RotationKind>(
     line: &L,
     tx: &mut Tx,
     old: &Generation,

@@ -16,12 +16,12 @@ use tollhouse_domain::secret::{CsrfSecret, Plaintext};
 use tollhouse_domain::user::User;
 
 use crate::app::App;
-use crate::asked::Asked;
 use crate::device;
 use crate::endpoint::Endpoint;
 use crate::endpoint::surface::Surface;
 use crate::error::{Account, Error, Reason};
 use crate::operations::password_check::{Origin, Wrong};
+use crate::request::ParsedRequest;
 
 pub mod assets;
 pub mod home;
@@ -110,14 +110,14 @@ pub enum Notice {
 
 impl Visitor {
     /// T10, T12: the name, the origin and the CSRF token, before anything else.
-    pub async fn arrive(app: &App, asked: &Asked, admits: PageAccess) -> Result<Self, Error> {
-        let headers = &asked.parts.headers;
+    pub async fn arrive(app: &App, parsed: &ParsedRequest, admits: PageAccess) -> Result<Self, Error> {
+        let headers = &parsed.parts.headers;
         if !app.urls.serves(headers) {
             return Err(Error::WrongHost);
         }
-        let reads = [Method::GET, Method::HEAD].contains(&asked.parts.method);
+        let reads = [Method::GET, Method::HEAD].contains(&parsed.parts.method);
         let cookies = SessionCookies::of(headers);
-        let form = asked.body.clone().unwrap_or_default();
+        let form = parsed.body.clone().unwrap_or_default();
         let token = match form.get("authenticity_token") {
             Some(serde_json::Value::String(token)) => Some(token.as_bytes()),
             _ => headers.get("x-csrf-token").map(HeaderValue::as_bytes),
@@ -134,7 +134,7 @@ impl Visitor {
         }
         let (mut identity, mut owner, mut denied) = (None, None, None);
         let (mut several, mut live) = (false, None);
-        match app.auth.live_session(&cookies, asked.peer, app.now()).await? {
+        match app.auth.live_session(&cookies, parsed.peer, app.now()).await? {
             LiveSession::None if !exempt && !cookies.iter().any(owns) => return Err(Error::Forged),
             LiveSession::None => {}
             LiveSession::Several => several = true,
@@ -174,7 +174,7 @@ impl Visitor {
             several: several.then_some(cookies),
             outdated,
             notice: notice(headers),
-            address: asked.peer,
+            address: parsed.peer,
             user_agent,
             device: cookies_of(headers, device::NAME).collect::<Vec<_>>().join("~"),
             form,
@@ -183,9 +183,9 @@ impl Visitor {
     }
 
     /// The answer in place of the page, for somebody who has to sign in first or sent several live sessions (T9).
-    pub fn sent_elsewhere(&self, app: &App, asked: &Asked, admits: PageAccess) -> Option<Response> {
+    pub fn sent_elsewhere(&self, app: &App, parsed: &ParsedRequest, admits: PageAccess) -> Option<Response> {
         if self.several.is_some() && !matches!(admits, PageAccess::WithoutToken | PageAccess::Authorizing) {
-            return Some(several_sessions::response(app, &asked.parts.headers, asked.parts.uri.path()));
+            return Some(several_sessions::response(app, &parsed.parts.headers, parsed.parts.uri.path()));
         }
         let signed_in = match admits {
             PageAccess::Anyone | PageAccess::WithoutToken | PageAccess::SigningIn | PageAccess::Authorizing => true,

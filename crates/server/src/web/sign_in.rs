@@ -6,10 +6,10 @@ use serde_json::Value;
 use tollhouse_domain::secret::Plaintext;
 
 use crate::app::App;
-use crate::asked::Asked;
 use crate::error::Error;
 use crate::operations::sign_in::{Attempt, Refusal, SignIn, sign_in};
 use crate::params::{Param, Params};
+use crate::request::ParsedRequest;
 use crate::web::{Html, Notice, Visitor, after_wrong_password, home, returns};
 
 pub async fn form(app: App, visitor: Visitor, Return(target): Return) -> Result<Html, Error> {
@@ -31,8 +31,8 @@ pub struct Return(Option<String>);
 impl Params for Return {
     const DECLARED: &'static [Param] = &[];
 
-    fn parse(asked: &Asked) -> Result<Self, Error> {
-        let query = asked.parts.uri.query().unwrap_or_default();
+    fn parse(parsed: &ParsedRequest) -> Result<Self, Error> {
+        let query = parsed.parts.uri.query().unwrap_or_default();
         let mut given = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "return_to");
         Ok(Self(match (given.next(), given.next()) {
             (Some((_, target)), None) => Some(target.into_owned()),

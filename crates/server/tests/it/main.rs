@@ -17,7 +17,7 @@ mod oauth;
 mod postgres;
 mod process;
 mod simulation;
-mod town;
+mod test_server;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tollhouse_domain::faults::Mutant;
 
 use crate::postgres::Postgres;
-use crate::town::{Engine, Town, Wrong};
+use crate::test_server::{Engine, TestServer, Wrong};
 
 /// One test, as a function of a fresh server.
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ pub struct Case {
     pub settings: &'static str,
     /// What must make it fail; `None`: garbled answers.
     pub breaks: Option<Mutant>,
-    pub run: fn(Town) -> std::pin::Pin<Box<dyn Future<Output = ()>>>,
+    pub run: fn(TestServer) -> std::pin::Pin<Box<dyn Future<Output = ()>>>,
 }
 
 fn main() -> ExitCode {
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     if !watchdog::asked_to_last() {
         watchdog::start();
     }
-    tracing::subscriber::set_global_default(town::Deaf).expect("no other");
+    tracing::subscriber::set_global_default(test_server::Deaf).expect("no other");
     let mut trials = Vec::new();
     for case in all {
         for engine in [Engine::Sqlite, Engine::Postgres] {
@@ -129,7 +129,7 @@ fn run(case: Case, engine: Engine, postgres: Option<&Postgres>, variant: Variant
             let garbled = variant == Variant::Garbled;
             let wrong = garbled.then_some(case.breaks.map_or(Wrong::Answers, Wrong::Rule));
             let setting = if variant == Variant::Gitlab { gitlab::SETTING } else { "" };
-            let town = Town::found(engine, postgres, &format!("{setting}{}", case.settings), wrong).await;
+            let town = TestServer::found(engine, postgres, &format!("{setting}{}", case.settings), wrong).await;
             let leftovers = town.leftovers();
             (case.run)(town).await;
             leftovers

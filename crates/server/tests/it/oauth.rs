@@ -10,7 +10,7 @@ use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::town::{Ask, BeginSession, Person, Reply, Session, Town};
+use crate::test_server::{Ask, BeginSession, Person, Reply, Session, TestServer};
 
 pub const USER: &str = "/api/v4/user";
 pub const CALLBACK: &str = "https://app.example.test/callback";
@@ -21,7 +21,7 @@ pub const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 #[derive(Clone)]
 pub struct Client {
-    pub town: Town,
+    pub town: TestServer,
     pub id: ApplicationId,
     pub uid: String,
     /// As it was shown once. A public application has one too, and need not show it.
@@ -65,7 +65,7 @@ pub struct Tokens {
     pub refresh: String,
 }
 
-impl Town {
+impl TestServer {
     /// A confidential application with [`CALLBACK`].
     pub async fn client(&self, scopes: &str) -> Client {
         self.client_with(create(scopes)).await
@@ -96,12 +96,12 @@ impl Town {
 }
 
 /// `POST /oauth/token` with these pairs and nothing else.
-pub fn ask(t: &Town, pairs: &[(&str, &str)]) -> Ask {
+pub fn ask(t: &TestServer, pairs: &[(&str, &str)]) -> Ask {
     t.post("/oauth/token").form(&encoded(pairs))
 }
 
 /// Who she is, asked with an access token.
-pub fn user(t: &Town, access: &str) -> Ask {
+pub fn user(t: &TestServer, access: &str) -> Ask {
     t.get(USER).bearer(access)
 }
 
@@ -218,14 +218,14 @@ impl Client {
         self.token("refresh_token", &[("refresh_token", refresh_token)])
     }
 
-    /// The whole road: allowed by this person, redeemed.
+    /// The whole flow: allowed by this person, redeemed.
     pub async fn tokens(&self, person: &Person, scope: &str) -> Tokens {
         let code = self.code(person, scope).await;
         tokens(&self.redeem(&code).await)
     }
 
     /// The same application, asking another process.
-    pub fn at(&self, town: &Town) -> Self {
+    pub fn at(&self, town: &TestServer) -> Self {
         Self { town: town.clone(), ..self.clone() }
     }
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Child;
 
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 pub struct Process {
     child: Child,
@@ -53,7 +53,7 @@ pub fn server(folder: &Path, database_url: &str) -> Command {
 
 impl Process {
     /// `serve` on the database of a town, ready.
-    pub async fn serve(t: &Town, flags: &[&str]) -> Self {
+    pub async fn serve(t: &TestServer, flags: &[&str]) -> Self {
         let mut command = server(t.folder.path(), &t.database_url);
         command.args(flags);
         Self::start(command).await

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tollhouse_domain::faults::Mutants;
-use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::UserId;
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::time::Timestamp;
 
 use crate::engine::conn::{Conn, Runs};
@@ -64,7 +64,7 @@ pub struct Faults {
     fault: Arc<AtomicU8>,
     bug: Arc<AtomicU8>,
     deaf: Arc<AtomicBool>,
-    later: Arc<Mutex<Vec<Forget>>>,
+    later: Arc<Mutex<Vec<Invalidation>>>,
     asked: Arc<AtomicU64>,
     pub mutants: Mutants,
 }
@@ -93,11 +93,11 @@ impl Faults {
     }
 
     /// `Mutant::EntryAfter`: what is written when the change is committed.
-    pub(crate) fn write_later(&self, entries: Vec<Forget>) {
+    pub(crate) fn write_later(&self, entries: Vec<Invalidation>) {
         self.later.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
     }
 
-    pub(crate) fn entries_to_write(&self) -> Vec<Forget> {
+    pub(crate) fn entries_to_write(&self) -> Vec<Invalidation> {
         std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -135,13 +135,13 @@ pub async fn set_projects_limit(tx: &mut Tx, id: UserId, limit: i64) -> Result<(
 
 /// Nor one that makes an address public.
 pub async fn set_public_email(tx: &mut Tx, id: UserId, email: &str) -> Result<()> {
-    tx.forget(Forget::Owner(id));
+    tx.invalidate(Invalidation::Owner(id));
     query("UPDATE users SET public_email = $2 WHERE id = $1").bind(id.0).bind(email).changed(tx).await.map(drop)
 }
 
 /// Nor one that moves a group or project.
 pub async fn move_route(tx: &mut Tx, from: &str, to: &str) -> Result<()> {
-    tx.forget(Forget::All);
+    tx.invalidate(Invalidation::All);
     query("UPDATE routes SET lower_path = $2 WHERE lower_path = $1").bind(from).bind(to).changed(tx).await.map(drop)
 }
 
@@ -189,7 +189,7 @@ pub async fn by_hand(url: &Url, sql: &str) -> Result<()> {
 
 /// Draws a number and holds it, as a revocation does between its last statement and its commit.
 pub async fn draw(tx: &mut Tx, now: Timestamp) -> Result<i64> {
-    let drawn = crate::invalidations::append(tx, &[Forget::Nothing], now).await?;
+    let drawn = crate::invalidations::append(tx, &[Invalidation::Nothing], now).await?;
     drawn.ok_or(Error::Damaged("no number was drawn".into()))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollhouse_domain::audit::{Audit, By};
 #[cfg(feature = "faults")]
 use tollhouse_domain::faults::Mutant;
-use tollhouse_domain::forget::Forget;
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::time::Timestamp;
 
 use crate::engine::conn::{Conn, PATIENCE_OF_A_WRITER, Runs};
@@ -19,9 +19,9 @@ use crate::{audit_events, invalidations};
 
 pub struct Tx {
     inner: Inner,
-    forget: Vec<Forget>,
+    forget: Vec<Invalidation>,
     /// On PostgreSQL: what is written to the log with the commit, which numbers it.
-    entries: Vec<(Forget, Timestamp)>,
+    entries: Vec<(Invalidation, Timestamp)>,
     db: Db,
 }
 
@@ -81,7 +81,7 @@ impl<T> Change<T> {
         Self { value, audit: Vec::new(), already: true }
     }
 
-    /// The same, where that it is told again leaves a line in the trail.
+    /// The same, where that it is told again leaves a line in the audit log.
     pub fn again<const N: usize>(value: T, audit: [Audit; N]) -> Self {
         Self { already: true, ..Self::new(value, audit) }
     }
@@ -93,7 +93,7 @@ pub struct Committed<T> {
     pub value: T,
     pub until: Until,
     /// What it made untrue: all that its entries in the log say.
-    pub untrue: Vec<Forget>,
+    pub untrue: Vec<Invalidation>,
 }
 
 impl<T> Committed<T> {
@@ -213,8 +213,8 @@ impl Tx {
     }
 
     /// Says that something becomes untrue with this transaction (revocation.md W1).
-    pub(crate) fn forget(&mut self, what: Forget) {
-        if self.forget.first() != Some(&Forget::All) && !self.forget.contains(&what) {
+    pub(crate) fn invalidate(&mut self, what: Invalidation) {
+        if self.forget.first() != Some(&Invalidation::All) && !self.forget.contains(&what) {
             self.forget.push(what);
         }
     }
@@ -229,11 +229,11 @@ impl Tx {
 
     /// One entry in place of one for each thing: for a transaction that changes a great many, or for changes that were
     /// made by hand.
-    pub fn forget_all(&mut self) {
-        self.forget = vec![Forget::All];
+    pub fn invalidate_all(&mut self) {
+        self.forget = vec![Invalidation::All];
     }
 
-    /// Writes the trail and the log, or on PostgreSQL has it written with the commit. The numbers of the log are drawn last
+    /// Writes the audit log and the log, or on PostgreSQL has it written with the commit. The numbers of the log are drawn last
     /// (revocation.md W2).
     pub(crate) async fn record<T>(&mut self, change: Change<T>, by: &By, now: Timestamp) -> Result<Committed<T>> {
         for line in &change.audit {
@@ -265,7 +265,7 @@ impl Tx {
         Ok(Committed { value: change.value, until, untrue: forget })
     }
 
-    /// Writes the trail and the log, and commits. An error after COMMIT was sent leaves open whether it happened.
+    /// Writes the audit log and the log, and commits. An error after COMMIT was sent leaves open whether it happened.
     pub async fn commit<T>(mut self, change: Change<T>, by: &By, now: Timestamp) -> Result<Committed<T>> {
         let mut committed = self.record(change, by, now).await?;
         committed.number(self.finish().await?);

@@ -78,7 +78,7 @@ pub async fn list(
     span: &Span,
     now: Timestamp,
 ) -> Result<(Vec<Seen>, i64)> {
-    let asked = Asked { filter, viewer, now };
+    let asked = Used { filter, viewer, now };
     let total = asked.list(Plan::Groups).total(at).await?;
     let few = asked.counts_all() && total <= FEW;
     let plan = if few { Plan::Groups } else { asked.plan(at).await? };
@@ -93,7 +93,7 @@ pub async fn after(
     span: &Span,
     now: Timestamp,
 ) -> Result<Vec<Seen>> {
-    let plan = Asked { filter, viewer, now }.plan(at).await?;
+    let plan = Used { filter, viewer, now }.plan(at).await?;
     page(at, filter, viewer, span, now, plan).await
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn page(
     now: Timestamp,
     plan: Plan,
 ) -> Result<Vec<Seen>> {
-    let rows: Vec<Row> = Asked { filter, viewer, now }.list(plan).rows(at, span).await?;
+    let rows: Vec<Row> = Used { filter, viewer, now }.list(plan).rows(at, span).await?;
     rows.into_iter().map(Row::seen).collect()
 }
 
@@ -117,7 +117,7 @@ pub fn statements(
     now: Timestamp,
     plan: Plan,
 ) -> Vec<(&'static str, Statement)> {
-    let asked = Asked { filter, viewer, now };
+    let asked = Used { filter, viewer, now };
     let list = asked.list(plan);
     if list.sources.is_empty() {
         return Vec::new();
@@ -127,13 +127,13 @@ pub fn statements(
     all
 }
 
-struct Asked<'a> {
+struct Used<'a> {
     filter: &'a Filter,
     viewer: Viewer,
     now: Timestamp,
 }
 
-impl Asked<'_> {
+impl Used<'_> {
     /// The least level that is asked for.
     fn floor(&self) -> Option<i64> {
         let owner = self.filter.owned.then_some(AccessLevel::Owner as i64);

@@ -14,7 +14,7 @@ use crate::urls::Urls;
 
 /// What a request asked to have in it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked {
+pub struct Options {
     pub permissions: bool,
     pub license: bool,
     pub statistics: bool,
@@ -48,7 +48,7 @@ pub fn basic(urls: &Urls, project: &Project, license: bool) -> Object {
 }
 
 /// For whoever is signed in.
-pub fn full(urls: &Urls, seen: &Seen, owner: Option<&User>, viewer: Viewer, asked: Asked) -> Object {
+pub fn full(urls: &Urls, seen: &Seen, owner: Option<&User>, viewer: Viewer, asked: Options) -> Object {
     let Seen { project, membership } = seen;
     let administrator = matches!(viewer, Viewer::Administrator { .. });
     let at_least = |level| administrator || membership.highest() >= Some(level);

@@ -26,7 +26,7 @@ pub fn personal(token: &PersonalAccessToken, now: Timestamp) -> Object {
 }
 
 /// The same of a personal access token that was recognised, without asking for it again.
-pub fn recognised(token: &TokenRecord, owner: UserId, now: Timestamp) -> Object {
+pub fn of_record(token: &TokenRecord, owner: UserId, now: Timestamp) -> Object {
     let revoked = !matches!(token.status, TokenStatus::Live { .. });
     let label = token.label.as_deref();
     let fields = Fields {

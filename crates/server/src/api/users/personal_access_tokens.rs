@@ -42,7 +42,7 @@ pub async fn create(app: App, caller: Administrator, new: NewTokenParams) -> Res
         secret: None,
     };
     let made = app.perform(create, &app.by(caller.identity())).await?.into_inner();
-    app.auth.welcome(made.secret.digest());
+    app.auth.evict_negative(made.secret.digest());
     let shown = token::personal(&made.token, app.now()).field("token", made.secret.reveal());
     Ok(Json::ok(shown).with_status(StatusCode::CREATED))
 }

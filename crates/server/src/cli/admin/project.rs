@@ -14,7 +14,7 @@ use tollhouse_store::projects::{self, Filter, ProjectOrder, Seen};
 use super::listing::{Listing, list};
 use super::operator::{Operator, VIEWER, absent};
 use super::values;
-use crate::api::entities::project::{self, Asked};
+use crate::api::entities::project::{self, Options};
 use crate::api::projects::{owner, owners};
 use crate::cli::Failure;
 use crate::json::Object;
@@ -87,7 +87,7 @@ async fn make(operator: &Operator, new: NewProject) -> Result<(), Failure> {
     let owners = owners(&mut reader, std::slice::from_ref(&made)).await?;
     let owner = owner(&owners, &made);
     let text = format!("made the project {} ({id})", printable(&made.project.full_path()));
-    operator.tell(&text, || project::full(&operator.app.urls, &made, owner, VIEWER, Asked::default()))
+    operator.tell(&text, || project::full(&operator.app.urls, &made, owner, VIEWER, Options::default()))
 }
 
 struct Projects;
@@ -124,7 +124,7 @@ impl Listing for Projects {
     }
 
     fn object(&self, operator: &Operator, (seen, owner): &Self::Row) -> Object {
-        let asked = Asked { permissions: true, ..Asked::default() };
-        project::full(&operator.app.urls, seen, owner.as_ref(), VIEWER, asked)
+        let options = Options { permissions: true, ..Options::default() };
+        project::full(&operator.app.urls, seen, owner.as_ref(), VIEWER, options)
     }
 }

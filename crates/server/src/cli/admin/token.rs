@@ -168,7 +168,7 @@ fn hand_over(operator: &Operator, made: &PersonalAccessToken, secret: &Plaintext
 }
 
 async fn rotate(operator: &Operator, presented: Plaintext, expires_at: Option<Date>) -> Result<(), Failure> {
-    match operator.recognise(&presented).await? {
+    match operator.look_up(&presented).await? {
         Token::Personal(_) => {}
         Token::Oauth { .. } => return Err(anyhow!("it is an OAuth token, which its application refreshes").into()),
     }
@@ -204,13 +204,13 @@ async fn revoke_by_id(operator: &Operator, id: PersonalAccessTokenId) -> Result<
 
 /// Whoever has any secret of it can do nothing with it from here on.
 async fn revoke(operator: &Operator, shown: Plaintext) -> Result<(), Failure> {
-    let before = match operator.recognise(&shown).await {
+    let before = match operator.look_up(&shown).await {
         // Its application may have been removed with it.
         Err(error) => return Err(operator.gone(error).await),
         Ok(before) => before,
     };
     operator.perform(grants::Revoke { family: before.family() }).await?;
-    let after = Described::of(operator, operator.recognise(&shown).await?).await?;
+    let after = Described::of(operator, operator.look_up(&shown).await?).await?;
     let already = before.status() == TokenStatus::Ended;
     let text = if already { "was revoked already" } else { "is revoked, with everything that grew from it" };
     let name = format!("{} {} of {}", after.kind(), after.id(), after.owner());
@@ -218,13 +218,13 @@ async fn revoke(operator: &Operator, shown: Plaintext) -> Result<(), Failure> {
 }
 
 async fn identify(operator: &Operator, shown: Plaintext) -> Result<(), Failure> {
-    let known = Described::of(operator, operator.recognise(&shown).await?).await?;
+    let known = Described::of(operator, operator.look_up(&shown).await?).await?;
     operator.tell(&known.facts(operator.now()), || known.object(operator))
 }
 
 impl Operator {
     /// It changes nothing: no use is noted.
-    async fn recognise(&self, shown: &Plaintext) -> Result<Token, Failure> {
+    async fn look_up(&self, shown: &Plaintext) -> Result<Token, Failure> {
         let found = named::token(&mut self.reader().await?, shown.digest()).await?;
         found.ok_or_else(|| anyhow!("nobody was given this token").into())
     }

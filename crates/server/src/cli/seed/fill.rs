@@ -95,7 +95,7 @@ impl Operation for Fill {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Filled>, Failed> {
         let Seed { users, groups, projects, tokens, applications, oauth_tokens, .. } = &self.seed;
-        tx.forget_all();
+        tx.invalidate_all();
         demo::claim(tx).await?;
         let mut filled = Filled {
             users: Vec::with_capacity(users.len()),

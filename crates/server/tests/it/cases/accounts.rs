@@ -12,7 +12,7 @@ use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::user::AccountState;
 
 use super::sign_in::guess;
-use crate::town::{EXPIRED, Person, Town};
+use crate::test_server::{EXPIRED, Person, TestServer};
 
 cases![
     auth_052_blocked,
@@ -34,7 +34,7 @@ cases![
 
 const BLOCKED: &str = "Your account has been blocked.";
 
-async fn auth_052_blocked(t: Town) {
+async fn auth_052_blocked(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.get("/api/v4/user").token(&token).await;
@@ -42,14 +42,14 @@ async fn auth_052_blocked(t: Town) {
     t.get("/api/v4/user").token(&token).await.is_forbidden(BLOCKED);
 }
 
-async fn auth_057_banned(t: Town) {
+async fn auth_057_banned(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     ada.set_state(SetState::ban(ada.id)).await;
     t.get("/api/v4/user").token(&token).await.is_forbidden(BLOCKED);
 }
 
-async fn auth_060_password_expired(t: Town) {
+async fn auth_060_password_expired(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let expires_at = Some(t.now() + Duration::from_secs(60));
@@ -60,7 +60,7 @@ async fn auth_060_password_expired(t: Town) {
     t.get("/api/v4/user").token(&token).await.is_forbidden(text);
 }
 
-async fn auth_061_unconfirmed(t: Town) {
+async fn auth_061_unconfirmed(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.does(Confirm { user: ada.id, confirmed: false }).await;
@@ -68,7 +68,7 @@ async fn auth_061_unconfirmed(t: Town) {
     t.get("/api/v4/user").token(&token).await.is_forbidden(text);
 }
 
-async fn auth_062_locked_as_the_original(t: Town) {
+async fn auth_062_locked_as_the_original(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let token = ada.token([Scope::Api]).await;
     for _ in 0..10 {
@@ -79,21 +79,21 @@ async fn auth_062_locked_as_the_original(t: Town) {
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
 }
 
-async fn auth_063_expired_comes_before_blocked(t: Town) {
+async fn auth_063_expired_comes_before_blocked(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.expired_token([Scope::Api]).await;
     ada.set_state(SetState::block(ada.id)).await;
     t.get("/api/v4/user").token(&token).await.is(401, EXPIRED);
 }
 
-async fn auth_064_blocked_comes_before_the_scope(t: Town) {
+async fn auth_064_blocked_comes_before_the_scope(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::ReadUser]).await;
     ada.set_state(SetState::block(ada.id)).await;
     t.get("/api/v4/projects").token(&token).await.is_forbidden(BLOCKED);
 }
 
-async fn rest_013_a_blocked_users_token(t: Town) {
+async fn rest_013_a_blocked_users_token(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::ReadApi]).await;
     ada.set_state(SetState::block(ada.id)).await;
@@ -102,7 +102,7 @@ async fn rest_013_a_blocked_users_token(t: Town) {
     assert!(message.starts_with("403 Forbidden - "), "{message}");
 }
 
-async fn a_lock_stops_no_token(t: Town) {
+async fn a_lock_stops_no_token(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
     for _ in 0..12 {
@@ -113,7 +113,7 @@ async fn a_lock_stops_no_token(t: Town) {
     t.get("/api/v4/user").session(&session).await.is_user(&ada);
 }
 
-async fn states_come_and_go_by_operations(t: Town) {
+async fn states_come_and_go_by_operations(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let user = || t.get("/api/v4/user").token(&token);
@@ -140,7 +140,7 @@ async fn states_come_and_go_by_operations(t: Town) {
     t.get("/api/v4/user").token(&token).await.is_user(&grace);
 }
 
-async fn an_unconfirmed_account_may_come_in_where_none_must_be(t: Town) {
+async fn an_unconfirmed_account_may_come_in_where_none_must_be(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.does(Confirm { user: ada.id, confirmed: false }).await;
@@ -158,12 +158,12 @@ const BLOCKING: [(Change, Change); 3] = [
     (SetState::deactivate, SetState::activate),
 ];
 
-async fn refused_as_last<O: Operation>(t: &Town, operation: O) {
+async fn refused_as_last<O: Operation>(t: &TestServer, operation: O) {
     let refused = t.app.perform(operation, &By::system()).await.err();
     assert_eq!(refused, Some(Error::Forbidden(Some(LAST.into()))));
 }
 
-async fn t31_the_last_administrator_is_not_blocked(t: Town) {
+async fn t31_the_last_administrator_is_not_blocked(t: TestServer) {
     let (warden, ada) = (t.admin().await, t.user("ada").await);
     let token = warden.token([Scope::Api]).await;
     let unconfirm = |user| Confirm { user, confirmed: false };
@@ -197,7 +197,7 @@ async fn t31_the_last_administrator_is_not_blocked(t: Town) {
 }
 
 /// The first transaction is open while the second one asks: it has to wait for the end of the first.
-async fn t31_of_two_administrators_who_block_each_other_one_remains(t: Town) {
+async fn t31_of_two_administrators_who_block_each_other_one_remains(t: TestServer) {
     let second = CreateUser { administrator: true, ..CreateUser::person("second", "Second") };
     let (warden, second) = (t.admin().await, t.person(second).await);
     for ((one, back), (other, _)) in BLOCKING.into_iter().zip(BLOCKING.into_iter().rev()) {
@@ -227,12 +227,12 @@ async fn t31_of_two_administrators_who_block_each_other_one_remains(t: Town) {
 }
 
 /// Somebody with a password and no address.
-async fn without_email(t: &Town, name: &str) -> Person {
+async fn without_email(t: &TestServer, name: &str) -> Person {
     let digest = t.app.hasher.hash(&Plaintext::new("correct horse".into())).await;
     t.person(CreateUser { password_digest: Some(digest), ..CreateUser::without_email(name, name) }).await
 }
 
-async fn an_account_without_an_address_signs_in_by_name(t: Town) {
+async fn an_account_without_an_address_signs_in_by_name(t: TestServer) {
     let (ada, warden) = (without_email(&t, "ada").await, t.admin().await);
     without_email(&t, "grace").await;
     guess(&t, "ada", "correct horse").await.has(302);
@@ -252,7 +252,7 @@ async fn an_account_without_an_address_signs_in_by_name(t: Town) {
     guess(&t, "ada", "correct horse").await.has(302);
 }
 
-async fn t22_an_account_without_an_address_has_no_email_claims(t: Town) {
+async fn t22_an_account_without_an_address_has_no_email_claims(t: TestServer) {
     let ada = without_email(&t, "ada").await;
     let client = t.client("openid profile email").await;
     let pair = client.tokens(&ada, "openid profile email").await;

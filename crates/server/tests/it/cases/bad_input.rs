@@ -9,13 +9,13 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tollhouse::asked::is_narrowing;
 use tollhouse::endpoint::table::table;
 use tollhouse::params::{ParamType, Presence};
+use tollhouse::request::is_narrowing;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Digest;
 
-use crate::town::{M401, Reply, Town};
+use crate::test_server::{M401, Reply, TestServer};
 
 cases![
     each_place_with_what_no_token_is,
@@ -34,7 +34,7 @@ cases![
     on_the_socket_slow_heads_and_bodies with "limits.head_time = '1s'\nlimits.body_time = '1s'",
 ];
 
-async fn each_place_with_what_no_token_is(t: Town) {
+async fn each_place_with_what_no_token_is(t: TestServer) {
     for blank in ["", " ", "\t", "   "] {
         t.get("/api/v4/groups").token(blank).await.is(200, "[]");
         let encoded: String = form_urlencoded::byte_serialize(blank.as_bytes()).collect();
@@ -65,7 +65,7 @@ async fn each_place_with_what_no_token_is(t: Town) {
     t.get(&format!("/api/v4/user?private_token=x&private_token={token}")).await.has(200);
 }
 
-async fn every_alteration_of_a_live_token_is_unknown(t: Town) {
+async fn every_alteration_of_a_live_token_is_unknown(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
@@ -95,7 +95,7 @@ async fn every_alteration_of_a_live_token_is_unknown(t: Town) {
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
 }
 
-async fn the_stored_digest_is_no_credential(t: Town) {
+async fn the_stored_digest_is_no_credential(t: TestServer) {
     let ada = t.user("ada").await;
     let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
     for secret in [token.as_bytes(), session.cookie.as_bytes()] {
@@ -118,7 +118,7 @@ async fn the_stored_digest_is_no_credential(t: Town) {
 }
 
 /// Ignored, each of them would let the request do or show more than its sender asked for.
-async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(t: Town) {
+async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(t: TestServer) {
     let warden = t.admin().await;
     let token = warden.token([Scope::Api, Scope::SelfRotate]).await;
     let mut seen = BTreeSet::new();
@@ -175,7 +175,7 @@ async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(
     t.get("/api/v4/user").token(&token).await.has(200);
 }
 
-async fn forms_and_json_of_the_wrong_kind(t: Town) {
+async fn forms_and_json_of_the_wrong_kind(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let ask = |body: serde_json::Value| t.post("/api/v4/projects").token(&token).json(body);
     ask(json!({"name": ["a"]})).await.is(400, r#"{"error":"name is invalid"}"#);
@@ -205,7 +205,7 @@ async fn forms_and_json_of_the_wrong_kind(t: Town) {
     assert!(t.get("/api/v4/projects").token(&token).await.ids().is_empty(), "nothing was made");
 }
 
-async fn a_form_of_a_hundred_thousand_fields(t: Town) {
+async fn a_form_of_a_hundred_thousand_fields(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let many: String = (0..100_000).map(|i| format!("a{i}=&")).collect();
     let refusal = r#"{"message":"400 Bad request - Too many parameters"}"#;
@@ -214,22 +214,22 @@ async fn a_form_of_a_hundred_thousand_fields(t: Town) {
     t.post("/api/v4/projects").token(&token).json(list).await.is(400, refusal);
 }
 
-async fn a_body_that_is_too_large(t: Town) {
+async fn a_body_that_is_too_large(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let reply = t.post("/api/v4/projects").token(&token).form(&format!("name={}", "x".repeat(1 << 20))).await;
     reply.is(413, r#"{"message":"413 Request Entity Too Large"}"#);
 }
 
-async fn a_target_that_is_too_long(t: Town) {
+async fn a_target_that_is_too_long(t: TestServer) {
     let reply = t.get(&format!("/api/v4/user?x={}", "y".repeat(33_000))).await;
     reply.is(414, r#"{"message":"414 URI Too Long"}"#);
     t.get(&format!("/api/v4/groups?x={}", "y".repeat(30_000))).await.has(200);
 }
 
-async fn the_sign_in_form_with_what_it_does_not_send(t: Town) {
+async fn the_sign_in_form_with_what_it_does_not_send(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let form = t.get("/users/sign_in").await;
-    let session = crate::town::Session { cookie: form.cookie("_gitlab_session").expect("a cookie") };
+    let session = crate::test_server::Session { cookie: form.cookie("_gitlab_session").expect("a cookie") };
     let token = form.authenticity_token();
     let send =
         |body: &str| t.post("/users/sign_in").session(&session).form(&format!("authenticity_token={token}&{body}"));
@@ -260,7 +260,7 @@ pub(super) struct Served {
 }
 
 impl Served {
-    pub(super) async fn begin(t: &Town) -> Self {
+    pub(super) async fn begin(t: &TestServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let stop = CancellationToken::new();
@@ -286,7 +286,7 @@ impl Served {
 /// Whoever says nothing for so long will say nothing.
 const SILENT: Duration = Duration::from_secs(2);
 
-async fn on_the_socket_what_no_parser_should_meet(t: Town) {
+async fn on_the_socket_what_no_parser_should_meet(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let served = Served::begin(&t).await;
@@ -331,7 +331,7 @@ async fn on_the_socket_what_no_parser_should_meet(t: Town) {
     served.end().await;
 }
 
-async fn on_the_socket_a_request_names_one_host(t: Town) {
+async fn on_the_socket_a_request_names_one_host(t: TestServer) {
     let served = Served::begin(&t).await;
     for path in ["/api/v4/version", "/-/health", "/-/auth", "/users/sign_in", "/oauth/token", "/nope"] {
         for hosts in
@@ -366,7 +366,7 @@ async fn on_the_socket_a_request_names_one_host(t: Town) {
     served.end().await;
 }
 
-async fn on_the_socket_connections_are_kept_and_drained(t: Town) {
+async fn on_the_socket_connections_are_kept_and_drained(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let served = Served::begin(&t).await;
     let mut socket = TcpStream::connect(served.address).await.expect("a connection");
@@ -394,7 +394,7 @@ async fn on_the_socket_connections_are_kept_and_drained(t: Town) {
     assert!(TcpStream::connect(served.address).await.is_err(), "and nothing listens");
 }
 
-async fn on_the_socket_a_thread_with_too_much_to_do_lets_connections_go(t: Town) {
+async fn on_the_socket_a_thread_with_too_much_to_do_lets_connections_go(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let served = Served::begin(&t).await;
     t.app.faults.crowd();
@@ -425,7 +425,7 @@ async fn on_the_socket_a_thread_with_too_much_to_do_lets_connections_go(t: Town)
     served.end().await;
 }
 
-async fn on_the_socket_slow_heads_and_bodies(t: Town) {
+async fn on_the_socket_slow_heads_and_bodies(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let served = Served::begin(&t).await;
     let wait = async |bytes: &[u8]| {

@@ -13,7 +13,7 @@ use tollhouse::params::ParamType;
 use tollhouse_domain::scope::Scope;
 
 use super::bad_input::Served;
-use crate::town::{EXPIRED, M401, Town};
+use crate::test_server::{EXPIRED, M401, TestServer};
 
 cases![
     every_endpoint_looks_at_the_head_before_the_body,
@@ -36,7 +36,7 @@ fn form(bytes: usize) -> String {
     format!("name={}", "x".repeat(bytes - 5))
 }
 
-async fn every_endpoint_looks_at_the_head_before_the_body(t: Town) {
+async fn every_endpoint_looks_at_the_head_before_the_body(t: TestServer) {
     let good = t.user("ada").await.token([Scope::Api]).await;
     let mut seen = 0;
     for route in table().into_iter().filter(|route| route.access().is_some()) {
@@ -65,7 +65,7 @@ async fn every_endpoint_looks_at_the_head_before_the_body(t: Town) {
     assert!(seen > 300, "{seen}");
 }
 
-async fn a_good_credential_in_the_body_does_not_make_up_for_an_unknown_one_in_the_head(t: Town) {
+async fn a_good_credential_in_the_body_does_not_make_up_for_an_unknown_one_in_the_head(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     for key in ["private_token", "access_token", "bearer_token"] {
@@ -87,7 +87,7 @@ async fn a_good_credential_in_the_body_does_not_make_up_for_an_unknown_one_in_th
     t.post("/api/v4/projects").token(&token).json(json!({ "name": "e", "access_token": "nobodys" })).await.has(201);
 }
 
-async fn what_comes_before_the_credential_of_the_head(t: Town) {
+async fn what_comes_before_the_credential_of_the_head(t: TestServer) {
     let ask = |method: &str, target: &str| t.ask(method.parse().expect("a method"), target).token("nobodys");
     let m404 = r#"{"error":"404 Not Found"}"#;
     for size in [10, SMALL + 1, 2 << 20] {
@@ -100,18 +100,19 @@ async fn what_comes_before_the_credential_of_the_head(t: Town) {
     let chunked = ask("POST", "/api/v4/projects").with("transfer-encoding", "chunked");
     let mut request = chunked.body("image/png", "x").request();
     request.headers_mut().remove("content-length");
-    assert_eq!(t.road.travel(request, None).await.status(), 415);
+    assert_eq!(t.service.call(request, None).await.status(), 415);
     ask("POST", "/api/v4/projects?access_token=x").bearer("x").json("{").await.has(400);
     ask("POST", "/api/v4/projects?x=%00").json("{").await.is(400, "Bad Request");
     // Without a credential in the head the body is read first, as ever.
     t.post("/api/v4/projects").json("{").await.is(400, r#"{"status":400,"error":"Bad Request"}"#);
 }
 
-async fn only_a_live_credential_sends_more_than_64_kib(t: Town) {
+async fn only_a_live_credential_sends_more_than_64_kib(t: TestServer) {
     let ada = t.user("ada").await;
     let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
     let post = |size: usize| t.post("/api/v4/projects").form(&form(size));
-    let read = |reply: crate::town::Reply| assert!(reply.has(400).body.contains("is too long"), "{}", reply.body);
+    let read =
+        |reply: crate::test_server::Reply| assert!(reply.has(400).body.contains("is too long"), "{}", reply.body);
     read(post(1 << 20).token(&token).await);
     post((1 << 20) + 1).token(&token).await.is(413, M413);
     read(post(SMALL + 1).session(&session).with("x-csrf-token", &session.csrf()).await);
@@ -175,7 +176,7 @@ fn head(target: &str, headers: &str, length: usize) -> String {
     )
 }
 
-async fn on_the_socket_an_unknown_credential_is_refused_before_the_body_comes(t: Town) {
+async fn on_the_socket_an_unknown_credential_is_refused_before_the_body_comes(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let served = Served::begin(&t).await;
     for (target, headers, length, status) in [
@@ -194,7 +195,7 @@ async fn on_the_socket_an_unknown_credential_is_refused_before_the_body_comes(t:
     served.end().await;
 }
 
-async fn on_the_socket_a_client_that_sends_first_sees_the_refusal(t: Town) {
+async fn on_the_socket_a_client_that_sends_first_sees_the_refusal(t: TestServer) {
     let served = Served::begin(&t).await;
     let unknown = "PRIVATE-TOKEN: nobodys\r\n";
     for (target, headers, status) in [
@@ -219,7 +220,7 @@ async fn on_the_socket_a_client_that_sends_first_sees_the_refusal(t: Town) {
     served.end().await;
 }
 
-async fn on_the_socket_a_client_that_asks_first_is_not_asked_for_its_body(t: Town) {
+async fn on_the_socket_a_client_that_asks_first_is_not_asked_for_its_body(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let served = Served::begin(&t).await;
     let expects =
@@ -241,7 +242,7 @@ async fn on_the_socket_a_client_that_asks_first_is_not_asked_for_its_body(t: Tow
 }
 
 /// Until so many bytes of bodies are in memory, or a little less: a buffer is as large as what came.
-async fn held(t: &Town, bytes: usize) {
+async fn held(t: &TestServer, bytes: usize) {
     for _ in 0..500 {
         if (bytes - bytes / 1000..=bytes).contains(&t.app.bodies.held()) {
             return;
@@ -251,7 +252,7 @@ async fn held(t: &Town, bytes: usize) {
     panic!("{} bytes are held, not {bytes}", t.app.bodies.held());
 }
 
-async fn t14_bodies_under_way_have_a_budget_of_their_own(t: Town) {
+async fn t14_bodies_under_way_have_a_budget_of_their_own(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let served = Served::begin(&t).await;
     let mut slow = Vec::new();
@@ -301,7 +302,7 @@ async fn t14_bodies_under_way_have_a_budget_of_their_own(t: Town) {
     served.end().await;
 }
 
-async fn t14_what_a_body_took_comes_back_however_its_request_ends(t: Town) {
+async fn t14_what_a_body_took_comes_back_however_its_request_ends(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let served = Served::begin(&t).await;
     let private = format!("PRIVATE-TOKEN: {token}\r\n");

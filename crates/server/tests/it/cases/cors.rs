@@ -4,7 +4,7 @@ use axum::http::Method;
 use tollhouse_domain::scope::Scope;
 
 use crate::oauth::is_error;
-use crate::town::{Ask, M401, Reply, Town};
+use crate::test_server::{Ask, M401, Reply, TestServer};
 
 cases![
     auth_207_a_preflight_for_more_than_is_allowed,
@@ -50,7 +50,7 @@ const LISTED: [(&str, &str, &str, &str); 11] = [
 const UNLISTED: [&str; 7] =
     ["/oauth/authorize", "/oauth/introspect", "/oauth/nope", "/users/sign_in", "/", "/assets/app.css", "/-/health"];
 
-fn preflight(t: &Town, path: &str, origin: &str, method: &str, headers: &str) -> Ask {
+fn preflight(t: &TestServer, path: &str, origin: &str, method: &str, headers: &str) -> Ask {
     let ask = t.ask(Method::OPTIONS, path).with("origin", origin).with("access-control-request-method", method);
     if headers.is_empty() { ask } else { ask.with("access-control-request-headers", headers) }
 }
@@ -78,7 +78,7 @@ fn told_nothing(reply: &Reply) {
     assert_eq!(known, None);
 }
 
-async fn auth_207_a_preflight_for_more_than_is_allowed(t: Town) {
+async fn auth_207_a_preflight_for_more_than_is_allowed(t: TestServer) {
     for (method, headers) in [("GET", ""), ("DELETE", "Authorization"), ("POST", "x-other"), ("POST", "private-token")]
     {
         let reply = preflight(&t, "/oauth/token", FOREIGN, method, headers).await;
@@ -86,37 +86,37 @@ async fn auth_207_a_preflight_for_more_than_is_allowed(t: Town) {
     }
 }
 
-async fn auth_208_a_preflight_for_a_private_token(t: Town) {
+async fn auth_208_a_preflight_for_a_private_token(t: TestServer) {
     let reply = preflight(&t, "/api/v4/user", FOREIGN, "GET", "private-token").await;
     assert_eq!(told(reply.is(200, "")), to_anybody(ANY, Some("private-token"), EXPOSED));
 }
 
-async fn oauth_089_a_request_for_nothing(t: Town) {
+async fn oauth_089_a_request_for_nothing(t: TestServer) {
     let reply = t.post("/oauth/token").with("origin", FOREIGN).await;
     is_error(&reply, 400, "invalid_request");
     assert_eq!(told(&reply), to_anybody("POST, OPTIONS", None, FEW));
 }
 
-async fn oauth_090_a_preflight_of_token(t: Town) {
+async fn oauth_090_a_preflight_of_token(t: TestServer) {
     let headers = "Authorization, X-CSRF-Token, X-Requested-With";
     let reply = preflight(&t, "/oauth/token", FOREIGN, "POST", headers).await;
     assert_eq!(told(reply.is(200, "")), to_anybody("POST, OPTIONS", Some(headers), FEW));
 }
 
-async fn oauth_091_a_preflight_of_revoke(t: Town) {
+async fn oauth_091_a_preflight_of_revoke(t: TestServer) {
     let headers = "Authorization, X-CSRF-Token, X-Requested-With";
     let reply = preflight(&t, "/oauth/revoke", FOREIGN, "POST", headers).await;
     assert_eq!(told(reply.is(200, "")), to_anybody("POST, OPTIONS", Some(headers), FEW));
 }
 
-async fn oauth_141_no_preflight_without_a_method(t: Town) {
+async fn oauth_141_no_preflight_without_a_method(t: TestServer) {
     let reply = t.ask(Method::OPTIONS, "/oauth/token").with("origin", FOREIGN).await;
     is_error(&reply, 400, "invalid_request");
     assert_eq!(told(&reply)[0], Some("*"));
     t.ask(Method::OPTIONS, "/oauth/userinfo").with("origin", FOREIGN).await.has(401);
 }
 
-async fn preflights_that_are_allowed(t: Town) {
+async fn preflights_that_are_allowed(t: TestServer) {
     for (path, methods, headers, exposed) in LISTED {
         for method in methods.split(", ") {
             let reply = preflight(&t, path, FOREIGN, method, "").await;
@@ -134,7 +134,7 @@ async fn preflights_that_are_allowed(t: Town) {
     }
 }
 
-async fn preflights_that_are_not_allowed(t: Town) {
+async fn preflights_that_are_not_allowed(t: TestServer) {
     for (path, methods, headers, _) in LISTED.into_iter().filter(|row| row.1 != ANY) {
         for method in ANY.split(", ").filter(|method| methods.split(", ").all(|known| known != *method)) {
             told_nothing(preflight(&t, path, FOREIGN, method, "").await.is(200, ""));
@@ -152,7 +152,7 @@ async fn preflights_that_are_not_allowed(t: Town) {
     }
 }
 
-async fn preflights_of_what_is_not_listed(t: Town) {
+async fn preflights_of_what_is_not_listed(t: TestServer) {
     for path in UNLISTED {
         for origin in [FOREIGN, OWN, "null"] {
             for method in ["GET", "POST", "DELETE"] {
@@ -163,7 +163,7 @@ async fn preflights_of_what_is_not_listed(t: Town) {
     }
 }
 
-async fn answers_of_what_is_listed(t: Town) {
+async fn answers_of_what_is_listed(t: TestServer) {
     // There is no webfinger yet.
     for (path, methods, _, exposed) in LISTED.into_iter().filter(|row| !row.0.ends_with("webfinger")) {
         for origin in [FOREIGN, "null", "http://localhost:3000"] {
@@ -186,7 +186,7 @@ async fn answers_of_what_is_listed(t: Town) {
     assert_eq!(told(reply.is(401, M401)), to_anybody(ANY, None, EXPOSED));
 }
 
-async fn answers_of_what_is_not_listed(t: Town) {
+async fn answers_of_what_is_not_listed(t: TestServer) {
     let session = t.user("ada").await.session().await;
     for path in UNLISTED {
         for origin in [FOREIGN, OWN] {
@@ -199,7 +199,7 @@ async fn answers_of_what_is_not_listed(t: Town) {
     told_nothing(client.page(&session, "api", &[]).with("origin", FOREIGN).await.has(200));
 }
 
-async fn the_own_origin_on_the_api(t: Town) {
+async fn the_own_origin_on_the_api(t: TestServer) {
     let ada = t.user("ada").await;
     let session = ada.session().await;
     let ours = |headers| [Some(OWN), Some("true"), Some(ANY), headers, Some(EXPOSED), Some("7200")];
@@ -218,7 +218,7 @@ async fn the_own_origin_on_the_api(t: Town) {
     assert_eq!(told(reply.is_user(&ada)), to_anybody(ANY, None, EXPOSED));
 }
 
-async fn the_own_origin_under_https(t: Town) {
+async fn the_own_origin_under_https(t: TestServer) {
     let reply = t.get("/api/v4/groups").host("git.example.test").with("origin", "https://git.example.test").await;
     let ours = told(reply.is(200, "[]"));
     assert_eq!((ours[0], ours[1]), (Some("https://git.example.test"), Some("true")));
@@ -228,7 +228,7 @@ async fn the_own_origin_under_https(t: Town) {
     }
 }
 
-async fn origins_that_are_nearly_ours(t: Town) {
+async fn origins_that_are_nearly_ours(t: TestServer) {
     for origin in [
         "null",
         "http://127.0.0.1",
@@ -252,7 +252,7 @@ async fn origins_that_are_nearly_ours(t: Town) {
     assert_eq!(told(reply.is(200, "[]")), to_anybody(ANY, None, EXPOSED));
 }
 
-async fn a_preflight_is_answered_before_anything_else(t: Town) {
+async fn a_preflight_is_answered_before_anything_else(t: TestServer) {
     let session = t.user("ada").await.session().await;
     let asks = [
         preflight(&t, "/api/v4/user?access_token=x", FOREIGN, "GET", "").bearer("unknown"),
@@ -271,7 +271,7 @@ async fn a_preflight_is_answered_before_anything_else(t: Town) {
     preflight(&t, "/oauth/token", FOREIGN, "POST", "").await.is(200, "");
 }
 
-async fn no_origin_no_headers(t: Town) {
+async fn no_origin_no_headers(t: TestServer) {
     for (path, methods, _, exposed) in LISTED {
         let method = if methods.starts_with("POST") { Method::POST } else { Method::GET };
         let reply = t.ask(method, path).await;

@@ -5,7 +5,7 @@ use tollhouse_domain::access::Visibility;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Plaintext;
 
-use crate::town::{EXPIRED, M401, REVOKED, Town};
+use crate::test_server::{EXPIRED, M401, REVOKED, TestServer};
 
 cases![
     auth_001_nothing_is_nobody,
@@ -56,28 +56,28 @@ cases![
     rest_011_revoked,
 ];
 
-async fn auth_001_nothing_is_nobody(t: Town) {
+async fn auth_001_nothing_is_nobody(t: TestServer) {
     t.get("/api/v4/user").await.is(401, M401);
 }
 
-async fn auth_002_nobody_sees_public_groups(t: Town) {
+async fn auth_002_nobody_sees_public_groups(t: TestServer) {
     let open = t.group("open", Visibility::Public).await;
     t.group("closed", Visibility::Private).await;
     t.group("inside", Visibility::Internal).await;
     assert_eq!(t.get("/api/v4/groups").await.ids(), [open.0]);
 }
 
-async fn auth_003_a_public_list_asks_for_nothing(t: Town) {
+async fn auth_003_a_public_list_asks_for_nothing(t: TestServer) {
     t.get("/api/v4/groups").await.is(200, "[]");
 }
 
-async fn auth_009_a_token_in_its_header(t: Town) {
+async fn auth_009_a_token_in_its_header(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
 }
 
-async fn auth_010_a_token_in_the_query(t: Town) {
+async fn auth_010_a_token_in_the_query(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     for name in ["private_token", "access_token", "bearer_token"] {
@@ -85,13 +85,13 @@ async fn auth_010_a_token_in_the_query(t: Town) {
     }
 }
 
-async fn auth_011_a_token_as_bearer(t: Town) {
+async fn auth_011_a_token_as_bearer(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.get("/api/v4/user").bearer(&token).await.is_user(&ada);
 }
 
-async fn auth_012_a_token_without_any_prefix(t: Town) {
+async fn auth_012_a_token_without_any_prefix(t: TestServer) {
     let ada = t.user("ada").await;
     let mut create = ada.create_token([Scope::Api].into(), None);
     create.secret = Some(Plaintext::new("0123456789abcdefghij".into()));
@@ -100,19 +100,19 @@ async fn auth_012_a_token_without_any_prefix(t: Town) {
     t.get("/api/v4/user").bearer("0123456789abcdefghij").await.is_user(&ada);
 }
 
-async fn auth_013_the_header_in_capitals(t: Town) {
+async fn auth_013_the_header_in_capitals(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.get("/api/v4/user").with("PRIVATE-TOKEN", &token).await.is_user(&ada);
 }
 
-async fn auth_014_the_header_in_small_letters(t: Town) {
+async fn auth_014_the_header_in_small_letters(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.get("/api/v4/user").with("private-token", &token).await.is_user(&ada);
 }
 
-async fn auth_015_a_token_in_a_form(t: Town) {
+async fn auth_015_a_token_in_a_form(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let made = t.post("/api/v4/projects").form(&format!("name=a&private_token={token}")).await;
@@ -125,29 +125,29 @@ async fn auth_015_a_token_in_a_form(t: Town) {
     t.post("/api/v4/projects").body("multipart/form-data; boundary=x", parts).await.has(201);
 }
 
-async fn auth_020_an_unknown_access_token_parameter(t: Town) {
+async fn auth_020_an_unknown_access_token_parameter(t: TestServer) {
     t.get("/api/v4/user?access_token=123a").await.is(401, M401);
 }
 
-async fn auth_021_an_unknown_private_token(t: Town) {
+async fn auth_021_an_unknown_private_token(t: TestServer) {
     t.get("/api/v4/user").token("invalid token").await.is(401, M401);
 }
 
-async fn auth_022_an_unknown_bearer(t: Town) {
+async fn auth_022_an_unknown_bearer(t: TestServer) {
     t.get("/api/v4/user").bearer("invalid_20byte_token").await.is(401, M401);
 }
 
-async fn auth_023_a_bad_token_is_not_nobody(t: Town) {
+async fn auth_023_a_bad_token_is_not_nobody(t: TestServer) {
     t.get("/api/v4/projects").token("unknown").await.is(401, M401);
 }
 
-async fn auth_027_an_expired_token(t: Town) {
+async fn auth_027_an_expired_token(t: TestServer) {
     let token = t.user("ada").await.expired_token([Scope::Api]).await;
     t.later(24 * 3600);
     t.get("/api/v4/user").token(&token).await.is(401, EXPIRED);
 }
 
-async fn auth_028_a_token_is_dead_on_its_day(t: Town) {
+async fn auth_028_a_token_is_dead_on_its_day(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token_until(t.now().date().plus_days(1)).await;
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
@@ -155,7 +155,7 @@ async fn auth_028_a_token_is_dead_on_its_day(t: Town) {
     t.get("/api/v4/user").token(&token).await.is(401, EXPIRED);
 }
 
-async fn auth_029_a_token_lives_to_the_last_second_before_it(t: Town) {
+async fn auth_029_a_token_lives_to_the_last_second_before_it(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token_until(t.now().date().plus_days(1)).await;
     t.later(12 * 3600 - 1);
@@ -163,24 +163,24 @@ async fn auth_029_a_token_lives_to_the_last_second_before_it(t: Town) {
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
 }
 
-async fn auth_030_expired_comes_before_absent(t: Town) {
+async fn auth_030_expired_comes_before_absent(t: TestServer) {
     let group = t.group("closed", Visibility::Private).await;
     let project = t.project(group, "secret", Visibility::Private).await;
     let token = t.user("ada").await.expired_token([Scope::Api]).await;
     t.get(&format!("/api/v4/projects/{project}")).token(&token).await.is(401, EXPIRED);
 }
 
-async fn auth_031_a_revoked_token(t: Town) {
+async fn auth_031_a_revoked_token(t: TestServer) {
     let token = t.user("ada").await.revoked_token([Scope::Api]).await;
     t.get("/api/v4/user").token(&token).await.is(401, REVOKED);
 }
 
-async fn auth_032_a_revoked_token_on_a_public_list(t: Town) {
+async fn auth_032_a_revoked_token_on_a_public_list(t: TestServer) {
     let token = t.user("ada").await.revoked_token([Scope::ReadApi]).await;
     t.get("/api/v4/groups").token(&token).await.is(401, REVOKED);
 }
 
-async fn auth_033_expired_and_revoked_is_expired(t: Town) {
+async fn auth_033_expired_and_revoked_is_expired(t: TestServer) {
     let ada = t.user("ada").await;
     let made = ada.made_token([Scope::Api]).await;
     t.does(tollhouse::operations::tokens::Revoke { id: made.token.id }).await;
@@ -188,44 +188,44 @@ async fn auth_033_expired_and_revoked_is_expired(t: Town) {
     t.get("/api/v4/user").token(made.secret.reveal()).await.is(401, EXPIRED);
 }
 
-async fn auth_050_the_challenge_of_an_expired_token(t: Town) {
+async fn auth_050_the_challenge_of_an_expired_token(t: TestServer) {
     let token = t.user("ada").await.expired_token([Scope::Api]).await;
     let reply = t.get("/api/v4/user").token(&token).await;
     let challenge = r#"Bearer realm="Protected by OAuth 2.0", error="invalid_token", error_description="Token is expired. You can either do re-authorization or token refresh.""#;
     assert_eq!(reply.has(401).header("www-authenticate"), Some(challenge));
 }
 
-async fn auth_051_a_plain_401_has_no_challenge(t: Town) {
+async fn auth_051_a_plain_401_has_no_challenge(t: TestServer) {
     for ask in [t.get("/api/v4/user"), t.get("/api/v4/user").token("invalid token")] {
         let reply = ask.await;
         assert_eq!(reply.has(401).header("www-authenticate"), None);
     }
 }
 
-async fn auth_082_an_unknown_bearer_gives_way_to_the_header(t: Town) {
+async fn auth_082_an_unknown_bearer_gives_way_to_the_header(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.get("/api/v4/user").bearer("unknown").token(&token).await.is_user(&ada);
 }
 
-async fn auth_083_of_two_tokens_the_header_counts(t: Town) {
+async fn auth_083_of_two_tokens_the_header_counts(t: TestServer) {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let (a, b) = (ada.token([Scope::Api]).await, grace.token([Scope::Api]).await);
     t.get("/api/v4/user").bearer(&a).token(&b).await.is_user(&grace);
 }
 
-async fn auth_084_of_two_tokens_the_parameter_counts(t: Town) {
+async fn auth_084_of_two_tokens_the_parameter_counts(t: TestServer) {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let (a, b) = (ada.token([Scope::Api]).await, grace.token([Scope::Api]).await);
     t.get(&format!("/api/v4/user?private_token={a}")).token(&b).await.is_user(&ada);
 }
 
-async fn auth_085_an_unknown_parameter_ends_it(t: Town) {
+async fn auth_085_an_unknown_parameter_ends_it(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     t.get("/api/v4/user?private_token=unknown").token(&token).await.is(401, M401);
 }
 
-async fn auth_086_an_empty_parameter_gives_way(t: Town) {
+async fn auth_086_an_empty_parameter_gives_way(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.get("/api/v4/user?private_token=").token(&token).await.is_user(&ada);
@@ -234,7 +234,7 @@ async fn auth_086_an_empty_parameter_gives_way(t: Town) {
 const TWO_BEARERS: &str =
     r#"{"error":"invalid_request","error_description":"Both Authorization header and payload includes access token."}"#;
 
-async fn auth_087_two_bearers(t: Town) {
+async fn auth_087_two_bearers(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let reply = t.get(&format!("/api/v4/user?access_token={token}")).bearer(&token).await;
     reply.is(400, TWO_BEARERS);
@@ -244,20 +244,20 @@ async fn auth_087_two_bearers(t: Town) {
     form.is(400, TWO_BEARERS);
 }
 
-async fn auth_088_two_bearers_though_one_is_empty(t: Town) {
+async fn auth_088_two_bearers_though_one_is_empty(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     t.get("/api/v4/projects?access_token=").bearer(&token).await.is(400, TWO_BEARERS);
     t.get("/api/v4/projects?access_token=x").with("authorization", "Bearer").await.is(400, TWO_BEARERS);
 }
 
-async fn auth_090_bearer_without_a_value(t: Town) {
+async fn auth_090_bearer_without_a_value(t: TestServer) {
     for value in ["Bearer", "Bearer ", "bearer"] {
         t.get("/api/v4/user").with("authorization", value).await.is(401, M401);
         t.get("/api/v4/projects").with("authorization", value).await.is(200, "[]");
     }
 }
 
-async fn auth_091_the_scheme_in_any_case(t: Town) {
+async fn auth_091_the_scheme_in_any_case(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     for scheme in ["bearer", "BEARER", "Bearer"] {
@@ -265,21 +265,21 @@ async fn auth_091_the_scheme_in_any_case(t: Town) {
     }
 }
 
-async fn auth_092_a_token_as_basic_password_is_nobody(t: Town) {
+async fn auth_092_a_token_as_basic_password_is_nobody(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let basic = data_encoding::BASE64.encode(format!("ada:{token}").as_bytes());
     let reply = t.get("/api/v4/user").with("authorization", &format!("Basic {basic}")).await;
     assert_eq!(reply.is(401, M401).header("www-authenticate"), None);
 }
 
-async fn auth_095_basic_is_nobody(t: Town) {
+async fn auth_095_basic_is_nobody(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let basic = data_encoding::BASE64.encode(b"ada:correct horse");
     t.get("/api/v4/user").with("authorization", &format!("Basic {basic}")).await.is(401, M401);
     t.get("/api/v4/groups").with("authorization", &format!("Basic {basic}")).await.is(200, "[]");
 }
 
-async fn auth_096_nul_in_a_parameter(t: Town) {
+async fn auth_096_nul_in_a_parameter(t: TestServer) {
     for target in
         ["/api/v4/user?private_token=a%00b", "/api/v4/nope?x=%00", "/api/v4/projects/a%00b", "/api/v4/user?%00=1"]
     {
@@ -291,7 +291,7 @@ async fn auth_096_nul_in_a_parameter(t: Town) {
     t.post("/api/v4/projects").token(&token).json(r#"{"name":"a\u0000"}"#).await.is(400, "Bad Request");
 }
 
-async fn auth_097_broken_utf_8_in_authorization(t: Town) {
+async fn auth_097_broken_utf_8_in_authorization(t: TestServer) {
     let basic = data_encoding::BASE64.encode(b"\xff\xfe:x");
     let nul = data_encoding::BASE64.encode(b"a\0:x");
     for value in [basic, nul] {
@@ -300,17 +300,17 @@ async fn auth_097_broken_utf_8_in_authorization(t: Town) {
     t.get("/api/v4/user?private_token=%ff").await.is(400, "Bad Request");
 }
 
-async fn auth_104_a_job_token_where_none_counts(t: Town) {
+async fn auth_104_a_job_token_where_none_counts(t: TestServer) {
     t.get("/api/v4/groups").token("glcbt-ABCD").await.is(200, "[]");
     t.get("/api/v4/user").token("glcbt-ABCD").await.is(401, M401);
     t.get("/api/v4/groups").bearer("glcbt-1_x").await.is(200, "[]");
 }
 
-async fn auth_172_a_feed_token_is_nobody(t: Town) {
+async fn auth_172_a_feed_token_is_nobody(t: TestServer) {
     t.get("/api/v4/user?feed_token=glft-x").await.is(401, M401);
 }
 
-async fn auth_176_both_forms_of_a_token(t: Town) {
+async fn auth_176_both_forms_of_a_token(t: TestServer) {
     let ada = t.user("ada").await;
     let routable = ada.token([Scope::Api]).await;
     assert!(routable.starts_with("glpat-") && routable.matches('.').count() == 2, "{routable}");
@@ -322,21 +322,21 @@ async fn auth_176_both_forms_of_a_token(t: Town) {
     }
 }
 
-async fn auth_180_white_space_counts(t: Town) {
+async fn auth_180_white_space_counts(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.get(&format!("/api/v4/user?private_token={token}%20")).await.is(401, M401);
     t.get("/api/v4/user").with("authorization", &format!("Bearer  {token}")).await.is(401, M401);
 }
 
-async fn auth_190_json_is_not_seen_by_the_bearer_guard(t: Town) {
+async fn auth_190_json_is_not_seen_by_the_bearer_guard(t: TestServer) {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let (a, b) = (ada.token([Scope::Api]).await, grace.token([Scope::Api]).await);
     let made = t.post("/api/v4/projects").bearer(&a).json(json!({"name": "x", "access_token": b})).await;
     assert_eq!(made.has(201).json()["creator_id"], grace.id.0);
 }
 
-async fn auth_191_the_query_wins_over_the_form(t: Town) {
+async fn auth_191_the_query_wins_over_the_form(t: TestServer) {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let (a, b) = (ada.token([Scope::Api]).await, grace.token([Scope::Api]).await);
     let target = format!("/api/v4/projects?private_token={a}");
@@ -344,7 +344,7 @@ async fn auth_191_the_query_wins_over_the_form(t: Town) {
     assert_eq!(made.has(201).json()["creator_id"], ada.id.0);
 }
 
-async fn auth_200_a_token_error_to_the_byte(t: Town) {
+async fn auth_200_a_token_error_to_the_byte(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.revoked_token([Scope::Api]).await;
     t.get("/api/v4/user").token(&token).await.is(401, REVOKED);
@@ -353,17 +353,17 @@ async fn auth_200_a_token_error_to_the_byte(t: Town) {
     t.get("/api/v4/user").token(&small).await.is(403, body);
 }
 
-async fn auth_203_two_bearers_on_an_unknown_path(t: Town) {
+async fn auth_203_two_bearers_on_an_unknown_path(t: TestServer) {
     t.get("/api/v4/nope?access_token=y").bearer("x").await.is(400, TWO_BEARERS);
     t.post("/api/v4/nope").bearer("x").form("access_token=y").await.is(400, TWO_BEARERS);
     t.post("/api/v4/nope").bearer("x").json("{").await.has(400);
 }
 
-async fn oauth_010_an_unknown_bearer_is_401(t: Town) {
+async fn oauth_010_an_unknown_bearer_is_401(t: TestServer) {
     t.get("/api/v4/user").bearer("invalid_token").await.is(401, M401);
 }
 
-async fn rest_011_revoked(t: Town) {
+async fn rest_011_revoked(t: TestServer) {
     let token = t.user("ada").await.revoked_token([Scope::Api]).await;
     let reply = t.get("/api/v4/projects").token(&token).await;
     reply.is(401, REVOKED);

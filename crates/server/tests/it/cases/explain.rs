@@ -21,7 +21,7 @@ use tollhouse_store::faults::every_row;
 use tollhouse_store::tx::{Change, Tx};
 
 use crate::process::tollhouse;
-use crate::town::{Ask, Person, Town};
+use crate::test_server::{Ask, Person, TestServer};
 
 cases![
     explain_says_what_the_server_says,
@@ -45,7 +45,7 @@ const SELF: &str = "/api/v4/personal_access_tokens/self";
 const ROTATE: &str = "/api/v4/personal_access_tokens/self/rotate";
 
 /// First told, then done: the refusals must be the same to the byte.
-async fn told_and_done(t: &Town, ask: Ask) -> Explanation {
+async fn told_and_done(t: &TestServer, ask: Ask) -> Explanation {
     let told = explain(&t.app, ask.request()).await.expect("a database");
     let done = ask.await;
     match told.verdict {
@@ -66,7 +66,7 @@ async fn told_and_done(t: &Town, ask: Ask) -> Explanation {
     told
 }
 
-async fn explain_says_what_the_server_says(t: Town) {
+async fn explain_says_what_the_server_says(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.client("api read_user").await);
     let expired = ada.expired_token([Scope::Api]).await;
     let revoked = ada.revoked_token([Scope::Api]).await;
@@ -116,7 +116,7 @@ async fn explain_says_what_the_server_says(t: Town) {
     assert!(passed > 100 && refused > 300, "{passed} {refused}");
 }
 
-async fn explain_says_what_the_server_says_of_spellings(t: Town) {
+async fn explain_says_what_the_server_says_of_spellings(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let long = format!("/api/v4/user?x={}", "y".repeat(40_000));
@@ -175,7 +175,7 @@ async fn explain_says_what_the_server_says_of_spellings(t: Town) {
     assert_eq!(token_in_body.decided_by, Some("private_token parameter"));
 }
 
-async fn explain_knows_under_which_names_there_are_pages(t: Town) {
+async fn explain_knows_under_which_names_there_are_pages(t: TestServer) {
     for (host, ours) in [
         ("git.example.test", true),
         ("GIT.example.test:443", true),
@@ -214,11 +214,11 @@ async fn explain_knows_under_which_names_there_are_pages(t: Town) {
     }
 }
 
-async fn told(t: &Town, ask: &Ask) -> Explanation {
+async fn told(t: &TestServer, ask: &Ask) -> Explanation {
     explain(&t.app, ask.request()).await.expect("a database")
 }
 
-async fn explain_names_what_would_make_it_pass(t: Town) {
+async fn explain_names_what_would_make_it_pass(t: TestServer) {
     let ada = t.user("ada").await;
     let (read, full) = (ada.token([Scope::ReadUser]).await, ada.token([Scope::Api]).await);
     let too_small = told(&t, &t.get("/api/v4/projects").token(&read)).await;
@@ -280,7 +280,7 @@ async fn explain_names_what_would_make_it_pass(t: Town) {
     assert!(basic.why.contains("no other scheme"), "{basic}");
 }
 
-async fn explain_names_the_state_of_an_account(t: Town) {
+async fn explain_names_the_state_of_an_account(t: TestServer) {
     for (name, change, reason, remedy) in [
         ("bo", SetState::block as fn(_) -> _, "account_blocked", "tollhouse user unblock bo"),
         ("di", SetState::deactivate, "account_deactivated", "sign in with a browser"),
@@ -296,7 +296,7 @@ async fn explain_names_the_state_of_an_account(t: Town) {
     }
 }
 
-async fn explain_names_what_became_of_a_token(t: Town) {
+async fn explain_names_what_became_of_a_token(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api, Scope::SelfRotate]).await;
     let rotated = t.post(ROTATE).token(&token).await.has(200).json();
@@ -324,7 +324,7 @@ async fn explain_names_what_became_of_a_token(t: Town) {
     assert!(own.reason == Some("missing") && own.identity.is_none() && own.why.contains("an application"), "{own}");
 }
 
-async fn explain_looks_at_the_head_before_the_body(t: Town) {
+async fn explain_looks_at_the_head_before_the_body(t: TestServer) {
     let ada = t.user("ada").await;
     let (token, expired) = (ada.token([Scope::Api]).await, ada.expired_token([Scope::Api]).await);
     let large = format!("name={}", "x".repeat(70_000));
@@ -350,7 +350,7 @@ async fn explain_looks_at_the_head_before_the_body(t: Town) {
     }
 }
 
-async fn explain_reads_sudo(t: Town) {
+async fn explain_reads_sudo(t: TestServer) {
     let (ada, warden) = (t.user("ada").await, t.admin().await);
     let (full, read) = (warden.token([Scope::Api, Scope::Sudo]).await, warden.token([Scope::Api]).await);
     let hers = ada.token([Scope::Api]).await;
@@ -376,7 +376,7 @@ async fn explain_reads_sudo(t: Town) {
     }
 }
 
-async fn explain_knows_where_tokens_do_not_count(t: Town) {
+async fn explain_knows_where_tokens_do_not_count(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     for route in table().into_iter().filter(|route| route.access().is_none()) {
         let told =
@@ -408,7 +408,7 @@ async fn run(folder: &Path, arguments: &[&str], stdin: &[u8]) -> Output {
     ended.expect("it ends").expect("it runs")
 }
 
-async fn said(t: &Town, arguments: &[&str], stdin: &str) -> String {
+async fn said(t: &TestServer, arguments: &[&str], stdin: &str) -> String {
     let arguments = [&["--database", &t.database_url], arguments].concat();
     let output = run(t.folder.path(), &arguments, stdin.as_bytes()).await;
     let text = String::from_utf8(output.stdout).expect("UTF-8");
@@ -427,12 +427,12 @@ impl<O: Operation> Operation for Today<O> {
     }
 }
 
-async fn token_today<const N: usize>(t: &Town, person: &Person, scopes: [Scope; N]) -> String {
+async fn token_today<const N: usize>(t: &TestServer, person: &Person, scopes: [Scope; N]) -> String {
     let create: tokens::CreateToken = person.create_token(Scopes::from(scopes), None);
     t.does(Today(create)).await.secret.reveal().to_owned()
 }
 
-async fn explain_reads_what_people_paste(t: Town) {
+async fn explain_reads_what_people_paste(t: TestServer) {
     let ada = t.user("ada").await;
     let token = token_today(&t, &ada, [Scope::ReadUser]).await;
     let url = "http://127.0.0.1:8080/api/v4";
@@ -474,7 +474,7 @@ async fn explain_reads_what_people_paste(t: Town) {
     said(&t, &["--", "curl", "-H", &header, &user], "").await;
 }
 
-async fn explain_refuses_what_it_cannot_read(t: Town) {
+async fn explain_refuses_what_it_cannot_read(t: TestServer) {
     let large = format!("GET /?{} HTTP/1.1\r\n\r\n", "x".repeat(64 * 1024));
     let deep = format!("curl {} h.test", "-H a:b ".repeat(9000));
     for (paste, words) in [
@@ -512,7 +512,7 @@ async fn explain_refuses_what_it_cannot_read(t: Town) {
     assert_eq!(wrong.status.code(), Some(2), "words without -- are no arguments of ours");
 }
 
-async fn explain_without_a_usable_database(t: Town) {
+async fn explain_without_a_usable_database(t: TestServer) {
     let folder = t.folder.path();
     let paste = b"GET /api/v4/user HTTP/1.1\nHost: x\n\n";
     let failed = async |database: &str, code: i32, words: &str| {
@@ -534,7 +534,7 @@ async fn explain_without_a_usable_database(t: Town) {
     }
 }
 
-async fn rows(t: &Town) -> Vec<String> {
+async fn rows(t: &TestServer) -> Vec<String> {
     let db = Db::join(&t.url(), 0).await.expect("a database");
     let mut rows = every_row(&mut db.read().await.expect("a reader")).await.expect("rows");
     // A server writes there how far it has read, in its own time.
@@ -543,7 +543,7 @@ async fn rows(t: &Town) -> Vec<String> {
     rows
 }
 
-async fn t34_explain_changes_nothing(t: Town) {
+async fn t34_explain_changes_nothing(t: TestServer) {
     let (ada, warden) = (t.user("ada").await, t.admin().await);
     let token = token_today(&t, &ada, [Scope::Api, Scope::SelfRotate]).await;
     let root = token_today(&t, &warden, [Scope::Api, Scope::Sudo]).await;
@@ -593,7 +593,7 @@ async fn t34_explain_changes_nothing(t: Town) {
     assert_ne!(rows(&t).await, before);
 }
 
-async fn t34_explain_ends_no_family(t: Town) {
+async fn t34_explain_ends_no_family(t: TestServer) {
     let ada = t.user("ada").await;
     let token = token_today(&t, &ada, [Scope::Api]).await;
     let next = t.post(ROTATE).token(&token).await.has(200).json()["token"].as_str().expect("a token").to_owned();
@@ -607,7 +607,7 @@ async fn t34_explain_ends_no_family(t: Town) {
     t.get(SELF).token(&next).await.has(401);
 }
 
-async fn t30_explain_tells_no_secret(t: Town) {
+async fn t30_explain_tells_no_secret(t: TestServer) {
     let ada = t.user("ada").await;
     let secrets = ["glpat-hunter2hunter2", "gloas-hunter2", "glcbt-hunter2", "hunter2hunter2"];
     for secret in secrets {

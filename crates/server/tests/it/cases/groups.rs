@@ -4,7 +4,7 @@ use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     proj_023_an_unknown_group,
@@ -16,7 +16,7 @@ cases![
 
 const NOT_FOUND: &str = r#"{"message":"404 Group Not Found"}"#;
 
-async fn proj_023_an_unknown_group(t: Town) {
+async fn proj_023_an_unknown_group(t: TestServer) {
     let closed = t.group("closed", Visibility::Private).await;
     let token = t.user("ada").await.token([Scope::Api]).await;
     for id in ["999", "nowhere", "no%2Fwhere", "closed", &closed.to_string()] {
@@ -25,7 +25,7 @@ async fn proj_023_an_unknown_group(t: Town) {
     }
 }
 
-async fn members_see_what_is_above_and_below(t: Town) {
+async fn members_see_what_is_above_and_below(t: TestServer) {
     let top = t.group("top", Visibility::Private).await;
     let middle = t.subgroup("middle", Some(top), Visibility::Private).await;
     let leaf = t.subgroup("leaf", Some(middle), Visibility::Private).await;
@@ -45,7 +45,7 @@ async fn members_see_what_is_above_and_below(t: Town) {
     assert!(projects(&ada.token([Scope::Api]).await).await.is_empty(), "no longer");
 }
 
-async fn who_is_external_sees_nothing_internal(t: Town) {
+async fn who_is_external_sees_nothing_internal(t: TestServer) {
     let inside = t.group("inside", Visibility::Internal).await;
     let project = t.project(inside, "app", Visibility::Internal).await;
     let guest = t
@@ -63,7 +63,7 @@ async fn who_is_external_sees_nothing_internal(t: Town) {
     t.get(&format!("/api/v4/projects/{project}")).token(&token).await.has(200);
 }
 
-async fn a_group_by_path_or_number(t: Town) {
+async fn a_group_by_path_or_number(t: TestServer) {
     let top = t.group("Top", Visibility::Public).await;
     let leaf = t.subgroup("leaf", Some(top), Visibility::Public).await;
     let project = t.project(leaf, "app", Visibility::Public).await;
@@ -80,7 +80,7 @@ async fn a_group_by_path_or_number(t: Town) {
     t.get("/api/v4/groups/top.json").await.is(404, NOT_FOUND);
 }
 
-async fn a_list_can_be_narrowed(t: Town) {
+async fn a_list_can_be_narrowed(t: TestServer) {
     let (a, b) = (t.group("alpha", Visibility::Public).await, t.group("beta", Visibility::Public).await);
     let inner = t.subgroup("inner", Some(a), Visibility::Public).await;
     let ada = t.user("ada").await;

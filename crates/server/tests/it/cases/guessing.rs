@@ -11,7 +11,7 @@ use tollhouse_store::faults::Fault;
 
 use super::agreement::until;
 use crate::process::{output, server};
-use crate::town::{Reply, Session, Town, logged};
+use crate::test_server::{Reply, Session, TestServer, logged};
 
 cases![
     t14_ten_refused_passwords_of_one_address_in_a_minute,
@@ -38,7 +38,7 @@ const WRONG: &str = "Invalid login or password.";
 const HOME: [u8; 4] = [127, 0, 0, 1];
 
 struct Guess<'a> {
-    t: &'a Town,
+    t: &'a TestServer,
     login: &'a str,
     device: &'a str,
     peer: IpAddr,
@@ -46,7 +46,7 @@ struct Guess<'a> {
 }
 
 impl<'a> Guess<'a> {
-    fn at(t: &'a Town, login: &'a str) -> Self {
+    fn at(t: &'a TestServer, login: &'a str) -> Self {
         Self { t, login, device: "", peer: HOME.into(), accept: "*/*" }
     }
 
@@ -70,17 +70,17 @@ impl<'a> Guess<'a> {
     }
 }
 
-async fn wrong(t: &Town, login: &str) {
+async fn wrong(t: &TestServer, login: &str) {
     assert!(Guess::at(t, login).typed("wrong horse").await.has(200).body.contains(WRONG));
 }
 
 /// Somebody signs in from an address of their own; what their browser keeps.
-async fn known_browser(t: &Town, login: &str) -> String {
+async fn known_browser(t: &TestServer, login: &str) -> String {
     let reply = Guess::at(t, login).from("198.51.100.1").typed("correct horse").await;
     reply.has(302).cookie("_tollhouse_device").expect("a cookie")
 }
 
-async fn t14_ten_refused_passwords_of_one_address_in_a_minute(t: Town) {
+async fn t14_ten_refused_passwords_of_one_address_in_a_minute(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     // Noon, and 20 seconds.
     t.later(20);
@@ -123,7 +123,7 @@ async fn t14_ten_refused_passwords_of_one_address_in_a_minute(t: Town) {
     Guess::at(&t, "ada").typed("correct horse").await.has(302);
 }
 
-async fn t14_a_network_of_one_customer_is_one_address(t: Town) {
+async fn t14_a_network_of_one_customer_is_one_address(t: TestServer) {
     let status = async |address: String| Guess::at(&t, "nobody").from(&address).typed("x").await.status.as_u16();
     for i in 1..=10 {
         assert_eq!(status(format!("2001:db8:1:1::{i:x}")).await, 200);
@@ -142,7 +142,7 @@ async fn t14_a_network_of_one_customer_is_one_address(t: Town) {
 }
 
 /// The answers of the four places to one password.
-async fn everywhere(t: &Town, session: &Session, client: &crate::oauth::Client, password: &str) -> [Reply; 4] {
+async fn everywhere(t: &TestServer, session: &Session, client: &crate::oauth::Client, password: &str) -> [Reply; 4] {
     let target = "/oauth/authorize?client_id=x";
     let form = |pairs: &[(&str, &str)]| {
         let mut body = form_urlencoded::Serializer::new(String::new());
@@ -161,7 +161,7 @@ async fn everywhere(t: &Town, session: &Session, client: &crate::oauth::Client, 
     ]
 }
 
-async fn t14_every_place_that_takes_a_password_counts(t: Town) {
+async fn t14_every_place_that_takes_a_password_counts(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let (session, client) = (ada.session().await, t.client("api").await);
     for _ in 0..2 {
@@ -184,7 +184,7 @@ async fn t14_every_place_that_takes_a_password_counts(t: Town) {
     assert_eq!(t.app.hasher.hashed(), hashed);
 }
 
-async fn t14_only_refused_passwords_count(t: Town) {
+async fn t14_only_refused_passwords_count(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let client = t.client("api").await;
     let token = ada.token([Scope::Api]).await;
@@ -210,7 +210,7 @@ async fn t14_only_refused_passwords_count(t: Town) {
 }
 
 /// The statuses of many at once, from one address.
-async fn at_once(t: &Town, attempts: impl Iterator<Item = (String, &'static str)>) -> Vec<u16> {
+async fn at_once(t: &TestServer, attempts: impl Iterator<Item = (String, &'static str)>) -> Vec<u16> {
     let attempts = attempts.map(|(login, password)| {
         let t = t.clone();
         tokio::task::spawn_local(async move { Guess::at(&t, &login).typed(password).await.status.as_u16() })
@@ -223,7 +223,7 @@ async fn at_once(t: &Town, attempts: impl Iterator<Item = (String, &'static str)
     statuses
 }
 
-async fn t14_many_at_once_get_no_more_than_ten(t: Town) {
+async fn t14_many_at_once_get_no_more_than_ten(t: TestServer) {
     let hashed = t.app.hasher.hashed();
     let statuses = at_once(&t, (0..60).map(|i| (format!("nobody{i}"), "wrong horse"))).await;
     let with = |status| statuses.iter().filter(|other| **other == status).count();
@@ -231,7 +231,7 @@ async fn t14_many_at_once_get_no_more_than_ten(t: Town) {
     assert_eq!(t.app.hasher.hashed() - hashed, 10);
 }
 
-async fn t14_many_at_once_that_are_right_all_get_in(t: Town) {
+async fn t14_many_at_once_that_are_right_all_get_in(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     for _ in 0..9 {
         wrong(&t, "nobody").await;
@@ -240,7 +240,7 @@ async fn t14_many_at_once_that_are_right_all_get_in(t: Town) {
     assert!(statuses.iter().all(|status| *status == 302), "nine were refused, and no more: {statuses:?}");
 }
 
-async fn t14_the_bound_holds_over_servers_and_restarts(t: Town) {
+async fn t14_the_bound_holds_over_servers_and_restarts(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let other = t.reopened("").await;
     for _ in 0..5 {
@@ -255,13 +255,13 @@ async fn t14_the_bound_holds_over_servers_and_restarts(t: Town) {
     again.leave().await;
 }
 
-async fn t14_the_bound_can_be_switched_off(t: Town) {
+async fn t14_the_bound_can_be_switched_off(t: TestServer) {
     for i in 0..30 {
         wrong(&t, &format!("nobody{i}")).await;
     }
 }
 
-async fn t14_what_was_counted_is_swept(t: Town) {
+async fn t14_what_was_counted_is_swept(t: TestServer) {
     let rows = async || {
         let mut reader = t.app.db.read().await.expect("a reader");
         let all = tollhouse_store::faults::every_row(&mut reader).await.expect("every row");
@@ -279,14 +279,14 @@ async fn t14_what_was_counted_is_swept(t: Town) {
 }
 
 /// Strangers guess until the name is locked.
-async fn lock(t: &Town, login: &str) {
+async fn lock(t: &TestServer, login: &str) {
     for i in 0..10 {
         let peer = format!("203.0.113.{i}");
         assert!(Guess::at(t, login).from(&peer).typed("wrong horse").await.has(200).body.contains(WRONG));
     }
 }
 
-async fn t15_a_browser_that_signed_in_before_gets_in_while_the_name_is_locked(t: Town) {
+async fn t15_a_browser_that_signed_in_before_gets_in_while_the_name_is_locked(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let device = known_browser(&t, "ada").await;
     lock(&t, "ada").await;
@@ -305,7 +305,7 @@ async fn t15_a_browser_that_signed_in_before_gets_in_while_the_name_is_locked(t:
     Guess::at(&t, "ada").with(&device).from("192.0.2.9").typed("correct horse").await.has(302);
 }
 
-async fn t15_a_browser_has_a_counter_of_its_own(t: Town) {
+async fn t15_a_browser_has_a_counter_of_its_own(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let device = known_browser(&t, "ada").await;
     let other = known_browser(&t, "ada").await;
@@ -367,7 +367,7 @@ async fn t15_a_browser_has_a_counter_of_its_own(t: Town) {
     assert!(!t.does(Unlock { user: ada.id }).await, "there is nothing left to unlock");
 }
 
-async fn t15_a_browser_is_known_to_one_account_and_one_password(t: Town) {
+async fn t15_a_browser_is_known_to_one_account_and_one_password(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     t.user_with_password("bob", "correct horse").await;
     let device = known_browser(&t, "ada").await;
@@ -421,7 +421,7 @@ async fn t15_a_browser_is_known_to_one_account_and_one_password(t: Town) {
     assert!(!in_as("ada", &device, "battery staple").await);
 }
 
-async fn t15_the_cookie_of_a_browser(t: Town) {
+async fn t15_the_cookie_of_a_browser(t: TestServer) {
     let names = ["ada", "bob", "cleo", "dora", "eve"];
     let mut device = String::new();
     for name in names {
@@ -456,7 +456,7 @@ async fn t15_the_cookie_of_a_browser(t: Town) {
     other.leave().await;
 }
 
-async fn t29_refused_passwords_are_logged_and_counted(t: Town) {
+async fn t29_refused_passwords_are_logged_and_counted(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let lines = logged(async {
         for i in 0..11 {
@@ -491,7 +491,7 @@ async fn t29_refused_passwords_are_logged_and_counted(t: Town) {
     }
 }
 
-async fn t29_a_password_whose_sender_left_is_settled_and_counted(t: Town) {
+async fn t29_a_password_whose_sender_left_is_settled_and_counted(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let rows = async || {
         let mut reader = t.app.db.read().await.expect("a reader");
@@ -520,7 +520,7 @@ async fn t29_a_password_whose_sender_left_is_settled_and_counted(t: Town) {
 
 const ALIKE: &str = "proxies.trusted names none: all clients look like one address";
 
-async fn all_clients_behind_an_unnamed_proxy_look_alike(t: Town) {
+async fn all_clients_behind_an_unnamed_proxy_look_alike(t: TestServer) {
     let lines = logged(async {
         for peer in ["203.0.113.9", "127.0.0.1", "10.0.0.1"] {
             let forwarded = |target: &str| {
@@ -541,7 +541,7 @@ async fn all_clients_behind_an_unnamed_proxy_look_alike(t: Town) {
     named.leave().await;
 }
 
-async fn an_https_name_without_a_named_proxy_is_noticed(t: Town) {
+async fn an_https_name_without_a_named_proxy_is_noticed(t: TestServer) {
     for (settings, times) in [
         (&[("TOLLHOUSE_EXTERNAL_URL", "https://git.example.test")][..], 1),
         (&[("TOLLHOUSE_EXTERNAL_URL", "https://git.example.test"), ("TOLLHOUSE_PROXIES_TRUSTED", "127.0.0.1")], 0),

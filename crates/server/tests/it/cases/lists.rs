@@ -15,7 +15,7 @@ use tollhouse_store::query::query;
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{namespaces, projects, users};
 
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     every_list_runs,
@@ -25,7 +25,7 @@ cases![
     ten_thousand_lists_are_few_texts,
 ];
 
-async fn every_list_runs(t: Town) {
+async fn every_list_runs(t: TestServer) {
     let mut reader = t.app.db.read().await.expect("a reader");
     let mut known = BTreeSet::new();
     for (name, statement) in every() {
@@ -47,7 +47,7 @@ struct Large {
 }
 
 impl Large {
-    async fn of(t: &Town) -> Self {
+    async fn of(t: &TestServer) -> Self {
         let mut ids = Vec::new();
         for name in ["many", "one", "above"] {
             ids.push(t.user(name).await.id);
@@ -155,7 +155,7 @@ fn user(id: UserId) -> Viewer {
 }
 
 /// With 100,000 rows: `TOLLHOUSE_LIST_ROWS=100000`.
-async fn no_list_reads_more_than_it_shows(t: Town) {
+async fn no_list_reads_more_than_it_shows(t: TestServer) {
     let large = Large::of(&t).await;
     let postgres = t.app.db.is_postgres();
     let mut reader = t.app.db.read().await.expect("a reader");
@@ -256,7 +256,7 @@ async fn no_list_reads_more_than_it_shows(t: Town) {
 /// Steps of SQLite's virtual machine for each row that is visited and perhaps shown.
 const STEPS: i64 = 25;
 
-async fn pages_by_keyset_and_by_offset_are_the_same(t: Town) {
+async fn pages_by_keyset_and_by_offset_are_the_same(t: TestServer) {
     let large = Large::of(&t).await;
     let mut reader = t.app.db.read().await.expect("a reader");
     for (viewer, membership) in [(user(large.many), true), (user(large.one), false), (Viewer::Anonymous, false)] {
@@ -279,7 +279,7 @@ async fn pages_by_keyset_and_by_offset_are_the_same(t: Town) {
     }
 }
 
-async fn both_plans_show_the_same(t: Town) {
+async fn both_plans_show_the_same(t: TestServer) {
     let large = Large::of(&t).await;
     let mut reader = t.app.db.read().await.expect("a reader");
     let now = t.now();
@@ -308,7 +308,7 @@ async fn both_plans_show_the_same(t: Town) {
     }
 }
 
-async fn ten_thousand_lists_are_few_texts(t: Town) {
+async fn ten_thousand_lists_are_few_texts(t: TestServer) {
     let mut reader = t.app.db.read().await.expect("a reader");
     let (mut texts, mut kept) = (BTreeSet::new(), 0);
     let viewer = user(UserId(7));

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::process::Child;
 
 use crate::process::{ask, exchange, tollhouse};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     t29_of_refusals_twenty_a_second_are_logged_and_all_are_counted,
@@ -26,7 +26,7 @@ struct Server {
 
 impl Server {
     /// `serve` on the database of a town, its log where it is told to.
-    async fn start(t: &Town, log: Stdio, settings: &[(&str, &str)]) -> Self {
+    async fn start(t: &TestServer, log: Stdio, settings: &[(&str, &str)]) -> Self {
         let [free, metrics] = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"));
         let [free, metrics] = [free, metrics].map(|listener| listener.local_addr().expect("an address"));
         let mut command = command(t.folder.path(), &t.database_url, free);
@@ -79,7 +79,7 @@ fn command(folder: &Path, database_url: &str, listen: SocketAddr) -> Command {
     command
 }
 
-async fn t29_of_refusals_twenty_a_second_are_logged_and_all_are_counted(t: Town) {
+async fn t29_of_refusals_twenty_a_second_are_logged_and_all_are_counted(t: TestServer) {
     t.leave().await;
     let file = t.folder.path().join("log");
     let server = Server::start(&t, std::fs::File::create(&file).expect("a file").into(), &[]).await;
@@ -112,7 +112,7 @@ async fn t29_of_refusals_twenty_a_second_are_logged_and_all_are_counted(t: Town)
     assert_eq!(server.terminate().await.0, Some(0));
 }
 
-async fn t29_no_answer_depends_on_the_log(t: Town) {
+async fn t29_no_answer_depends_on_the_log(t: TestServer) {
     t.leave().await;
     let rules = t.folder.path().join("rules.toml");
     let write = |allow: &str| {
@@ -171,7 +171,7 @@ async fn t29_no_answer_depends_on_the_log(t: Town) {
     }
 }
 
-async fn a_failure_is_told_though_the_log_hangs(t: Town) {
+async fn a_failure_is_told_though_the_log_hangs(t: TestServer) {
     t.leave().await;
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
     // It is filled to the last byte and never read.

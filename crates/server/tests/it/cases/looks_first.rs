@@ -8,7 +8,7 @@ use tollhouse::params::ParamType;
 use tollhouse_store::tx::Tx;
 
 use crate::oauth::{CALLBACK, Client, VERIFIER, ask, tokens};
-use crate::town::{Ask, Session, Town};
+use crate::test_server::{Ask, Session, TestServer};
 
 cases![
     t29_an_invented_credential_begins_no_write with "ledger.entries = 0\ngateway.peers = ['127.0.0.1']",
@@ -24,7 +24,7 @@ const INVENTED: &str = "0123456789abcdef0123456789abcdef0123456789abcdef01234567
 type Garbage = (String, u16, Ask);
 
 /// What is refused or answered to a caller who knows nothing but the public `client_id`.
-fn garbage(t: &Town, public: &Client, confidential: &Client) -> Vec<Garbage> {
+fn garbage(t: &TestServer, public: &Client, confidential: &Client) -> Vec<Garbage> {
     let mut all = Vec::new();
     let wrong = Client { secret: INVENTED.to_owned(), ..confidential.clone() };
     let nobody = Client { uid: INVENTED.to_owned(), ..wrong.clone() };
@@ -66,25 +66,25 @@ fn garbage(t: &Town, public: &Client, confidential: &Client) -> Vec<Garbage> {
 }
 
 /// As a server is after its start: it has its keys, and rules for a gateway.
-async fn ready(t: &Town) {
+async fn ready(t: &TestServer) {
     let rules = "[[rule]]\nname = 'all'\nhost = ['127.0.0.1']\npath = '/*'\n";
     t.app.gateway.replace(rules, "rules.toml", &t.app.db).await.expect("rules");
     t.app.keys().await.expect("keys");
 }
 
-fn ask_at(t: &Town, target: &str, pairs: &[(&str, &str)]) -> Ask {
+fn ask_at(t: &TestServer, target: &str, pairs: &[(&str, &str)]) -> Ask {
     t.post(target).form(&crate::oauth::encoded(pairs))
 }
 
-async fn t29_an_invented_credential_begins_no_write(t: Town) {
+async fn t29_an_invented_credential_begins_no_write(t: TestServer) {
     begins_no_write(t).await;
 }
 
-async fn t29_an_invented_credential_begins_no_write_as_the_original(t: Town) {
+async fn t29_an_invented_credential_begins_no_write_as_the_original(t: TestServer) {
     begins_no_write(t).await;
 }
 
-async fn begins_no_write(t: Town) {
+async fn begins_no_write(t: TestServer) {
     let (public, confidential) = (t.public_client("api").await, t.client("api").await);
     let ada = t.user("ada").await;
     ready(&t).await;
@@ -125,7 +125,7 @@ async fn begins_no_write(t: Town) {
     assert!(t.app.db.begun() > before, "what is counted are transactions");
 }
 
-async fn t29_an_invented_credential_waits_for_no_writer(t: Town) {
+async fn t29_an_invented_credential_waits_for_no_writer(t: TestServer) {
     let (public, confidential) = (t.public_client("api").await, t.client("api").await);
     let ada = t.user("ada").await;
     let code = confidential.code(&ada, "api").await;
@@ -143,7 +143,7 @@ async fn t29_an_invented_credential_waits_for_no_writer(t: Town) {
 }
 
 /// Every connection that may write, in a transaction.
-async fn hold(t: &Town) -> Vec<Tx> {
+async fn hold(t: &TestServer) -> Vec<Tx> {
     let mut held = Vec::new();
     let most = if t.app.db.is_postgres() { 6 } else { 1 };
     while held.len() < most {
@@ -155,7 +155,7 @@ async fn hold(t: &Town) -> Vec<Tx> {
 /// Far less than the five seconds for which a writer is waited for; far more than a read takes.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-async fn t29_what_is_known_and_refused_begins_no_write(t: Town) {
+async fn t29_what_is_known_and_refused_begins_no_write(t: TestServer) {
     let (client, other, ada) = (t.client("api").await, t.client("api").await, t.user("ada").await);
     let (code, expired) = (client.code(&ada, "api").await, client.code(&ada, "api").await);
     let given = client.tokens(&ada, "api").await;

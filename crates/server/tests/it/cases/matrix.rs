@@ -5,7 +5,7 @@ use tollhouse::endpoint::table::table;
 use tollhouse::params::ParamType;
 use tollhouse_domain::scope::{Holder, Scope};
 
-use crate::town::{Ask, EXPIRED, M401, REVOKED, Town};
+use crate::test_server::{Ask, EXPIRED, M401, REVOKED, TestServer};
 
 cases![
     every_route_with_every_credential_in_every_place,
@@ -77,7 +77,7 @@ type Place = (&'static str, fn(Ask, &str) -> Ask);
 const HEADERS: &[Place] =
     &[("PRIVATE-TOKEN", |ask, token| ask.token(token)), ("Bearer", |ask, token| ask.bearer(token))];
 
-async fn every_route_with_every_credential_in_every_place(t: Town) {
+async fn every_route_with_every_credential_in_every_place(t: TestServer) {
     let ada = t.user("ada").await;
     let expired = ada.expired_token([Scope::Api]).await;
     let revoked = ada.revoked_token([Scope::Api]).await;
@@ -136,7 +136,7 @@ async fn every_route_with_every_credential_in_every_place(t: Town) {
 
 /// An OAuth token opens what a personal access token with its scopes opens, in the places of its own kind, but for the
 /// routes that are about the token itself.
-async fn every_route_with_every_oauth_token_in_every_place(t: Town) {
+async fn every_route_with_every_oauth_token_in_every_place(t: TestServer) {
     let ada = t.user("ada").await;
     let client = t.client("api read_api read_user self_rotate openid profile email").await;
     let expired = client.tokens(&ada, "api").await.access;
@@ -191,7 +191,7 @@ async fn every_route_with_every_oauth_token_in_every_place(t: Town) {
     assert!(checked > 300, "{checked}");
 }
 
-async fn routes_open_to_nobody(t: Town) {
+async fn routes_open_to_nobody(t: TestServer) {
     for route in table() {
         let Some(requirement) = route.access().map(|known| known.requirement) else { continue };
         let name = format!("{} {}", route.method, route.path);

@@ -12,7 +12,7 @@ use tollhouse::metrics;
 use tollhouse_domain::scope::Scope;
 
 use crate::process::{Process, output, server};
-use crate::town::{Ask, Town};
+use crate::test_server::{Ask, TestServer};
 
 cases![
     metrics_are_in_the_format_of_prometheus,
@@ -73,13 +73,13 @@ fn parsed(text: &str) -> BTreeMap<String, f64> {
 }
 
 /// Asked at the listener of its own, but for the socket.
-async fn asked(t: &Town, ask: Ask) -> (StatusCode, HeaderMap, String) {
+async fn asked(t: &TestServer, ask: Ask) -> (StatusCode, HeaderMap, String) {
     let (parts, body) = metrics::answer(&t.app, ask.request()).into_parts();
     let bytes = body.collect().await.expect("a body").to_bytes();
     (parts.status, parts.headers, String::from_utf8(bytes.to_vec()).expect("UTF-8"))
 }
 
-pub async fn scraped(t: &Town) -> BTreeMap<String, f64> {
+pub async fn scraped(t: &TestServer) -> BTreeMap<String, f64> {
     let (status, headers, body) = asked(t, t.get("/-/metrics")).await;
     assert_eq!(status, 200);
     assert_eq!(headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
@@ -87,7 +87,7 @@ pub async fn scraped(t: &Town) -> BTreeMap<String, f64> {
     parsed(&body)
 }
 
-async fn metrics_are_in_the_format_of_prometheus(t: Town) {
+async fn metrics_are_in_the_format_of_prometheus(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     for _ in 0..3 {
         t.get("/api/v4/user").token(&token).await.has(200);
@@ -110,7 +110,7 @@ async fn metrics_are_in_the_format_of_prometheus(t: Town) {
     assert_eq!(all[r#"tollhouse_requests_total{face="gateway",class="2xx"}"#], 0.0);
 }
 
-async fn metrics_count_what_happens(t: Town) {
+async fn metrics_count_what_happens(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::ReadUser]).await;
     let session = ada.session().await;
@@ -175,7 +175,7 @@ async fn metrics_count_what_happens(t: Town) {
     drop(held);
 }
 
-async fn metrics_cannot_be_made_to_grow(t: Town) {
+async fn metrics_cannot_be_made_to_grow(t: TestServer) {
     let before = scraped(&t).await.len();
     for i in 0..200 {
         t.get(&format!("/api/v4/x{i}?a{i}=b")).token(&format!("glpat-{i}")).with(&format!("x-{i}"), "y").await;
@@ -185,7 +185,7 @@ async fn metrics_cannot_be_made_to_grow(t: Town) {
     assert_eq!(scraped(&t).await.len(), before);
 }
 
-async fn metrics_need_no_database(t: Town) {
+async fn metrics_need_no_database(t: TestServer) {
     t.app.db.faults.set(tollhouse_store::faults::Fault::Everything);
     t.get("/api/v4/user").token("x").await.has(503);
     let all = scraped(&t).await;
@@ -193,7 +193,7 @@ async fn metrics_need_no_database(t: Town) {
     assert_eq!(all[r#"tollhouse_requests_total{face="api",class="5xx"}"#], 1.0);
 }
 
-async fn metrics_over_a_socket(t: Town) {
+async fn metrics_over_a_socket(t: TestServer) {
     t.leave().await;
     let mut command = server(t.folder.path(), &t.database_url);
     command.env("TOLLHOUSE_METRICS_LISTEN", "127.0.0.1:0");
@@ -232,7 +232,7 @@ async fn metrics_over_a_socket(t: Town) {
     assert!(TcpStream::connect(metrics).await.is_err());
 }
 
-async fn networks_are_read_out_of_settings(_: Town) {
+async fn networks_are_read_out_of_settings(_: TestServer) {
     let error = |peers: &str| Settings::with(&format!("gateway.peers = {peers}")).expect_err(peers).0;
     for (peers, words) in [
         ("['10.1.2.3/8']", "the network is 10.0.0.0/8"),
@@ -246,7 +246,7 @@ async fn networks_are_read_out_of_settings(_: Town) {
     }
 }
 
-async fn t34_the_main_port_has_no_metrics(t: Town) {
+async fn t34_the_main_port_has_no_metrics(t: TestServer) {
     let admin = t.admin().await;
     let (token, session) = (admin.token([Scope::Api]).await, admin.session().await);
     for from in ["127.0.0.1", "::1", "10.0.0.1", "192.0.2.1"] {
@@ -261,7 +261,7 @@ async fn t34_the_main_port_has_no_metrics(t: Town) {
     }
 }
 
-async fn t34_metrics_answer_on_their_listener_alone(t: Town) {
+async fn t34_metrics_answer_on_their_listener_alone(t: TestServer) {
     for path in ["/-/metrics", "/metrics"] {
         for method in [Method::GET, Method::HEAD] {
             assert_eq!(asked(&t, t.ask(method, path).host("evil.test")).await.0, 200, "{path}");
@@ -278,7 +278,7 @@ async fn t34_metrics_answer_on_their_listener_alone(t: Town) {
     }
 }
 
-async fn t34_metrics_listen_nowhere_unless_told(t: Town) {
+async fn t34_metrics_listen_nowhere_unless_told(t: TestServer) {
     t.leave().await;
     let server = Process::serve(&t, &[]).await;
     assert_eq!(server.metrics, None);
@@ -297,7 +297,7 @@ async fn t34_metrics_listen_nowhere_unless_told(t: Town) {
 }
 
 /// The settings that a server of step 3 printed.
-async fn settings_of_an_earlier_version_start_a_server(t: Town) {
+async fn settings_of_an_earlier_version_start_a_server(t: TestServer) {
     t.leave().await;
     let earlier = include_str!("../upgrade/step_3/settings.toml");
     let file = t.folder.path().join("earlier.toml");
@@ -310,7 +310,7 @@ async fn settings_of_an_earlier_version_start_a_server(t: Town) {
     assert_eq!(server.terminate().await, Some(0));
 }
 
-async fn t34_readiness_names_no_causes(t: Town) {
+async fn t34_readiness_names_no_causes(t: TestServer) {
     t.app.db.faults.set(tollhouse_store::faults::Fault::Everything);
     t.get("/-/readiness").await.is(503, r#"{"status":"failed"}"#);
 }

@@ -28,6 +28,7 @@ mod gateway;
 mod grants;
 mod groups;
 mod guessing;
+mod http_service;
 mod lists;
 mod logging;
 mod looks_first;
@@ -41,7 +42,6 @@ mod password;
 mod processes;
 mod projects;
 mod refresh;
-mod road;
 mod rotation;
 mod scopes;
 mod second_tab;
@@ -139,7 +139,7 @@ pub fn all() -> Vec<Case> {
         refresh::failures::CASES,
         refresh::theft::CASES,
         refresh::window::CASES,
-        road::CASES,
+        http_service::CASES,
         rotation::CASES,
         scopes::CASES,
         second_tab::CASES,

@@ -16,7 +16,7 @@ use tollhouse::operations::refresh::Refresh;
 use tollhouse::operations::rotate::RotateSelf;
 use tollhouse::operations::rotation::Rotated;
 use tollhouse_auth::authenticator::Authenticator;
-use tollhouse_auth::ledger::Ledger;
+use tollhouse_auth::credential_cache::CredentialCache;
 use tollhouse_auth::presented::PresentedCredentials;
 use tollhouse_auth::uptime::Uptime;
 use tollhouse_auth::uses::UseRules;
@@ -37,7 +37,7 @@ use tollhouse_store::faults::Bug;
 use tollhouse_store::token_families::Generation;
 use tollhouse_store::{oauth_access_tokens, personal_access_tokens};
 
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     rotation_model_keeps_its_promise,
@@ -99,9 +99,9 @@ enum Line {
 }
 
 /// Numbers that look like chance and are the same every time.
-struct Chance(u64);
+struct Randomness(u64);
 
-impl Chance {
+impl Randomness {
     fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -154,11 +154,11 @@ impl Lookup for Meanwhile {
     }
 }
 
-struct World<'t> {
-    t: &'t Town,
-    nodes: [Town; 2],
+struct ModelRun<'t> {
+    t: &'t TestServer,
+    nodes: [TestServer; 2],
     line: Line,
-    chance: Chance,
+    randomness: Randomness,
     tick: u64,
     store: Pair,
     flights: Vec<Flight>,
@@ -220,7 +220,7 @@ async fn present(app: &App, line: Line, secret: &str) -> Told {
     panic!("no presentation came through");
 }
 
-impl World<'_> {
+impl ModelRun<'_> {
     async fn generation(&self, secret: &str) -> Generation {
         let digest = Digest::of(secret.as_bytes());
         let mut reader = self.t.app.db.read().await.expect("a reader");
@@ -238,7 +238,7 @@ impl World<'_> {
     }
 
     fn node(&mut self) -> App {
-        let node = self.chance.below(2);
+        let node = self.randomness.below(2);
         self.nodes[node].app.clone()
     }
 
@@ -320,8 +320,8 @@ impl World<'_> {
     /// Somebody shows a token at a route, while a request that is under way arrives in the midst of it.
     async fn show(&mut self, token: &str) -> Found {
         let node = self.node();
-        let meanwhile = (!self.flights.is_empty() && self.chance.one_in(2)).then(|| {
-            let at = self.chance.below(self.flights.len());
+        let meanwhile = (!self.flights.is_empty() && self.randomness.one_in(2)).then(|| {
+            let at = self.randomness.below(self.flights.len());
             self.flights.remove(at)
         });
         let told = Arc::new(Mutex::new(None));
@@ -342,10 +342,10 @@ impl World<'_> {
         let minute = Duration::from_secs(60);
         let uses = UseRules { session_lifetime: minute, from_sign_in: false, session_longest: None, interval: minute };
         let authenticator =
-            Authenticator::new(Arc::new(lookup), Arc::new(Ledger::new(0)), Uptime::system(), rules, uses);
+            Authenticator::new(Arc::new(lookup), Arc::new(CredentialCache::new(0)), Uptime::system(), rules, uses);
         let head = http_head(token);
         let judged = authenticator
-            .judge(&PresentedCredentials::in_head(&head, None), &AccessRequirement::PLAIN, node.now())
+            .authenticate(&PresentedCredentials::in_head(&head, None), &AccessRequirement::PLAIN, node.now())
             .await;
         let said = told.lock().expect("no panic").take();
         match (meanwhile, before, said) {
@@ -382,28 +382,28 @@ impl World<'_> {
     }
 
     async fn step(&mut self) -> Found {
-        match self.chance.below(if self.thieving { 16 } else { 12 }) {
+        match self.randomness.below(if self.thieving { 16 } else { 12 }) {
             0..=1 => {
-                let who = Who::Process(self.chance.below(2));
+                let who = Who::Process(self.randomness.below(2));
                 self.flights.push(Flight { who, secret: self.store.secret.clone(), sent: self.tick });
             }
             2..=4 if !self.flights.is_empty() => {
-                let at = self.chance.below(self.flights.len());
+                let at = self.randomness.below(self.flights.len());
                 let flight = self.flights[at].clone();
                 // Now and then a copy stays on its way.
-                if !self.chance.one_in(3) {
+                if !self.randomness.one_in(3) {
                     self.flights.remove(at);
                 }
-                match self.chance.one_in(4) {
+                match self.randomness.one_in(4) {
                     true => self.deliver_twice(flight).await?,
                     false => self.deliver(flight).await?,
                 }
             }
             5..=6 if !self.letters.is_empty() => {
-                let at = self.chance.below(self.letters.len());
+                let at = self.randomness.below(self.letters.len());
                 let letter = self.letters.remove(at);
                 match letter.who {
-                    _ if self.chance.one_in(3) => {}
+                    _ if self.randomness.one_in(3) => {}
                     Who::Thief => drop(self.thief.insert(letter.pair)),
                     Who::Process(_) if self.store.secret == letter.presented => self.store = letter.pair,
                     Who::Process(_) => {}
@@ -414,19 +414,19 @@ impl World<'_> {
                 self.show(&token).await?;
             }
             9..=10 => self.pass_time(),
-            11 if self.chance.one_in(6) => {
-                let node = self.chance.below(2);
+            11 if self.randomness.one_in(6) => {
+                let node = self.randomness.below(2);
                 let fresh = self.t.reopened(NODE).await;
                 std::mem::replace(&mut self.nodes[node], fresh).app.db.close().await;
             }
             12 => drop(self.thief.insert(self.store.clone())),
             13..=14 if !self.thief.is_empty() => {
-                let at = self.chance.below(self.thief.len());
+                let at = self.randomness.below(self.thief.len());
                 let secret = self.thief.iter().nth(at).expect("a pair").secret.clone();
                 self.flights.push(Flight { who: Who::Thief, secret, sent: self.tick });
             }
             15 if !self.thief.is_empty() => {
-                let at = self.chance.below(self.thief.len());
+                let at = self.randomness.below(self.thief.len());
                 let token = self.thief.iter().nth(at).expect("a pair").token.clone();
                 self.show(&token).await?;
             }
@@ -501,7 +501,7 @@ struct Walked {
 }
 
 /// So many walks, or until something is found.
-async fn walk(t: &Town, walks: u64, bug: Bug) -> Walked {
+async fn walk(t: &TestServer, walks: u64, bug: Bug) -> Walked {
     let ada = t.user("ada").await;
     let client = t.client("api").await;
     let nodes = async || {
@@ -514,11 +514,11 @@ async fn walk(t: &Town, walks: u64, bug: Bug) -> Walked {
     for seed in 1..=walks {
         let oauth = seed % 3 != 0;
         let store = first(&ada, &client, oauth).await;
-        let mut world = World {
+        let mut run = ModelRun {
             t,
             nodes: pair.take().expect("two nodes"),
             line: if oauth { Line::Oauth(client.id) } else { Line::Personal },
-            chance: Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            randomness: Randomness(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             tick: 0,
             flights: Vec::new(),
             letters: Vec::new(),
@@ -532,18 +532,18 @@ async fn walk(t: &Town, walks: u64, bug: Bug) -> Walked {
         let outcome = async {
             for _ in 0..STEPS {
                 walked.steps += 1;
-                world.step().await?;
-                for node in &world.nodes {
+                run.step().await?;
+                for node in &run.nodes {
                     node.app.db.faults.set_bug(bug);
                 }
-                walked.states.insert(world.fingerprint().await);
+                walked.states.insert(run.fingerprint().await);
             }
-            world.come_to_rest().await
+            run.come_to_rest().await
         };
         if let Err(what) = outcome.await {
             walked.found = Some(format!("{what} (walk {seed})"));
         }
-        pair = Some(world.nodes);
+        pair = Some(run.nodes);
         if walked.found.is_some() {
             break;
         }
@@ -554,7 +554,7 @@ async fn walk(t: &Town, walks: u64, bug: Bug) -> Walked {
     walked
 }
 
-async fn first(ada: &crate::town::Person, client: &crate::oauth::Client, oauth: bool) -> Pair {
+async fn first(ada: &crate::test_server::Person, client: &crate::oauth::Client, oauth: bool) -> Pair {
     if oauth {
         let tokens = client.tokens(ada, "api").await;
         return Pair { secret: tokens.refresh, token: tokens.access };
@@ -563,11 +563,11 @@ async fn first(ada: &crate::town::Person, client: &crate::oauth::Client, oauth: 
     Pair { token: secret.clone(), secret }
 }
 
-fn engine(t: &Town) -> &'static str {
+fn engine(t: &TestServer) -> &'static str {
     if t.app.db.is_postgres() { "PostgreSQL" } else { "SQLite" }
 }
 
-async fn rotation_model_keeps_its_promise(t: Town) {
+async fn rotation_model_keeps_its_promise(t: TestServer) {
     let walks = std::env::var("TOLLHOUSE_MODEL_WALKS").ok().and_then(|walks| walks.parse().ok()).unwrap_or(150);
     let walked = walk(&t, walks, Bug::None).await;
     let (steps, states) = (walked.steps, walked.states.len());
@@ -575,21 +575,21 @@ async fn rotation_model_keeps_its_promise(t: Town) {
     assert_eq!(walked.found, None);
 }
 
-async fn finds(t: &Town, bug: Bug) {
+async fn finds(t: &TestServer, bug: Bug) {
     let walked = walk(t, 400, bug).await;
     let steps = walked.steps;
     let found = walked.found.unwrap_or_else(|| panic!("the model does not find {bug:?} in {steps} steps"));
     println!("rotation model on {}: {bug:?} found after {steps} steps: {found}", engine(t));
 }
 
-async fn rotation_model_finds_no_window(t: Town) {
+async fn rotation_model_finds_no_window(t: TestServer) {
     finds(&t, Bug::NoWindow).await;
 }
 
-async fn rotation_model_finds_no_settle(t: Town) {
+async fn rotation_model_finds_no_settle(t: TestServer) {
     finds(&t, Bug::NoSettle).await;
 }
 
-async fn rotation_model_finds_a_blind_update(t: Town) {
+async fn rotation_model_finds_a_blind_update(t: TestServer) {
     finds(&t, Bug::BlindUpdate).await;
 }

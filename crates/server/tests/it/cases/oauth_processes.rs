@@ -10,7 +10,7 @@ use tollhouse_store::tx::{Change, Tx};
 
 use crate::oauth::{CALLBACK, Client, SignInAndAllow, encoded};
 use crate::process::{Process, output, post_form, tollhouse};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     kill_9_among_redemptions_and_refreshes,
@@ -57,7 +57,7 @@ fn field(body: &str, name: &str) -> String {
     answer[name].as_str().unwrap_or_else(|| panic!("{name}: {body}")).to_owned()
 }
 
-async fn kill_9_among_redemptions_and_refreshes(t: Town) {
+async fn kill_9_among_redemptions_and_refreshes(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.client("api").await);
     let codes = t.does(Codes { user: ada.id, client: client.id, count: 120 }).await;
     t.leave().await;
@@ -119,7 +119,7 @@ async fn kill_9_among_redemptions_and_refreshes(t: Town) {
     assert_eq!(server.terminate().await, Some(0));
 }
 
-async fn t23_a_server_starts_with_the_right_secret_alone(t: Town) {
+async fn t23_a_server_starts_with_the_right_secret_alone(t: TestServer) {
     // The keys are made by the first one that is asked for them.
     t.app.keys().await.expect("keys");
     t.leave().await;
@@ -178,7 +178,7 @@ async fn t23_a_server_starts_with_the_right_secret_alone(t: Town) {
     assert_eq!(Process::serve(&t, &[]).await.terminate().await, Some(0));
 }
 
-async fn t23_two_nodes_make_the_same_keys(t: Town) {
+async fn t23_two_nodes_make_the_same_keys(t: TestServer) {
     let (a, b) = (t.reopened("").await, t.reopened("").await);
     let (one, two) = tokio::join!(a.app.keys(), b.app.keys());
     let (one, two) = (one.expect("keys"), two.expect("keys"));

@@ -6,7 +6,7 @@ use tollhouse::operations::users::SetPassword;
 use tollhouse_domain::scope::Scope;
 
 use super::sign_in::guess;
-use crate::town::{M401, Reply, Session, Town};
+use crate::test_server::{M401, Reply, Session, TestServer};
 
 cases![
     a_person_changes_their_password,
@@ -24,12 +24,12 @@ cases![
 
 const PAGE: &str = "/-/user_settings/password/edit";
 
-async fn signed_in(t: &Town, password: &str) -> Session {
+async fn signed_in(t: &TestServer, password: &str) -> Session {
     let reply = guess(t, "ada", password).await;
     Session { cookie: reply.has(302).cookie("_gitlab_session").expect("a cookie") }
 }
 
-async fn change(t: &Town, session: &Session, fields: &[(&str, &str)]) -> Reply {
+async fn change(t: &TestServer, session: &Session, fields: &[(&str, &str)]) -> Reply {
     let mut body = form_urlencoded::Serializer::new(String::new());
     body.append_pair("authenticity_token", &session.csrf());
     for (name, value) in fields {
@@ -42,7 +42,7 @@ fn fields<'a>(current: &'a str, new: &'a str, again: &'a str) -> [(&'static str,
     [("user[password]", current), ("user[new_password]", new), ("user[password_confirmation]", again)]
 }
 
-async fn a_person_changes_their_password(t: Town) {
+async fn a_person_changes_their_password(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let token = ada.token([Scope::Api]).await;
     let (mine, other) = (signed_in(&t, "correct horse").await, signed_in(&t, "correct horse").await);
@@ -58,7 +58,7 @@ async fn a_person_changes_their_password(t: Town) {
     assert_eq!(t.get(PAGE).await.has(302).header("location"), Some("/users/sign_in"));
 }
 
-async fn an_expired_password_is_changed_and_opens_again(t: Town) {
+async fn an_expired_password_is_changed_and_opens_again(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let digest = t.app.hasher.hash(&tollhouse_domain::secret::Plaintext::new("set by another".into())).await;
     let expires_at = Some(t.now());
@@ -75,7 +75,7 @@ async fn an_expired_password_is_changed_and_opens_again(t: Town) {
     t.get("/api/v4/user").session(&session).await.is_user(&ada);
 }
 
-async fn the_current_password_must_be_known(t: Town) {
+async fn the_current_password_must_be_known(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let session = signed_in(&t, "correct horse").await;
     for _ in 0..10 {
@@ -89,7 +89,7 @@ async fn the_current_password_must_be_known(t: Town) {
     change(&t, &session, &fields("correct horse", "battery staple", "battery staple")).await.has(302);
 }
 
-async fn a_change_with_what_the_form_does_not_send(t: Town) {
+async fn a_change_with_what_the_form_does_not_send(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let session = signed_in(&t, "correct horse").await;
     change(&t, &session, &[]).await.has(400);
@@ -102,7 +102,7 @@ async fn a_change_with_what_the_form_does_not_send(t: Town) {
     signed_in(&t, "correct horse").await;
 }
 
-async fn the_rule_stands_on_the_page_and_a_password_manager_sees_whose_it_is(t: Town) {
+async fn the_rule_stands_on_the_page_and_a_password_manager_sees_whose_it_is(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let session = signed_in(&t, "correct horse").await;
     let page = t.get(PAGE).session(&session).await;
@@ -117,7 +117,7 @@ async fn the_rule_stands_on_the_page_and_a_password_manager_sees_whose_it_is(t: 
 const PERSONAL: &str = "is the user name, the name or the e-mail address of the account";
 const COMMON: &str = "is too easy to guess: choose another one";
 
-async fn t14_a_new_password_is_held_to_the_rule(t: Town) {
+async fn t14_a_new_password_is_held_to_the_rule(t: TestServer) {
     t.user_with_password("ada.lovelace", "correct horse").await;
     let reply = guess(&t, "ada.lovelace", "correct horse").await;
     let session = Session { cookie: reply.has(302).cookie("_gitlab_session").expect("a cookie") };
@@ -154,7 +154,7 @@ async fn t14_a_new_password_is_held_to_the_rule(t: Town) {
     guess(&t, "ada.lovelace", &longest).await.has(302);
 }
 
-async fn t14_a_new_password_that_cannot_be_read(t: Town) {
+async fn t14_a_new_password_that_cannot_be_read(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let session = signed_in(&t, "correct horse").await;
     let token = form_urlencoded::byte_serialize(session.csrf().as_bytes()).collect::<String>();
@@ -177,7 +177,7 @@ async fn t14_a_new_password_that_cannot_be_read(t: Town) {
     signed_in(&t, "correct horse").await;
 }
 
-async fn t14_a_refused_new_password_is_no_wrong_one(t: Town) {
+async fn t14_a_refused_new_password_is_no_wrong_one(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let session = signed_in(&t, "correct horse").await;
     // More often than a wrong one may be given, before and after the current one is proven.
@@ -192,7 +192,7 @@ async fn t14_a_refused_new_password_is_no_wrong_one(t: Town) {
     change(&t, &session, &fields("correct horse", "battery staple", "battery staple")).await.has(302);
 }
 
-async fn t14_the_old_password_is_told_to_who_knows_it(t: Town) {
+async fn t14_the_old_password_is_told_to_who_knows_it(t: TestServer) {
     t.user_with_password("ada", COMPOSED).await;
     let session = signed_in(&t, COMPOSED).await;
     const OLD: &str = "The new password is the one that the account has already";
@@ -206,7 +206,7 @@ async fn t14_the_old_password_is_told_to_who_knows_it(t: Town) {
     t.get("/api/v4/user").session(&session).await.has(200);
 }
 
-async fn a_password_from_before_the_rule_goes_on(t: Town) {
+async fn a_password_from_before_the_rule_goes_on(t: TestServer) {
     t.user_with_password("ada", "password").await;
     let session = signed_in(&t, "password").await;
     let reply = change(&t, &session, &fields("password", "Password1", "Password1")).await;
@@ -220,7 +220,7 @@ async fn a_password_from_before_the_rule_goes_on(t: Town) {
 const COMPOSED: &str = "caf\u{e9} cr\u{e8}me";
 const DECOMPOSED: &str = "cafe\u{301} cre\u{300}me";
 
-async fn a_password_is_the_same_on_every_keyboard(t: Town) {
+async fn a_password_is_the_same_on_every_keyboard(t: TestServer) {
     let ada = t.user_with_password("ada", DECOMPOSED).await;
     for typed in [COMPOSED, DECOMPOSED] {
         guess(&t, "ada", typed).await.has(302);

@@ -13,7 +13,7 @@ use tollhouse_domain::time::{Clock, Timestamp};
 use tollhouse_store::tx::{Change, Tx};
 
 use crate::process::{Process, ask, output, server, tollhouse};
-use crate::town::{REVOKED, Town};
+use crate::test_server::{REVOKED, TestServer};
 
 cases![
     kill_9_among_a_thousand_revocations,
@@ -63,7 +63,7 @@ impl Operation for Tokens {
     }
 }
 
-async fn prepared(t: &Town, count: usize) -> Vec<String> {
+async fn prepared(t: &TestServer, count: usize) -> Vec<String> {
     let ada = t.user("ada").await;
     let made = t.does(Tokens { user: ada.id, count }).await;
     t.leave().await;
@@ -80,7 +80,7 @@ async fn at_once<F: Future<Output = ()>>(count: usize, work: impl Fn(usize) -> F
     .await;
 }
 
-async fn kill_9_among_a_thousand_revocations(t: Town) {
+async fn kill_9_among_a_thousand_revocations(t: TestServer) {
     let tokens = prepared(&t, 1_000).await;
     let tried: RefCell<BTreeSet<usize>> = RefCell::default();
     let acknowledged: RefCell<BTreeSet<usize>> = RefCell::default();
@@ -130,7 +130,7 @@ async fn kill_9_among_a_thousand_revocations(t: Town) {
 }
 
 /// The program dies in the middle of a batch, by a switch of its own.
-async fn kill_9_at_each_step_of_a_commit(t: Town) {
+async fn kill_9_at_each_step_of_a_commit(t: TestServer) {
     const EACH: usize = 8;
     let steps = ["savepoint", "before commit", "after commit", "told"];
     let tokens = prepared(&t, steps.len() * EACH).await;
@@ -180,7 +180,7 @@ async fn kill_9_at_each_step_of_a_commit(t: Town) {
     }
 }
 
-async fn kill_9_among_a_thousand_rotations(t: Town) {
+async fn kill_9_among_a_thousand_rotations(t: TestServer) {
     const CHAINS: usize = 4;
     let first = prepared(&t, CHAINS).await;
     // Every secret of a chain, the last one live.
@@ -239,7 +239,7 @@ async fn kill_9_among_a_thousand_rotations(t: Town) {
 }
 
 /// Exit code, and the one line on stderr.
-async fn refused(t: &Town, arguments: &[&str]) -> (Option<i32>, String) {
+async fn refused(t: &TestServer, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = tollhouse(t.folder.path());
     command.args(arguments);
     let output = output(command).await;
@@ -249,7 +249,7 @@ async fn refused(t: &Town, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), text.trim_end().to_owned())
 }
 
-async fn t12_http_for_others_must_be_asked_for(t: Town) {
+async fn t12_http_for_others_must_be_asked_for(t: TestServer) {
     let (code, text) = refused(&t, &["serve", "--listen", "0.0.0.0:0", "--database", &t.database_url]).await;
     assert_eq!(code, Some(2));
     assert!(text.contains("external_url must be https, or set insecure_http = true"), "{text}");
@@ -258,7 +258,7 @@ async fn t12_http_for_others_must_be_asked_for(t: Town) {
     assert!(text.contains("--public allows that"), "{text}");
 }
 
-async fn external_url_is_spelt_anew_and_both_are_told(t: Town) {
+async fn external_url_is_spelt_anew_and_both_are_told(t: TestServer) {
     t.leave().await;
     for (typed, told) in [("HTTPS://B\u{fc}cher.example:443", true), ("https://xn--bcher-kva.example", false)] {
         let server = Process::serve(&t, &["--external-url", typed]).await;
@@ -280,7 +280,7 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode() & 0o777
 }
 
-async fn t31_what_is_on_the_disk_is_its_owners_alone(t: Town) {
+async fn t31_what_is_on_the_disk_is_its_owners_alone(t: TestServer) {
     let data = t.folder.path().join("data");
     let file = data.join(tollhouse::operations::users::PASSWORD_FILE);
     assert_eq!(Process::serve(&t, &[]).await.terminate().await, Some(0));
@@ -326,7 +326,7 @@ async fn t31_what_is_on_the_disk_is_its_owners_alone(t: Town) {
     );
 }
 
-async fn of_three_that_start_at_once_one_makes_the_administrator(t: Town) {
+async fn of_three_that_start_at_once_one_makes_the_administrator(t: TestServer) {
     let start = || Process::serve(&t, &[]);
     let (one, two, three) = tokio::join!(start(), start(), start());
     let folder = std::fs::read_dir(t.folder.path().join("data")).expect("a folder");
@@ -339,7 +339,7 @@ async fn of_three_that_start_at_once_one_makes_the_administrator(t: Town) {
     }
 }
 
-async fn t31_the_first_administrator_has_the_address_that_was_given(t: Town) {
+async fn t31_the_first_administrator_has_the_address_that_was_given(t: TestServer) {
     let (folder, empty) = (t.folder.path(), t.empty_database());
     let start = async |url: &str, email: &str| {
         let mut server = crate::process::server(folder, url);
@@ -369,7 +369,7 @@ async fn t31_the_first_administrator_has_the_address_that_was_given(t: Town) {
     }
 }
 
-async fn t33_a_demo_database_is_not_served(t: Town) {
+async fn t33_a_demo_database_is_not_served(t: TestServer) {
     t.does(super::threats::Mark).await;
     t.leave().await;
     let (code, text) = refused(&t, &["serve", "--listen", "127.0.0.1:0", "--database", &t.database_url]).await;
@@ -381,7 +381,7 @@ async fn t33_a_demo_database_is_not_served(t: Town) {
     assert!(text.contains("is not empty"), "{text}");
 }
 
-async fn t33_a_demo_that_ends_takes_its_database_along(t: Town) {
+async fn t33_a_demo_that_ends_takes_its_database_along(t: TestServer) {
     // Its database is a SQLite file of its own, whatever this town has.
     if t.app.db.is_postgres() {
         return;
@@ -399,7 +399,7 @@ async fn t33_a_demo_that_ends_takes_its_database_along(t: Town) {
     }
 }
 
-async fn settings_are_read_and_refused(t: Town) {
+async fn settings_are_read_and_refused(t: TestServer) {
     let mut print = tollhouse(t.folder.path());
     print.args(["config", "--print-default"]);
     assert_eq!(output(print).await.stdout, tollhouse::config::DEFAULT.as_bytes());
@@ -422,7 +422,7 @@ async fn settings_are_read_and_refused(t: Town) {
     assert_eq!(output(unknown).await.status.code(), Some(2));
 }
 
-async fn what_is_under_way_is_answered_at_the_end(t: Town) {
+async fn what_is_under_way_is_answered_at_the_end(t: TestServer) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let token = prepared(&t, 1).await.remove(0);
     let server = Process::serve(&t, &[]).await;
@@ -447,7 +447,7 @@ async fn what_is_under_way_is_answered_at_the_end(t: Town) {
 /// What is wrong with a start: a variable, its value, and how the line on stderr begins.
 type Mistake<'m> = (&'m str, String, String);
 
-async fn a_start_that_cannot_succeed_touches_no_database(t: Town) {
+async fn a_start_that_cannot_succeed_touches_no_database(t: TestServer) {
     let (folder, empty) = (t.folder.path(), t.empty_database());
     let url: tollhouse_store::db::Url = empty.parse().expect("a URL");
     let file = |name: &str, text: &str| {
@@ -516,7 +516,7 @@ async fn a_start_that_cannot_succeed_touches_no_database(t: Town) {
     assert!(folder.join("data").join(tollhouse::operations::users::PASSWORD_FILE).exists());
 }
 
-async fn a_log_that_nobody_asked_for_is_refused(t: Town) {
+async fn a_log_that_nobody_asked_for_is_refused(t: TestServer) {
     let run = async |words: &[&str], name: &str, value: &str| {
         let mut command = t.command(words);
         command.env(name, value);

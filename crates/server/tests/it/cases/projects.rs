@@ -7,7 +7,7 @@ use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 
 use super::users::keys;
-use crate::town::{M401, Town};
+use crate::test_server::{M401, TestServer};
 
 cases![
     auth_004_nobody_sees_a_public_project,
@@ -72,7 +72,7 @@ const BASIC: &[&str] = &[
     "namespace",
 ];
 
-async fn three(t: &Town) -> (NamespaceId, [ProjectId; 3]) {
+async fn three(t: &TestServer) -> (NamespaceId, [ProjectId; 3]) {
     let team = t.group("team", Visibility::Public).await;
     let public = t.project(team, "app", Visibility::Public).await;
     let internal = t.project(team, "plan", Visibility::Internal).await;
@@ -84,21 +84,21 @@ fn path(id: ProjectId) -> String {
     format!("/api/v4/projects/{id}")
 }
 
-async fn auth_004_nobody_sees_a_public_project(t: Town) {
+async fn auth_004_nobody_sees_a_public_project(t: TestServer) {
     let (_, [public, ..]) = three(&t).await;
     let body = t.get(&path(public)).await.has(200).json();
     assert_eq!(body["path_with_namespace"], "team/app");
     assert!(body.get("permissions").is_none());
 }
 
-async fn auth_005_nobody_sees_no_private_project(t: Town) {
+async fn auth_005_nobody_sees_no_private_project(t: TestServer) {
     let (_, [.., private]) = three(&t).await;
     t.get(&path(private)).await.is(404, NOT_FOUND);
 }
 
-async fn auth_006_absent_is_the_same_to_the_byte(t: Town) {
+async fn auth_006_absent_is_the_same_to_the_byte(t: TestServer) {
     let (_, [_, internal, private]) = three(&t).await;
-    let without_time = |reply: &crate::town::Reply| {
+    let without_time = |reply: &crate::test_server::Reply| {
         let mut headers: Vec<_> =
             reply.headers.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap_or("").to_owned())).collect();
         headers.retain(|(name, _)| !["x-request-id", "x-runtime", "x-gitlab-meta"].contains(&name.as_str()));
@@ -111,27 +111,27 @@ async fn auth_006_absent_is_the_same_to_the_byte(t: Town) {
     }
 }
 
-async fn auth_007_nobody_makes_no_project(t: Town) {
+async fn auth_007_nobody_makes_no_project(t: TestServer) {
     t.post("/api/v4/projects").json(json!({"name": "x"})).await.is(401, M401);
 }
 
-async fn auth_008_broken_json_by_nobody(t: Town) {
+async fn auth_008_broken_json_by_nobody(t: TestServer) {
     t.post("/api/v4/projects").json(r#"{"name": "#).await.has(400);
 }
 
-async fn auth_148_no_member_sees_no_private_project(t: Town) {
+async fn auth_148_no_member_sees_no_private_project(t: TestServer) {
     let (_, [.., private]) = three(&t).await;
     let token = t.user("ada").await.token([Scope::Api]).await;
     t.get(&path(private)).token(&token).await.is(404, NOT_FOUND);
 }
 
-async fn auth_193_a_parameter_comes_before_the_credential(t: Town) {
+async fn auth_193_a_parameter_comes_before_the_credential(t: TestServer) {
     t.get("/api/v4/projects?page=x").token("unknown").await.is(400, r#"{"error":"page is invalid"}"#);
     let body = r#"{"error":"min_access_level is invalid, min_access_level does not have a valid value"}"#;
     t.get("/api/v4/projects?min_access_level=x").token("unknown").await.is(400, body);
 }
 
-async fn proj_001_the_fields_for_nobody(t: Town) {
+async fn proj_001_the_fields_for_nobody(t: TestServer) {
     let (team, [public, ..]) = three(&t).await;
     let reply = t.get(&path(public)).await;
     assert_eq!(keys(reply.has(200)), BASIC);
@@ -143,21 +143,21 @@ async fn proj_001_the_fields_for_nobody(t: Town) {
     assert!(keys(licensed.has(200)).contains(&"license".to_owned()));
 }
 
-async fn proj_002_private_and_internal_for_nobody(t: Town) {
+async fn proj_002_private_and_internal_for_nobody(t: TestServer) {
     let (_, [public, internal, private]) = three(&t).await;
     t.get(&path(internal)).await.is(404, NOT_FOUND);
     t.get(&path(private)).await.is(404, NOT_FOUND);
     assert_eq!(t.get("/api/v4/projects").await.ids(), [public.0]);
 }
 
-async fn proj_003_private_for_no_member(t: Town) {
+async fn proj_003_private_for_no_member(t: TestServer) {
     let (_, [public, internal, private]) = three(&t).await;
     let token = t.user("ada").await.token([Scope::Api]).await;
     t.get(&path(private)).token(&token).await.is(404, NOT_FOUND);
     assert_eq!(t.get("/api/v4/projects").token(&token).await.ids(), [internal.0, public.0]);
 }
 
-async fn proj_004_a_member(t: Town) {
+async fn proj_004_a_member(t: TestServer) {
     let (_, [.., private]) = three(&t).await;
     let ada = t.user("ada").await;
     t.member(MembershipSource::Project(private), &ada, AccessLevel::Developer).await;
@@ -170,7 +170,7 @@ async fn proj_004_a_member(t: Town) {
     assert_eq!(keys(&reply).last().map(String::as_str), Some("permissions"));
 }
 
-async fn proj_005_a_member_of_the_group(t: Town) {
+async fn proj_005_a_member_of_the_group(t: TestServer) {
     let (team, [.., private]) = three(&t).await;
     let sub = t.subgroup("sub", Some(team), Visibility::Private).await;
     let below = t.project(sub, "deep", Visibility::Private).await;
@@ -185,7 +185,7 @@ async fn proj_005_a_member_of_the_group(t: Town) {
     assert_eq!(permissions(below).await, level(40), "the highest of the group and those above");
 }
 
-async fn proj_006_no_member_of_a_public_one(t: Town) {
+async fn proj_006_no_member_of_a_public_one(t: TestServer) {
     let (_, [public, ..]) = three(&t).await;
     let both = json!({"project_access": null, "group_access": null});
     for person in [t.user("ada").await, t.admin().await] {
@@ -194,7 +194,7 @@ async fn proj_006_no_member_of_a_public_one(t: Town) {
     }
 }
 
-async fn proj_007_by_path(t: Town) {
+async fn proj_007_by_path(t: TestServer) {
     let (_, [public, ..]) = three(&t).await;
     let by_id = t.get(&path(public)).await;
     for id in ["team%2Fapp", "team%2fapp", "TEAM%2FApp"] {
@@ -204,12 +204,12 @@ async fn proj_007_by_path(t: Town) {
     t.get("/api/v4/projects/team%2Fapp?").await.is(200, &by_id.body);
 }
 
-async fn proj_008_a_path_with_a_bare_slash(t: Town) {
+async fn proj_008_a_path_with_a_bare_slash(t: TestServer) {
     three(&t).await;
     t.get("/api/v4/projects/team/app").await.is(404, r#"{"error":"404 Not Found"}"#);
 }
 
-async fn proj_010_a_developer_sees_no_runners_token(t: Town) {
+async fn proj_010_a_developer_sees_no_runners_token(t: TestServer) {
     let (_, [public, ..]) = three(&t).await;
     let ada = t.user("ada").await;
     t.member(MembershipSource::Project(public), &ada, AccessLevel::Developer).await;
@@ -217,7 +217,7 @@ async fn proj_010_a_developer_sees_no_runners_token(t: Town) {
     assert!(body.get("runners_token").is_none() && body.get("permissions").is_some());
 }
 
-async fn proj_011_simple(t: Town) {
+async fn proj_011_simple(t: TestServer) {
     let (_, [public, ..]) = three(&t).await;
     let token = t.user("ada").await.token([Scope::Api]).await;
     let rows = t.get("/api/v4/projects?simple=true&visibility=public").token(&token).await;
@@ -229,7 +229,7 @@ async fn proj_011_simple(t: Town) {
     assert_eq!(fields, basic);
 }
 
-async fn proj_013_neither_name_nor_path(t: Town) {
+async fn proj_013_neither_name_nor_path(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let body = r#"{"error":"name, path are missing, at least one parameter must be provided"}"#;
     for sent in ["", "{}", "[1]", "null", r#""name""#] {
@@ -237,7 +237,7 @@ async fn proj_013_neither_name_nor_path(t: Town) {
     }
 }
 
-async fn proj_014_twice(t: Town) {
+async fn proj_014_twice(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     t.post("/api/v4/projects").token(&token).json(json!({"name": "x"})).await.has(201);
     let taken = r#"{"message":{"project_namespace.name":["has already been taken"],"name":["has already been taken"],"path":["has already been taken"]}}"#;
@@ -245,12 +245,12 @@ async fn proj_014_twice(t: Town) {
     t.post("/api/v4/projects").token(&token).json(json!({"name": "y", "path": "X"})).await.is(400, taken);
 }
 
-async fn proj_024_version_for_nobody(t: Town) {
+async fn proj_024_version_for_nobody(t: TestServer) {
     t.get("/api/v4/version").await.is(401, M401);
     t.get("/api/v4/metadata").await.is(401, M401);
 }
 
-async fn proj_027_the_answer_to_making_one(t: Town) {
+async fn proj_027_the_answer_to_making_one(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let sent = json!({"name": "My  App!", "description": "a < b", "visibility": "internal"});
@@ -264,11 +264,11 @@ async fn proj_027_the_answer_to_making_one(t: Town) {
     assert_eq!(shown["permissions"]["project_access"]["access_level"], 50);
 }
 
-async fn proj_029_made_by_nobody(t: Town) {
+async fn proj_029_made_by_nobody(t: TestServer) {
     t.post("/api/v4/projects?name=x").await.is(401, M401);
 }
 
-async fn proj_033_what_maintainers_see(t: Town) {
+async fn proj_033_what_maintainers_see(t: TestServer) {
     let (_, [public, ..]) = three(&t).await;
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     t.member(MembershipSource::Project(public), &ada, AccessLevel::Developer).await;
@@ -283,17 +283,17 @@ async fn proj_033_what_maintainers_see(t: Town) {
     assert_eq!(seen(&grace.token([Scope::Api]).await).await, [true; 5]);
 }
 
-async fn proj_034_a_name_without_a_slash(t: Town) {
+async fn proj_034_a_name_without_a_slash(t: TestServer) {
     three(&t).await;
     t.get("/api/v4/projects/app").await.is(404, NOT_FOUND);
 }
 
-async fn proj_035_a_suffix_belongs_to_the_id(t: Town) {
+async fn proj_035_a_suffix_belongs_to_the_id(t: TestServer) {
     let (_, [public, ..]) = three(&t).await;
     t.get(&format!("/api/v4/projects/{public}.json")).await.is(404, NOT_FOUND);
 }
 
-async fn rest_017_the_rules_of_a_project(t: Town) {
+async fn rest_017_the_rules_of_a_project(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let ask = |body: serde_json::Value| t.post("/api/v4/projects").token(&token).json(body);
     ask(json!({"name": " "})).await.is(
@@ -309,13 +309,13 @@ async fn rest_017_the_rules_of_a_project(t: Town) {
         .is(400, r#"{"error":"visibility does not have a valid value"}"#);
 }
 
-async fn rest_020_a_post_with_a_query_alone(t: Town) {
+async fn rest_020_a_post_with_a_query_alone(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let body = t.post("/api/v4/projects?name=x&visibility=public").token(&token).await.has(201).json();
     assert_eq!((&body["path"], &body["visibility"]), (&json!("x"), &json!("public")));
 }
 
-async fn where_a_project_may_be_made(t: Town) {
+async fn where_a_project_may_be_made(t: TestServer) {
     let (team, _) = three(&t).await;
     let (ada, grace, warden) = (t.user("ada").await, t.user("grace").await, t.admin().await);
     let personal = |body: serde_json::Value| body["namespace"]["id"].as_i64();
@@ -336,7 +336,7 @@ async fn where_a_project_may_be_made(t: Town) {
     reply.is(400, r#"{"message":{"visibility_level":["is not allowed in this group"]}}"#);
 }
 
-async fn levels_end_with_their_date(t: Town) {
+async fn levels_end_with_their_date(t: TestServer) {
     let (_, [.., private]) = three(&t).await;
     let ada = t.user("ada").await;
     let expires_at = Some(t.now().date().plus_days(1));
@@ -353,7 +353,7 @@ async fn levels_end_with_their_date(t: Town) {
     t.get(&path(private)).token(&token).await.is(404, NOT_FOUND);
 }
 
-async fn proj_012_pages_by_keyset(t: Town) {
+async fn proj_012_pages_by_keyset(t: TestServer) {
     let team = t.group("team", Visibility::Public).await;
     let mut ids = Vec::new();
     for name in ["a", "b", "c", "d", "e"] {
@@ -391,14 +391,14 @@ async fn proj_012_pages_by_keyset(t: Town) {
     assert_eq!(reply.header("x-total"), Some("2"));
 }
 
-async fn rest_021_keyset_by_number_alone(t: Town) {
+async fn rest_021_keyset_by_number_alone(t: TestServer) {
     let refusal = r#"{"error":"Keyset pagination is not yet available for this type of request"}"#;
     t.get("/api/v4/projects?pagination=keyset&order_by=name").await.is(405, refusal);
     t.get("/api/v4/projects?pagination=keyset").await.is(405, refusal);
     t.get("/api/v4/projects?pagination=legacy&order_by=name").await.has(200);
 }
 
-async fn a_list_can_be_narrowed_and_ordered(t: Town) {
+async fn a_list_can_be_narrowed_and_ordered(t: TestServer) {
     let (team, [public, internal, private]) = three(&t).await;
     let ada = t.user("ada").await;
     t.member(MembershipSource::Group(team), &ada, AccessLevel::Developer).await;
@@ -419,7 +419,7 @@ async fn a_list_can_be_narrowed_and_ordered(t: Town) {
     assert!(t.get("/api/v4/projects?membership=true").token(&stranger).await.ids().is_empty());
 }
 
-async fn a_search_finds_every_spelling(t: Town) {
+async fn a_search_finds_every_spelling(t: TestServer) {
     let ada = t.person(tollhouse::operations::users::CreateUser::person("ada", "\u{d6}lga")).await;
     let token = ada.token([Scope::Api]).await;
     let made = t.post("/api/v4/projects").token(&token).json(json!({"name": "\u{d6}lhafen", "path": "oil"})).await;
@@ -435,7 +435,7 @@ async fn a_search_finds_every_spelling(t: Town) {
     }
 }
 
-async fn projects_limit_holds_for_many_at_once(t: Town) {
+async fn projects_limit_holds_for_many_at_once(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.does(SetLimit { user: ada.id, limit: 3 }).await;

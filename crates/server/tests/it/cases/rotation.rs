@@ -5,7 +5,7 @@ use serde_json::json;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;
 
-use crate::town::{EXPIRED, M401, REVOKED, Town};
+use crate::test_server::{EXPIRED, M401, REVOKED, TestServer};
 
 cases![
     rotation_rule_2_the_old_one_dies_at_once,
@@ -31,21 +31,21 @@ cases![
 const SELF: &str = "/api/v4/personal_access_tokens/self";
 const ROTATE: &str = "/api/v4/personal_access_tokens/self/rotate";
 
-async fn rotate(t: &Town, token: &str) -> (i64, String) {
+async fn rotate(t: &TestServer, token: &str) -> (i64, String) {
     let body = t.post(ROTATE).token(token).await.has(200).json();
     (body["id"].as_i64().expect("an id"), body["token"].as_str().expect("a token").to_owned())
 }
 
-async fn first(t: &Town) -> String {
+async fn first(t: &TestServer) -> String {
     t.user("ada").await.token([Scope::Api]).await
 }
 
-async fn events(t: &Town) -> Vec<String> {
+async fn events(t: &TestServer) -> Vec<String> {
     let lines = t.trail(100).await;
     lines.into_iter().map(|line| line.event).filter(|event| event.starts_with("token.")).collect()
 }
 
-async fn rotation_rule_2_the_old_one_dies_at_once(t: Town) {
+async fn rotation_rule_2_the_old_one_dies_at_once(t: TestServer) {
     let old = first(&t).await;
     t.get("/api/v4/user").token(&old).await.has(200);
     let (_, new) = rotate(&t, &old).await;
@@ -53,7 +53,7 @@ async fn rotation_rule_2_the_old_one_dies_at_once(t: Town) {
     t.get("/api/v4/user").token(&new).await.has(200);
 }
 
-async fn rotation_rule_3_the_same_successor_again_used_or_not(t: Town) {
+async fn rotation_rule_3_the_same_successor_again_used_or_not(t: TestServer) {
     let old = first(&t).await;
     let new = rotate(&t, &old).await;
     t.later(60);
@@ -67,7 +67,7 @@ async fn rotation_rule_3_the_same_successor_again_used_or_not(t: Town) {
     );
 }
 
-async fn rotation_rule_4_then_wait_and_nothing_dies(t: Town) {
+async fn rotation_rule_4_then_wait_and_nothing_dies(t: TestServer) {
     let old = first(&t).await;
     let (_, new) = rotate(&t, &old).await;
     t.get(SELF).token(&new).await.has(200);
@@ -84,7 +84,7 @@ async fn rotation_rule_4_then_wait_and_nothing_dies(t: Town) {
     t.get(SELF).token(&newer).await.has(200);
 }
 
-async fn rotation_rule_5_an_unused_successor_is_replaced(t: Town) {
+async fn rotation_rule_5_an_unused_successor_is_replaced(t: TestServer) {
     let old = first(&t).await;
     let unused = rotate(&t, &old).await;
     t.later(120);
@@ -98,7 +98,7 @@ async fn rotation_rule_5_an_unused_successor_is_replaced(t: Town) {
     assert_eq!(rotate(&t, &old).await, fresh);
 }
 
-async fn rotation_rule_6_reuse_of_an_old_secret_ends_the_family(t: Town) {
+async fn rotation_rule_6_reuse_of_an_old_secret_ends_the_family(t: TestServer) {
     let old = first(&t).await;
     let (_, new) = rotate(&t, &old).await;
     t.get(SELF).token(&new).await.has(200);
@@ -112,7 +112,7 @@ async fn rotation_rule_6_reuse_of_an_old_secret_ends_the_family(t: Town) {
     assert!(line.detail.ends_with("last rotated from 127.0.0.1"), "both addresses: {}", line.detail);
 }
 
-async fn rotation_rule_6_a_replaced_successor_is_theft(t: Town) {
+async fn rotation_rule_6_a_replaced_successor_is_theft(t: TestServer) {
     let old = first(&t).await;
     let (_, hoarded) = rotate(&t, &old).await;
     t.later(120);
@@ -121,7 +121,7 @@ async fn rotation_rule_6_a_replaced_successor_is_theft(t: Town) {
     t.get(SELF).token(&fresh).await.is(401, REVOKED);
 }
 
-async fn rotation_rule_6_two_generations_back(t: Town) {
+async fn rotation_rule_6_two_generations_back(t: TestServer) {
     let one = first(&t).await;
     let (_, two) = rotate(&t, &one).await;
     let (_, three) = rotate(&t, &two).await;
@@ -130,7 +130,7 @@ async fn rotation_rule_6_two_generations_back(t: Town) {
     t.get(SELF).token(&three).await.is(401, REVOKED);
 }
 
-async fn rotation_rule_7_use_is_what_was_recognised(t: Town) {
+async fn rotation_rule_7_use_is_what_was_recognised(t: TestServer) {
     let ada = t.user("ada").await;
     let old = ada.token([Scope::SelfRotate]).await;
     let (_, new) = rotate(&t, &old).await;
@@ -143,7 +143,7 @@ async fn rotation_rule_7_use_is_what_was_recognised(t: Town) {
     again.leave().await;
 }
 
-async fn rotation_rule_10_repeats_ask_for_the_same(t: Town) {
+async fn rotation_rule_10_repeats_ask_for_the_same(t: TestServer) {
     let old = first(&t).await;
     let day = t.now().date().plus_days(30).to_string();
     let ask = |day: Option<&str>| match day {
@@ -158,7 +158,7 @@ async fn rotation_rule_10_repeats_ask_for_the_same(t: Town) {
     t.get(SELF).token(first["token"].as_str().expect("a token")).await.has(200);
 }
 
-async fn rotation_rule_11_over_midnight(t: Town) {
+async fn rotation_rule_11_over_midnight(t: TestServer) {
     let ada = t.user("ada").await;
     let old = ada.token_until(t.now().date().plus_days(1)).await;
     t.later(12 * 3600 - 30);
@@ -174,7 +174,7 @@ async fn rotation_rule_11_over_midnight(t: Town) {
     t.post(ROTATE).token(&late).await.is(401, EXPIRED);
 }
 
-async fn rotation_rule_12_revocation_ends_the_family(t: Town) {
+async fn rotation_rule_12_revocation_ends_the_family(t: TestServer) {
     let old = first(&t).await;
     let (_, new) = rotate(&t, &old).await;
     t.delete(SELF).token(&new).await.has(204);
@@ -182,7 +182,7 @@ async fn rotation_rule_12_revocation_ends_the_family(t: Town) {
     t.get(SELF).token(&new).await.is(401, REVOKED);
 }
 
-async fn rotation_rule_13_salts_are_erased(t: Town) {
+async fn rotation_rule_13_salts_are_erased(t: TestServer) {
     let old = first(&t).await;
     rotate(&t, &old).await;
     let salt = async || {
@@ -200,7 +200,7 @@ async fn rotation_rule_13_salts_are_erased(t: Town) {
     assert!(salt().await.is_none());
 }
 
-async fn rotation_rule_13_dead_generations_go_after_thirty_days(t: Town) {
+async fn rotation_rule_13_dead_generations_go_after_thirty_days(t: TestServer) {
     let ada = t.user("ada").await;
     let old = ada.token([Scope::Api]).await;
     let far = t.now().date().plus_days(300).to_string();
@@ -220,7 +220,7 @@ async fn rotation_rule_13_dead_generations_go_after_thirty_days(t: Town) {
     again.leave().await;
 }
 
-async fn rotation_a_hundred_at_once_have_one_successor(t: Town) {
+async fn rotation_a_hundred_at_once_have_one_successor(t: TestServer) {
     let old = first(&t).await;
     let mut attempts = Vec::new();
     for _ in 0..100 {
@@ -239,7 +239,7 @@ async fn rotation_a_hundred_at_once_have_one_successor(t: Town) {
     assert_eq!(events(&t).await.iter().filter(|event| *event == "token.rotated").count(), 1);
 }
 
-async fn rotation_over_a_restart(t: Town) {
+async fn rotation_over_a_restart(t: TestServer) {
     let old = first(&t).await;
     let new = rotate(&t, &old).await;
     let again = t.reopened("").await;
@@ -247,7 +247,7 @@ async fn rotation_over_a_restart(t: Town) {
     again.leave().await;
 }
 
-async fn rotation_a_refused_attempt_changes_nothing(t: Town) {
+async fn rotation_a_refused_attempt_changes_nothing(t: TestServer) {
     let ada = t.user("ada").await;
     let old = ada.token([Scope::ReadApi, Scope::SelfRotate]).await;
     let before = events(&t).await;
@@ -266,7 +266,7 @@ async fn rotation_a_refused_attempt_changes_nothing(t: Town) {
     assert_eq!(events(&t).await.len(), before.len() + 1, "one rotation, and nothing else");
 }
 
-async fn rotation_without_a_window(t: Town) {
+async fn rotation_without_a_window(t: TestServer) {
     let old = first(&t).await;
     let (_, new) = rotate(&t, &old).await;
     assert_eq!(t.post(ROTATE).token(&old).await.has(503).header("retry-after"), Some("120"));
@@ -275,7 +275,7 @@ async fn rotation_without_a_window(t: Town) {
     assert_ne!(fresh, new);
 }
 
-async fn rotation_no_secret_and_no_salt_in_the_trail(t: Town) {
+async fn rotation_no_secret_and_no_salt_in_the_trail(t: TestServer) {
     let old = first(&t).await;
     let (_, new) = rotate(&t, &old).await;
     t.later(60);

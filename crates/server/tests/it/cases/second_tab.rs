@@ -1,7 +1,7 @@
 //! The sign-in form of a second tab, sent after somebody signed in with the first (authentication.md 6.5).
 
 use super::sign_in::guess;
-use crate::town::{M401, Reply, Session, Town};
+use crate::test_server::{M401, Reply, Session, TestServer};
 
 cases![
     a_second_tab_leads_on_to_where_the_first_was_led,
@@ -20,7 +20,7 @@ struct Tab {
 }
 
 impl Tab {
-    async fn open(t: &Town, session: Option<&Session>) -> (Self, Session) {
+    async fn open(t: &TestServer, session: Option<&Session>) -> (Self, Session) {
         let ask = session.map_or_else(|| t.get(PAGE), |session| t.get(PAGE).session(session));
         let page = ask.await;
         let cookie = page.cookie("_gitlab_session").or(session.map(|session| session.cookie.clone()));
@@ -42,7 +42,7 @@ fn cookies(reply: &Reply) -> String {
     live.filter_map(|cookie| cookie.split(';').next()).collect::<Vec<_>>().join("; ")
 }
 
-async fn a_second_tab_leads_on_to_where_the_first_was_led(t: Town) {
+async fn a_second_tab_leads_on_to_where_the_first_was_led(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     for target in [None, Some("/-/user_settings/password/edit"), Some("/oauth/authorize?client_id=x&state=%3B,a")] {
         let query =
@@ -66,7 +66,7 @@ async fn a_second_tab_leads_on_to_where_the_first_was_led(t: Town) {
     assert_eq!(t.count("user.signed_in").await, 3);
 }
 
-async fn a_second_tab_for_another_account_says_who_is_signed_in(t: Town) {
+async fn a_second_tab_for_another_account_says_who_is_signed_in(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     t.user_with_password("grace", "battery staple").await;
     let (tab, _) = Tab::open(&t, None).await;
@@ -89,7 +89,7 @@ async fn a_second_tab_for_another_account_says_who_is_signed_in(t: Town) {
     t.get("/api/v4/user").session(&session).await.is(401, M401);
 }
 
-async fn a_second_tab_signs_nobody_in_and_looks_at_no_password(t: Town) {
+async fn a_second_tab_signs_nobody_in_and_looks_at_no_password(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let (tab, _) = Tab::open(&t, None).await;
     let session = ada.session().await;
@@ -109,7 +109,7 @@ async fn a_second_tab_signs_nobody_in_and_looks_at_no_password(t: Town) {
     guess(&t, "ada", "correct horse").await.has(302);
 }
 
-async fn a_second_tab_of_a_foreign_page_is_refused(t: Town) {
+async fn a_second_tab_of_a_foreign_page_is_refused(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let (tab, anonymous) = Tab::open(&t, None).await;
     let session = ada.session().await;
@@ -126,7 +126,7 @@ async fn a_second_tab_of_a_foreign_page_is_refused(t: Town) {
     assert_eq!(t.count("user.signed_in").await, 0);
 }
 
-async fn a_second_tab_after_signing_out_is_out_of_date(t: Town) {
+async fn a_second_tab_after_signing_out_is_out_of_date(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let (tab, _) = Tab::open(&t, None).await;
     let session = ada.session().await;
@@ -134,7 +134,7 @@ async fn a_second_tab_after_signing_out_is_out_of_date(t: Town) {
     t.post(PAGE).session(&session).form(&tab.filled_in("ada", "correct horse")).await.has(422);
 }
 
-async fn a_second_tab_whose_password_has_expired_leads_on(t: Town) {
+async fn a_second_tab_whose_password_has_expired_leads_on(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let (tab, _) = Tab::open(&t, None).await;
     let session = ada.session().await;

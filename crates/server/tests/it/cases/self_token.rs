@@ -3,7 +3,7 @@
 use serde_json::json;
 use tollhouse_domain::scope::{Holder, Scope};
 
-use crate::town::{EXPIRED, M401, REVOKED, Town};
+use crate::test_server::{EXPIRED, M401, REVOKED, TestServer};
 
 cases![
     auth_129_any_scope_shows_itself,
@@ -37,7 +37,7 @@ fn holdable() -> impl Iterator<Item = Scope> {
     Scope::ALL.iter().copied().filter(|scope| scope.holder() == Holder::Anyone)
 }
 
-async fn auth_129_any_scope_shows_itself(t: Town) {
+async fn auth_129_any_scope_shows_itself(t: TestServer) {
     let ada = t.user("ada").await;
     for scope in holdable() {
         let token = ada.token([scope]).await;
@@ -55,7 +55,7 @@ async fn auth_129_any_scope_shows_itself(t: Town) {
     assert!(reply.has(200).body.ends_with(&known), "{} {known}", reply.body);
 }
 
-async fn auth_130_any_scope_revokes_itself(t: Town) {
+async fn auth_130_any_scope_revokes_itself(t: TestServer) {
     let ada = t.user("ada").await;
     for scope in holdable() {
         let token = ada.token([scope]).await;
@@ -64,18 +64,18 @@ async fn auth_130_any_scope_revokes_itself(t: Town) {
     }
 }
 
-async fn auth_132_revoked_already(t: Town) {
+async fn auth_132_revoked_already(t: TestServer) {
     let token = t.user("ada").await.revoked_token([Scope::Api]).await;
     t.delete(SELF).token(&token).await.is(401, REVOKED);
 }
 
-async fn auth_133_unknown_and_expired(t: Town) {
+async fn auth_133_unknown_and_expired(t: TestServer) {
     t.get(SELF).token("unknown").await.is(401, M401);
     let token = t.user("ada").await.expired_token([Scope::ReadUser]).await;
     t.get(SELF).token(&token).await.is(401, EXPIRED);
 }
 
-async fn auth_134_rotation(t: Town) {
+async fn auth_134_rotation(t: TestServer) {
     let ada = t.user("ada").await;
     for scope in [Scope::Api, Scope::SelfRotate] {
         let old = ada.token([scope]).await;
@@ -89,7 +89,7 @@ async fn auth_134_rotation(t: Town) {
     }
 }
 
-async fn auth_135_rotation_with_another_scope(t: Town) {
+async fn auth_135_rotation_with_another_scope(t: TestServer) {
     let ada = t.user("ada").await;
     for scope in holdable().filter(|scope| ![Scope::Api, Scope::SelfRotate].contains(scope)) {
         let token = ada.token([scope]).await;
@@ -99,7 +99,7 @@ async fn auth_135_rotation_with_another_scope(t: Town) {
     }
 }
 
-async fn auth_139_a_rotated_token_ends_its_successor(t: Town) {
+async fn auth_139_a_rotated_token_ends_its_successor(t: TestServer) {
     let old = t.user("ada").await.token([Scope::Api]).await;
     let new = t.post(ROTATE).token(&old).await.has(200).json()["token"].as_str().expect("a token").to_owned();
     t.get(SELF).token(&new).await.has(200);
@@ -107,7 +107,7 @@ async fn auth_139_a_rotated_token_ends_its_successor(t: Town) {
     t.get(SELF).token(&new).await.is(401, REVOKED);
 }
 
-async fn auth_140_a_rotated_token_elsewhere_ends_nothing(t: Town) {
+async fn auth_140_a_rotated_token_elsewhere_ends_nothing(t: TestServer) {
     let old = t.user("ada").await.token([Scope::Api]).await;
     let new = t.post(ROTATE).token(&old).await.has(200).json()["token"].as_str().expect("a token").to_owned();
     for _ in 0..3 {
@@ -117,58 +117,58 @@ async fn auth_140_a_rotated_token_elsewhere_ends_nothing(t: Town) {
     t.get(SELF).token(&new).await.has(200);
 }
 
-async fn auth_141_rotation_to_a_date(t: Town) {
+async fn auth_141_rotation_to_a_date(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let day = t.now().date().plus_days(30).to_string();
     let reply = t.post(ROTATE).token(&token).json(json!({"expires_at": day})).await;
     assert_eq!(reply.has(200).json()["expires_at"], day);
 }
 
-async fn auth_194_the_credential_comes_before_the_parameter(t: Town) {
+async fn auth_194_the_credential_comes_before_the_parameter(t: TestServer) {
     t.post(&format!("{ROTATE}?expires_at=x")).token("unknown").await.is(401, M401);
     let token = t.user("ada").await.token([Scope::Api]).await;
     t.post(&format!("{ROTATE}?expires_at=x")).token(&token).await.is(400, r#"{"error":"expires_at is invalid"}"#);
 }
 
-async fn pat_038_self_with_any_scope(t: Town) {
+async fn pat_038_self_with_any_scope(t: TestServer) {
     let token = t.user("ada").await.token([Scope::WriteRegistry]).await;
     assert_eq!(t.get(SELF).bearer(&token).await.has(200).json()["scopes"], json!(["write_registry"]));
 }
 
-async fn pat_039_self_with_a_bad_token(t: Town) {
+async fn pat_039_self_with_a_bad_token(t: TestServer) {
     t.get(SELF).bearer("unknown").await.has(401);
     let token = t.user("ada").await.expired_token([Scope::Api]).await;
     t.get(SELF).bearer(&token).await.has(401);
 }
 
-async fn pat_040_delete_with_any_scope(t: Town) {
+async fn pat_040_delete_with_any_scope(t: TestServer) {
     let token = t.user("ada").await.token([Scope::ReadRepository]).await;
     t.delete(SELF).token(&token).body("application/json", "{}").await.is(204, "");
 }
 
-async fn pat_042_delete_when_revoked(t: Town) {
+async fn pat_042_delete_when_revoked(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     t.delete(SELF).token(&token).await.is(204, "");
     t.delete(SELF).token(&token).await.has(401);
 }
 
-async fn pat_043_rotate(t: Town) {
+async fn pat_043_rotate(t: TestServer) {
     let old = t.user("ada").await.token([Scope::SelfRotate]).await;
     t.post(ROTATE).token(&old).json("{}").await.has(200);
     t.get(SELF).token(&old).await.is(401, REVOKED);
 }
 
-async fn pat_044_rotate_with_another_scope(t: Town) {
+async fn pat_044_rotate_with_another_scope(t: TestServer) {
     let token = t.user("ada").await.token([Scope::ReadApi]).await;
     t.post(ROTATE).token(&token).await.has(403);
 }
 
-async fn pat_045_self_rotate_beside_another_scope(t: Town) {
+async fn pat_045_self_rotate_beside_another_scope(t: TestServer) {
     let token = t.user("ada").await.token([Scope::ReadUser, Scope::SelfRotate]).await;
     assert_eq!(t.post(ROTATE).token(&token).await.has(200).json()["scopes"], json!(["read_user", "self_rotate"]));
 }
 
-async fn pat_047_rotate_with_a_bad_token(t: Town) {
+async fn pat_047_rotate_with_a_bad_token(t: TestServer) {
     let ada = t.user("ada").await;
     t.post(ROTATE).token("unknown").await.is(401, M401);
     let revoked = ada.token([Scope::Api]).await;
@@ -178,7 +178,7 @@ async fn pat_047_rotate_with_a_bad_token(t: Town) {
     t.post(ROTATE).token(&expired).await.is(401, EXPIRED);
 }
 
-async fn pat_048_rotate_when_rotated(t: Town) {
+async fn pat_048_rotate_when_rotated(t: TestServer) {
     let first = t.user("ada").await.token([Scope::Api]).await;
     let second = t.post(ROTATE).token(&first).await.has(200).json()["token"].as_str().expect("a token").to_owned();
     let third = t.post(ROTATE).token(&second).await.has(200).json()["token"].as_str().expect("a token").to_owned();
@@ -186,7 +186,7 @@ async fn pat_048_rotate_when_rotated(t: Town) {
     t.get(SELF).token(&third).await.is(401, REVOKED);
 }
 
-async fn pat_090_a_session_is_no_token(t: Town) {
+async fn pat_090_a_session_is_no_token(t: TestServer) {
     let session = t.user("ada").await.session().await;
     let body = r#"{"message":"400 Bad request - This endpoint requires token type to be a personal access token"}"#;
     t.get(SELF).session(&session).await.is(400, body);
@@ -194,7 +194,7 @@ async fn pat_090_a_session_is_no_token(t: Town) {
     t.post(ROTATE).session(&session).with("x-csrf-token", &session.csrf()).await.has(405);
 }
 
-async fn last_use_is_written_in_batches(t: Town) {
+async fn last_use_is_written_in_batches(t: TestServer) {
     let token = t.user("ada").await.token([Scope::ReadUser]).await;
     let last_used = async || t.get(SELF).token(&token).await.has(200).json()["last_used_at"].clone();
     assert_eq!(last_used().await, json!(null));
@@ -213,7 +213,7 @@ async fn last_use_is_written_in_batches(t: Town) {
     assert_eq!(last_used().await, t.now().iso());
 }
 
-async fn a_date_that_cannot_be(t: Town) {
+async fn a_date_that_cannot_be(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let ask = |day: String| t.post(ROTATE).token(&token).json(json!({"expires_at": day}));
     let today = t.now().date();

@@ -2,7 +2,7 @@
 
 use tollhouse_domain::scope::Scope;
 
-use crate::town::{M401, Session, Town};
+use crate::test_server::{M401, Session, TestServer};
 
 cases![
     auth_068_a_session_reads,
@@ -25,30 +25,30 @@ cases![
     blocking_ends_sessions,
 ];
 
-async fn auth_068_a_session_reads(t: Town) {
+async fn auth_068_a_session_reads(t: TestServer) {
     let ada = t.user("ada").await;
     t.get("/api/v4/user").session(&ada.session().await).await.is_user(&ada);
 }
 
-async fn auth_069_a_session_reads_by_head(t: Town) {
+async fn auth_069_a_session_reads_by_head(t: TestServer) {
     let session = t.user("ada").await.session().await;
     t.ask("HEAD".parse().expect("a method"), "/api/v4/user").session(&session).await.is(200, "");
 }
 
-async fn auth_070_a_session_alone_writes_nothing(t: Town) {
+async fn auth_070_a_session_alone_writes_nothing(t: TestServer) {
     let session = t.user("ada").await.session().await;
     t.post("/api/v4/projects").session(&session).json(r#"{"name":"x"}"#).await.is(401, M401);
     t.delete("/api/v4/personal_access_tokens/self").session(&session).await.is(401, M401);
 }
 
-async fn auth_071_a_session_with_its_csrf_token_writes(t: Town) {
+async fn auth_071_a_session_with_its_csrf_token_writes(t: TestServer) {
     let ada = t.user("ada").await;
     let session = ada.session().await;
     let ask = t.post("/api/v4/projects").session(&session).with("x-csrf-token", &session.csrf());
     assert_eq!(ask.json(r#"{"name":"x"}"#).await.has(201).json()["creator_id"], ada.id.0);
 }
 
-async fn auth_072_the_token_of_a_form_does_not_count(t: Town) {
+async fn auth_072_the_token_of_a_form_does_not_count(t: TestServer) {
     let session = t.user("ada").await.session().await;
     let token = session.csrf();
     t.post("/api/v4/projects")
@@ -58,7 +58,7 @@ async fn auth_072_the_token_of_a_form_does_not_count(t: Town) {
         .is(401, M401);
 }
 
-async fn auth_073_the_csrf_token_of_another_session(t: Town) {
+async fn auth_073_the_csrf_token_of_another_session(t: TestServer) {
     let (mine, other) = (t.user("ada").await.session().await, t.user("grace").await.session().await);
     let ask = t.post("/api/v4/projects").session(&mine).with("x-csrf-token", &other.csrf());
     ask.json(r#"{"name":"x"}"#).await.is(401, M401);
@@ -68,34 +68,34 @@ fn nobodys() -> Session {
     Session { cookie: "0123456789abcdef0123456789abcdef".into() }
 }
 
-async fn auth_077_an_unknown_session_is_nobody(t: Town) {
+async fn auth_077_an_unknown_session_is_nobody(t: TestServer) {
     t.get("/api/v4/user").session(&nobodys()).await.is(401, M401);
 }
 
-async fn auth_078_an_unknown_session_sees_what_is_public(t: Town) {
+async fn auth_078_an_unknown_session_sees_what_is_public(t: TestServer) {
     t.get("/api/v4/groups").session(&nobodys()).await.is(200, "[]");
 }
 
-async fn auth_079_a_bad_token_beats_a_good_session(t: Town) {
+async fn auth_079_a_bad_token_beats_a_good_session(t: TestServer) {
     let session = t.user("ada").await.session().await;
     t.get("/api/v4/user").session(&session).token("unknown").await.is(401, M401);
     t.get("/api/v4/user").session(&session).bearer("unknown").await.is(401, M401);
 }
 
-async fn auth_080_an_empty_token_gives_way_to_the_session(t: Town) {
+async fn auth_080_an_empty_token_gives_way_to_the_session(t: TestServer) {
     let ada = t.user("ada").await;
     let session = ada.session().await;
     t.get("/api/v4/user").session(&session).token("").await.is_user(&ada);
     t.get("/api/v4/user").session(&session).token("  ").await.is_user(&ada);
 }
 
-async fn rest_015_a_session_on_the_api(t: Town) {
+async fn rest_015_a_session_on_the_api(t: TestServer) {
     let ada = t.user("ada").await;
     let session = ada.session().await;
     assert_eq!(t.get("/api/v4/users").session(&session).await.ids(), [ada.id.0]);
 }
 
-async fn a_session_slides_and_ends(t: Town) {
+async fn a_session_slides_and_ends(t: TestServer) {
     let ada = t.user("ada").await;
     let session = ada.session().await;
     for _ in 0..3 {
@@ -111,7 +111,7 @@ async fn a_session_slides_and_ends(t: Town) {
     assert_eq!(left, 0, "what ended is swept");
 }
 
-async fn a_session_may_count_from_sign_in(t: Town) {
+async fn a_session_may_count_from_sign_in(t: TestServer) {
     let ada = t.user("ada").await;
     let session = ada.session().await;
     for _ in 0..2 {
@@ -126,13 +126,13 @@ async fn a_session_may_count_from_sign_in(t: Town) {
 const DAY: u64 = 24 * 3600;
 
 /// Asks, and writes down that it was used.
-async fn used(t: &Town, session: &Session) -> u16 {
+async fn used(t: &TestServer, session: &Session) -> u16 {
     let status = t.get("/api/v4/user").session(session).await.status.as_u16();
     tollhouse::job::flush(&t.app).await;
     status
 }
 
-async fn a_session_used_daily_ends_after_ninety_days(t: Town) {
+async fn a_session_used_daily_ends_after_ninety_days(t: TestServer) {
     let ada = t.user("ada").await;
     let session = ada.session().await;
     for day in 1..90 {
@@ -164,7 +164,7 @@ async fn a_session_used_daily_ends_after_ninety_days(t: Town) {
     t.get("/api/v4/user").session(&ada.session().await).await.is_user(&ada);
 }
 
-async fn a_session_that_was_extended_before_there_was_a_bound_ends_too(t: Town) {
+async fn a_session_that_was_extended_before_there_was_a_bound_ends_too(t: TestServer) {
     let ada = t.user("ada").await;
     let (old, new) = (ada.session().await, ada.session().await);
     for _ in 0..95 {
@@ -180,7 +180,7 @@ async fn a_session_that_was_extended_before_there_was_a_bound_ends_too(t: Town) 
     t.get("/api/v4/user").session(&old).await.is_user(&ada);
 }
 
-async fn a_session_that_is_never_extended_ends_no_later(t: Town) {
+async fn a_session_that_is_never_extended_ends_no_later(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let reply = super::sign_in::guess(&t, "ada", "correct horse").await;
     let session = Session { cookie: reply.has(302).cookie("_gitlab_session").expect("a session") };
@@ -193,7 +193,7 @@ async fn a_session_that_is_never_extended_ends_no_later(t: Town) {
     assert_eq!(left.expect("a count"), 0, "its row says no later end");
 }
 
-async fn a_session_near_its_end_is_not_the_least_recently_used(t: Town) {
+async fn a_session_near_its_end_is_not_the_least_recently_used(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let old = ada.session().await;
     t.later(DAY);
@@ -208,7 +208,7 @@ async fn a_session_near_its_end_is_not_the_least_recently_used(t: Town) {
     t.get("/api/v4/user").session(&other).await.is(401, M401);
 }
 
-async fn blocking_ends_sessions(t: Town) {
+async fn blocking_ends_sessions(t: TestServer) {
     let ada = t.user("ada").await;
     let (session, token) = (ada.session().await, ada.token([Scope::Api]).await);
     t.get("/api/v4/user").session(&session).await.is_user(&ada);

@@ -3,7 +3,7 @@
 use axum::http::{Method, header};
 
 use super::sign_in::guess;
-use crate::town::{Ask, M401, Reply, Session, Town};
+use crate::test_server::{Ask, M401, Reply, Session, TestServer};
 
 cases![
     t9_one_live_session_among_dead_cookies_counts,
@@ -28,7 +28,7 @@ fn dead(i: usize) -> String {
     format!("{i:032x}")
 }
 
-async fn t9_one_live_session_among_dead_cookies_counts(t: Town) {
+async fn t9_one_live_session_among_dead_cookies_counts(t: TestServer) {
     let ada = t.user("ada").await;
     let (live, out) = (ada.session().await, ada.session().await);
     t.post("/users/sign_out").session(&out).form("").await.has(302);
@@ -49,7 +49,7 @@ async fn t9_one_live_session_among_dead_cookies_counts(t: Town) {
     t.get("/api/v4/user").session(&out).with("cookie", &format!("_gitlab_session={live}")).await.is_user(&ada);
 }
 
-async fn t9_to_write_the_csrf_token_must_be_of_the_live_session(t: Town) {
+async fn t9_to_write_the_csrf_token_must_be_of_the_live_session(t: TestServer) {
     let ada = t.user("ada").await;
     let live = ada.session().await;
     let planted = Session { cookie: dead(1) };
@@ -65,7 +65,7 @@ async fn t9_to_write_the_csrf_token_must_be_of_the_live_session(t: Town) {
     form(live.csrf()).await.has(400);
 }
 
-async fn t9_who_is_not_signed_in_signs_in_in_spite_of_dead_cookies(t: Town) {
+async fn t9_who_is_not_signed_in_signs_in_in_spite_of_dead_cookies(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let cookies = [dead(1), dead(2)];
     let cookies: Vec<&str> = cookies.iter().map(String::as_str).collect();
@@ -85,7 +85,7 @@ fn deleted(reply: &Reply) -> Vec<String> {
     gone.map(|rest| rest.split("; HttpOnly").next().unwrap_or_default().to_owned()).collect()
 }
 
-async fn t9_two_live_sessions_are_none_and_pages_delete_both(t: Town) {
+async fn t9_two_live_sessions_are_none_and_pages_delete_both(t: TestServer) {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let (a, b, twin) = (ada.session().await, grace.session().await, ada.session().await);
     for other in [&b, &twin] {
@@ -111,7 +111,7 @@ async fn t9_two_live_sessions_are_none_and_pages_delete_both(t: Town) {
     t.get("/api/v4/user").session(&b).await.is_user(&grace);
 }
 
-async fn t9_cookies_are_deleted_under_every_parent_domain(t: Town) {
+async fn t9_cookies_are_deleted_under_every_parent_domain(t: TestServer) {
     let (a, b) = (t.user("ada").await.session().await, t.user("grace").await.session().await);
     let page = with(t.get("/users/sign_in").host("git.example.test"), &[&a.cookie, &b.cookie]).await;
     let mut expected = Vec::new();
@@ -123,7 +123,7 @@ async fn t9_cookies_are_deleted_under_every_parent_domain(t: Town) {
     assert_eq!(deleted(page.has(400)), expected);
 }
 
-async fn t9_at_most_eight_cookies_are_looked_up(t: Town) {
+async fn t9_at_most_eight_cookies_are_looked_up(t: TestServer) {
     let ada = t.user("ada").await;
     let live = ada.session().await;
     for count in [7, 8, 50] {
@@ -143,7 +143,7 @@ async fn t9_at_most_eight_cookies_are_looked_up(t: Town) {
     }
 }
 
-async fn t9_signing_out_ends_every_session_that_was_sent(t: Town) {
+async fn t9_signing_out_ends_every_session_that_was_sent(t: TestServer) {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let (a, b, elsewhere) = (ada.session().await, grace.session().await, ada.session().await);
     let unknown = dead(1);
@@ -173,7 +173,7 @@ async fn t9_signing_out_ends_every_session_that_was_sent(t: Town) {
     assert!(guess(&t, "nobody", "x").await.has(200).body.contains("Sign in"));
 }
 
-async fn t9_explain_agrees_about_several_sessions(t: Town) {
+async fn t9_explain_agrees_about_several_sessions(t: TestServer) {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let (a, b) = (ada.session().await, grace.session().await);
     let nine: Vec<String> = (0..9).map(dead).collect();

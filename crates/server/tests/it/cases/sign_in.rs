@@ -3,7 +3,7 @@
 use tollhouse::operations::users::{Confirm, SetState};
 use tollhouse_domain::user::{AccountState, UserKind};
 
-use crate::town::{M401, Reply, Session, Town};
+use crate::test_server::{M401, Reply, Session, TestServer};
 
 cases![
     auth_163_a_wrong_password,
@@ -32,20 +32,20 @@ const PAGE: &str = "/users/sign_in";
 const WRONG: &str = "Invalid login or password.";
 
 /// The form, filled in and sent by somebody who has the cookie that came with it.
-pub async fn guess(t: &Town, login: &str, password: &str) -> Reply {
+pub async fn guess(t: &TestServer, login: &str, password: &str) -> Reply {
     let form = t.get(PAGE).await;
     let session = Session { cookie: form.cookie("_gitlab_session").expect("a cookie") };
     fill_in(t, &session, login, password).await
 }
 
-async fn fill_in(t: &Town, session: &Session, login: &str, password: &str) -> Reply {
+async fn fill_in(t: &TestServer, session: &Session, login: &str, password: &str) -> Reply {
     let mut body = form_urlencoded::Serializer::new(String::new());
     body.append_pair("authenticity_token", &session.csrf());
     body.append_pair("user[login]", login).append_pair("user[password]", password);
     t.post(PAGE).session(session).form(&body.finish()).await
 }
 
-async fn auth_163_a_wrong_password(t: Town) {
+async fn auth_163_a_wrong_password(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     for (login, password) in [("ada", "wrong horse"), ("ada", ""), ("nobody", "correct horse"), ("", "")] {
         let reply = guess(&t, login, password).await;
@@ -54,7 +54,7 @@ async fn auth_163_a_wrong_password(t: Town) {
     }
 }
 
-async fn auth_164_the_right_password(t: Town) {
+async fn auth_164_the_right_password(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let form = t.get(PAGE).await;
     let before = Session { cookie: form.cookie("_gitlab_session").expect("a cookie") };
@@ -71,7 +71,7 @@ async fn auth_164_the_right_password(t: Town) {
     assert_eq!(t.get(PAGE).session(&after).await.has(302).header("location"), Some("/"));
 }
 
-async fn auth_165_who_was_deactivated_comes_back(t: Town) {
+async fn auth_165_who_was_deactivated_comes_back(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     ada.set_state(SetState::deactivate(ada.id)).await;
     let reply = guess(&t, "ada", "correct horse").await;
@@ -86,7 +86,7 @@ async fn auth_165_who_was_deactivated_comes_back(t: Town) {
     );
 }
 
-async fn auth_166_who_is_blocked_does_not(t: Town) {
+async fn auth_166_who_is_blocked_does_not(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     ada.set_state(SetState::block(ada.id)).await;
     let reply = guess(&t, "ada", "correct horse").await;
@@ -96,7 +96,7 @@ async fn auth_166_who_is_blocked_does_not(t: Town) {
     assert!(wrong.body.contains(WRONG) && !wrong.body.contains("blocked"), "told after the right password alone");
 }
 
-async fn other_states_are_told_after_the_right_password_alone(t: Town) {
+async fn other_states_are_told_after_the_right_password_alone(t: TestServer) {
     let digest = t.app.hasher.hash(&tollhouse_domain::secret::Plaintext::new("correct horse".into())).await;
     let person = |name: &str| tollhouse::operations::users::CreateUser {
         password_digest: Some(digest.clone()),
@@ -123,13 +123,13 @@ async fn other_states_are_told_after_the_right_password_alone(t: Town) {
     guess(&t, "unconfirmed", "correct horse").await.has(302);
 }
 
-async fn an_address_signs_in_too(t: Town) {
+async fn an_address_signs_in_too(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     guess(&t, "ADA@example.test", "correct horse").await.has(302);
     guess(&t, " Ada ", "correct horse").await.has(302);
 }
 
-async fn signing_out_ends_the_session(t: Town) {
+async fn signing_out_ends_the_session(t: TestServer) {
     let ada = t.user("ada").await;
     let (session, other) = (ada.session().await, ada.session().await);
     t.get("/api/v4/user").session(&session).await.is_user(&ada);
@@ -145,7 +145,7 @@ async fn signing_out_ends_the_session(t: Town) {
     t.get("/users/sign_out").session(&other).await.has(404);
 }
 
-async fn ten_wrong_passwords_lock_for_ten_minutes(t: Town) {
+async fn ten_wrong_passwords_lock_for_ten_minutes(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     for _ in 0..9 {
         guess(&t, "ada", "wrong horse").await;
@@ -165,7 +165,7 @@ async fn ten_wrong_passwords_lock_for_ten_minutes(t: Town) {
     assert_eq!(ada.locked_until, None);
 }
 
-async fn two_hundred_parallel_guesses_get_ten(t: Town) {
+async fn two_hundred_parallel_guesses_get_ten(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let session = Session { cookie: t.get(PAGE).await.cookie("_gitlab_session").expect("a cookie") };
     let mut guesses = Vec::new();
@@ -193,7 +193,7 @@ async fn two_hundred_parallel_guesses_get_ten(t: Town) {
     guess(&t, "ada", "correct horse").await.has(302);
 }
 
-async fn a_lock_outlives_a_restart(t: Town) {
+async fn a_lock_outlives_a_restart(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     for _ in 0..10 {
         guess(&t, "ada", "wrong horse").await;
@@ -206,7 +206,7 @@ async fn a_lock_outlives_a_restart(t: Town) {
     again.leave().await;
 }
 
-async fn a_hundred_sessions_and_no_more(t: Town) {
+async fn a_hundred_sessions_and_no_more(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let mut sessions = Vec::new();
     for _ in 0..5 {
@@ -224,7 +224,7 @@ async fn a_hundred_sessions_and_no_more(t: Town) {
     }
 }
 
-async fn an_old_password_makes_no_session_after_a_change(t: Town) {
+async fn an_old_password_makes_no_session_after_a_change(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let digest = |password: &str| {
         let password = tollhouse_domain::secret::Plaintext::new(password.to_owned());
@@ -255,7 +255,7 @@ async fn an_old_password_makes_no_session_after_a_change(t: Town) {
     }
 }
 
-async fn a_stranger_who_signs_out_writes_nothing(t: Town) {
+async fn a_stranger_who_signs_out_writes_nothing(t: TestServer) {
     let log = async || t.log(0).await.len();
     let before = log().await;
     for i in 0..20 {
@@ -265,7 +265,7 @@ async fn a_stranger_who_signs_out_writes_nothing(t: Town) {
     assert_eq!(log().await, before);
 }
 
-async fn the_first_page_needs_a_session(t: Town) {
+async fn the_first_page_needs_a_session(t: TestServer) {
     let reply = t.get("/").await;
     assert_eq!(reply.has(302).header("location"), Some("/users/sign_in"));
     let notice = reply.cookie("_tollhouse_notice").expect("a notice");
@@ -273,7 +273,7 @@ async fn the_first_page_needs_a_session(t: Town) {
     assert!(page.body.contains("You need to sign in before continuing."));
 }
 
-async fn a_page_that_is_not_there(t: Town) {
+async fn a_page_that_is_not_there(t: TestServer) {
     assert_eq!(t.get("/nowhere").await.has(302).header("location"), Some("/users/sign_in"));
     let session = t.user("ada").await.session().await;
     let reply = t.get("/nowhere").session(&session).await;
@@ -284,7 +284,7 @@ async fn a_page_that_is_not_there(t: Town) {
     t.get("/assets/app.css").await.has(200);
 }
 
-async fn pages_speak_of_this_server(t: Town) {
+async fn pages_speak_of_this_server(t: TestServer) {
     let digest = t.app.hasher.hash(&tollhouse_domain::secret::Plaintext::new("correct horse".into())).await;
     let person = |name: &str| tollhouse::operations::users::CreateUser {
         password_digest: Some(digest.clone()),
@@ -325,7 +325,7 @@ async fn pages_speak_of_this_server(t: Town) {
     }
 }
 
-async fn t14_what_helps_after_a_wrong_password_tells_nothing(t: Town) {
+async fn t14_what_helps_after_a_wrong_password_tells_nothing(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     t.user("grace").await;
     let barred = t.user_with_password("linus", "correct horse").await;
@@ -370,13 +370,13 @@ async fn t14_what_helps_after_a_wrong_password_tells_nothing(t: Town) {
     }
 }
 
-async fn the_hint_says_when_sign_in_closes(t: Town) {
+async fn the_hint_says_when_sign_in_closes(t: TestServer) {
     let page = guess(&t, "nobody", "x").await;
     assert!(page.body.contains("After 3 wrong passwords in a row, signing in by password is closed for 1 hour."));
 }
 
 /// Every kind of error page: what it is, the answer, where it leads.
-async fn error_pages(t: &Town) -> Vec<(&'static str, Reply, &'static str)> {
+async fn error_pages(t: &TestServer) -> Vec<(&'static str, Reply, &'static str)> {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let (session, other) = (ada.session().await, grace.session().await);
     let barred = t.user("linus").await;
@@ -413,7 +413,7 @@ async fn error_pages(t: &Town) -> Vec<(&'static str, Reply, &'static str)> {
     ]
 }
 
-async fn an_error_page_has_the_id_of_its_request(t: Town) {
+async fn an_error_page_has_the_id_of_its_request(t: TestServer) {
     let mut ids = Vec::new();
     for (what, reply, _) in error_pages(&t).await {
         assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"), "{what}: {}", reply.body);
@@ -426,7 +426,7 @@ async fn an_error_page_has_the_id_of_its_request(t: Town) {
     assert_eq!(ids.len(), 11);
 }
 
-async fn an_error_page_leads_on(t: Town) {
+async fn an_error_page_leads_on(t: TestServer) {
     for (what, reply, link) in error_pages(&t).await {
         let links: Vec<&str> = reply.body.match_indices("<a ").map(|(at, _)| &reply.body[at..]).collect();
         assert!(links.len() == 1 && links[0].starts_with(link), "{what}: {}", reply.body);

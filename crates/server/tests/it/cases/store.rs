@@ -2,12 +2,12 @@
 //! what a failure looks like from outside.
 
 use tollhouse::operations::tokens::Revoke;
-use tollhouse_domain::forget::Forget;
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::scope::Scope;
 use tollhouse_store::faults::Fault;
 use tollhouse_store::statements;
 
-use crate::town::{REVOKED, Town};
+use crate::test_server::{REVOKED, TestServer};
 
 cases![
     every_statement_is_prepared,
@@ -21,7 +21,7 @@ cases![
     nothing_is_written_by_reading,
 ];
 
-async fn every_statement_is_prepared(t: Town) {
+async fn every_statement_is_prepared(t: TestServer) {
     let all = statements();
     assert!(all.len() > 60, "{}", all.len());
     for (name, text) in all {
@@ -31,28 +31,28 @@ async fn every_statement_is_prepared(t: Town) {
     }
 }
 
-async fn commits_reach_the_disk(t: Town) {
+async fn commits_reach_the_disk(t: TestServer) {
     let says = t.app.db.durability().await.expect("an answer");
     assert_eq!(says, if t.app.db.is_postgres() { "synchronous_commit=on" } else { "synchronous=2" });
 }
 
-async fn what_becomes_untrue_stands_in_the_log_with_the_change(t: Town) {
+async fn what_becomes_untrue_stands_in_the_log_with_the_change(t: TestServer) {
     let ada = t.user("ada").await;
     let made = ada.made_token([Scope::Api]).await;
     let last = t.log(0).await.last().map_or(0, |(position, _)| *position);
     t.does(Revoke { id: made.token.id }).await;
     assert_eq!(
         t.log(last + 1).await.iter().map(|(_, what)| *what).collect::<Vec<_>>(),
-        [Forget::Family(made.token.family_id)]
+        [Invalidation::Family(made.token.family_id)]
     );
     t.does(Revoke { id: made.token.id }).await;
     let session = ada.session().await;
     let digest = tollhouse_domain::secret::Digest::of(session.cookie.as_bytes());
     t.does(tollhouse::operations::sign_in::SignOut { session: digest }).await;
-    assert!(t.log(last + 1).await.iter().any(|(_, word)| *word == Forget::Session(digest)));
+    assert!(t.log(last + 1).await.iter().any(|(_, word)| *word == Invalidation::Session(digest)));
 }
 
-async fn a_storage_that_fails_is_503_and_nothing_is_lost(t: Town) {
+async fn a_storage_that_fails_is_503_and_nothing_is_lost(t: TestServer) {
     let ada = t.user("ada").await;
     let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
     let make = |name: &str| t.post("/api/v4/projects").token(&token).json(format!(r#"{{"name":"{name}"}}"#));
@@ -71,7 +71,7 @@ async fn a_storage_that_fails_is_503_and_nothing_is_lost(t: Town) {
     make("x").await.has(201);
 }
 
-async fn a_commit_whose_reply_was_lost_is_never_2xx(t: Town) {
+async fn a_commit_whose_reply_was_lost_is_never_2xx(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
@@ -83,7 +83,7 @@ async fn a_commit_whose_reply_was_lost_is_never_2xx(t: Town) {
     t.get("/api/v4/user").token(&token).await.is(401, REVOKED);
 }
 
-async fn a_look_up_under_way_while_its_token_is_revoked(t: Town) {
+async fn a_look_up_under_way_while_its_token_is_revoked(t: TestServer) {
     let ada = t.user("ada").await;
     for _ in 0..40 {
         let made = ada.made_token([Scope::Api]).await;
@@ -103,7 +103,7 @@ async fn a_look_up_under_way_while_its_token_is_revoked(t: Town) {
     }
 }
 
-async fn a_caller_who_goes_away_leaves_nothing_stale(t: Town) {
+async fn a_caller_who_goes_away_leaves_nothing_stale(t: TestServer) {
     let ada = t.user("ada").await;
     let mut revoked = 0;
     for micros in (0..60).map(|i| i * 100) {
@@ -134,7 +134,7 @@ async fn a_caller_who_goes_away_leaves_nothing_stale(t: Town) {
     assert!(revoked > 0, "some of them came through");
 }
 
-async fn the_log_and_the_trail_are_swept(t: Town) {
+async fn the_log_and_the_trail_are_swept(t: TestServer) {
     t.user("ada").await;
     let trail = async || t.trail(10).await.len();
     assert_eq!(trail().await, 1);
@@ -146,7 +146,7 @@ async fn the_log_and_the_trail_are_swept(t: Town) {
     assert_eq!(trail().await, 0);
 }
 
-async fn nothing_is_written_by_reading(t: Town) {
+async fn nothing_is_written_by_reading(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.get("/api/v4/user").token(&token).await.is_user(&ada);

@@ -5,7 +5,7 @@ use tollhouse::endpoint::table::table;
 use tollhouse::params::ParamType;
 use tollhouse_domain::scope::Scope;
 
-use crate::town::{M401, Town};
+use crate::test_server::{M401, TestServer};
 
 cases![
     auth_112_by_name_in_the_header,
@@ -33,25 +33,25 @@ cases![
 const MUST_BE_ADMIN: &str = "Must be admin to use sudo";
 const MUST_BE_TOKEN: &str = "Must be authenticated using an OAuth or personal access token to use sudo";
 
-async fn auth_112_by_name_in_the_header(t: Town) {
+async fn auth_112_by_name_in_the_header(t: TestServer) {
     let (warden, ada) = (t.admin().await, t.user("ada").await);
     let token = warden.token([Scope::Sudo]).await;
     t.get("/api/v4/user").token(&token).with("sudo", "ada").await.is_user(&ada);
 }
 
-async fn auth_113_by_name_in_capitals(t: Town) {
+async fn auth_113_by_name_in_capitals(t: TestServer) {
     let (warden, ada) = (t.admin().await, t.user("ada").await);
     let token = warden.token([Scope::Sudo]).await;
     t.get("/api/v4/user").token(&token).with("sudo", "ADA").await.is_user(&ada);
 }
 
-async fn auth_114_by_number_in_the_header(t: Town) {
+async fn auth_114_by_number_in_the_header(t: TestServer) {
     let (warden, ada) = (t.admin().await, t.user("ada").await);
     let token = warden.token([Scope::Sudo]).await;
     t.get("/api/v4/user").token(&token).with("sudo", &ada.id.to_string()).await.is_user(&ada);
 }
 
-async fn auth_115_by_parameter(t: Town) {
+async fn auth_115_by_parameter(t: TestServer) {
     let (warden, ada) = (t.admin().await, t.user("ada").await);
     let token = warden.token([Scope::Sudo]).await;
     for target in ["ada".to_owned(), "ADA".to_owned(), ada.id.to_string()] {
@@ -60,7 +60,7 @@ async fn auth_115_by_parameter(t: Town) {
     }
 }
 
-async fn auth_116_a_token_without_the_scope(t: Town) {
+async fn auth_116_a_token_without_the_scope(t: TestServer) {
     let warden = t.admin().await;
     t.user("ada").await;
     let token = warden.token([Scope::Api]).await;
@@ -68,14 +68,14 @@ async fn auth_116_a_token_without_the_scope(t: Town) {
     assert_eq!(reply.is_insufficient_scope(), ["sudo"]);
 }
 
-async fn auth_117_not_an_administrator(t: Town) {
+async fn auth_117_not_an_administrator(t: TestServer) {
     let (ada, _) = (t.user("ada").await, t.user("grace").await);
     // Made while she was an administrator, say: a scope alone is not a right.
     let token = ada.token_with_any([Scope::Api, Scope::Sudo]).await;
     t.get("/api/v4/user?sudo=grace").token(&token).await.is_forbidden(MUST_BE_ADMIN);
 }
 
-async fn auth_118_an_unknown_target(t: Town) {
+async fn auth_118_an_unknown_target(t: TestServer) {
     let token = t.admin().await.token([Scope::Api, Scope::Sudo]).await;
     let body = r#"{"message":"404 User with ID or username '123' Not Found"}"#;
     t.get("/api/v4/user").token(&token).with("sudo", "123").await.is(404, body);
@@ -83,31 +83,31 @@ async fn auth_118_an_unknown_target(t: Town) {
     t.get("/api/v4/user?sudo=").token(&token).await.is(404, nobody);
 }
 
-async fn auth_119_by_session(t: Town) {
+async fn auth_119_by_session(t: TestServer) {
     let session = t.admin().await.session().await;
     t.user("ada").await;
     t.get("/api/v4/user?sudo=ada").session(&session).await.is_forbidden(MUST_BE_TOKEN);
 }
 
-async fn auth_120_nobody_assumes_nobody(t: Town) {
+async fn auth_120_nobody_assumes_nobody(t: TestServer) {
     t.get("/api/v4/projects?sudo=1").await.is(401, M401);
     t.get("/api/v4/projects?sudo=1").token("unknown").await.is(401, M401);
 }
 
-async fn auth_188_oneself_is_no_sudo(t: Town) {
+async fn auth_188_oneself_is_no_sudo(t: TestServer) {
     let warden = t.admin().await;
     let token = warden.token([Scope::Sudo]).await;
     let reply = t.get("/api/v4/user").token(&token).with("sudo", &warden.id.to_string()).await;
     assert_eq!(reply.is_insufficient_scope(), ["read_user", "api", "read_api"]);
 }
 
-async fn auth_189_an_administrators_token_without_sudo(t: Town) {
+async fn auth_189_an_administrators_token_without_sudo(t: TestServer) {
     let warden = t.admin().await;
     let token = warden.token([Scope::Api]).await;
     assert_eq!(t.get("/api/v4/user").token(&token).await.is_user(&warden).json()["is_admin"], true);
 }
 
-async fn auth_192_the_body_wins(t: Town) {
+async fn auth_192_the_body_wins(t: TestServer) {
     let (warden, ada, grace) = (t.admin().await, t.user("ada").await, t.user("grace").await);
     let token = warden.token([Scope::Api, Scope::Sudo]).await;
     let made = t.post(&format!("/api/v4/projects?sudo={}", ada.id)).token(&token);
@@ -115,30 +115,30 @@ async fn auth_192_the_body_wins(t: Town) {
     assert_eq!(made.has(201).json()["creator_id"], grace.id.0);
 }
 
-async fn user_036_by_somebody_else(t: Town) {
+async fn user_036_by_somebody_else(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     t.get("/api/v4/user?sudo=1").token(&token).await.is_forbidden(MUST_BE_ADMIN);
 }
 
-async fn user_037_unknown_user(t: Town) {
+async fn user_037_unknown_user(t: TestServer) {
     let token = t.admin().await.token([Scope::Sudo]).await;
     let body = r#"{"message":"404 User with ID or username 'x' Not Found"}"#;
     t.get("/api/v4/user?sudo=x").token(&token).await.is(404, body);
 }
 
-async fn user_038_without_the_scope(t: Town) {
+async fn user_038_without_the_scope(t: TestServer) {
     let token = t.admin().await.token([Scope::ReadApi]).await;
     assert_eq!(t.get("/api/v4/user?sudo=1").token(&token).await.is_insufficient_scope(), ["sudo"]);
 }
 
-async fn user_039_with_a_session(t: Town) {
+async fn user_039_with_a_session(t: TestServer) {
     let session = t.admin().await.session().await;
     t.get("/api/v4/user").session(&session).with("sudo", "x").await.is_forbidden(MUST_BE_TOKEN);
 }
 
 const INVALID: &str = r#"{"error":"sudo is invalid"}"#;
 
-async fn sudo_that_cannot_be_read_is_refused_on_every_endpoint(t: Town) {
+async fn sudo_that_cannot_be_read_is_refused_on_every_endpoint(t: TestServer) {
     let (warden, ada) = (t.admin().await, t.user("ada").await);
     t.user("grace").await;
     let token = warden.token([Scope::Api, Scope::Sudo]).await;
@@ -172,7 +172,7 @@ async fn sudo_that_cannot_be_read_is_refused_on_every_endpoint(t: Town) {
     t.get("/api/v4/user").token(&token).with("sudo", "ada").with("sudo", "ada").await.is_user(&ada);
 }
 
-async fn sudo_that_cannot_be_read_does_nothing_as_the_administrator(t: Town) {
+async fn sudo_that_cannot_be_read_does_nothing_as_the_administrator(t: TestServer) {
     let token = t.admin().await.token([Scope::Api, Scope::Sudo]).await;
     t.user("ada").await;
     let post = || t.post("/api/v4/projects").token(&token);
@@ -199,7 +199,7 @@ async fn sudo_that_cannot_be_read_does_nothing_as_the_administrator(t: Town) {
     t.get("/api/v4/user").token(&token).await.has(200);
 }
 
-async fn sudo_that_cannot_be_read_tells_no_more_than_any_other(t: Town) {
+async fn sudo_that_cannot_be_read_tells_no_more_than_any_other(t: TestServer) {
     let session = t.admin().await.session().await;
     for query in ["sudo[]=ada", "sudo=a&sudo=b"] {
         t.get(&format!("/api/v4/projects?{query}")).await.is(401, M401);
@@ -208,7 +208,7 @@ async fn sudo_that_cannot_be_read_tells_no_more_than_any_other(t: Town) {
     }
 }
 
-async fn the_trail_names_both(t: Town) {
+async fn the_trail_names_both(t: TestServer) {
     let (warden, ada) = (t.admin().await, t.user("ada").await);
     let made = warden.made_token([Scope::Api, Scope::Sudo]).await;
     let token = made.secret.reveal();

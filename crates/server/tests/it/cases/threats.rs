@@ -10,7 +10,7 @@ use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Plaintext;
 
 use super::sign_in::guess;
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     t9_the_session_cookie,
@@ -45,7 +45,7 @@ cases![
     t33_a_demo_says_so,
 ];
 
-async fn t9_the_session_cookie(t: Town) {
+async fn t9_the_session_cookie(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     for reply in [t.get("/users/sign_in").await, guess(&t, "ada", "correct horse").await] {
         let cookie = reply.header("set-cookie").expect("a cookie");
@@ -57,39 +57,39 @@ async fn t9_the_session_cookie(t: Town) {
     }
 }
 
-async fn t9_under_https(t: Town) {
+async fn t9_under_https(t: TestServer) {
     let reply = t.get("/users/sign_in").host("git.example.test").await;
     assert!(reply.header("set-cookie").expect("a cookie").ends_with("; Path=/; HttpOnly; Secure; SameSite=Lax"));
     assert_eq!(reply.header("strict-transport-security"), Some("max-age=31536000"));
 }
 
-async fn t9_under_https_as_the_original(t: Town) {
+async fn t9_under_https_as_the_original(t: TestServer) {
     let reply = t.get("/users/sign_in").host("git.example.test").await;
     assert!(reply.header("set-cookie").expect("a cookie").ends_with("; Path=/; HttpOnly; Secure; SameSite=None"));
 }
 
-async fn t10_pages_take_no_tokens(t: Town) {
+async fn t10_pages_take_no_tokens(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     for ask in [t.get("/").token(&token), t.get("/").bearer(&token), t.get(&format!("/?private_token={token}"))] {
         assert_eq!(ask.await.has(302).header("location"), Some("/users/sign_in"));
     }
 }
 
-async fn t10_a_form_needs_its_csrf_token(t: Town) {
+async fn t10_a_form_needs_its_csrf_token(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let body = "user[login]=ada&user[password]=correct+horse";
     t.post("/users/sign_in").form(body).await.has(422);
     let form = t.get("/users/sign_in").await;
-    let session = crate::town::Session { cookie: form.cookie("_gitlab_session").expect("a cookie") };
+    let session = crate::test_server::Session { cookie: form.cookie("_gitlab_session").expect("a cookie") };
     t.post("/users/sign_in").session(&session).form(body).await.has(422);
-    let other = crate::town::Session { cookie: "f".repeat(32) };
+    let other = crate::test_server::Session { cookie: "f".repeat(32) };
     let foreign = format!("{body}&authenticity_token={}", other.csrf());
     t.post("/users/sign_in").session(&session).form(&foreign).await.has(422);
     let own = format!("{body}&authenticity_token={}", form.authenticity_token());
     t.post("/users/sign_in").session(&session).form(&own).await.has(302);
 }
 
-async fn t10_a_foreign_origin_is_refused(t: Town) {
+async fn t10_a_foreign_origin_is_refused(t: TestServer) {
     let ada = t.user("ada").await;
     let session = ada.session().await;
     let token = session.csrf();
@@ -107,7 +107,7 @@ async fn t10_a_foreign_origin_is_refused(t: Town) {
     out().with("origin", "http://127.0.0.1:8080").await.has(302);
 }
 
-async fn t10_no_method_is_overridden(t: Town) {
+async fn t10_no_method_is_overridden(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let path = "/api/v4/personal_access_tokens/self";
@@ -120,7 +120,7 @@ async fn t10_no_method_is_overridden(t: Town) {
     t.get(path).token(&token).await.has(200);
 }
 
-async fn t11_headers_of_pages(t: Town) {
+async fn t11_headers_of_pages(t: TestServer) {
     let session = t.user("ada").await.session().await;
     for reply in
         [t.get("/users/sign_in").await, t.get("/").session(&session).await, t.get("/nope").session(&session).await]
@@ -137,7 +137,7 @@ async fn t11_headers_of_pages(t: Town) {
     assert_eq!(redirect.header("cache-control"), Some("no-store"));
 }
 
-async fn t11_headers_of_the_api(t: Town) {
+async fn t11_headers_of_the_api(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     for path in ["/api/v4/user.css", "/api/v4/projects", "/api/v4/groups"] {
         let reply = t.get(path).token(&token).await;
@@ -146,7 +146,7 @@ async fn t11_headers_of_the_api(t: Town) {
     }
 }
 
-async fn t12_a_page_under_another_name(t: Town) {
+async fn t12_a_page_under_another_name(t: TestServer) {
     for host in ["evil.test", "127.0.0.1.evil.test", "evil.test:8080", "localhost.evil.test"] {
         let reply = t.get("/users/sign_in").host(host).await;
         assert!(!reply.has(421).body.contains("user[login]"));
@@ -163,7 +163,7 @@ async fn t12_a_page_under_another_name(t: Town) {
     assert!(reply.has(200).header("link").expect("links").contains("<http://127.0.0.1:8080/api/v4/projects?"));
 }
 
-async fn t12_the_port_of_the_scheme_may_be_said_or_left_out(t: Town) {
+async fn t12_the_port_of_the_scheme_may_be_said_or_left_out(t: TestServer) {
     let session = t.user("ada").await.session().await;
     for host in ["git.example.test", "git.example.test:443", "Git.Example.Test:443", "also.test", "also.test:443"] {
         t.get("/").host(host).session(&session).await.has(200);
@@ -190,7 +190,7 @@ async fn t12_the_port_of_the_scheme_may_be_said_or_left_out(t: Town) {
     }
 }
 
-async fn t12_a_loopback_name_is_foreign_where_others_call_us_by_name(t: Town) {
+async fn t12_a_loopback_name_is_foreign_where_others_call_us_by_name(t: TestServer) {
     for host in ["127.0.0.1:8080", "localhost:8080", "localhost", "127.0.0.1", "[::1]:8080"] {
         for path in ["/", "/users/sign_in", "/nope", "/.well-known/openid-configuration"] {
             t.get(path).host(host).await.has(421);
@@ -200,7 +200,7 @@ async fn t12_a_loopback_name_is_foreign_where_others_call_us_by_name(t: Town) {
     }
 }
 
-async fn t13_visits_by_nobody_leave_nothing(t: Town) {
+async fn t13_visits_by_nobody_leave_nothing(t: TestServer) {
     let rows = async || {
         let mut reader = t.app.db.read().await.expect("a reader");
         let sessions = tollhouse_store::sessions::count(&mut reader).await.expect("a count");
@@ -218,7 +218,7 @@ async fn t13_visits_by_nobody_leave_nothing(t: Town) {
     assert!(used.sessions.is_empty() && used.tokens.is_empty());
 }
 
-async fn t14_every_login_costs_a_hash(t: Town) {
+async fn t14_every_login_costs_a_hash(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     t.user("grace").await;
     let before = t.app.hasher.hashed();
@@ -234,7 +234,7 @@ async fn t14_every_login_costs_a_hash(t: Town) {
     assert_eq!(t.app.hasher.hashed() - before, 1, "locked too");
 }
 
-async fn t14_a_long_password_is_wrong(t: Town) {
+async fn t14_a_long_password_is_wrong(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let before = t.app.hasher.hashed();
     let reply = guess(&t, "ada", &"x".repeat(1025)).await;
@@ -242,8 +242,8 @@ async fn t14_a_long_password_is_wrong(t: Town) {
     assert_eq!(t.app.hasher.hashed(), before, "and not hashed");
 }
 
-/// Rows that are new or other than before, without the trail and what a server writes by itself.
-async fn written_by(t: &Town, login: &str) -> usize {
+/// Rows that are new or other than before, without the audit log and what a server writes by itself.
+async fn written_by(t: &TestServer, login: &str) -> usize {
     let rows = async || {
         let mut reader = t.app.db.read().await.expect("a reader");
         let all = tollhouse_store::faults::every_row(&mut reader).await.expect("every row");
@@ -255,7 +255,7 @@ async fn written_by(t: &Town, login: &str) -> usize {
     rows().await.difference(&before).count()
 }
 
-async fn t14_a_refused_password_writes_as_much_for_every_name(t: Town) {
+async fn t14_a_refused_password_writes_as_much_for_every_name(t: TestServer) {
     // As a server does when it starts.
     t.app.device_key().await.expect("a key");
     t.user_with_password("ada", "correct horse").await;
@@ -283,7 +283,7 @@ async fn t14_a_refused_password_writes_as_much_for_every_name(t: Town) {
     assert!(!all.iter().any(|row| row.contains("nobody")), "{all:?}");
 }
 
-async fn t14_the_time_of_an_answer_is_rounded(t: Town) {
+async fn t14_the_time_of_an_answer_is_rounded(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let token = t.user("grace").await.token([Scope::Api]).await;
     for reply in [
@@ -307,7 +307,7 @@ async fn t14_the_time_of_an_answer_is_rounded(t: Town) {
     }
 }
 
-async fn t14_an_attempt_that_is_turned_away_does_not_count(t: Town) {
+async fn t14_an_attempt_that_is_turned_away_does_not_count(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let place = |address: [u8; 4]| t.app.hasher.place(Some(address.into())).expect("a place");
     let session = ada.session().await;
@@ -346,15 +346,15 @@ async fn t14_an_attempt_that_is_turned_away_does_not_count(t: Town) {
     guess(&t, "ada", "correct horse").await.has(302);
 }
 
-/// From where the trail says that this request came.
-async fn said_to_come_from(t: &Town, peer: &str, headers: &[(&str, &str)]) -> Option<String> {
+/// From where the audit log says that this request came.
+async fn said_to_come_from(t: &TestServer, peer: &str, headers: &[(&str, &str)]) -> Option<String> {
     let token = t.user(&format!("ada{}", headers.len() + t.trail(1000).await.len())).await.token([Scope::Api]).await;
     let ask = t.delete("/api/v4/personal_access_tokens/self").token(&token).from(peer.parse().expect("an address"));
     headers.iter().fold(ask, |ask, (name, value)| ask.with(name, value)).await.has(204);
     t.trail(1).await.remove(0).address
 }
 
-async fn t14_nobody_chooses_their_own_address(t: Town) {
+async fn t14_nobody_chooses_their_own_address(t: TestServer) {
     for name in [
         "x-forwarded-for",
         "x-real-ip",
@@ -386,7 +386,7 @@ async fn t14_nobody_chooses_their_own_address(t: Town) {
     }
 }
 
-async fn t14_a_trusted_proxy_says_who_asks(t: Town) {
+async fn t14_a_trusted_proxy_says_who_asks(t: TestServer) {
     for (peer, header, from) in [
         ("192.0.2.7", "203.0.113.9", "203.0.113.9"),
         ("192.0.2.7", "203.0.113.9, 198.51.100.1, 192.0.2.8", "198.51.100.1"),
@@ -397,7 +397,7 @@ async fn t14_a_trusted_proxy_says_who_asks(t: Town) {
     }
 }
 
-async fn t26_numbers_are_never_used_twice(t: Town) {
+async fn t26_numbers_are_never_used_twice(t: TestServer) {
     let (first, second) = (t.user("ada").await.id, t.user("grace").await.id);
     assert!(second > first);
     t.does(Delete { user: second }).await;
@@ -423,7 +423,7 @@ impl tollhouse::operations::Operation for Delete {
     }
 }
 
-async fn t26_names_are_ascii_and_not_reserved(t: Town) {
+async fn t26_names_are_ascii_and_not_reserved(t: TestServer) {
     for name in ["\u{430}da", "api", "Users", "oauth", "-", "a b", "", "a/b", "a\0", ".git", "x.git"] {
         let refused = t.app.perform(CreateUser::person(name, "X"), &By::system()).await;
         assert!(refused.is_err(), "{name:?}");
@@ -435,7 +435,7 @@ async fn t26_names_are_ascii_and_not_reserved(t: Town) {
     );
 }
 
-async fn t29_who_did_what_from_where(t: Town) {
+async fn t29_who_did_what_from_where(t: TestServer) {
     let ada = t.user("ada").await;
     let made = ada.made_token([Scope::Api]).await;
     let ask = t.delete("/api/v4/personal_access_tokens/self").token(made.secret.reveal());
@@ -451,8 +451,8 @@ async fn t29_who_did_what_from_where(t: Town) {
     assert_eq!((lines[1].event.as_str(), lines[1].credential.as_str()), ("token.created", "system"));
 }
 
-async fn t29_failures_are_counted_not_listed(t: Town) {
-    // Made when a server starts, which the trail says.
+async fn t29_failures_are_counted_not_listed(t: TestServer) {
+    // Made when a server starts, which the audit log says.
     t.app.device_key().await.expect("a key");
     let ada = t.user_with_password("ada", "correct horse").await;
     for _ in 0..7 {
@@ -467,7 +467,7 @@ async fn t29_failures_are_counted_not_listed(t: Town) {
     assert_eq!(people.count(), 1, "only that ada was made");
 }
 
-async fn t29_growth_stops_and_revocation_does_not(t: Town) {
+async fn t29_growth_stops_and_revocation_does_not(t: TestServer) {
     if t.app.db.is_postgres() {
         // Its disk is not ours to see; nothing is refused.
         t.user("ada").await;
@@ -493,15 +493,15 @@ async fn t29_growth_stops_and_revocation_does_not(t: Town) {
     guess(&again, "grace", "correct horse").await.has(302);
     again.leave().await;
     t.later(121);
-    t.post(rotate).token(&old).await.is(401, crate::town::REVOKED);
-    t.get("/api/v4/user").token(&new).await.is(401, crate::town::REVOKED);
+    t.post(rotate).token(&old).await.is(401, crate::test_server::REVOKED);
+    t.get("/api/v4/user").token(&new).await.is(401, crate::test_server::REVOKED);
     let reply = t.post("/api/v4/projects").token(made.secret.reveal()).json(r#"{"name":"x"}"#).await;
     reply.is(503, r#"{"message":"503 Service Unavailable - Storage is nearly full"}"#);
     t.does(Revoke { id: made.token.id }).await;
     t.get("/api/v4/user").token(made.secret.reveal()).await.has(401);
 }
 
-async fn t30_a_token_in_a_path_is_in_no_log(t: Town) {
+async fn t30_a_token_in_a_path_is_in_no_log(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let (_, secret) = token.split_once('-').expect("a prefix");
@@ -523,7 +523,7 @@ async fn t30_a_token_in_a_path_is_in_no_log(t: Town) {
         let asked = [("method", "GET"), ("proto", "http"), ("host", "127.0.0.1:8080"), ("uri", &target)]
             .iter()
             .fold(t.get("/-/auth"), |ask, (name, value)| ask.with(&format!("x-original-{name}"), value));
-        let said = crate::town::logged(async {
+        let said = crate::test_server::logged(async {
             for ask in [answered, refused, asked] {
                 ask.await;
             }
@@ -536,12 +536,12 @@ async fn t30_a_token_in_a_path_is_in_no_log(t: Town) {
     }
     // A method is a text of others, too.
     let method = Method::from_bytes(token.as_bytes()).expect("a method");
-    let said = crate::town::logged(async { drop(t.ask(method, "/api/v4/user").await) }).await;
+    let said = crate::test_server::logged(async { drop(t.ask(method, "/api/v4/user").await) }).await;
     assert!(said.contains("glpat-***") && !said.contains(secret), "{said}");
 }
 
-async fn t30_what_people_send_is_escaped(t: Town) {
-    let lines = crate::town::logged(async {
+async fn t30_what_people_send_is_escaped(t: TestServer) {
+    let lines = crate::test_server::logged(async {
         t.get("/api/v4/nope%0Aevil%1b[31m?private_token=glpat-secret").await.has(404);
         guess(&t, "my-password-by-mistake", "wrong horse").await.has(200);
     })
@@ -567,7 +567,7 @@ async fn t30_what_people_send_is_escaped(t: Town) {
     assert!(line.detail.len() <= 256 && !line.detail.contains('\n'), "{line:?}");
 }
 
-async fn t31_one_first_administrator(t: Town) {
+async fn t31_one_first_administrator(t: TestServer) {
     let file = t.folder.path().join(tollhouse::operations::users::PASSWORD_FILE);
     std::fs::write(&file, "secret").expect("a file");
     let make = || CreateFirstAdministrator { password_digest: "x".into(), email: String::new() };
@@ -589,7 +589,7 @@ async fn t31_one_first_administrator(t: Town) {
     assert!(file.exists());
 }
 
-async fn t32_the_switches_are_a_feature(t: Town) {
+async fn t32_the_switches_are_a_feature(t: TestServer) {
     // The default build is looked into by the end-to-end checks; here: no default feature asks for them.
     let manifest = include_str!("../../../Cargo.toml");
     let features: toml::Table = manifest.parse().expect("TOML");
@@ -598,7 +598,7 @@ async fn t32_the_switches_are_a_feature(t: Town) {
     t.get("/api/v4/groups").await.is(200, "[]");
 }
 
-async fn t33_a_demo_says_so(t: Town) {
+async fn t33_a_demo_says_so(t: TestServer) {
     let note = "Demo data";
     assert!(!t.get("/users/sign_in").await.has(200).body.contains(note));
     t.does(Mark).await;

@@ -12,7 +12,7 @@ use tollhouse_store::oauth_access_grants;
 
 use crate::postgres::empty_beside;
 use crate::process::{Process, ask, exchange, post_form, server};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![a_database_and_settings_of_step_3_go_on];
 
@@ -25,7 +25,7 @@ const POSTGRES_SECRETS: &str = include_str!("../upgrade/step_3/postgres.json");
 /// The settings file holds every default of that version, as `config --print-default` printed it. The database has two
 /// people, a personal access token, a session, an application on plain http, its refresh token, and a code whose PKCE
 /// challenge is `plain`. `bob`'s password was typed in NFD.
-async fn a_database_and_settings_of_step_3_go_on(t: Town) {
+async fn a_database_and_settings_of_step_3_go_on(t: TestServer) {
     let folder = t.folder.path().join("upgraded");
     std::fs::create_dir(&folder).expect("a folder");
     private(&folder, 0o700);
@@ -91,7 +91,7 @@ async fn a_database_and_settings_of_step_3_go_on(t: Town) {
 }
 
 /// The database of that version; its URL.
-async fn restored(t: &Town, folder: &Path) -> String {
+async fn restored(t: &TestServer, folder: &Path) -> String {
     if t.app.db.is_postgres() {
         let url = empty_beside(&t.database_url);
         by_hand(&url.parse().expect("a URL"), POSTGRES).await.expect("restored");

@@ -6,7 +6,7 @@ use tollhouse_domain::scope::Scope;
 use tollhouse_domain::user::UserKind;
 use tollhouse_store::users::Profile;
 
-use crate::town::{M401, Reply, Town};
+use crate::test_server::{M401, Reply, TestServer};
 
 pub mod personal_access_tokens;
 
@@ -103,30 +103,30 @@ pub fn keys(reply: &Reply) -> Vec<String> {
     keys.0
 }
 
-async fn auth_040b_a_profile_of_somebody_else(t: Town) {
+async fn auth_040b_a_profile_of_somebody_else(t: TestServer) {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let token = ada.token([Scope::ReadUser]).await;
     let reply = t.get(&format!("/api/v4/users/{}", grace.id)).token(&token).await;
     assert!(reply.is_user(&grace).json().get("email").is_none());
 }
 
-async fn auth_145_nobody_lists_users(t: Town) {
+async fn auth_145_nobody_lists_users(t: TestServer) {
     t.get("/api/v4/users").await.is_forbidden("Not authorized to access /api/v4/users");
 }
 
-async fn auth_146_nobody_asks_for_one_by_name(t: Town) {
+async fn auth_146_nobody_asks_for_one_by_name(t: TestServer) {
     t.user("ada").await;
     t.get("/api/v4/users?username=nobody").await.is(200, "[]");
     assert_eq!(t.get("/api/v4/users?username=ADA").await.has(200).json()[0]["username"], "ada");
 }
 
-async fn auth_147_nobody_asks_for_one_by_number(t: Town) {
+async fn auth_147_nobody_asks_for_one_by_number(t: TestServer) {
     t.get("/api/v4/users/1").await.is_forbidden("Not authorized!");
     t.user("ada").await;
     t.get("/api/v4/users/1").await.is_forbidden("Not authorized!");
 }
 
-async fn auth_149_a_suffix_is_dropped(t: Town) {
+async fn auth_149_a_suffix_is_dropped(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     for path in [format!("/api/v4/users/{}.txt", ada.id), "/api/v4/user.json".into(), "/api/v4/user.xml".into()] {
@@ -135,12 +135,12 @@ async fn auth_149_a_suffix_is_dropped(t: Town) {
     }
 }
 
-async fn user_001_list_by_nobody(t: Town) {
+async fn user_001_list_by_nobody(t: TestServer) {
     let body = r#"{"message":"403 Forbidden - Not authorized to access /api/v4/users"}"#;
     t.get("/api/v4/users").await.is(403, body);
 }
 
-async fn user_002_one_by_name(t: Town) {
+async fn user_002_one_by_name(t: TestServer) {
     let ada = t.user("ada").await;
     let reply = t.get("/api/v4/users?username=ada").await;
     let known = format!(
@@ -150,7 +150,7 @@ async fn user_002_one_by_name(t: Town) {
     reply.is(200, &known);
 }
 
-async fn user_003_list(t: Town) {
+async fn user_003_list(t: TestServer) {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let token = ada.token([Scope::Api]).await;
     let reply = t.get("/api/v4/users").token(&token).await;
@@ -159,7 +159,7 @@ async fn user_003_list(t: Town) {
     assert_eq!(reply.json()[0].as_object().map(serde_json::Map::len), Some(BASIC.len()));
 }
 
-async fn user_005_list_by_an_administrator(t: Town) {
+async fn user_005_list_by_an_administrator(t: TestServer) {
     let warden = t.admin().await;
     t.person(CreateUser { created_by: Some(warden.id), ..CreateUser::person("ada", "Ada") }).await;
     let token = warden.token([Scope::Api]).await;
@@ -179,7 +179,7 @@ async fn user_005_list_by_an_administrator(t: Town) {
     assert_eq!(rows[1]["created_by"], json!(null));
 }
 
-async fn user_007_one(t: Town) {
+async fn user_007_one(t: TestServer) {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let token = ada.token([Scope::Api]).await;
     let reply = t.get(&format!("/api/v4/users/{}", grace.id)).token(&token).await;
@@ -189,16 +189,16 @@ async fn user_007_one(t: Town) {
     assert_eq!(keys(reply.is_user(&grace)), [BASIC, PUBLIC, OWN, ADMINISTRATORS, SINGLE].concat());
 }
 
-async fn user_008_one_by_nobody(t: Town) {
+async fn user_008_one_by_nobody(t: TestServer) {
     t.get("/api/v4/users/7").await.is(403, r#"{"message":"403 Forbidden - Not authorized!"}"#);
 }
 
-async fn user_009_unknown(t: Town) {
+async fn user_009_unknown(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     t.get("/api/v4/users/999").token(&token).await.is(404, r#"{"message":"404 User Not Found"}"#);
 }
 
-async fn user_010_not_a_number(t: Town) {
+async fn user_010_not_a_number(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     for path in ["/api/v4/users/1ASDF", "/api/v4/users/-1", "/api/v4/users/99999999999999999999"] {
         t.get(path).token(&token).await.is(404, r#"{"error":"404 Not Found"}"#);
@@ -206,7 +206,7 @@ async fn user_010_not_a_number(t: Town) {
     }
 }
 
-async fn user_025_oneself(t: Town) {
+async fn user_025_oneself(t: TestServer) {
     let ada = t.user("ada").await;
     let reply = t.get("/api/v4/user").token(&ada.token([Scope::Api]).await).await;
     assert_eq!(keys(reply.is_user(&ada)), [BASIC, PUBLIC, OWN].concat());
@@ -224,11 +224,11 @@ async fn user_025_oneself(t: Town) {
     v3.is_user(&ada);
 }
 
-async fn user_026_nobody(t: Town) {
+async fn user_026_nobody(t: TestServer) {
     t.get("/api/v4/user").await.is(401, M401);
 }
 
-async fn a_profile_may_be_private(t: Town) {
+async fn a_profile_may_be_private(t: TestServer) {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let profile = Profile { private_profile: Some(true), ..Profile::default() };
     t.does(SetProfile { user: grace.id, profile }).await;
@@ -241,12 +241,12 @@ async fn a_profile_may_be_private(t: Town) {
     assert!(body.get("created_at").is_some());
 }
 
-async fn a_bot_says_so(t: Town) {
+async fn a_bot_says_so(t: TestServer) {
     let bot = t.person(CreateUser { kind: UserKind::Bot, ..CreateUser::person("deployer", "Deployer") }).await;
     assert_eq!(t.get("/api/v4/user").token(&bot.token([Scope::Api]).await).await.is_user(&bot).json()["bot"], true);
 }
 
-async fn a_change_of_the_profile_is_seen_at_once(t: Town) {
+async fn a_change_of_the_profile_is_seen_at_once(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     t.get("/api/v4/user").token(&token).await.is_user(&ada);

@@ -15,7 +15,7 @@ use tollhouse_store::instance;
 use tollhouse_store::query::query;
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     among_a_thousand_that_wait_each_fails_alone,
@@ -74,7 +74,7 @@ fn note(key: impl Into<String>, then: Then) -> Note {
     Note { key: key.into(), then }
 }
 
-async fn noted(t: &Town, key: &str) -> bool {
+async fn noted(t: &TestServer, key: &str) -> bool {
     // Another process would see the same.
     let other = t.reopened("").await;
     let found =
@@ -83,7 +83,7 @@ async fn noted(t: &Town, key: &str) -> bool {
     found
 }
 
-async fn among_a_thousand_that_wait_each_fails_alone(t: Town) {
+async fn among_a_thousand_that_wait_each_fails_alone(t: TestServer) {
     let odd = |n: usize| match n {
         100 => Then::BreakRule,
         200 => Then::Refuse,
@@ -119,7 +119,7 @@ async fn among_a_thousand_that_wait_each_fails_alone(t: Town) {
     }
 }
 
-async fn a_full_disk_ends_everything_in_one_commit(t: Town) {
+async fn a_full_disk_ends_everything_in_one_commit(t: TestServer) {
     if t.app.db.is_postgres() {
         return;
     }
@@ -143,7 +143,7 @@ async fn a_full_disk_ends_everything_in_one_commit(t: Town) {
     assert!(noted(&t, "room").await);
 }
 
-async fn an_operation_that_is_not_begun_in_time_never_is(t: Town) {
+async fn an_operation_that_is_not_begun_in_time_never_is(t: TestServer) {
     if t.app.db.is_postgres() {
         return;
     }
@@ -160,7 +160,7 @@ async fn an_operation_that_is_not_begun_in_time_never_is(t: Town) {
     other.leave().await;
 }
 
-async fn who_commits_in_a_loop_starves_nobody(t: Town) {
+async fn who_commits_in_a_loop_starves_nobody(t: TestServer) {
     let other = t.reopened("").await;
     let app = other.app.clone();
     let busy = tokio::task::spawn_local(async move {
@@ -181,7 +181,7 @@ async fn who_commits_in_a_loop_starves_nobody(t: Town) {
     other.leave().await;
 }
 
-async fn two_operations_about_one_token_at_once(t: Town) {
+async fn two_operations_about_one_token_at_once(t: TestServer) {
     let token = t.user("ada").await.made_token([Scope::Api]).await;
     let revoke = Arc::new(Revoke { id: token.token.id });
     let held = if t.app.db.is_postgres() { None } else { t.app.db.begin().await.ok() };
@@ -202,7 +202,7 @@ async fn two_operations_about_one_token_at_once(t: Town) {
     assert_eq!(events.iter().filter(|event| event.event == "token.revoked").count(), 1, "it happened once");
 }
 
-async fn reads_go_on_while_somebody_writes(t: Town) {
+async fn reads_go_on_while_somebody_writes(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let held = t.app.db.begin().await.expect("the writer");

@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::load::{Taking, WAYS};
 use super::relay::Weather;
+use super::run::{HistoryRun, join};
 use super::wire::Line;
-use super::world::{World, join};
 use crate::process::Process;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Ambush {
     pub const SHORT: Self = Self { least: Duration::from_millis(300), most: Duration::from_millis(900), repeats: true };
 }
 
-impl World {
+impl HistoryRun {
     /// Every fault once, or until it is over, in an order of chance.
     pub async fn chaos(&self, mut deck: Vec<Fault>, again: bool) {
         let postgres = self.command.db.is_postgres();
@@ -110,7 +110,7 @@ impl World {
                 self.start(server, &[]).await;
             }
             Fault::Visited => {
-                let url = &self.town.database_url;
+                let url = &self.server.database_url;
                 let visitors = join_all((0..2).map(|_| Process::start(self.serve(url)))).await;
                 sleep(self.between(0, 800)).await;
                 for visitor in visitors {
@@ -118,7 +118,7 @@ impl World {
                 }
             }
             Fault::Locked => {
-                let db = join(&self.town).await;
+                let db = join(&self.server).await;
                 let held = db.begin().await;
                 sleep(self.between(200, 2_500)).await;
                 drop(held);

@@ -13,10 +13,10 @@ use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::CsrfSecret;
 
 use super::check::{Check, Handed, Story, stranger, twins};
+use super::run::{Family, Held, HistoryRun, Kind, Owner, PASSWORD};
 use super::wire::{Answer, Line, Request};
-use super::world::{Family, Held, Kind, Owner, PASSWORD, World};
 use crate::oauth::{CALLBACK, SignInAndAllow, USER};
-use crate::town::REVOKED;
+use crate::test_server::REVOKED;
 
 const SELF: &str = "/api/v4/personal_access_tokens/self";
 const ROTATE: &str = "/api/v4/personal_access_tokens/self/rotate";
@@ -52,7 +52,7 @@ pub const WAYS: [(Kind, Taking); 8] = [
 /// After so long everybody may be asked for the same successor no more (`rotation.window`).
 pub const WINDOW: Duration = Duration::from_secs(120);
 
-impl World {
+impl HistoryRun {
     /// One request on a connection of its own; `patience`: whoever asks goes away after that time.
     async fn send(&self, node: usize, request: &Request, patience: Option<Duration>) -> Option<Answer> {
         let mut line = Line::default();
@@ -331,7 +331,7 @@ impl World {
     async fn revoke_by_command(&self, family: &Family, patience: Option<Duration>) -> bool {
         let held = family.newest();
         let id = family.story.begin("revoked by a command", false, self.now());
-        let said = self.town.shell_with(&["token", "revoke"], &held.access);
+        let said = self.server.shell_with(&["token", "revoke"], &held.access);
         let said = match patience {
             Some(patience) => timeout(patience, said).await.ok(),
             None => Some(said.await),
@@ -362,7 +362,7 @@ impl World {
             // A process of its own, as somebody with a shell does it.
             (None, 0) => {
                 let word = if blocked { "block" } else { "unblock" };
-                Some(self.town.shell(&["user", word, &owner.name]).await.code == Some(0))
+                Some(self.server.shell(&["user", word, &owner.name]).await.code == Some(0))
             }
             _ => self.command(change, patience).await.map(|done| done.is_some()),
         };

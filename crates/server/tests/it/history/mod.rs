@@ -8,8 +8,8 @@ mod chaos;
 mod check;
 mod load;
 mod relay;
+mod run;
 mod wire;
-mod world;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,9 +19,9 @@ use tokio::time::{Instant, sleep};
 
 use self::chaos::{Ambush, Fault};
 use self::check::Story;
+use self::run::{HistoryRun, Owner};
 use self::wire::Line;
-use self::world::{Owner, World};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     history_checker_finds_bad_histories,
@@ -31,32 +31,32 @@ cases![
     history_finds_a_repeat_that_does_not_wait,
 ];
 
-async fn history_checker_finds_bad_histories(t: Town) {
+async fn history_checker_finds_bad_histories(t: TestServer) {
     drop(t);
     check::bad_histories();
 }
 
-async fn history_of_three_servers(t: Town) {
+async fn history_of_three_servers(t: TestServer) {
     let seconds = std::env::var("TOLLHOUSE_HISTORY_SECONDS").ok().and_then(|text| text.parse::<u64>().ok());
     let sleeper = t.user("sleeper").await;
-    let world = World::found(t, &[]).await;
-    let engine = if world.command.db.is_postgres() { "postgres" } else { "sqlite" };
+    let run = HistoryRun::found(t, &[]).await;
+    let engine = if run.command.db.is_postgres() { "postgres" } else { "sqlite" };
     let began = Instant::now();
     let until = began + Duration::from_secs(seconds.unwrap_or_default());
 
-    let faults = Fault::all(world.command.db.is_postgres());
+    let faults = Fault::all(run.command.db.is_postgres());
     let (some, others): (Vec<_>, Vec<_>) = faults.iter().partition(|fault| (**fault as usize).is_multiple_of(2));
     let long = seconds.is_some();
     let chaos = async {
-        tokio::join!(world.chaos(some, long), world.chaos(others, long));
+        tokio::join!(run.chaos(some, long), run.chaos(others, long));
     };
     let end = async {
         let mut minutes = 0;
-        while !world.over.get() && Instant::now() < until {
+        while !run.over.get() && Instant::now() < until {
             sleep(Duration::from_millis(250)).await;
             if began.elapsed().as_secs() / 60 > minutes {
                 minutes += 1;
-                println!("history on {engine}, {minutes} min: {}", sum(&world));
+                println!("history on {engine}, {minutes} min: {}", sum(&run));
             }
         }
     };
@@ -66,17 +66,17 @@ async fn history_of_three_servers(t: Town) {
             true => {
                 let ending = async {
                     end.await;
-                    world.over.set(true);
+                    run.over.set(true);
                 };
                 tokio::join!(ending, chaos);
             }
             false => chaos.await,
         }
-        world.over.set(true);
+        run.over.set(true);
     };
     let clients = async {
-        let asking = (0..6).map(|n| world.ask_on(n % 3));
-        let living = (0..5).map(|_| world.live());
+        let asking = (0..6).map(|n| run.ask_on(n % 3));
+        let living = (0..5).map(|_| run.live());
         tokio::join!(join_all(asking), join_all(living));
     };
     let sleepers = async {
@@ -85,19 +85,19 @@ async fn history_of_three_servers(t: Town) {
                 Owner { id: sleeper.id, name: sleeper.name.clone(), status: Story::default(), ended: Story::default() };
             owner.status.acknowledge(owner.status.begin("made", true, 0), 0);
             let owner = Rc::new(owner);
-            join_all((0..4).map(|_| world.sleep_over(&owner))).await;
+            join_all((0..4).map(|_| run.sleep_over(&owner))).await;
         }
     };
     tokio::join!(over, clients, sleepers);
-    world.in_peace().await;
-    at_the_end(&world).await;
+    run.in_peace().await;
+    at_the_end(&run).await;
 
-    println!("history on {engine}, {} s, done: {}", began.elapsed().as_secs(), sum(&world));
-    let (operations, faults_seen) = (world.counts("operation: ").0, world.counts("fault: ").0);
+    println!("history on {engine}, {} s, done: {}", began.elapsed().as_secs(), sum(&run));
+    let (operations, faults_seen) = (run.counts("operation: ").0, run.counts("fault: ").0);
     println!("history on {engine}: operations: {operations}\nhistory on {engine}: faults: {faults_seen}");
-    let findings = world.findings.borrow();
+    let findings = run.findings.borrow();
     assert!(findings.is_empty(), "{} found, the first:\n{}", findings.len(), findings[0]);
-    assert!(faults.iter().all(|fault| world.counted(&format!("fault: {fault:?}")) > 0), "{faults_seen}");
+    assert!(faults.iter().all(|fault| run.counted(&format!("fault: {fault:?}")) > 0), "{faults_seen}");
     // A run in which nothing happened finds nothing.
     let more = seconds.unwrap_or_default();
     let enough = [
@@ -115,59 +115,59 @@ async fn history_of_three_servers(t: Town) {
         ("operation: Session Itself acknowledged", 1),
     ];
     for (what, least) in enough {
-        assert!(world.counted(what) >= least, "only {} {what}; {operations}", world.counted(what));
+        assert!(run.counted(what) >= least, "only {} {what}; {operations}", run.counted(what));
     }
 }
 
 /// Everything that is still known is asked for once more at every server, when nothing happens any more.
-async fn at_the_end(world: &World) {
-    let families = world.families.borrow().clone();
-    for node in 0..world.servers.len() {
+async fn at_the_end(run: &HistoryRun) {
+    let families = run.families.borrow().clone();
+    for node in 0..run.servers.len() {
         let mut line = Line::default();
         for family in &families {
             let held = family.held.borrow().clone();
             for held in held {
                 // All is well again, so there has to be an answer.
                 let asked = Instant::now();
-                while !world.check(&mut line, node, family, &held).await {
+                while !run.check(&mut line, node, family, &held).await {
                     assert!(asked.elapsed() < Duration::from_secs(15), "node {node} gives no answer any more");
                     sleep(Duration::from_millis(100)).await;
                 }
             }
         }
-        world.note_panics(node, world.servers[node].process.borrow().as_ref());
+        run.note_panics(node, run.servers[node].process.borrow().as_ref());
     }
 }
 
-fn sum(world: &World) -> String {
-    let ((uses, asked), (_, operations)) = (world.counts("use: "), world.counts("operation: "));
-    let ((certain, _), (_, faults)) = (world.counts("certain: "), world.counts("fault: "));
+fn sum(run: &HistoryRun) -> String {
+    let ((uses, asked), (_, operations)) = (run.counts("use: "), run.counts("operation: "));
+    let ((certain, _), (_, faults)) = (run.counts("certain: "), run.counts("fault: "));
     format!("{operations} operations, {asked} uses ({uses}; certain: {certain}), {faults} faults")
 }
 
-async fn history_finds_a_missing_lease_check(t: Town) {
+async fn history_finds_a_missing_lease_check(t: TestServer) {
     finds(t, "no_lease_check", Ambush::LONG).await;
 }
 
-async fn history_finds_a_missing_wait(t: Town) {
+async fn history_finds_a_missing_wait(t: TestServer) {
     finds(t, "no_wait", Ambush::SHORT).await;
 }
 
-async fn history_finds_a_repeat_that_does_not_wait(t: Town) {
+async fn history_finds_a_repeat_that_does_not_wait(t: TestServer) {
     finds(t, "repeat_without_wait", Ambush::SHORT).await;
 }
 
 /// Three servers that have this mistake in them.
-async fn finds(t: Town, mutant: &'static str, how: Ambush) {
-    let world = World::found(t, &[("TOLLHOUSE_MUTANT", mutant)]).await;
-    // Chance decides whether the server reads the log first when it wakes.
+async fn finds(t: TestServer, mutant: &'static str, how: Ambush) {
+    let run = HistoryRun::found(t, &[("TOLLHOUSE_MUTANT", mutant)]).await;
+    // Randomness decides whether the server reads the log first when it wakes.
     for _ in 0..60 {
-        world.ambush(world.node(), how).await;
-        let findings = world.findings.borrow();
+        run.ambush(run.node(), how).await;
+        let findings = run.findings.borrow();
         if let Some(found) = findings.first() {
             assert!(found.starts_with("accepted after an acknowledged revocation"), "{found}");
             return;
         }
     }
-    panic!("{mutant} was not found: {}", sum(&world));
+    panic!("{mutant} was not found: {}", sum(&run));
 }

@@ -7,8 +7,8 @@ use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::user::User;
 
 use super::model::{self, Change, Truth};
+use super::network::{Question, Told};
 use super::store::Store;
-use super::world::{Question, Told};
 
 pub enum Database {
     Memory(Box<Memory>),

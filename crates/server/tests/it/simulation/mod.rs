@@ -1,21 +1,21 @@
 //! The simulation that `docs/protocols/revocation.md` section 9 asks for: one seed is one line in a bug report.
 
-mod chance;
 mod database;
 mod history;
 mod model;
+mod network;
+mod randomness;
 mod store;
-mod world;
 
 use std::time::Duration;
 
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::user::User;
 
-use crate::town::Town;
+use crate::test_server::TestServer;
 use database::Database;
+use network::{OWNERS, SimulatedNetwork, Theme};
 use store::Store;
-use world::{OWNERS, Theme, World};
 
 cases![
     the_checker_finds_bad_histories,
@@ -28,27 +28,27 @@ cases![
 /// Steps of one seed: three seasons.
 const STEPS: u64 = 6_000;
 
-async fn the_checker_finds_bad_histories(t: Town) {
+async fn the_checker_finds_bad_histories(t: TestServer) {
     drop(t);
     history::bad_histories();
 }
 
 /// The same seed is the same world, step by step; else it would be no bug report.
-async fn a_seed_is_the_whole_story(t: Town) {
+async fn a_seed_is_the_whole_story(t: TestServer) {
     if t.app.db.is_postgres() {
         return;
     }
     let who = somebody(&t).await;
     apart(move || {
         for seed in [3, 8, 21] {
-            let told = |world: World| (world.steps, world.outcome());
+            let told = |network: SimulatedNetwork| (network.steps, network.outcome());
             let [one, two] = [(); 2].map(|()| told(visit(seed, None, Database::memory(&who))));
             assert_eq!(one, two, "seed {seed}");
         }
     });
 }
 
-async fn somebody(t: &Town) -> User {
+async fn somebody(t: &TestServer) -> User {
     let ada = t.user("ada").await;
     let mut reader = t.app.db.read().await.expect("a reader");
     tollhouse_store::users::find(&mut reader, ada.id).await.expect("an answer").expect("ada")
@@ -76,20 +76,20 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, seed: u64, world: &World) {
+    fn add(&mut self, seed: u64, network: &SimulatedNetwork) {
         assert!(
-            world.found.is_none(),
+            network.found.is_none(),
             "seed {seed}, step {}: {}\n{}",
-            world.steps,
-            world.found.as_deref().unwrap_or_default(),
+            network.steps,
+            network.found.as_deref().unwrap_or_default(),
             again(seed)
         );
         self.seeds += 1;
-        self.steps += world.steps;
-        self.accepted += world.history.accepted;
-        self.refused += world.history.refused;
-        self.acknowledged += world.history.acknowledged;
-        self.longest = self.longest.max(world.longest);
+        self.steps += network.steps;
+        self.accepted += network.history.accepted;
+        self.refused += network.history.refused;
+        self.acknowledged += network.history.acknowledged;
+        self.longest = self.longest.max(network.longest);
     }
 
     fn tell(&self, of: &str, first: u64) {
@@ -111,7 +111,7 @@ impl Sum {
 }
 
 /// A million steps, or as many as `TOLLHOUSE_SIMULATION_STEPS` says; `TOLLHOUSE_SIMULATION_SEED` begins elsewhere.
-async fn simulation_of_many_nodes(t: Town) {
+async fn simulation_of_many_nodes(t: TestServer) {
     // It has a database of its own.
     if t.app.db.is_postgres() {
         return;
@@ -123,15 +123,15 @@ async fn simulation_of_many_nodes(t: Town) {
         let mut sum = Sum::default();
         while sum.steps < wanted {
             let seed = first + sum.seeds;
-            let world = visit(seed, None, Database::memory(&who));
-            sum.add(seed, &world);
+            let network = visit(seed, None, Database::memory(&who));
+            sum.add(seed, &network);
         }
         sum.tell("of many nodes", first);
     });
 }
 
 /// Each mistake by itself, until it is found.
-async fn simulation_finds_every_mistake(t: Town) {
+async fn simulation_finds_every_mistake(t: TestServer) {
     if t.app.db.is_postgres() {
         return;
     }
@@ -161,11 +161,11 @@ fn hunt(mutant: Mutant, seeds: u64, mut database: Database) -> Result<Database, 
     let whole = number("TOLLHOUSE_SIMULATION_TELL").is_some();
     let mut steps = 0;
     for seed in suiting.into_iter().chain(others) {
-        let mut world = visit(seed, Some(mutant), database);
-        steps += world.steps;
-        let found = world.found.take().filter(|what| what.contains(shown_by(mutant)));
-        let step = world.steps;
-        database = world.into_database();
+        let mut network = visit(seed, Some(mutant), database);
+        steps += network.steps;
+        let found = network.found.take().filter(|what| what.contains(shown_by(mutant)));
+        let step = network.steps;
+        database = network.into_database();
         let Some(what) = found else { continue };
         // It was the mistake: without it nothing is found in the same world.
         let right = visit(seed, None, database);
@@ -186,7 +186,7 @@ fn shown_by(mutant: Mutant) -> &'static str {
 }
 
 /// Whatever ends it, it is known which seed it was.
-fn visit(seed: u64, mutant: Option<Mutant>, database: Database) -> World {
+fn visit(seed: u64, mutant: Option<Mutant>, database: Database) -> SimulatedNetwork {
     struct Told(u64);
     impl Drop for Told {
         fn drop(&mut self) {
@@ -196,9 +196,9 @@ fn visit(seed: u64, mutant: Option<Mutant>, database: Database) -> World {
         }
     }
     let _told = Told(seed);
-    let mut world = World::new(seed, mutant, database);
-    world.run(STEPS);
-    world
+    let mut network = SimulatedNetwork::new(seed, mutant, database);
+    network.run(STEPS);
+    network
 }
 
 /// The command that runs one world again.
@@ -240,7 +240,7 @@ fn suits(mutant: Mutant) -> &'static [Theme] {
 const SEEDS: u64 = 300;
 
 /// The same nodes on the store, SQLite and PostgreSQL, every statement at its moment.
-async fn simulation_on_a_real_database(t: Town) {
+async fn simulation_on_a_real_database(t: TestServer) {
     let url = t.url();
     // Its own node would be one more, by another clock.
     t.leave().await;
@@ -253,10 +253,10 @@ async fn simulation_on_a_real_database(t: Town) {
         let mut sum = Sum::default();
         while sum.steps < steps {
             let seed = first + sum.seeds;
-            let mut world = World::new(seed, None, database);
-            world.run(STEPS_OF_A_STORE);
-            sum.add(seed, &world);
-            database = world.into_database();
+            let mut network = SimulatedNetwork::new(seed, None, database);
+            network.run(STEPS_OF_A_STORE);
+            sum.add(seed, &network);
+            database = network.into_database();
         }
         sum.tell(name, first);
         for mutant in

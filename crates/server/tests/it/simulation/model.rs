@@ -9,8 +9,8 @@ use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::{Behind, Entry, LogPosition, NodeId, OwnRow, Page};
 use tollhouse_domain::application::Application;
 use tollhouse_domain::faults::Mutant;
-use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, NamespaceId, UserId};
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::lookup::{Credential, Key, Record, TokenRecord};
 use tollhouse_domain::membership::{GroupMembership, Held, Memberships, UserMemberships};
 use tollhouse_domain::redirect::RedirectUris;
@@ -117,24 +117,24 @@ impl Change {
     }
 
     /// What becomes untrue with it.
-    pub fn forgets(self) -> Vec<Forget> {
+    pub fn forgets(self) -> Vec<Invalidation> {
         match self {
             Self::Create { .. } => Vec::new(),
-            Self::Import { token, .. } => vec![Forget::Unknown(digest(token))],
-            Self::Revoke { token } => vec![Forget::Family(family(token))],
-            Self::Block { owner, .. } | Self::Member { owner, .. } => vec![Forget::Owner(UserId(owner as i64))],
-            Self::CreateClient { client, .. } => vec![Forget::Unknown(Digest::of(client_id(client).as_bytes()))],
+            Self::Import { token, .. } => vec![Invalidation::Unknown(digest(token))],
+            Self::Revoke { token } => vec![Invalidation::Family(family(token))],
+            Self::Block { owner, .. } | Self::Member { owner, .. } => vec![Invalidation::Owner(UserId(owner as i64))],
+            Self::CreateClient { client, .. } => vec![Invalidation::Unknown(Digest::of(client_id(client).as_bytes()))],
             Self::RenewSecret { client, .. } | Self::DeleteClient { client, .. } => {
-                vec![Forget::Application(ApplicationId(client as i64))]
+                vec![Invalidation::Application(ApplicationId(client as i64))]
             }
-            Self::Nothing => vec![Forget::Nothing],
+            Self::Nothing => vec![Invalidation::Nothing],
         }
     }
 }
 
 impl Truth {
     pub fn new(mark: i64) -> Self {
-        let first = Entry { place: LogPosition { position: 0, mark }, what: Forget::Nothing };
+        let first = Entry { place: LogPosition { position: 0, mark }, what: Invalidation::Nothing };
         Self { entries: vec![first], ..Self::default() }
     }
 

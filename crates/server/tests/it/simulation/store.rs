@@ -22,8 +22,8 @@ use tollhouse_store::nodes;
 use tollhouse_store::tx::{Change as Done, Committed, Until};
 
 use super::model::Change;
-use super::world::{Question, Told};
-use crate::town::START;
+use super::network::{Question, Told};
+use crate::test_server::START;
 
 pub struct Store {
     runtime: Runtime,

@@ -96,7 +96,7 @@ pub(crate) struct Failure {
 }
 
 /// One that is waited for.
-struct Asked<'q> {
+struct SentQuery<'q> {
     sql: Cow<'static, str>,
     values: &'q [Value<'q>],
     rows: bool,
@@ -169,7 +169,7 @@ impl Session {
         values: &[Value<'_>],
         patience: Duration,
     ) -> Result<Vec<Row>> {
-        match self.round(Some(Asked { sql, values, rows: true }), patience).await?.pop() {
+        match self.round(Some(SentQuery { sql, values, rows: true }), patience).await?.pop() {
             Some(Answer::Rows(rows)) => Ok(rows),
             _ => Err(Error::closed()),
         }
@@ -183,7 +183,7 @@ impl Session {
         patience: Duration,
     ) -> Result<(Vec<Row>, Vec<Row>)> {
         let at = self.queue_rows(first.0, first.1);
-        let mut answers = self.round(Some(Asked { sql, values, rows: true }), patience).await?;
+        let mut answers = self.round(Some(SentQuery { sql, values, rows: true }), patience).await?;
         match (answers.pop(), answers.into_iter().nth(at)) {
             (Some(Answer::Rows(second)), Some(Answer::Rows(first))) => Ok((first, second)),
             _ => Err(Error::closed()),
@@ -199,7 +199,7 @@ impl Session {
     ) -> Result<(u64, u64)> {
         let at = self.queue.len();
         self.queue_statement(first.0, first.1);
-        let mut answers = self.round(Some(Asked { sql, values, rows: false }), patience).await?;
+        let mut answers = self.round(Some(SentQuery { sql, values, rows: false }), patience).await?;
         match (answers.pop(), answers.into_iter().nth(at)) {
             (Some(Answer::Changed(second)), Some(Answer::Changed(first))) => Ok((first, second)),
             _ => Err(Error::closed()),
@@ -212,7 +212,7 @@ impl Session {
         values: &[Value<'_>],
         patience: Duration,
     ) -> Result<u64> {
-        match self.round(Some(Asked { sql, values, rows: false }), patience).await?.pop() {
+        match self.round(Some(SentQuery { sql, values, rows: false }), patience).await?.pop() {
             Some(Answer::Changed(rows)) => Ok(rows),
             _ => Err(Error::closed()),
         }
@@ -344,7 +344,7 @@ impl Session {
     }
 
     /// Sends what waits and this one, and gives the answers to all of them.
-    async fn round(&mut self, asked: Option<Asked<'_>>, patience: Duration) -> Result<Vec<Answer>> {
+    async fn round(&mut self, asked: Option<SentQuery<'_>>, patience: Duration) -> Result<Vec<Answer>> {
         let waits = self.waits.clone();
         waits.store(true, Ordering::SeqCst);
         let answered = tokio::time::timeout(patience, async {
@@ -395,7 +395,7 @@ impl Session {
 
     async fn exchange(
         &mut self,
-        asked: Option<&Asked<'_>>,
+        asked: Option<&SentQuery<'_>>,
     ) -> std::result::Result<Vec<Answer>, (usize, tokio_postgres::Error)> {
         self.prepare_all(asked).await.inspect_err(|(of, error)| self.failed(*of, error))?;
         self.aborted = false;
@@ -414,7 +414,7 @@ impl Session {
                 What::Numbers(of, count) => statement(client, known.get(of.text()), count, true),
             });
         }
-        if let Some(Asked { sql, values, rows }) = asked {
+        if let Some(SentQuery { sql, values, rows }) = asked {
             sent.push(statement(client, known.get(sql), values, *rows));
         }
         let answers = in_order(sent).await;
@@ -466,7 +466,7 @@ impl Session {
     /// All that are not known yet, in one round trip.
     async fn prepare_all(
         &mut self,
-        asked: Option<&Asked<'_>>,
+        asked: Option<&SentQuery<'_>>,
     ) -> std::result::Result<(), (usize, tokio_postgres::Error)> {
         let mut missing: Vec<(usize, Cow<'static, str>)> = Vec::new();
         let queued = self.queue.iter().filter_map(|queued| match &queued.what {

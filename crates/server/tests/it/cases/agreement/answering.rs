@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tollhouse::operations::tokens::Revoke;
 use tollhouse_auth::authenticator::Authenticator;
-use tollhouse_auth::ledger::Ledger;
+use tollhouse_auth::credential_cache::CredentialCache;
 use tollhouse_auth::presented::PresentedCredentials;
 use tollhouse_auth::uptime::Uptime;
 use tollhouse_auth::uses::UseRules;
@@ -16,9 +16,9 @@ use tollhouse_domain::access_requirement::AccessRequirement;
 use tollhouse_domain::agreement::{LEASE, Tick};
 use tollhouse_domain::application::Application;
 use tollhouse_domain::denial::Denial;
-use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{FamilyId, GenerationId, UserId};
 use tollhouse_domain::identity::{Identity, Rules};
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::lookup::{Answer, Key, Lookup, Record, UserName};
 use tollhouse_domain::membership::{MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::scope::Scope;
@@ -28,7 +28,7 @@ use tollhouse_store::db::Db;
 use tollhouse_store::faults::Fault;
 
 use super::{SELF, USER, block_by_hand, by_hand, settled};
-use crate::town::{EXPIRED, M401, REVOKED, Town};
+use crate::test_server::{EXPIRED, M401, REVOKED, TestServer};
 
 cases![
     a1_the_clock_is_read_by_each_request breaks NoLeaseCheck,
@@ -40,16 +40,16 @@ cases![
     a6_an_end_is_compared_with_now_at_every_use with "sessions.lifetime = '1h'",
 ];
 
-async fn a1_the_clock_is_read_by_each_request(t: Town) {
+async fn a1_the_clock_is_read_by_each_request(t: TestServer) {
     a_lease_runs_out(t, 1).await;
 }
 
 /// The same, where a clock that somebody else reads now and then says that the lease holds.
-async fn a1_and_by_no_other(t: Town) {
+async fn a1_and_by_no_other(t: TestServer) {
     a_lease_runs_out(t, 17).await;
 }
 
-async fn a_lease_runs_out(t: Town, uses: usize) {
+async fn a_lease_runs_out(t: TestServer, uses: usize) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let other = t.reopened("").await;
@@ -63,7 +63,7 @@ async fn a_lease_runs_out(t: Town, uses: usize) {
     other.get(USER).token(&token).await.is(401, REVOKED);
 }
 
-async fn a2_without_a_lease_the_database_is_asked_or_nobody_gets_in(t: Town) {
+async fn a2_without_a_lease_the_database_is_asked_or_nobody_gets_in(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     settled(&t).await;
@@ -122,82 +122,84 @@ impl Lookup for Late {
     }
 }
 
-/// The real ledger and authenticator over it, under a lease that does not end.
-struct Desk {
+/// The real cache and authenticator over it, under a lease that does not end.
+struct LookUps {
     late: Arc<Late>,
-    ledger: Arc<Ledger>,
+    cache: Arc<CredentialCache>,
     auth: Authenticator,
-    t: Town,
+    t: TestServer,
 }
 
-impl Desk {
-    fn open(t: &Town) -> Arc<Self> {
+impl LookUps {
+    fn open(t: &TestServer) -> Arc<Self> {
         let (asked, go) = (Notify::new(), Notify::new());
         let late = Arc::new(Late { db: t.app.db.clone(), late: AtomicBool::new(true), asked, go });
-        let ledger = Arc::new(Ledger::new(100).breaking(t.app.db.faults.mutants.clone()));
-        ledger.lease(Tick::MAX);
+        let cache = Arc::new(CredentialCache::new(100).breaking(t.app.db.faults.mutants.clone()));
+        cache.lease(Tick::MAX);
         let accounts = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
         let rules = Rules { accounts, gitlab_rotation: false };
         let hour = Duration::from_secs(3_600);
         let uses = UseRules { session_lifetime: hour, from_sign_in: false, session_longest: None, interval: hour };
-        let auth = Authenticator::new(late.clone(), ledger.clone(), Uptime::system(), rules, uses);
-        Arc::new(Self { late, ledger, auth, t: t.clone() })
+        let auth = Authenticator::new(late.clone(), cache.clone(), Uptime::system(), rules, uses);
+        Arc::new(Self { late, cache, auth, t: t.clone() })
     }
 
-    async fn judge(&self, token: &str) -> Result<Option<Identity>, Denial> {
+    async fn authenticate(&self, token: &str) -> Result<Option<Identity>, Denial> {
         let (parts, _) = self.t.get(USER).token(token).request().into_parts();
-        self.auth.judge(&PresentedCredentials::in_head(&parts, None), &AccessRequirement::PLAIN, self.t.now()).await
+        self.auth
+            .authenticate(&PresentedCredentials::in_head(&parts, None), &AccessRequirement::PLAIN, self.t.now())
+            .await
     }
 
     /// A judgement whose look-up has read what was true, and has yet to say so.
     async fn judge_late(self: &Arc<Self>, token: &str) -> tokio::task::JoinHandle<bool> {
         let (desk, token) = (self.clone(), token.to_owned());
-        let judged = tokio::task::spawn_local(async move { matches!(desk.judge(&token).await, Ok(Some(_))) });
+        let judged = tokio::task::spawn_local(async move { matches!(desk.authenticate(&token).await, Ok(Some(_))) });
         self.late.asked.notified().await;
         judged
     }
 }
 
-async fn a3_what_was_asked_before_a_forget_is_not_kept(t: Town) {
+async fn a3_what_was_asked_before_a_forget_is_not_kept(t: TestServer) {
     let ada = t.user("ada").await;
     let made = ada.made_token([Scope::Api]).await;
-    let (token, desk) = (made.secret.reveal(), Desk::open(&t));
+    let (token, desk) = (made.secret.reveal(), LookUps::open(&t));
     t.get(USER).token(token).await.is_user(&ada);
     let first = desk.judge_late(token).await;
     t.does(Revoke { id: made.token.id }).await;
-    desk.ledger.forget(&[Forget::Family(made.token.family_id)]);
+    desk.cache.invalidate(&[Invalidation::Family(made.token.family_id)]);
     desk.late.go.notify_one();
     assert!(first.await.expect("an answer"), "it began before");
-    assert_eq!(desk.judge(token).await.err(), Some(Denial::Revoked), "the past was kept");
+    assert_eq!(desk.authenticate(token).await.err(), Some(Denial::Revoked), "the past was kept");
     // What nobody was given is kept in the same way, and not kept either.
-    let late = Desk::open(&t);
+    let late = LookUps::open(&t);
     let chosen = tollhouse_domain::secret::Plaintext::new("chosen-somewhere-else".into());
     let unknown = late.judge_late(chosen.reveal()).await;
     let create = ada.create_token(tollhouse_domain::scope::Scopes::from([Scope::Api]), None);
     t.does(tollhouse::operations::tokens::CreateToken { secret: Some(chosen.clone()), ..create }).await;
-    late.ledger.forget(&[Forget::Unknown(chosen.digest())]);
+    late.cache.invalidate(&[Invalidation::Unknown(chosen.digest())]);
     late.late.go.notify_one();
     assert!(!unknown.await.expect("an answer"));
-    assert!(matches!(late.judge(chosen.reveal()).await, Ok(Some(_))), "it was remembered as nobody's");
+    assert!(matches!(late.authenticate(chosen.reveal()).await, Ok(Some(_))), "it was remembered as nobody's");
 }
 
-async fn a4_an_older_look_up_is_not_joined(t: Town) {
+async fn a4_an_older_look_up_is_not_joined(t: TestServer) {
     let ada = t.user("ada").await;
     let made = ada.made_token([Scope::Api]).await;
-    let (token, desk) = (made.secret.reveal(), Desk::open(&t));
+    let (token, desk) = (made.secret.reveal(), LookUps::open(&t));
     t.get(USER).token(token).await.is_user(&ada);
     let first = desk.judge_late(token).await;
     t.does(Revoke { id: made.token.id }).await;
-    desk.ledger.forget(&[Forget::Family(made.token.family_id)]);
+    desk.cache.invalidate(&[Invalidation::Family(made.token.family_id)]);
     // The first look-up is still under way, and brings the past.
-    let second = timeout(Duration::from_secs(3), desk.judge(token)).await;
+    let second = timeout(Duration::from_secs(3), desk.authenticate(token)).await;
     assert_eq!(second.map(Result::err), Ok(Some(Denial::Revoked)), "it asks by itself");
     assert!(!first.is_finished());
     desk.late.go.notify_one();
     assert!(first.await.expect("an answer"));
 }
 
-async fn a5_a_look_up_sees_what_was_committed_before_it(t: Town) {
+async fn a5_a_look_up_sees_what_was_committed_before_it(t: TestServer) {
     if t.app.db.is_postgres() {
         let sql = "DO $$ BEGIN EXECUTE format(
             'ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$";
@@ -221,7 +223,7 @@ async fn a5_a_look_up_sees_what_was_committed_before_it(t: Town) {
     forgetful.leave().await;
 }
 
-async fn a6_an_end_is_compared_with_now_at_every_use(t: Town) {
+async fn a6_an_end_is_compared_with_now_at_every_use(t: TestServer) {
     let ada = t.user("ada").await;
     let tomorrow = t.now().date().plus_days(1);
     let (token, session) = (ada.token_until(tomorrow).await, ada.session().await);

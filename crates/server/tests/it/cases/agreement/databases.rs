@@ -13,7 +13,7 @@ use super::{SELF, USER};
 use crate::cases::command_line::said;
 use crate::postgres::Postgres;
 use crate::process::{Process, ask, server, tollhouse};
-use crate::town::{REVOKED, Town};
+use crate::test_server::{REVOKED, TestServer};
 
 cases![
     a_database_that_is_killed_comes_back,
@@ -44,7 +44,7 @@ struct Pair {
 }
 
 impl Pair {
-    async fn on(t: &Town) -> Self {
+    async fn on(t: &TestServer) -> Self {
         let postgres = Postgres::start().expect("it is installed");
         let url = postgres.url(&postgres.database());
         let start = || Process::start(server(t.folder.path(), &url));
@@ -94,7 +94,7 @@ impl Pair {
     }
 }
 
-async fn a_database_that_is_killed_comes_back(t: Town) {
+async fn a_database_that_is_killed_comes_back(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }
@@ -118,7 +118,7 @@ async fn a_database_that_is_killed_comes_back(t: Town) {
     pair.end().await;
 }
 
-async fn a_database_that_is_put_back_is_noticed(t: Town) {
+async fn a_database_that_is_put_back_is_noticed(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }
@@ -141,7 +141,7 @@ async fn a_database_that_is_put_back_is_noticed(t: Town) {
     pair.end().await;
 }
 
-async fn a_file_that_is_replaced_ends_its_server(t: Town) {
+async fn a_file_that_is_replaced_ends_its_server(t: TestServer) {
     if t.app.db.is_postgres() {
         return;
     }

@@ -14,7 +14,7 @@ use super::SELF;
 use crate::cases::command_line::said;
 use crate::postgres::Postgres;
 use crate::process::{Process, ask, server, tollhouse};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     a_server_that_crashed_is_not_said_to_run,
@@ -36,7 +36,7 @@ async fn listed(command: std::process::Command) -> Vec<Value> {
     said(command, b"").await.json().as_array().expect("a list").clone()
 }
 
-async fn nodes(t: &Town) -> Vec<Value> {
+async fn nodes(t: &TestServer) -> Vec<Value> {
     listed(t.command(&["node", "list", "--json"])).await
 }
 
@@ -65,7 +65,7 @@ async fn revoked(server: &Process, token: &str) -> Duration {
     began.elapsed()
 }
 
-async fn a_server_that_crashed_is_not_said_to_run(t: Town) {
+async fn a_server_that_crashed_is_not_said_to_run(t: TestServer) {
     let ada = t.user("ada").await;
     let tokens = [ada.token([Scope::Api]).await, ada.token([Scope::Api]).await];
     t.leave().await;
@@ -96,7 +96,7 @@ async fn a_server_that_crashed_is_not_said_to_run(t: Town) {
     assert_eq!(other.terminate().await, Some(0));
 }
 
-async fn a_revocation_waits_twice_at_most_for_a_server_that_crashed(t: Town) {
+async fn a_revocation_waits_twice_at_most_for_a_server_that_crashed(t: TestServer) {
     let ada = t.user("ada").await;
     let mut tokens = Vec::new();
     for _ in 0..3 {
@@ -116,7 +116,7 @@ async fn a_revocation_waits_twice_at_most_for_a_server_that_crashed(t: Town) {
 }
 
 /// The rows of the servers that ran when the copy was made come back with it.
-async fn a_restored_database_says_nothing_of_the_past(t: Town) {
+async fn a_restored_database_says_nothing_of_the_past(t: TestServer) {
     let mut postgres = t.app.db.is_postgres().then(|| Postgres::start().expect("it is installed"));
     let url = postgres.as_ref().map_or_else(|| t.database_url.clone(), |own| own.url(&own.database()));
     t.leave().await;
@@ -178,7 +178,7 @@ async fn a_restored_database_says_nothing_of_the_past(t: Town) {
 }
 
 /// A database that takes nothing in can be read all the same.
-async fn servers_that_cannot_be_asked_are_listed_all_the_same(t: Town) {
+async fn servers_that_cannot_be_asked_are_listed_all_the_same(t: TestServer) {
     super::settled(&t).await;
     super::by_hand(&t, "DELETE FROM invalidation_head").await;
     let said = t.shell(&["node", "list"]).await;

@@ -8,7 +8,7 @@ use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::random;
 
 use super::{SELF, USER, at, block_by_hand, by_hand, laggard, newest, revoked_here_refused_there, row, settled, until};
-use crate::town::{REVOKED, Town};
+use crate::test_server::{REVOKED, TestServer};
 
 cases![
     f1_a_round_counts_from_before_its_one_statement breaks LeaseFromReply,
@@ -20,7 +20,7 @@ cases![
     f6_a_wake_up_that_is_lost_costs_time_only,
 ];
 
-async fn f1_a_round_counts_from_before_its_one_statement(t: Town) {
+async fn f1_a_round_counts_from_before_its_one_statement(t: TestServer) {
     t.user("ada").await.revoked_token([Scope::Api]).await;
     t.leave().await;
     let t = t.reopened("ledger.entries = 0").await;
@@ -50,7 +50,7 @@ async fn f1_a_round_counts_from_before_its_one_statement(t: Town) {
     assert_eq!(follower.read(page, at(1_900)), [Do::ForgetEverything, Do::Lease(at(1_000) + LEASE)]);
 }
 
-async fn f2_a_row_that_is_gone_or_marked_is_left_for_a_new_one(t: Town) {
+async fn f2_a_row_that_is_gone_or_marked_is_left_for_a_new_one(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let mut id = settled(&t).await;
@@ -76,7 +76,7 @@ async fn f2_a_row_that_is_gone_or_marked_is_left_for_a_new_one(t: Town) {
     assert_eq!(t.app.auth.look_ups(), asked, "what it knows is kept");
 }
 
-async fn f3_another_history_is_noticed_by_its_marks(t: Town) {
+async fn f3_another_history_is_noticed_by_its_marks(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     settled(&t).await;
@@ -94,7 +94,7 @@ async fn f3_another_history_is_noticed_by_its_marks(t: Town) {
     until("it forgets everything", async || (t.get(USER).token(&token).await.status == 200).then_some(())).await;
 }
 
-async fn f4_what_is_not_understood_counts_as_everything(t: Town) {
+async fn f4_what_is_not_understood_counts_as_everything(t: TestServer) {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let tokens = [ada.token([Scope::Api]).await, grace.token([Scope::Api]).await];
     settled(&t).await;
@@ -117,7 +117,7 @@ async fn f4_what_is_not_understood_counts_as_everything(t: Town) {
     assert_eq!(t.app.auth.look_ups(), asked + 1, "nothing is spared");
 }
 
-async fn f5_seen_is_said_of_an_entry_that_is_there(t: Town) {
+async fn f5_seen_is_said_of_an_entry_that_is_there(t: TestServer) {
     let id = NodeId(random());
     tollhouse_store::nodes::register(&t.app.db, &[], id, "speaker", t.now()).await.expect("a row");
     let mut link = t.app.db.link().await.expect("a link");
@@ -136,7 +136,7 @@ async fn f5_seen_is_said_of_an_entry_that_is_there(t: Town) {
     assert_eq!(seen().await, now.position);
 }
 
-async fn f5_seen_is_said_when_it_was_applied(t: Town) {
+async fn f5_seen_is_said_when_it_was_applied(t: TestServer) {
     let other = t.reopened("").await;
     // Whoever revokes makes no mistake.
     t.app.db.faults.mutants.set(None);
@@ -144,7 +144,7 @@ async fn f5_seen_is_said_when_it_was_applied(t: Town) {
     other.leave().await;
 }
 
-async fn f6_a_wake_up_that_is_lost_costs_time_only(t: Town) {
+async fn f6_a_wake_up_that_is_lost_costs_time_only(t: TestServer) {
     let ada = t.user("ada").await;
     let deaf = t.reopened("").await;
     deaf.app.db.faults.deafen();

@@ -13,7 +13,7 @@ use tollhouse_store::faults::Fault;
 
 use super::{SELF, settled, until};
 use crate::oauth::{Client, Tokens, encoded, is_error};
-use crate::town::{Ask, Reply, Town};
+use crate::test_server::{Ask, Reply, TestServer};
 
 cases![
     what_is_remembered_is_told_without_a_statement,
@@ -31,20 +31,20 @@ cases![
 
 const INACTIVE: &str = r#"{"active":false}"#;
 
-fn introspect(t: &Town, client: &Client, token: &str) -> Ask {
+fn introspect(t: &TestServer, client: &Client, token: &str) -> Ask {
     t.post("/oauth/introspect").form(&encoded(&[("token", token)])).with("authorization", &client.basic())
 }
 
-fn info(t: &Town, access: &str) -> Ask {
+fn info(t: &TestServer, access: &str) -> Ask {
     t.get("/oauth/token/info").bearer(access)
 }
 
-fn userinfo(t: &Town, access: &str) -> Ask {
+fn userinfo(t: &TestServer, access: &str) -> Ask {
     t.get("/oauth/userinfo").bearer(access)
 }
 
 /// The answer to a request that runs no statement. Something else may run one now and then, so it is asked again.
-async fn from_memory(t: &Town, what: &str, ask: impl Fn() -> Ask) -> Reply {
+async fn from_memory(t: &TestServer, what: &str, ask: impl Fn() -> Ask) -> Reply {
     until(what, async || {
         let before = t.app.db.faults.asked();
         let reply = ask().await;
@@ -55,12 +55,12 @@ async fn from_memory(t: &Town, what: &str, ask: impl Fn() -> Ask) -> Reply {
 
 /// Two servers, and what both of them remember.
 struct Known {
-    there: Town,
+    there: TestServer,
     client: Client,
     pair: Tokens,
 }
 
-async fn known(t: &Town) -> Known {
+async fn known(t: &TestServer) -> Known {
     let (_, client, pair) = t.begun("openid api").await;
     let there = t.reopened("").await;
     for server in [t, &there] {
@@ -71,7 +71,7 @@ async fn known(t: &Town) -> Known {
     Known { there, client, pair }
 }
 
-async fn what_is_remembered_is_told_without_a_statement(t: Town) {
+async fn what_is_remembered_is_told_without_a_statement(t: TestServer) {
     let (ada, client, pair) = t.begun("openid api").await;
     let group = t.group("g1", Visibility::Private).await;
     t.member(MembershipSource::Group(group), &ada, AccessLevel::Owner).await;
@@ -117,7 +117,7 @@ async fn what_is_remembered_is_told_without_a_statement(t: Town) {
     .await;
 }
 
-async fn a_remembered_token_is_told_as_the_database_has_it(t: Town) {
+async fn a_remembered_token_is_told_as_the_database_has_it(t: TestServer) {
     let ada = t.user("ada").await;
     let made = t
         .does(tollhouse::operations::tokens::CreateToken {
@@ -152,7 +152,7 @@ async fn a_remembered_token_is_told_as_the_database_has_it(t: Town) {
     forgetful.leave().await;
 }
 
-async fn an_old_secret_is_refused_on_every_server_once_it_is_renewed(t: Town) {
+async fn an_old_secret_is_refused_on_every_server_once_it_is_renewed(t: TestServer) {
     let Known { there, client, pair } = known(&t).await;
     for _ in 0..3 {
         let renewed = t.does(RenewSecret { id: client.id }).await;
@@ -166,7 +166,7 @@ async fn an_old_secret_is_refused_on_every_server_once_it_is_renewed(t: Town) {
     there.leave().await;
 }
 
-async fn an_application_is_gone_on_every_server_once_it_is_deleted(t: Town) {
+async fn an_application_is_gone_on_every_server_once_it_is_deleted(t: TestServer) {
     let Known { there, client, pair } = known(&t).await;
     t.does(Delete { id: client.id }).await;
     for server in [&t, &there] {
@@ -178,9 +178,9 @@ async fn an_application_is_gone_on_every_server_once_it_is_deleted(t: Town) {
 }
 
 /// What was asked for before it existed is remembered as unknown.
-async fn an_application_is_known_on_every_server_once_it_is_made(t: Town) {
+async fn an_application_is_known_on_every_server_once_it_is_made(t: TestServer) {
     let there = t.reopened("").await;
-    let ask = |server: &Town| server.post("/oauth/token").form(&encoded(&CHOSEN));
+    let ask = |server: &TestServer| server.post("/oauth/token").form(&encoded(&CHOSEN));
     for server in [&t, &there] {
         settled(server).await;
         is_error(&from_memory(server, "an unknown client", || ask(server)).await, 401, "invalid_client");
@@ -216,10 +216,10 @@ const CHOSEN: [(&str, &str); 4] = [
     ("scope", "api"),
 ];
 
-async fn added_scopes_are_known_on_every_server(t: Town) {
+async fn added_scopes_are_known_on_every_server(t: TestServer) {
     let client = t.client("api").await;
     let there = t.reopened("").await;
-    let ask = |server: &Town| client.at(server).token("client_credentials", &[("scope", "read_user")]);
+    let ask = |server: &TestServer| client.at(server).token("client_credentials", &[("scope", "read_user")]);
     for server in [&t, &there] {
         settled(server).await;
         is_error(&ask(server).await, 400, "invalid_scope");
@@ -231,7 +231,7 @@ async fn added_scopes_are_known_on_every_server(t: Town) {
     there.leave().await;
 }
 
-async fn a_token_is_inactive_on_every_server_once_it_is_revoked(t: Town) {
+async fn a_token_is_inactive_on_every_server_once_it_is_revoked(t: TestServer) {
     let Known { there, client, pair } = known(&t).await;
     let ada = t.user("grace").await;
     for (here, other) in [(&t, &there), (&there, &t)] {
@@ -262,12 +262,12 @@ async fn a_token_is_inactive_on_every_server_once_it_is_revoked(t: Town) {
     there.leave().await;
 }
 
-async fn a_group_is_left_on_every_server(t: Town) {
+async fn a_group_is_left_on_every_server(t: TestServer) {
     let (ada, _, pair) = t.begun("openid api").await;
     let group = t.group("g1", Visibility::Private).await;
     let project = t.project(group, "p1", Visibility::Private).await;
     let there = t.reopened("").await;
-    let groups = async |server: &Town| {
+    let groups = async |server: &TestServer| {
         settled(server).await;
         let told = from_memory(server, "userinfo", || userinfo(server, &pair.access)).await;
         told.has(200).json()["groups"].clone()
@@ -294,7 +294,7 @@ async fn a_group_is_left_on_every_server(t: Town) {
     there.leave().await;
 }
 
-async fn a_group_inside_another_is_known_on_every_server(t: Town) {
+async fn a_group_inside_another_is_known_on_every_server(t: TestServer) {
     let (ada, _, pair) = t.begun("openid").await;
     let group = t.group("g1", Visibility::Private).await;
     t.member(MembershipSource::Group(group), &ada, AccessLevel::Developer).await;
@@ -316,7 +316,7 @@ async fn a_group_inside_another_is_known_on_every_server(t: Town) {
     there.leave().await;
 }
 
-async fn a_membership_ends_by_itself(t: Town) {
+async fn a_membership_ends_by_itself(t: TestServer) {
     let midnight = t.now().date().plus_days(1);
     t.later((midnight.start().0 - t.now().0) as u64 / 1000 - 60);
     let (ada, _, pair) = t.begun("openid").await;
@@ -336,7 +336,7 @@ async fn a_membership_ends_by_itself(t: Town) {
     groups(json!(["g2"])).await;
 }
 
-async fn applications_are_not_remembered_without_a_lease(t: Town) {
+async fn applications_are_not_remembered_without_a_lease(t: TestServer) {
     let Known { there, client, pair } = known(&t).await;
     there.leave().await;
     t.freeze();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tollhouse::node::{Node, Shared};
-use tollhouse_auth::ledger::Ledger;
+use tollhouse_auth::credential_cache::CredentialCache;
 use tollhouse_auth::uptime::Uptime;
 use tollhouse_domain::agreement::Tick;
 use tollhouse_domain::scope::Scope;
@@ -15,7 +15,7 @@ use tollhouse_store::db::Db;
 use tollhouse_store::faults::Fault;
 
 use super::{SELF, USER, by_hand, laggard, newest, numbers, row, rows, settled, until};
-use crate::town::{REVOKED, Town};
+use crate::test_server::{REVOKED, TestServer};
 
 cases![
     n1_a_row_before_the_first_lease breaks LeaseBeforeRegistration,
@@ -28,20 +28,20 @@ cases![
 /// A node by itself, whose leases are looked at by a clock that stands still, so that none runs out meanwhile.
 struct Late {
     db: Db,
-    ledger: Arc<Ledger>,
+    cache: Arc<CredentialCache>,
     node: Arc<Node>,
     stop: CancellationToken,
 }
 
 impl Late {
-    async fn joins(t: &Town) -> Self {
+    async fn joins(t: &TestServer) -> Self {
         let db = Db::open(&t.url(), 0).await.expect("a database");
         db.faults.mutants.set(t.broken());
-        let ledger = Arc::new(Ledger::new(100).breaking(db.faults.mutants.clone()));
+        let cache = Arc::new(CredentialCache::new(100).breaking(db.faults.mutants.clone()));
         let uptime = Uptime::by_hand(Arc::new(AtomicU64::new(STILL.0)));
         let around = Shared { db: db.clone(), clock: t.clock.clone(), uptime };
-        let node = Arc::new(Node::new(around, ledger.clone()));
-        Self { db, ledger, node, stop: CancellationToken::new() }
+        let node = Arc::new(Node::new(around, cache.clone()));
+        Self { db, cache, node, stop: CancellationToken::new() }
     }
 
     fn follows(&self) -> tokio::task::JoinHandle<tollhouse_store::error::Result<()>> {
@@ -49,13 +49,13 @@ impl Late {
     }
 
     fn leased(&self) -> bool {
-        self.ledger.is_leased(STILL)
+        self.cache.is_leased(STILL)
     }
 }
 
 const STILL: Tick = Tick(1);
 
-async fn n1_a_row_before_the_first_lease(t: Town) {
+async fn n1_a_row_before_the_first_lease(t: TestServer) {
     let late = Late::joins(&t).await;
     // The log can be read, but no row can be written.
     late.db.faults.set(Fault::Writes);
@@ -71,7 +71,7 @@ async fn n1_a_row_before_the_first_lease(t: Town) {
     late.db.close().await;
 }
 
-async fn n1_no_lease_without_a_row_at_the_end(t: Town) {
+async fn n1_no_lease_without_a_row_at_the_end(t: TestServer) {
     let late = Late::joins(&t).await;
     let following = late.follows();
     until("a lease", async || late.leased().then_some(())).await;
@@ -88,7 +88,7 @@ async fn n1_no_lease_without_a_row_at_the_end(t: Town) {
     late.db.close().await;
 }
 
-async fn n2_who_remembers_nothing_has_no_row(t: Town) {
+async fn n2_who_remembers_nothing_has_no_row(t: TestServer) {
     let ada = t.user("ada").await;
     let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
     let own = settled(&t).await;
@@ -112,7 +112,7 @@ async fn n2_who_remembers_nothing_has_no_row(t: Town) {
     assert_eq!(rows(&t).await.iter().map(|row| row.id).collect::<Vec<_>>(), [own]);
 }
 
-async fn n3_rows_of_predecessors_vanish_by_themselves(t: Town) {
+async fn n3_rows_of_predecessors_vanish_by_themselves(t: TestServer) {
     settled(&t).await;
     let dead = [laggard(&t).await, laggard(&t).await];
     let next = t.reopened("").await;
@@ -125,7 +125,7 @@ async fn n3_rows_of_predecessors_vanish_by_themselves(t: Town) {
     next.leave().await;
 }
 
-async fn d2_the_newest_entries_are_kept(t: Town) {
+async fn d2_the_newest_entries_are_kept(t: TestServer) {
     let ada = t.user("ada").await;
     let tokens = [ada.token([Scope::Api]).await, ada.token([Scope::Api]).await];
     settled(&t).await;

@@ -10,13 +10,13 @@ use tollhouse::operations::rotation::Rotated;
 use tollhouse_domain::agreement::{LEASE, WAIT};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::faults::Mutant;
-use tollhouse_domain::forget::Forget;
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_store::faults;
 
 use super::{SELF, USER, laggard, newest, numbers, revoked_here_refused_there, row, settled, until};
-use crate::town::{REVOKED, Town};
+use crate::test_server::{REVOKED, TestServer};
 
 cases![
     w1_the_change_and_its_entry_are_one_transaction breaks EntryAfter,
@@ -33,7 +33,7 @@ cases![
 
 const ROTATE: &str = "/api/v4/personal_access_tokens/self/rotate";
 
-async fn w1_the_change_and_its_entry_are_one_transaction(t: Town) {
+async fn w1_the_change_and_its_entry_are_one_transaction(t: TestServer) {
     let ada = t.user("ada").await;
     let other = t.reopened("").await;
     settled(&other).await;
@@ -45,7 +45,7 @@ async fn w1_the_change_and_its_entry_are_one_transaction(t: Town) {
     t.app.db.faults.set(faults::Fault::CommitReply);
     t.delete(SELF).token(token).await.has(503);
     t.app.db.faults.set(faults::Fault::None);
-    assert_eq!(t.log(before + 1).await, [(before + 1, Forget::Family(made.token.family_id))]);
+    assert_eq!(t.log(before + 1).await, [(before + 1, Invalidation::Family(made.token.family_id))]);
     // What does not happen has none.
     let second = ada.token([Scope::Api]).await;
     t.app.db.faults.set(faults::Fault::Writes);
@@ -58,14 +58,14 @@ async fn w1_the_change_and_its_entry_are_one_transaction(t: Town) {
     other.leave().await;
 }
 
-async fn w1_a_change_has_an_entry(t: Town) {
+async fn w1_a_change_has_an_entry(t: TestServer) {
     let other = t.reopened("").await;
     revoked_here_refused_there(&t, &other).await;
     other.leave().await;
 }
 
 /// Two transactions by hand (9.4): the second must wait until the first has ended.
-async fn w2_numbers_are_drawn_last_and_held_to_the_end(t: Town) {
+async fn w2_numbers_are_drawn_last_and_held_to_the_end(t: TestServer) {
     let other = t.reopened("").await;
     let token = t.user("ada").await.token([Scope::Api]).await;
     settled(&other).await;
@@ -82,7 +82,7 @@ async fn w2_numbers_are_drawn_last_and_held_to_the_end(t: Town) {
     other.leave().await;
 }
 
-async fn w3_everybody_is_waited_for_and_then_given_up_on(t: Town) {
+async fn w3_everybody_is_waited_for_and_then_given_up_on(t: TestServer) {
     let ada = t.user("ada").await;
     let tokens = [ada.token([Scope::Api]).await, ada.token([Scope::Api]).await, ada.token([Scope::Api]).await];
     let healthy = t.reopened("").await;
@@ -102,7 +102,7 @@ async fn w3_everybody_is_waited_for_and_then_given_up_on(t: Town) {
 
 /// Several processes share one file and its one writer. A revocation that kept it while it waits would make every other
 /// process wait as well, and those must write down that they have read.
-async fn the_writer_is_given_back_before_the_wait(t: Town) {
+async fn the_writer_is_given_back_before_the_wait(t: TestServer) {
     if t.app.db.is_postgres() {
         return;
     }
@@ -132,7 +132,7 @@ async fn the_writer_is_given_back_before_the_wait(t: Town) {
     other.leave().await;
 }
 
-async fn w4_a_repeat_waits_like_the_first(t: Town) {
+async fn w4_a_repeat_waits_like_the_first(t: TestServer) {
     let ada = t.user("ada").await;
     let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
     settled(&t).await;
@@ -159,7 +159,7 @@ async fn w4_a_repeat_waits_like_the_first(t: Town) {
 }
 
 /// The same for an operation that no face asks whether there is anything left to do.
-async fn w4_a_repeat_by_command_waits_too(t: Town) {
+async fn w4_a_repeat_by_command_waits_too(t: TestServer) {
     let made = t.user("ada").await.made_token([Scope::Api]).await;
     settled(&t).await;
     laggard(&t).await;
@@ -173,7 +173,7 @@ async fn w4_a_repeat_by_command_waits_too(t: Town) {
 }
 
 /// Whoever stands still in a transaction has drawn the last number, and nobody else gets one.
-async fn who_stands_still_in_a_transaction_is_left_behind(t: Town) {
+async fn who_stands_still_in_a_transaction_is_left_behind(t: TestServer) {
     // On SQLite that would be another process that has the one writer; it is waited for, and told of (503).
     if !t.app.db.is_postgres() {
         return;
@@ -190,7 +190,7 @@ async fn who_stands_still_in_a_transaction_is_left_behind(t: Town) {
     other.leave().await;
 }
 
-async fn w5_a_refusal_that_ends_a_family_waits(t: Town) {
+async fn w5_a_refusal_that_ends_a_family_waits(t: TestServer) {
     let ada = t.user("ada").await;
     let old = ada.token([Scope::Api]).await;
     let rotated = t.post(ROTATE).token(&old).await.has(200).json();
@@ -217,7 +217,7 @@ async fn w5_a_refusal_that_ends_a_family_waits(t: Town) {
     other.leave().await;
 }
 
-async fn d1_what_is_acknowledged_is_on_the_disk(t: Town) {
+async fn d1_what_is_acknowledged_is_on_the_disk(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let full = if t.app.db.is_postgres() { "synchronous_commit=on" } else { "synchronous=2" };
     assert_eq!(t.app.db.durability().await.expect("an answer"), full);

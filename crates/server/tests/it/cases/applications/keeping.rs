@@ -9,7 +9,7 @@ use tollhouse_store::faults::Fault;
 
 use super::{FORBIDDEN, PATH, asked, client, enters, make, warden};
 use crate::oauth::{CALLBACK, Client, create, encoded, is_error, is_hex, tokens, user};
-use crate::town::{Ask, M401, Town};
+use crate::test_server::{Ask, M401, TestServer};
 
 cases![
     an_application_that_goes_while_it_is_given_tokens_leaves_nothing,
@@ -34,15 +34,15 @@ cases![
 
 const NOT_FOUND: &str = r#"{"message":"404 Application Not Found"}"#;
 
-fn renew(t: &Town, token: &str, id: impl std::fmt::Display) -> Ask {
+fn renew(t: &TestServer, token: &str, id: impl std::fmt::Display) -> Ask {
     t.post(&format!("{PATH}/{id}/renew-secret")).token(token)
 }
 
-fn delete(t: &Town, token: &str, id: impl std::fmt::Display) -> Ask {
+fn delete(t: &TestServer, token: &str, id: impl std::fmt::Display) -> Ask {
     t.delete(&format!("{PATH}/{id}")).token(token)
 }
 
-async fn app_012_the_list(t: Town) {
+async fn app_012_the_list(t: TestServer) {
     let token = warden(&t).await;
     let made = [t.client("api").await, t.public_client("read_user").await];
     let known = made.each_ref().map(|made| {
@@ -63,7 +63,7 @@ async fn app_012_the_list(t: Town) {
     t.get(PATH).token("unknown").await.is(401, M401);
 }
 
-async fn app_013_deleted(t: Town) {
+async fn app_013_deleted(t: TestServer) {
     let token = warden(&t).await;
     let (gone, kept) = (t.client("api").await, t.client("api").await);
     delete(&t, &token, gone.id).await.is(204, "");
@@ -79,7 +79,7 @@ async fn app_013_deleted(t: Town) {
     assert!(t.client("api").await.id > kept.id, "numbers are never used twice");
 }
 
-async fn app_014_a_renewed_secret(t: Town) {
+async fn app_014_a_renewed_secret(t: TestServer) {
     let token = warden(&t).await;
     let old = t.client("api").await;
     let reply = renew(&t, &token, old.id).await;
@@ -98,7 +98,7 @@ async fn app_014_a_renewed_secret(t: Town) {
     enters(&new).await.has(200);
 }
 
-async fn app_015_an_unknown_one_renewed(t: Town) {
+async fn app_015_an_unknown_one_renewed(t: TestServer) {
     let token = warden(&t).await;
     let gone = t.client("api").await;
     t.does(Delete { id: gone.id }).await;
@@ -107,13 +107,13 @@ async fn app_015_an_unknown_one_renewed(t: Town) {
     }
 }
 
-async fn auth_124_an_administrators_token(t: Town) {
+async fn auth_124_an_administrators_token(t: TestServer) {
     let token = warden(&t).await;
     t.get(PATH).token(&token).await.is(200, "[]");
     t.get(PATH).bearer(&token).await.is(200, "[]");
 }
 
-async fn auth_187_a_scope_is_not_a_right(t: Town) {
+async fn auth_187_a_scope_is_not_a_right(t: TestServer) {
     let ada = t.user("ada").await;
     for scope in [Scope::Api, Scope::ReadApi] {
         t.get(PATH).token(&ada.token([scope]).await).await.is(403, FORBIDDEN);
@@ -122,7 +122,7 @@ async fn auth_187_a_scope_is_not_a_right(t: Town) {
     t.get(PATH).token(&any).await.is(403, FORBIDDEN);
 }
 
-async fn scopes_of_administrators_tokens(t: Town) {
+async fn scopes_of_administrators_tokens(t: TestServer) {
     let admin = t.admin().await;
     let reads = admin.token([Scope::ReadApi]).await;
     t.get(PATH).token(&reads).await.is(200, "[]");
@@ -139,7 +139,7 @@ async fn scopes_of_administrators_tokens(t: Town) {
     enters(&made).await.has(200);
 }
 
-async fn by_every_kind_of_credential(t: Town) {
+async fn by_every_kind_of_credential(t: TestServer) {
     let admin = t.admin().await;
     let session = admin.session().await;
     t.get(PATH).session(&session).await.is(200, "[]");
@@ -156,7 +156,7 @@ async fn by_every_kind_of_credential(t: Town) {
     t.get(PATH).with("authorization", &made.basic()).await.is(401, M401);
 }
 
-async fn numbers_that_are_none(t: Town) {
+async fn numbers_that_are_none(t: TestServer) {
     let token = warden(&t).await;
     let kept = t.client("api").await;
     for id in ["NaN", "Infinity", "1e3", "-1", "+1", "0x1", "1%20", "%31%0a", "99999999999999999999", "nil", "*"] {
@@ -175,7 +175,7 @@ async fn numbers_that_are_none(t: Town) {
     enters(&kept).await.has(200);
 }
 
-async fn somebodys_own_application_is_not_here(t: Town) {
+async fn somebodys_own_application_is_not_here(t: TestServer) {
     let (token, ada) = (warden(&t).await, t.user("ada").await);
     let own = t.client_with(applications::CreateApplication { owner: Some(ada.id), ..create("api") }).await;
     t.get(PATH).token(&token).await.is(200, "[]");
@@ -184,7 +184,7 @@ async fn somebodys_own_application_is_not_here(t: Town) {
     enters(&own).await.has(200);
 }
 
-async fn a_deleted_application_takes_its_tokens_along(t: Town) {
+async fn a_deleted_application_takes_its_tokens_along(t: TestServer) {
     let (token, ada) = (warden(&t).await, t.user("ada").await);
     let (gone, also, kept) = (t.client("api").await, t.public_client("api").await, t.client("api").await);
     let mut pairs = Vec::new();
@@ -219,7 +219,7 @@ async fn a_deleted_application_takes_its_tokens_along(t: Town) {
     again.leave().await;
 }
 
-async fn a_deletion_that_the_storage_refuses(t: Town) {
+async fn a_deletion_that_the_storage_refuses(t: TestServer) {
     let (token, ada) = (warden(&t).await, t.user("ada").await);
     let kept = t.client("api").await;
     let pair = kept.tokens(&ada, "api").await;
@@ -234,7 +234,7 @@ async fn a_deletion_that_the_storage_refuses(t: Town) {
     enters(&kept).await.has(200);
 }
 
-async fn a_deletion_whose_reply_was_lost(t: Town) {
+async fn a_deletion_whose_reply_was_lost(t: TestServer) {
     let (token, ada) = (warden(&t).await, t.user("ada").await);
     let gone = t.client("api").await;
     let pair = gone.tokens(&ada, "api").await;
@@ -248,7 +248,7 @@ async fn a_deletion_whose_reply_was_lost(t: Town) {
     delete(&t, &token, gone.id).await.is(404, NOT_FOUND);
 }
 
-async fn a_renewed_secret_leaves_tokens_alone(t: Town) {
+async fn a_renewed_secret_leaves_tokens_alone(t: TestServer) {
     let (token, ada) = (warden(&t).await, t.user("ada").await);
     let old = t.client("api").await;
     let (pair, code) = (old.tokens(&ada, "api").await, old.code(&ada, "api").await);
@@ -268,7 +268,7 @@ async fn a_renewed_secret_leaves_tokens_alone(t: Town) {
     user(&t, &next.access).await.is_user(&ada);
 }
 
-async fn thirty_renewals_at_once(t: Town) {
+async fn thirty_renewals_at_once(t: TestServer) {
     let token = warden(&t).await;
     let old = t.client("api").await;
     let mut attempts = Vec::new();
@@ -299,7 +299,7 @@ async fn thirty_renewals_at_once(t: Town) {
     assert_eq!(entering, 1, "the last one counts");
 }
 
-async fn deleted_while_its_secret_is_renewed(t: Town) {
+async fn deleted_while_its_secret_is_renewed(t: TestServer) {
     let token = warden(&t).await;
     for _ in 0..10 {
         let gone = t.client("api").await;
@@ -320,7 +320,7 @@ async fn deleted_while_its_secret_is_renewed(t: Town) {
     t.get(PATH).token(&token).await.is(200, "[]");
 }
 
-async fn the_trail_has_no_secret(t: Town) {
+async fn the_trail_has_no_secret(t: TestServer) {
     let admin = t.admin().await;
     let made = admin.made_token([Scope::Api]).await;
     let token = made.secret.reveal();
@@ -340,7 +340,7 @@ async fn the_trail_has_no_secret(t: Town) {
     }
 }
 
-async fn an_application_that_goes_while_it_is_given_tokens_leaves_nothing(t: Town) {
+async fn an_application_that_goes_while_it_is_given_tokens_leaves_nothing(t: TestServer) {
     let ada = t.user("ada").await;
     for _ in 0..6 {
         let client = t.client("api").await;

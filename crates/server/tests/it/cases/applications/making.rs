@@ -10,7 +10,7 @@ use super::{FORBIDDEN, PATH, asked, client, enters, make, warden};
 use crate::cases::command_line::said;
 use crate::oauth::{CALLBACK, Client, create, encoded, is_error, is_hex, user};
 use crate::process::{Process, post_form};
-use crate::town::{M401, Reply, Town};
+use crate::test_server::{M401, Reply, TestServer};
 
 cases![
     t21_names_that_cannot_be_seen,
@@ -57,7 +57,7 @@ fn field(reply: &Reply, name: &str) -> String {
     reply.has(400).json()["message"][name][0].as_str().unwrap_or_else(|| panic!("{}", reply.body)).to_owned()
 }
 
-async fn app_001_made(t: Town) {
+async fn app_001_made(t: TestServer) {
     let token = warden(&t).await;
     let reply = make(&t, &token, asked()).await;
     let made = client(&t, &reply);
@@ -72,40 +72,40 @@ async fn app_001_made(t: Town) {
     user(&t, &pair.access).await.is_user(&ada);
 }
 
-async fn app_002_a_redirect_uri_without_a_host(t: Town) {
+async fn app_002_a_redirect_uri_without_a_host(t: TestServer) {
     let token = warden(&t).await;
     let reply = make(&t, &token, but("redirect_uri", "http://")).await;
     assert_eq!(field(&reply, "redirect_uri"), "must be a valid URI.");
 }
 
-async fn app_003_a_redirect_uri_that_runs(t: Town) {
+async fn app_003_a_redirect_uri_that_runs(t: TestServer) {
     let token = warden(&t).await;
     let reply = make(&t, &token, but("redirect_uri", "javascript://alert()")).await;
     assert_eq!(field(&reply, "redirect_uri"), "is forbidden by the server.");
 }
 
-async fn app_004_without_a_name(t: Town) {
+async fn app_004_without_a_name(t: TestServer) {
     let token = warden(&t).await;
     make(&t, &token, without("name")).await.is(400, r#"{"error":"name is missing"}"#);
 }
 
-async fn app_005_without_a_redirect_uri(t: Town) {
+async fn app_005_without_a_redirect_uri(t: TestServer) {
     let token = warden(&t).await;
     make(&t, &token, without("redirect_uri")).await.is(400, r#"{"error":"redirect_uri is missing"}"#);
 }
 
-async fn app_006_without_scopes(t: Town) {
+async fn app_006_without_scopes(t: TestServer) {
     let token = warden(&t).await;
     make(&t, &token, without("scopes")).await.is(400, r#"{"error":"scopes is missing, scopes is empty"}"#);
 }
 
-async fn app_007_with_blank_scopes(t: Town) {
+async fn app_007_with_blank_scopes(t: TestServer) {
     let token = warden(&t).await;
     make(&t, &token, but("scopes", "")).await.is(400, r#"{"error":"scopes is empty"}"#);
     make(&t, &token, but("scopes", "  ")).await.is(400, r#"{"error":"scopes is empty"}"#);
 }
 
-async fn app_008_with_unknown_scopes(t: Town) {
+async fn app_008_with_unknown_scopes(t: TestServer) {
     let token = warden(&t).await;
     for scopes in ["nope", "api nope", "API", "api,read_user"] {
         let reply = make(&t, &token, but("scopes", scopes)).await;
@@ -114,7 +114,7 @@ async fn app_008_with_unknown_scopes(t: Town) {
     t.get(PATH).token(&token).await.is(200, "[]");
 }
 
-async fn app_009_scopes_in_their_order(t: Town) {
+async fn app_009_scopes_in_their_order(t: TestServer) {
     let token = warden(&t).await;
     for scopes in ["api read_user", "read_user api"] {
         let made = client(&t, &make(&t, &token, but("scopes", scopes)).await);
@@ -128,7 +128,7 @@ async fn app_009_scopes_in_their_order(t: Town) {
     }
 }
 
-async fn app_010_confidential_null(t: Town) {
+async fn app_010_confidential_null(t: TestServer) {
     let token = warden(&t).await;
     let reply = make(&t, &token, but("confidential", Value::Null)).await;
     assert_eq!(reply.has(201).json()["confidential"], true);
@@ -136,7 +136,7 @@ async fn app_010_confidential_null(t: Town) {
     is_error(&enters(&made).await, 401, "invalid_client");
 }
 
-async fn app_011_made_by_others(t: Town) {
+async fn app_011_made_by_others(t: TestServer) {
     let (token, ada) = (warden(&t).await, t.user("ada").await.token([Scope::Api]).await);
     t.post(PATH).json(asked()).await.is(401, M401);
     make(&t, "unknown", asked()).await.is(401, M401);
@@ -147,7 +147,7 @@ async fn app_011_made_by_others(t: Town) {
     t.get(PATH).token(&token).await.is(200, "[]");
 }
 
-async fn a_public_one(t: Town) {
+async fn a_public_one(t: TestServer) {
     let (token, ada) = (warden(&t).await, t.user("ada").await);
     for confidential in [json!(false), json!("false"), json!("0")] {
         let reply = make(&t, &token, but("confidential", confidential)).await;
@@ -160,7 +160,7 @@ async fn a_public_one(t: Town) {
     make(&t, &token, but("confidential", json!([]))).await.is(400, r#"{"error":"confidential is invalid"}"#);
 }
 
-async fn forms_and_queries_too(t: Town) {
+async fn forms_and_queries_too(t: TestServer) {
     let token = warden(&t).await;
     let pairs = encoded(&[("name", "Ferry board"), ("redirect_uri", CALLBACK), ("scopes", "api")]);
     let replies = [
@@ -177,7 +177,7 @@ async fn forms_and_queries_too(t: Town) {
     assert_eq!(both.has(201).json()["application_name"], "Mist", "the body wins");
 }
 
-async fn nothing_blank_and_of_the_wrong_kind(t: Town) {
+async fn nothing_blank_and_of_the_wrong_kind(t: TestServer) {
     let token = warden(&t).await;
     let nothing = r#"{"error":"name is missing, redirect_uri is missing, scopes is missing, scopes is empty"}"#;
     t.post(PATH).token(&token).await.is(400, nothing);
@@ -209,7 +209,7 @@ async fn nothing_blank_and_of_the_wrong_kind(t: Town) {
     t.get(PATH).token(&token).await.is(200, "[]");
 }
 
-async fn redirect_uris_as_they_can_be_registered(t: Town) {
+async fn redirect_uris_as_they_can_be_registered(t: TestServer) {
     let token = warden(&t).await;
     for (bad, text) in [
         ("", "can't be blank"),
@@ -256,7 +256,7 @@ const PLAIN: [&str; 5] = [
     "https://app.example.test/cb http://app.example.test/cb",
 ];
 
-async fn plain_http_is_not_registered_at_an_https_server(t: Town) {
+async fn plain_http_is_not_registered_at_an_https_server(t: TestServer) {
     let token = warden(&t).await;
     for uri in PLAIN {
         let refused = make(&t, &token, but("redirect_uri", uri)).await;
@@ -277,18 +277,18 @@ async fn plain_http_is_not_registered_at_an_https_server(t: Town) {
     assert_eq!(t.count("application.created").await, 5);
 }
 
-async fn plain_http_is_registered_as_the_original(t: Town) {
+async fn plain_http_is_registered_as_the_original(t: TestServer) {
     let token = warden(&t).await;
     for uri in PLAIN {
         make(&t, &token, but("redirect_uri", uri)).await.has(201);
     }
 }
 
-async fn plain_http_is_registered_at_a_server_that_is_plain_too(t: Town) {
+async fn plain_http_is_registered_at_a_server_that_is_plain_too(t: TestServer) {
     plain_http_is_registered_as_the_original(t).await;
 }
 
-async fn plain_http_is_registered_in_a_demo_and_in_a_seed(t: Town) {
+async fn plain_http_is_registered_in_a_demo_and_in_a_seed(t: TestServer) {
     let seed = t.folder.path().join("seed.toml");
     let text = "[[user]]\nusername = 'warden'\nadmin = true\n[[token]]\nuser = 'warden'\nname = 'all'\n\
                 scopes = ['api']\ntoken = 'glpat-warden-api'\n[[application]]\nname = 'Ferry board'\n\
@@ -307,7 +307,7 @@ async fn plain_http_is_registered_in_a_demo_and_in_a_seed(t: Town) {
     }
 }
 
-async fn what_is_registered_with_plain_http_goes_on_and_is_marked(t: Town) {
+async fn what_is_registered_with_plain_http_goes_on_and_is_marked(t: TestServer) {
     const OLD: &str = "http://app.example.test/cb";
     // As it was before the server was https.
     let uris = format!("{CALLBACK}\n{OLD}");
@@ -329,7 +329,7 @@ async fn what_is_registered_with_plain_http_goes_on_and_is_marked(t: Town) {
     assert_eq!(list(true, "http://git.example.test").await.json()[0]["plain_http"], Value::Null);
 }
 
-async fn what_cannot_be_stored_or_is_too_much(t: Town) {
+async fn what_cannot_be_stored_or_is_too_much(t: TestServer) {
     let token = warden(&t).await;
     for name in ["name", "redirect_uri", "scopes"] {
         make(&t, &token, but(name, "a\0b")).await.is(400, "Bad Request");
@@ -355,7 +355,7 @@ async fn what_cannot_be_stored_or_is_too_much(t: Town) {
     enters(&twice).await.has(200);
 }
 
-async fn t21_names_that_mislead(t: Town) {
+async fn t21_names_that_mislead(t: TestServer) {
     let token = warden(&t).await;
     for name in
         ["Ferry\u{202e}draob", "Ferry\nboard", "Ferry\tboard", "\u{1b}[31m", "a\u{2066}b", "\u{200f}", "a\u{7f}"]
@@ -368,7 +368,7 @@ async fn t21_names_that_mislead(t: Town) {
     }
 }
 
-async fn t21_names_that_cannot_be_seen(t: Town) {
+async fn t21_names_that_cannot_be_seen(t: TestServer) {
     let admin = t.admin().await.token([Scope::Api]).await;
     for name in ["\u{200b}", "\u{feff}", "Ferry\u{ad} board", "\u{3164}", "Ferry\u{e0041}", "\u{2060}x"] {
         let new = json!({ "name": name, "redirect_uri": CALLBACK, "scopes": "api" });
@@ -380,7 +380,7 @@ async fn t21_names_that_cannot_be_seen(t: Town) {
     t.post("/api/v4/applications").token(&admin).json(new).await.has(201);
 }
 
-async fn t21_only_administrators_register_their_scopes(t: Town) {
+async fn t21_only_administrators_register_their_scopes(t: TestServer) {
     let (warden, ada) = (t.admin().await, t.user("ada").await);
     let (hers, his) = (ada.token([Scope::Api]).await, warden.token([Scope::Api]).await);
     for scopes in ["sudo", "api admin_mode", "read_service_ping"] {
@@ -390,7 +390,7 @@ async fn t21_only_administrators_register_their_scopes(t: Town) {
     }
 }
 
-async fn t21_names_that_deceive_are_refused(t: Town) {
+async fn t21_names_that_deceive_are_refused(t: TestServer) {
     let token = t.admin().await.token([Scope::Api]).await;
     for name in [
         "Ferry\nboard",

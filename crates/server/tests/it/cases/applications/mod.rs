@@ -8,13 +8,13 @@ use tollhouse_domain::id::ApplicationId;
 use tollhouse_domain::scope::Scope;
 
 use crate::oauth::{CALLBACK, Client};
-use crate::town::{Ask, Reply, Town};
+use crate::test_server::{Ask, Reply, TestServer};
 
 const PATH: &str = "/api/v4/applications";
 const FORBIDDEN: &str = r#"{"message":"403 Forbidden"}"#;
 
 /// What an administrator asks with.
-async fn warden(t: &Town) -> String {
+async fn warden(t: &TestServer) -> String {
     t.admin().await.token([Scope::Api]).await
 }
 
@@ -22,13 +22,13 @@ fn asked() -> Value {
     json!({"name": "Ferry board", "redirect_uri": CALLBACK, "scopes": "api"})
 }
 
-fn make(t: &Town, token: &str, body: Value) -> Ask {
+fn make(t: &TestServer, token: &str, body: Value) -> Ask {
     t.post(PATH).token(token).json(body)
 }
 
 /// The client that an answer describes.
 #[track_caller]
-fn client(t: &Town, reply: &Reply) -> Client {
+fn client(t: &TestServer, reply: &Reply) -> Client {
     let body = reply.has(201).json();
     let text = |name: &str| body[name].as_str().expect("a text").to_owned();
     let id = ApplicationId(body["id"].as_i64().expect("a number"));

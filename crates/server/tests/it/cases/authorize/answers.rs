@@ -4,7 +4,7 @@ use tollhouse_store::faults::Fault;
 
 use super::{BAD_TYPE, allowed, carried, consent, field, is_error_page, is_told, location, sent_on};
 use crate::oauth::{CALLBACK, is_error, is_hex, sent_back, tokens};
-use crate::town::{Session, Town};
+use crate::test_server::{Session, TestServer};
 
 cases![
     oauth_004_allowed,
@@ -25,7 +25,7 @@ cases![
 
 const DENIED: &str = "The resource owner or authorization server denied the request.";
 
-async fn oauth_004_allowed(t: Town) {
+async fn oauth_004_allowed(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     let reply = client.allow(&session, "api", &[]).await;
@@ -40,7 +40,7 @@ async fn oauth_004_allowed(t: Town) {
     assert_ne!(sent_back(&again, "code"), Some(code));
 }
 
-async fn oauth_020_who_has_its_token_may_allow_again(t: Town) {
+async fn oauth_020_who_has_its_token_may_allow_again(t: TestServer) {
     let client = t.client("api").await;
     let ada = t.user("ada").await;
     let first = client.tokens(&ada, "api").await;
@@ -49,14 +49,14 @@ async fn oauth_020_who_has_its_token_may_allow_again(t: Town) {
     assert_ne!(tokens(&client.redeem(&code).await), first);
 }
 
-async fn oauth_094_openid_needs_no_nonce(t: Town) {
+async fn oauth_094_openid_needs_no_nonce(t: TestServer) {
     let client = t.client("openid").await;
     let session = t.user("ada").await.session().await;
     let reply = client.allow(&session, "openid", &[]).await;
     assert!(sent_back(&reply, "code").is_some());
 }
 
-async fn oauth_118_a_token_is_refused_in_the_fragment(t: Town) {
+async fn oauth_118_a_token_is_refused_in_the_fragment(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     let reply = client.allow(&session, "api", &[("response_type", Some("token"))]).await;
@@ -68,7 +68,7 @@ async fn oauth_118_a_token_is_refused_in_the_fragment(t: Town) {
     is_error_page(&page, BAD_TYPE);
 }
 
-async fn oauth_120_denied(t: Town) {
+async fn oauth_120_denied(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     let reply = client.deny(&session, "api", &[]).await;
@@ -81,7 +81,7 @@ async fn oauth_120_denied(t: Town) {
     consent(&client.page(&session, "api", &[]).await);
 }
 
-async fn an_answer_in_the_fragment(t: Town) {
+async fn an_answer_in_the_fragment(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     let fragment = [("response_mode", Some("fragment"))];
@@ -103,7 +103,7 @@ async fn an_answer_in_the_fragment(t: Town) {
     assert!(sent_back(&query, "code").is_some());
 }
 
-async fn a_state_comes_back_untouched(t: Town) {
+async fn a_state_comes_back_untouched(t: TestServer) {
     let (client, trusted) = (t.client("api").await, t.trusted_client("api").await);
     let session = t.user("ada").await.session().await;
     for state in [
@@ -131,7 +131,7 @@ async fn a_state_comes_back_untouched(t: Town) {
     }
 }
 
-async fn a_code_that_cannot_be_kept_is_not_given(t: Town) {
+async fn a_code_that_cannot_be_kept_is_not_given(t: TestServer) {
     let (client, trusted) = (t.client("api").await, t.trusted_client("api").await);
     let session = t.user("ada").await.session().await;
     t.app.db.faults.set(Fault::Writes);
@@ -146,7 +146,7 @@ async fn a_code_that_cannot_be_kept_is_not_given(t: Town) {
 }
 
 /// `urn:ietf:wg:oauth:2.0:oob`: there is no address, so faults are told here, and the code is shown.
-async fn a_code_that_is_carried_over_by_hand(t: Town) {
+async fn a_code_that_is_carried_over_by_hand(t: TestServer) {
     const BY_HAND: &str = "urn:ietf:wg:oauth:2.0:oob";
     let client = t
         .client_with(tollhouse::operations::applications::CreateApplication {
@@ -183,7 +183,7 @@ async fn a_code_that_is_carried_over_by_hand(t: Town) {
 }
 
 /// RFC 9207: errors too, in the query and in the fragment.
-async fn every_answer_names_its_issuer(t: Town) {
+async fn every_answer_names_its_issuer(t: TestServer) {
     let (client, trusted) = (t.client("openid").await, t.trusted_client("openid").await);
     let session = t.user("ada").await.session().await;
     let nobody = Session { cookie: "f".repeat(32) };
@@ -211,7 +211,7 @@ async fn every_answer_names_its_issuer(t: Town) {
     }
 }
 
-async fn an_issuer_is_named_as_it_is_discovered(t: Town) {
+async fn an_issuer_is_named_as_it_is_discovered(t: TestServer) {
     let host = "git.example.test";
     let client = t.client("openid").await;
     let session = t.user("ada").await.session().await;
@@ -222,7 +222,7 @@ async fn an_issuer_is_named_as_it_is_discovered(t: Town) {
     }
 }
 
-async fn no_answer_names_an_issuer_as_the_original(t: Town) {
+async fn no_answer_names_an_issuer_as_the_original(t: TestServer) {
     let client = t.client("openid").await;
     let session = t.user("ada").await.session().await;
     let discovered = t.get("/.well-known/openid-configuration").await.has(200).json();
@@ -235,10 +235,11 @@ async fn no_answer_names_an_issuer_as_the_original(t: Town) {
 }
 
 /// Chromium holds every redirect after a form against `form-action`; a page that leads on is no redirect.
-async fn a_browser_is_led_on_by_a_page(t: Town) {
+async fn a_browser_is_led_on_by_a_page(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
-    let browser = |ask: crate::town::Ask| ask.with("sec-fetch-mode", "navigate").with("sec-fetch-site", "same-origin");
+    let browser =
+        |ask: crate::test_server::Ask| ask.with("sec-fetch-mode", "navigate").with("sec-fetch-site", "same-origin");
     for (mode, mark) in [("query", '?'), ("fragment", '#')] {
         let changes = [("response_mode", Some(mode))];
         let reply = browser(client.allow(&session, "api", &changes)).await;
@@ -268,7 +269,7 @@ async fn a_browser_is_led_on_by_a_page(t: Town) {
     is_error(&browser(client.allow(&session, "api", &astray)).await, 400, "invalid_redirect_uri");
 }
 
-async fn other_clients_are_redirected(t: Town) {
+async fn other_clients_are_redirected(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     for mode in ["cors", "no-cors", "same-origin", "Navigate", "navigate, cors", ""] {

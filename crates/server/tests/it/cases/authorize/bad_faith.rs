@@ -6,7 +6,7 @@ use tollhouse_domain::scope::Scope;
 
 use super::{AUTHORIZE, SIGN_IN, allowed, carried, consent, field, form_of, location, sent_on};
 use crate::oauth::{CALLBACK, create, encoded, sent_back};
-use crate::town::{Town, logged};
+use crate::test_server::{TestServer, logged};
 
 cases![
     t10_a_forged_form_allows_nothing,
@@ -16,7 +16,7 @@ cases![
     what_people_send_is_escaped_on_every_page,
 ];
 
-async fn t10_a_forged_form_allows_nothing(t: Town) {
+async fn t10_a_forged_form_allows_nothing(t: TestServer) {
     let client = t.client("api").await;
     let ada = t.user("ada").await;
     let (session, other) = (ada.session().await, ada.session().await);
@@ -48,7 +48,7 @@ async fn t10_a_forged_form_allows_nothing(t: Town) {
     assert!(sent_back(&ours, "code").is_some());
 }
 
-async fn t10_only_a_field_of_the_form_makes_it_a_denial(t: Town) {
+async fn t10_only_a_field_of_the_form_makes_it_a_denial(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     let csrf = session.csrf();
@@ -65,7 +65,7 @@ async fn t10_only_a_field_of_the_form_makes_it_a_denial(t: Town) {
     assert_eq!(allowed(&t).await, 2);
 }
 
-async fn t10_the_page_takes_no_token(t: Town) {
+async fn t10_the_page_takes_no_token(t: TestServer) {
     let client = t.trusted_client("api").await;
     let ada = t.user("ada").await;
     let personal = ada.token([Scope::Api]).await;
@@ -81,7 +81,7 @@ async fn t10_the_page_takes_no_token(t: Town) {
     assert_eq!(allowed(&t).await, before);
 }
 
-async fn no_parameter_writes_a_header_or_a_line(t: Town) {
+async fn no_parameter_writes_a_header_or_a_line(t: TestServer) {
     let client = t.client("openid").await;
     let session = t.user("ada").await.session().await;
     let evil = "x\r\nset-cookie: evil=1\r\nlocation: https://evil.test/\r\n\r\nevil line \u{1b}[31m\u{202e}\nevil";
@@ -136,7 +136,7 @@ async fn no_parameter_writes_a_header_or_a_line(t: Town) {
     assert!(trail.iter().all(|line| !line.detail.chars().any(char::is_control) && !line.detail.contains(&code)));
 }
 
-async fn what_people_send_is_escaped_on_every_page(t: Town) {
+async fn what_people_send_is_escaped_on_every_page(t: TestServer) {
     let script = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>";
     let eve = t.person(users::CreateUser::person("eve", script)).await;
     let session = eve.session().await;

@@ -7,7 +7,7 @@ use super::{
     sent_on,
 };
 use crate::oauth::{CHALLENGE, create, is_error, sent_back};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     each_refusal_is_a_line_of_the_log,
@@ -33,7 +33,7 @@ const BAD_MODE: &str = "The authorization server does not support this response 
 const BAD_METHOD: &str = "The code_challenge_method must be S256.";
 const NO_CHALLENGE: &str = "Missing required parameter: code_challenge.";
 
-async fn oauth_002_an_unknown_application_on_the_page(t: Town) {
+async fn oauth_002_an_unknown_application_on_the_page(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     let zeros = "0".repeat(64);
@@ -43,7 +43,7 @@ async fn oauth_002_an_unknown_application_on_the_page(t: Town) {
     }
 }
 
-async fn oauth_005_an_unknown_application_by_post(t: Town) {
+async fn oauth_005_an_unknown_application_by_post(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     let changes = [("client_id", Some("nobody"))];
@@ -53,7 +53,7 @@ async fn oauth_005_an_unknown_application_by_post(t: Town) {
     }
 }
 
-async fn oauth_119_a_challenge_without_a_method(t: Town) {
+async fn oauth_119_a_challenge_without_a_method(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     let reply = client.allow(&session, "api", &[("code_challenge", Some(CHALLENGE))]).await;
@@ -62,14 +62,14 @@ async fn oauth_119_a_challenge_without_a_method(t: Town) {
     is_told(&reply, "invalid_code_challenge_method", told);
 }
 
-async fn oauth_129_a_blank_client_id(t: Town) {
+async fn oauth_129_a_blank_client_id(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     let page = client.page(&session, "api", &[("client_id", Some(""))]).await;
     is_error_page(&page, "Missing required parameter: client_id.");
 }
 
-async fn oauth_130_a_scope_that_the_application_lacks(t: Town) {
+async fn oauth_130_a_scope_that_the_application_lacks(t: TestServer) {
     let client = t.client("read_user").await;
     let session = t.user("ada").await.session().await;
     for scope in ["api", "read_user api", "sudo"] {
@@ -78,7 +78,7 @@ async fn oauth_130_a_scope_that_the_application_lacks(t: Town) {
     }
 }
 
-async fn oauth_131_no_scope_and_no_api(t: Town) {
+async fn oauth_131_no_scope_and_no_api(t: TestServer) {
     let session = t.user("ada").await.session().await;
     let client = t.client("read_user profile").await;
     is_error_page(&client.page(&session, "", &[("scope", None)]).await, BAD_SCOPE);
@@ -91,7 +91,7 @@ async fn oauth_131_no_scope_and_no_api(t: Town) {
     assert_eq!(with_api.redeem(&code).await.has(200).json()["scope"], "api");
 }
 
-async fn t20_public_applications_send_a_challenge(t: Town) {
+async fn t20_public_applications_send_a_challenge(t: TestServer) {
     let client = t.public_client("api").await;
     let session = t.user("ada").await.session().await;
     for missing in [None, Some("")] {
@@ -109,7 +109,7 @@ async fn t20_public_applications_send_a_challenge(t: Town) {
     assert!(sent_back(&confidential.allow(&session, "api", &[]).await, "code").is_some());
 }
 
-async fn t20_as_the_original(t: Town) {
+async fn t20_as_the_original(t: TestServer) {
     let client = t.public_client("api").await;
     let session = t.user("ada").await.session().await;
     let changes = [("code_challenge", None), ("code_challenge_method", None)];
@@ -117,7 +117,7 @@ async fn t20_as_the_original(t: Town) {
     assert!(sent_back(&client.allow(&session, "api", &changes).await, "code").is_some());
 }
 
-async fn response_modes_and_types_there_are_not(t: Town) {
+async fn response_modes_and_types_there_are_not(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     for mode in ["web_message", "jwt", "Query", "query fragment"] {
@@ -141,7 +141,7 @@ async fn response_modes_and_types_there_are_not(t: Town) {
     assert_eq!(allowed(&t).await, 0);
 }
 
-async fn scopes_that_cannot_be_read(t: Town) {
+async fn scopes_that_cannot_be_read(t: TestServer) {
     let client = t.client("api read_user").await;
     let session = t.user("ada").await.session().await;
     for scope in ["api\tread_user", "api\nread_user", "api\r\n", "\tapi", "API", "api,read_user", "api nonsense", "*"] {
@@ -151,7 +151,7 @@ async fn scopes_that_cannot_be_read(t: Town) {
     assert!(sent_back(&client.allow(&session, "api read_user", &[]).await, "code").is_some());
 }
 
-async fn a_challenge_names_its_method(t: Town) {
+async fn a_challenge_names_its_method(t: TestServer) {
     let session = t.user("ada").await.session().await;
     for client in [t.client("api").await, t.public_client("api").await] {
         for (method, good) in [
@@ -178,7 +178,7 @@ async fn a_challenge_names_its_method(t: Town) {
     }
 }
 
-async fn the_first_fault_is_told(t: Town) {
+async fn the_first_fault_is_told(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     // From the last fault to the first: each one put before those that are there.
@@ -207,7 +207,7 @@ async fn the_first_fault_is_told(t: Town) {
     }
 }
 
-async fn a_fault_on_the_page_leads_nowhere(t: Town) {
+async fn a_fault_on_the_page_leads_nowhere(t: TestServer) {
     let ada = t.user("ada").await;
     let session = ada.session().await;
     let known = t.client("api").await;
@@ -227,7 +227,7 @@ async fn a_fault_on_the_page_leads_nowhere(t: Town) {
     }
 }
 
-async fn what_would_fill_the_disk_is_refused(t: Town) {
+async fn what_would_fill_the_disk_is_refused(t: TestServer) {
     let client = t.client("openid").await;
     let session = t.user("ada").await.session().await;
     for (name, longest) in [("nonce", 255), ("code_challenge", 43)] {
@@ -239,7 +239,7 @@ async fn what_would_fill_the_disk_is_refused(t: Town) {
     }
 }
 
-async fn an_application_that_is_gone(t: Town) {
+async fn an_application_that_is_gone(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     let (allow, deny) = consent(&client.page(&session, "api", &[]).await);
@@ -252,12 +252,12 @@ async fn an_application_that_is_gone(t: Town) {
     is_error_page(&client.page(&session, "api", &[]).await, UNKNOWN_CLIENT);
 }
 
-async fn each_refusal_is_a_line_of_the_log(t: Town) {
+async fn each_refusal_is_a_line_of_the_log(t: TestServer) {
     let client = t.client("api").await;
     let ada = t.user("ada").await;
     let session = ada.session().await;
     let access = client.tokens(&ada, "api").await.access;
-    let lines = crate::town::logged(async {
+    let lines = crate::test_server::logged(async {
         client.page(&session, "api", &[("redirect_uri", Some("https://evil.test/"))]).await.has(200);
         client.page(&session, "read_user", &[]).await.has(200);
         client.allow(&session, "api", &[("client_id", Some("nobody"))]).await.has(401);

@@ -11,7 +11,7 @@ pub mod sign_in_first;
 use tollhouse::operations::applications::CreateApplication;
 
 use crate::oauth::{Client, create, encoded, sent_back};
-use crate::town::{Ask, Reply, Town};
+use crate::test_server::{Ask, Reply, TestServer};
 
 const AUTHORIZE: &str = "/oauth/authorize";
 const SIGN_IN: &str = "/users/sign_in";
@@ -115,7 +115,7 @@ fn with_uri(uri: &str) -> CreateApplication {
 }
 
 /// How many times somebody allowed something.
-async fn allowed(t: &Town) -> usize {
+async fn allowed(t: &TestServer) -> usize {
     t.count("oauth.authorized").await
 }
 
@@ -127,7 +127,7 @@ fn form_of(client: &Client, more: &[(&str, &str)]) -> String {
 }
 
 /// Presses the button of a form.
-fn pressed(t: &Town, form: &[(String, String)]) -> Ask {
+fn pressed(t: &TestServer, form: &[(String, String)]) -> Ask {
     let pairs: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     t.post(AUTHORIZE).form(&encoded(&pairs))
 }

@@ -6,7 +6,7 @@ use super::{
     AUTHORIZE, BAD_SCOPE, allowed, carried, consent, field, is_closed, is_error_page, lists, pressed, sent_on, with_uri,
 };
 use crate::oauth::{CALLBACK, CHALLENGE, VERIFIER, encoded, is_error, sent_back, tokens};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     oauth_001_the_page_that_asks,
@@ -32,7 +32,7 @@ cases![
     a_sign_in_asks_for_no_more_whatever_was_asked,
 ];
 
-async fn oauth_001_the_page_that_asks(t: Town) {
+async fn oauth_001_the_page_that_asks(t: TestServer) {
     let client = t.client("api read_user").await;
     let session = t.user("ada").await.session().await;
     let page = client.page(&session, "api", &[]).await;
@@ -45,7 +45,7 @@ async fn oauth_001_the_page_that_asks(t: Town) {
     assert_eq!(allowed(&t).await, 0, "looking allows nothing");
 }
 
-async fn oauth_017_nothing_asked_for(t: Town) {
+async fn oauth_017_nothing_asked_for(t: TestServer) {
     let session = t.user("ada").await.session().await;
     is_error_page(&t.get(AUTHORIZE).session(&session).await, "Missing required parameter: client_id.");
     let csrf = session.csrf();
@@ -54,7 +54,7 @@ async fn oauth_017_nothing_asked_for(t: Town) {
     assert_eq!(is_error(&reply, 400, "invalid_request"), "Missing required parameter: client_id.");
 }
 
-async fn oauth_019_who_has_its_token_is_sent_on(t: Town) {
+async fn oauth_019_who_has_its_token_is_sent_on(t: TestServer) {
     let client = t.client("api read_user").await;
     let ada = t.user("ada").await;
     let session = ada.session().await;
@@ -69,7 +69,7 @@ async fn oauth_019_who_has_its_token_is_sent_on(t: Town) {
     sent_on(&client.page(&session, "api read_user", &[]).await);
 }
 
-async fn oauth_023_administrators_may_be_kept_from_it(t: Town) {
+async fn oauth_023_administrators_may_be_kept_from_it(t: TestServer) {
     let session = t.admin().await.session().await;
     for scope in ["api", "read_api", "sudo", "admin_mode", "read_service_ping", "read_repository", "write_registry"] {
         let scopes = format!("read_user {scope}");
@@ -85,21 +85,21 @@ async fn oauth_023_administrators_may_be_kept_from_it(t: Town) {
     assert!(sent_back(&harmless.allow(&session, "openid", &[]).await, "code").is_some());
 }
 
-async fn oauth_024_but_not_from_trusted_ones(t: Town) {
+async fn oauth_024_but_not_from_trusted_ones(t: TestServer) {
     let client = t.trusted_client("api").await;
     let session = t.admin().await.session().await;
     let url = sent_on(&client.page(&session, "api", &[]).await);
     assert!(carried(&url, '?', "code").is_some(), "{url}");
 }
 
-async fn oauth_025_and_nobody_else_is(t: Town) {
+async fn oauth_025_and_nobody_else_is(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     consent(&client.page(&session, "api", &[]).await);
     assert!(sent_back(&client.allow(&session, "api", &[]).await, "code").is_some());
 }
 
-async fn oauth_026_a_login_asks_for_read_user_alone(t: Town) {
+async fn oauth_026_a_login_asks_for_read_user_alone(t: TestServer) {
     let client = t.client("api read_user").await;
     let session = t.user("ada").await.session().await;
     let page = client.page(&session, "api", &[("gl_auth_type", Some("login"))]).await;
@@ -113,7 +113,7 @@ async fn oauth_026_a_login_asks_for_read_user_alone(t: Town) {
     assert_eq!(client.redeem(&code).await.has(200).json()["scope"], "api", "it counts on the page alone");
 }
 
-async fn oauth_027_a_login_gives_the_application_read_user(t: Town) {
+async fn oauth_027_a_login_gives_the_application_read_user(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     is_error_page(&client.page(&session, "read_user", &[]).await, BAD_SCOPE);
@@ -124,7 +124,7 @@ async fn oauth_027_a_login_gives_the_application_read_user(t: Town) {
     is_error_page(&client.page(&session, "read_api", &[]).await, BAD_SCOPE);
 }
 
-async fn oauth_028_a_login_leaves_other_scopes(t: Town) {
+async fn oauth_028_a_login_leaves_other_scopes(t: TestServer) {
     let client = t.client("profile").await;
     let session = t.user("ada").await.session().await;
     let page = client.page(&session, "profile", &[("gl_auth_type", Some("login"))]).await;
@@ -132,7 +132,7 @@ async fn oauth_028_a_login_leaves_other_scopes(t: Town) {
     assert!(lists(&page, "profile") && !lists(&page, "read_user"));
 }
 
-async fn oauth_031_the_page_of_a_public_application(t: Town) {
+async fn oauth_031_the_page_of_a_public_application(t: TestServer) {
     let client = t.public_client("api").await;
     let session = t.user("ada").await.session().await;
     let (allow, deny) = consent(&client.page(&session, "api", &[]).await);
@@ -142,7 +142,7 @@ async fn oauth_031_the_page_of_a_public_application(t: Town) {
     }
 }
 
-async fn t21_another_redirect_uri_is_asked_for(t: Town) {
+async fn t21_another_redirect_uri_is_asked_for(t: TestServer) {
     let other = "https://app.example.test/other";
     let more = format!("{CALLBACK}?tenant=1");
     let client = t.client_with(with_uri(&format!("{CALLBACK}\n{other}\n{more}"))).await;
@@ -155,7 +155,7 @@ async fn t21_another_redirect_uri_is_asked_for(t: Town) {
     }
 }
 
-async fn t21_other_scopes_are_asked_for(t: Town) {
+async fn t21_other_scopes_are_asked_for(t: TestServer) {
     let client = t.client("api read_user openid").await;
     let ada = t.user("ada").await;
     let session = ada.session().await;
@@ -169,7 +169,7 @@ async fn t21_other_scopes_are_asked_for(t: Town) {
     consent(&twin.page(&session, "api read_user", &[]).await);
 }
 
-async fn t21_scopes_of_administrators_are_asked_for(t: Town) {
+async fn t21_scopes_of_administrators_are_asked_for(t: TestServer) {
     let warden = t.admin().await;
     for person in [warden, t.user("ada").await] {
         let session = person.session().await;
@@ -188,7 +188,7 @@ async fn t21_scopes_of_administrators_are_asked_for(t: Town) {
     }
 }
 
-async fn t21_as_the_original(t: Town) {
+async fn t21_as_the_original(t: TestServer) {
     let warden = t.admin().await;
     let session = warden.session().await;
     let trusted = t.trusted_client("api sudo").await;
@@ -198,7 +198,7 @@ async fn t21_as_the_original(t: Town) {
     sent_on(&client.page(&session, "api sudo", &[]).await);
 }
 
-async fn t21_the_page_says_where_it_leads_and_whose_it_is(t: Town) {
+async fn t21_the_page_says_where_it_leads_and_whose_it_is(t: TestServer) {
     let grace = t.user("grace").await;
     let uri = "https://ferry.example.test:8443/cb";
     let client = t.client_with(CreateApplication { owner: Some(grace.id), ..with_uri(uri) }).await;
@@ -212,7 +212,7 @@ async fn t21_the_page_says_where_it_leads_and_whose_it_is(t: Town) {
     }
 }
 
-async fn t21_a_get_changes_no_application(t: Town) {
+async fn t21_a_get_changes_no_application(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     for _ in 0..2 {
@@ -223,7 +223,7 @@ async fn t21_a_get_changes_no_application(t: Town) {
     }
 }
 
-async fn a_public_application_is_never_waved_through(t: Town) {
+async fn a_public_application_is_never_waved_through(t: TestServer) {
     let client = t.public_client("api").await;
     let ada = t.user("ada").await;
     let session = ada.session().await;
@@ -233,7 +233,7 @@ async fn a_public_application_is_never_waved_through(t: Town) {
     }
 }
 
-async fn consent_is_one_persons_and_ends_with_the_token(t: Town) {
+async fn consent_is_one_persons_and_ends_with_the_token(t: TestServer) {
     let client = t.client("api").await;
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let session = ada.session().await;
@@ -245,7 +245,7 @@ async fn consent_is_one_persons_and_ends_with_the_token(t: Town) {
     consent(&client.page(&session, "api", &[]).await);
 }
 
-async fn the_pages_own_forms_do_what_they_say(t: Town) {
+async fn the_pages_own_forms_do_what_they_say(t: TestServer) {
     let client = t.client("openid api").await;
     let session = t.user("ada").await.session().await;
     let changes = [
@@ -280,7 +280,7 @@ async fn the_pages_own_forms_do_what_they_say(t: Town) {
     }
 }
 
-async fn the_head_of_the_page_gives_no_code(t: Town) {
+async fn the_head_of_the_page_gives_no_code(t: TestServer) {
     let trusted = t.trusted_client("api").await;
     let session = t.user("ada").await.session().await;
     let before = allowed(&t).await;
@@ -291,7 +291,7 @@ async fn the_head_of_the_page_gives_no_code(t: Town) {
     assert_eq!(allowed(&t).await, before + 1);
 }
 
-async fn a_sign_in_asks_for_no_more_whatever_was_asked(t: Town) {
+async fn a_sign_in_asks_for_no_more_whatever_was_asked(t: TestServer) {
     let client = t.client("read_user openid").await;
     let session = t.user("ada").await.session().await;
     for scope in [None, Some("api"), Some("openid")] {

@@ -10,7 +10,7 @@ use super::{
     unescaped,
 };
 use crate::oauth::{CALLBACK, Client, changed, encoded, id_token, sent_back, tokens};
-use crate::town::{Reply, Session, Town};
+use crate::test_server::{Reply, Session, TestServer};
 
 cases![
     oauth_127_an_old_session_signs_in_again,
@@ -73,7 +73,7 @@ fn asks_again(reply: &Reply, name: &str) -> String {
     way_back(reply, AGAIN).expect("the form")
 }
 
-async fn signed_in(t: &Town) -> Browser {
+async fn signed_in(t: &TestServer) -> Browser {
     t.user_with_password("ada", PASSWORD).await;
     let mut browser = Browser::default();
     browser.signs_in(t, "ada", PASSWORD).await.has(302);
@@ -81,7 +81,7 @@ async fn signed_in(t: &Town) -> Browser {
 }
 
 /// Gives the password on the page that asks for it.
-async fn gives(t: &Town, browser: &mut Browser, page: &Reply, password: &str) -> Reply {
+async fn gives(t: &TestServer, browser: &mut Browser, page: &Reply, password: &str) -> Reply {
     let (token, back) = (page.authenticity_token(), way_back(page, AGAIN).expect("the form"));
     let pairs = [("authenticity_token", token.as_str()), ("return_to", &back), ("user[password]", password)];
     browser.goes(t.post(AGAIN).form(&encoded(&pairs))).await
@@ -92,7 +92,7 @@ fn session(browser: &Browser) -> Session {
     Session { cookie: cookie.clone() }
 }
 
-async fn oauth_127_an_old_session_signs_in_again(t: Town) {
+async fn oauth_127_an_old_session_signs_in_again(t: TestServer) {
     let client = t.client("openid").await;
     let mut browser = signed_in(&t).await;
     t.later(500);
@@ -111,7 +111,7 @@ async fn oauth_127_an_old_session_signs_in_again(t: Town) {
     assert_eq!(claims["auth_time"], json!(t.now().seconds()));
 }
 
-async fn oauth_128_nobody_and_no_page(t: Town) {
+async fn oauth_128_nobody_and_no_page(t: TestServer) {
     let (client, trusted) = (t.client("openid").await, t.trusted_client("openid").await);
     for client in [&client, &trusted] {
         let reply = t.get(&target(client, &[("prompt", Some("none"))])).await;
@@ -130,7 +130,7 @@ async fn oauth_128_nobody_and_no_page(t: Town) {
     assert_eq!(carried(location(&reply), '#', "error").as_deref(), Some("login_required"));
 }
 
-async fn prompt_login_asks_for_the_password_once(t: Town) {
+async fn prompt_login_asks_for_the_password_once(t: TestServer) {
     let client = t.client("openid").await;
     let mut browser = signed_in(&t).await;
     t.later(500);
@@ -153,7 +153,7 @@ async fn prompt_login_asks_for_the_password_once(t: Town) {
     assert_eq!(id_token(&reply)["auth_time"], json!(signed_in));
 }
 
-async fn prompt_login_ends_no_other_session(t: Town) {
+async fn prompt_login_ends_no_other_session(t: TestServer) {
     let client = t.client("openid").await;
     let mut browser = signed_in(&t).await;
     let mut elsewhere = Browser::default();
@@ -166,7 +166,7 @@ async fn prompt_login_ends_no_other_session(t: Town) {
     assert_eq!(tollhouse_store::sessions::count(&mut reader).await.expect("a count"), 2);
 }
 
-async fn a_wrong_password_goes_no_further(t: Town) {
+async fn a_wrong_password_goes_no_further(t: TestServer) {
     let client = t.client("openid").await;
     let mut browser = signed_in(&t).await;
     let before = session(&browser).cookie;
@@ -189,7 +189,7 @@ async fn a_wrong_password_goes_no_further(t: Town) {
     assert_eq!(location(&gives(&t, &mut browser, &page, PASSWORD).await), target(&client, &[]));
 }
 
-async fn the_form_for_the_password_takes_its_own_token_alone(t: Town) {
+async fn the_form_for_the_password_takes_its_own_token_alone(t: TestServer) {
     let client = t.client("openid").await;
     let mut browser = signed_in(&t).await;
     let asked = target(&client, &[("prompt", Some("login"))]);
@@ -225,7 +225,7 @@ async fn the_form_for_the_password_takes_its_own_token_alone(t: Town) {
     assert_eq!(t.count("user.signed_in").await, 3);
 }
 
-async fn a_form_of_another_tab_is_asked_anew(t: Town) {
+async fn a_form_of_another_tab_is_asked_anew(t: TestServer) {
     let client = t.client("openid").await;
     let mut browser = signed_in(&t).await;
     let asked = target(&client, &[("prompt", Some("login"))]);
@@ -239,7 +239,7 @@ async fn a_form_of_another_tab_is_asked_anew(t: Town) {
     assert_eq!(location(&browser.signs_in(&t, "ada", PASSWORD).await), target(&client, &[]));
 }
 
-async fn signing_in_settles_what_it_settles(t: Town) {
+async fn signing_in_settles_what_it_settles(t: TestServer) {
     t.user_with_password("ada", PASSWORD).await;
     let client = t.client("openid").await;
     for (changes, left) in [
@@ -256,7 +256,7 @@ async fn signing_in_settles_what_it_settles(t: Town) {
     }
 }
 
-async fn an_age_that_was_not_exceeded(t: Town) {
+async fn an_age_that_was_not_exceeded(t: TestServer) {
     let client = t.client("openid").await;
     let mut browser = signed_in(&t).await;
     let signed_in = t.now().seconds();
@@ -270,7 +270,7 @@ async fn an_age_that_was_not_exceeded(t: Town) {
     }
 }
 
-async fn prompt_consent_asks_for_trusted_applications_too(t: Town) {
+async fn prompt_consent_asks_for_trusted_applications_too(t: TestServer) {
     let trusted = t.trusted_client("openid").await;
     let ada = t.user("ada").await;
     let session = ada.session().await;
@@ -283,7 +283,7 @@ async fn prompt_consent_asks_for_trusted_applications_too(t: Town) {
     consent(&known.page(&session, "openid", &[("prompt", Some("consent"))]).await);
 }
 
-async fn prompt_select_account_offers_both(t: Town) {
+async fn prompt_select_account_offers_both(t: TestServer) {
     let trusted = t.trusted_client("openid").await;
     let mut browser = signed_in(&t).await;
     let grace = t.user_with_password("grace", PASSWORD).await;
@@ -313,7 +313,7 @@ async fn prompt_select_account_offers_both(t: Town) {
     }
 }
 
-async fn prompt_none_gives_a_code_by_redirect(t: Town) {
+async fn prompt_none_gives_a_code_by_redirect(t: TestServer) {
     let (client, trusted) = (t.client("openid").await, t.trusted_client("openid").await);
     let ada = t.user("ada").await;
     let session = ada.session().await;
@@ -332,7 +332,7 @@ async fn prompt_none_gives_a_code_by_redirect(t: Town) {
     }
 }
 
-async fn prompt_none_tells_what_is_missing(t: Town) {
+async fn prompt_none_tells_what_is_missing(t: TestServer) {
     let client = t.client("openid").await;
     let ada = t.user("ada").await;
     let session = ada.session().await;
@@ -351,7 +351,7 @@ async fn prompt_none_tells_what_is_missing(t: Town) {
     assert_eq!(error(&public.page(&session, "openid", &[none]).await), "consent_required", "it is always asked for");
 }
 
-async fn prompt_none_for_accounts_that_may_not_come_in(t: Town) {
+async fn prompt_none_for_accounts_that_may_not_come_in(t: TestServer) {
     let trusted = t.trusted_client("openid").await;
     let none = [("prompt", Some("none"))];
     let unconfirmed = t.user("ada").await;
@@ -377,14 +377,14 @@ async fn prompt_none_for_accounts_that_may_not_come_in(t: Town) {
     assert_eq!(allowed(&t).await, 0);
 }
 
-async fn prompt_none_for_administrators(t: Town) {
+async fn prompt_none_for_administrators(t: TestServer) {
     let client = t.client("openid api").await;
     let session = t.admin().await.session().await;
     let reply = client.page(&session, "openid", &[("prompt", Some("none"))]).await;
     assert_eq!(error(&reply), "interaction_required");
 }
 
-async fn prompt_none_beside_another_value(t: Town) {
+async fn prompt_none_beside_another_value(t: TestServer) {
     let trusted = t.trusted_client("openid").await;
     let session = t.user("ada").await.session().await;
     for prompt in ["none login", "consent none", "none create", "none nonsense", " none  select_account "] {
@@ -396,7 +396,7 @@ async fn prompt_none_beside_another_value(t: Town) {
 }
 
 /// All other faults are told on a page, as without `prompt`.
-async fn prompt_none_leads_nowhere_else(t: Town) {
+async fn prompt_none_leads_nowhere_else(t: TestServer) {
     let client = t.client("openid").await;
     let session = t.user("ada").await.session().await;
     let none = ("prompt", Some("none"));
@@ -422,7 +422,7 @@ async fn prompt_none_leads_nowhere_else(t: Town) {
     is_error_page(&t.get(&target(&client, &changes)).await, "requires end-user authentication");
 }
 
-async fn values_there_are_not(t: Town) {
+async fn values_there_are_not(t: TestServer) {
     let trusted = t.trusted_client("openid").await;
     let session = t.user("ada").await.session().await;
     let told = "The request is missing a required parameter, includes an unsupported parameter value";
@@ -451,7 +451,7 @@ async fn values_there_are_not(t: Town) {
     }
 }
 
-async fn prompts_count_with_openid_on_the_page_alone(t: Town) {
+async fn prompts_count_with_openid_on_the_page_alone(t: TestServer) {
     let trusted = t.trusted_client("openid api").await;
     let session = t.user("ada").await.session().await;
     t.later(500);
@@ -471,7 +471,7 @@ async fn prompts_count_with_openid_on_the_page_alone(t: Town) {
     assert_eq!(location(&nobody), SIGN_IN);
 }
 
-async fn a_hint_names_one_account(t: Town) {
+async fn a_hint_names_one_account(t: TestServer) {
     let trusted = t.trusted_client("openid").await;
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let (of_ada, of_grace) = (ada.session().await, grace.session().await);
@@ -495,7 +495,7 @@ async fn a_hint_names_one_account(t: Town) {
 }
 
 /// An application may have kept a hint from before `external_url` was normalised.
-async fn a_hint_may_have_the_earlier_spelling_of_the_issuer(t: Town) {
+async fn a_hint_may_have_the_earlier_spelling_of_the_issuer(t: TestServer) {
     let trusted = t.trusted_client("openid").await;
     let ada = t.user("ada").await;
     let session = ada.session().await;
@@ -513,7 +513,7 @@ async fn a_hint_may_have_the_earlier_spelling_of_the_issuer(t: Town) {
     }
 }
 
-async fn a_forged_hint_names_nobody(t: Town) {
+async fn a_forged_hint_names_nobody(t: TestServer) {
     let (trusted, other) = (t.trusted_client("openid").await, t.trusted_client("openid").await);
     let ada = t.user("ada").await;
     let session = ada.session().await;

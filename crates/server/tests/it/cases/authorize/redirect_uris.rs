@@ -7,7 +7,7 @@ use tollhouse_domain::scope::Scope;
 
 use super::{AUTHORIZE, BAD_REDIRECT, allowed, consent, form_of, is_closed, is_error_page, location, with_uri};
 use crate::oauth::{CALLBACK, Client, encoded, is_error, sent_back};
-use crate::town::{Reply, Session, Town};
+use crate::test_server::{Reply, Session, TestServer};
 
 cases![
     oauth_003_no_redirect_uri_on_the_page,
@@ -53,7 +53,7 @@ async fn is_accepted_at(client: &Client, session: &Session, uri: &str) {
     assert!(to.starts_with(&format!("{uri}{joint}code=")), "{to}");
 }
 
-async fn oauth_003_no_redirect_uri_on_the_page(t: Town) {
+async fn oauth_003_no_redirect_uri_on_the_page(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     let page = client.page(&session, "api", &[("redirect_uri", Some("invalid"))]).await;
@@ -65,7 +65,7 @@ async fn oauth_003_no_redirect_uri_on_the_page(t: Town) {
     }
 }
 
-async fn oauth_029_a_form_may_lead_to_a_custom_scheme(t: Town) {
+async fn oauth_029_a_form_may_lead_to_a_custom_scheme(t: TestServer) {
     let client = t.client_with(with_uri("custom://cb")).await;
     let session = t.user("ada").await.session().await;
     let page = client.page(&session, "api", &[("redirect_uri", Some("custom://cb"))]).await;
@@ -75,7 +75,7 @@ async fn oauth_029_a_form_may_lead_to_a_custom_scheme(t: Town) {
     assert_eq!(form_action(&page), ["'self'", "custom:"]);
 }
 
-async fn oauth_030_a_policy_without_form_action_gains_none(t: Town) {
+async fn oauth_030_a_policy_without_form_action_gains_none(t: TestServer) {
     let client = t.client_with(with_uri("custom://cb")).await;
     let session = t.user("ada").await.session().await;
     let reply = client.allow(&session, "api", &[("redirect_uri", Some("custom://cb"))]).await;
@@ -83,20 +83,20 @@ async fn oauth_030_a_policy_without_form_action_gains_none(t: Town) {
     assert!(!reply.header("content-security-policy").unwrap_or_default().contains("form-action"));
 }
 
-async fn oauth_115_any_port_on_a_loopback_address(t: Town) {
+async fn oauth_115_any_port_on_a_loopback_address(t: TestServer) {
     let client = t.client_with(with_uri("http://127.0.0.1/cb")).await;
     let session = t.user("ada").await.session().await;
     is_accepted_at(&client, &session, "http://127.0.0.1:9999/cb").await;
 }
 
-async fn oauth_116_not_on_the_name_localhost(t: Town) {
+async fn oauth_116_not_on_the_name_localhost(t: TestServer) {
     let client = t.client_with(with_uri("http://localhost/cb")).await;
     let session = t.user("ada").await.session().await;
     is_refused_at(&client, &session, "http://localhost:9999/cb").await;
     is_accepted_at(&client, &session, "http://localhost/cb").await;
 }
 
-async fn oauth_117_more_in_the_query_is_kept(t: Town) {
+async fn oauth_117_more_in_the_query_is_kept(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     let uri = format!("{CALLBACK}?tenant=1&x=%C3%BC");
@@ -108,7 +108,7 @@ async fn oauth_117_more_in_the_query_is_kept(t: Town) {
     assert!(location(&denied).starts_with(&format!("{uri}&error=access_denied")));
 }
 
-async fn t20_a_redirect_uri_is_the_registered_text(t: Town) {
+async fn t20_a_redirect_uri_is_the_registered_text(t: TestServer) {
     let registered = format!("{CALLBACK}?a=1&b=%C3%BC");
     let client = t.client_with(with_uri(&format!("{CALLBACK}\n{registered}\nmyapp://cb"))).await;
     let session = t.user("ada").await.session().await;
@@ -137,7 +137,7 @@ async fn t20_a_redirect_uri_is_the_registered_text(t: Town) {
     assert_eq!(allowed(&t).await, before);
 }
 
-async fn redirect_uris_that_nobody_may_register(t: Town) {
+async fn redirect_uris_that_nobody_may_register(t: TestServer) {
     let token = t.admin().await.token([Scope::Api]).await;
     for uri in [
         "https://user@app.example.test/callback",
@@ -188,7 +188,7 @@ async fn redirect_uris_that_nobody_may_register(t: Town) {
     t.get("/api/v4/applications").token(&token).await.is(200, "[]");
 }
 
-async fn redirect_uris_that_may_be_registered(t: Town) {
+async fn redirect_uris_that_may_be_registered(t: TestServer) {
     let token = t.admin().await.token([Scope::Api]).await;
     for uri in [
         CALLBACK,
@@ -207,7 +207,7 @@ async fn redirect_uris_that_may_be_registered(t: Town) {
     }
 }
 
-async fn redirect_uris_that_are_not_the_registered_one(t: Town) {
+async fn redirect_uris_that_are_not_the_registered_one(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     for uri in [
@@ -276,7 +276,7 @@ async fn redirect_uris_that_are_not_the_registered_one(t: Town) {
     is_accepted_at(&client, &session, CALLBACK).await;
 }
 
-async fn a_redirect_uri_with_nul_is_no_text(t: Town) {
+async fn a_redirect_uri_with_nul_is_no_text(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     for uri in ["https://app.example.test/callback\0", "https://app.example.test\0.evil.test/callback"] {
@@ -287,7 +287,7 @@ async fn a_redirect_uri_with_nul_is_no_text(t: Town) {
     }
 }
 
-async fn a_second_redirect_uri_or_a_list_of_them(t: Town) {
+async fn a_second_redirect_uri_or_a_list_of_them(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     let csrf = session.csrf();
@@ -312,7 +312,7 @@ async fn a_second_redirect_uri_or_a_list_of_them(t: Town) {
     assert!(!both.header("location").unwrap_or_default().contains("evil"), "one in the query, one in the form");
 }
 
-async fn scheme_and_host_have_no_case_and_paths_do(t: Town) {
+async fn scheme_and_host_have_no_case_and_paths_do(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     for uri in ["HTTPS://app.example.test/callback", "https://APP.Example.test/callback"] {
@@ -325,7 +325,7 @@ async fn scheme_and_host_have_no_case_and_paths_do(t: Town) {
     is_refused_at(&client, &session, "https://app.example.test/CALLBACK").await;
 }
 
-async fn custom_schemes_lead_to_their_app(t: Town) {
+async fn custom_schemes_lead_to_their_app(t: TestServer) {
     let session = t.user("ada").await.session().await;
     for (uri, scheme, others) in [
         ("myapp://cb", "myapp:", ["myapp://other", "myapp:/cb", "myapp://cb/deeper", "otherapp://cb"]),
@@ -345,11 +345,11 @@ async fn custom_schemes_lead_to_their_app(t: Town) {
     }
 }
 
-async fn loopback_addresses_and_their_ports_as_the_original(t: Town) {
+async fn loopback_addresses_and_their_ports_as_the_original(t: TestServer) {
     loopback_addresses_and_their_ports(t).await;
 }
 
-async fn loopback_addresses_and_their_ports(t: Town) {
+async fn loopback_addresses_and_their_ports(t: TestServer) {
     let client = t.client_with(with_uri("http://127.0.0.1/cb\nhttp://[::1]:80/cb http://localhost:7171/cb")).await;
     let session = t.user("ada").await.session().await;
     for uri in [
@@ -377,7 +377,7 @@ async fn loopback_addresses_and_their_ports(t: Town) {
     }
 }
 
-async fn a_registered_query_in_any_order(t: Town) {
+async fn a_registered_query_in_any_order(t: TestServer) {
     let registered = format!("{CALLBACK}?a=1&b=2");
     let client = t.client_with(with_uri(&registered)).await;
     let session = t.user("ada").await.session().await;
@@ -390,7 +390,7 @@ async fn a_registered_query_in_any_order(t: Town) {
     }
 }
 
-async fn t20_a_query_must_not_forestall_the_answer(t: Town) {
+async fn t20_a_query_must_not_forestall_the_answer(t: TestServer) {
     let client = t.client("api").await;
     let session = t.user("ada").await.session().await;
     for name in ["code", "state", "iss", "error", "error_description", "response"] {
@@ -412,7 +412,7 @@ fn form_action(reply: &Reply) -> Vec<String> {
     directives.next().expect("a directive").split(' ').map(str::to_owned).collect()
 }
 
-async fn t20_a_policy_names_an_origin_and_no_web_scheme(t: Town) {
+async fn t20_a_policy_names_an_origin_and_no_web_scheme(t: TestServer) {
     let session = t.user("ada").await.session().await;
     for (uri, origin) in [
         (CALLBACK, "https://app.example.test"),

@@ -6,7 +6,7 @@ use tollhouse_domain::id::UserId;
 
 use super::{AUTHORIZE, SIGN_IN, allowed, carried, consent, form_of, forms, is_closed, location, pressed, sent_on};
 use crate::oauth::{CALLBACK, changed, create, encoded, sent_back, tokens};
-use crate::town::{Ask, Reply, Session, Town};
+use crate::test_server::{Ask, Reply, Session, TestServer};
 
 cases![
     oauth_018_a_trusted_application_is_sent_on,
@@ -54,7 +54,7 @@ impl Browser {
         self.cookies.iter().any(|(name, _)| name.starts_with("_tollhouse_return_"))
     }
 
-    pub(super) async fn signs_in(&mut self, t: &Town, login: &str, password: &str) -> Reply {
+    pub(super) async fn signs_in(&mut self, t: &TestServer, login: &str, password: &str) -> Reply {
         let form = self.goes(t.get(SIGN_IN)).await;
         let token = form.authenticity_token();
         let pairs = [("authenticity_token", token.as_str()), ("user[login]", login), ("user[password]", password)];
@@ -62,7 +62,7 @@ impl Browser {
     }
 }
 
-async fn oauth_018_a_trusted_application_is_sent_on(t: Town) {
+async fn oauth_018_a_trusted_application_is_sent_on(t: TestServer) {
     let client = t.trusted_client("api").await;
     let session = t.user("ada").await.session().await;
     let target = format!("{AUTHORIZE}?{}", form_of(&client, &[]));
@@ -83,7 +83,7 @@ async fn oauth_018_a_trusted_application_is_sent_on(t: Town) {
     sent_on(&public.page(&session, "api", &[]).await);
 }
 
-async fn oauth_021_nobody_signs_in_first_and_comes_back(t: Town) {
+async fn oauth_021_nobody_signs_in_first_and_comes_back(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let client = t.client("api").await;
     let target = format!("{AUTHORIZE}?{}&more=%C3%BC+x%2Fy", form_of(&client, &[]));
@@ -100,7 +100,7 @@ async fn oauth_021_nobody_signs_in_first_and_comes_back(t: Town) {
     assert_eq!(allowed(&t).await, 0);
 }
 
-async fn oauth_022_an_unconfirmed_address(t: Town) {
+async fn oauth_022_an_unconfirmed_address(t: TestServer) {
     let (client, trusted) = (t.client("api").await, t.trusted_client("api").await);
     let ada = t.user("ada").await;
     let session = ada.session().await;
@@ -118,7 +118,7 @@ async fn oauth_022_an_unconfirmed_address(t: Town) {
     consent(&client.page(&session, "api", &[]).await);
 }
 
-async fn a_state_of_five_thousand_characters_comes_all_the_way(t: Town) {
+async fn a_state_of_five_thousand_characters_comes_all_the_way(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let client = t.client("api").await;
     let state = format!("{} \u{fc}&=", "0123456789".repeat(500));
@@ -139,7 +139,7 @@ async fn a_state_of_five_thousand_characters_comes_all_the_way(t: Town) {
     assert_eq!(carried(&url, '?', "state"), Some(state));
 }
 
-async fn an_earlier_way_back_is_no_part_of_a_later_one(t: Town) {
+async fn an_earlier_way_back_is_no_part_of_a_later_one(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let client = t.client("api").await;
     let to =
@@ -154,7 +154,7 @@ async fn an_earlier_way_back_is_no_part_of_a_later_one(t: Town) {
     }
 }
 
-async fn what_is_too_long_to_be_remembered_is_not(t: Town) {
+async fn what_is_too_long_to_be_remembered_is_not(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let client = t.client("api").await;
     let state = "l".repeat(20_000);
@@ -173,7 +173,7 @@ async fn what_is_too_long_to_be_remembered_is_not(t: Town) {
 }
 
 /// The groups of a person stand in the `id_token`, so a hint can be longer than everything else together.
-async fn a_long_hint_is_left_out_and_the_rest_comes_back(t: Town) {
+async fn a_long_hint_is_left_out_and_the_rest_comes_back(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let client = t.client("openid").await;
     let plain = format!("{AUTHORIZE}?{}", encoded(&client.request("openid")));
@@ -182,7 +182,7 @@ async fn a_long_hint_is_left_out_and_the_rest_comes_back(t: Town) {
     assert_eq!(location(&browser.signs_in(&t, "ada", "correct horse").await), plain);
 }
 
-async fn an_age_that_cannot_be_read_is_refused_after_signing_in(t: Town) {
+async fn an_age_that_cannot_be_read_is_refused_after_signing_in(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let client = t.trusted_client("openid").await;
     for age in ["abc", "-1", "4294967296"] {
@@ -196,7 +196,7 @@ async fn an_age_that_cannot_be_read_is_refused_after_signing_in(t: Town) {
     assert_eq!(allowed(&t).await, 0);
 }
 
-async fn a_forged_way_back_leads_to_nobody_else(t: Town) {
+async fn a_forged_way_back_leads_to_nobody_else(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let forged = [
         "https://evil.test/",
@@ -226,7 +226,7 @@ async fn a_forged_way_back_leads_to_nobody_else(t: Town) {
     }
 }
 
-async fn who_may_not_come_in_allows_nothing(t: Town) {
+async fn who_may_not_come_in_allows_nothing(t: TestServer) {
     let (client, trusted) = (t.client("api").await, t.trusted_client("api").await);
     type Change = fn(UserId) -> SetState;
     let ways: [(&str, Change, Change); 3] = [
@@ -255,7 +255,7 @@ async fn who_may_not_come_in_allows_nothing(t: Town) {
     }
 }
 
-async fn an_expired_password_comes_first(t: Town) {
+async fn an_expired_password_comes_first(t: TestServer) {
     let (client, trusted) = (t.client("api").await, t.trusted_client("api").await);
     let ada = t.user("ada").await;
     let expires_at = Some(t.now());
@@ -269,7 +269,7 @@ async fn an_expired_password_comes_first(t: Town) {
     assert_eq!(allowed(&t).await, 0);
 }
 
-async fn t30_the_way_back_carries_no_credential(t: Town) {
+async fn t30_the_way_back_carries_no_credential(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let client = t.client("read_user").await;
     let plain = format!("{AUTHORIZE}?client_id={}&redirect_uri={}&response_type=code&state=s", client.uid, CALLBACK);

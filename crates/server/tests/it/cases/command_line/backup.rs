@@ -11,7 +11,7 @@ use tollhouse_store::faults::by_hand;
 
 use super::{Said, said};
 use crate::process::{Process, ask, exchange, server, tollhouse};
-use crate::town::{REVOKED, Town};
+use crate::test_server::{REVOKED, TestServer};
 
 cases![
     a_copy_is_made_while_a_server_writes_and_a_server_starts_from_it,
@@ -65,7 +65,7 @@ async fn published(server: &Process) -> String {
     body
 }
 
-async fn a_copy_is_made_while_a_server_writes_and_a_server_starts_from_it(t: Town) {
+async fn a_copy_is_made_while_a_server_writes_and_a_server_starts_from_it(t: TestServer) {
     if t.app.db.is_postgres() {
         return;
     }
@@ -120,7 +120,7 @@ async fn a_copy_is_made_while_a_server_writes_and_a_server_starts_from_it(t: Tow
     assert_eq!(restored.terminate().await, Some(0));
 }
 
-async fn a_copy_overwrites_nothing_and_leaves_nothing_behind(t: Town) {
+async fn a_copy_overwrites_nothing_and_leaves_nothing_behind(t: TestServer) {
     if t.app.db.is_postgres() {
         return;
     }
@@ -163,7 +163,7 @@ async fn a_copy_overwrites_nothing_and_leaves_nothing_behind(t: Town) {
     assert_eq!(names(folder, "copy"), ["copy"]);
 }
 
-async fn a_damaged_database_is_not_copied(t: Town) {
+async fn a_damaged_database_is_not_copied(t: TestServer) {
     if t.app.db.is_postgres() {
         return;
     }
@@ -181,7 +181,7 @@ async fn a_damaged_database_is_not_copied(t: Town) {
     assert_eq!(names(folder, "copy"), Vec::<String>::new());
 }
 
-async fn an_interrupted_copy_leaves_nothing_behind(t: Town) {
+async fn an_interrupted_copy_leaves_nothing_behind(t: TestServer) {
     if t.app.db.is_postgres() {
         return;
     }
@@ -201,7 +201,7 @@ async fn an_interrupted_copy_leaves_nothing_behind(t: Town) {
     }
 }
 
-async fn postgresql_has_a_program_for_copies(t: Town) {
+async fn postgresql_has_a_program_for_copies(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }

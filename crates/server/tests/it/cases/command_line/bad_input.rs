@@ -7,7 +7,7 @@ use tollhouse_domain::scope::Scope;
 
 use super::said;
 use crate::process::tollhouse;
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     what_is_no_token_on_stdin,
@@ -31,7 +31,7 @@ const BROKEN: &[(&[u8], &str)] = &[
     (b"glpat-\xc0\xaf", "is not UTF-8"),
 ];
 
-async fn what_is_no_token_on_stdin(t: Town) {
+async fn what_is_no_token_on_stdin(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     for verb in ["identify", "revoke", "rotate"] {
@@ -49,7 +49,7 @@ async fn what_is_no_token_on_stdin(t: Town) {
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
 }
 
-async fn what_is_no_password_on_stdin(t: Town) {
+async fn what_is_no_password_on_stdin(t: TestServer) {
     t.user("ada").await;
     for words in [&["user", "password", "ada"][..], &["user", "create", "x", "--email", "x@example.test"]] {
         let words: Vec<&str> = words.iter().chain(&["--password-stdin"]).copied().collect();
@@ -71,7 +71,7 @@ async fn what_is_no_password_on_stdin(t: Town) {
     assert_eq!(said(command, b"").await.refused(1), "password is too short (minimum is 8 characters)");
 }
 
-async fn a_stdin_that_is_closed(t: Town) {
+async fn a_stdin_that_is_closed(t: TestServer) {
     t.user("ada").await;
     for (words, what) in
         [("token revoke", "token"), ("token identify", "token"), ("user password ada --password-stdin", "password")]
@@ -86,7 +86,7 @@ async fn a_stdin_that_is_closed(t: Town) {
     }
 }
 
-async fn a_secret_among_the_arguments_is_not_repeated(t: Town) {
+async fn a_secret_among_the_arguments_is_not_repeated(t: TestServer) {
     t.user("ada").await;
     for words in [
         &["token", "revoke", "glpat-hunter2"][..],
@@ -103,7 +103,7 @@ async fn a_secret_among_the_arguments_is_not_repeated(t: Town) {
     assert_eq!(t.events().await, ["user.created"]);
 }
 
-async fn flags_that_do_not_fit(t: Town) {
+async fn flags_that_do_not_fit(t: TestServer) {
     t.user("ada").await;
     let token = |rest: &[&'static str]| [&["token", "create", "--user", "ada", "--name", "x"], rest].concat();
     let cases: &[(Vec<&str>, &str)] = &[
@@ -140,7 +140,7 @@ async fn flags_that_do_not_fit(t: Town) {
 }
 
 /// `rename` was taken for a slip of `create`.
-async fn a_command_that_is_none_suggests_no_other_one(t: Town) {
+async fn a_command_that_is_none_suggests_no_other_one(t: TestServer) {
     for (words, there_are) in [
         (&["project", "rename", "1", "x"][..], "there are create, list"),
         (&["group", "rename"], "there are create, list"),
@@ -168,7 +168,7 @@ async fn a_command_that_is_none_suggests_no_other_one(t: Town) {
     assert!(said(broken, b"").await.err.contains("there are create, list"));
 }
 
-async fn an_address_to_listen_at_is_told_with_an_example(t: Town) {
+async fn an_address_to_listen_at_is_told_with_an_example(t: TestServer) {
     for command in ["serve", "demo"] {
         for address in ["localhost:0", "8080", ":8080", "127.0.0.1", "::1:80", "http://127.0.0.1:80", ""] {
             let mut started = tollhouse(t.folder.path());

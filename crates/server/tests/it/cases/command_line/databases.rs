@@ -9,7 +9,7 @@ use tollhouse_store::faults::by_hand;
 
 use super::{Said, said};
 use crate::process::{Process, tollhouse};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     a_command_makes_no_database,
@@ -27,12 +27,12 @@ cases![
 ];
 
 /// Why a server does not open the database.
-async fn not_served(t: &Town) -> String {
+async fn not_served(t: &TestServer) -> String {
     Db::open(&t.url(), 0).await.err().expect("it is not opened").to_string()
 }
 
 /// A command on some other database.
-async fn list(t: &Town, url: &str) -> Said {
+async fn list(t: &TestServer, url: &str) -> Said {
     let mut command = tollhouse(t.folder.path());
     command.args(["user", "list", "--database", url]);
     said(command, b"").await
@@ -46,7 +46,7 @@ fn private(path: &Path) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).expect("a mode");
 }
 
-async fn a_command_makes_no_database(t: Town) {
+async fn a_command_makes_no_database(t: TestServer) {
     let (missing, empty) = (t.folder.path().join("missing.db"), t.folder.path().join("empty.db"));
     std::fs::write(&empty, "").expect("a file");
     private(&empty);
@@ -70,7 +70,7 @@ async fn a_command_makes_no_database(t: Town) {
     assert!(matches!(said(folder, b"").await.code, Some(1 | 2)), "a folder is none");
 }
 
-async fn a_foreign_database_is_left_as_it_is(t: Town) {
+async fn a_foreign_database_is_left_as_it_is(t: TestServer) {
     let text = "it is not a database of Tollhouse";
     if t.app.db.is_postgres() {
         by_hand(&t.url(), "ALTER TABLE _sqlx_migrations RENAME TO other").await.expect("renamed");
@@ -94,7 +94,7 @@ async fn a_foreign_database_is_left_as_it_is(t: Town) {
     assert!(!beside.iter().any(|name| name.starts_with("other.db-") || name.starts_with("garbage.db-")), "{beside:?}");
 }
 
-async fn an_older_or_newer_schema_is_refused(t: Town) {
+async fn an_older_or_newer_schema_is_refused(t: TestServer) {
     let now = "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
     by_hand(&t.url(), now).await.expect("changed");
     let older = list(&t, &t.database_url).await;
@@ -111,7 +111,7 @@ async fn an_older_or_newer_schema_is_refused(t: Town) {
     assert!(t.shell(&create).await.refused(1).starts_with(&format!("{url}: ")));
 }
 
-async fn the_settings_say_where_it_is(t: Town) {
+async fn the_settings_say_where_it_is(t: TestServer) {
     t.user("ada").await;
     let run = async |name: &str, value: &str| {
         let mut command = tollhouse(t.folder.path());
@@ -145,7 +145,7 @@ async fn the_settings_say_where_it_is(t: Town) {
 }
 
 /// `--config`, then `TOLLHOUSE_CONFIG`, then the file here, then that of the machine; and for the server the same.
-async fn one_file_is_for_the_server_and_for_commands(t: Town) {
+async fn one_file_is_for_the_server_and_for_commands(t: TestServer) {
     t.user("ada").await;
     let folder = t.folder.path();
     let write = |name: &str, lines: &str| {
@@ -192,7 +192,7 @@ async fn one_file_is_for_the_server_and_for_commands(t: Town) {
 }
 
 /// Root may run a command on the database of a server that is another user. Nothing is left that this one cannot open.
-async fn what_root_makes_belongs_to_the_server(t: Town) {
+async fn what_root_makes_belongs_to_the_server(t: TestServer) {
     // Only root gives files away, and there are none on PostgreSQL.
     if t.app.db.is_postgres() || !rustix::process::geteuid().is_root() {
         return;
@@ -252,7 +252,7 @@ async fn what_root_makes_belongs_to_the_server(t: Town) {
 /// Somebody who is not root.
 const SERVER: u32 = 65_534;
 
-async fn commands_at_once_do_not_hinder_one_another(t: Town) {
+async fn commands_at_once_do_not_hinder_one_another(t: TestServer) {
     let make = |login: String| {
         let t = t.clone();
         tokio::task::spawn_local(async move {
@@ -280,7 +280,7 @@ async fn commands_at_once_do_not_hinder_one_another(t: Town) {
     assert_eq!(t.count("user.created").await, 27);
 }
 
-async fn a_full_disk_takes_nothing_in_and_lets_rights_be_taken_away(t: Town) {
+async fn a_full_disk_takes_nothing_in_and_lets_rights_be_taken_away(t: TestServer) {
     t.user("ada").await;
     let full = async |words: &[&str]| {
         let mut command = t.command(words);
@@ -301,7 +301,7 @@ fn mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode");
 }
 
-async fn t31_a_database_that_others_can_read_is_refused(t: Town) {
+async fn t31_a_database_that_others_can_read_is_refused(t: TestServer) {
     if t.app.db.is_postgres() {
         return;
     }
@@ -348,7 +348,7 @@ async fn t31_a_database_that_others_can_read_is_refused(t: Town) {
 }
 
 /// Root may work on everybody's files, so this needs the program to run as another user.
-async fn t31_a_database_of_another_user_is_refused(t: Town) {
+async fn t31_a_database_of_another_user_is_refused(t: TestServer) {
     const NOBODY: u32 = 65_534;
     if t.app.db.is_postgres() || !rustix::process::geteuid().is_root() {
         return;
@@ -381,7 +381,7 @@ async fn t31_a_database_of_another_user_is_refused(t: Town) {
     list().await.done();
 }
 
-async fn t31_a_file_with_a_secret_is_checked(t: Town) {
+async fn t31_a_file_with_a_secret_is_checked(t: TestServer) {
     let secret = t.folder.path().join("database-url");
     std::fs::write(&secret, &t.database_url).expect("a file");
     let settings = t.folder.path().join("settings.toml");
@@ -408,7 +408,7 @@ async fn t31_a_file_with_a_secret_is_checked(t: Town) {
     assert!(by_file().await.refused(2).ends_with(&format!("chmod o-w {}", t.folder.path().display())));
 }
 
-async fn t31_a_password_in_a_url_draws_a_warning(t: Town) {
+async fn t31_a_password_in_a_url_draws_a_warning(t: TestServer) {
     let said = list(&t, "postgres://x:hunter2@127.0.0.1:1/x").await;
     assert_eq!(said.code, Some(1));
     let lines: Vec<&str> = said.err.lines().collect();

@@ -11,7 +11,7 @@ use tollhouse_domain::time::Timestamp;
 use tollhouse_store::faults::by_hand;
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     a_list_is_what_the_api_shows_an_administrator,
@@ -22,7 +22,7 @@ cases![
     t30_names_cannot_command_a_terminal,
 ];
 
-async fn a_list_is_what_the_api_shows_an_administrator(t: Town) {
+async fn a_list_is_what_the_api_shows_an_administrator(t: TestServer) {
     let warden = t.admin().await;
     let token = warden.token([Scope::Api]).await;
     let ada =
@@ -71,7 +71,7 @@ impl Operation for Crowd {
     }
 }
 
-async fn a_long_list_comes_in_batches(t: Town) {
+async fn a_long_list_comes_in_batches(t: TestServer) {
     // Two whole batches and a row.
     t.does(Crowd(1001)).await;
     let json = t.shell_json(&["user", "list"]).await;
@@ -84,7 +84,7 @@ async fn a_long_list_comes_in_batches(t: Town) {
     assert!(lines[..500].iter().all(|line| at(line) == at(lines[0])), "aligned");
 }
 
-async fn a_reader_who_has_seen_enough_ends_it(t: Town) {
+async fn a_reader_who_has_seen_enough_ends_it(t: TestServer) {
     t.does(Crowd(3000)).await;
     for more in [&[][..], &["--json"]] {
         let words: Vec<&str> = ["user", "list"].iter().chain(more).copied().collect();
@@ -111,7 +111,7 @@ async fn a_reader_who_has_seen_enough_ends_it(t: Town) {
     );
 }
 
-async fn an_empty_list_is_a_list(t: Town) {
+async fn an_empty_list_is_a_list(t: TestServer) {
     for what in ["user", "token", "application", "project", "group"] {
         assert_eq!(t.shell_json(&[what, "list"]).await, serde_json::json!([]), "{what}");
         assert_eq!(t.shell(&[what, "list"]).await.done(), format!("there are no {what}s"));
@@ -120,7 +120,7 @@ async fn an_empty_list_is_a_list(t: Town) {
     assert_eq!(t.shell(&["token", "list", "--user", "ada", "--active"]).await.done(), "there are no tokens");
 }
 
-async fn lists_of_tokens_can_be_narrowed(t: Town) {
+async fn lists_of_tokens_can_be_narrowed(t: TestServer) {
     t.user("ada").await;
     t.user("grace").await;
     for user in ["ada", "grace", "ada"] {
@@ -144,7 +144,7 @@ async fn lists_of_tokens_can_be_narrowed(t: Town) {
     assert_eq!((lines[2][1], lines[2][7]), ("grace", "live"));
 }
 
-async fn t30_names_cannot_command_a_terminal(t: Town) {
+async fn t30_names_cannot_command_a_terminal(t: TestServer) {
     t.user("ada").await;
     let evil = "UPDATE users SET name = 'a' || CHAR(27) || '[2J' || CHAR(10) || 'root'";
     let evil = if t.app.db.is_postgres() { evil.replace("CHAR", "CHR") } else { evil.to_owned() };

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
 use crate::process::tollhouse;
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 /// What a command said, and how it ended.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct Said {
     pub err: String,
 }
 
-impl Town {
+impl TestServer {
     /// `tollhouse` with these words and the town's database.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = tollhouse(self.folder.path());

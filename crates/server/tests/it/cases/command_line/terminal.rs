@@ -11,7 +11,7 @@ use rustix::termios::{LocalModes, tcgetattr};
 use tollhouse_domain::scope::Scope;
 
 use crate::cases::sign_in::guess;
-use crate::town::{REVOKED, Town};
+use crate::test_server::{REVOKED, TestServer};
 
 cases![a_typed_token_is_not_shown, a_new_password_is_typed_twice, a_terminal_is_left_as_it_was,];
 
@@ -25,7 +25,7 @@ struct Typist {
 }
 
 impl Typist {
-    fn start(t: &Town, words: &[&str]) -> Self {
+    fn start(t: &TestServer, words: &[&str]) -> Self {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&terminal).expect("granted");
         unlockpt(&terminal).expect("unlocked");
@@ -94,7 +94,7 @@ impl Typist {
     }
 }
 
-async fn a_typed_token_is_not_shown(t: Town) {
+async fn a_typed_token_is_not_shown(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     for (verb, says) in [("identify", "state      "), ("revoke", "is revoked, with everything that grew from it")] {
@@ -113,7 +113,7 @@ async fn a_typed_token_is_not_shown(t: Town) {
     assert_eq!((code, shown.as_str()), (Some(2), "Token: \ntollhouse: the token on stdin is missing: nothing came\n"));
 }
 
-async fn a_new_password_is_typed_twice(t: Town) {
+async fn a_new_password_is_typed_twice(t: TestServer) {
     t.user("ada").await;
     for (again, code) in [("another horse", 1), ("correct horse", 0)] {
         let mut typist = Typist::start(&t, &["user", "password", "ada"]);
@@ -131,7 +131,7 @@ async fn a_new_password_is_typed_twice(t: Town) {
     assert_eq!(typist.ended().await.0, Some(0));
 }
 
-async fn a_terminal_is_left_as_it_was(t: Town) {
+async fn a_terminal_is_left_as_it_was(t: TestServer) {
     t.user("ada").await;
     for signal in ["-INT", "-TERM"] {
         let typist = Typist::start(&t, &["user", "password", "ada"]);

@@ -3,13 +3,13 @@
 use tollhouse::operations::members::{Add, Remove};
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::audit::By;
-use tollhouse_domain::forget::Forget;
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Date;
 
 use crate::oauth::{self, Client};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     an_application_is_made_and_works,
@@ -21,7 +21,7 @@ cases![
     servers_are_listed,
 ];
 
-async fn an_application_is_made_and_works(t: Town) {
+async fn an_application_is_made_and_works(t: TestServer) {
     let words = ["application", "create", "--name", "Ferry board", "--scopes", "api,openid", "--redirect-uri"];
     let words: Vec<&str> = words.into_iter().chain([oauth::CALLBACK, "--redirect-uri", "http://127.0.0.1/x"]).collect();
     let text = t.shell(&words).await;
@@ -47,7 +47,7 @@ async fn an_application_is_made_and_works(t: Town) {
     assert_eq!(known[1]["application_id"], made["application_id"]);
 }
 
-async fn what_is_wrong_with_an_application_is_named(t: Town) {
+async fn what_is_wrong_with_an_application_is_named(t: TestServer) {
     let make = async |name: &str, uri: &str| {
         t.shell(&["application", "create", "--name", name, "--scopes", "api", "--redirect-uri", uri]).await
     };
@@ -64,7 +64,7 @@ async fn what_is_wrong_with_an_application_is_named(t: Town) {
     assert_eq!(t.count("application.created").await, 0);
 }
 
-async fn an_application_goes_with_its_tokens(t: Town) {
+async fn an_application_goes_with_its_tokens(t: TestServer) {
     let (_, client, pair) = t.begun("api").await;
     let other = t.client("api").await;
     oauth::user(&t, &pair.access).await.has(200);
@@ -78,7 +78,7 @@ async fn an_application_goes_with_its_tokens(t: Town) {
     assert_eq!(t.shell_json(&["application", "list"]).await, serde_json::json!([]));
 }
 
-async fn groups_and_projects_are_made_by_their_paths(t: Town) {
+async fn groups_and_projects_are_made_by_their_paths(t: TestServer) {
     let (ada, warden) = (t.user("ada").await, t.admin().await);
     let make = async |words: &[&str]| t.shell(words).await;
     let harbour = ["group", "create", "harbour", "--name", "Harbour", "--visibility", "public", "--owner", "ada"];
@@ -122,7 +122,7 @@ async fn groups_and_projects_are_made_by_their_paths(t: Town) {
     }
 }
 
-async fn members_come_and_go(t: Town) {
+async fn members_come_and_go(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let harbour = t.group("harbour", Visibility::Private).await;
@@ -182,14 +182,14 @@ async fn members_come_and_go(t: Town) {
     assert_eq!(lines, [went, came, came, came, came, went, came, went, came]);
 }
 
-async fn a_refresh_is_one_entry_that_says_all(t: Town) {
-    let words = async || t.log(1).await.into_iter().filter(|(_, word)| *word == Forget::All).count();
+async fn a_refresh_is_one_entry_that_says_all(t: TestServer) {
+    let words = async || t.log(1).await.into_iter().filter(|(_, word)| *word == Invalidation::All).count();
     assert_eq!(words().await, 0);
     assert_eq!(t.shell(&["node", "refresh"]).await.done(), "whatever servers remembered is forgotten");
     assert_eq!(words().await, 1);
 }
 
-async fn servers_are_listed(t: Town) {
+async fn servers_are_listed(t: TestServer) {
     let other = t.reopened("").await;
     t.app.settled().await;
     let listed = async || t.shell_json(&["node", "list"]).await.as_array().expect("a list").clone();

@@ -5,7 +5,7 @@ use tollhouse_store::personal_access_tokens;
 
 use crate::oauth;
 use crate::process::{Process, ask};
-use crate::town::{M401, REVOKED, Town};
+use crate::test_server::{M401, REVOKED, TestServer};
 
 cases![
     a_token_is_made_and_nothing_else_printed,
@@ -22,12 +22,12 @@ cases![
 const USER: &str = "/api/v4/user";
 
 /// By command, since the program's clock is the real one.
-async fn made(t: &Town, name: &str) -> String {
+async fn made(t: &TestServer, name: &str) -> String {
     let words = ["token", "create", "--user", "ada", "--name", name, "--scopes", "api,read_user"];
     t.shell(&words).await.done().to_owned()
 }
 
-async fn a_token_is_made_and_nothing_else_printed(t: Town) {
+async fn a_token_is_made_and_nothing_else_printed(t: TestServer) {
     let ada = t.user("ada").await;
     let token = made(&t, "ci").await;
     assert!(token.starts_with("glpat-") && token.bytes().all(|b| b.is_ascii_graphic()), "{token}");
@@ -64,7 +64,7 @@ async fn a_token_is_made_and_nothing_else_printed(t: Town) {
     assert_eq!(t.count("token.created").await, 2);
 }
 
-async fn a_token_is_identified_without_being_used(t: Town) {
+async fn a_token_is_identified_without_being_used(t: TestServer) {
     t.user("ada").await;
     let token = made(&t, "ci").await;
     let successor = t.shell_with(&["token", "rotate"], &token).await.done().to_owned();
@@ -99,7 +99,7 @@ async fn a_token_is_identified_without_being_used(t: Town) {
     assert_eq!(unknown.refused(1), "nobody was given this token");
 }
 
-async fn a_token_is_revoked_by_what_it_is(t: Town) {
+async fn a_token_is_revoked_by_what_it_is(t: TestServer) {
     let ada = t.user("ada").await;
     let token = made(&t, "ci").await;
     t.get(USER).token(&token).await.is_user(&ada);
@@ -120,7 +120,7 @@ async fn a_token_is_revoked_by_what_it_is(t: Town) {
     assert_eq!(unknown.refused(1), "nobody was given this token");
 }
 
-async fn a_token_is_revoked_by_number(t: Town) {
+async fn a_token_is_revoked_by_number(t: TestServer) {
     let ada = t.user("ada").await;
     let token = made(&t, "ci").await;
     assert_eq!(t.shell(&["token", "revoke", "1"]).await.done(), "token 1 (ci) is revoked");
@@ -147,7 +147,7 @@ async fn a_token_is_revoked_by_number(t: Town) {
     t.get(USER).token(&new).await.is_user(&ada);
 }
 
-async fn a_token_rotates_by_its_secret(t: Town) {
+async fn a_token_rotates_by_its_secret(t: TestServer) {
     let ada = t.user("ada").await;
     let old = made(&t, "ci").await;
     let rotate = async |secret: &str, more: &[&str]| {
@@ -165,7 +165,7 @@ async fn a_token_rotates_by_its_secret(t: Town) {
     assert_eq!(rotate("glpat-nobody", &[]).await.refused(1), "nobody was given this token");
 }
 
-async fn rotation_rule_9_by_number_the_family_ends(t: Town) {
+async fn rotation_rule_9_by_number_the_family_ends(t: TestServer) {
     let ada = t.user("ada").await;
     let old = made(&t, "ci").await;
     let made = t.shell_json(&["token", "rotate", "1"]).await;
@@ -186,7 +186,7 @@ async fn rotation_rule_9_by_number_the_family_ends(t: Town) {
     assert_eq!(t.count("token.rotated").await, 2);
 }
 
-async fn rotations_by_number_at_once_make_one_successor(t: Town) {
+async fn rotations_by_number_at_once_make_one_successor(t: TestServer) {
     t.user("ada").await;
     made(&t, "ci").await;
     let mut runs = Vec::new();
@@ -206,7 +206,7 @@ async fn rotations_by_number_at_once_make_one_successor(t: Town) {
     assert_eq!(t.shell_json(&["token", "list", "--active"]).await.as_array().map(Vec::len), Some(1));
 }
 
-async fn tokens_of_oauth_are_known_too(t: Town) {
+async fn tokens_of_oauth_are_known_too(t: TestServer) {
     let (_, client, pair) = t.begun("api").await;
     for (secret, kind) in [(&pair.access, "access"), (&pair.refresh, "refresh")] {
         let text = t.shell_with(&["token", "identify"], secret).await;
@@ -231,7 +231,7 @@ async fn tokens_of_oauth_are_known_too(t: Town) {
     t.get(USER).await.is(401, M401);
 }
 
-async fn a_change_is_seen_by_every_server_before_the_command_ends(t: Town) {
+async fn a_change_is_seen_by_every_server_before_the_command_ends(t: TestServer) {
     t.user("ada").await;
     let servers = [Process::serve(&t, &[]).await, Process::serve(&t, &[]).await];
     let seen = async |token: &str| {

@@ -8,7 +8,7 @@ use tollhouse_domain::user::AccountState;
 
 use super::said;
 use crate::cases::sign_in::guess;
-use crate::town::{M401, Town};
+use crate::test_server::{M401, TestServer};
 
 cases![
     a_user_is_made,
@@ -23,7 +23,7 @@ cases![
     t31_the_first_password_goes_with_its_change,
 ];
 
-async fn a_user_is_made(t: Town) {
+async fn a_user_is_made(t: TestServer) {
     let text = t.shell(&["user", "create", "grace", "--email", "grace@example.test"]).await;
     assert_eq!(text.done(), "made grace (1), without a password");
     let words = ["user", "create", "ada", "--email", "ada@example.test", "--name", "Ada Example", "--admin", "--json"];
@@ -45,7 +45,7 @@ async fn a_user_is_made(t: Town) {
     guess(&t, "linus", "battery staple").await.has(302);
 }
 
-async fn a_user_without_an_address_is_made(t: Town) {
+async fn a_user_without_an_address_is_made(t: TestServer) {
     for (login, id) in [("grace", 1), ("linus", 2)] {
         let said = t.shell(&["user", "create", login]).await;
         assert_eq!(said.done(), format!("made {login} ({id}), without a password"));
@@ -66,7 +66,7 @@ async fn a_user_without_an_address_is_made(t: Town) {
     assert_eq!(taken.refused(1), "username \"ada\" has already been taken");
 }
 
-async fn what_is_wrong_with_a_new_user_is_named(t: Town) {
+async fn what_is_wrong_with_a_new_user_is_named(t: TestServer) {
     t.user("ada").await;
     t.group("harbour", tollhouse_domain::access::Visibility::Public).await;
     let long = "x".repeat(256);
@@ -116,7 +116,7 @@ async fn what_is_wrong_with_a_new_user_is_named(t: Town) {
     assert_eq!(t.count("user.created").await, 1, "nothing came of any of them");
 }
 
-async fn who_is_blocked_is_refused_until_they_are_not(t: Town) {
+async fn who_is_blocked_is_refused_until_they_are_not(t: TestServer) {
     let ada = t.user("ada").await;
     let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
     let asks = async || t.get("/api/v4/user").token(&token).await;
@@ -145,7 +145,7 @@ const COMMON: &str = "is too easy to guess: choose another one, such as four wor
 const PERSONAL: &str = "is the user name, the name or the e-mail address of the account, perhaps reversed or with digits: \
                         choose one that has nothing to do with them";
 
-async fn a_password_is_set_and_sessions_end(t: Town) {
+async fn a_password_is_set_and_sessions_end(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
     let set = async |password: &str| t.shell_with(&["user", "password", "ada", "--password-stdin"], password).await;
@@ -170,7 +170,7 @@ async fn a_password_is_set_and_sessions_end(t: Town) {
     guess(&t, "ada", " battery staple ").await.has(302);
 }
 
-async fn a_user_is_named_by_number_first(t: Town) {
+async fn a_user_is_named_by_number_first(t: TestServer) {
     for name in ["ada", "1", "7"] {
         t.user(name).await;
     }
@@ -182,7 +182,7 @@ async fn a_user_is_named_by_number_first(t: Town) {
     assert_eq!(t.shell(&["user", "block", ""]).await.refused(1), "there is no user ");
 }
 
-async fn t15_a_lock_out_is_lifted(t: Town) {
+async fn t15_a_lock_out_is_lifted(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     assert_eq!(t.shell(&["user", "unlock", "ada"]).await.done(), "ada (1) was not locked out");
     for _ in 0..10 {
@@ -202,7 +202,7 @@ async fn t15_a_lock_out_is_lifted(t: Town) {
     guess(&t, "ada", "battery staple").await.has(302);
 }
 
-async fn t15_who_is_locked_out_is_told_to_few(t: Town) {
+async fn t15_who_is_locked_out_is_told_to_few(t: TestServer) {
     let (ada, grace) = (t.user_with_password("ada", "correct horse").await, t.user("grace").await);
     let warden = t.admin().await;
     let notes = t.post("/api/v4/projects").token(&ada.token([Scope::Api]).await);
@@ -210,7 +210,7 @@ async fn t15_who_is_locked_out_is_told_to_few(t: Town) {
     for _ in 0..10 {
         guess(&t, "ada", "wrong horse").await;
     }
-    let token = async |person: &crate::town::Person| person.token([Scope::Api]).await;
+    let token = async |person: &crate::test_server::Person| person.token([Scope::Api]).await;
     let (hers, others, wardens) = (token(&ada).await, token(&grace).await, token(&warden).await);
     let (one, list) = (format!("/api/v4/users/{}", ada.id), "/api/v4/users?username=ada");
     for (token, told) in [(&hers, true), (&others, false), (&wardens, true)] {
@@ -223,7 +223,7 @@ async fn t15_who_is_locked_out_is_told_to_few(t: Town) {
     assert_eq!((&project["owner"]["username"], &project["owner"]["locked"]), (&"ada".into(), &false.into()));
 }
 
-async fn t29_a_command_names_the_user_of_the_system(t: Town) {
+async fn t29_a_command_names_the_user_of_the_system(t: TestServer) {
     let asked = |flag: &str| {
         let output = std::process::Command::new("id").arg(flag).output().expect("id runs");
         String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
@@ -244,7 +244,7 @@ async fn t29_a_command_names_the_user_of_the_system(t: Town) {
     }
 }
 
-async fn t31_the_first_password_goes_with_its_change(t: Town) {
+async fn t31_the_first_password_goes_with_its_change(t: TestServer) {
     t.does(CreateFirstAdministrator { password_digest: "x".into(), email: String::new() }).await.expect("the first");
     t.user("ada").await;
     let data = t.folder.path().join("data");

@@ -8,7 +8,7 @@ use tollhouse_store::error::Error;
 use tollhouse_store::query::query;
 
 use crate::cases::agreement::until;
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![a_list_whose_client_went_away_is_interrupted, a_list_that_takes_too_long_is_interrupted];
 
@@ -22,7 +22,7 @@ async fn list(db: &Db, text: &'static str) -> Result<i64, Error> {
 }
 
 /// There is a thread for lists that is free, and on PostgreSQL no statement that nobody waits for.
-async fn is_free(t: &Town) {
+async fn is_free(t: &TestServer) {
     let next = timeout(Duration::from_secs(3), list(&t.app.db, "SELECT CAST(1 AS BIGINT)")).await;
     assert_eq!(next.expect("a thread is free").expect("a row"), 1);
     if t.app.db.is_postgres() {
@@ -37,7 +37,7 @@ async fn is_free(t: &Town) {
     }
 }
 
-async fn a_list_whose_client_went_away_is_interrupted(t: Town) {
+async fn a_list_whose_client_went_away_is_interrupted(t: TestServer) {
     // More often than there are threads or connections.
     for _ in 0..12 {
         assert!(timeout(Duration::from_millis(100), list(&t.app.db, LONG)).await.is_err(), "it takes long");
@@ -49,7 +49,7 @@ async fn a_list_whose_client_went_away_is_interrupted(t: Town) {
     is_free(&t).await;
 }
 
-async fn a_list_that_takes_too_long_is_interrupted(t: Town) {
+async fn a_list_that_takes_too_long_is_interrupted(t: TestServer) {
     let told = timeout(Duration::from_secs(15), list(&t.app.db, LONG)).await.expect("it is ended");
     assert!(told.is_err());
     is_free(&t).await;

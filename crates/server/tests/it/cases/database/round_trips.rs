@@ -21,7 +21,7 @@ use tollhouse_store::{personal_access_tokens, token_families, users};
 
 use super::super::agreement::settled;
 use crate::postgres::Postgres;
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     one_thing_that_is_asked_for_is_one_round_trip,
@@ -33,7 +33,7 @@ cases![
     who_goes_away_leaves_a_connection_that_can_be_used,
 ];
 
-async fn one_thing_that_is_asked_for_is_one_round_trip(t: Town) {
+async fn one_thing_that_is_asked_for_is_one_round_trip(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }
@@ -55,7 +55,7 @@ async fn one_thing_that_is_asked_for_is_one_round_trip(t: Town) {
 }
 
 /// One that is absent and one that the viewer may not see take the same statements, however many projects are in it.
-async fn a_hidden_group_costs_as_much_as_an_absent_one(t: Town) {
+async fn a_hidden_group_costs_as_much_as_an_absent_one(t: TestServer) {
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     let token = ada.token([Scope::Api]).await;
     let hidden = t.group("hidden", Visibility::Private).await;
@@ -89,7 +89,7 @@ async fn a_hidden_group_costs_as_much_as_an_absent_one(t: Town) {
 }
 
 /// Without what the authentication of the client takes.
-async fn what_gives_and_ends_tokens_takes_two_round_trips(t: Town) {
+async fn what_gives_and_ends_tokens_takes_two_round_trips(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }
@@ -161,7 +161,7 @@ async fn what_gives_and_ends_tokens_takes_two_round_trips(t: Town) {
 }
 
 /// Of this program and of one that lets the database number its rows.
-async fn numbers_that_are_drawn_ahead_are_given_out_once(t: Town) {
+async fn numbers_that_are_drawn_ahead_are_given_out_once(t: TestServer) {
     let ada = t.user("ada").await;
     let other = t.reopened("").await;
     let create = |secret| tokens::CreateToken {
@@ -249,7 +249,7 @@ impl Operation for CarelessTogether {
     }
 }
 
-async fn what_failed_is_not_committed_though_nobody_looked(t: Town) {
+async fn what_failed_is_not_committed_though_nobody_looked(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }
@@ -273,7 +273,7 @@ async fn what_failed_is_not_committed_though_nobody_looked(t: Town) {
     ada.token([Scope::Api]).await;
 }
 
-async fn a_restart_of_the_database_fails_nobody_who_had_nothing_done(t: Town) {
+async fn a_restart_of_the_database_fails_nobody_who_had_nothing_done(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }
@@ -302,7 +302,7 @@ async fn a_restart_of_the_database_fails_nobody_who_had_nothing_done(t: Town) {
     postgres.stop();
 }
 
-async fn who_goes_away_leaves_a_connection_that_can_be_used(t: Town) {
+async fn who_goes_away_leaves_a_connection_that_can_be_used(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }

@@ -7,7 +7,7 @@ use tollhouse_store::faults::by_hand;
 use tollhouse_store::query::query;
 
 use crate::postgres::Postgres;
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     a_database_that_comes_up_a_little_later_is_waited_for,
@@ -15,7 +15,7 @@ cases![
     a_step_that_fails_leaves_nothing
 ];
 
-async fn a_database_that_comes_up_a_little_later_is_waited_for(t: Town) {
+async fn a_database_that_comes_up_a_little_later_is_waited_for(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }
@@ -33,7 +33,7 @@ async fn a_database_that_comes_up_a_little_later_is_waited_for(t: Town) {
     postgres.stop();
 }
 
-async fn of_several_that_start_on_nothing_each_finds_one_schema(t: Town) {
+async fn of_several_that_start_on_nothing_each_finds_one_schema(t: TestServer) {
     let url: Url = t.empty_database().parse().expect("a URL");
     let mut running = Vec::new();
     for _ in 0..4 {
@@ -51,7 +51,7 @@ async fn of_several_that_start_on_nothing_each_finds_one_schema(t: Town) {
     }
 }
 
-async fn a_step_that_fails_leaves_nothing(t: Town) {
+async fn a_step_that_fails_leaves_nothing(t: TestServer) {
     let url: Url = t.empty_database().parse().expect("a URL");
     // The last table of the first step has this name.
     by_hand(&url, "CREATE TABLE invalidations (other BIGINT)").await.expect("a table");

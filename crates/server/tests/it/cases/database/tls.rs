@@ -9,7 +9,7 @@ use tollhouse_store::error::Error;
 use tollhouse_store::query::query;
 
 use crate::postgres::{Postgres, other_user};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![a_certificate_is_verified_as_libpq_does, a_database_without_tls_is_refused_by_name];
 
@@ -73,7 +73,7 @@ async fn opened(url: &str) -> Result<bool, String> {
     tls
 }
 
-async fn a_certificate_is_verified_as_libpq_does(t: Town) {
+async fn a_certificate_is_verified_as_libpq_does(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }
@@ -120,7 +120,7 @@ async fn a_certificate_is_verified_as_libpq_does(t: Town) {
     postgres.stop();
 }
 
-async fn a_database_without_tls_is_refused_by_name(t: Town) {
+async fn a_database_without_tls_is_refused_by_name(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }

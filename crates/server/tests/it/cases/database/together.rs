@@ -8,8 +8,8 @@ use tollhouse::operations::grants::Revoke;
 use tollhouse::operations::tokens::CreateToken;
 use tollhouse::operations::{Failed, Operation};
 use tollhouse_domain::audit::By;
-use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::FamilyId;
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::db::Db;
@@ -21,7 +21,7 @@ use tollhouse_store::work::Work;
 
 use super::super::agreement::newest;
 use crate::postgres::Postgres;
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     each_of_many_is_told_its_own_outcome_and_place,
@@ -77,7 +77,7 @@ impl Work for End {
     }
 }
 
-async fn families(t: &Town, count: usize) -> Vec<FamilyId> {
+async fn families(t: &TestServer, count: usize) -> Vec<FamilyId> {
     let ada = t.user("ada").await;
     let create = CreateToken {
         user: ada.id,
@@ -95,7 +95,7 @@ async fn families(t: &Town, count: usize) -> Vec<FamilyId> {
     made
 }
 
-async fn each_of_many_is_told_its_own_outcome_and_place(t: Town) {
+async fn each_of_many_is_told_its_own_outcome_and_place(t: TestServer) {
     let families = families(&t, 240).await;
     let before = newest(&t).await;
     let kinds = [And::Nothing, And::Nothing, And::Nothing, And::Refuse, And::Violate, And::Panic];
@@ -129,19 +129,19 @@ async fn each_of_many_is_told_its_own_outcome_and_place(t: Town) {
     }
     // Whatever was begun ends.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let log: BTreeMap<i64, Forget> = t.log(before + 1).await.into_iter().collect();
+    let log: BTreeMap<i64, Invalidation> = t.log(before + 1).await.into_iter().collect();
     for (position, family) in &places {
-        assert_eq!(log.get(position), Some(&Forget::Family(*family)));
+        assert_eq!(log.get(position), Some(&Invalidation::Family(*family)));
     }
     for (position, what) in &log {
-        let Forget::Family(family) = what else { panic!("{what:?}") };
+        let Invalidation::Family(family) = what else { panic!("{what:?}") };
         assert!(places.get(position) == Some(family) || unknown.contains(family), "{family:?} was not acknowledged");
     }
     assert!(places.len() > 100);
 }
 
 /// PostgreSQL prepares nothing after a failure, and on a new connection the end of the batch is still to be prepared.
-async fn a_failure_on_a_new_connection_fails_nobody_else(t: Town) {
+async fn a_failure_on_a_new_connection_fails_nobody_else(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }
@@ -163,7 +163,7 @@ async fn a_failure_on_a_new_connection_fails_nobody_else(t: Town) {
 }
 
 /// The connection is made anew while the operation begins, and it must still be known that its savepoint was sent.
-async fn a_refused_operation_leaves_nothing_after_a_restart(t: Town) {
+async fn a_refused_operation_leaves_nothing_after_a_restart(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }
@@ -188,7 +188,7 @@ async fn a_refused_operation_leaves_nothing_after_a_restart(t: Town) {
     db.close().await;
 }
 
-async fn who_loses_the_database_in_the_middle_is_told(t: Town) {
+async fn who_loses_the_database_in_the_middle_is_told(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }
@@ -233,7 +233,7 @@ async fn who_loses_the_database_in_the_middle_is_told(t: Town) {
 }
 
 /// Somebody holds a row for three seconds. Those who come with the one that waits for it are done before its own end.
-async fn one_that_waits_for_another_transaction_holds_nobody_up_for_long(t: Town) {
+async fn one_that_waits_for_another_transaction_holds_nobody_up_for_long(t: TestServer) {
     if !t.app.db.is_postgres() {
         return;
     }

@@ -7,7 +7,7 @@ use tollhouse_domain::scope::Scope;
 use tollhouse_store::faults::Fault;
 
 use super::{HERE, IDENTITY, THERE, asked, original, rule, rules, signed_in};
-use crate::town::{Ask, Town, logged};
+use crate::test_server::{Ask, TestServer, logged};
 
 gates![
     gate_001_strangers_are_refused,
@@ -37,7 +37,7 @@ gates![
     t14_guesses_count_for_who_asked_the_proxy,
 ];
 
-async fn gate_001_strangers_are_refused(t: Town) {
+async fn gate_001_strangers_are_refused(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     let token = t.user("ada").await.token([Scope::Api]).await;
     let ask = |peer: &str| asked(&t, "GET", &format!("{HERE}/")).token(&token).from(peer.parse().expect("an address"));
@@ -52,7 +52,7 @@ async fn gate_001_strangers_are_refused(t: Town) {
     nobody.app.db.close().await;
 }
 
-async fn gate_002_peers_are_networks(t: Town) {
+async fn gate_002_peers_are_networks(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     let ask = |peer: &str| asked(&t, "GET", &format!("{HERE}/")).from(peer.parse().expect("an address"));
     for known in ["198.51.100.0", "198.51.100.127", "::ffff:198.51.100.7", "2001:db8:0:1::1"] {
@@ -63,7 +63,7 @@ async fn gate_002_peers_are_networks(t: Town) {
     }
 }
 
-async fn gate_003_without_rules_nothing_passes(t: Town) {
+async fn gate_003_without_rules_nothing_passes(t: TestServer) {
     let token = t.admin().await.token([Scope::Api]).await;
     asked(&t, "GET", &format!("{HERE}/")).token(&token).await.is_kept_out(403);
     super::rules(&t, "# none\n").await;
@@ -72,7 +72,7 @@ async fn gate_003_without_rules_nothing_passes(t: Town) {
     asked(&t, "GET", &format!("{HERE}/")).token(&token).await.passes("all");
 }
 
-async fn gate_004_an_answer_is_for_a_proxy(t: Town) {
+async fn gate_004_an_answer_is_for_a_proxy(t: TestServer) {
     signed_in(&t).await;
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
@@ -89,7 +89,7 @@ async fn gate_004_an_answer_is_for_a_proxy(t: Town) {
     }
 }
 
-async fn gate_005_the_question_is_not_the_original(t: Town) {
+async fn gate_005_the_question_is_not_the_original(t: TestServer) {
     signed_in(&t).await;
     let ada = t.user("ada").await;
     let (reads, all) = (ada.token([Scope::ReadApi]).await, ada.token([Scope::Api]).await);
@@ -106,7 +106,7 @@ async fn gate_005_the_question_is_not_the_original(t: Town) {
     }
 }
 
-async fn gate_006_nothing_else_looks_at_it(t: Town) {
+async fn gate_006_nothing_else_looks_at_it(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     let ask = |path: &str| {
         let headers = original("GET", &format!("{HERE}/"));
@@ -122,7 +122,7 @@ async fn gate_006_nothing_else_looks_at_it(t: Town) {
     }
 }
 
-async fn gate_007_without_a_database(t: Town) {
+async fn gate_007_without_a_database(t: TestServer) {
     signed_in(&t).await;
     let token = t.user("ada").await.token([Scope::Api]).await;
     t.app.db.faults.set(Fault::Everything);
@@ -133,7 +133,7 @@ async fn gate_007_without_a_database(t: Town) {
     asked(&t, "GET", &format!("{HERE}/")).token(&token).await.passes("all");
 }
 
-async fn gate_007_what_is_remembered_needs_none(t: Town) {
+async fn gate_007_what_is_remembered_needs_none(t: TestServer) {
     signed_in(&t).await;
     let token = t.user("ada").await.token([Scope::Api]).await;
     let ask = || asked(&t, "GET", &format!("{HERE}/")).token(&token);
@@ -152,14 +152,14 @@ async fn gate_007_what_is_remembered_needs_none(t: Town) {
     panic!("it is never remembered");
 }
 
-async fn gate_008_a_mistake_of_ours(t: Town) {
+async fn gate_008_a_mistake_of_ours(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     asked(&t, "GET", &format!("{HERE}/")).await.passes("all");
     t.app.faults.crash("/-/auth");
     asked(&t, "GET", &format!("{HERE}/")).await.is_kept_out(500);
 }
 
-async fn gate_010_what_is_missing_is_not_made_up(t: Town) {
+async fn gate_010_what_is_missing_is_not_made_up(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     let all = original("GET", &format!("{HERE}/"));
     for missing in 0..4 {
@@ -171,7 +171,7 @@ async fn gate_010_what_is_missing_is_not_made_up(t: Town) {
     asked(&t, "GET", &format!("{HERE}/")).await.passes("all");
 }
 
-async fn gate_011_what_is_said_twice_is_not_said(t: Town) {
+async fn gate_011_what_is_said_twice_is_not_said(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     for (name, value) in original("GET", &format!("{HERE}/")) {
         asked(&t, "GET", &format!("{HERE}/")).with(name, &value).await.is_kept_out(403);
@@ -180,7 +180,7 @@ async fn gate_011_what_is_said_twice_is_not_said(t: Town) {
     asked(&t, "GET", &format!("{HERE}/")).await.passes("all");
 }
 
-async fn gate_012_what_cannot_be_read_is_not_guessed(t: Town) {
+async fn gate_012_what_cannot_be_read_is_not_guessed(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     let with = |changed: &str, value: &str| {
         let all = original("GET", &format!("{HERE}/"));
@@ -202,7 +202,7 @@ async fn gate_012_what_cannot_be_read_is_not_guessed(t: Town) {
     with("x-original-host", "127.0.0.1:99").await.passes("all");
 }
 
-async fn gate_012_a_websocket_is_http(t: Town) {
+async fn gate_012_a_websocket_is_http(t: TestServer) {
     let session = t.user("ada").await.session().await;
     let host = "[[rule]]\nname = 'own'\nhost = 'git.example.test'\npath = '/*'\n";
     rules(&t, host).await;
@@ -227,7 +227,7 @@ async fn gate_012_a_websocket_is_http(t: Town) {
 }
 
 /// By GET, with every header of the client's request, and the five that the documentation of ForwardAuth names.
-async fn gate_014_what_forward_auth_of_traefik_sends(t: Town) {
+async fn gate_014_what_forward_auth_of_traefik_sends(t: TestServer) {
     rules(&t, include_str!("../../../../../../examples/gateway.toml")).await;
     let file = include_str!("../../../../../../examples/traefik.yml");
     assert!(file.contains("address: \"http://127.0.0.1:8080/-/auth\"") && file.contains("trustForwardHeader: false"));
@@ -274,7 +274,7 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ("x-forwarded-port", "8080"),
 ];
 
-async fn gate_013_no_other_header_is_believed(t: Town) {
+async fn gate_013_no_other_header_is_believed(t: TestServer) {
     super::rules(
         &t,
         "[[rule]]\nname = 'public'\nhost = '127.0.0.1'\npath = '/public/*'\nmethod = 'GET'\nallow = 'anyone'\n\
@@ -289,7 +289,7 @@ async fn gate_013_no_other_header_is_believed(t: Town) {
     all.await.is_kept_out(403);
 }
 
-async fn gate_014_the_other_dialect(t: Town) {
+async fn gate_014_the_other_dialect(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     asked(&t, "GET", &format!("{HERE}/")).await.is_kept_out(403);
     let ask = |extra: Option<(&str, &str)>| {
@@ -303,7 +303,7 @@ async fn gate_014_the_other_dialect(t: Town) {
     ask(Some(("x-forwarded-uri", "/"))).await.is_kept_out(403);
 }
 
-async fn gate_015_who_asked_the_proxy(t: Town) {
+async fn gate_015_who_asked_the_proxy(t: TestServer) {
     rule(&t, "allow = 'administrator'").await;
     for (said, who) in [
         (None, "127.0.0.1"),
@@ -321,7 +321,7 @@ async fn gate_015_who_asked_the_proxy(t: Town) {
     }
 }
 
-async fn gate_016_nobody_else_speaks_with_our_voice(t: Town) {
+async fn gate_016_nobody_else_speaks_with_our_voice(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     for name in [
         "x-tollhouse-user-id",
@@ -341,7 +341,7 @@ async fn gate_016_nobody_else_speaks_with_our_voice(t: Town) {
     }
 }
 
-async fn gate_017_another_voice(t: Town) {
+async fn gate_017_another_voice(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     let reply = asked(&t, "GET", &format!("{HERE}/")).with("x-tollhouse-user", "ada").await;
     reply.is(204, "");
@@ -352,7 +352,7 @@ async fn gate_017_another_voice(t: Town) {
     asked(&t, "GET", &format!("{HERE}/")).with("x_auth_user", "ada").await.is_kept_out(403);
 }
 
-async fn gate_018_odd_names_of_headers(t: Town) {
+async fn gate_018_odd_names_of_headers(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     for mark in "!#$%&'*+^`|~".chars() {
         for name in [format!("x{mark}http{mark}method"), format!("x-y{mark}"), format!("{mark}x")] {
@@ -364,7 +364,7 @@ async fn gate_018_odd_names_of_headers(t: Town) {
     }
 }
 
-async fn gate_090_a_refusal_is_a_line(t: Town) {
+async fn gate_090_a_refusal_is_a_line(t: TestServer) {
     signed_in(&t).await;
     let ada = t.user("ada").await;
     let token = ada.token([Scope::ReadUser]).await;
@@ -387,21 +387,21 @@ async fn gate_090_a_refusal_is_a_line(t: Town) {
     assert!(!lines.contains("glpat-") && !lines.contains("31mada"), "{lines}");
 }
 
-async fn t1_a_proxy_asks_by_its_own_method(t: Town) {
+async fn t1_a_proxy_asks_by_its_own_method(t: TestServer) {
     signed_in(&t).await;
     let reads = t.user("ada").await.token([Scope::ReadApi]).await;
     asked(&t, "DELETE", &format!("{THERE}/x")).token(&reads).await.is_kept_out(403);
     asked(&t, "HEAD", &format!("{THERE}/x")).token(&reads).await.passes("all");
 }
 
-async fn t2_identity_headers_of_a_client(t: Town) {
+async fn t2_identity_headers_of_a_client(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     asked(&t, "GET", &format!("{THERE}/")).with("X-Tollhouse_User", "root").await.is_kept_out(403);
     let reply = asked(&t, "GET", &format!("{THERE}/")).await;
     assert_eq!(reply.passes("all").told("user"), "-");
 }
 
-async fn t3_strangers_and_answers(t: Town) {
+async fn t3_strangers_and_answers(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     let ask = || asked(&t, "OPTIONS", &format!("{THERE}/")).with("origin", "https://evil.test");
     ask().with("access-control-request-method", "PUT").await.passes("all");
@@ -409,7 +409,7 @@ async fn t3_strangers_and_answers(t: Town) {
 }
 
 /// At most eight look-ups of one address are under way: those of one client must not be those of all behind a proxy.
-async fn t14_guesses_count_for_who_asked_the_proxy(t: Town) {
+async fn t14_guesses_count_for_who_asked_the_proxy(t: TestServer) {
     signed_in(&t).await;
     let mut held = Vec::new();
     for _ in 0..8 {

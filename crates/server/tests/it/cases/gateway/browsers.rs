@@ -3,7 +3,7 @@
 use tollhouse_domain::scope::Scope;
 
 use super::{HERE, asked, signed_in};
-use crate::town::{Ask, Session, Town};
+use crate::test_server::{Ask, Session, TestServer};
 
 gates![
     gate_055_a_session_counts_at_home,
@@ -18,7 +18,7 @@ gates![
     a_session_ends_at_the_gate_too_however_much_it_is_used with "sessions.longest = '3d'\nsessions.lifetime = '2d'",
 ];
 
-async fn gate_055_a_session_counts_at_home(t: Town) {
+async fn gate_055_a_session_counts_at_home(t: TestServer) {
     signed_in(&t).await;
     let ada = t.user("ada").await;
     let (session, token) = (ada.session().await, ada.token([Scope::Api]).await);
@@ -39,7 +39,7 @@ async fn gate_055_a_session_counts_at_home(t: Town) {
     }
 }
 
-async fn gate_055_under_https(t: Town) {
+async fn gate_055_under_https(t: TestServer) {
     let hosts = "host = ['git.example.test', '127.0.0.1']";
     super::rules(&t, &format!("[[rule]]\nname = 'all'\n{hosts}\npath = '/*'\n")).await;
     let session = t.user("ada").await.session().await;
@@ -61,7 +61,7 @@ const FOREIGN: [&str; 7] = [
     "http://127.0.0.1:8080/",
 ];
 
-async fn gate_056_a_foreign_origin_is_nobody(t: Town) {
+async fn gate_056_a_foreign_origin_is_nobody(t: TestServer) {
     signed_in(&t).await;
     let ada = t.user("ada").await;
     let (session, token) = (ada.session().await, ada.token([Scope::Api]).await);
@@ -81,7 +81,7 @@ async fn gate_056_a_foreign_origin_is_nobody(t: Town) {
     }
 }
 
-async fn gate_056_a_page_without_referrer_is_our_own(t: Town) {
+async fn gate_056_a_page_without_referrer_is_our_own(t: TestServer) {
     signed_in(&t).await;
     let session = t.user("ada").await.session().await;
     for method in ["GET", "HEAD", "POST", "DELETE"] {
@@ -99,7 +99,7 @@ async fn gate_056_a_page_without_referrer_is_our_own(t: Town) {
     }
 }
 
-async fn gate_057_a_write_says_where_it_comes_from(t: Town) {
+async fn gate_057_a_write_says_where_it_comes_from(t: TestServer) {
     signed_in(&t).await;
     let (session, other) = (t.user("ada").await.session().await, t.user("grace").await.session().await);
     for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"] {
@@ -123,7 +123,7 @@ async fn gate_057_a_write_says_where_it_comes_from(t: Town) {
     }
 }
 
-async fn gate_058_what_a_foreign_page_embeds_is_nobody(t: Town) {
+async fn gate_058_what_a_foreign_page_embeds_is_nobody(t: TestServer) {
     signed_in(&t).await;
     let session = t.user("ada").await.session().await;
     let from = |site: &str, mode: &str, dest: &str| {
@@ -141,14 +141,14 @@ async fn gate_058_what_a_foreign_page_embeds_is_nobody(t: Town) {
     from("same-origin", "no-cors", "script").await.passes("all");
 }
 
-async fn t4_a_session_on_another_host_is_nobody(t: Town) {
+async fn t4_a_session_on_another_host_is_nobody(t: TestServer) {
     signed_in(&t).await;
     let session = t.user("ada").await.session().await;
     asked(&t, "GET", "https://api.example.test/x").session(&session).await.is_kept_out(401);
     asked(&t, "GET", &format!("{HERE}/x")).session(&session).await.passes("all");
 }
 
-async fn t5_a_web_socket_of_another_page_is_nobody(t: Town) {
+async fn t5_a_web_socket_of_another_page_is_nobody(t: TestServer) {
     signed_in(&t).await;
     let session = t.user("ada").await.session().await;
     let upgrade = |ask: Ask| ask.with("connection", "upgrade").with("upgrade", "websocket").session(&session);
@@ -157,7 +157,7 @@ async fn t5_a_web_socket_of_another_page_is_nobody(t: Town) {
     ask().with("origin", HERE).await.passes("all");
 }
 
-async fn t9_one_live_session_counts_and_two_are_none(t: Town) {
+async fn t9_one_live_session_counts_and_two_are_none(t: TestServer) {
     signed_in(&t).await;
     let (a, b) = (t.user("ada").await.session().await, t.user("grace").await.session().await);
     asked(&t, "GET", &format!("{HERE}/x")).session(&a).session(&b).await.is_kept_out(401);
@@ -172,7 +172,7 @@ async fn t9_one_live_session_counts_and_two_are_none(t: Town) {
     }
 }
 
-async fn a_session_ends_at_the_gate_too_however_much_it_is_used(t: Town) {
+async fn a_session_ends_at_the_gate_too_however_much_it_is_used(t: TestServer) {
     signed_in(&t).await;
     let session = t.user("ada").await.session().await;
     let ask = || asked(&t, "GET", &format!("{HERE}/x")).session(&session);

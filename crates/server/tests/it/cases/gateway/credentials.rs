@@ -5,7 +5,7 @@ use tollhouse_domain::scope::Scope;
 
 use super::{HERE, THERE, asked, rule, signed_in};
 use crate::oauth::{Client, tokens};
-use crate::town::{Ask, Town};
+use crate::test_server::{Ask, TestServer};
 
 gates![
     gate_040_whoever_is_signed_in,
@@ -31,7 +31,7 @@ gates![
     t7_the_place_that_decided_is_told,
 ];
 
-async fn gate_040_whoever_is_signed_in(t: Town) {
+async fn gate_040_whoever_is_signed_in(t: TestServer) {
     signed_in(&t).await;
     let (ada, client, pair) = t.begun("api").await;
     let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
@@ -48,7 +48,7 @@ async fn gate_040_whoever_is_signed_in(t: Town) {
     drop(client);
 }
 
-async fn gate_041_nothing_and_nobody(t: Town) {
+async fn gate_041_nothing_and_nobody(t: TestServer) {
     signed_in(&t).await;
     let ask = || asked(&t, "GET", &format!("{THERE}/x"));
     for ask in [ask(), ask().token("glpat-unknown"), ask().bearer("unknown"), ask().with("cookie", "_gitlab_session=x")]
@@ -64,7 +64,7 @@ async fn gate_041_nothing_and_nobody(t: Town) {
     ask().with("authorization", "Basic dTpw").token(&token).await.passes("all");
 }
 
-async fn gate_053_two_of_one_kind_are_refused(t: Town) {
+async fn gate_053_two_of_one_kind_are_refused(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     for lines in ["", "allow = 'anyone'"] {
         rule(&t, lines).await;
@@ -86,7 +86,7 @@ async fn gate_053_two_of_one_kind_are_refused(t: Town) {
     }
 }
 
-async fn gate_053_two_of_one_parameter_are_refused_where_the_query_counts(t: Town) {
+async fn gate_053_two_of_one_parameter_are_refused_where_the_query_counts(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let here = |query: &str| asked(&t, "GET", &format!("{THERE}/x?{query}"));
     rule(&t, "query_credentials = true").await;
@@ -109,7 +109,7 @@ async fn gate_053_two_of_one_parameter_are_refused_where_the_query_counts(t: Tow
     here("private_token=a&private_token=b").token(&token).await.passes("all");
 }
 
-async fn gate_042_dead_tokens(t: Town) {
+async fn gate_042_dead_tokens(t: TestServer) {
     signed_in(&t).await;
     let ada = t.user("ada").await;
     let expired = ada.expired_token([Scope::Api]).await;
@@ -122,7 +122,7 @@ async fn gate_042_dead_tokens(t: Town) {
     }
 }
 
-async fn gate_043_accounts_that_may_not_come_in(t: Town) {
+async fn gate_043_accounts_that_may_not_come_in(t: TestServer) {
     signed_in(&t).await;
     let ada = t.user("ada").await;
     let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
@@ -142,7 +142,7 @@ async fn gate_043_accounts_that_may_not_come_in(t: Town) {
 }
 
 /// Which scopes open it, by GET, HEAD and POST.
-async fn opened(t: &Town, scope: Scope) -> [bool; 3] {
+async fn opened(t: &TestServer, scope: Scope) -> [bool; 3] {
     let token = t.user(&format!("x{}", t.events().await.len())).await.token_with_any([scope]).await;
     let mut open = [false; 3];
     for (i, method) in ["GET", "HEAD", "POST"].into_iter().enumerate() {
@@ -157,7 +157,7 @@ async fn opened(t: &Town, scope: Scope) -> [bool; 3] {
     open
 }
 
-async fn gate_044_a_rule_without_scopes_demands_api(t: Town) {
+async fn gate_044_a_rule_without_scopes_demands_api(t: TestServer) {
     signed_in(&t).await;
     for scope in Scope::ALL.iter().copied() {
         let expected = match scope {
@@ -169,7 +169,7 @@ async fn gate_044_a_rule_without_scopes_demands_api(t: Town) {
     }
 }
 
-async fn gate_044_the_scopes_that_would_do(t: Town) {
+async fn gate_044_the_scopes_that_would_do(t: TestServer) {
     let token = t.user("ada").await.token([Scope::ReadRegistry]).await;
     for (lines, method, scopes) in [
         ("", "GET", "api read_api"),
@@ -189,7 +189,7 @@ async fn gate_044_the_scopes_that_would_do(t: Town) {
     }
 }
 
-async fn gate_045_scopes_of_a_rule(t: Town) {
+async fn gate_045_scopes_of_a_rule(t: TestServer) {
     rule(&t, "scopes = ['read_user', 'k8s_proxy']").await;
     for scope in [Scope::Api, Scope::ReadUser, Scope::K8sProxy] {
         assert_eq!(opened(&t, scope).await, [true; 3], "{scope}");
@@ -203,7 +203,7 @@ async fn gate_045_scopes_of_a_rule(t: Town) {
 
 const PARAMETERS: [&str; 3] = ["private_token", "access_token", "bearer_token"];
 
-async fn gate_046_a_query_counts_where_a_rule_says_so(t: Town) {
+async fn gate_046_a_query_counts_where_a_rule_says_so(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     for name in PARAMETERS {
         let good = format!("{THERE}/x?{name}={token}&y=1");
@@ -223,7 +223,7 @@ async fn gate_046_a_query_counts_where_a_rule_says_so(t: Town) {
     asked(&t, "GET", &format!("{THERE}/x?access_token={token}")).bearer(&token).await.is_kept_out(403);
 }
 
-async fn gate_047_a_body_counts_nowhere(t: Town) {
+async fn gate_047_a_body_counts_nowhere(t: TestServer) {
     rule(&t, "query_credentials = true").await;
     let token = t.user("ada").await.token([Scope::Api]).await;
     let ask = || asked(&t, "POST", &format!("{THERE}/x"));
@@ -234,7 +234,7 @@ async fn gate_047_a_body_counts_nowhere(t: Town) {
     ask().json("{").token(&token).await.passes("all");
 }
 
-async fn gate_048_sudo_is_not_heard_of(t: Town) {
+async fn gate_048_sudo_is_not_heard_of(t: TestServer) {
     rule(&t, "query_credentials = true").await;
     let ada = t.user("ada").await;
     let root = t.admin().await.token_with_any([Scope::Api, Scope::Sudo]).await;
@@ -251,7 +251,7 @@ async fn gate_048_sudo_is_not_heard_of(t: Town) {
     }
 }
 
-async fn gate_049_anyone_but_no_bad_credential(t: Town) {
+async fn gate_049_anyone_but_no_bad_credential(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     let ada = t.user("ada").await;
     let ask = || asked(&t, "GET", &format!("{THERE}/x"));
@@ -266,7 +266,7 @@ async fn gate_049_anyone_but_no_bad_credential(t: Town) {
     assert_eq!(ask().session(&ada.session().await).await.passes("all").told("user"), "-");
 }
 
-async fn gate_050_administrators(t: Town) {
+async fn gate_050_administrators(t: TestServer) {
     rule(&t, "allow = 'administrator'").await;
     let (ada, root) = (t.user("ada").await, t.admin().await);
     let ask = || asked(&t, "GET", &format!("{HERE}/x"));
@@ -282,7 +282,7 @@ async fn own_token(client: &Client, scope: &str) -> String {
     tokens(&client.token("client_credentials", &[("scope", scope)]).await).access
 }
 
-async fn gate_051_an_application_for_itself(t: Town) {
+async fn gate_051_an_application_for_itself(t: TestServer) {
     let (named, other) = (t.client("api read_user").await, t.client("api").await);
     let ask = |token: &str| asked(&t, "GET", &format!("{THERE}/x")).bearer(token);
     let (all, narrow, foreign) =
@@ -307,7 +307,7 @@ async fn gate_051_an_application_for_itself(t: Town) {
     ask(&all).await.is_kept_out(401);
 }
 
-async fn gate_052_a_use_is_a_use(t: Town) {
+async fn gate_052_a_use_is_a_use(t: TestServer) {
     signed_in(&t).await;
     let ada = t.user("ada").await;
     let (made, session) = (ada.made_token([Scope::Api]).await, ada.session().await);
@@ -325,7 +325,7 @@ async fn gate_052_a_use_is_a_use(t: Town) {
 }
 
 /// rotation.md rule 7: the successor was used, so the secret before it is not taken for a lost answer any more.
-async fn gate_052_a_first_use_is_noted(t: Town) {
+async fn gate_052_a_first_use_is_noted(t: TestServer) {
     signed_in(&t).await;
     let old = t.user("ada").await.token([Scope::Api]).await;
     let rotate = "/api/v4/personal_access_tokens/self/rotate";
@@ -337,7 +337,7 @@ async fn gate_052_a_first_use_is_noted(t: Town) {
     asked(&t, "GET", &format!("{THERE}/x")).token(&new).await.is_kept_out(401);
 }
 
-async fn what_cannot_be_read_is_refused(t: Town) {
+async fn what_cannot_be_read_is_refused(t: TestServer) {
     rule(&t, "allow = 'anyone'\nquery_credentials = true").await;
     let ask = |target: &str| asked(&t, "GET", &format!("{THERE}{target}"));
     ask("/x").with("authorization", "Basic AAAA").await.is_kept_out(403);
@@ -352,14 +352,14 @@ async fn what_cannot_be_read_is_refused(t: Town) {
     ask("/x").with("cookie", &format!("_gitlab_session={long}")).await.passes("all");
 }
 
-async fn t6_openid_opens_nothing(t: Town) {
+async fn t6_openid_opens_nothing(t: TestServer) {
     signed_in(&t).await;
     assert_eq!(opened(&t, Scope::Openid).await, [false; 3]);
     let (_, _, pair) = t.begun("openid").await;
     asked(&t, "GET", &format!("{THERE}/x")).bearer(&pair.access).await.is_kept_out(403);
 }
 
-async fn t6_applications_count_where_they_are_named(t: Town) {
+async fn t6_applications_count_where_they_are_named(t: TestServer) {
     let client = t.client("api").await;
     let own = own_token(&client, "api").await;
     rule(&t, "allow = 'anyone'").await;
@@ -368,7 +368,7 @@ async fn t6_applications_count_where_they_are_named(t: Town) {
     asked(&t, "GET", &format!("{THERE}/x")).bearer(&own).await.passes("all");
 }
 
-async fn t7_the_place_that_decided_is_told(t: Town) {
+async fn t7_the_place_that_decided_is_told(t: TestServer) {
     signed_in(&t).await;
     let token = t.user("ada").await.token([Scope::Api]).await;
     let ask = || -> Ask { asked(&t, "GET", &format!("{THERE}/x")) };

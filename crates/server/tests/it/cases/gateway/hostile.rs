@@ -2,7 +2,7 @@
 //! behind reads it. The readings stand here, apart from the code that judges.
 
 use super::{asked, rules};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 gates![t8_hostile_targets_read_the_same_to_everybody, t8_hostile_targets_where_much_is_admitted];
 
@@ -83,9 +83,9 @@ const HEADS: [&str; 10] =
 const PLAIN: [&str; 8] = ["public", "admin", "a", "x.txt", "caf%C3%A9", "v1;x=1", "a%2fb", "what%3f"];
 
 /// Numbers that look like chance; the seed tells which.
-struct Chance(u64);
+struct Randomness(u64);
 
-impl Chance {
+impl Randomness {
     fn of<'a>(&mut self, list: &[&'a str]) -> &'a str {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -206,7 +206,7 @@ fn path_of(target: &str) -> &str {
     target.split('?').next().unwrap_or_default()
 }
 
-async fn passes(t: &Town, target: &str) -> Option<String> {
+async fn passes(t: &TestServer, target: &str) -> Option<String> {
     let ask = t.get("/-/auth").with("x-original-method", "GET").with("x-original-proto", "http");
     let reply = ask.with("x-original-host", "127.0.0.1:8080").with("x-original-uri", target).await;
     if reply.status.as_u16() == 204 {
@@ -217,11 +217,11 @@ async fn passes(t: &Town, target: &str) -> Option<String> {
 }
 
 /// How many passed, and that each of them leads to the same room by every reader.
-async fn judged(t: &Town, seed: u64, count: usize, same: bool) -> usize {
-    let mut chance = Chance(seed);
+async fn judged(t: &TestServer, seed: u64, count: usize, same: bool) -> usize {
+    let mut randomness = Randomness(seed);
     let mut passed = 0;
     for _ in 0..count {
-        let target = chance.target();
+        let target = randomness.target();
         let Some(rule) = passes(t, &target).await else { continue };
         passed += 1;
         let path = path_of(&target).as_bytes();
@@ -239,7 +239,7 @@ async fn judged(t: &Town, seed: u64, count: usize, same: bool) -> usize {
 
 const SEEDS: [u64; 2] = [0x5eed, 0x7011_4005_e000_0001];
 
-async fn t8_hostile_targets_read_the_same_to_everybody(t: Town) {
+async fn t8_hostile_targets_read_the_same_to_everybody(t: TestServer) {
     rules(
         &t,
         "[[rule]]\nname = 'public'\nhost = '127.0.0.1'\npath = '/public/*'\nallow = 'anyone'\n\
@@ -254,7 +254,7 @@ async fn t8_hostile_targets_read_the_same_to_everybody(t: Town) {
     asked(&t, "GET", "http://127.0.0.1:8080/admin").await.is_kept_out(401);
 }
 
-async fn t8_hostile_targets_where_much_is_admitted(t: Town) {
+async fn t8_hostile_targets_where_much_is_admitted(t: TestServer) {
     let admits = "admits = ['%2f', ';', '%3f', '%23']";
     rules(
         &t,

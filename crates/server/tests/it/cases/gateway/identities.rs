@@ -5,7 +5,7 @@ use tollhouse_domain::scope::Scope;
 
 use super::{HERE, IDENTITY, THERE, asked, rule, signed_in};
 use crate::oauth::tokens;
-use crate::town::{Reply, Town};
+use crate::test_server::{Reply, TestServer};
 
 gates![
     gate_070_every_header_in_every_answer_that_allows,
@@ -22,7 +22,7 @@ fn told(reply: &Reply) -> [&str; 9] {
     IDENTITY.map(|name| reply.told(name))
 }
 
-async fn gate_070_every_header_in_every_answer_that_allows(t: Town) {
+async fn gate_070_every_header_in_every_answer_that_allows(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
@@ -50,7 +50,7 @@ async fn gate_070_every_header_in_every_answer_that_allows(t: Town) {
     }
 }
 
-async fn gate_071_tokens(t: Town) {
+async fn gate_071_tokens(t: TestServer) {
     rule(&t, "scopes = ['read_user']").await;
     let (ada, client, pair) = t.begun("read_user read_api").await;
     let id = ada.id.to_string();
@@ -70,7 +70,7 @@ async fn gate_071_tokens(t: Town) {
     assert_eq!(told(&administrator)[1..5], ["warden", "warden@example.test", "true", "api"]);
 }
 
-async fn gate_072_sessions_applications_and_nobody(t: Town) {
+async fn gate_072_sessions_applications_and_nobody(t: TestServer) {
     let client = t.client("api").await;
     let own = tokens(&client.token("client_credentials", &[]).await).access;
     rule(&t, &format!("applications = ['{}']", client.uid)).await;
@@ -87,7 +87,7 @@ async fn gate_072_sessions_applications_and_nobody(t: Town) {
     assert_eq!(told(&nobody), ["-", "-", "-", "false", "-", "-", "-", "-", "all"]);
 }
 
-async fn gate_073_where_it_stood(t: Town) {
+async fn gate_073_where_it_stood(t: TestServer) {
     rule(&t, "query_credentials = true").await;
     let ada = t.user("ada").await;
     let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
@@ -109,7 +109,7 @@ async fn gate_073_where_it_stood(t: Town) {
     ask("").bearer(&token).token("unknown").await.is_kept_out(401);
 }
 
-async fn gate_074_an_address_that_is_confirmed(t: Town) {
+async fn gate_074_an_address_that_is_confirmed(t: TestServer) {
     signed_in(&t).await;
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
@@ -123,7 +123,7 @@ async fn gate_074_an_address_that_is_confirmed(t: Town) {
     assert_eq!(asked(&t, "GET", &format!("{HERE}/x")).token(&grace).await.passes("all").told("email"), "-");
 }
 
-async fn gate_075_values_are_printable(t: Town) {
+async fn gate_075_values_are_printable(t: TestServer) {
     signed_in(&t).await;
     let ada =
         t.person(CreateUser { email: "a'b+c@example.test".into(), ..CreateUser::person("A.da_x-1", "\u{c4}da") }).await;

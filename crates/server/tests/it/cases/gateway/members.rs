@@ -11,7 +11,7 @@ use tollhouse_store::faults::{self, Fault};
 use tollhouse_store::tx::{Change, Tx};
 
 use super::{HERE, asked, rule};
-use crate::town::{Ask, Person, Town};
+use crate::test_server::{Ask, Person, TestServer};
 
 gates![
     gate_060_members_from_a_level_on,
@@ -29,16 +29,16 @@ gates![
     t27_a_membership_that_ends,
 ];
 
-async fn ask(t: &Town, person: &Person) -> Ask {
+async fn ask(t: &TestServer, person: &Person) -> Ask {
     asked(t, "GET", &format!("{HERE}/x")).token(&person.token([Scope::Api]).await)
 }
 
-async fn harbour(t: &Town) -> (NamespaceId, NamespaceId) {
+async fn harbour(t: &TestServer) -> (NamespaceId, NamespaceId) {
     let harbour = t.group("harbour", Visibility::Public).await;
     (harbour, t.subgroup("pilots", Some(harbour), Visibility::Private).await)
 }
 
-async fn gate_060_members_from_a_level_on(t: Town) {
+async fn gate_060_members_from_a_level_on(t: TestServer) {
     let (_, pilots) = harbour(&t).await;
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     t.member(MembershipSource::Group(pilots), &ada, AccessLevel::Reporter).await;
@@ -73,7 +73,7 @@ async fn gate_060_members_from_a_level_on(t: Town) {
     ask(&t, &grace).await.await.is_kept_out(403);
 }
 
-async fn gate_060_members_of_what_is_above(t: Town) {
+async fn gate_060_members_of_what_is_above(t: TestServer) {
     let (harbour, pilots) = harbour(&t).await;
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     t.member(MembershipSource::Group(harbour), &ada, AccessLevel::Maintainer).await;
@@ -86,7 +86,7 @@ async fn gate_060_members_of_what_is_above(t: Town) {
     ask(&t, &grace).await.await.is_kept_out(403);
 }
 
-async fn gate_060_members_of_a_project(t: Town) {
+async fn gate_060_members_of_a_project(t: TestServer) {
     let (harbour, pilots) = harbour(&t).await;
     let charts = t.project(pilots, "charts", Visibility::Private).await;
     let other = t.project(pilots, "other", Visibility::Private).await;
@@ -110,7 +110,7 @@ async fn gate_060_members_of_a_project(t: Town) {
     ask(&t, &ada).await.await.is_kept_out(403);
 }
 
-async fn gate_061_administrators_pass(t: Town) {
+async fn gate_061_administrators_pass(t: TestServer) {
     harbour(&t).await;
     let root = t.admin().await;
     rule(&t, "group = 'harbour/pilots'\nlevel = 'owner'").await;
@@ -119,7 +119,7 @@ async fn gate_061_administrators_pass(t: Town) {
     asked(&t, "GET", &format!("{HERE}/x")).token(&narrow).await.is_kept_out(403);
 }
 
-async fn gate_062_an_end_comes_though_it_is_remembered(t: Town) {
+async fn gate_062_an_end_comes_though_it_is_remembered(t: TestServer) {
     let (harbour, pilots) = harbour(&t).await;
     let ada = t.user("ada").await;
     let today = t.now().date();
@@ -141,7 +141,7 @@ async fn gate_062_an_end_comes_though_it_is_remembered(t: Town) {
     ask().await.is_kept_out(403);
 }
 
-async fn gate_062_what_was_found_is_remembered(t: Town) {
+async fn gate_062_what_was_found_is_remembered(t: TestServer) {
     let (_, pilots) = harbour(&t).await;
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     t.member(MembershipSource::Group(pilots), &ada, AccessLevel::Developer).await;
@@ -165,7 +165,7 @@ async fn gate_062_what_was_found_is_remembered(t: Town) {
     }
 }
 
-async fn leaves_and_joins(t: &Town) {
+async fn leaves_and_joins(t: &TestServer) {
     let (_, pilots) = harbour(t).await;
     let charts = t.project(pilots, "charts", Visibility::Private).await;
     let ada = t.user("ada").await;
@@ -186,11 +186,11 @@ async fn leaves_and_joins(t: &Town) {
     }
 }
 
-async fn gate_063_who_leaves_is_out(t: Town) {
+async fn gate_063_who_leaves_is_out(t: TestServer) {
     leaves_and_joins(&t).await;
 }
 
-async fn gate_063_without_a_memory(t: Town) {
+async fn gate_063_without_a_memory(t: TestServer) {
     leaves_and_joins(&t).await;
 }
 
@@ -209,7 +209,7 @@ impl Operation for Move {
     }
 }
 
-async fn gate_064_a_path_that_means_something_else(t: Town) {
+async fn gate_064_a_path_that_means_something_else(t: TestServer) {
     let (harbour, pilots) = harbour(&t).await;
     let (ada, grace, root) = (t.user("ada").await, t.user("grace").await, t.admin().await);
     t.member(MembershipSource::Group(pilots), &ada, AccessLevel::Owner).await;
@@ -233,10 +233,10 @@ async fn gate_064_a_path_that_means_something_else(t: Town) {
     ask(&t, &ada).await.await.is_kept_out(403);
 }
 
-async fn gate_065_what_is_not_there_is_not_bound(t: Town) {
+async fn gate_065_what_is_not_there_is_not_bound(t: TestServer) {
     let (ada, root) = (t.user("ada").await, t.admin().await);
     for lines in ["group = 'harbour'", "project = 'harbour/charts'", "group = 'ada'", "project = 'ada'"] {
-        let words = crate::town::logged(async { rule(&t, lines).await }).await;
+        let words = crate::test_server::logged(async { rule(&t, lines).await }).await;
         assert!(words.contains("nothing has this path"), "{lines}: {words}");
         ask(&t, &ada).await.await.is_kept_out(403);
         ask(&t, &root).await.await.is_kept_out(403);
@@ -252,7 +252,7 @@ async fn gate_065_what_is_not_there_is_not_bound(t: Town) {
     ask(&t, &ada).await.await.is_kept_out(403);
 }
 
-async fn t8_a_rule_is_bound_to_what_had_its_path(t: Town) {
+async fn t8_a_rule_is_bound_to_what_had_its_path(t: TestServer) {
     let harbour = t.group("harbour", Visibility::Private).await;
     let ada = t.user("ada").await;
     t.member(MembershipSource::Group(harbour), &ada, AccessLevel::Owner).await;
@@ -262,11 +262,11 @@ async fn t8_a_rule_is_bound_to_what_had_its_path(t: Town) {
     ask(&t, &ada).await.await.is_kept_out(403);
 }
 
-async fn t27_leaving_a_group(t: Town) {
+async fn t27_leaving_a_group(t: TestServer) {
     leaves_and_joins(&t).await;
 }
 
-async fn t27_a_membership_that_ends(t: Town) {
+async fn t27_a_membership_that_ends(t: TestServer) {
     let (_, pilots) = harbour(&t).await;
     let ada = t.user("ada").await;
     let tomorrow = t.now().date().plus_days(1);

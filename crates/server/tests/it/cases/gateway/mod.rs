@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 
-use crate::town::{Ask, Reply, Town};
+use crate::test_server::{Ask, Reply, TestServer};
 
 /// As `cases!`, for a town whose proxies are this machine and two networks.
 macro_rules! gates {
@@ -38,18 +38,18 @@ const IDENTITY: [&str; 9] =
     ["user-id", "user", "email", "administrator", "scopes", "credential", "place", "application", "rule"];
 
 /// From now on these rules count.
-async fn rules(t: &Town, text: &str) {
+async fn rules(t: &TestServer, text: &str) {
     t.app.gateway.replace(text, "rules.toml", &t.app.db).await.expect("rules");
 }
 
 /// One rule for everything under both names, with these lines.
-async fn rule(t: &Town, lines: &str) {
+async fn rule(t: &TestServer, lines: &str) {
     let hosts = "host = ['127.0.0.1', 'api.example.test']";
     rules(t, &format!("[[rule]]\nname = 'all'\n{hosts}\npath = '/*'\n{lines}\n")).await;
 }
 
 /// Whoever is signed in, everywhere.
-async fn signed_in(t: &Town) {
+async fn signed_in(t: &TestServer) {
     rule(t, "").await;
 }
 
@@ -66,7 +66,7 @@ fn original(method: &str, url: &str) -> [(&'static str, String); 4] {
 }
 
 /// A proxy asks whether this may pass, as nginx does: by HEAD, whatever the method of the original.
-fn asked(t: &Town, method: &str, url: &str) -> Ask {
+fn asked(t: &TestServer, method: &str, url: &str) -> Ask {
     let headers = original(method, url);
     headers.iter().fold(t.ask(Method::HEAD, "/-/auth"), |ask, (name, value)| ask.with(name, value))
 }

@@ -1,7 +1,7 @@
 //! Which paths are judged, and as what (GATE-020 to GATE-027).
 
 use super::{rule, rules};
-use crate::town::{Reply, Town};
+use crate::test_server::{Reply, TestServer};
 
 gates![
     gate_020_dots,
@@ -16,13 +16,13 @@ gates![
     t8_a_prefix_ends_at_a_segment,
 ];
 
-async fn ask(t: &Town, target: &str) -> Reply {
+async fn ask(t: &TestServer, target: &str) -> Reply {
     let ask = t.get("/-/auth").with("x-original-method", "GET").with("x-original-proto", "http");
     ask.with("x-original-host", "127.0.0.1:8080").with("x-original-uri", target).await
 }
 
 /// Everything passes that can be judged, so what is kept out cannot.
-async fn all_are_kept_out(t: &Town, targets: &[&str]) {
+async fn all_are_kept_out(t: &TestServer, targets: &[&str]) {
     rule(t, "allow = 'anyone'").await;
     ask(t, "/public/x").await.passes("all");
     for target in targets {
@@ -30,7 +30,7 @@ async fn all_are_kept_out(t: &Town, targets: &[&str]) {
     }
 }
 
-async fn gate_020_dots(t: Town) {
+async fn gate_020_dots(t: TestServer) {
     let dots = ["/.", "/..", "/./", "/../", "/a/./b", "/a/../b", "/a/..", "/%2e", "/%2E%2e/b", "/a/.%2e/b", "/a/%2e."];
     all_are_kept_out(&t, &dots).await;
     all_are_kept_out(&t, &["/.%20", "/..%20/a", "/a/..%20%20"]).await;
@@ -39,7 +39,7 @@ async fn gate_020_dots(t: Town) {
     }
 }
 
-async fn gate_021_slashes_and_controls(t: Town) {
+async fn gate_021_slashes_and_controls(t: TestServer) {
     let crooked = [
         "//",
         "//a",
@@ -69,7 +69,7 @@ async fn gate_021_slashes_and_controls(t: Town) {
     }
 }
 
-async fn gate_022_escapes(t: Town) {
+async fn gate_022_escapes(t: TestServer) {
     let crooked = [
         "/%",
         "/a%",
@@ -104,7 +104,7 @@ async fn gate_022_escapes(t: Town) {
     }
 }
 
-async fn gate_023_targets_that_are_none(t: Town) {
+async fn gate_023_targets_that_are_none(t: TestServer) {
     let long = format!("/{}", "a".repeat(1024));
     let none = [
         "",
@@ -137,7 +137,7 @@ const ODD: [(&str, &str); 6] = [
     ("/files/c%23", "%23"),
 ];
 
-async fn gate_024_oddities_are_refused_unless_they_are_admitted(t: Town) {
+async fn gate_024_oddities_are_refused_unless_they_are_admitted(t: TestServer) {
     for (target, odd) in ODD {
         rule(&t, "allow = 'anyone'").await;
         ask(&t, target).await.is_kept_out(403);
@@ -155,7 +155,7 @@ async fn gate_024_oddities_are_refused_unless_they_are_admitted(t: Town) {
     }
 }
 
-async fn gate_025_what_is_admitted_leads_to_one_rule(t: Town) {
+async fn gate_025_what_is_admitted_leads_to_one_rule(t: TestServer) {
     let here = "host = '127.0.0.1'";
     rules(
         &t,
@@ -200,7 +200,7 @@ async fn gate_025_what_is_admitted_leads_to_one_rule(t: Town) {
     }
 }
 
-async fn gate_026_one_path_in_two_spellings(t: Town) {
+async fn gate_026_one_path_in_two_spellings(t: TestServer) {
     let here = "host = '127.0.0.1'";
     rules(
         &t,
@@ -219,7 +219,7 @@ async fn gate_026_one_path_in_two_spellings(t: Town) {
     ask(&t, "/v1/items%3Asell").await.passes("rest");
 }
 
-async fn gate_027_a_query_is_no_path(t: Town) {
+async fn gate_027_a_query_is_no_path(t: TestServer) {
     rules(
         &t,
         "[[rule]]\nname = 'public'\nhost = '127.0.0.1'\npath = '/public/*'\nallow = 'anyone'\n\
@@ -235,7 +235,7 @@ async fn gate_027_a_query_is_no_path(t: Town) {
     ask(&t, "?/public/x").await.is_kept_out(403);
 }
 
-async fn t8_a_public_path_leads_to_no_other(t: Town) {
+async fn t8_a_public_path_leads_to_no_other(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     for target in
         ["/public/../admin", "/public/%2e%2e/admin", "/public/..%2fadmin", "/public//admin", "/public/..;/admin"]
@@ -244,7 +244,7 @@ async fn t8_a_public_path_leads_to_no_other(t: Town) {
     }
 }
 
-async fn t8_a_prefix_ends_at_a_segment(t: Town) {
+async fn t8_a_prefix_ends_at_a_segment(t: TestServer) {
     rules(&t, "[[rule]]\nname = 'v1'\nhost = '127.0.0.1'\npath = '/v1/*'\nallow = 'anyone'\n").await;
     for target in ["/v1", "/v1/", "/v1/a/b"] {
         ask(&t, target).await.passes("v1");

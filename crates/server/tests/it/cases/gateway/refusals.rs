@@ -8,7 +8,7 @@ use tollhouse_domain::scope::Scope;
 use tollhouse_store::faults::Fault;
 
 use super::{HERE, THERE, asked, rule, rules};
-use crate::town::{Ask, Reply, Town, logged};
+use crate::test_server::{Ask, Reply, TestServer, logged};
 
 gates![
     gate_091_every_refusal_has_a_reason,
@@ -24,7 +24,7 @@ fn is_refused(reply: &Reply, status: u16, reason: &str) {
     assert_eq!(reply.is_kept_out(status).reason(), reason);
 }
 
-async fn gate_091_every_refusal_has_a_reason(t: Town) {
+async fn gate_091_every_refusal_has_a_reason(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
     let ask = || asked(&t, "GET", &format!("{HERE}/x"));
@@ -55,7 +55,7 @@ async fn gate_091_every_refusal_has_a_reason(t: Town) {
     is_refused(&ask().await, 500, "internal");
 }
 
-async fn gate_091_under_another_prefix(t: Town) {
+async fn gate_091_under_another_prefix(t: TestServer) {
     rule(&t, "").await;
     let reply = asked(&t, "GET", &format!("{HERE}/x")).await;
     is_refused(&reply, 401, "unauthorized");
@@ -64,7 +64,7 @@ async fn gate_091_under_another_prefix(t: Town) {
     is_refused(&spoof, 403, "identity_header");
 }
 
-async fn gate_091_the_request_id_is_that_of_the_log(t: Town) {
+async fn gate_091_the_request_id_is_that_of_the_log(t: TestServer) {
     rule(&t, "").await;
     let mut ids = Vec::new();
     let lines = logged(async {
@@ -82,7 +82,7 @@ async fn gate_091_the_request_id_is_that_of_the_log(t: Town) {
 }
 
 /// What the API answers alike, the gateway tells alike.
-async fn gate_092_no_finer_than_the_api(t: Town) {
+async fn gate_092_no_finer_than_the_api(t: TestServer) {
     rule(&t, "").await;
     let (ada, root) = (t.user("ada").await, t.admin().await);
     let client = t.client("api").await;
@@ -110,7 +110,7 @@ async fn gate_092_no_finer_than_the_api(t: Town) {
 }
 
 /// To somebody outside, a group that is there, one that never was and one whose path is another's now are the same.
-async fn gate_092_a_group_is_not_given_away(t: Town) {
+async fn gate_092_a_group_is_not_given_away(t: TestServer) {
     let harbour = t.group("harbour", Visibility::Private).await;
     let (ada, grace) = (t.user("ada").await, t.user("grace").await);
     t.member(MembershipSource::Group(harbour), &grace, AccessLevel::Guest).await;
@@ -124,7 +124,7 @@ async fn gate_092_a_group_is_not_given_away(t: Town) {
     is_refused(&asked(&t, "GET", &format!("{THERE}/x")).token(&below).await, 403, "forbidden");
 }
 
-async fn gate_093_a_reason_is_for_the_client_alone(t: Town) {
+async fn gate_093_a_reason_is_for_the_client_alone(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     let token = t.user("ada").await.token([Scope::Api]).await;
     let ask = || asked(&t, "GET", &format!("{HERE}/x"));

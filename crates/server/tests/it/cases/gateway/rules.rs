@@ -4,7 +4,7 @@ use tollhouse_domain::scope::Scope;
 
 use super::{HERE, THERE, asked, rule, rules, signed_in};
 use crate::process::{output, tollhouse};
-use crate::town::{Ask, Town};
+use crate::test_server::{Ask, TestServer};
 
 gates![
     gate_030_the_first_rule_that_matches_decides,
@@ -49,7 +49,7 @@ path = '/*'
 allow = 'anyone'
 ";
 
-async fn gate_030_the_first_rule_that_matches_decides(t: Town) {
+async fn gate_030_the_first_rule_that_matches_decides(t: TestServer) {
     rules(&t, FOUR).await;
     let (ada, root) = (t.user("ada").await.token([Scope::Api]).await, t.admin().await.token([Scope::Api]).await);
     asked(&t, "GET", &format!("{THERE}/health")).await.passes("health");
@@ -61,7 +61,7 @@ async fn gate_030_the_first_rule_that_matches_decides(t: Town) {
     asked(&t, "PUT", &format!("{THERE}/administration")).token(&ada).await.passes("writes");
 }
 
-async fn gate_031_no_rule_no_entry(t: Town) {
+async fn gate_031_no_rule_no_entry(t: TestServer) {
     rules(&t, FOUR).await;
     let root = t.admin().await.token([Scope::Api]).await;
     asked(&t, "POST", &format!("{THERE}/x")).token(&root).await.passes("writes");
@@ -70,7 +70,7 @@ async fn gate_031_no_rule_no_entry(t: Town) {
     }
 }
 
-async fn gate_032_hosts_and_ports(t: Town) {
+async fn gate_032_hosts_and_ports(t: TestServer) {
     rules(&t, FOUR).await;
     for url in [
         "https://api.example.test",
@@ -96,7 +96,7 @@ async fn gate_032_hosts_and_ports(t: Town) {
     }
 }
 
-async fn gate_033_paths(t: Town) {
+async fn gate_033_paths(t: TestServer) {
     rules(
         &t,
         "[[rule]]\nname = 'exact'\nhost = '127.0.0.1'\npath = ['/a', '/b/']\nallow = 'anyone'\n\
@@ -114,7 +114,7 @@ async fn gate_033_paths(t: Town) {
     asked(&t, "GET", &format!("{HERE}/")).await.passes("all");
 }
 
-async fn gate_034_methods(t: Town) {
+async fn gate_034_methods(t: TestServer) {
     rule(&t, "allow = 'anyone'\nmethod = 'GET'").await;
     for method in ["GET", "HEAD"] {
         asked(&t, method, &format!("{HERE}/")).await.passes("all");
@@ -134,7 +134,7 @@ fn preflight(ask: Ask) -> Ask {
     ask.with("origin", "https://elsewhere.test").with("access-control-request-method", "POST")
 }
 
-async fn gate_035_preflights(t: Town) {
+async fn gate_035_preflights(t: TestServer) {
     let url = format!("{THERE}/x");
     let token = t.user("ada").await.token([Scope::Api]).await;
     signed_in(&t).await;
@@ -156,7 +156,7 @@ async fn gate_035_preflights(t: Town) {
     }
 }
 
-async fn gate_036_a_bad_file_changes_nothing(t: Town) {
+async fn gate_036_a_bad_file_changes_nothing(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     for bad in
         ["[[rule]]\nname = 'all'", "nonsense", "\u{0}", "[[rule]]\nname = 'x'\nhost = 'a'\npath = '/'\nallow = 'all'"]
@@ -168,7 +168,7 @@ async fn gate_036_a_bad_file_changes_nothing(t: Town) {
     }
 }
 
-async fn gate_037_what_is_a_mistake(t: Town) {
+async fn gate_037_what_is_a_mistake(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     let one = "name = 'x'\nhost = 'a.test'\npath = '/a/*'\n";
     for lines in [
@@ -201,7 +201,7 @@ async fn gate_037_what_is_a_mistake(t: Town) {
     asked(&t, "GET", &format!("{HERE}/")).await.passes("all");
 }
 
-async fn gate_038_new_rules_count_at_once(t: Town) {
+async fn gate_038_new_rules_count_at_once(t: TestServer) {
     rule(&t, "allow = 'anyone'").await;
     asked(&t, "GET", &format!("{HERE}/")).await.passes("all");
     rule(&t, "allow = 'administrator'").await;
@@ -211,14 +211,14 @@ async fn gate_038_new_rules_count_at_once(t: Town) {
     asked(&t, "GET", &format!("{HERE}/")).token(&token).await.is_kept_out(403);
 }
 
-async fn t3_a_preflight_is_judged_unless_a_rule_says_otherwise(t: Town) {
+async fn t3_a_preflight_is_judged_unless_a_rule_says_otherwise(t: TestServer) {
     signed_in(&t).await;
     preflight(asked(&t, "OPTIONS", &format!("{THERE}/x"))).await.is_kept_out(401);
     rule(&t, "preflight = 'pass'").await;
     preflight(asked(&t, "OPTIONS", &format!("{THERE}/x"))).await.passes("all");
 }
 
-async fn t27_rules_that_are_read_again(t: Town) {
+async fn t27_rules_that_are_read_again(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     signed_in(&t).await;
     asked(&t, "GET", &format!("{THERE}/x")).token(&token).await.passes("all");
@@ -226,7 +226,7 @@ async fn t27_rules_that_are_read_again(t: Town) {
     asked(&t, "GET", &format!("{THERE}/x")).token(&token).await.is_kept_out(403);
 }
 
-async fn a_server_reads_its_rules_at_start_and_at_sighup(t: Town) {
+async fn a_server_reads_its_rules_at_start_and_at_sighup(t: TestServer) {
     let file = t.folder.path().join("rules.toml");
     let write = |allow: &str| {
         let text = format!("[[rule]]\nname = 'all'\nhost = '127.0.0.1'\npath = '/*'\nallow = '{allow}'\n");
@@ -283,7 +283,7 @@ async fn a_server_reads_its_rules_at_start_and_at_sighup(t: Town) {
     assert_eq!(server.terminate().await, Some(0));
 }
 
-async fn a_server_does_not_start_with_rules_it_cannot_use(t: Town) {
+async fn a_server_does_not_start_with_rules_it_cannot_use(t: TestServer) {
     let file = t.folder.path().join("rules.toml");
     std::fs::write(&file, "# ours\n[[rule]]\nname = 'all'\nhost = '127.0.0.1'\npath = '/*'\nallow = 'all'\n")
         .expect("a file");

@@ -3,7 +3,7 @@
 use tollhouse_domain::scope::Scope;
 
 use super::{HERE, asked, rule, rules, signed_in};
-use crate::town::{Ask, Reply, Session, Town};
+use crate::test_server::{Ask, Reply, Session, TestServer};
 
 gates![
     gate_080_a_person_is_sent_to_sign_in,
@@ -28,7 +28,7 @@ fn sent_to(reply: &Reply) -> Option<&str> {
     reply.is_kept_out(401).header("x-tollhouse-sign-in")
 }
 
-async fn gate_080_a_person_is_sent_to_sign_in(t: Town) {
+async fn gate_080_a_person_is_sent_to_sign_in(t: TestServer) {
     signed_in(&t).await;
     let reply = navigation(asked(&t, "GET", &format!("{HERE}/reports?x=1&y=%2F"))).await;
     let back = "%2Freports%3Fx%3D1%26y%3D%252F";
@@ -45,7 +45,7 @@ async fn gate_080_a_person_is_sent_to_sign_in(t: Town) {
     }
 }
 
-async fn gate_080_nobody_else_is(t: Town) {
+async fn gate_080_nobody_else_is(t: TestServer) {
     signed_in(&t).await;
     let url = format!("{HERE}/x");
     for ask in [
@@ -76,7 +76,7 @@ async fn gate_080_nobody_else_is(t: Town) {
     assert_eq!(reply.is_kept_out(403).header("x-tollhouse-sign-in"), None);
 }
 
-async fn gate_081_a_way_back_that_is_left_out(t: Town) {
+async fn gate_081_a_way_back_that_is_left_out(t: TestServer) {
     signed_in(&t).await;
     let plain = format!("{HERE}{SIGN_IN}");
     for query in [
@@ -103,7 +103,7 @@ async fn gate_081_a_way_back_that_is_left_out(t: Town) {
 }
 
 /// Opens the page, signs in as ada, and says where that leads.
-async fn led_to(t: &Town, page: &str) -> String {
+async fn led_to(t: &TestServer, page: &str) -> String {
     let form = t.get(page).await;
     form.has(200);
     let session = form.cookie("_gitlab_session").expect("a session");
@@ -114,7 +114,7 @@ async fn led_to(t: &Town, page: &str) -> String {
     signs_in(t, &form.authenticity_token(), &cookies).await
 }
 
-async fn signs_in(t: &Town, token: &str, cookies: &str) -> String {
+async fn signs_in(t: &TestServer, token: &str, cookies: &str) -> String {
     let pairs = [("authenticity_token", token), ("user[login]", "ada"), ("user[password]", "correct horse")];
     let reply = t.post(SIGN_IN).with("cookie", cookies).form(&crate::oauth::encoded(&pairs)).await;
     reply.has(302).header("location").expect("a place").to_owned()
@@ -144,7 +144,7 @@ path = '/writes'
 method = 'POST'
 ";
 
-async fn gate_082_there_and_back(t: Town) {
+async fn gate_082_there_and_back(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     rules(&t, REPORTS).await;
     let reply = navigation(asked(&t, "GET", &format!("{HERE}/reports/a?x=1&y=b,c;d%2F"))).await;
@@ -165,7 +165,7 @@ async fn gate_082_there_and_back(t: Town) {
     }
 }
 
-async fn gate_082_whoever_is_signed_in_goes_straight_there(t: Town) {
+async fn gate_082_whoever_is_signed_in_goes_straight_there(t: TestServer) {
     rules(&t, REPORTS).await;
     let session = t.user("ada").await.session().await;
     let to = async |query: &str| {
@@ -221,7 +221,7 @@ const ELSEWHERE: [&str; 39] = [
     "/oauth/authorized",
 ];
 
-async fn gate_083_no_way_leads_elsewhere(t: Town) {
+async fn gate_083_no_way_leads_elsewhere(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     rules(&t, REPORTS).await;
     for target in ELSEWHERE {
@@ -242,7 +242,7 @@ async fn gate_083_no_way_leads_elsewhere(t: Town) {
     assert_eq!(led_to(&t, &format!("{SIGN_IN}?return_to=%2Freports")).await, "/");
 }
 
-async fn gate_083_a_cookie_leads_nowhere_else(t: Town) {
+async fn gate_083_a_cookie_leads_nowhere_else(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     rules(&t, REPORTS).await;
     let led_by = async |cookie: &str| {
@@ -265,7 +265,7 @@ fn links(page: &str) -> Vec<&str> {
     page.split("<a ").skip(1).filter_map(|tag| tag.split_once("href=\"")?.1.split('"').next()).collect()
 }
 
-async fn gate_084_links_lead_to_our_own_pages(t: Town) {
+async fn gate_084_links_lead_to_our_own_pages(t: TestServer) {
     const PROJECTS: &str = "/-/user_settings/projects";
     let ada = t.user("ada").await;
     let elsewhere = "[[rule]]\nname = 'x'\nhost = ['api.example.test', '127.0.0.1:8081']\npath = '/*'\n";
@@ -292,14 +292,14 @@ async fn gate_084_links_lead_to_our_own_pages(t: Town) {
     assert!(form.has(200).cookie("_tollhouse_return_0").is_some());
 }
 
-async fn t3_a_browser_is_sent_to_sign_in_on_a_navigation_alone(t: Town) {
+async fn t3_a_browser_is_sent_to_sign_in_on_a_navigation_alone(t: TestServer) {
     rule(&t, "").await;
     assert!(sent_to(&navigation(asked(&t, "GET", &format!("{HERE}/x"))).await).is_some());
     assert!(sent_to(&navigation(asked(&t, "POST", &format!("{HERE}/x"))).await).is_none());
     assert!(sent_to(&asked(&t, "GET", &format!("{HERE}/x")).with("accept", "application/json").await).is_none());
 }
 
-async fn t4_signing_in_returns_to_a_rule_of_this_host(t: Town) {
+async fn t4_signing_in_returns_to_a_rule_of_this_host(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     rules(&t, REPORTS).await;
     assert_eq!(led_to(&t, &format!("{SIGN_IN}?return_to=%2Freports%2Fa")).await, "/reports/a");

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{CHALLENGED, TOKEN, both, by_password, exchange, redeem_challenged};
 use crate::oauth::{Client, Tokens, USER, VERIFIER, ask, basic, changed, encoded, is_error, tokens};
-use crate::town::{Town, logged};
+use crate::test_server::{TestServer, logged};
 
 cases![
     parameters_as_nobody_means_them with "oauth.password_grant = true",
@@ -16,7 +16,7 @@ cases![
     a_multipart_form_says_each_thing_once,
 ];
 
-async fn parameters_as_nobody_means_them(t: Town) {
+async fn parameters_as_nobody_means_them(t: TestServer) {
     let (client, ada) = (t.client("api").await, t.user_with_password("ada", "correct horse").await);
     let code = client.code_with(&ada, "api", &CHALLENGED).await;
     let given = client.tokens(&ada, "api").await;
@@ -85,7 +85,7 @@ async fn parameters_as_nobody_means_them(t: Town) {
 }
 
 /// Without a scope an application gets all of its own, so what was meant as less must not count as nothing.
-async fn a_scope_that_cannot_be_read_is_not_the_default(t: Town) {
+async fn a_scope_that_cannot_be_read_is_not_the_default(t: TestServer) {
     let (ada, client, pair) = t.begun("api read_api").await;
     let own = format!("client_id={}&client_secret={}", client.uid, client.secret);
     let itself = format!("grant_type=client_credentials&{own}");
@@ -138,7 +138,7 @@ async fn a_scope_that_cannot_be_read_is_not_the_default(t: Town) {
     tokens(&t.post(TOKEN).form(&format!("{again}&scope=read_api")).await);
 }
 
-async fn bodies_as_nobody_means_them(t: Town) {
+async fn bodies_as_nobody_means_them(t: TestServer) {
     for body in ["{", "[]", "5", "null", "\"code\"", "{\"grant_type\":}", "{}", ""] {
         let reply = t.post(TOKEN).json(body).await;
         assert!(reply.status.is_client_error(), "{body}: {} {}", reply.status, reply.body);
@@ -158,7 +158,7 @@ async fn bodies_as_nobody_means_them(t: Town) {
     }
 }
 
-async fn no_secret_of_an_exchange_is_written_down(t: Town) {
+async fn no_secret_of_an_exchange_is_written_down(t: TestServer) {
     let client = t.client("api openid").await;
     let ada = t.user_with_password("ada", "correct horse").await;
     let mut secrets = vec![client.secret.clone(), VERIFIER.to_owned(), "correct horse".to_owned()];
@@ -195,7 +195,7 @@ async fn no_secret_of_an_exchange_is_written_down(t: Town) {
     }
 }
 
-async fn what_is_sent_reaches_no_header_and_no_line(t: Town) {
+async fn what_is_sent_reaches_no_header_and_no_line(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code_with(&ada, "api", &CHALLENGED).await;
     let good = changed(
@@ -241,7 +241,7 @@ async fn what_is_sent_reaches_no_header_and_no_line(t: Town) {
     assert!(rows.iter().all(|row| !row.detail.contains(['\n', '\u{1b}', '\u{202e}'])), "{rows:?}");
 }
 
-async fn a_header_that_hides_what_it_says(t: Town) {
+async fn a_header_that_hides_what_it_says(t: TestServer) {
     let client = t.client("api").await;
     let ask = |value: &str| t.post(TOKEN).form("grant_type=client_credentials").with("authorization", value);
     // NUL and broken UTF-8, with padding and without.
@@ -257,7 +257,7 @@ async fn a_header_that_hides_what_it_says(t: Town) {
     is_error(&twice, 400, "invalid_request");
 }
 
-async fn a_multipart_form_says_each_thing_once(t: Town) {
+async fn a_multipart_form_says_each_thing_once(t: TestServer) {
     let client = t.client("api read_api").await;
     let form = |pairs: &[(&str, &str)]| {
         let part = |(name, value): &(&str, &str)| {

@@ -6,7 +6,7 @@ use tollhouse_store::faults::{by_hand, every_row};
 
 use super::{CHALLENGED, both, exchange};
 use crate::oauth::{CALLBACK, CHALLENGE, USER, VERIFIER, ask, changed, is_error, is_hex, sent_back, tokens};
-use crate::town::{REVOKED, Town};
+use crate::test_server::{REVOKED, TestServer};
 
 cases![
     oauth_032_a_public_application_shows_a_verifier,
@@ -23,7 +23,7 @@ cases![
     a_verifier_that_an_older_version_kept_is_hashed_at_the_start with "compat.pkce = 'gitlab'",
 ];
 
-async fn oauth_032_a_public_application_shows_a_verifier(t: Town) {
+async fn oauth_032_a_public_application_shows_a_verifier(t: TestServer) {
     let (client, ada) = (t.public_client("api").await, t.user("ada").await);
     let code = client.code(&ada, "api").await;
     let pairs = [
@@ -38,7 +38,7 @@ async fn oauth_032_a_public_application_shows_a_verifier(t: Town) {
     t.get(USER).bearer(&given.access).await.is_user(&ada);
 }
 
-async fn oauth_033_a_wrong_verifier(t: Town) {
+async fn oauth_033_a_wrong_verifier(t: TestServer) {
     let (client, ada) = (t.public_client("api").await, t.user("ada").await);
     let code = client.code(&ada, "api").await;
     for wrong in [CHALLENGE, &VERIFIER[1..], &VERIFIER.to_lowercase()] {
@@ -48,29 +48,29 @@ async fn oauth_033_a_wrong_verifier(t: Town) {
     tokens(&client.redeem(&code).await);
 }
 
-async fn oauth_036_neither_challenge_nor_verifier(t: Town) {
+async fn oauth_036_neither_challenge_nor_verifier(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "read_user").await;
     let reply = ask(&t, &exchange(&client, &code)).await;
     assert_eq!(reply.has(200).json()["scope"], "read_user");
 }
 
-async fn oauth_108_a_challenge_and_no_verifier(t: Town) {
+async fn oauth_108_a_challenge_and_no_verifier(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code_with(&ada, "api", &CHALLENGED).await;
     is_error(&client.redeem(&code).await, 400, "invalid_request");
 }
 
-async fn every_challenge_with_every_verifier(t: Town) {
+async fn every_challenge_with_every_verifier(t: TestServer) {
     challenges_and_verifiers(&t, false).await;
 }
 
-async fn every_challenge_with_every_verifier_as_the_original(t: Town) {
+async fn every_challenge_with_every_verifier_as_the_original(t: TestServer) {
     challenges_and_verifiers(&t, true).await;
 }
 
 /// `as_the_original`: public applications need not send a challenge.
-async fn challenges_and_verifiers(t: &Town, as_the_original: bool) {
+async fn challenges_and_verifiers(t: &TestServer, as_the_original: bool) {
     let session = t.user("ada").await.session().await;
     for client in [t.client("api").await, t.public_client("api").await] {
         for (challenge, method) in [(None, None), (Some(VERIFIER), Some("plain")), (Some(CHALLENGE), Some("S256"))] {
@@ -108,15 +108,15 @@ async fn challenges_and_verifiers(t: &Town, as_the_original: bool) {
     }
 }
 
-async fn a_challenge_that_is_none_is_refused(t: Town) {
+async fn a_challenge_that_is_none_is_refused(t: TestServer) {
     challenges_that_are_none(&t, false).await;
 }
 
-async fn a_challenge_that_is_none_as_the_original(t: Town) {
+async fn a_challenge_that_is_none_as_the_original(t: TestServer) {
     challenges_that_are_none(&t, true).await;
 }
 
-async fn challenges_that_are_none(t: &Town, as_the_original: bool) {
+async fn challenges_that_are_none(t: &TestServer, as_the_original: bool) {
     let session = t.user("ada").await.session().await;
     let (short, long) = (&CHALLENGE[1..], format!("{CHALLENGE}A"));
     let (longest, too_long) = ("a".repeat(128), "a".repeat(129));
@@ -158,7 +158,7 @@ fn challenge_of(verifier: &str) -> String {
     pkce::Challenge::kept(Method::Plain, verifier).as_str().to_owned()
 }
 
-async fn a_verifier_that_is_none_uses_no_code_up(t: Town) {
+async fn a_verifier_that_is_none_uses_no_code_up(t: TestServer) {
     let (client, ada) = (t.public_client("api").await, t.user("ada").await);
     let session = ada.session().await;
     // They would meet their challenges, but no client that keeps to RFC 7636 makes them.
@@ -185,7 +185,7 @@ async fn a_verifier_that_is_none_uses_no_code_up(t: Town) {
     }
 }
 
-async fn a_short_verifier_as_the_original(t: Town) {
+async fn a_short_verifier_as_the_original(t: TestServer) {
     let (client, session) = (t.client("api").await, t.user("ada").await.session().await);
     for (challenge, method) in [("x".to_owned(), "plain"), (challenge_of("x"), "S256")] {
         let with = [("code_challenge", Some(challenge.as_str())), ("code_challenge_method", Some(method))];
@@ -195,12 +195,12 @@ async fn a_short_verifier_as_the_original(t: Town) {
     }
 }
 
-async fn stands_in_the_database(t: &Town, text: &str) -> bool {
+async fn stands_in_the_database(t: &TestServer, text: &str) -> bool {
     let mut reader = t.app.db.read().await.expect("a reader");
     every_row(&mut reader).await.expect("every row").iter().any(|row| row.contains(text))
 }
 
-async fn no_verifier_stands_in_the_database(t: Town) {
+async fn no_verifier_stands_in_the_database(t: TestServer) {
     let (client, session) = (t.client("api").await, t.user("ada").await.session().await);
     let with = [("code_challenge", Some(VERIFIER)), ("code_challenge_method", Some("plain"))];
     let page = client.page(&session, "api", &with).await;
@@ -212,7 +212,7 @@ async fn no_verifier_stands_in_the_database(t: Town) {
     assert!(!stands_in_the_database(&t, VERIFIER).await);
 }
 
-async fn a_verifier_that_an_older_version_kept_is_hashed_at_the_start(t: Town) {
+async fn a_verifier_that_an_older_version_kept_is_hashed_at_the_start(t: TestServer) {
     let (client, ada) = both(&t).await;
     let session = ada.session().await;
     let with = [("code_challenge", Some(VERIFIER)), ("code_challenge_method", Some("plain"))];

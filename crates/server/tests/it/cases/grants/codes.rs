@@ -8,7 +8,7 @@ use super::{CHALLENGED, INVALID_GRANT, both, exchange, redeem_challenged};
 use crate::oauth::{
     CALLBACK, CHALLENGE, Tokens, USER, VERIFIER, ask, basic, changed, create, is_error, is_hex, tokens,
 };
-use crate::town::{M401, REVOKED, Town};
+use crate::test_server::{M401, REVOKED, TestServer};
 
 cases![
     oauth_006_a_code_becomes_tokens,
@@ -33,7 +33,7 @@ cases![
     a_storage_that_refuses_uses_no_code_up,
 ];
 
-async fn oauth_006_a_code_becomes_tokens(t: Town) {
+async fn oauth_006_a_code_becomes_tokens(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "api").await;
     let reply = client.redeem(&code).await;
@@ -45,14 +45,14 @@ async fn oauth_006_a_code_becomes_tokens(t: Town) {
     assert_eq!((&body["scope"], &body["created_at"]), (&json!("api"), &json!(t.now().seconds())));
 }
 
-async fn oauth_007_no_such_code(t: Town) {
+async fn oauth_007_no_such_code(t: TestServer) {
     let client = t.client("api").await;
     for code in ["no such code", &"0".repeat(64)] {
         assert_eq!(is_error(&client.redeem(code).await, 400, "invalid_grant"), INVALID_GRANT);
     }
 }
 
-async fn oauth_008_a_code_is_good_once_and_its_tokens_live_on(t: Town) {
+async fn oauth_008_a_code_is_good_once_and_its_tokens_live_on(t: TestServer) {
     let (client, ada) = both(&t).await;
     let other = t.client("api").await;
     let code = client.code(&ada, "api").await;
@@ -66,7 +66,7 @@ async fn oauth_008_a_code_is_good_once_and_its_tokens_live_on(t: Town) {
     assert_eq!(t.count("code.reuse_detected").await, 0);
 }
 
-async fn oauth_009_an_access_token_opens_the_api(t: Town) {
+async fn oauth_009_an_access_token_opens_the_api(t: TestServer) {
     let (client, ada) = both(&t).await;
     let given = client.tokens(&ada, "api").await;
     let reply = t.get(USER).bearer(&given.access).await;
@@ -76,7 +76,7 @@ async fn oauth_009_an_access_token_opens_the_api(t: Town) {
     t.get(USER).bearer(&given.refresh).await.is(401, M401);
 }
 
-async fn oauth_106_no_redirect_uri(t: Town) {
+async fn oauth_106_no_redirect_uri(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "api").await;
     let reply = client.token("authorization_code", &[("code", &code)]).await;
@@ -84,13 +84,13 @@ async fn oauth_106_no_redirect_uri(t: Town) {
     assert_eq!(description, "Missing required parameter: redirect_uri.");
 }
 
-async fn oauth_107_a_code_of_another_application(t: Town) {
+async fn oauth_107_a_code_of_another_application(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "api").await;
     is_error(&t.client("api").await.redeem(&code).await, 400, "invalid_grant");
 }
 
-async fn oauth_134_of_two_exchanges_at_once_one_wins(t: Town) {
+async fn oauth_134_of_two_exchanges_at_once_one_wins(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "api").await;
     let (one, two) = tokio::join!(client.redeem(&code).send(), client.redeem(&code).send());
@@ -100,15 +100,15 @@ async fn oauth_134_of_two_exchanges_at_once_one_wins(t: Town) {
     t.get(USER).bearer(&given.access).await.is_user(&ada);
 }
 
-async fn the_redirect_uri_of_an_exchange_is_that_of_the_request(t: Town) {
+async fn the_redirect_uri_of_an_exchange_is_that_of_the_request(t: TestServer) {
     redirect_uri_of_an_exchange(&t, false).await;
 }
 
-async fn the_redirect_uri_of_an_exchange_as_the_original(t: Town) {
+async fn the_redirect_uri_of_an_exchange_as_the_original(t: TestServer) {
     redirect_uri_of_an_exchange(&t, true).await;
 }
 
-async fn redirect_uri_of_an_exchange(t: &Town, as_the_original: bool) {
+async fn redirect_uri_of_an_exchange(t: &TestServer, as_the_original: bool) {
     const LOOPBACK: &str = "http://127.0.0.1:4711/cb";
     let uris = format!("{CALLBACK}\nhttps://app.example.test/other\nhttp://127.0.0.1/cb");
     let client = t.client_with(applications::CreateApplication { redirect_uri: uris, ..create("api") }).await;
@@ -138,7 +138,7 @@ async fn redirect_uri_of_an_exchange(t: &Town, as_the_original: bool) {
     }
 }
 
-async fn a_code_repeated_at_once_ends_nothing(t: Town) {
+async fn a_code_repeated_at_once_ends_nothing(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code_with(&ada, "api", &CHALLENGED).await;
     let first = tokens(&redeem_challenged(&client, &code).await);
@@ -151,7 +151,7 @@ async fn a_code_repeated_at_once_ends_nothing(t: Town) {
     assert_eq!(t.count("code.reuse_detected").await, 0);
 }
 
-async fn a_code_repeated_later_ends_its_family(t: Town) {
+async fn a_code_repeated_later_ends_its_family(t: TestServer) {
     let (client, ada) = both(&t).await;
     for refreshed in [false, true] {
         let bystander = client.tokens(&ada, "api").await;
@@ -171,7 +171,7 @@ async fn a_code_repeated_later_ends_its_family(t: Town) {
     }
 }
 
-async fn a_code_repeated_otherwise_ends_nothing(t: Town) {
+async fn a_code_repeated_otherwise_ends_nothing(t: TestServer) {
     let two_addresses = format!("{CALLBACK}\nhttps://app.example.test/other");
     let client = t.client_with(applications::CreateApplication { redirect_uri: two_addresses, ..create("api") }).await;
     let (ada, other) = (t.user("ada").await, t.client("api").await);
@@ -202,7 +202,7 @@ async fn a_code_repeated_otherwise_ends_nothing(t: Town) {
 }
 
 /// Client ids of public applications are no secret, and codes stand in URLs and logs.
-async fn a_code_repeated_by_a_public_client_that_guesses_ends_nothing(t: Town) {
+async fn a_code_repeated_by_a_public_client_that_guesses_ends_nothing(t: TestServer) {
     let (victim, stranger) = (t.public_client("api").await, t.public_client("api").await);
     let (ada, guarded) = (t.user("ada").await, t.client("api").await);
     for (client, code) in [(&victim, victim.code(&ada, "api").await), (&guarded, guarded.code(&ada, "api").await)] {
@@ -223,7 +223,7 @@ async fn a_code_repeated_by_a_public_client_that_guesses_ends_nothing(t: Town) {
     assert_eq!(t.count("code.reuse_detected").await, 0);
 }
 
-async fn a_code_repeated_by_a_refused_client_ends_nothing(t: Town) {
+async fn a_code_repeated_by_a_refused_client_ends_nothing(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "api").await;
     let first = tokens(&client.redeem(&code).await);
@@ -238,7 +238,7 @@ async fn a_code_repeated_by_a_refused_client_ends_nothing(t: Town) {
     tokens(&client.refresh(&first.refresh).await);
 }
 
-async fn a_refused_client_does_not_use_up_a_code(t: Town) {
+async fn a_refused_client_does_not_use_up_a_code(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "api").await;
     let pairs = [("grant_type", "authorization_code"), ("code", code.as_str()), ("redirect_uri", CALLBACK)];
@@ -250,7 +250,7 @@ async fn a_refused_client_does_not_use_up_a_code(t: Town) {
     tokens(&client.redeem(&code).await);
 }
 
-async fn a_code_is_of_no_use_to_other_clients(t: Town) {
+async fn a_code_is_of_no_use_to_other_clients(t: TestServer) {
     let ada = t.user("ada").await;
     let clients = [
         t.client("api").await,
@@ -270,7 +270,7 @@ async fn a_code_is_of_no_use_to_other_clients(t: Town) {
     assert_eq!(t.count("code.reuse_detected").await, 0);
 }
 
-async fn a_code_lives_ten_minutes(t: Town) {
+async fn a_code_lives_ten_minutes(t: TestServer) {
     let (client, ada) = both(&t).await;
     let (early, late) = (client.code(&ada, "api").await, client.code(&ada, "api").await);
     t.later(599);
@@ -281,7 +281,7 @@ async fn a_code_lives_ten_minutes(t: Town) {
     is_error(&client.redeem(&late).await, 400, "invalid_grant");
 }
 
-async fn a_code_outlives_a_restart(t: Town) {
+async fn a_code_outlives_a_restart(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "api").await;
     let again = t.reopened("").await;
@@ -293,7 +293,7 @@ async fn a_code_outlives_a_restart(t: Town) {
     again.leave().await;
 }
 
-async fn a_hundred_exchanges_at_once_have_one_winner(t: Town) {
+async fn a_hundred_exchanges_at_once_have_one_winner(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "api").await;
     let mut attempts = Vec::new();
@@ -315,7 +315,7 @@ async fn a_hundred_exchanges_at_once_have_one_winner(t: Town) {
     assert_eq!(t.count("code.reuse_detected").await, 0);
 }
 
-async fn a_storage_that_refuses_uses_no_code_up(t: Town) {
+async fn a_storage_that_refuses_uses_no_code_up(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "api").await;
     for fault in [Fault::Writes, Fault::Everything] {

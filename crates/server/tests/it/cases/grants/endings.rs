@@ -14,7 +14,7 @@ use tollhouse_store::tx::{Change, Tx};
 
 use super::both;
 use crate::oauth::{CALLBACK, Client, USER, create, encoded, is_error, sent_back, tokens};
-use crate::town::{BeginSession, Person, Session, Town};
+use crate::test_server::{BeginSession, Person, Session, TestServer};
 
 cases![
     a_code_ends_with_a_password_that_somebody_else_sets,
@@ -51,7 +51,7 @@ async fn is_refused(client: &Client, code: &str) {
 }
 
 /// Her code ends by what happens; his goes on, and so does one that she is given afterwards.
-async fn ends(t: &Town, what: impl AsyncFn(&Person)) {
+async fn ends(t: &TestServer, what: impl AsyncFn(&Person)) {
     let (client, ada) = both(t).await;
     let grace = t.user("grace").await;
     let (hers, also, his) =
@@ -65,11 +65,11 @@ async fn ends(t: &Town, what: impl AsyncFn(&Person)) {
     assert_eq!(t.count("code.reuse_detected").await, 0);
 }
 
-async fn a_code_ends_with_a_password_that_somebody_else_sets(t: Town) {
+async fn a_code_ends_with_a_password_that_somebody_else_sets(t: TestServer) {
     ends(&t, async |ada| assert!(t.does(new_password(ada.id)).await)).await;
 }
 
-async fn a_code_ends_with_a_password_that_is_changed_on_the_page(t: Town) {
+async fn a_code_ends_with_a_password_that_is_changed_on_the_page(t: TestServer) {
     let client = t.client("api").await;
     let ada = t.user_with_password("ada", "correct horse").await;
     let session = ada.session().await;
@@ -91,7 +91,7 @@ async fn a_code_ends_with_a_password_that_is_changed_on_the_page(t: Town) {
     is_refused(&client, &code).await;
 }
 
-async fn a_code_ends_with_a_block_and_with_a_ban(t: Town) {
+async fn a_code_ends_with_a_block_and_with_a_ban(t: TestServer) {
     let client = t.client("api").await;
     type Change = fn(UserId) -> SetState;
     let ways: [(&str, Change, Change); 2] =
@@ -107,11 +107,11 @@ async fn a_code_ends_with_a_block_and_with_a_ban(t: Town) {
     }
 }
 
-async fn a_code_ends_with_all_sessions(t: Town) {
+async fn a_code_ends_with_all_sessions(t: TestServer) {
     ends(&t, async |ada| t.does(EndAllSessions(ada.id)).await).await;
 }
 
-async fn a_code_ends_with_its_application(t: Town) {
+async fn a_code_ends_with_its_application(t: TestServer) {
     let ada = t.user("ada").await;
     let (client, other) = (t.client("api").await, t.client("api").await);
     let (code, kept) = (client.code(&ada, "api").await, other.code(&ada, "api").await);
@@ -121,7 +121,7 @@ async fn a_code_ends_with_its_application(t: Town) {
     tokens(&other.redeem(&kept).await);
 }
 
-async fn a_code_outlives_one_session(t: Town) {
+async fn a_code_outlives_one_session(t: TestServer) {
     let (client, ada) = both(&t).await;
     let session = ada.session().await;
     let code = sent_back(&client.allow(&session, "api", &[]).await, "code").expect("a code");
@@ -129,7 +129,7 @@ async fn a_code_outlives_one_session(t: Town) {
     tokens(&client.redeem(&code).await);
 }
 
-async fn a_code_that_was_redeemed_is_still_noticed(t: Town) {
+async fn a_code_that_was_redeemed_is_still_noticed(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "api").await;
     let given = tokens(&client.redeem(&code).await);
@@ -140,7 +140,7 @@ async fn a_code_that_was_redeemed_is_still_noticed(t: Town) {
     assert_eq!(t.count("code.reuse_detected").await, 1);
 }
 
-async fn a_code_is_redeemed_before_a_new_password_or_never(t: Town) {
+async fn a_code_is_redeemed_before_a_new_password_or_never(t: TestServer) {
     let (client, ada) = both(&t).await;
     let password = std::sync::Arc::new(new_password(ada.id));
     for _ in 0..20 {
@@ -155,7 +155,7 @@ async fn a_code_is_redeemed_before_a_new_password_or_never(t: Town) {
 }
 
 /// Somebody with a session of their own, to be held or ended.
-async fn begun(t: &Town) -> (Client, Person, Plaintext, Authorize) {
+async fn begun(t: &TestServer) -> (Client, Person, Plaintext, Authorize) {
     let (client, ada) = both(t).await;
     let session = Plaintext::session();
     let lifetime = t.app.settings.sessions.lifetime.0;
@@ -178,7 +178,7 @@ async fn for_a_while() {
 }
 
 /// The password changes after the page was let in, and before its code is there.
-async fn a_code_that_is_being_issued_ends_with_the_sessions(t: Town) {
+async fn a_code_that_is_being_issued_ends_with_the_sessions(t: TestServer) {
     let (client, ada, _, authorize) = begun(&t).await;
     let mut tx = t.app.db.begin().await.expect("a transaction");
     let Ok(change) = authorize.run(&mut tx, t.now()).await else { panic!("it runs") };
@@ -191,7 +191,7 @@ async fn a_code_that_is_being_issued_ends_with_the_sessions(t: Town) {
     is_refused(&client, committed.value.expect("a code").reveal()).await;
 }
 
-async fn a_session_that_is_ending_issues_no_code(t: Town) {
+async fn a_session_that_is_ending_issues_no_code(t: TestServer) {
     let (client, ada, session, authorize) = begun(&t).await;
     let mut tx = t.app.db.begin().await.expect("a transaction");
     let Ok(change) = new_password(ada.id).run(&mut tx, t.now()).await else { panic!("it runs") };

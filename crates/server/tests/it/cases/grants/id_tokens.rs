@@ -12,7 +12,7 @@ use tollhouse_store::tx::{Change, Tx};
 use super::{both, exchange};
 use crate::cases::sign_in::guess;
 use crate::oauth::{USER, ask, changed, id_token, is_error, sent_back, tokens};
-use crate::town::{EXPIRED, Session, Town};
+use crate::test_server::{EXPIRED, Session, TestServer};
 
 cases![
     oauth_075_no_id_token_without_openid,
@@ -34,14 +34,14 @@ cases![
     lifetimes_are_settings with "oauth.access_token_lifetime = '1h'\noauth.id_token_lifetime = '60s'",
 ];
 
-async fn oauth_075_no_id_token_without_openid(t: Town) {
+async fn oauth_075_no_id_token_without_openid(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "api email").await;
     let body = client.redeem(&code).await.has(200).json();
     assert!(body.get("id_token").is_none() && body["scope"] == "api email", "{body}");
 }
 
-async fn oauth_077_an_id_token_with_openid(t: Town) {
+async fn oauth_077_an_id_token_with_openid(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "openid").await;
     let reply = client.redeem(&code).await;
@@ -51,7 +51,7 @@ async fn oauth_077_an_id_token_with_openid(t: Town) {
     assert_eq!(body["id_token"].as_str().expect("a text").split('.').count(), 3);
 }
 
-async fn oauth_078_an_id_token_says_who_and_since_when(t: Town) {
+async fn oauth_078_an_id_token_says_who_and_since_when(t: TestServer) {
     let client = t.client("openid").await;
     let ada = t.user_with_password("ada", "correct horse").await;
     guess(&t, "ada", "correct horse").await;
@@ -69,12 +69,12 @@ async fn oauth_078_an_id_token_says_who_and_since_when(t: Town) {
 }
 
 /// Signed in by the page, as a browser does it.
-async fn signed_in(t: &Town) -> Session {
+async fn signed_in(t: &TestServer) -> Session {
     Session { cookie: guess(t, "ada", "correct horse").await.has(302).cookie("_gitlab_session").expect("a cookie") }
 }
 
 /// OpenID Connect Core section 2: of the authentication in question, not of the newest one anywhere.
-async fn auth_time_is_of_the_session_that_allowed_it(t: Town) {
+async fn auth_time_is_of_the_session_that_allowed_it(t: TestServer) {
     let client = t.client("openid").await;
     t.user_with_password("ada", "correct horse").await;
     let mut told = Vec::new();
@@ -92,7 +92,7 @@ async fn auth_time_is_of_the_session_that_allowed_it(t: Town) {
 }
 
 /// OpenID Connect Core section 12.2, repeated answers and sign-ins meanwhile included.
-async fn auth_time_stays_the_same_through_refresh(t: Town) {
+async fn auth_time_stays_the_same_through_refresh(t: TestServer) {
     let client = t.client("openid api").await;
     t.user_with_password("ada", "correct horse").await;
     let session = signed_in(&t).await;
@@ -112,7 +112,7 @@ async fn auth_time_stays_the_same_through_refresh(t: Town) {
     }
 }
 
-async fn auth_time_of_a_password_is_its_own(t: Town) {
+async fn auth_time_of_a_password_is_its_own(t: TestServer) {
     let client = t.client("openid").await;
     t.user_with_password("ada", "correct horse").await;
     signed_in(&t).await;
@@ -127,7 +127,7 @@ async fn auth_time_of_a_password_is_its_own(t: Town) {
 }
 
 /// Codes and tokens of a version that did not keep it.
-async fn auth_time_that_was_not_kept_is_not_told(t: Town) {
+async fn auth_time_that_was_not_kept_is_not_told(t: TestServer) {
     let (client, ada) = both(&t).await;
     let (code, later) = (client.code(&ada, "openid").await, client.code(&ada, "openid").await);
     let given = tokens(&client.redeem(&code).await);
@@ -141,7 +141,7 @@ async fn auth_time_that_was_not_kept_is_not_told(t: Town) {
     }
 }
 
-async fn oauth_079_the_public_address_for_openid_alone(t: Town) {
+async fn oauth_079_the_public_address_for_openid_alone(t: TestServer) {
     let (client, ada) = both(&t).await;
     t.does(SetPublicEmail { user: ada.id, email: "ada@example.test" }).await;
     let code = client.code(&ada, "openid").await;
@@ -149,14 +149,14 @@ async fn oauth_079_the_public_address_for_openid_alone(t: Town) {
     assert_eq!((&claims["email"], &claims["email_verified"]), (&json!("ada@example.test"), &json!(true)));
 }
 
-async fn oauth_080_the_primary_address_for_email(t: Town) {
+async fn oauth_080_the_primary_address_for_email(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "openid email").await;
     let claims = id_token(&client.redeem(&code).await);
     assert_eq!((&claims["email"], &claims["email_verified"]), (&json!("ada@example.test"), &json!(true)));
 }
 
-async fn oauth_082_direct_groups_alone(t: Town) {
+async fn oauth_082_direct_groups_alone(t: TestServer) {
     let (client, ada) = both(&t).await;
     let (g1, g3) = (t.group("g1", Visibility::Private).await, t.group("g3", Visibility::Private).await);
     let g4 = t.subgroup("g4", Some(g3), Visibility::Private).await;
@@ -177,14 +177,14 @@ async fn oauth_082_direct_groups_alone(t: Town) {
     assert_eq!(id_token(&client.redeem(&nobody).await)["groups_direct"], json!([]));
 }
 
-async fn oauth_095_openid_and_no_secret(t: Town) {
+async fn oauth_095_openid_and_no_secret(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "openid").await;
     let reply = ask(&t, &changed(&exchange(&client, &code), &[("client_secret", None)])).await;
     is_error(&reply, 401, "invalid_client");
 }
 
-async fn oauth_096_an_id_token_is_for_its_client(t: Town) {
+async fn oauth_096_an_id_token_is_for_its_client(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "openid").await;
     let claims = id_token(&client.redeem(&code).await);
@@ -192,7 +192,7 @@ async fn oauth_096_an_id_token_is_for_its_client(t: Town) {
     assert_eq!(claims["exp"], t.now().seconds() + 120);
 }
 
-async fn oauth_126_a_refreshed_id_token_has_no_nonce(t: Town) {
+async fn oauth_126_a_refreshed_id_token_has_no_nonce(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code_with(&ada, "openid", &[("nonce", Some("n-0S6_WzA2Mj"))]).await;
     let first = client.redeem(&code).await;
@@ -203,7 +203,7 @@ async fn oauth_126_a_refreshed_id_token_has_no_nonce(t: Town) {
     assert_eq!((&claims["sub"], &claims["iat"]), (&json!(ada.id.to_string()), &json!(t.now().seconds())));
 }
 
-async fn t22_email_claims_are_of_confirmed_addresses(t: Town) {
+async fn t22_email_claims_are_of_confirmed_addresses(t: TestServer) {
     let (client, ada) = both(&t).await;
     let told = async |scope: &str| {
         let code = client.code(&ada, scope).await;
@@ -224,7 +224,7 @@ async fn t22_email_claims_are_of_confirmed_addresses(t: Town) {
     assert_eq!(told("openid").await, primary);
 }
 
-async fn t22_an_address_that_has_to_be_confirmed_again(t: Town) {
+async fn t22_an_address_that_has_to_be_confirmed_again(t: TestServer) {
     let (client, ada) = both(&t).await;
     t.does(SetPublicEmail { user: ada.id, email: "ada@example.test" }).await;
     let codes = [client.code(&ada, "openid email").await, client.code(&ada, "openid").await];
@@ -250,7 +250,7 @@ impl Operation for SetPublicEmail {
     }
 }
 
-async fn an_id_token_is_for_a_person(t: Town) {
+async fn an_id_token_is_for_a_person(t: TestServer) {
     let client = t.client("api openid").await;
     let ada = t.user_with_password("ada", "correct horse").await;
     let login = [("username", "ada"), ("password", "correct horse"), ("scope", "openid")];
@@ -260,7 +260,7 @@ async fn an_id_token_is_for_a_person(t: Town) {
     assert!(!itself.status.is_server_error() && itself.json().get("id_token").is_none(), "{}", itself.body);
 }
 
-async fn lifetimes_are_settings(t: Town) {
+async fn lifetimes_are_settings(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "openid api").await;
     let reply = client.redeem(&code).await;

@@ -7,7 +7,7 @@ use tollhouse_domain::secret::Plaintext;
 use super::INVALID_CLIENT;
 use crate::cases::users::keys;
 use crate::oauth::{Client, USER, ask, basic, changed, is_error, tokens};
-use crate::town::{M401, Person, Town};
+use crate::test_server::{M401, Person, TestServer};
 
 cases![
     oauth_055_an_application_for_itself,
@@ -20,7 +20,7 @@ cases![
     scopes_are_words_that_the_application_has,
 ];
 
-async fn oauth_055_an_application_for_itself(t: Town) {
+async fn oauth_055_an_application_for_itself(t: TestServer) {
     let client = t.client("api read_user").await;
     let reply = client.token("client_credentials", &[("scope", "read_user")]).await;
     assert_eq!(keys(reply.has(200)), ["access_token", "token_type", "expires_in", "scope", "created_at"]);
@@ -30,7 +30,7 @@ async fn oauth_055_an_application_for_itself(t: Town) {
     t.get(USER).bearer(&tokens(&reply).access).await.is(401, M401);
 }
 
-async fn oauth_056_an_application_that_is_not_known(t: Town) {
+async fn oauth_056_an_application_that_is_not_known(t: TestServer) {
     let client = t.client("api").await;
     let own = [
         ("grant_type", "client_credentials"),
@@ -44,20 +44,20 @@ async fn oauth_056_an_application_that_is_not_known(t: Town) {
     tokens(&ask(&t, &own).await);
 }
 
-async fn oauth_057_an_application_asks_for_more_than_it_has(t: Town) {
+async fn oauth_057_an_application_asks_for_more_than_it_has(t: TestServer) {
     let client = t.client("read_user").await;
     for scope in ["api", "read_user api", "nonsense"] {
         is_error(&client.token("client_credentials", &[("scope", scope)]).await, 400, "invalid_scope");
     }
 }
 
-async fn oauth_058_an_application_asks_for_nothing_in_particular(t: Town) {
+async fn oauth_058_an_application_asks_for_nothing_in_particular(t: TestServer) {
     let client = t.client("read_user api").await;
     let reply = client.token("client_credentials", &[]).await;
     assert_eq!(reply.has(200).json()["scope"], "api");
 }
 
-async fn oauth_059_an_application_by_basic(t: Town) {
+async fn oauth_059_an_application_by_basic(t: TestServer) {
     let client = t.client("api").await;
     let pairs = [("grant_type", "client_credentials")];
     tokens(&ask(&t, &pairs).with("authorization", &client.basic()).await);
@@ -66,14 +66,14 @@ async fn oauth_059_an_application_by_basic(t: Town) {
 }
 
 /// Somebody who may act as anybody, and an application that may be told so.
-async fn powers(t: &Town) -> (Client, Person) {
+async fn powers(t: &TestServer) -> (Client, Person) {
     let digest = t.app.hasher.hash(&Plaintext::new("correct horse".into())).await;
     let warden =
         CreateUser { administrator: true, password_digest: Some(digest), ..CreateUser::person("warden", "Warden") };
     (t.client("api sudo admin_mode read_service_ping").await, t.person(warden).await)
 }
 
-async fn t21_admin_scopes_come_by_the_page_alone(t: Town) {
+async fn t21_admin_scopes_come_by_the_page_alone(t: TestServer) {
     let (client, warden) = powers(&t).await;
     let login = [("username", "warden"), ("password", "correct horse")];
     for scope in ["sudo", "admin_mode", "read_service_ping", "api sudo"] {
@@ -88,14 +88,14 @@ async fn t21_admin_scopes_come_by_the_page_alone(t: Town) {
     assert_eq!(client.redeem(&code).await.has(200).json()["scope"], "api sudo");
 }
 
-async fn t21_admin_scopes_as_the_original(t: Town) {
+async fn t21_admin_scopes_as_the_original(t: TestServer) {
     let (client, _) = powers(&t).await;
     let asked = [("username", "warden"), ("password", "correct horse"), ("scope", "sudo")];
     assert_eq!(client.token("password", &asked).await.has(200).json()["scope"], "sudo");
     assert_eq!(client.token("client_credentials", &asked[2..]).await.has(200).json()["scope"], "sudo");
 }
 
-async fn scopes_are_words_that_the_application_has(t: Town) {
+async fn scopes_are_words_that_the_application_has(t: TestServer) {
     let client = t.client("api read_user").await;
     let asked = |scope: &str| client.token("client_credentials", &[("scope", scope)]);
     for bad in

@@ -7,7 +7,7 @@ use crate::cases::users::keys;
 use crate::oauth::{
     CALLBACK, CHALLENGE, Client, USER, VERIFIER, ask, basic, changed, encoded, id_token, is_error, tokens,
 };
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     oauth_104_no_grant_type,
@@ -28,7 +28,7 @@ type Changes<'a> = &'a [(&'a str, Option<&'a str>)];
 const MALFORMED: &str =
     "The request is missing a required parameter, includes an unsupported parameter value, or is otherwise malformed.";
 
-async fn oauth_104_no_grant_type(t: Town) {
+async fn oauth_104_no_grant_type(t: TestServer) {
     let client = t.client("api").await;
     let own = [("client_id", client.uid.as_str()), ("client_secret", client.secret.as_str())];
     for reply in [t.post(TOKEN).await, ask(&t, &own).await, ask(&t, &[("grant_type", ""), own[0], own[1]]).await] {
@@ -37,7 +37,7 @@ async fn oauth_104_no_grant_type(t: Town) {
     }
 }
 
-async fn oauth_105_an_unknown_grant_type(t: Town) {
+async fn oauth_105_an_unknown_grant_type(t: TestServer) {
     let client = t.client("api").await;
     for grant in ["foo", "Authorization_Code", "implicit", "authorization_code refresh_token"] {
         let description = is_error(&client.token(grant, &[]).await, 400, "unsupported_grant_type");
@@ -45,7 +45,7 @@ async fn oauth_105_an_unknown_grant_type(t: Town) {
     }
 }
 
-async fn mistakes_are_told_in_their_order(t: Town) {
+async fn mistakes_are_told_in_their_order(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code_with(&ada, "api", &CHALLENGED).await;
     let good = changed(&exchange(&client, &code), &[("code_verifier", Some(VERIFIER))]);
@@ -70,7 +70,7 @@ async fn mistakes_are_told_in_their_order(t: Town) {
     tokens(&ask(&t, &good).await);
 }
 
-async fn mistakes_of_the_other_grants_in_their_order(t: Town) {
+async fn mistakes_of_the_other_grants_in_their_order(t: TestServer) {
     let client = t.client("api").await;
     t.user_with_password("ada", "correct horse").await;
     let own = [("client_id", client.uid.as_str()), ("client_secret", client.secret.as_str())];
@@ -88,7 +88,7 @@ async fn mistakes_of_the_other_grants_in_their_order(t: Town) {
     tokens(&grant(&[password, ada, right]).await);
 }
 
-async fn two_mechanisms_that_agree_are_one(t: Town) {
+async fn two_mechanisms_that_agree_are_one(t: TestServer) {
     let (client, ada) = both(&t).await;
     let other = t.client("api").await;
     let code = client.code(&ada, "api").await;
@@ -109,7 +109,7 @@ async fn two_mechanisms_that_agree_are_one(t: Town) {
     tokens(&by_both(&code, &client.uid, None).await);
 }
 
-async fn a_public_client_by_basic(t: Town) {
+async fn a_public_client_by_basic(t: TestServer) {
     let (client, ada) = (t.public_client("api").await, t.user("ada").await);
     let redeem = |code: &str, secret: &str| {
         let pairs = [
@@ -128,7 +128,7 @@ async fn a_public_client_by_basic(t: Town) {
     tokens(&redeem(&code, &client.secret).await);
 }
 
-async fn json_does_as_well_as_a_form(t: Town) {
+async fn json_does_as_well_as_a_form(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "openid api").await;
     let object = |pairs: &[(&str, &str)]| {
@@ -147,7 +147,7 @@ async fn json_does_as_well_as_a_form(t: Town) {
 const SECRET_NAMES: [&str; 7] =
     ["client_secret", "password", "code", "refresh_token", "code_verifier", "token", "device_code"];
 
-async fn t19_no_secret_in_the_query(t: Town) {
+async fn t19_no_secret_in_the_query(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "api").await;
     let whole = encoded(&exchange(&client, &code));
@@ -173,14 +173,14 @@ async fn t19_no_secret_in_the_query(t: Town) {
     tokens(&t.post(&format!("{TOKEN}?{harmless}")).form(&encoded(&rest)).await);
 }
 
-async fn t19_secrets_in_the_query_as_the_original(t: Town) {
+async fn t19_secrets_in_the_query_as_the_original(t: TestServer) {
     let (client, ada) = both(&t).await;
     let code = client.code(&ada, "api").await;
     let given = tokens(&t.post(&format!("{TOKEN}?{}", encoded(&exchange(&client, &code)))).await);
     t.get(USER).bearer(&given.access).await.is_user(&ada);
 }
 
-async fn what_an_answer_looks_like(t: Town) {
+async fn what_an_answer_looks_like(t: TestServer) {
     let client = t.client("api openid").await;
     let ada = t.user_with_password("ada", "correct horse").await;
     let code = client.code(&ada, "openid api").await;
@@ -204,7 +204,7 @@ async fn what_an_answer_looks_like(t: Town) {
     assert_eq!(keys(&client.redeem(&without).await), &order[..6]);
 }
 
-async fn what_a_refusal_looks_like(t: Town) {
+async fn what_a_refusal_looks_like(t: TestServer) {
     let client = t.client("api").await;
     let wrong = Client { secret: "gloas-wrong".to_owned(), ..client.clone() };
     let public = t.public_client("api").await;

@@ -12,7 +12,7 @@ pub mod passwords;
 pub mod refreshes;
 
 use crate::oauth::{CALLBACK, CHALLENGE, Client, VERIFIER};
-use crate::town::{Ask, Person, Town};
+use crate::test_server::{Ask, Person, TestServer};
 
 const TOKEN: &str = "/oauth/token";
 
@@ -24,7 +24,7 @@ const INVALID_CLIENT: &str = "Client authentication failed due to unknown client
 const INVALID_GRANT: &str = "The provided authorization grant is invalid, expired, revoked, does not match the redirection URI used in the authorization request, or was issued to another client.";
 
 /// Ada, and a confidential application.
-async fn both(t: &Town) -> (Client, Person) {
+async fn both(t: &TestServer) -> (Client, Person) {
     (t.client("api read_api read_user openid email").await, t.user("ada").await)
 }
 

@@ -7,7 +7,7 @@ use tollhouse_domain::user::{AccountState, UserKind};
 use super::by_password;
 use crate::cases::sign_in::guess;
 use crate::oauth::{Client, USER, ask, basic, is_error, is_hex, tokens};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     oauth_038_a_wrong_password_counts with "compat.password_grant = 'gitlab'",
@@ -31,7 +31,7 @@ cases![
     a_password_grant_for_a_twin with "compat.all = 'gitlab'",
 ];
 
-async fn oauth_038_a_wrong_password_counts(t: Town) {
+async fn oauth_038_a_wrong_password_counts(t: TestServer) {
     let (client, ada) = (t.client("api").await, t.user_with_password("ada", "correct horse").await);
     let failures = async || {
         let mut reader = t.app.db.read().await.expect("a reader");
@@ -45,7 +45,7 @@ async fn oauth_038_a_wrong_password_counts(t: Town) {
     assert_eq!(failures().await, 3);
 }
 
-async fn oauth_041_tokens_for_a_password(t: Town) {
+async fn oauth_041_tokens_for_a_password(t: TestServer) {
     let (client, ada) = (t.client("api").await, t.user_with_password("ada", "correct horse").await);
     let reply = by_password(&client, "ada", "correct horse").await;
     let given = tokens(&reply);
@@ -54,7 +54,7 @@ async fn oauth_041_tokens_for_a_password(t: Town) {
     t.get(USER).bearer(&given.access).await.is_user(&ada);
 }
 
-async fn oauth_042_tokens_for_a_password_without_a_client(t: Town) {
+async fn oauth_042_tokens_for_a_password_without_a_client(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let pairs = [("grant_type", "password"), ("username", "ada"), ("password", "correct horse")];
     let given = tokens(&ask(&t, &pairs).await);
@@ -63,7 +63,7 @@ async fn oauth_042_tokens_for_a_password_without_a_client(t: Town) {
     tokens(&by_password(&t.public_client("api").await, "ada", "correct horse").await);
 }
 
-async fn oauth_043_no_client_and_one_is_demanded(t: Town) {
+async fn oauth_043_no_client_and_one_is_demanded(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let pairs = [("grant_type", "password"), ("username", "ada"), ("password", "correct horse")];
     is_error(&ask(&t, &pairs).await, 401, "invalid_client");
@@ -73,12 +73,12 @@ async fn oauth_043_no_client_and_one_is_demanded(t: Town) {
     twin.app.db.close().await;
 }
 
-async fn oauth_044_a_password_of_nobody(t: Town) {
+async fn oauth_044_a_password_of_nobody(t: TestServer) {
     let client = t.client("api").await;
     is_error(&by_password(&client, "nobody", "correct horse").await, 400, "invalid_grant");
 }
 
-async fn oauth_045_neither_name_nor_password(t: Town) {
+async fn oauth_045_neither_name_nor_password(t: TestServer) {
     let client = t.client("api").await;
     t.user_with_password("ada", "correct horse").await;
     is_error(&client.token("password", &[]).await, 400, "invalid_grant");
@@ -87,13 +87,13 @@ async fn oauth_045_neither_name_nor_password(t: Town) {
     }
 }
 
-async fn oauth_046_a_password_by_an_unknown_client(t: Town) {
+async fn oauth_046_a_password_by_an_unknown_client(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let unknown = Client { uid: "0".repeat(64), ..t.client("api").await };
     is_error(&by_password(&unknown, "ada", "correct horse").await, 401, "invalid_client");
 }
 
-async fn oauth_047_a_password_and_no_secret(t: Town) {
+async fn oauth_047_a_password_and_no_secret(t: TestServer) {
     let client = t.client("api").await;
     t.user_with_password("ada", "correct horse").await;
     let pairs = [
@@ -105,7 +105,7 @@ async fn oauth_047_a_password_and_no_secret(t: Town) {
     is_error(&ask(&t, &pairs).await, 401, "invalid_client");
 }
 
-async fn oauth_049_a_password_of_who_may_not_come_in(t: Town) {
+async fn oauth_049_a_password_of_who_may_not_come_in(t: TestServer) {
     let client = t.client("api").await;
     let ada = t.user_with_password("ada", "correct horse").await;
     let grace = t.user_with_password("grace", "correct horse").await;
@@ -116,7 +116,7 @@ async fn oauth_049_a_password_of_who_may_not_come_in(t: Town) {
     }
 }
 
-async fn oauth_050_a_password_and_a_wrong_secret(t: Town) {
+async fn oauth_050_a_password_and_a_wrong_secret(t: TestServer) {
     let client = t.client("api").await;
     t.user_with_password("ada", "correct horse").await;
     let pairs = [("grant_type", "password"), ("username", "ada"), ("password", "correct horse")];
@@ -127,7 +127,7 @@ async fn oauth_050_a_password_and_a_wrong_secret(t: Town) {
     tokens(&ask(&t, &pairs).with("authorization", &client.basic()).await);
 }
 
-async fn a_blocked_person_gets_nothing_by_any_grant(t: Town) {
+async fn a_blocked_person_gets_nothing_by_any_grant(t: TestServer) {
     let client = t.client("api").await;
     let ada = t.user_with_password("ada", "correct horse").await;
     let (given, code) = (client.tokens(&ada, "api").await, client.code(&ada, "api").await);
@@ -143,7 +143,7 @@ async fn a_blocked_person_gets_nothing_by_any_grant(t: Town) {
     t.get(USER).bearer(&next.access).await.is_user(&ada);
 }
 
-async fn t16_passwords_are_for_confidential_clients(t: Town) {
+async fn t16_passwords_are_for_confidential_clients(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let before = t.app.hasher.hashed();
     let pairs = [("grant_type", "password"), ("username", "ada"), ("password", "correct horse")];
@@ -156,7 +156,7 @@ async fn t16_passwords_are_for_confidential_clients(t: Town) {
     tokens(&by_password(&t.client("api").await, "ada", "correct horse").await);
 }
 
-async fn t16_the_lock_out_counts_every_password(t: Town) {
+async fn t16_the_lock_out_counts_every_password(t: TestServer) {
     const WRONG: &str = "Invalid login or password.";
     let client = t.client("api").await;
     t.user_with_password("ada", "correct horse").await;
@@ -176,7 +176,7 @@ async fn t16_the_lock_out_counts_every_password(t: Town) {
     is_error(&by_password(&client, "ada", "correct horse").await, 400, "invalid_grant");
 }
 
-async fn t14_every_password_costs_a_hash(t: Town) {
+async fn t14_every_password_costs_a_hash(t: TestServer) {
     let client = t.client("api").await;
     t.user_with_password("ada", "correct horse").await;
     t.user("grace").await;
@@ -189,7 +189,7 @@ async fn t14_every_password_costs_a_hash(t: Town) {
     assert_eq!(t.app.hasher.hashed() - before, 3, "too long, and not hashed");
 }
 
-async fn a_password_of_who_may_not_come_in_is_no_grant(t: Town) {
+async fn a_password_of_who_may_not_come_in_is_no_grant(t: TestServer) {
     let client = t.client("api").await;
     let digest = t.app.hasher.hash(&Plaintext::new("correct horse".into())).await;
     let person = |name: &str| CreateUser { password_digest: Some(digest.clone()), ..CreateUser::person(name, name) };
@@ -215,13 +215,13 @@ async fn a_password_of_who_may_not_come_in_is_no_grant(t: Town) {
     tokens(&by_password(&client, &ada.name, "correct horse").await);
 }
 
-async fn a_password_may_come_with_an_address(t: Town) {
+async fn a_password_may_come_with_an_address(t: TestServer) {
     let (client, ada) = (t.client("api").await, t.user_with_password("ada", "correct horse").await);
     let given = tokens(&by_password(&client, "ADA@example.test", "correct horse").await);
     t.get(USER).bearer(&given.access).await.is_user(&ada);
 }
 
-async fn no_password_grant_by_default(t: Town) {
+async fn no_password_grant_by_default(t: TestServer) {
     let client = t.client("api").await;
     t.user_with_password("ada", "correct horse").await;
     is_error(&by_password(&client, "ada", "correct horse").await, 400, "unsupported_grant_type");
@@ -235,11 +235,11 @@ async fn no_password_grant_by_default(t: Town) {
     tokens(&client.token("client_credentials", &[]).await);
 }
 
-async fn no_password_grant_for_a_twin_that_says_so(t: Town) {
+async fn no_password_grant_for_a_twin_that_says_so(t: TestServer) {
     no_password_grant_by_default(t).await;
 }
 
-async fn a_password_grant_for_a_twin(t: Town) {
+async fn a_password_grant_for_a_twin(t: TestServer) {
     let (client, ada) = (t.client("api").await, t.user_with_password("ada", "correct horse").await);
     let given = tokens(&by_password(&client, "ada", "correct horse").await);
     t.get(USER).bearer(&given.access).await.is_user(&ada);
@@ -247,7 +247,7 @@ async fn a_password_grant_for_a_twin(t: Town) {
 }
 
 /// What discovery lists.
-async fn grants(t: &Town) -> Vec<String> {
+async fn grants(t: &TestServer) -> Vec<String> {
     let body = t.get("/.well-known/openid-configuration").await.has(200).json();
     serde_json::from_value(body["grant_types_supported"].clone()).expect("a list")
 }

@@ -2,7 +2,7 @@
 
 use super::both;
 use crate::oauth::{USER, is_error, is_hex, tokens};
-use crate::town::{REVOKED, Town};
+use crate::test_server::{REVOKED, TestServer};
 
 cases![
     oauth_011_a_refresh_gives_another_access_token,
@@ -14,7 +14,7 @@ cases![
     oauth_132_an_expired_access_token_is_revoked_in_vain,
 ];
 
-async fn oauth_011_a_refresh_gives_another_access_token(t: Town) {
+async fn oauth_011_a_refresh_gives_another_access_token(t: TestServer) {
     let (client, ada) = both(&t).await;
     let first = client.tokens(&ada, "api").await;
     let next = tokens(&client.refresh(&first.refresh).await);
@@ -23,14 +23,14 @@ async fn oauth_011_a_refresh_gives_another_access_token(t: Town) {
     assert!(is_hex(&next.access) && is_hex(&next.refresh));
 }
 
-async fn oauth_012_and_that_one_opens_the_api(t: Town) {
+async fn oauth_012_and_that_one_opens_the_api(t: TestServer) {
     let (client, ada) = both(&t).await;
     let first = client.tokens(&ada, "api").await;
     let next = tokens(&client.refresh(&first.refresh).await);
     t.get(USER).bearer(&next.access).await.is_user(&ada);
 }
 
-async fn oauth_013_a_refresh_keeps_the_scopes(t: Town) {
+async fn oauth_013_a_refresh_keeps_the_scopes(t: TestServer) {
     let (client, ada) = both(&t).await;
     for scope in ["api", "read_user read_api"] {
         let first = client.tokens(&ada, scope).await;
@@ -38,7 +38,7 @@ async fn oauth_013_a_refresh_keeps_the_scopes(t: Town) {
     }
 }
 
-async fn oauth_014_no_such_refresh_token(t: Town) {
+async fn oauth_014_no_such_refresh_token(t: TestServer) {
     let (client, ada) = both(&t).await;
     let given = client.tokens(&ada, "api").await;
     for unknown in ["no such token", &"0".repeat(64), &given.access] {
@@ -46,7 +46,7 @@ async fn oauth_014_no_such_refresh_token(t: Town) {
     }
 }
 
-async fn oauth_016_a_refresh_after_revocation(t: Town) {
+async fn oauth_016_a_refresh_after_revocation(t: TestServer) {
     let (client, ada) = both(&t).await;
     let (one, two) = (client.tokens(&ada, "api").await, client.tokens(&ada, "api").await);
     client.revoke(&one.access).await.is(200, "{}");
@@ -57,7 +57,7 @@ async fn oauth_016_a_refresh_after_revocation(t: Town) {
     }
 }
 
-async fn oauth_110_a_refresh_asks_for_more(t: Town) {
+async fn oauth_110_a_refresh_asks_for_more(t: TestServer) {
     let (client, ada) = both(&t).await;
     let given = client.tokens(&ada, "read_user").await;
     for wider in ["api", "read_user api", "nonsense"] {
@@ -67,7 +67,7 @@ async fn oauth_110_a_refresh_asks_for_more(t: Town) {
     tokens(&client.refresh(&given.refresh).await);
 }
 
-async fn oauth_132_an_expired_access_token_is_revoked_in_vain(t: Town) {
+async fn oauth_132_an_expired_access_token_is_revoked_in_vain(t: TestServer) {
     let (client, ada) = both(&t).await;
     let given = client.tokens(&ada, "api").await;
     t.later(7201);

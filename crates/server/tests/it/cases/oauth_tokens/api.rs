@@ -8,7 +8,7 @@ use tollhouse_domain::user::AccountState;
 
 use super::{info, revoked};
 use crate::oauth::{encoded, is_hex, tokens, user};
-use crate::town::{EXPIRED, M401, Person, REVOKED, Town};
+use crate::test_server::{EXPIRED, M401, Person, REVOKED, TestServer};
 
 cases![
     t13_sweeping_forgets_each_kind_in_its_own_time with "rotation.memory = '60d'",
@@ -46,35 +46,35 @@ const NOT_PERSONAL: &str =
     r#"{"message":"400 Bad request - This endpoint requires token type to be a personal access token"}"#;
 
 /// Ada, and a token for her with these scopes.
-async fn scoped(t: &Town, scope: &str) -> (Person, String) {
+async fn scoped(t: &TestServer, scope: &str) -> (Person, String) {
     let (ada, client) = (t.user("ada").await, t.client(scope).await);
     let pair = client.tokens(&ada, scope).await;
     (ada, pair.access)
 }
 
-async fn auth_016_as_access_token(t: Town) {
+async fn auth_016_as_access_token(t: TestServer) {
     let (ada, _, pair) = t.begun("api").await;
     t.get(&format!("/api/v4/user?access_token={}", pair.access)).await.is_user(&ada);
 }
 
-async fn auth_017_as_bearer(t: Town) {
+async fn auth_017_as_bearer(t: TestServer) {
     let (ada, _, pair) = t.begun("api").await;
     user(&t, &pair.access).await.is_user(&ada);
     t.get("/api/v4/user").with("authorization", &format!("bearer {}", pair.access)).await.is_user(&ada);
 }
 
-async fn auth_018_as_bearer_token(t: Town) {
+async fn auth_018_as_bearer_token(t: TestServer) {
     let (ada, _, pair) = t.begun("api").await;
     t.get(&format!("/api/v4/user?bearer_token={}", pair.access)).await.is_user(&ada);
 }
 
-async fn auth_019_not_as_private_token(t: Town) {
+async fn auth_019_not_as_private_token(t: TestServer) {
     let (_, _, pair) = t.begun("api").await;
     t.get("/api/v4/user").token(&pair.access).await.is(401, M401);
     t.get(&format!("/api/v4/user?private_token={}", pair.access)).await.is(401, M401);
 }
 
-async fn auth_034_expired(t: Town) {
+async fn auth_034_expired(t: TestServer) {
     let (ada, _, pair) = t.begun("api").await;
     t.later(7199);
     user(&t, &pair.access).await.is_user(&ada);
@@ -83,7 +83,7 @@ async fn auth_034_expired(t: Town) {
     t.get("/api/v4/groups").bearer(&pair.access).await.is(401, EXPIRED);
 }
 
-async fn auth_035_revoked(t: Town) {
+async fn auth_035_revoked(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     user(&t, &pair.access).await.is_user(&ada);
     revoked(&t, &client, &pair.access).await;
@@ -91,7 +91,7 @@ async fn auth_035_revoked(t: Town) {
     t.get("/api/v4/groups").bearer(&pair.access).await.is(401, REVOKED);
 }
 
-async fn auth_053_blocked(t: Town) {
+async fn auth_053_blocked(t: TestServer) {
     let (ada, _, pair) = t.begun("api").await;
     user(&t, &pair.access).await.is_user(&ada);
     ada.set_state(SetState::block(ada.id)).await;
@@ -100,13 +100,13 @@ async fn auth_053_blocked(t: Town) {
     user(&t, &pair.access).await.is_user(&ada);
 }
 
-async fn auth_055_deactivated(t: Town) {
+async fn auth_055_deactivated(t: TestServer) {
     let (ada, _, pair) = t.begun("api").await;
     ada.set_state(SetState::deactivate(ada.id)).await;
     user(&t, &pair.access).await.is_forbidden("Your account has been deactivated by your administrator. Please log back in from a web browser to reactivate your account at http://127.0.0.1:8080");
 }
 
-async fn auth_056_pending_approval(t: Town) {
+async fn auth_056_pending_approval(t: TestServer) {
     let (ada, _, pair) = t.begun("api").await;
     // There is no way back to it, so no operation of that name.
     let (from, to) = (&[AccountState::Active], AccountState::BlockedPendingApproval);
@@ -115,19 +115,19 @@ async fn auth_056_pending_approval(t: Town) {
     user(&t, &pair.access).await.is_forbidden(text);
 }
 
-async fn auth_081_it_wins_over_an_unknown_private_token(t: Town) {
+async fn auth_081_it_wins_over_an_unknown_private_token(t: TestServer) {
     let (ada, _, pair) = t.begun("api").await;
     user(&t, &pair.access).token("unknown").await.is_user(&ada);
 }
 
-async fn auth_089_it_wins_over_a_live_private_token(t: Town) {
+async fn auth_089_it_wins_over_a_live_private_token(t: TestServer) {
     let (ada, _, pair) = t.begun("api").await;
     let other = t.user("grace").await.token([Scope::Api]).await;
     t.get(&format!("/api/v4/user?private_token={other}")).bearer(&pair.access).await.is_user(&ada);
     user(&t, &pair.access).token(&other).await.is_user(&ada);
 }
 
-async fn auth_121_an_administrators_sudo(t: Town) {
+async fn auth_121_an_administrators_sudo(t: TestServer) {
     let (warden, grace, client) = (t.admin().await, t.user("grace").await, t.client("api sudo").await);
     let pair = client.tokens(&warden, "api sudo").await;
     user(&t, &pair.access).with("sudo", "grace").await.is_user(&grace);
@@ -136,7 +136,7 @@ async fn auth_121_an_administrators_sudo(t: Town) {
     assert_eq!(user(&t, &small.access).with("sudo", "grace").await.is_insufficient_scope(), ["sudo"]);
 }
 
-async fn auth_136_it_does_not_rotate_itself(t: Town) {
+async fn auth_136_it_does_not_rotate_itself(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.client("api self_rotate").await);
     for scope in ["api", "self_rotate", "api self_rotate"] {
         let pair = client.tokens(&ada, scope).await;
@@ -145,7 +145,7 @@ async fn auth_136_it_does_not_rotate_itself(t: Town) {
     }
 }
 
-async fn auth_137_nor_with_another_scope(t: Town) {
+async fn auth_137_nor_with_another_scope(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.client("read_api read_user openid").await);
     for scope in ["read_api", "read_user", "openid"] {
         let pair = client.tokens(&ada, scope).await;
@@ -154,7 +154,7 @@ async fn auth_137_nor_with_another_scope(t: Town) {
     }
 }
 
-async fn auth_175_the_digest_is_no_token(t: Town) {
+async fn auth_175_the_digest_is_no_token(t: TestServer) {
     let (ada, _, pair) = t.begun("api").await;
     for secret in [&pair.access, &pair.refresh] {
         let raw = Digest::of(secret.as_bytes()).0;
@@ -175,7 +175,7 @@ async fn auth_175_the_digest_is_no_token(t: Town) {
     user(&t, &pair.access).await.is_user(&ada);
 }
 
-async fn auth_195_a_token_of_nobody(t: Town) {
+async fn auth_195_a_token_of_nobody(t: TestServer) {
     let client = t.client("api").await;
     let pair = tokens(&client.token("client_credentials", &[("scope", "api")]).await);
     assert_eq!(pair.refresh, "");
@@ -184,29 +184,29 @@ async fn auth_195_a_token_of_nobody(t: Town) {
     assert_eq!((&body["resource_owner_id"], &body["application"]["uid"]), (&json!(null), &json!(client.uid)));
 }
 
-async fn auth_205_no_personal_access_token(t: Town) {
+async fn auth_205_no_personal_access_token(t: TestServer) {
     let (_, access) = scoped(&t, "api").await;
     t.get(SELF).bearer(&access).await.is(400, NOT_PERSONAL);
 }
 
-async fn pat_049_rotate_with_an_oauth_token(t: Town) {
+async fn pat_049_rotate_with_an_oauth_token(t: TestServer) {
     let (ada, access) = scoped(&t, "api").await;
     t.post(ROTATE).bearer(&access).json("{}").await.is(405, NOT_ALLOWED);
     user(&t, &access).await.is_user(&ada);
 }
 
-async fn pat_050_rotate_with_another_scope(t: Town) {
+async fn pat_050_rotate_with_another_scope(t: TestServer) {
     let (_, access) = scoped(&t, "read_api").await;
     t.post(ROTATE).bearer(&access).await.is_insufficient_scope();
 }
 
-async fn pat_089_self_with_an_oauth_token(t: Town) {
+async fn pat_089_self_with_an_oauth_token(t: TestServer) {
     let (_, access) = scoped(&t, "api").await;
     t.get(&format!("{SELF}?access_token={access}")).await.is(400, NOT_PERSONAL);
     t.delete(SELF).bearer(&access).await.is(400, NOT_PERSONAL);
 }
 
-async fn rest_010_expired(t: Town) {
+async fn rest_010_expired(t: TestServer) {
     let (_, access) = scoped(&t, "read_api").await;
     t.later(7201);
     let reply = t.get("/api/v4/projects").bearer(&access).await;
@@ -215,7 +215,7 @@ async fn rest_010_expired(t: Town) {
     assert_eq!(reply.header("www-authenticate"), Some(challenge));
 }
 
-async fn in_forms_and_json_too(t: Town) {
+async fn in_forms_and_json_too(t: TestServer) {
     let (ada, _, pair) = t.begun("api").await;
     let made = t.post("/api/v4/projects").form(&encoded(&[("name", "a"), ("access_token", &pair.access)])).await;
     assert_eq!(made.has(201).json()["creator_id"], ada.id.0);
@@ -224,7 +224,7 @@ async fn in_forms_and_json_too(t: Town) {
     t.post("/api/v4/projects").bearer(&pair.access).json(json!({"name": "c"})).await.has(201);
 }
 
-async fn scopes_count_as_for_every_token(t: Town) {
+async fn scopes_count_as_for_every_token(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.client("api read_api read_user openid").await);
     let access = async |scope: &str| client.tokens(&ada, scope).await.access;
     let (reads, profile, openid) = (access("read_api").await, access("read_user").await, access("openid").await);
@@ -236,7 +236,7 @@ async fn scopes_count_as_for_every_token(t: Town) {
     t.post("/api/v4/projects").bearer(&reads).json(json!({"name": "x"})).await.is_insufficient_scope();
 }
 
-async fn every_alteration_of_a_live_token_is_unknown(t: Town) {
+async fn every_alteration_of_a_live_token_is_unknown(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     let bytes = pair.access.as_bytes();
     assert!(is_hex(&pair.access), "{}", pair.access);
@@ -264,7 +264,7 @@ async fn every_alteration_of_a_live_token_is_unknown(t: Town) {
     user(&t, &pair.access).await.is_user(&ada);
 }
 
-async fn t13_sweeping_forgets_each_kind_in_its_own_time(t: Town) {
+async fn t13_sweeping_forgets_each_kind_in_its_own_time(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.client("api").await);
     for _ in 0..3 {
         let pair = client.tokens(&ada, "api").await;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{INACTIVE, by};
 use crate::oauth::{CALLBACK, USER, ask, basic, changed, encoded, is_error, tokens, user};
-use crate::town::{REVOKED, Town};
+use crate::test_server::{REVOKED, TestServer};
 
 cases![
     basic_counts_as_sent_and_form_decoded,
@@ -17,7 +17,7 @@ cases![
     revocation_and_introspection_of_what_no_token_is,
 ];
 
-async fn t19_no_token_in_the_query(t: Town) {
+async fn t19_no_token_in_the_query(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     let secret = format!("client_id={}&client_secret={}", client.uid, client.secret);
     for path in ["/oauth/revoke", "/oauth/introspect"] {
@@ -29,14 +29,14 @@ async fn t19_no_token_in_the_query(t: Town) {
     user(&t, &pair.access).await.is_user(&ada);
 }
 
-async fn t19_as_the_original(t: Town) {
+async fn t19_as_the_original(t: TestServer) {
     let (_, client, pair) = t.begun("api").await;
     let query = encoded(&[("token", &pair.access), ("client_id", &client.uid), ("client_secret", &client.secret)]);
     t.post(&format!("/oauth/revoke?{query}")).await.is(200, "{}");
     user(&t, &pair.access).await.is(401, REVOKED);
 }
 
-async fn revocation_and_introspection_of_what_no_token_is(t: Town) {
+async fn revocation_and_introspection_of_what_no_token_is(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     let access = &pair.access;
     for path in ["/oauth/revoke", "/oauth/introspect"] {
@@ -67,7 +67,7 @@ async fn revocation_and_introspection_of_what_no_token_is(t: Town) {
     user(&t, access).await.is_user(&ada);
 }
 
-async fn what_asks_for_no_method_does_nothing(t: Town) {
+async fn what_asks_for_no_method_does_nothing(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.client("api").await);
     let pair = client.tokens(&ada, "api").await;
     let code = client.code(&ada, "api").await;
@@ -95,7 +95,7 @@ async fn what_asks_for_no_method_does_nothing(t: Town) {
     client.refresh(&pair.refresh).await.has(200);
 }
 
-async fn a_parameter_stands_in_one_place(t: Town) {
+async fn a_parameter_stands_in_one_place(t: TestServer) {
     let client = t.client("api").await;
     let form =
         encoded(&[("grant_type", "client_credentials"), ("client_id", &client.uid), ("client_secret", &client.secret)]);
@@ -108,7 +108,7 @@ async fn a_parameter_stands_in_one_place(t: Town) {
 }
 
 /// As many look-ups of one address at once as anywhere (T14). Each is another one: what was looked up is remembered.
-async fn a_flood_of_guesses_waits_for_its_own_address(t: Town) {
+async fn a_flood_of_guesses_waits_for_its_own_address(t: TestServer) {
     let flooder = std::net::IpAddr::from([192, 0, 2, 1]);
     let mut held = Vec::new();
     for _ in 0..8 {
@@ -137,7 +137,7 @@ fn escaped(text: &str, upper: bool) -> String {
     text.bytes().map(|b| if upper { format!("%{b:02X}") } else { format!("%{b:02x}") }).collect()
 }
 
-async fn basic_counts_as_sent_and_form_decoded(t: Town) {
+async fn basic_counts_as_sent_and_form_decoded(t: TestServer) {
     let (_, client, pair) = t.begun("api").await;
     let (uid, secret) = (client.uid.as_str(), client.secret.as_str());
     let itself = [("grant_type", "client_credentials"), ("scope", "api")];
@@ -174,7 +174,7 @@ async fn basic_counts_as_sent_and_form_decoded(t: Town) {
     is_error(&ask(&t, &[&itself[..], &twice].concat()).await, 401, "invalid_client");
 }
 
-async fn basic_that_is_wrong_is_refused_in_one_way(t: Town) {
+async fn basic_that_is_wrong_is_refused_in_one_way(t: TestServer) {
     let client = t.client("api").await;
     let other = t.client("api").await;
     let itself = [("grant_type", "client_credentials")];

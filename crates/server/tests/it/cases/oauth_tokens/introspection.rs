@@ -5,7 +5,7 @@ use tollhouse_domain::scope::Scope;
 
 use super::{INACTIVE, by, info, revoke, revoked};
 use crate::oauth::{basic, encoded, is_error, tokens, user};
-use crate::town::{Ask, REVOKED, Reply, Town};
+use crate::test_server::{Ask, REVOKED, Reply, TestServer};
 
 cases![
     oauth_072_info_without_a_token,
@@ -27,7 +27,7 @@ const UNAUTHORIZED: &str =
     r#"{"error":"invalid_token","error_description":"The access token is invalid","state":"unauthorized"}"#;
 const NO_CALLER: &str = r#"{"error":"invalid_request","error_description":"Request need to be authorized. Required parameter for authorizing request is missing or invalid."}"#;
 
-fn introspect(t: &Town, token: &str) -> Ask {
+fn introspect(t: &TestServer, token: &str) -> Ask {
     t.post("/oauth/introspect").form(&encoded(&[("token", token)]))
 }
 
@@ -38,7 +38,7 @@ fn is_unauthorized(reply: &Reply) {
     assert!(reply.body.ends_with(r#","state":"unauthorized"}"#), "the third key: {}", reply.body);
 }
 
-async fn oauth_072_info_without_a_token(t: Town) {
+async fn oauth_072_info_without_a_token(t: TestServer) {
     let reply = t.get("/oauth/token/info").await;
     reply.is(401, UNAUTHORIZED);
     let challenge =
@@ -47,14 +47,14 @@ async fn oauth_072_info_without_a_token(t: Town) {
     assert!(reply.header("cache-control").is_some_and(|value| value.contains("no-store")));
 }
 
-async fn oauth_073_info(t: Town) {
+async fn oauth_073_info(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     let known = |left: i64| {
         format!(
             r#"{{"resource_owner_id":{},"scope":["api"],"expires_in":{left},"application":{{"uid":"{}"}},"created_at":{},"scopes":["api"],"expires_in_seconds":{left}}}"#,
             ada.id,
             client.uid,
-            crate::town::START.seconds()
+            crate::test_server::START.seconds()
         )
     };
     info(&t, &pair.access).await.is(200, &known(7200));
@@ -62,7 +62,7 @@ async fn oauth_073_info(t: Town) {
     info(&t, &pair.access).await.is(200, &known(6541));
 }
 
-async fn oauth_074_info_of_a_dead_token(t: Town) {
+async fn oauth_074_info_of_a_dead_token(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     let other = client.tokens(&ada, "api").await;
     info(&t, "unknown").await.is(401, UNAUTHORIZED);
@@ -74,13 +74,13 @@ async fn oauth_074_info_of_a_dead_token(t: Town) {
     info(&t, &pair.access).await.is(401, UNAUTHORIZED);
 }
 
-fn active(t: &Town, client: &str) -> String {
+fn active(t: &TestServer, client: &str) -> String {
     let iat = t.now().seconds();
     let exp = iat + 7200;
     format!(r#"{{"active":true,"scope":"api","client_id":{client},"token_type":"Bearer","exp":{exp},"iat":{iat}}}"#)
 }
 
-async fn oauth_111_introspected_by_its_own_client(t: Town) {
+async fn oauth_111_introspected_by_its_own_client(t: TestServer) {
     let (_, client, pair) = t.begun("api").await;
     let known = active(&t, &format!(r#""{}""#, client.uid));
     by(&client, introspect(&t, &pair.access)).await.is(200, &known);
@@ -91,25 +91,25 @@ async fn oauth_111_introspected_by_its_own_client(t: Town) {
     by(&client, introspect(&t, &pair.access)).await.is(200, &known);
 }
 
-async fn oauth_112_introspected_by_another_client(t: Town) {
+async fn oauth_112_introspected_by_another_client(t: TestServer) {
     let (_, _, pair) = t.begun("api").await;
     let other = t.client("api").await;
     by(&other, introspect(&t, &pair.access)).await.is(200, INACTIVE);
 }
 
-async fn oauth_113_introspected_by_itself(t: Town) {
+async fn oauth_113_introspected_by_itself(t: TestServer) {
     let (_, _, pair) = t.begun("api").await;
     introspect(&t, &pair.access).bearer(&pair.access).await.is(401, UNAUTHORIZED);
 }
 
-async fn oauth_114_introspected_by_nobody(t: Town) {
+async fn oauth_114_introspected_by_nobody(t: TestServer) {
     let (_, _, pair) = t.begun("api").await;
     let reply = introspect(&t, &pair.access).await;
     reply.is(400, NO_CALLER);
     assert!(reply.header("cache-control").is_some_and(|value| value.contains("no-store")));
 }
 
-async fn oauth_135_a_personal_access_token_is_not_asked_for(t: Town) {
+async fn oauth_135_a_personal_access_token_is_not_asked_for(t: TestServer) {
     let token = t.user("ada").await.token_with_any([Scope::Api, Scope::Openid]).await;
     for path in ["/oauth/userinfo", "/oauth/token/info"] {
         for ask in [
@@ -124,7 +124,7 @@ async fn oauth_135_a_personal_access_token_is_not_asked_for(t: Town) {
     }
 }
 
-async fn oauth_137_a_bearer_asks_for_its_own_application_only(t: Town) {
+async fn oauth_137_a_bearer_asks_for_its_own_application_only(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     let foreign = t.client("api").await.tokens(&ada, "api").await;
     let asking = client.tokens(&ada, "api").await;
@@ -134,12 +134,12 @@ async fn oauth_137_a_bearer_asks_for_its_own_application_only(t: Town) {
     introspect(&t, &pair.access).bearer(&asking.access).await.is(200, &known);
 }
 
-async fn oauth_138_an_unknown_bearer_asks(t: Town) {
+async fn oauth_138_an_unknown_bearer_asks(t: TestServer) {
     let (_, _, pair) = t.begun("api").await;
     introspect(&t, &pair.access).bearer("unknown").await.is(400, NO_CALLER);
 }
 
-async fn introspection_row_by_row(t: Town) {
+async fn introspection_row_by_row(t: TestServer) {
     let (ada, client, dead) = t.begun("api").await;
     let late = client.tokens(&ada, "api").await;
     revoked(&t, &client, &dead.access).await;
@@ -168,7 +168,7 @@ async fn introspection_row_by_row(t: Town) {
     by(&client, introspect(&t, &live.access)).await.is(200, &known);
 }
 
-async fn a_token_without_an_application(t: Town) {
+async fn a_token_without_an_application(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let grant = [("grant_type", "password"), ("username", "ada"), ("password", "correct horse"), ("scope", "api")];
     let pair = tokens(&t.post("/oauth/token").form(&encoded(&grant)).await);
@@ -183,7 +183,7 @@ async fn a_token_without_an_application(t: Town) {
     user(&t, &pair.access).await.is(401, REVOKED);
 }
 
-async fn info_looks_in_three_places(t: Town) {
+async fn info_looks_in_three_places(t: TestServer) {
     let (_, _, pair) = t.begun("api").await;
     let ask = |query: &str| t.get(&format!("/oauth/token/info?{query}"));
     let known = info(&t, &pair.access).await.has(200).body.clone();

@@ -7,16 +7,16 @@ pub mod introspection;
 pub mod revocation;
 
 use crate::oauth::{Client, encoded};
-use crate::town::{Ask, Town};
+use crate::test_server::{Ask, TestServer};
 
 const INACTIVE: &str = r#"{"active":false}"#;
 
 /// By nobody, unless the pairs say who.
-fn revoke(t: &Town, pairs: &[(&str, &str)]) -> Ask {
+fn revoke(t: &TestServer, pairs: &[(&str, &str)]) -> Ask {
     t.post("/oauth/revoke").form(&encoded(pairs))
 }
 
-fn info(t: &Town, access: &str) -> Ask {
+fn info(t: &TestServer, access: &str) -> Ask {
     t.get("/oauth/token/info").bearer(access)
 }
 
@@ -24,6 +24,6 @@ fn by(client: &Client, ask: Ask) -> Ask {
     ask.with("authorization", &client.basic())
 }
 
-async fn revoked(t: &Town, client: &Client, token: &str) {
+async fn revoked(t: &TestServer, client: &Client, token: &str) {
     by(client, revoke(t, &[("token", token)])).await.is(200, "{}");
 }

@@ -5,7 +5,7 @@ use tollhouse_store::faults::Fault;
 
 use super::{by, revoke, revoked};
 use crate::oauth::{Client, Tokens, basic, is_error, tokens, user};
-use crate::town::{REVOKED, Reply, Town};
+use crate::test_server::{REVOKED, Reply, TestServer};
 
 cases![
     oauth_051_revoked_with_basic,
@@ -35,12 +35,12 @@ fn is_unavailable(reply: &Reply) {
 }
 
 /// Neither opens anything, nor gives anything new.
-async fn is_dead(t: &Town, client: &Client, pair: &Tokens) {
+async fn is_dead(t: &TestServer, client: &Client, pair: &Tokens) {
     user(t, &pair.access).await.is(401, REVOKED);
     is_error(&client.refresh(&pair.refresh).await, 400, "invalid_grant");
 }
 
-async fn oauth_051_revoked_with_basic(t: Town) {
+async fn oauth_051_revoked_with_basic(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     user(&t, &pair.access).await.is_user(&ada);
     let reply = by(&client, revoke(&t, &[("token", &pair.access)])).await;
@@ -49,7 +49,7 @@ async fn oauth_051_revoked_with_basic(t: Town) {
     user(&t, &pair.access).await.is(401, REVOKED);
 }
 
-async fn oauth_052_nobody_revokes(t: Town) {
+async fn oauth_052_nobody_revokes(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     for token in [pair.access.as_str(), &pair.refresh, "unknown", ""] {
         revoke(&t, &[("token", token)]).await.is(403, NOT_YOURS);
@@ -61,7 +61,7 @@ async fn oauth_052_nobody_revokes(t: Town) {
     is_dead(&t, &client, &pair).await;
 }
 
-async fn oauth_053_an_unknown_token(t: Town) {
+async fn oauth_053_an_unknown_token(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     revoke(&t, &[("token", "unknown")]).await.is(200, "{}");
     revoke(&t, &[("token", "")]).await.is(200, "{}");
@@ -70,7 +70,7 @@ async fn oauth_053_an_unknown_token(t: Town) {
     user(&t, &pair.access).await.is_user(&ada);
 }
 
-async fn oauth_054_another_clients_token(t: Town) {
+async fn oauth_054_another_clients_token(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     let other = t.client("api").await;
     for token in [&pair.access, &pair.refresh] {
@@ -80,7 +80,7 @@ async fn oauth_054_another_clients_token(t: Town) {
     tokens(&client.refresh(&pair.refresh).await);
 }
 
-async fn a_refused_revocation_changes_nothing(t: Town) {
+async fn a_refused_revocation_changes_nothing(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     let (other, public) = (t.client("api").await, t.public_client("api").await);
     for token in [pair.access.as_str(), &pair.refresh] {
@@ -104,7 +104,7 @@ async fn a_refused_revocation_changes_nothing(t: Town) {
     tokens(&client.refresh(&pair.refresh).await);
 }
 
-async fn a_public_client_names_itself_to_revoke(t: Town) {
+async fn a_public_client_names_itself_to_revoke(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.public_client("api").await);
     let (other, confidential) = (t.public_client("api").await, t.client("api").await);
     let pair = client.tokens(&ada, "api").await;
@@ -122,7 +122,7 @@ async fn a_public_client_names_itself_to_revoke(t: Town) {
     is_dead(&t, &client, &pair).await;
 }
 
-async fn either_token_ends_both_with_and_without_a_hint(t: Town) {
+async fn either_token_ends_both_with_and_without_a_hint(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.client("api").await);
     for (by_refresh, hint) in [
         (false, None),
@@ -143,7 +143,7 @@ async fn either_token_ends_both_with_and_without_a_hint(t: Town) {
     }
 }
 
-async fn a_hint_is_only_a_hint(t: Town) {
+async fn a_hint_is_only_a_hint(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     for hint in ["access_token", "refresh_token", "id_token", "nonsense", "", " "] {
         for by_refresh in [false, true] {
@@ -162,7 +162,7 @@ async fn a_hint_is_only_a_hint(t: Town) {
     }
 }
 
-async fn revoked_twice_is_revoked(t: Town) {
+async fn revoked_twice_is_revoked(t: TestServer) {
     let (_, client, pair) = t.begun("api").await;
     for token in [&pair.access, &pair.access, &pair.refresh, &pair.refresh] {
         revoked(&t, &client, token).await;
@@ -174,7 +174,7 @@ async fn revoked_twice_is_revoked(t: Town) {
     assert!(!text.contains(&pair.access[..16]) && !text.contains(&pair.refresh[..16]), "{text}");
 }
 
-async fn an_old_secret_revokes_what_grew_from_it(t: Town) {
+async fn an_old_secret_revokes_what_grew_from_it(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.client("api").await);
     for by_refresh in [false, true] {
         let old = client.tokens(&ada, "api").await;
@@ -186,7 +186,7 @@ async fn an_old_secret_revokes_what_grew_from_it(t: Town) {
     }
 }
 
-async fn a_blocked_users_token_can_be_revoked(t: Town) {
+async fn a_blocked_users_token_can_be_revoked(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     let kept = client.tokens(&ada, "api").await;
     ada.set_state(SetState::block(ada.id)).await;
@@ -196,7 +196,7 @@ async fn a_blocked_users_token_can_be_revoked(t: Town) {
     user(&t, &kept.access).await.is_user(&ada);
 }
 
-async fn a_revocation_that_the_storage_refuses_is_503(t: Town) {
+async fn a_revocation_that_the_storage_refuses_is_503(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     for fault in [Fault::Writes, Fault::Everything] {
         t.app.db.faults.set(fault);
@@ -210,7 +210,7 @@ async fn a_revocation_that_the_storage_refuses_is_503(t: Town) {
     is_dead(&t, &client, &pair).await;
 }
 
-async fn a_revocation_whose_reply_was_lost_is_503(t: Town) {
+async fn a_revocation_whose_reply_was_lost_is_503(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     user(&t, &pair.access).await.is_user(&ada);
     t.app.db.faults.set(Fault::CommitReply);
@@ -222,7 +222,7 @@ async fn a_revocation_whose_reply_was_lost_is_503(t: Town) {
     revoked(&t, &client, &pair.access).await;
 }
 
-async fn a_revocation_needs_no_room(t: Town) {
+async fn a_revocation_needs_no_room(t: TestServer) {
     let (ada, client, pair) = t.begun("api").await;
     let full = t.reopened("storage.reserve = '1000000GiB'").await;
     user(&full, &pair.access).await.is_user(&ada);
@@ -231,7 +231,7 @@ async fn a_revocation_needs_no_room(t: Town) {
     full.app.db.close().await;
 }
 
-async fn a_look_up_under_way_while_its_token_is_revoked(t: Town) {
+async fn a_look_up_under_way_while_its_token_is_revoked(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.client("api").await);
     for _ in 0..20 {
         let pair = client.tokens(&ada, "api").await;

@@ -5,7 +5,7 @@ use tollhouse_domain::scope::Scope;
 
 use super::{BASE, CLAIMS, KEYS, USERINFO};
 use crate::oauth::{id_token, is_error, sent_back};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     oauth_087_discovery,
@@ -18,7 +18,7 @@ cases![
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
-async fn oauth_087_discovery(t: Town) {
+async fn oauth_087_discovery(t: TestServer) {
     let reply = t.get(DISCOVERY).await;
     let body = reply.has(200).json();
     assert!(reply.header("content-type").is_some_and(|media| media.starts_with("application/json")));
@@ -72,13 +72,13 @@ async fn oauth_087_discovery(t: Town) {
     assert_eq!(t.client(&all).await.secret.len(), 70, "an application can have all of them");
 }
 
-async fn oauth_139_both_names_of_one_document(t: Town) {
+async fn oauth_139_both_names_of_one_document(t: TestServer) {
     let (one, two) = (t.get(DISCOVERY).await, t.get("/.well-known/oauth-authorization-server").await);
     two.is(200, &one.has(200).body);
     assert_eq!(two.json()["issuer"], BASE);
 }
 
-async fn discovery_lists_what_works(t: Town) {
+async fn discovery_lists_what_works(t: TestServer) {
     let body = t.get(DISCOVERY).await.has(200).json();
     let grants = body["grant_types_supported"].as_array().expect("a list");
     assert!(!grants.contains(&json!("password")) && grants.contains(&json!("refresh_token")), "{grants:?}");
@@ -88,12 +88,12 @@ async fn discovery_lists_what_works(t: Town) {
     is_error(&reply, 400, "unsupported_grant_type");
 }
 
-async fn discovery_lists_the_password_grant_where_it_works(t: Town) {
+async fn discovery_lists_the_password_grant_where_it_works(t: TestServer) {
     let grants = t.get(DISCOVERY).await.has(200).json()["grant_types_supported"].clone();
     assert_eq!(grants, json!(["authorization_code", "password", "client_credentials", "refresh_token"]));
 }
 
-async fn discovery_under_another_name(t: Town) {
+async fn discovery_under_another_name(t: TestServer) {
     let body = t.get(DISCOVERY).host("git.example.test").await.has(200).json();
     assert_eq!(body["issuer"], "https://git.example.test");
     for (name, value) in body.as_object().expect("an object") {
@@ -109,7 +109,7 @@ async fn discovery_under_another_name(t: Town) {
     assert_eq!(id_token(&reply)["iss"], body["issuer"]);
 }
 
-async fn t12_no_document_under_another_name(t: Town) {
+async fn t12_no_document_under_another_name(t: TestServer) {
     for path in [DISCOVERY, "/.well-known/oauth-authorization-server"] {
         for host in ["evil.test", "127.0.0.1.evil.test:8080", "git.example.test"] {
             let reply = t.get(path).host(host).await;

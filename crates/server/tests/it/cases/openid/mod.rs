@@ -6,7 +6,7 @@ pub mod userinfo;
 
 use serde_json::Value;
 
-use crate::town::{Ask, Reply, Town};
+use crate::test_server::{Ask, Reply, TestServer};
 
 const USERINFO: &str = "/oauth/userinfo";
 const KEYS: &str = "/oauth/discovery/keys";
@@ -30,7 +30,7 @@ const CLAIMS: [&str; 13] = [
     "https://gitlab.org/claims/groups/developer",
 ];
 
-fn userinfo(t: &Town, access: &str) -> Ask {
+fn userinfo(t: &TestServer, access: &str) -> Ask {
     t.get(USERINFO).bearer(access)
 }
 

@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 use tollhouse::app::App;
 use tollhouse::config::Settings;
 use tollhouse::endpoint::table::table;
+use tollhouse::http_service::HttpService;
 use tollhouse::keys::Seal;
-use tollhouse::road::Road;
 use tollhouse::urls::Urls;
 use tollhouse_domain::secret::Digest;
 use tollhouse_store::db::Db;
 
 use super::{INVALID, KEYS, USERINFO, member, refused, userinfo};
 use crate::oauth::{Client, Tokens, decoded, encoded, is_error, parts, tokens};
-use crate::town::{M401, Person, Town};
+use crate::test_server::{M401, Person, TestServer};
 
 cases![
     oauth_085_keys_for_every_origin,
@@ -41,7 +41,7 @@ async fn redeemed(client: &Client, person: &Person) -> (Tokens, String) {
     (tokens(&reply), id_token)
 }
 
-async fn keys(t: &Town) -> Vec<Value> {
+async fn keys(t: &TestServer) -> Vec<Value> {
     t.get(KEYS).await.has(200).json()["keys"].as_array().expect("a list").clone()
 }
 
@@ -58,7 +58,7 @@ fn thumbprint(key: &Value) -> String {
     BASE64URL_NOPAD.encode(&Digest::of(text.as_bytes()).0)
 }
 
-async fn oauth_085_keys_for_every_origin(t: Town) {
+async fn oauth_085_keys_for_every_origin(t: TestServer) {
     let reply = t.get(KEYS).with("origin", "https://elsewhere.example.test").await;
     assert_eq!(reply.has(200).header("access-control-allow-origin"), Some("*"));
     assert_eq!(reply.header("access-control-allow-methods"), Some("GET, HEAD"));
@@ -66,7 +66,7 @@ async fn oauth_085_keys_for_every_origin(t: Town) {
     assert_eq!(reply.header("access-control-allow-credentials"), None);
 }
 
-async fn oauth_125_keys(t: Town) {
+async fn oauth_125_keys(t: TestServer) {
     let reply = t.get(KEYS).await;
     let caching = "max-age=86400, public, must-revalidate, no-transform";
     assert_eq!(reply.has(200).header("cache-control"), Some(caching));
@@ -84,7 +84,7 @@ async fn oauth_125_keys(t: Town) {
     }
 }
 
-async fn an_id_token_is_signed_by_the_key_it_names(t: Town) {
+async fn an_id_token_is_signed_by_the_key_it_names(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.client("openid").await);
     let (pair, id_token) = redeemed(&client, &ada).await;
     let refreshed = client.refresh(&pair.refresh).await.has(200).json();
@@ -102,7 +102,7 @@ async fn an_id_token_is_signed_by_the_key_it_names(t: Town) {
     }
 }
 
-async fn keys_outlive_a_restart(t: Town) {
+async fn keys_outlive_a_restart(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.client("openid").await);
     let (before, (pair, id_token)) = (keys(&t).await, redeemed(&client, &ada).await);
     let legacy = userinfo(&t, &pair.access).await.has(200).json()["sub_legacy"].clone();
@@ -114,7 +114,7 @@ async fn keys_outlive_a_restart(t: Town) {
 }
 
 /// Wherever a token may stand.
-async fn opens_nothing(t: &Town, client: &Client, token: &str) {
+async fn opens_nothing(t: &TestServer, client: &Client, token: &str) {
     t.get("/api/v4/user").bearer(token).await.is(401, M401);
     t.get("/api/v4/user").token(token).await.is(401, M401);
     t.get("/api/v4/groups").bearer(token).await.is(401, M401);
@@ -132,7 +132,7 @@ async fn opens_nothing(t: &Town, client: &Client, token: &str) {
     is_error(&secret.token("client_credentials", &[]).await, 401, "invalid_client");
 }
 
-async fn what_is_signed_opens_nothing(t: Town) {
+async fn what_is_signed_opens_nothing(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.client("openid api").await);
     let (pair, id_token) = redeemed(&client, &ada).await;
     opens_nothing(&t, &client, &id_token).await;
@@ -146,7 +146,7 @@ async fn what_is_signed_opens_nothing(t: Town) {
     tokens(&client.refresh(&pair.refresh).await);
 }
 
-async fn forged_tokens_open_nothing(t: Town) {
+async fn forged_tokens_open_nothing(t: TestServer) {
     let (ada, client) = (t.user("ada").await, t.client("openid api").await);
     let (pair, id_token) = redeemed(&client, &ada).await;
     let [_, claims, signature] = parts(&id_token);
@@ -171,7 +171,7 @@ async fn forged_tokens_open_nothing(t: Town) {
     userinfo(&t, &pair.access).await.has(200);
 }
 
-async fn t23_no_private_key_stands_in_the_clear(t: Town) {
+async fn t23_no_private_key_stands_in_the_clear(t: TestServer) {
     let again = sealed(&t, &secret("11")).await;
     // Every form of a private key holds the public one: as bytes, in hexadecimal, in base64 at one of three offsets.
     let mut needles = vec![b"PRIVATE KEY".to_vec()];
@@ -209,7 +209,7 @@ fn secret(byte: &str) -> String {
 }
 
 /// The program, started once more on this database with a file of these secrets. `None`: it refuses.
-async fn start(t: &Town, lines: &[&str]) -> Option<Town> {
+async fn start(t: &TestServer, lines: &[&str]) -> Option<TestServer> {
     let file = t.folder.path().join("secrets-of-a-test");
     let settings = Settings::with(&naming(t, &file, lines, 0o600)).expect("settings");
     let urls = Urls::new(&settings.external_url, &settings.external_hosts, settings.listen, true).expect("own names");
@@ -220,19 +220,19 @@ async fn start(t: &Town, lines: &[&str]) -> Option<Town> {
         return None;
     };
     let mut again = t.clone();
-    again.road = Arc::new(Road::new(app.clone(), table()));
+    again.service = Arc::new(HttpService::new(app.clone(), table()));
     again.app = app;
     Some(again)
 }
 
 /// Settings that name a file of these lines.
-fn naming(t: &Town, file: &Path, lines: &[&str], mode: u32) -> String {
+fn naming(t: &TestServer, file: &Path, lines: &[&str], mode: u32) -> String {
     std::fs::write(file, format!("{}\n", lines.join("\n"))).expect("a file");
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).expect("a mode");
     format!("data_dir = '{}'\nsecret_key_file = '{}'", t.folder.path().display(), file.display())
 }
 
-async fn starts(t: &Town, lines: &[&str]) -> bool {
+async fn starts(t: &TestServer, lines: &[&str]) -> bool {
     let again = start(t, lines).await;
     if let Some(again) = &again {
         again.leave().await;
@@ -241,7 +241,7 @@ async fn starts(t: &Town, lines: &[&str]) -> bool {
 }
 
 /// Started under this secret, whatever the keys of the town were sealed under before.
-async fn sealed(t: &Town, secret: &str) -> Town {
+async fn sealed(t: &TestServer, secret: &str) -> TestServer {
     let named = Some(t.app.settings.secret_key_file.clone()).filter(|file| !file.as_os_str().is_empty());
     let mut beside = std::fs::read_dir(t.folder.path()).expect("a folder").map(|file| file.expect("a file").path());
     let file = named.or_else(|| beside.find(|file| file.extension().is_some_and(|end| end == "key")));
@@ -252,7 +252,7 @@ async fn sealed(t: &Town, secret: &str) -> Town {
     again
 }
 
-async fn t23_a_wrong_secret_stops_the_start(t: Town) {
+async fn t23_a_wrong_secret_stops_the_start(t: TestServer) {
     let (own, other, third) = (secret("11"), secret("5a"), secret("a5"));
     let again = sealed(&t, &own).await;
     let before = keys(&again).await;
@@ -271,7 +271,7 @@ async fn t23_a_wrong_secret_stops_the_start(t: Town) {
     again.leave().await;
 }
 
-async fn t23_two_secrets_while_they_change(t: Town) {
+async fn t23_two_secrets_while_they_change(t: TestServer) {
     let (old, new) = (secret("11"), secret("5a"));
     let again = sealed(&t, &old).await;
     let before = keys(&again).await;

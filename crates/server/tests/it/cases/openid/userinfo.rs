@@ -8,7 +8,7 @@ use tollhouse_domain::membership::MembershipSource;
 
 use super::{BASE, CLAIMS, INVALID, USERINFO, member, refused, userinfo};
 use crate::oauth::{decoded, encoded, is_error, is_hex, parts, tokens};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     oauth_076_userinfo_without_its_scope,
@@ -25,14 +25,14 @@ cases![
     t22_only_confirmed_addresses_are_told with "accounts.confirmation_required = false",
 ];
 
-async fn oauth_076_userinfo_without_its_scope(t: Town) {
+async fn oauth_076_userinfo_without_its_scope(t: TestServer) {
     let (_, _, pair) = t.begun("api").await;
     for ask in [userinfo(&t, &pair.access), t.post(USERINFO).bearer(&pair.access)] {
         assert_eq!(ask.await.is(403, "").header("www-authenticate"), None);
     }
 }
 
-async fn oauth_081_groups(t: Town) {
+async fn oauth_081_groups(t: TestServer) {
     let (ada, _, pair) = t.begun("openid").await;
     let (g1, g3) = (t.group("g1", Visibility::Private).await, t.group("g3", Visibility::Private).await);
     t.group("g2", Visibility::Public).await;
@@ -47,7 +47,7 @@ async fn oauth_081_groups(t: Town) {
     assert_eq!(body["https://gitlab.org/claims/groups/developer"], json!(["g3"]));
 }
 
-async fn oauth_083_claims_of_userinfo(t: Town) {
+async fn oauth_083_claims_of_userinfo(t: TestServer) {
     let (ada, client, small) = t.begun("openid profile email").await;
     let openid = client.tokens(&ada, "openid").await;
     let told = async |access: &str| {
@@ -80,7 +80,7 @@ async fn oauth_083_claims_of_userinfo(t: Town) {
     assert_eq!(told(&other.access).await["sub_legacy"], legacy);
 }
 
-async fn oauth_088_userinfo_for_every_origin(t: Town) {
+async fn oauth_088_userinfo_for_every_origin(t: TestServer) {
     let (_, _, pair) = t.begun("openid").await;
     for ask in [userinfo(&t, &pair.access), t.post(USERINFO).bearer(&pair.access)] {
         let reply = ask.with("origin", "https://elsewhere.example.test").await;
@@ -93,19 +93,19 @@ async fn oauth_088_userinfo_for_every_origin(t: Town) {
     assert_eq!(reply.header("access-control-allow-methods"), Some("GET, HEAD, POST, OPTIONS"));
 }
 
-async fn oauth_092_userinfo_without_a_token(t: Town) {
+async fn oauth_092_userinfo_without_a_token(t: TestServer) {
     for ask in [t.get(USERINFO), t.post(USERINFO), t.get(&format!("{USERINFO}?access_token="))] {
         refused(&ask.await, INVALID);
     }
 }
 
-async fn oauth_093_userinfo_with_three_parts_of_nothing(t: Town) {
+async fn oauth_093_userinfo_with_three_parts_of_nothing(t: TestServer) {
     for token in ["eyJ0.abc.def", "a.b.c", "..", "e30.e30.", "unknown"] {
         refused(&userinfo(&t, token).await, INVALID);
     }
 }
 
-async fn groups_by_way_of_groups_above(t: Town) {
+async fn groups_by_way_of_groups_above(t: TestServer) {
     let (ada, _, pair) = t.begun("openid").await;
     let top = t.group("top", Visibility::Private).await;
     let below = t.subgroup("below", Some(top), Visibility::Private).await;
@@ -119,7 +119,7 @@ async fn groups_by_way_of_groups_above(t: Town) {
     assert_eq!(userinfo(&t, &pair.access).await.has(200).json()["groups"], json!([]));
 }
 
-async fn userinfo_looks_in_three_places(t: Town) {
+async fn userinfo_looks_in_three_places(t: TestServer) {
     let (_, _, pair) = t.begun("openid").await;
     let known = userinfo(&t, &pair.access).await.has(200).body.clone();
     for name in ["access_token", "bearer_token"] {
@@ -138,7 +138,7 @@ async fn userinfo_looks_in_three_places(t: Town) {
     t.get(&format!("{USERINFO}?access_token=%ff")).await.has(400);
 }
 
-async fn userinfo_of_dead_tokens(t: Town) {
+async fn userinfo_of_dead_tokens(t: TestServer) {
     let (ada, client, pair) = t.begun("openid").await;
     let rotated = client.tokens(&ada, "openid").await;
     let next = tokens(&client.refresh(&rotated.refresh).await);
@@ -153,7 +153,7 @@ async fn userinfo_of_dead_tokens(t: Town) {
     refused(&userinfo(&t, &pair.access).await, INVALID);
 }
 
-async fn userinfo_of_who_is_blocked(t: Town) {
+async fn userinfo_of_who_is_blocked(t: TestServer) {
     let (ada, _, pair) = t.begun("openid").await;
     userinfo(&t, &pair.access).await.has(200);
     for (out, back) in
@@ -167,7 +167,7 @@ async fn userinfo_of_who_is_blocked(t: Town) {
     }
 }
 
-async fn userinfo_of_nobody(t: Town) {
+async fn userinfo_of_nobody(t: TestServer) {
     let client = t.client("api openid").await;
     let reply = client.token("client_credentials", &[("scope", "openid")]).await;
     // There may be no such token; if there is, it speaks for nobody.
@@ -179,7 +179,7 @@ async fn userinfo_of_nobody(t: Town) {
     userinfo(&t, &tokens(&reply).access).await.is(401, "");
 }
 
-async fn t22_only_confirmed_addresses_are_told(t: Town) {
+async fn t22_only_confirmed_addresses_are_told(t: TestServer) {
     let (ada, client, pair) = t.begun("openid email").await;
     let told = async || userinfo(&t, &pair.access).await.has(200).json();
     assert_eq!(told().await["email"], "ada@example.test");

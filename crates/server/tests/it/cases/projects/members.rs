@@ -7,7 +7,7 @@ use tollhouse_domain::scope::Scope;
 
 use super::NOT_FOUND;
 use crate::cases::users::keys;
-use crate::town::{M401, Town};
+use crate::test_server::{M401, TestServer};
 
 cases![
     proj_020_somebody_who_is_no_member,
@@ -17,7 +17,7 @@ cases![
 
 const NOBODY: &str = r#"{"message":"404 Not found"}"#;
 
-async fn proj_020_somebody_who_is_no_member(t: Town) {
+async fn proj_020_somebody_who_is_no_member(t: TestServer) {
     let (ada, eve) = (t.user("ada").await, t.user("eve").await);
     let group = t.group("team", Visibility::Public).await;
     let project = t.project(group, "app", Visibility::Public).await;
@@ -30,7 +30,7 @@ async fn proj_020_somebody_who_is_no_member(t: Town) {
     ask(eve.id.to_string()).await.has(200);
 }
 
-async fn a_member_is_shown_with_the_highest_level(t: Town) {
+async fn a_member_is_shown_with_the_highest_level(t: TestServer) {
     let (ada, eve) = (t.user("ada").await, t.user("eve").await);
     let top = t.group("top", Visibility::Public).await;
     let team = t.subgroup("team", Some(top), Visibility::Public).await;
@@ -70,7 +70,7 @@ async fn a_member_is_shown_with_the_highest_level(t: Town) {
     assert_eq!(keys(&ask(&project.to_string()).await), expected);
 }
 
-async fn members_of_what_cannot_be_seen_cannot_be_seen(t: Town) {
+async fn members_of_what_cannot_be_seen_cannot_be_seen(t: TestServer) {
     let (ada, eve) = (t.user("ada").await, t.user("eve").await);
     let group = t.group("team", Visibility::Private).await;
     let project = t.project(group, "app", Visibility::Private).await;

@@ -5,7 +5,7 @@ use tollhouse::operations::users::SetState;
 
 use super::{attempts, begun, by_nobody, is_dead, lives, next, refused, salt, with_a_wrong_secret, with_scope};
 use crate::oauth::{Client, ask, is_error, tokens};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     oauth_109_a_refresh_token_of_another_application,
@@ -20,14 +20,14 @@ cases![
     refresh_without_a_client with "compat.password_grant = 'gitlab'",
 ];
 
-async fn oauth_109_a_refresh_token_of_another_application(t: Town) {
+async fn oauth_109_a_refresh_token_of_another_application(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     refused(&t.client("api read_user").await.refresh(&first.refresh).await);
     lives(&t, &first.access).await;
     next(&client, &first.refresh).await;
 }
 
-async fn refresh_rule_1_mistakes_in_their_order(t: Town) {
+async fn refresh_rule_1_mistakes_in_their_order(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let (other, wrong) = (t.client("api").await, with_a_wrong_secret(&client));
     is_error(&wrong.token("refresh_token", &[]).await, 400, "invalid_request");
@@ -43,7 +43,7 @@ async fn refresh_rule_1_mistakes_in_their_order(t: Town) {
     tokens(&client.token("refresh_token", &with_address).await);
 }
 
-async fn refresh_rule_1_a_refused_attempt_hands_nothing_out(t: Town) {
+async fn refresh_rule_1_a_refused_attempt_hands_nothing_out(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let other = t.client("api").await;
     let before = t.events().await;
@@ -62,7 +62,7 @@ async fn refresh_rule_1_a_refused_attempt_hands_nothing_out(t: Town) {
     assert_eq!(t.events().await[0], "token.successor_replaced");
 }
 
-async fn refresh_rule_1_a_refused_attempt_ends_nothing(t: Town) {
+async fn refresh_rule_1_a_refused_attempt_ends_nothing(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let other = t.client("api").await;
     let new = next(&client, &first.refresh).await;
@@ -77,7 +77,7 @@ async fn refresh_rule_1_a_refused_attempt_ends_nothing(t: Town) {
     is_dead(&t, &new.access).await;
 }
 
-async fn refresh_rule_1_other_clients_are_refused(t: Town) {
+async fn refresh_rule_1_other_clients_are_refused(t: TestServer) {
     let ada = t.user("ada").await;
     let clients = [
         t.client("api").await,
@@ -109,7 +109,7 @@ async fn refresh_rule_1_other_clients_are_refused(t: Town) {
     assert_eq!(t.count("token.reuse_detected").await, 0);
 }
 
-async fn refresh_rule_1_who_is_blocked_ends_nothing(t: Town) {
+async fn refresh_rule_1_who_is_blocked_ends_nothing(t: TestServer) {
     let (client, ada, first) = begun(&t).await;
     let new = next(&client, &first.refresh).await;
     lives(&t, &new.access).await;
@@ -123,7 +123,7 @@ async fn refresh_rule_1_who_is_blocked_ends_nothing(t: Town) {
     assert_eq!(t.count("token.reuse_detected").await, 0);
 }
 
-async fn refresh_rule_10_repeats_ask_for_the_same(t: Town) {
+async fn refresh_rule_10_repeats_ask_for_the_same(t: TestServer) {
     let (client, ada, first) = begun(&t).await;
     let narrow = tokens(&with_scope(&client, &first.refresh, Some("read_user")).await);
     for scope in [Some("read_user"), None] {
@@ -149,7 +149,7 @@ async fn refresh_rule_10_repeats_ask_for_the_same(t: Town) {
     lives(&t, &whole.access).await;
 }
 
-async fn refresh_rule_10_narrower_and_never_wider(t: Town) {
+async fn refresh_rule_10_narrower_and_never_wider(t: TestServer) {
     let (client, ada, first) = begun(&t).await;
     is_error(&with_scope(&client, &first.refresh, Some("api openid")).await, 400, "invalid_scope");
     lives(&t, &first.access).await;
@@ -167,7 +167,7 @@ async fn refresh_rule_10_narrower_and_never_wider(t: Town) {
     assert_eq!(client.token("refresh_token", &pairs).await.has(200).json()["scope"], "read_user");
 }
 
-async fn refresh_rule_14_public_applications_rotate_too(t: Town) {
+async fn refresh_rule_14_public_applications_rotate_too(t: TestServer) {
     let (client, ada) = (t.public_client("api").await, t.user("ada").await);
     let first = client.tokens(&ada, "api").await;
     let new = next(&client, &first.refresh).await;
@@ -181,7 +181,7 @@ async fn refresh_rule_14_public_applications_rotate_too(t: Town) {
     assert_eq!(t.events().await[0], "token.reuse_detected");
 }
 
-async fn refresh_without_a_client(t: Town) {
+async fn refresh_without_a_client(t: TestServer) {
     t.user_with_password("ada", "correct horse").await;
     let pairs = [("grant_type", "password"), ("username", "ada"), ("password", "correct horse")];
     let first = tokens(&ask(&t, &pairs).await);

@@ -4,7 +4,7 @@ use tollhouse::operations::applications;
 
 use super::{begun, is_dead, lives, next, refused, salt};
 use crate::oauth::{USER, tokens};
-use crate::town::{EXPIRED, Town, logged};
+use crate::test_server::{EXPIRED, TestServer, logged};
 
 cases![
     refresh_rule_11_an_expired_access_token_does_not_stop_it,
@@ -25,7 +25,7 @@ cases![
 
 const DAY: u64 = 24 * 3600;
 
-async fn refresh_rule_11_an_expired_access_token_does_not_stop_it(t: Town) {
+async fn refresh_rule_11_an_expired_access_token_does_not_stop_it(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     t.later(7201);
     t.get(USER).bearer(&first.access).await.is(401, EXPIRED);
@@ -39,7 +39,7 @@ async fn refresh_rule_11_an_expired_access_token_does_not_stop_it(t: Town) {
     again.leave().await;
 }
 
-async fn refresh_rule_12_any_remembered_secret_revokes(t: Town) {
+async fn refresh_rule_12_any_remembered_secret_revokes(t: TestServer) {
     let (client, ada, _) = begun(&t).await;
     for which in 0..6 {
         let first = client.tokens(&ada, "api").await;
@@ -61,7 +61,7 @@ async fn refresh_rule_12_any_remembered_secret_revokes(t: Town) {
     assert_eq!(t.count("token.reuse_detected").await, 0);
 }
 
-async fn refresh_rule_12_revocation_against_rotation(t: Town) {
+async fn refresh_rule_12_revocation_against_rotation(t: TestServer) {
     let (client, ada, _) = begun(&t).await;
     let there = t.reopened("ledger.entries = 0").await;
     let abroad = client.at(&there);
@@ -90,7 +90,7 @@ async fn refresh_rule_12_revocation_against_rotation(t: Town) {
     there.app.db.close().await;
 }
 
-async fn refresh_rule_12_removal_of_the_application(t: Town) {
+async fn refresh_rule_12_removal_of_the_application(t: TestServer) {
     let (client, ada, first) = begun(&t).await;
     let other = t.client("api").await;
     let bystander = other.tokens(&ada, "api").await;
@@ -106,7 +106,7 @@ async fn refresh_rule_12_removal_of_the_application(t: Town) {
     lives(&t, &bystander.access).await;
 }
 
-async fn refresh_rule_13_salts_are_erased(t: Town) {
+async fn refresh_rule_13_salts_are_erased(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     assert_eq!(salt(&t, &first.refresh).await, Some(None));
     next(&client, &first.refresh).await;
@@ -124,15 +124,15 @@ async fn refresh_rule_13_salts_are_erased(t: Town) {
     assert!(again.is_some_and(|salt| salt.is_some()) && again != salted);
 }
 
-async fn refresh_rule_13_dead_generations_are_forgotten(t: Town) {
+async fn refresh_rule_13_dead_generations_are_forgotten(t: TestServer) {
     forgotten_after(&t, 7 * DAY).await;
 }
 
-async fn refresh_rule_13_they_are_remembered_as_long_as_is_set(t: Town) {
+async fn refresh_rule_13_they_are_remembered_as_long_as_is_set(t: TestServer) {
     forgotten_after(&t, DAY).await;
 }
 
-async fn forgotten_after(t: &Town, memory: u64) {
+async fn forgotten_after(t: &TestServer, memory: u64) {
     let (client, ada, first) = begun(t).await;
     let new = next(&client, &first.refresh).await;
     lives(t, &new.access).await;
@@ -154,7 +154,7 @@ async fn forgotten_after(t: &Town, memory: u64) {
     lives(t, &newer.access).await;
 }
 
-async fn refresh_rule_15_used_within_it_goes_on(t: Town) {
+async fn refresh_rule_15_used_within_it_goes_on(t: TestServer) {
     let (client, _, mut pair) = begun(&t).await;
     for _ in 0..5 {
         t.later(DAY - 1);
@@ -163,7 +163,7 @@ async fn refresh_rule_15_used_within_it_goes_on(t: Town) {
     }
 }
 
-async fn refresh_rule_15_unused_it_ends_and_is_no_theft(t: Town) {
+async fn refresh_rule_15_unused_it_ends_and_is_no_theft(t: TestServer) {
     let (client, ada, first) = begun(&t).await;
     let second = next(&client, &first.refresh).await;
     let third = next(&client, &second.refresh).await;
@@ -187,13 +187,13 @@ async fn refresh_rule_15_unused_it_ends_and_is_no_theft(t: Town) {
 }
 
 /// A settings file for commands, which do not know those of the test.
-fn idle_config(t: &Town) -> String {
+fn idle_config(t: &TestServer) -> String {
     let path = t.folder.path().join("idle.toml");
     std::fs::write(&path, "oauth.refresh_idle = '1d'\n").expect("a file");
     path.display().to_string()
 }
 
-async fn refresh_rule_15_as_the_original(t: Town) {
+async fn refresh_rule_15_as_the_original(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     t.later(DAY - 1);
     let second = next(&client, &first.refresh).await;
@@ -202,7 +202,7 @@ async fn refresh_rule_15_as_the_original(t: Town) {
     refused(&client.refresh(&first.refresh).await);
 }
 
-async fn refresh_rule_15_the_window_is_as_ever(t: Town) {
+async fn refresh_rule_15_the_window_is_as_ever(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     t.later(3 * 3600 - 1);
     let second = next(&client, &first.refresh).await;
@@ -218,7 +218,7 @@ async fn refresh_rule_15_the_window_is_as_ever(t: Town) {
     next(&client, &replaced.refresh).await;
 }
 
-async fn refresh_rule_15_a_consent_ends_with_it(t: Town) {
+async fn refresh_rule_15_a_consent_ends_with_it(t: TestServer) {
     let (client, ada, _) = begun(&t).await;
     let session = ada.session().await;
     let is_asked = async || {
@@ -231,7 +231,7 @@ async fn refresh_rule_15_a_consent_ends_with_it(t: Town) {
     assert!(is_asked().await);
 }
 
-async fn refresh_rule_15_it_is_swept(t: Town) {
+async fn refresh_rule_15_it_is_swept(t: TestServer) {
     let (client, ada, idle) = begun(&t).await;
     let used = client.tokens(&ada, "api").await;
     t.later(DAY / 2);
@@ -247,7 +247,7 @@ async fn refresh_rule_15_it_is_swept(t: Town) {
     gone.leave().await;
 }
 
-async fn refresh_no_secret_and_no_salt_in_the_trail(t: Town) {
+async fn refresh_no_secret_and_no_salt_in_the_trail(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let new = next(&client, &first.refresh).await;
     let one = salt(&t, &first.refresh).await.flatten().expect("a salt");

@@ -6,7 +6,7 @@ use tollhouse_store::faults::Fault;
 
 use super::{begun, is_dead, lives, next, refused};
 use crate::oauth::{is_error, tokens};
-use crate::town::{Ask, Town};
+use crate::test_server::{Ask, TestServer};
 
 cases![
     oauth_133_of_two_refreshes_at_once_one_wins with "compat.rotation = 'gitlab'",
@@ -17,7 +17,7 @@ cases![
     refresh_a_storage_that_refuses_changes_nothing,
 ];
 
-async fn oauth_133_of_two_refreshes_at_once_one_wins(t: Town) {
+async fn oauth_133_of_two_refreshes_at_once_one_wins(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let (one, two) = tokio::join!(client.refresh(&first.refresh).send(), client.refresh(&first.refresh).send());
     let (won, lost) = if one.status.as_u16() == 200 { (one, two) } else { (two, one) };
@@ -26,7 +26,7 @@ async fn oauth_133_of_two_refreshes_at_once_one_wins(t: Town) {
     lives(&t, &new.access).await;
 }
 
-async fn refresh_a_hundred_at_once_have_one_successor(t: Town) {
+async fn refresh_a_hundred_at_once_have_one_successor(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let mut attempts = Vec::new();
     for _ in 0..100 {
@@ -50,7 +50,7 @@ async fn refresh_a_hundred_at_once_have_one_successor(t: Town) {
     next(&client, &successor.refresh).await;
 }
 
-async fn refresh_on_two_nodes_at_once(t: Town) {
+async fn refresh_on_two_nodes_at_once(t: TestServer) {
     let (client, ada, _) = begun(&t).await;
     let there = t.reopened("ledger.entries = 0").await;
     let abroad = client.at(&there);
@@ -66,7 +66,7 @@ async fn refresh_on_two_nodes_at_once(t: Town) {
     there.app.db.close().await;
 }
 
-async fn refresh_over_a_restart(t: Town) {
+async fn refresh_over_a_restart(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let new = next(&client, &first.refresh).await;
     let again = t.reopened("").await;
@@ -80,7 +80,7 @@ async fn refresh_over_a_restart(t: Town) {
     again.leave().await;
 }
 
-async fn refresh_after_a_commit_whose_reply_was_lost(t: Town) {
+async fn refresh_after_a_commit_whose_reply_was_lost(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     t.app.db.faults.set(Fault::CommitReply);
     is_error(&client.refresh(&first.refresh).await, 503, "temporarily_unavailable");
@@ -93,7 +93,7 @@ async fn refresh_after_a_commit_whose_reply_was_lost(t: Town) {
     assert_eq!((t.count("token.rotated").await, t.count("token.rotation_repeated").await), (1, 2));
 }
 
-async fn refresh_a_storage_that_refuses_changes_nothing(t: Town) {
+async fn refresh_a_storage_that_refuses_changes_nothing(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let under = async |fault: Fault, ask: Ask| {
         t.app.db.faults.set(fault);

@@ -10,10 +10,10 @@ pub mod window;
 use tollhouse_domain::secret::Digest;
 
 use crate::oauth::{Client, Tokens, USER, ask, changed, is_error, tokens};
-use crate::town::{Ask, Person, REVOKED, Reply, Town};
+use crate::test_server::{Ask, Person, REVOKED, Reply, TestServer};
 
 /// An application, a person, and what it was given for her.
-async fn begun(t: &Town) -> (Client, Person, Tokens) {
+async fn begun(t: &TestServer) -> (Client, Person, Tokens) {
     let (client, ada) = (t.client("api read_api read_user openid").await, t.user("ada").await);
     let first = client.tokens(&ada, "api read_user").await;
     (client, ada, first)
@@ -24,11 +24,11 @@ async fn next(client: &Client, refresh: &str) -> Tokens {
 }
 
 /// Asks, so it counts as use.
-async fn lives(t: &Town, access: &str) {
+async fn lives(t: &TestServer, access: &str) {
     t.get(USER).bearer(access).await.has(200);
 }
 
-async fn is_dead(t: &Town, access: &str) {
+async fn is_dead(t: &TestServer, access: &str) {
     t.get(USER).bearer(access).await.is(401, REVOKED);
 }
 
@@ -41,7 +41,7 @@ fn with_a_wrong_secret(client: &Client) -> Client {
     Client { secret: "gloas-wrong".to_owned(), ..client.clone() }
 }
 
-fn by_nobody(t: &Town, refresh: &str) -> Ask {
+fn by_nobody(t: &TestServer, refresh: &str) -> Ask {
     ask(t, &[("grant_type", "refresh_token"), ("refresh_token", refresh)])
 }
 
@@ -50,7 +50,7 @@ fn with_scope(client: &Client, refresh: &str, scope: Option<&str>) -> Ask {
 }
 
 /// Nothing: the row is gone. Nothing within: its salt is.
-async fn salt(t: &Town, refresh: &str) -> Option<Option<[u8; 32]>> {
+async fn salt(t: &TestServer, refresh: &str) -> Option<Option<[u8; 32]>> {
     let mut reader = t.app.db.read().await.expect("a reader");
     let digest = Digest::of(refresh.as_bytes());
     let found = tollhouse_store::oauth_access_tokens::by_refresh_digest(&mut reader, digest).await;
@@ -58,7 +58,7 @@ async fn salt(t: &Town, refresh: &str) -> Option<Option<[u8; 32]>> {
 }
 
 /// Everybody who may not, with a refresh token of `client`.
-async fn attempts(t: &Town, client: &Client, other: &Client, refresh: &str) {
+async fn attempts(t: &TestServer, client: &Client, other: &Client, refresh: &str) {
     is_error(&with_a_wrong_secret(client).refresh(refresh).await, 401, "invalid_client");
     refused(&other.refresh(refresh).await);
     refused(&by_nobody(t, refresh).await);

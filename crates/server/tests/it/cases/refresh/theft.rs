@@ -4,7 +4,7 @@ use tollhouse::operations::users::SetState;
 
 use super::{attempts, begun, is_dead, lives, next, refused, with_scope};
 use crate::oauth::{Tokens, USER, encoded, is_error, tokens};
-use crate::town::{EXPIRED, REVOKED, Town};
+use crate::test_server::{EXPIRED, REVOKED, TestServer};
 
 cases![
     refresh_rule_6_reuse_ends_the_family,
@@ -18,7 +18,7 @@ cases![
     refresh_families_of_one_person_are_apart,
 ];
 
-async fn refresh_rule_6_reuse_ends_the_family(t: Town) {
+async fn refresh_rule_6_reuse_ends_the_family(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let new = tokens(&client.refresh(&first.refresh).from([192, 0, 2, 1].into()).await);
     lives(&t, &new.access).await;
@@ -34,7 +34,7 @@ async fn refresh_rule_6_reuse_ends_the_family(t: Town) {
     assert!(line.detail.contains("192.0.2.1"), "both addresses: {}", line.detail);
 }
 
-async fn refresh_rule_6_a_replaced_pair_is_theft(t: Town) {
+async fn refresh_rule_6_a_replaced_pair_is_theft(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let hoarded = next(&client, &first.refresh).await;
     t.later(120);
@@ -45,7 +45,7 @@ async fn refresh_rule_6_a_replaced_pair_is_theft(t: Town) {
     assert_eq!(t.events().await[0], "token.reuse_detected");
 }
 
-async fn refresh_rule_6_only_a_refresh_ends_anything(t: Town) {
+async fn refresh_rule_6_only_a_refresh_ends_anything(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let new = next(&client, &first.refresh).await;
     lives(&t, &new.access).await;
@@ -62,7 +62,7 @@ async fn refresh_rule_6_only_a_refresh_ends_anything(t: Town) {
     next(&client, &new.refresh).await;
 }
 
-async fn refresh_rule_7_use_is_what_was_recognised(t: Town) {
+async fn refresh_rule_7_use_is_what_was_recognised(t: TestServer) {
     let (client, ada, _) = begun(&t).await;
     // The first two refuse it for its scopes.
     for (path, status) in [("/api/v4/projects", 403), ("/oauth/userinfo", 403), ("/oauth/token/info", 200), (USER, 200)]
@@ -105,7 +105,7 @@ async fn refresh_rule_7_use_is_what_was_recognised(t: Town) {
     is_dead(&t, &new.access).await;
 }
 
-async fn refresh_rule_7_an_expired_token_is_recognised_too(t: Town) {
+async fn refresh_rule_7_an_expired_token_is_recognised_too(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let new = next(&client, &first.refresh).await;
     t.later(7201);
@@ -115,7 +115,7 @@ async fn refresh_rule_7_an_expired_token_is_recognised_too(t: Town) {
     assert_eq!(t.events().await[0], "token.reuse_detected");
 }
 
-async fn refresh_rule_7_the_token_endpoint_notes_no_use(t: Town) {
+async fn refresh_rule_7_the_token_endpoint_notes_no_use(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let new = next(&client, &first.refresh).await;
     let other = t.client("api").await;
@@ -134,7 +134,7 @@ async fn refresh_rule_7_the_token_endpoint_notes_no_use(t: Town) {
     is_dead(&t, &third.access).await;
 }
 
-async fn refresh_rule_7_first_use_here_and_replacement_there(t: Town) {
+async fn refresh_rule_7_first_use_here_and_replacement_there(t: TestServer) {
     let (client, ada, _) = begun(&t).await;
     let there = t.reopened("ledger.entries = 0").await;
     let abroad = client.at(&there);
@@ -174,7 +174,7 @@ async fn refresh_rule_7_first_use_here_and_replacement_there(t: Town) {
     there.app.db.close().await;
 }
 
-async fn refresh_rule_8_every_remembered_generation_counts(t: Town) {
+async fn refresh_rule_8_every_remembered_generation_counts(t: TestServer) {
     let (client, ada, _) = begun(&t).await;
     for back in 2..5 {
         let first = client.tokens(&ada, "api").await;
@@ -189,7 +189,7 @@ async fn refresh_rule_8_every_remembered_generation_counts(t: Town) {
     }
 }
 
-async fn refresh_families_of_one_person_are_apart(t: Town) {
+async fn refresh_families_of_one_person_are_apart(t: TestServer) {
     let (client, ada, first) = begun(&t).await;
     let other = client.tokens(&ada, "api read_user").await;
     assert_ne!(other, first);

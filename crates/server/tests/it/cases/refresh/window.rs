@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{begun, is_dead, lives, next, refused, salt};
 use crate::oauth::{USER, id_token, is_error, tokens};
-use crate::town::{Reply, Town};
+use crate::test_server::{Reply, TestServer};
 
 cases![
     oauth_015_a_refresh_token_is_good_once with "compat.rotation = 'gitlab'",
@@ -28,7 +28,7 @@ fn waits(reply: &Reply, seconds: &str) {
     assert_eq!(reply.header("retry-after"), Some(seconds));
 }
 
-async fn oauth_015_a_refresh_token_is_good_once(t: Town) {
+async fn oauth_015_a_refresh_token_is_good_once(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let new = next(&client, &first.refresh).await;
     refused(&client.refresh(&first.refresh).await);
@@ -36,7 +36,7 @@ async fn oauth_015_a_refresh_token_is_good_once(t: Town) {
     next(&client, &new.refresh).await;
 }
 
-async fn refresh_as_the_original_nothing_dies_by_it(t: Town) {
+async fn refresh_as_the_original_nothing_dies_by_it(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let mut last = first.clone();
     for wait in [0, 119, 3600] {
@@ -51,7 +51,7 @@ async fn refresh_as_the_original_nothing_dies_by_it(t: Town) {
     assert_eq!(t.count("token.reuse_detected").await, 0);
 }
 
-async fn refresh_rule_2_the_old_pair_dies_at_once(t: Town) {
+async fn refresh_rule_2_the_old_pair_dies_at_once(t: TestServer) {
     let (client, ada, first) = begun(&t).await;
     t.get(USER).bearer(&first.access).await.is_user(&ada);
     let new = next(&client, &first.refresh).await;
@@ -60,7 +60,7 @@ async fn refresh_rule_2_the_old_pair_dies_at_once(t: Town) {
     assert_eq!(t.events().await[0], "token.rotated");
 }
 
-async fn refresh_rule_3_the_same_pair_again_used_or_not(t: Town) {
+async fn refresh_rule_3_the_same_pair_again_used_or_not(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let new = next(&client, &first.refresh).await;
     t.later(60);
@@ -72,7 +72,7 @@ async fn refresh_rule_3_the_same_pair_again_used_or_not(t: Town) {
     assert_eq!(t.events().await[..3], [repeated, repeated, "token.rotated"]);
 }
 
-async fn refresh_rule_3_what_is_left_and_a_fresh_id_token(t: Town) {
+async fn refresh_rule_3_what_is_left_and_a_fresh_id_token(t: TestServer) {
     let (client, ada, _) = begun(&t).await;
     let first = client.tokens(&ada, "openid read_user").await;
     let made = client.refresh(&first.refresh).await;
@@ -94,7 +94,7 @@ async fn refresh_rule_3_what_is_left_and_a_fresh_id_token(t: Town) {
     }
 }
 
-async fn refresh_rule_3_twins_and_a_duplicate_after_use(t: Town) {
+async fn refresh_rule_3_twins_and_a_duplicate_after_use(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let new = next(&client, &first.refresh).await;
     lives(&t, &new.access).await;
@@ -110,7 +110,7 @@ async fn refresh_rule_3_twins_and_a_duplicate_after_use(t: Town) {
     assert_eq!(t.count("token.reuse_detected").await, 0);
 }
 
-async fn refresh_rule_4_a_duplicate_after_a_late_repeat_waits(t: Town) {
+async fn refresh_rule_4_a_duplicate_after_a_late_repeat_waits(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let new = next(&client, &first.refresh).await;
     t.later(119);
@@ -127,7 +127,7 @@ async fn refresh_rule_4_a_duplicate_after_a_late_repeat_waits(t: Town) {
     is_dead(&t, &new.access).await;
 }
 
-async fn refresh_rule_4_repeats_do_not_lengthen_the_window(t: Town) {
+async fn refresh_rule_4_repeats_do_not_lengthen_the_window(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let new = next(&client, &first.refresh).await;
     for _ in 0..7 {
@@ -143,7 +143,7 @@ async fn refresh_rule_4_repeats_do_not_lengthen_the_window(t: Town) {
     assert_ne!(next(&client, &first.refresh).await, new, "unused, so replaced");
 }
 
-async fn refresh_rule_4_a_thief_who_rotates_twice(t: Town) {
+async fn refresh_rule_4_a_thief_who_rotates_twice(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let stolen = next(&client, &first.refresh).await;
     let hidden = next(&client, &stolen.refresh).await;
@@ -158,7 +158,7 @@ async fn refresh_rule_4_a_thief_who_rotates_twice(t: Town) {
     assert_eq!(t.count("token.reuse_detected").await, 1);
 }
 
-async fn refresh_rule_5_a_retry_after_a_night(t: Town) {
+async fn refresh_rule_5_a_retry_after_a_night(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let unseen = next(&client, &first.refresh).await;
     t.later(8 * 3600);
@@ -178,7 +178,7 @@ async fn refresh_rule_5_a_retry_after_a_night(t: Town) {
     assert_eq!(t.count("token.reuse_detected").await, 0);
 }
 
-async fn refresh_rule_5_a_thief_who_hoards_loses(t: Town) {
+async fn refresh_rule_5_a_thief_who_hoards_loses(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let hoarded = next(&client, &first.refresh).await;
     t.later(120);
@@ -189,7 +189,7 @@ async fn refresh_rule_5_a_thief_who_hoards_loses(t: Town) {
     next(&client, &fresh.refresh).await;
 }
 
-async fn refresh_without_a_window(t: Town) {
+async fn refresh_without_a_window(t: TestServer) {
     let (client, _, first) = begun(&t).await;
     let new = next(&client, &first.refresh).await;
     waits(&client.refresh(&first.refresh).await, "120");

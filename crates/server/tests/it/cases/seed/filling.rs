@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use tollhouse_domain::access::Visibility;
 use tollhouse_domain::audit::By;
-use tollhouse_domain::forget::Forget;
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::lookup::UserName;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_store::faults::Fault;
@@ -12,7 +12,7 @@ use tollhouse_store::users;
 
 use super::{filler, planted};
 use crate::cases::sign_in::guess;
-use crate::town::{EXPIRED, M401, REVOKED, Town};
+use crate::test_server::{EXPIRED, M401, REVOKED, TestServer};
 
 cases![
     seed_people_are_as_they_were_asked_for,
@@ -29,7 +29,7 @@ cases![
 
 const USER: &str = "/api/v4/user";
 
-async fn seed_people_are_as_they_were_asked_for(t: Town) {
+async fn seed_people_are_as_they_were_asked_for(t: TestServer) {
     let seed = r#"
         [[user]]
         username = "root"
@@ -70,7 +70,7 @@ async fn seed_people_are_as_they_were_asked_for(t: Town) {
     }
 }
 
-async fn seed_passwords_in_clear_and_hashed_elsewhere(t: Town) {
+async fn seed_passwords_in_clear_and_hashed_elsewhere(t: TestServer) {
     let hashed = t.app.hasher.hash(&Plaintext::new("correct horse".into())).await;
     let seed = format!(
         "[[user]]\nusername = 'ada'\npassword = 'password'\n\
@@ -87,7 +87,7 @@ async fn seed_passwords_in_clear_and_hashed_elsewhere(t: Town) {
     guess(&t, "edsger", "battery staple").await.has(200);
 }
 
-async fn seed_groups_and_projects_stand_in_each_other(t: Town) {
+async fn seed_groups_and_projects_stand_in_each_other(t: TestServer) {
     // A group may stand before the one around it.
     let seed = r#"
         [[group]]
@@ -139,7 +139,7 @@ async fn seed_groups_and_projects_stand_in_each_other(t: Town) {
     t.get("/api/v4/groups/harbour%2Fpilots").token("token-of-grace").await.has(200);
 }
 
-async fn seed_the_longest_names_fit(t: Town) {
+async fn seed_the_longest_names_fit(t: TestServer) {
     // Three bytes each, which no index compresses away.
     let name: String = (0..255).filter_map(|i| char::from_u32(0x4e00 + i * 79)).collect();
     let (user, secret, description) = ("u".repeat(255), "s".repeat(255), "é".repeat(2_000));
@@ -166,7 +166,7 @@ async fn seed_the_longest_names_fit(t: Town) {
     }
 }
 
-async fn seed_memberships_count_and_end(t: Town) {
+async fn seed_memberships_count_and_end(t: TestServer) {
     let today = t.now().date();
     let seed = format!(
         "[[user]]\nusername = 'ada'\n[[user]]\nusername = 'grace'\n[[user]]\nusername = 'edsger'\n\
@@ -190,7 +190,7 @@ async fn seed_memberships_count_and_end(t: Town) {
     charts("edsger").await.has(200);
 }
 
-async fn seed_tokens_live_and_dead(t: Town) {
+async fn seed_tokens_live_and_dead(t: TestServer) {
     let today = t.now().date();
     let token = |name: &str, more: &str| {
         format!(
@@ -224,9 +224,9 @@ async fn seed_tokens_live_and_dead(t: Town) {
         own(name).await.is(401, EXPIRED);
     }
     own("gone").await.is(401, REVOKED);
-    let chance = &made.tokens.last().expect("a token").secret;
-    assert!(chance.reveal().starts_with("glpat-"));
-    t.get(USER).token(chance.reveal()).await.has(200);
+    let randomness = &made.tokens.last().expect("a token").secret;
+    assert!(randomness.reveal().starts_with("glpat-"));
+    t.get(USER).token(randomness.reveal()).await.has(200);
     // What was chosen is rotated like any other.
     let next = t.post("/api/v4/personal_access_tokens/self/rotate").token("token-long").await.has(200).json();
     t.get(USER).token(next["token"].as_str().expect("a token")).await.has(200);
@@ -239,7 +239,7 @@ async fn seed_tokens_live_and_dead(t: Town) {
     swept.app.db.close().await;
 }
 
-async fn seed_applications_and_their_tokens(t: Town) {
+async fn seed_applications_and_their_tokens(t: TestServer) {
     let seed = r#"
         [[user]]
         username = "ada"
@@ -320,7 +320,7 @@ async fn seed_applications_and_their_tokens(t: Town) {
     t.post("/oauth/token").form(own).await.has(200);
 }
 
-async fn seed_what_was_asked_for_before_it_was_made_is_known_afterwards(t: Town) {
+async fn seed_what_was_asked_for_before_it_was_made_is_known_afterwards(t: TestServer) {
     let seed = "[[user]]\nusername='ada'\n[[token]]\nuser='ada'\nname='x'\nscopes=['api']\ntoken='chosen-secret'\n\
                 [[application]]\nname='A'\nredirect_uris=['https://a.test/']\n\
                 [[oauth_token]]\napplication='A'\nuser='ada'\nscopes=['api']\ntoken='chosen-access'\n";
@@ -332,12 +332,12 @@ async fn seed_what_was_asked_for_before_it_was_made_is_known_afterwards(t: Town)
     let entries = t.log(1).await;
     assert_eq!(
         entries.iter().map(|(_, what)| *what).collect::<Vec<_>>(),
-        [Forget::All],
+        [Invalidation::All],
         "one entry, however much was made"
     );
 }
 
-async fn seed_nothing_is_half_filled(t: Town) {
+async fn seed_nothing_is_half_filled(t: TestServer) {
     let seed = "[[user]]\nusername='ada'\n[[user]]\nusername='grace'\n[[group]]\npath='harbour'\n";
     let fill = std::sync::Arc::new(filler(&t, seed).await);
     let empty = async || {
@@ -357,7 +357,7 @@ async fn seed_nothing_is_half_filled(t: Town) {
     assert!(!t.reopened("").await.app.demo);
 }
 
-async fn seed_the_trail_has_one_line(t: Town) {
+async fn seed_the_trail_has_one_line(t: TestServer) {
     let mut seed = String::new();
     for i in 0..1_000 {
         let _ = write!(

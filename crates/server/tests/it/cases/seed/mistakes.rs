@@ -3,7 +3,7 @@
 use tollhouse::cli::seed::{Seed, Source};
 
 use super::{example, source};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 cases![
     seed_every_mistake_is_told_by_itself,
@@ -208,7 +208,7 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     ),
 ];
 
-async fn seed_every_mistake_is_told_by_itself(_: Town) {
+async fn seed_every_mistake_is_told_by_itself(_: TestServer) {
     for (text, line, words) in MISTAKES {
         let Err(told) = Seed::of(&source(text)) else { panic!("nothing is told of {text:?}") };
         let wanted = format!("seed.toml:{line}: ");
@@ -220,7 +220,7 @@ async fn seed_every_mistake_is_told_by_itself(_: Town) {
     }
 }
 
-async fn seed_all_mistakes_are_told_at_once(_: Town) {
+async fn seed_all_mistakes_are_told_at_once(_: TestServer) {
     // Every list that a seed has, broken in every one of its entries.
     let text = "nope = 1\n\
         [[user]]\nusername = 'a b'\nemail = 7\nwhat = 1\n\
@@ -251,7 +251,7 @@ async fn seed_all_mistakes_are_told_at_once(_: Town) {
     assert_eq!(told, "seed.toml:2: duplicate key, and what follows was not looked at");
 }
 
-async fn seed_what_is_no_file_of_text(t: Town) {
+async fn seed_what_is_no_file_of_text(t: TestServer) {
     let path = t.folder.path().join("seed.toml");
     let name = path.display().to_string();
     let told = |path: &std::path::Path| match Source::read(path) {
@@ -274,7 +274,7 @@ async fn seed_what_is_no_file_of_text(t: Town) {
     assert!(Seed::load(&example()).is_ok());
 }
 
-async fn seed_mistakes_show_no_secret(_: Town) {
+async fn seed_mistakes_show_no_secret(_: TestServer) {
     let secret = "hunter2 hunter2";
     let text = format!(
         "[[user]]\nusername = 'u'\npassword = '{secret}'\npassword_hash = '{secret}'\n\
@@ -289,7 +289,7 @@ async fn seed_mistakes_show_no_secret(_: Town) {
     assert_eq!(format!("{:?}", Seed::load(&example())).matches("glpat-").count(), 0);
 }
 
-async fn seed_every_key_is_in_the_example_and_in_the_document(_: Town) {
+async fn seed_every_key_is_in_the_example_and_in_the_document(_: TestServer) {
     // The keys that there are, as somebody is told who wrote another one.
     let known = |text: &str| {
         let told = Seed::of(&source(text)).expect_err("a mistake").0;

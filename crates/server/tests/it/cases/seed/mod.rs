@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tollhouse::cli::seed::{Fill, Filled, Seed, Source};
 use tollhouse_domain::audit::By;
 
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 pub mod filling;
 pub mod mistakes;
@@ -20,14 +20,14 @@ fn source(text: &str) -> Source {
     Source { name: "seed.toml".to_owned(), text: text.to_owned() }
 }
 
-async fn filler(t: &Town, text: &str) -> Fill {
+async fn filler(t: &TestServer, text: &str) -> Fill {
     let seed = Seed::of(&source(text)).unwrap_or_else(|told| panic!("{told}"));
     let lifetime = t.app.settings.oauth.access_token_lifetime.0;
     Fill::prepare(seed, &t.app.hasher, lifetime).await.expect("passwords")
 }
 
 /// Fills a town's database from this file.
-async fn planted(t: &Town, text: &str) -> Filled {
+async fn planted(t: &TestServer, text: &str) -> Filled {
     let fill = filler(t, text).await;
     t.app.perform(fill, &By::system()).await.expect("it fits").into_inner()
 }

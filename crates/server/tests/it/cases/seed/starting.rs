@@ -8,7 +8,7 @@ use tollhouse_store::db::Db;
 
 use super::example;
 use crate::process::{Process, ask, output, tollhouse};
-use crate::town::{EXPIRED, REVOKED, Town};
+use crate::test_server::{EXPIRED, REVOKED, TestServer};
 
 cases![
     seed_the_example_holds_what_it_says,
@@ -18,7 +18,7 @@ cases![
     t33_a_seeded_database_is_not_served,
 ];
 
-async fn seed_the_example_holds_what_it_says(t: Town) {
+async fn seed_the_example_holds_what_it_says(t: TestServer) {
     let (file, empty) = (example().display().to_string(), t.empty_database());
     let (server, facts) = Process::demo(t.folder.path(), &["--seed", &file, "--database", &empty]).await;
     let at = server.address;
@@ -77,7 +77,7 @@ async fn seed_the_example_holds_what_it_says(t: Town) {
     db.close().await;
 }
 
-async fn a_seed_comes_by_standard_input(t: Town) {
+async fn a_seed_comes_by_standard_input(t: TestServer) {
     let mut command = tollhouse(t.folder.path());
     command.args(["demo", "--seed", "-", "--listen", "127.0.0.1:0", "--json", "--database", &t.empty_database()]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
@@ -98,7 +98,7 @@ async fn a_seed_comes_by_standard_input(t: Town) {
     assert!(said.contains(r"  curl -s -H 'PRIVATE-TOKEN: it'\''s-a-secret' http://127.0.0.1:"), "{said}");
 }
 
-async fn seed_a_mistake_ends_it_before_anything_is_made(t: Town) {
+async fn seed_a_mistake_ends_it_before_anything_is_made(t: TestServer) {
     let empty = t.empty_database();
     let file = t.folder.path().join("seed.toml");
     std::fs::write(&file, "[[user]]\nusername = 'a b'\n[[user]]\nusername = 'c d'\n").expect("a file");
@@ -122,7 +122,7 @@ async fn seed_a_mistake_ends_it_before_anything_is_made(t: Town) {
     assert!(!t.folder.path().join("empty.db").exists());
 }
 
-async fn t33_what_a_seed_leaves_to_chance_is_new_each_time(t: Town) {
+async fn t33_what_a_seed_leaves_to_chance_is_new_each_time(t: TestServer) {
     let file = t.folder.path().join("seed.toml");
     let text = "[[user]]\nusername='u'\n[[token]]\nuser='u'\nname='x'\nscopes=['api']\n\
                 [[token]]\nuser='u'\nname='x'\nscopes=['api']\ntoken='chosen-secret'\n\
@@ -141,7 +141,7 @@ async fn t33_what_a_seed_leaves_to_chance_is_new_each_time(t: Town) {
     assert_eq!((first.1.as_str(), second.1.as_str()), ("chosen-secret", "chosen-secret"));
 }
 
-async fn t33_a_seeded_database_is_not_served(t: Town) {
+async fn t33_a_seeded_database_is_not_served(t: TestServer) {
     let (file, empty) = (example().display().to_string(), t.empty_database());
     let (server, _) = Process::demo(t.folder.path(), &["--seed", &file, "--database", &empty]).await;
     assert_eq!(server.terminate().await, Some(0));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tollhouse_domain::scope::Scope;
 
-use crate::town::{Ask, M401, Person, Town};
+use crate::test_server::{Ask, M401, Person, TestServer};
 
 cases![
     pat_077_an_administrator_makes_a_token_for_somebody,
@@ -14,23 +14,23 @@ cases![
     many_tokens_at_once,
 ];
 
-fn ask(t: &Town, owner: &Person, body: &Value) -> Ask {
+fn ask(t: &TestServer, owner: &Person, body: &Value) -> Ask {
     t.post(&format!("/api/v4/users/{}/personal_access_tokens", owner.id)).json(body)
 }
 
 /// How many tokens, families and lines of the audit log there are.
-async fn rows(t: &Town) -> usize {
+async fn rows(t: &TestServer) -> usize {
     let mut reader = t.app.db.read().await.expect("a reader");
     let all = tollhouse_store::faults::every_row(&mut reader).await.expect("every row");
     let tables = ["personal_access_tokens:", "token_families:", "audit_events:"];
     all.iter().filter(|row| tables.iter().any(|table| row.starts_with(table))).count()
 }
 
-async fn warden(t: &Town) -> String {
+async fn warden(t: &TestServer) -> String {
     t.admin().await.token([Scope::Api]).await
 }
 
-async fn pat_077_an_administrator_makes_a_token_for_somebody(t: Town) {
+async fn pat_077_an_administrator_makes_a_token_for_somebody(t: TestServer) {
     let (ada, warden) = (t.user("ada").await, warden(&t).await);
     let body = json!({"name": "ci", "description": "for the build", "scopes": ["read_user", "read_api"]});
     let reply = ask(&t, &ada, &body).token(&warden).await;
@@ -57,7 +57,7 @@ async fn pat_077_an_administrator_makes_a_token_for_somebody(t: Town) {
     assert_eq!(made.has(201).json()["expires_at"], day);
 }
 
-async fn pat_078_an_expiry_beyond_the_limit(t: Town) {
+async fn pat_078_an_expiry_beyond_the_limit(t: TestServer) {
     let (ada, warden) = (t.user("ada").await, warden(&t).await);
     let latest = tollhouse_domain::token::latest_expiry(t.now());
     let body = |day: String| json!({"name": "x", "scopes": ["api"], "expires_at": day});
@@ -66,7 +66,7 @@ async fn pat_078_an_expiry_beyond_the_limit(t: Town) {
     ask(&t, &ada, &body(latest.to_string())).token(&warden).await.has(201);
 }
 
-async fn pat_094_a_scope_that_its_owner_may_not_have(t: Town) {
+async fn pat_094_a_scope_that_its_owner_may_not_have(t: TestServer) {
     let (ada, root) = (t.user("ada").await, t.admin().await);
     let warden = root.token([Scope::Api]).await;
     let body = json!({"name": "x", "scopes": ["sudo"]});
@@ -75,7 +75,7 @@ async fn pat_094_a_scope_that_its_owner_may_not_have(t: Town) {
     ask(&t, &root, &body).token(&warden).await.has(201);
 }
 
-async fn who_may_not_make_a_token_for_somebody(t: Town) {
+async fn who_may_not_make_a_token_for_somebody(t: TestServer) {
     let (ada, eve) = (t.user("ada").await, t.user("eve").await);
     let body = json!({"name": "x", "scopes": ["api"]});
     ask(&t, &ada, &body).await.is(401, M401);
@@ -92,7 +92,7 @@ async fn who_may_not_make_a_token_for_somebody(t: Town) {
     unknown("ada").token(&warden).await.is(404, r#"{"error":"404 Not Found"}"#);
 }
 
-async fn a_token_that_is_asked_for_badly_is_not_made(t: Town) {
+async fn a_token_that_is_asked_for_badly_is_not_made(t: TestServer) {
     let (ada, warden) = (t.user("ada").await, warden(&t).await);
     let before = rows(&t).await;
     let scopes = "scopes does not have a valid value";
@@ -142,7 +142,7 @@ async fn a_token_that_is_asked_for_badly_is_not_made(t: Town) {
     assert_eq!(rows(&t).await, before, "nothing was made");
 }
 
-async fn many_tokens_at_once(t: Town) {
+async fn many_tokens_at_once(t: TestServer) {
     let (ada, warden) = (t.user("ada").await, warden(&t).await);
     let body = json!({"name": "same", "scopes": ["read_user"]});
     let all =

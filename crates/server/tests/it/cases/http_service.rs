@@ -1,4 +1,4 @@
-//! The road of a request: guards, spellings, pages of results, common headers (authentication.md 0, 2.2, 9;
+//! What holds for every request: guards, spellings, pages of results, common headers (authentication.md 0, 2.2, 9;
 //! rest-api.md 1).
 
 use axum::http::{Method, Version};
@@ -12,7 +12,7 @@ use tollhouse_domain::user::{AccountState, UserKind};
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::users::{self, NewUser};
 
-use crate::town::{M401, Reply, Town};
+use crate::test_server::{M401, Reply, TestServer};
 
 cases![
     auth_024_an_unknown_path_looks_at_no_token,
@@ -53,15 +53,15 @@ cases![
 const NO_ROUTE: &str = r#"{"error":"404 Not Found"}"#;
 const V3: &str = r#"{"error":"API V3 is no longer supported. Use API V4 instead."}"#;
 
-async fn auth_024_an_unknown_path_looks_at_no_token(t: Town) {
+async fn auth_024_an_unknown_path_looks_at_no_token(t: TestServer) {
     t.get("/api/v4/nope").token("unknown").await.is(404, NO_ROUTE);
 }
 
-async fn auth_025_something_like_a_version(t: Town) {
+async fn auth_025_something_like_a_version(t: TestServer) {
     t.get("/api/v4_or_is_it").await.is(404, r#"{"error":"404 API Version Not Found"}"#);
 }
 
-async fn auth_026_version_3(t: Town) {
+async fn auth_026_version_3(t: TestServer) {
     t.get("/api/v3/projects").await.is(410, V3);
     t.post("/api/v3/user").await.is(410, V3);
     t.get("/api/v3/user/keys").await.is(410, V3);
@@ -70,7 +70,7 @@ async fn auth_026_version_3(t: Town) {
     t.get("/api/v3/user").await.is(401, M401);
 }
 
-async fn auth_150_a_body_of_another_type(t: Town) {
+async fn auth_150_a_body_of_another_type(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let png = r#"{"error":"The provided content-type 'image/png' is not supported."}"#;
     t.ask(Method::PUT, "/api/v4/users/1").token(&token).body("image/png", "x").await.is(415, png);
@@ -79,7 +79,7 @@ async fn auth_150_a_body_of_another_type(t: Town) {
     t.get("/api/v4/user").token(&token).with("content-type", "image/png").await.has(200);
 }
 
-async fn auth_152_nothing_may_be_loaded(t: Town) {
+async fn auth_152_nothing_may_be_loaded(t: TestServer) {
     for target in ["/api/v4/groups", "/api/v4/user", "/api/v4/nope"] {
         let reply = t.get(target).await;
         assert_eq!(reply.header("content-security-policy"), Some("default-src 'none'"));
@@ -87,7 +87,7 @@ async fn auth_152_nothing_may_be_loaded(t: Town) {
     t.get("/api/v4/groups").await.has(200);
 }
 
-async fn auth_177_a_crash(t: Town) {
+async fn auth_177_a_crash(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     t.app.faults.crash("/api/v4/version");
     let quiet = std::panic::take_hook();
@@ -98,7 +98,7 @@ async fn auth_177_a_crash(t: Town) {
     t.get("/api/v4/user").token(&token).await.has(200);
 }
 
-async fn auth_202_a_verb_that_is_not_there(t: Town) {
+async fn auth_202_a_verb_that_is_not_there(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     for (method, path) in [(Method::DELETE, "/api/v4/user"), (Method::PATCH, "/api/v4/projects")] {
         for ask in [t.ask(method.clone(), path), t.ask(method.clone(), path).token(&token)] {
@@ -107,27 +107,27 @@ async fn auth_202_a_verb_that_is_not_there(t: Town) {
     }
 }
 
-async fn auth_204_another_type_on_an_unknown_path(t: Town) {
+async fn auth_204_another_type_on_an_unknown_path(t: TestServer) {
     let body = r#"{"error":"The provided content-type 'application/xml' is not supported."}"#;
     t.post("/api/v4/nope").body("application/xml", "<x/>").await.is(415, body);
 }
 
-async fn rest_001_an_unknown_path(t: Town) {
+async fn rest_001_an_unknown_path(t: TestServer) {
     for path in ["/api/v4/nope", "/api/v4", "/api", "/api/v5/user", "/api/v4/user/nope", "/api/v4//user"] {
         t.get(path).await.is(404, NO_ROUTE);
     }
 }
 
-async fn rest_002_version_3(t: Town) {
+async fn rest_002_version_3(t: TestServer) {
     t.get("/api/v3/projects").token("unknown").await.is(410, V3);
 }
 
-async fn rest_004_the_wrong_method(t: Town) {
+async fn rest_004_the_wrong_method(t: TestServer) {
     let reply = t.post("/api/v4/version").await;
     assert_eq!(reply.is(404, NO_ROUTE).header("allow"), None);
 }
 
-async fn some_groups(t: &Town, count: usize) {
+async fn some_groups(t: &TestServer, count: usize) {
     for i in 0..count {
         t.group(&format!("g{i:02}"), Visibility::Public).await;
     }
@@ -138,14 +138,14 @@ fn paging(reply: &Reply) -> [Option<&str>; 6] {
     ["x-page", "x-per-page", "x-next-page", "x-prev-page", "x-total", "x-total-pages"].map(|name| reply.header(name))
 }
 
-async fn rest_006_a_page_without_asking(t: Town) {
+async fn rest_006_a_page_without_asking(t: TestServer) {
     some_groups(&t, 21).await;
     let reply = t.get("/api/v4/groups").await;
     assert_eq!(reply.ids().len(), 20);
     assert_eq!(paging(&reply), [Some("1"), Some("20"), Some("2"), Some(""), Some("21"), Some("2")]);
 }
 
-async fn rest_007_links_of_a_middle_page(t: Town) {
+async fn rest_007_links_of_a_middle_page(t: TestServer) {
     some_groups(&t, 5).await;
     let reply = t.get("/api/v4/groups?per_page=2&page=2&search=G").await;
     assert_eq!(reply.ids().len(), 2);
@@ -162,7 +162,7 @@ async fn rest_007_links_of_a_middle_page(t: Town) {
     assert!(!links.contains("rel=\"prev\"") && links.contains("rel=\"next\""), "{links}");
 }
 
-async fn links_repeat_every_parameter_as_the_original(t: Town) {
+async fn links_repeat_every_parameter_as_the_original(t: TestServer) {
     some_groups(&t, 5).await;
     let reply = t.get("/api/v4/groups?per_page=2&page=2&z=%C3%BC&a[]=1&a[]=2").await;
     let next = "<http://127.0.0.1:8080/api/v4/groups?a%5B%5D=1&a%5B%5D=2&order_by=name&owned=false&page=3&per_page=2&sort=asc&top_level_only=false&z=%C3%BC>; rel=\"next\"";
@@ -195,7 +195,7 @@ impl Operation for Crowd {
     }
 }
 
-async fn rest_008_more_than_ten_thousand(t: Town) {
+async fn rest_008_more_than_ten_thousand(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     t.does(Crowd(9_999)).await;
     let reply = t.get("/api/v4/users?per_page=1").token(&token).await;
@@ -209,12 +209,12 @@ async fn rest_008_more_than_ten_thousand(t: Town) {
     assert_eq!(reply.header("x-next-page"), Some("2"));
 }
 
-async fn rest_009_at_most_a_hundred(t: Town) {
+async fn rest_009_at_most_a_hundred(t: TestServer) {
     some_groups(&t, 3).await;
     assert_eq!(t.get("/api/v4/groups?per_page=500").await.has(200).header("x-per-page"), Some("100"));
 }
 
-async fn rest_016_headers_of_every_answer(t: Town) {
+async fn rest_016_headers_of_every_answer(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let replies = [
         t.get("/api/v4/user").token(&token).await,
@@ -242,7 +242,7 @@ async fn rest_016_headers_of_every_answer(t: Town) {
     assert_eq!(replies[1].header("cache-control"), Some("no-cache"));
 }
 
-async fn rest_019_head_on_a_list(t: Town) {
+async fn rest_019_head_on_a_list(t: TestServer) {
     some_groups(&t, 3).await;
     let got = t.get("/api/v4/groups?per_page=2").await;
     let headed = t.ask(Method::HEAD, "/api/v4/groups?per_page=2").await;
@@ -252,19 +252,19 @@ async fn rest_019_head_on_a_list(t: Town) {
     assert_eq!(headed.header("content-length"), Some(got.body.len().to_string().as_str()));
 }
 
-async fn rest_026_links_repeat_what_was_sent(t: Town) {
+async fn rest_026_links_repeat_what_was_sent(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     let reply = t.get(&format!("/api/v4/projects?private_token={token}&foo=1")).await;
     let links = reply.has(200).header("link").expect("links");
     assert!(links.contains(&format!("private_token={token}")) && links.contains("foo=1"), "{links}");
 }
 
-async fn rest_027_a_json_body_of_a_get(t: Town) {
+async fn rest_027_a_json_body_of_a_get(t: TestServer) {
     some_groups(&t, 6).await;
     assert_eq!(t.get("/api/v4/groups").json(json!({"per_page": 5})).await.ids().len(), 6);
 }
 
-async fn links_carry_what_is_declared_and_no_credential(t: Town) {
+async fn links_carry_what_is_declared_and_no_credential(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     for (name, shown) in [("private_token", true), ("access_token", true), ("bearer_token", true)].into_iter().chain(
         ["Private_Token", "x[private_token]", "password", "client_secret", "code", "foo"].map(|name| (name, false)),
@@ -283,7 +283,7 @@ async fn links_carry_what_is_declared_and_no_credential(t: Town) {
     }
 }
 
-async fn a_next_page_is_the_same_persons(t: Town) {
+async fn a_next_page_is_the_same_persons(t: TestServer) {
     let (admin, ada) = (t.admin().await, t.user("ada").await);
     let token = admin.token_with_any([Scope::Api, Scope::Sudo]).await;
     let group = t.group("harbour", Visibility::Private).await;
@@ -310,7 +310,7 @@ async fn a_next_page_is_the_same_persons(t: Town) {
     }
 }
 
-async fn a_form_body_of_a_get_is_read(t: Town) {
+async fn a_form_body_of_a_get_is_read(t: TestServer) {
     some_groups(&t, 6).await;
     let reply = t.get("/api/v4/groups?search=g").form("per_page=5&sort=desc&y=2").await;
     assert_eq!(reply.ids().len(), 5);
@@ -320,7 +320,7 @@ async fn a_form_body_of_a_get_is_read(t: Town) {
     assert_eq!(long.has(200).header("link"), None, "no head that breaks a proxy");
 }
 
-async fn the_probes_answer_without_a_credential(t: Town) {
+async fn the_probes_answer_without_a_credential(t: TestServer) {
     t.get("/-/health").await.is(200, "Tollhouse OK");
     t.get("/-/liveness").await.is(200, r#"{"status":"ok"}"#);
     t.get("/-/readiness").await.is(200, r#"{"status":"ok"}"#);
@@ -329,12 +329,12 @@ async fn the_probes_answer_without_a_credential(t: Town) {
     t.get("/-/liveness").await.has(200);
 }
 
-async fn another_format_is_not_spoken(t: Town) {
+async fn another_format_is_not_spoken(t: TestServer) {
     t.get("/api/v4/groups?format=xml").await.is(406, r#"{"error":"The requested format 'xml' is not supported."}"#);
     t.get("/api/v4/groups?format=json").await.is(200, "[]");
 }
 
-async fn a_page_beyond_the_end_is_empty(t: Town) {
+async fn a_page_beyond_the_end_is_empty(t: TestServer) {
     some_groups(&t, 3).await;
     let reply = t.get("/api/v4/groups?page=9").await;
     reply.is(200, "[]");
@@ -359,7 +359,7 @@ const EVERYWHERE: [&str; 10] = [
     "/assets/style.css",
 ];
 
-async fn a_request_names_one_host_on_every_path(t: Town) {
+async fn a_request_names_one_host_on_every_path(t: TestServer) {
     for path in EVERYWHERE {
         for method in [Method::GET, Method::POST, Method::OPTIONS] {
             let ask = || t.ask(method.clone(), path).with("origin", "https://app.test");
@@ -378,11 +378,11 @@ async fn a_request_names_one_host_on_every_path(t: Town) {
         said.is(400, BAD_HOST);
         assert_ne!(t.get(path).without_host().version(Version::HTTP_10).await.status, 400, "{path}");
     }
-    let said = crate::town::logged(async { drop(t.get("/").host("a b").await) }).await;
+    let said = crate::test_server::logged(async { drop(t.get("/").host("a b").await) }).await;
     assert!(said.contains(r#"reason="bad_host""#), "{said}");
 }
 
-async fn a_host_may_be_any_on_the_api_and_the_probes(t: Town) {
+async fn a_host_may_be_any_on_the_api_and_the_probes(t: TestServer) {
     let token = t.user("ada").await.token([Scope::Api]).await;
     for host in ["evil.test", "a_b:1", "[2001:db8::1]:443", "127.0.0.1"] {
         t.get("/api/v4/user").host(host).token(&token).await.has(200);
@@ -393,7 +393,7 @@ async fn a_host_may_be_any_on_the_api_and_the_probes(t: Town) {
     }
 }
 
-async fn a_tunnel_is_not_opened(t: Town) {
+async fn a_tunnel_is_not_opened(t: TestServer) {
     for target in ["git.example.test:443", "/api/v4/user", "/-/auth", "/"] {
         let reply = t.ask(Method::CONNECT, target).await;
         reply.is(501, r#"{"message":"501 Not Implemented"}"#);
@@ -401,14 +401,14 @@ async fn a_tunnel_is_not_opened(t: Town) {
     }
 }
 
-async fn a_question_about_the_server_is_answered(t: Town) {
+async fn a_question_about_the_server_is_answered(t: TestServer) {
     t.ask(Method::OPTIONS, "*").await.is(204, "");
     for method in [Method::GET, Method::POST] {
         t.ask(method, "*").await.is(400, "Bad Request");
     }
 }
 
-async fn a_path_that_begins_with_two_slashes_is_not_there(t: Town) {
+async fn a_path_that_begins_with_two_slashes_is_not_there(t: TestServer) {
     let session = t.user("ada").await.session().await;
     for path in ["//", "//evil.test", "//evil.test/x?y", "//api/v4/user", "//oauth/token", "//-/auth", "///x"] {
         for ask in [t.get(path), t.get(path).session(&session), t.post(path), t.ask(Method::OPTIONS, path)] {
@@ -419,7 +419,7 @@ async fn a_path_that_begins_with_two_slashes_is_not_there(t: Town) {
     }
 }
 
-async fn a_slash_at_the_end_of_an_oauth_path_means_the_same_endpoint(t: Town) {
+async fn a_slash_at_the_end_of_an_oauth_path_means_the_same_endpoint(t: TestServer) {
     for (method, path) in [
         (Method::POST, "/oauth/token"),
         (Method::POST, "/oauth/revoke"),
@@ -451,7 +451,7 @@ async fn a_slash_at_the_end_of_an_oauth_path_means_the_same_endpoint(t: Town) {
     t.get("/.well-known/openid-configuration//").await.has(404);
 }
 
-async fn the_host_of_an_absolute_target_counts(t: Town) {
+async fn the_host_of_an_absolute_target_counts(t: TestServer) {
     t.get("http://127.0.0.1:8080/users/sign_in").host("evil.test").await.has(200);
     t.get("http://evil.test/users/sign_in").await.has(421);
     t.get("http://evil.test/.well-known/openid-configuration").await.has(421);

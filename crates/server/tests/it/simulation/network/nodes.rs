@@ -1,4 +1,4 @@
-//! Servers: each runs the real code of a node, with a ledger and an authenticator of its own, by a clock that goes as it
+//! Servers: each runs the real code of a node, with a cache and an authenticator of its own, by a clock that goes as it
 //! likes. And what becomes of what they ask.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tollhouse::node::Node as Real;
 use tollhouse_auth::authenticator::Authenticator;
-use tollhouse_auth::ledger::Ledger;
+use tollhouse_auth::credential_cache::CredentialCache;
 use tollhouse_auth::uptime::Uptime;
 use tollhouse_auth::uses::UseRules;
 use tollhouse_domain::agreement::{NodeId, Tick};
@@ -17,10 +17,10 @@ use tollhouse_domain::faults::{Mutant, Mutants};
 use tollhouse_domain::identity::Rules;
 use tollhouse_domain::user::AccountRules;
 
-use super::desk::{Asked, Desk, Outcome, Question, Slot, Surroundings, Tasks, Told};
-use super::{Event, MILLI, SECOND, World};
-use crate::simulation::chance::Chance;
+use super::requests::{Asked, Outcome, Question, Requests, SimulatedEnvironment, Slot, Tasks, Told};
+use super::{Event, MILLI, SECOND, SimulatedNetwork};
 use crate::simulation::database::Memory;
+use crate::simulation::randomness::Randomness;
 
 /// A process: a server, or the one in which all commands are given.
 pub(super) struct Process {
@@ -28,9 +28,9 @@ pub(super) struct Process {
     pub(super) rate: u64,
     offset: u64,
     hand: Arc<AtomicU64>,
-    ledger: Arc<Ledger>,
-    desk: Arc<Desk>,
-    pub(super) real: Arc<Real<Surroundings>>,
+    cache: Arc<CredentialCache>,
+    requests: Arc<Requests>,
+    pub(super) real: Arc<Real<SimulatedEnvironment>>,
     pub(super) tasks: Tasks,
 }
 
@@ -57,21 +57,21 @@ pub(super) struct Node {
     hears: Option<Weak<Slot>>,
 }
 
-/// For all that a world can make: what is driven out of a full ledger is up to chance of its own.
+/// For all that a world can make: what is driven out of a full cache is up to chance of its own.
 const ROOM: usize = 4_096;
 
 /// The number of the task that follows the log.
 const FOLLOW: u64 = 0;
 
 impl Process {
-    pub(super) fn new(ledger: Ledger, chance: &mut Chance, mutants: &Mutants) -> Self {
-        let (hand, desk) = (Arc::new(AtomicU64::new(0)), Arc::new(Desk::default()));
-        let ledger = Arc::new(ledger.breaking(mutants.clone()));
-        let ids = Mutex::new(Chance::of(chance.next()));
-        let around = Surroundings { desk: desk.clone(), uptime: Uptime::by_hand(hand.clone()), ids };
-        let real = Arc::new(Real::new(around, ledger.clone()));
-        let (rate, offset) = (chance.between(905, 1_095), chance.below(1_000 * SECOND));
-        Self { rate, offset, hand, ledger, desk, real, tasks: Tasks::default() }
+    pub(super) fn new(cache: CredentialCache, randomness: &mut Randomness, mutants: &Mutants) -> Self {
+        let (hand, requests) = (Arc::new(AtomicU64::new(0)), Arc::new(Requests::default()));
+        let cache = Arc::new(cache.breaking(mutants.clone()));
+        let ids = Mutex::new(Randomness::of(randomness.next()));
+        let around = SimulatedEnvironment { requests: requests.clone(), uptime: Uptime::by_hand(hand.clone()), ids };
+        let real = Arc::new(Real::new(around, cache.clone()));
+        let (rate, offset) = (randomness.between(905, 1_095), randomness.below(1_000 * SECOND));
+        Self { rate, offset, hand, cache, requests, real, tasks: Tasks::default() }
     }
 
     fn clock(&self, now: u64) -> Tick {
@@ -85,16 +85,16 @@ impl Node {
     }
 }
 
-impl World {
+impl SimulatedNetwork {
     pub(super) fn start(&mut self) {
-        let mut chance = Chance::of(self.chance.next());
-        let mut process = Process::new(Ledger::new(ROOM), &mut chance, &self.mutants);
+        let mut randomness = Randomness::of(self.randomness.next());
+        let mut process = Process::new(CredentialCache::new(ROOM), &mut randomness, &self.mutants);
         let accounts = AccountRules { confirmation_required: false, lockout_stops_tokens: false };
         let rules = Rules { accounts, gitlab_rotation: false };
         let hour = Duration::from_secs(3_600);
         let uses = UseRules { session_lifetime: hour, from_sign_in: false, session_longest: None, interval: hour };
         let uptime = Uptime::by_hand(process.hand.clone());
-        let auth = Arc::new(Authenticator::new(process.desk.clone(), process.ledger.clone(), uptime, rules, uses));
+        let auth = Arc::new(Authenticator::new(process.requests.clone(), process.cache.clone(), uptime, rules, uses));
         let (real, stop) = (process.real.clone(), CancellationToken::new());
         let stopped = stop.clone();
         process.tasks.start(FOLLOW, async move {
@@ -125,7 +125,7 @@ impl World {
 
     pub(super) fn somewhere(&mut self) -> Option<usize> {
         let alive = self.alive();
-        self.chance.pick(&alive)
+        self.randomness.pick(&alive)
     }
 
     /// `None`: where commands are given.
@@ -146,18 +146,18 @@ impl World {
         let now = self.clock(who);
         self.process(who).hand.store(now.0, Ordering::SeqCst);
         while let Some((task, poll)) = self.process(who).tasks.run() {
-            for asked in self.process(who).desk.fetch() {
+            for asked in self.process(who).requests.fetch() {
                 self.asked(who, task, asked);
             }
             match poll {
                 Poll::Pending => {}
                 Poll::Ready(Outcome::Followed) => {
                     // What is under way ends.
-                    let soon = self.chance.below(3 * SECOND);
+                    let soon = self.randomness.below(3 * SECOND);
                     who.iter().for_each(|n| self.after(soon, Event::Gone(*n)));
                 }
                 Poll::Ready(Outcome::Acknowledged) => self.acknowledge(task),
-                Poll::Ready(Outcome::Judged { asked, started, accepted }) => {
+                Poll::Ready(Outcome::CheckOrder { asked, started, accepted }) => {
                     who.iter().for_each(|n| self.judged(*n, asked, started, &accepted));
                 }
             }
@@ -178,7 +178,7 @@ impl World {
             Question::Sleep(span) => {
                 let rate = self.process(who).rate;
                 // Looks in vain are no steps worth taking; a slow revoker makes fewer.
-                let slow = self.waits_long(task) && self.chance.often(850);
+                let slow = self.waits_long(task) && self.randomness.often(850);
                 let span = self.lasting(span * if slow { 10 } else { 1 }, rate);
                 self.after(span, Event::Told(who, slot, Told::Done));
             }
@@ -186,7 +186,7 @@ impl World {
             Question::Say(_) => {
                 let (until, most) = who.map_or((0, 0), |n| self.nodes[n].mute);
                 let way = match until > self.now {
-                    true => self.chance.between(most / 3, most),
+                    true => self.randomness.between(most / 3, most),
                     false => self.way_of(who),
                 };
                 self.after(way, Event::Reaches(who, task, question, slot));
@@ -204,7 +204,7 @@ impl World {
             return who.iter().for_each(|n| self.look_up(*n, &question, slot.clone()));
         }
         let cut = who.is_some_and(|n| self.nodes[n].cut_until > self.now);
-        if cut && self.chance.often(500) {
+        if cut && self.randomness.often(500) {
             return;
         }
         let mut way = self.way_of(who);
@@ -245,7 +245,7 @@ impl World {
                 Told::Behind(position, behind)
             }
             // It may be lost on the way.
-            Question::GiveUp(..) if self.chance.often(self.weather.cuts) => return,
+            Question::GiveUp(..) if self.randomness.often(self.weather.cuts) => return,
             Question::GiveUp(remove, mark, position) => {
                 self.database.give_up_on(&remove, &mark, position);
                 Told::Done
@@ -270,7 +270,7 @@ impl World {
         for n in self.alive() {
             let node = &self.nodes[n];
             let hears = node.hears.is_some() && node.deaf_until <= self.now && node.cut_until <= self.now;
-            if hears && !self.chance.often(self.weather.lost_wakes) {
+            if hears && !self.randomness.often(self.weather.lost_wakes) {
                 let way = self.way();
                 self.after(way, Event::Woken(n));
             }

@@ -4,13 +4,13 @@ use std::sync::Weak;
 
 use tollhouse_domain::agreement::{Behind, Entry, LogPosition, Tick, WAIT};
 use tollhouse_domain::faults::Mutant;
-use tollhouse_domain::forget::Forget;
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::secret::Digest;
 use tollhouse_store::tx::Until;
 
-use super::desk::{Outcome, Slot, Told};
+use super::requests::{Outcome, Slot, Told};
 use super::weather::Theme;
-use super::{Event, MILLI, SECOND, World};
+use super::{Event, MILLI, SECOND, SimulatedNetwork};
 use crate::simulation::database::Database;
 use crate::simulation::history::Subject;
 use crate::simulation::model::Change;
@@ -36,7 +36,7 @@ pub(super) struct Running {
     dead: bool,
 }
 
-impl World {
+impl SimulatedNetwork {
     pub(super) fn operate(&mut self, change: Change, by: Option<usize>) {
         self.operate_slowly(change, by, None);
     }
@@ -103,18 +103,18 @@ impl World {
     pub(super) fn revoke_any(&mut self) {
         let status = self.tokens.iter().map(|(token, _)| *token).filter(|token| !self.is_revoked(*token));
         let status: Vec<u64> = status.collect();
-        let Some(token) = self.chance.pick(&status) else { return };
+        let Some(token) = self.randomness.pick(&status) else { return };
         let by = self.mostly_nobody();
         self.operate(Change::Revoke { token }, by);
     }
 
     /// A command line, as a rule.
     pub(super) fn mostly_nobody(&mut self) -> Option<usize> {
-        if self.chance.often(700) { None } else { self.somewhere() }
+        if self.randomness.often(700) { None } else { self.somewhere() }
     }
 
     /// What the log is told of it.
-    fn forgets(&self, change: Change) -> Vec<Forget> {
+    fn forgets(&self, change: Change) -> Vec<Invalidation> {
         match change.unmarked_by() {
             Some(mutant) if self.is(mutant) => Vec::new(),
             _ => change.forgets(),
@@ -128,7 +128,7 @@ impl World {
         let before = self.clock(by);
         let numbered = !self.forgets(change).is_empty();
         let in_order = !self.is(Mutant::Sequence);
-        let (repeats, early) = (self.chance.often(700), self.is(Mutant::EntryBefore));
+        let (repeats, early) = (self.randomness.often(700), self.is(Mutant::EntryBefore));
         let mut position = None;
         if let Database::Memory(memory) = &mut self.database {
             if memory.head.is_some() && in_order && numbered {
@@ -156,7 +156,7 @@ impl World {
             self.write_entry(op);
         }
         // A commit may wait long for a disk or a standby.
-        let way = if self.chance.often(self.weather.slow / 2) { 3 * SECOND } else { self.way() };
+        let way = if self.randomness.often(self.weather.slow / 2) { 3 * SECOND } else { self.way() };
         self.after(slowly.unwrap_or(way), Event::Commit(op));
     }
 
@@ -170,7 +170,7 @@ impl World {
             }
         }
         let (aborted, lost, way) =
-            (self.chance.often(self.weather.cuts / 4), self.chance.often(self.weather.cuts), self.way());
+            (self.randomness.often(self.weather.cuts / 4), self.randomness.often(self.weather.cuts), self.way());
         let Some(running) = self.running.get(&op) else { return };
         let (change, dead) = (running.change, running.dead);
         let impossible = matches!(&self.database, Database::Memory(memory) if !memory.truth.can(change));
@@ -204,7 +204,7 @@ impl World {
 
     pub(super) fn append(&mut self, op: u64) {
         // A crash may come first.
-        if self.chance.often(700) {
+        if self.randomness.often(700) {
             self.write_entry(op);
             self.after(0, Event::Reply(op));
         } else {
@@ -216,7 +216,7 @@ impl World {
         let Some(running) = self.running.get(&op) else { return };
         let (change, Some(position)) = (running.change, running.drawn) else { return };
         for (what, position) in self.forgets(change).into_iter().zip(position..) {
-            let mark = self.chance.next() as i64;
+            let mark = self.randomness.next() as i64;
             if let Some(memory) = self.database.as_memory() {
                 memory.truth.append(Entry { place: LogPosition { position, mark }, what });
             }
@@ -238,7 +238,7 @@ impl World {
         if let (Change::Create { token, .. }, Some(n)) = (change, by)
             && let Some(secret) = self.database.secret(token)
         {
-            self.nodes[n].auth.welcome(Digest::of(secret.as_bytes()));
+            self.nodes[n].auth.evict_negative(Digest::of(secret.as_bytes()));
         }
         let until = match drawn {
             _ if self.forgets(change).is_empty() => Until::Nowhere,
@@ -289,13 +289,13 @@ impl World {
         // Nobody can have asked for a generated secret before it was told.
         if let Change::Create { token, owner } = running.change {
             self.tokens.push((token, owner));
-            if self.chance.often(300) {
+            if self.randomness.often(300) {
                 // Looked up for the first time while it is revoked.
                 self.ask_everywhere(token);
                 self.operate(Change::Revoke { token }, running.by);
             }
         }
-        if !running.change.forgets().is_empty() && self.chance.often(self.weather.bursts) {
+        if !running.change.forgets().is_empty() && self.randomness.often(self.weather.bursts) {
             self.revoke_any();
         }
         // Somebody acts the moment after a node was given up.
@@ -333,10 +333,10 @@ impl World {
             return;
         }
         for row in behind {
-            if !row.marked && self.chance.often(600) {
+            if !row.marked && self.randomness.often(600) {
                 continue;
             }
-            let late = self.chance.between(5 * MILLI, 400 * MILLI);
+            let late = self.randomness.between(5 * MILLI, 400 * MILLI);
             let now = self.now;
             let stopped = |node: &&mut super::Node| node.process.real.own() == Some(row.id) && node.stopped_until > now;
             if let Some(node) = self.nodes.iter_mut().find(stopped) {

@@ -1,12 +1,12 @@
-//! What became untrue: the word between the store and the ledger, and the kind of an entry of the invalidation
+//! What became untrue: the word between the store and the cache, and the kind of an entry of the invalidation
 //! log (`docs/protocols/revocation.md` section 3).
 
 use crate::id::{ApplicationId, FamilyId, UserId};
 use crate::secret::Digest;
 
-/// "Forget what you know of this", never what is true now: truth is in the tables alone.
+/// "Invalidation what you know of this", never what is true now: truth is in the tables alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forget {
+pub enum Invalidation {
     Token(Digest),
     Session(Digest),
     Owner(UserId),
@@ -21,7 +21,7 @@ pub enum Forget {
     Nothing,
 }
 
-impl Forget {
+impl Invalidation {
     /// `kind` and `key` of the log.
     pub fn entry(&self) -> (&'static str, Vec<u8>) {
         match self {
@@ -63,21 +63,21 @@ mod tests {
     fn an_entry_says_what_was_written_and_the_unknown_counts_as_all() {
         let digest = Digest([7; 32]);
         let words = [
-            Forget::Token(digest),
-            Forget::Session(digest),
-            Forget::Owner(UserId(3)),
-            Forget::Family(FamilyId(4)),
-            Forget::Application(ApplicationId(5)),
-            Forget::Groups,
-            Forget::Unknown(digest),
-            Forget::All,
-            Forget::Nothing,
+            Invalidation::Token(digest),
+            Invalidation::Session(digest),
+            Invalidation::Owner(UserId(3)),
+            Invalidation::Family(FamilyId(4)),
+            Invalidation::Application(ApplicationId(5)),
+            Invalidation::Groups,
+            Invalidation::Unknown(digest),
+            Invalidation::All,
+            Invalidation::Nothing,
         ];
         for word in words {
             let (kind, key) = word.entry();
-            assert_eq!(Forget::from_entry(kind, &key), word);
+            assert_eq!(Invalidation::from_entry(kind, &key), word);
         }
-        assert_eq!(Forget::from_entry("of a later version", &[0; 8]), Forget::All);
-        assert_eq!(Forget::from_entry("token", &[0; 3]), Forget::All);
+        assert_eq!(Invalidation::from_entry("of a later version", &[0; 8]), Invalidation::All);
+        assert_eq!(Invalidation::from_entry("token", &[0; 3]), Invalidation::All);
     }
 }

@@ -1,5 +1,5 @@
 //! A town with a toll house: one server on a fresh database, and the people who come by. Requests go down the same
-//! road as in production; only the socket is left out.
+//! HTTP service as in production; only the socket is left out.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,16 +11,16 @@ use tokio_util::sync::CancellationToken;
 use tollhouse::app::App;
 use tollhouse::config::Settings;
 use tollhouse::endpoint::table::table;
+use tollhouse::http_service::HttpService;
 use tollhouse::keys::Seal;
 use tollhouse::operations::{Failed, Operation, groups, members, projects, tokens, users};
-use tollhouse::road::Road;
 use tollhouse::urls::Urls;
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::agreement::NodeId;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::faults::Mutant;
-use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::{CsrfSecret, Plaintext};
@@ -63,9 +63,9 @@ pub enum Wrong {
 }
 
 #[derive(Clone)]
-pub struct Town {
+pub struct TestServer {
     pub app: App,
-    pub road: Arc<Road>,
+    pub service: Arc<HttpService>,
     pub clock: Clock,
     /// As on a command line.
     pub database_url: String,
@@ -92,7 +92,7 @@ impl Leftovers {
     }
 }
 
-impl Town {
+impl TestServer {
     pub async fn found(engine: Engine, postgres: Option<&Postgres>, settings: &str, wrong: Option<Wrong>) -> Self {
         let folder = Arc::new(TempDir::new().expect("a temporary folder"));
         let (url, database) = match (engine, postgres) {
@@ -131,8 +131,8 @@ impl Town {
         let stop = CancellationToken::new();
         let following = tokio::spawn(app.node.clone().follow("test".to_owned(), stop.clone()));
         let following = Arc::new(Mutex::new(Some(following)));
-        let road = Arc::new(Road::new(app.clone(), table()));
-        Self { app, road, clock, database_url, folder, database, wrong, stop, following }
+        let service = Arc::new(HttpService::new(app.clone(), table()));
+        Self { app, service, clock, database_url, folder, database, wrong, stop, following }
     }
 
     /// The same database, opened by a process that remembers nothing.
@@ -166,11 +166,11 @@ impl Town {
     }
 
     /// Entries of the log from a position on, without those that mean nothing.
-    pub async fn log(&self, from: i64) -> Vec<(i64, Forget)> {
+    pub async fn log(&self, from: i64) -> Vec<(i64, Invalidation)> {
         let mut link = self.app.db.link().await.expect("a link");
         let page = link.read(from, NodeId([0; 16])).await.expect("the log");
         let entries = page.entries.into_iter().map(|entry| (entry.place.position, entry.what));
-        entries.filter(|(position, what)| *position >= from && *what != Forget::Nothing).collect()
+        entries.filter(|(position, what)| *position >= from && *what != Invalidation::Nothing).collect()
     }
 
     /// Which rule is broken here.
@@ -223,7 +223,7 @@ impl Town {
     pub async fn person(&self, create: users::CreateUser) -> Person {
         let name = create.username.clone();
         let id = self.does(create).await;
-        Person { town: self.clone(), id, name }
+        Person { server: self.clone(), id, name }
     }
 
     /// Somebody with a password.
@@ -270,7 +270,7 @@ impl Town {
         self.does(members::Add { of, user: user.id, level, expires_at: None }).await;
     }
 
-    /// The newest lines of the trail, the newest first.
+    /// The newest lines of the audit log, the newest first.
     pub async fn trail(&self, limit: i64) -> Vec<AuditEvent> {
         let mut reader = self.app.db.read().await.expect("a reader");
         audit_events::newest(&mut reader, limit).await.expect("the trail")
@@ -360,7 +360,7 @@ pub const START: Timestamp = Timestamp(1_795_348_800_000);
 
 #[derive(Clone)]
 pub struct Person {
-    town: Town,
+    server: TestServer,
     pub id: UserId,
     pub name: String,
 }
@@ -371,35 +371,35 @@ impl Person {
     }
 
     pub async fn made_token<const N: usize>(&self, scopes: [Scope; N]) -> tokens::Created {
-        self.town.does(self.create_token(Scopes::from(scopes), None)).await
+        self.server.does(self.create_token(Scopes::from(scopes), None)).await
     }
 
     /// With scopes that she could not ask for.
     pub async fn token_with_any<const N: usize>(&self, scopes: [Scope; N]) -> String {
         let secret = Plaintext::session();
         let operation = InsertToken { user: self.id, secret: secret.clone(), scopes: Scopes::from(scopes) };
-        self.town.does(operation).await;
+        self.server.does(operation).await;
         secret.reveal().to_owned()
     }
 
     /// A token that is dead from that day on.
     pub async fn token_until(&self, day: Date) -> String {
         let create = self.create_token(Scopes::from([Scope::Api]), Some(day));
-        self.town.does(create).await.secret.reveal().to_owned()
+        self.server.does(create).await.secret.reveal().to_owned()
     }
 
     /// A token that was live yesterday and is expired now.
     pub async fn expired_token<const N: usize>(&self, scopes: [Scope; N]) -> String {
-        let tomorrow = self.town.now().date().plus_days(1);
+        let tomorrow = self.server.now().date().plus_days(1);
         let create = self.create_token(Scopes::from(scopes), Some(tomorrow));
-        let secret = self.town.does(create).await.secret;
-        self.town.later(24 * 3600);
+        let secret = self.server.does(create).await.secret;
+        self.server.later(24 * 3600);
         secret.reveal().to_owned()
     }
 
     pub async fn revoked_token<const N: usize>(&self, scopes: [Scope; N]) -> String {
         let made = self.made_token(scopes).await;
-        self.town.does(tokens::Revoke { id: made.token.id }).await;
+        self.server.does(tokens::Revoke { id: made.token.id }).await;
         made.secret.reveal().to_owned()
     }
 
@@ -416,14 +416,14 @@ impl Person {
     }
 
     pub async fn set_state(&self, change: users::SetState) {
-        assert!(self.town.does(change).await, "the state changes");
+        assert!(self.server.does(change).await, "the state changes");
     }
 
     /// Signed in, without the work of a password.
     pub async fn session(&self) -> Session {
         let cookie = Plaintext::session();
-        let lifetime = self.town.app.settings.sessions.lifetime.0;
-        self.town.does(BeginSession { user: self.id, session: cookie.clone(), lifetime }).await;
+        let lifetime = self.server.app.settings.sessions.lifetime.0;
+        self.server.does(BeginSession { user: self.id, session: cookie.clone(), lifetime }).await;
         Session { cookie: cookie.reveal().to_owned() }
     }
 }

@@ -1,4 +1,4 @@
-//! Where the code of a server asks, and how it is told: a question lies on a desk until the scheduler fetches it, and who
+//! Where the code of a server asks, and how it is told: a question lies in a list until the scheduler fetches it, and who
 //! asked sleeps until the scheduler answers. Nothing here runs by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tollhouse::node::Around;
+use tollhouse::node::NodeEnvironment;
 use tollhouse_auth::uptime::Uptime;
 use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::{Behind, NodeId, Page, Tick};
@@ -22,7 +22,7 @@ use tollhouse_domain::user::User;
 use tollhouse_store::error::{Error, Result};
 use tollhouse_store::tx::Until;
 
-use crate::simulation::chance::Chance;
+use crate::simulation::randomness::Randomness;
 
 #[derive(Clone, Debug)]
 pub enum Question {
@@ -105,9 +105,9 @@ impl Slot {
 pub type Asked = (Question, Weak<Slot>);
 
 #[derive(Default)]
-pub struct Desk(Mutex<Vec<Asked>>);
+pub struct Requests(Mutex<Vec<Asked>>);
 
-impl Desk {
+impl Requests {
     async fn ask(&self, question: Question) -> Told {
         let slot = Arc::new(Slot::default());
         self.0.lock().expect("no panic").push((question, Arc::downgrade(&slot)));
@@ -127,13 +127,13 @@ impl Desk {
 }
 
 /// What a node of the simulation has around it.
-pub struct Surroundings {
-    pub desk: Arc<Desk>,
+pub struct SimulatedEnvironment {
+    pub requests: Arc<Requests>,
     pub uptime: Uptime,
-    pub ids: Mutex<Chance>,
+    pub ids: Mutex<Randomness>,
 }
 
-impl Around for Surroundings {
+impl NodeEnvironment for SimulatedEnvironment {
     type Link = ();
 
     fn now(&self) -> Tick {
@@ -141,7 +141,7 @@ impl Around for Surroundings {
     }
 
     async fn sleep(&self, span: Duration) {
-        self.desk.ask(Question::Sleep(span)).await;
+        self.requests.ask(Question::Sleep(span)).await;
     }
 
     fn fresh(&self) -> NodeId {
@@ -153,7 +153,7 @@ impl Around for Surroundings {
     }
 
     async fn link(&self) -> Result<()> {
-        self.desk.done(Question::Link).await
+        self.requests.done(Question::Link).await
     }
 
     async fn version(&self, _: &mut ()) -> Result<Option<i64>> {
@@ -161,55 +161,55 @@ impl Around for Surroundings {
     }
 
     async fn read(&self, _: &mut (), from: i64, node: NodeId) -> Result<Page> {
-        match self.desk.ask(Question::Read(from, node)).await {
+        match self.requests.ask(Question::Read(from, node)).await {
             Told::Page(page) => Ok(page),
             _ => Err(Error::late()),
         }
     }
 
     async fn say(&self, _: &mut (), say: Say) -> Result<()> {
-        self.desk.done(Question::Say(say)).await
+        self.requests.done(Question::Say(say)).await
     }
 
     async fn register(&self, remove: &[NodeId], insert: NodeId, _: &str) -> Result<()> {
-        self.desk.done(Question::Register(remove.to_vec(), insert)).await
+        self.requests.done(Question::Register(remove.to_vec(), insert)).await
     }
 
     async fn leave(&self, rows: &[NodeId]) -> Result<()> {
-        self.desk.done(Question::Leave(rows.to_vec())).await
+        self.requests.done(Question::Leave(rows.to_vec())).await
     }
 
     async fn behind(&self, own: Option<NodeId>, position: Option<i64>) -> Result<(i64, Vec<Behind>)> {
-        match self.desk.ask(Question::Behind(own, position)).await {
+        match self.requests.ask(Question::Behind(own, position)).await {
             Told::Behind(position, behind) => Ok((position, behind)),
             _ => Err(Error::late()),
         }
     }
 
     async fn give_up_on(&self, remove: &[NodeId], mark: &[NodeId], position: i64) -> Result<()> {
-        self.desk.done(Question::GiveUp(remove.to_vec(), mark.to_vec(), position)).await
+        self.requests.done(Question::GiveUp(remove.to_vec(), mark.to_vec(), position)).await
     }
 
     async fn announce(&self) -> Result<Until> {
-        match self.desk.ask(Question::Announce).await {
+        match self.requests.ask(Question::Announce).await {
             Told::Until(until) => Ok(until),
             _ => Err(Error::late()),
         }
     }
 
     async fn listen(&self, wake: &Notify, heard: impl Fn() + Send) -> Result<()> {
-        self.desk.done(Question::Listen).await?;
+        self.requests.done(Question::Listen).await?;
         heard();
         wake.notify_one();
-        self.desk.done(Question::Hear).await
+        self.requests.done(Question::Hear).await
     }
 
     async fn hold(&self) -> Option<Box<dyn Send>> {
-        self.desk.done(Question::Hold).await.ok().map(|()| Box::new(()) as Box<dyn Send>)
+        self.requests.done(Question::Hold).await.ok().map(|()| Box::new(()) as Box<dyn Send>)
     }
 }
 
-impl Lookup for Desk {
+impl Lookup for Requests {
     fn find(&self, key: Key) -> Answer<'_, Option<Record>> {
         Box::pin(async move {
             match self.ask(Question::Find(key)).await {
@@ -283,7 +283,7 @@ pub enum Outcome {
     /// The node has left.
     Followed,
     Acknowledged,
-    Judged {
+    CheckOrder {
         asked: About,
         started: u64,
         accepted: std::result::Result<bool, Denial>,

@@ -7,11 +7,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-use super::{Person, Session, Town};
+use super::{Person, Session, TestServer};
 
 /// A request that is being made.
 pub struct Ask {
-    town: Town,
+    server: TestServer,
     method: Method,
     target: String,
     headers: HeaderMap,
@@ -22,11 +22,11 @@ pub struct Ask {
 
 impl Ask {
     /// From this machine, to the usual host.
-    pub(super) fn new(town: Town, method: Method, target: &str) -> Self {
+    pub(super) fn new(server: TestServer, method: Method, target: &str) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:8080"));
         let peer = IpAddr::from([127, 0, 0, 1]);
-        Self { town, method, target: target.to_owned(), headers, body: Vec::new(), peer, version: Version::HTTP_11 }
+        Self { server, method, target: target.to_owned(), headers, body: Vec::new(), peer, version: Version::HTTP_11 }
     }
 
     /// `PRIVATE-TOKEN`.
@@ -98,7 +98,7 @@ impl Ask {
 
     pub async fn send(self) -> Reply {
         let request = self.request();
-        let response = self.town.road.travel(request, Some(self.peer)).await;
+        let response = self.server.service.call(request, Some(self.peer)).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
         Reply {

@@ -1,8 +1,8 @@
 //! What goes wrong by chance.
 
-use super::{Event, MILLI, SECOND, World};
-use crate::simulation::chance::Chance;
+use super::{Event, MILLI, SECOND, SimulatedNetwork};
 use crate::simulation::database::Database;
+use crate::simulation::randomness::Randomness;
 
 /// How rough it is, in thousandths: most of it each tenth of a second.
 #[derive(Clone, Copy, Debug)]
@@ -87,8 +87,8 @@ impl Theme {
 }
 
 impl Weather {
-    pub(super) fn of(theme: Theme, chance: &mut Chance) -> Self {
-        let mut some = |most: u64| chance.below(most);
+    pub(super) fn of(theme: Theme, randomness: &mut Randomness) -> Self {
+        let mut some = |most: u64| randomness.below(most);
         let still = Self { theme, stops: 0, crashes: 0, cuts: 0, restores: 0, slow: 0, lost_wakes: 0, bursts: 0 };
         let mild = Self {
             stops: some(25),
@@ -114,11 +114,11 @@ impl Weather {
     }
 }
 
-impl World {
+impl SimulatedNetwork {
     /// The next season.
     pub(super) fn turn(&mut self) {
-        let theme = self.chance.pick(Theme::possible(&self.database)).unwrap_or(Theme::Mixed);
-        self.weather = Weather::of(theme, &mut self.chance);
+        let theme = self.randomness.pick(Theme::possible(&self.database)).unwrap_or(Theme::Mixed);
+        self.weather = Weather::of(theme, &mut self.randomness);
         self.season += 1;
         self.after(100 * MILLI, Event::Drill(self.season));
     }
@@ -131,32 +131,32 @@ impl World {
     pub(super) fn storm(&mut self) {
         self.after(if self.weather.theme.is_drill() { SECOND } else { 100 * MILLI }, Event::Weather);
         self.copy();
-        if self.chance.often(30) {
-            let keep = self.chance.between(1, 40) as usize;
+        if self.randomness.often(30) {
+            let keep = self.randomness.between(1, 40) as usize;
             if let Some(memory) = self.database.as_memory() {
                 memory.truth.trim(keep);
             }
         }
         let Some(n) = self.somewhere() else { return self.start() };
-        if self.chance.often(self.weather.stops) {
-            let most = if self.chance.often(500) { 6 * SECOND } else { 2 * SECOND };
-            let stop = self.chance.between(20 * MILLI, most);
+        if self.randomness.often(self.weather.stops) {
+            let most = if self.randomness.often(500) { 6 * SECOND } else { 2 * SECOND };
+            let stop = self.randomness.between(20 * MILLI, most);
             self.nodes[n].stopped_until = self.now + stop;
         }
-        if self.chance.often(self.weather.cuts) {
-            let cut = self.chance.between(20 * MILLI, 4 * SECOND);
+        if self.randomness.often(self.weather.cuts) {
+            let cut = self.randomness.between(20 * MILLI, 4 * SECOND);
             self.cut(n, cut);
         }
-        if self.chance.often(self.weather.crashes) {
+        if self.randomness.often(self.weather.crashes) {
             self.die(n);
-        } else if self.chance.often(self.weather.crashes) && self.alive().len() > 1 && !self.nodes[n].is_leaving() {
+        } else if self.randomness.often(self.weather.crashes) && self.alive().len() > 1 && !self.nodes[n].is_leaving() {
             self.leave(n);
         }
         let status = self.alive().iter().filter(|n| !self.nodes[**n].is_leaving()).count();
-        if status < 3 && self.chance.often(60) {
+        if status < 3 && self.randomness.often(60) {
             self.start();
         }
-        if self.chance.often(self.weather.restores) {
+        if self.randomness.often(self.weather.restores) {
             self.restore(None);
         }
     }

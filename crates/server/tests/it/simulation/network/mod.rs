@@ -1,31 +1,31 @@
 //! Nodes, revokers and callers on one database, with a scheduler that decides by its seed what happens next: virtual
 //! clocks of different rates, late and lost replies, nodes that stand still, crash, leave and start, a database that is
-//! cut off or restored from an older copy. What a server does is the real code: of the node, its ledger and its
+//! cut off or restored from an older copy. What a server does is the real code: of the node, its cache and its
 //! authenticator.
 
 mod callers;
 mod clients;
-mod desk;
 mod drills;
 mod nodes;
 mod operations;
+mod requests;
 mod weather;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
 use std::time::Duration;
 
-use tollhouse_auth::ledger::Ledger;
+use tollhouse_auth::credential_cache::CredentialCache;
 use tollhouse_domain::faults::{Mutant, Mutants};
 
-use super::chance::Chance;
 use super::database::Database;
 use super::history::{History, Subject};
-use desk::{About, Slot};
-pub use desk::{Question, Told};
+use super::randomness::Randomness;
 use drills::Plan;
 use nodes::{Node, Process};
 use operations::Running;
+use requests::{About, Slot};
+pub use requests::{Question, Told};
 pub use weather::Theme;
 use weather::Weather;
 
@@ -37,8 +37,8 @@ pub const OWNERS: u64 = 3;
 /// After so many steps the weather changes, so that every seed can meet everything.
 const SEASON: u64 = 2_000;
 
-pub struct World {
-    chance: Chance,
+pub struct SimulatedNetwork {
+    randomness: Randomness,
     now: u64,
     queue: BTreeMap<(u64, u64), Event>,
     count: u64,
@@ -108,21 +108,21 @@ impl Event {
     }
 }
 
-impl World {
+impl SimulatedNetwork {
     /// A mistake changes what the nodes do, never what happens to them.
     pub fn new(seed: u64, mutant: Option<Mutant>, mut database: Database) -> Self {
-        let mut chance = Chance::of(seed);
-        let weather = Weather::of(Theme::first(seed, &database), &mut chance);
+        let mut randomness = Randomness::of(seed);
+        let weather = Weather::of(Theme::first(seed, &database), &mut randomness);
         let mutants = Mutants::default();
         mutants.set(mutant);
-        let mark = chance.next() as i64;
+        let mark = randomness.next() as i64;
         match &mut database {
             Database::Memory(memory) => memory.begin(mark),
             Database::Store(store) => store.begin(mutant),
         }
-        let shell = Process::new(Ledger::new(0), &mut chance, &mutants);
-        let mut world = Self {
-            chance,
+        let shell = Process::new(CredentialCache::new(0), &mut randomness, &mutants);
+        let mut network = Self {
+            randomness,
             now: SECOND,
             queue: BTreeMap::new(),
             count: 0,
@@ -145,17 +145,17 @@ impl World {
             found: None,
         };
         for owner in 0..OWNERS {
-            world.history.begin(1_000_000_000 + owner, Subject::Owner(owner), true, 0);
-            world.history.commit(1_000_000_000 + owner, 1);
-            world.history.acknowledge(1_000_000_000 + owner, 2);
+            network.history.begin(1_000_000_000 + owner, Subject::Owner(owner), true, 0);
+            network.history.commit(1_000_000_000 + owner, 1);
+            network.history.acknowledge(1_000_000_000 + owner, 2);
         }
-        for _ in 0..1 + world.chance.below(3) {
-            world.start();
+        for _ in 0..1 + network.randomness.below(3) {
+            network.start();
         }
-        world.after(0, Event::Client);
-        world.after(500 * MILLI, Event::Weather);
-        world.after(300 * MILLI, Event::Drill(0));
-        world
+        network.after(0, Event::Client);
+        network.after(500 * MILLI, Event::Weather);
+        network.after(300 * MILLI, Event::Drill(0));
+        network
     }
 
     /// For the next world.
@@ -211,17 +211,17 @@ impl World {
 
     /// How long something takes on its way.
     fn way(&mut self) -> u64 {
-        if self.chance.often(self.weather.slow) {
-            let most = if self.chance.often(300) { 3_000 } else { 400 };
-            return self.chance.between(MILLI, most * MILLI);
+        if self.randomness.often(self.weather.slow) {
+            let most = if self.randomness.often(300) { 3_000 } else { 400 };
+            return self.randomness.between(MILLI, most * MILLI);
         }
-        self.chance.between(50_000, 2 * MILLI)
+        self.randomness.between(50_000, 2 * MILLI)
     }
 
     /// The same, from or to this process.
     fn way_of(&mut self, who: Option<usize>) -> u64 {
         match who.is_some_and(|n| self.nodes[n].slow_until > self.now) {
-            true => self.chance.between(MILLI, 900 * MILLI),
+            true => self.randomness.between(MILLI, 900 * MILLI),
             false => self.way(),
         }
     }

@@ -9,33 +9,33 @@ use tollhouse_domain::denial::Denial;
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::membership::MembershipSource;
 
-use super::desk::{About, Outcome, Question, Slot, Told};
+use super::requests::{About, Outcome, Question, Slot, Told};
 use super::weather::Theme;
-use super::{Event, MILLI, OWNERS, World};
+use super::{Event, MILLI, OWNERS, SimulatedNetwork};
 use crate::simulation::history::{Check, Subject};
 use crate::simulation::model::Change;
-use crate::town::START;
+use crate::test_server::START;
 
-impl World {
+impl SimulatedNetwork {
     pub(super) fn client(&mut self) {
         // Where something goes wrong by plan, the steps are for that.
         let pause = match self.weather.theme {
-            Theme::Laggard | Theme::Comeback | Theme::LateReply => self.chance.between(40 * MILLI, 250 * MILLI),
-            theme if theme.is_drill() => self.chance.between(2 * MILLI, 40 * MILLI),
-            _ => self.chance.between(MILLI / 2, 12 * MILLI),
+            Theme::Laggard | Theme::Comeback | Theme::LateReply => self.randomness.between(40 * MILLI, 250 * MILLI),
+            theme if theme.is_drill() => self.randomness.between(2 * MILLI, 40 * MILLI),
+            _ => self.randomness.between(MILLI / 2, 12 * MILLI),
         };
         self.after(pause, Event::Client);
-        if self.tokens.len() < 5 && (self.tokens.is_empty() || self.chance.often(300)) {
+        if self.tokens.len() < 5 && (self.tokens.is_empty() || self.randomness.often(300)) {
             return self.create();
         }
-        let Some(mut picked) = self.chance.pick(&self.tokens) else { return };
+        let Some(mut picked) = self.randomness.pick(&self.tokens) else { return };
         if self.is_revoked(picked.0) {
             // What stands is asked for more often.
-            picked = self.chance.pick(&self.tokens).unwrap_or(picked);
+            picked = self.randomness.pick(&self.tokens).unwrap_or(picked);
         }
         let (token, owner) = picked;
-        let by = if self.chance.often(150) { None } else { self.somewhere() };
-        match self.chance.below(1_000) {
+        let by = if self.randomness.often(150) { None } else { self.somewhere() };
+        match self.randomness.below(1_000) {
             0..5 => self.create(),
             10..45 => self.operate(Change::Revoke { token }, by),
             60..75 => self.change_client(by),
@@ -45,7 +45,8 @@ impl World {
             }
             90..160 => self.check_something_else(owner),
             45..60 => {
-                let blocked = !self.database.holds(Change::Block { owner, blocked: true }) || self.chance.often(200);
+                let blocked =
+                    !self.database.holds(Change::Block { owner, blocked: true }) || self.randomness.often(200);
                 self.operate(Change::Block { owner, blocked }, by);
             }
             _ => {
@@ -55,7 +56,7 @@ impl World {
         }
         // What is revoked makes room after a while.
         if let Some(old) = self.tokens.iter().position(|(token, _)| self.is_revoked(*token))
-            && self.chance.often(100)
+            && self.randomness.often(100)
         {
             self.tokens.remove(old);
         }
@@ -67,9 +68,9 @@ impl World {
 
     pub(super) fn create(&mut self) {
         self.next_token += 1;
-        let (token, owner) = (self.next_token, self.chance.below(OWNERS));
+        let (token, owner) = (self.next_token, self.randomness.below(OWNERS));
         let by = self.somewhere();
-        let import = self.chance.often(300);
+        let import = self.randomness.often(300);
         if import {
             // Somebody knows it before it exists.
             self.ask_everywhere(token);
@@ -86,7 +87,7 @@ impl World {
     pub(super) fn create_at_once(&mut self) -> u64 {
         self.next_token += 1;
         self.count += 1;
-        let (token, owner, id) = (self.next_token, self.chance.below(OWNERS), self.count);
+        let (token, owner, id) = (self.next_token, self.randomness.below(OWNERS), self.count);
         self.database.create(token, owner);
         self.owners.insert(token, owner);
         self.tokens.push((token, owner));
@@ -114,7 +115,7 @@ impl World {
                 Box::pin(async move {
                     let head = http_head(&value);
                     match auth
-                        .judge(&PresentedCredentials::in_head(&head, None), &AccessRequirement::PLAIN, START)
+                        .authenticate(&PresentedCredentials::in_head(&head, None), &AccessRequirement::PLAIN, START)
                         .await
                     {
                         Ok(who) => Ok(who.is_some()),
@@ -148,7 +149,7 @@ impl World {
         self.count = id;
         self.nodes[n].process.tasks.start(id, async move {
             let accepted = task.as_mut().await;
-            Outcome::Judged { asked, started, accepted }
+            Outcome::CheckOrder { asked, started, accepted }
         });
         self.after(0, Event::GoOn(Some(n)));
     }
@@ -172,9 +173,9 @@ impl World {
 
     pub(super) fn look_up(&mut self, n: usize, question: &Question, slot: Weak<Slot>) {
         let way = if self.late_until > self.now {
-            self.chance.between(80 * MILLI, 300 * MILLI)
-        } else if self.weather.theme == Theme::LateAnswers && self.chance.often(400) {
-            self.chance.between(10 * MILLI, 150 * MILLI)
+            self.randomness.between(80 * MILLI, 300 * MILLI)
+        } else if self.weather.theme == Theme::LateAnswers && self.randomness.often(400) {
+            self.randomness.between(10 * MILLI, 150 * MILLI)
         } else {
             self.way()
         };

@@ -16,7 +16,7 @@ use tollhouse_store::tx::Until;
 use tollhouse_store::{invalidations, nodes};
 
 /// Nothing here waits by itself for longer than it takes: how long is too long is decided by whoever asks.
-pub trait Around: Send + Sync + 'static {
+pub trait NodeEnvironment: Send + Sync + 'static {
     /// A connection of the node's own, on which it reads the log.
     type Link: Send;
 
@@ -83,7 +83,7 @@ pub struct Shared {
     pub uptime: Uptime,
 }
 
-impl Around for Shared {
+impl NodeEnvironment for Shared {
     type Link = invalidations::Link;
 
     fn now(&self) -> Tick {

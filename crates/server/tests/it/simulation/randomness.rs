@@ -1,11 +1,11 @@
-//! Chance, as one number.
+//! Randomness, as one number.
 
 use tollhouse_domain::agreement::NodeId;
 
 /// SplitMix64: one number is the whole seed.
-pub struct Chance(u64);
+pub struct Randomness(u64);
 
-impl Chance {
+impl Randomness {
     pub fn of(seed: u64) -> Self {
         Self(seed)
     }

@@ -19,7 +19,7 @@ use super::check::{self, Check, Handed, Moment, Story, Subject, Verdict};
 use super::relay::Relay;
 use crate::oauth::Client;
 use crate::process::{Process, server};
-use crate::town::Town;
+use crate::test_server::TestServer;
 
 pub struct Server {
     pub address: Cell<SocketAddr>,
@@ -88,9 +88,9 @@ impl Family {
     }
 }
 
-pub struct World {
+pub struct HistoryRun {
     began: Instant,
-    pub town: Town,
+    pub server: TestServer,
     pub servers: Vec<Server>,
     /// What the command line is: it writes, waits, and remembers nothing.
     pub command: App,
@@ -106,9 +106,9 @@ pub struct World {
 
 pub const PASSWORD: &str = "correct horse battery";
 
-impl World {
+impl HistoryRun {
     /// Three servers, each with this in its environment.
-    pub async fn found(t: Town, environment: &[(&'static str, &'static str)]) -> Rc<Self> {
+    pub async fn found(t: TestServer, environment: &[(&'static str, &'static str)]) -> Rc<Self> {
         let client = t.client("api").await;
         let mut owners = Vec::new();
         for name in ["ada", "grace", "edsger", "barbara", "donald", "leslie"] {
@@ -123,7 +123,7 @@ impl World {
             servers.push(Server::new(&t).await);
         }
         let seed = std::env::var("TOLLHOUSE_HISTORY_SEED").ok().and_then(|seed| seed.parse().ok());
-        let world = Rc::new(Self {
+        let run = Rc::new(Self {
             began: Instant::now(),
             command: command(&t).await,
             client,
@@ -135,10 +135,10 @@ impl World {
             dice: Cell::new(seed.unwrap_or(0x7011_4053)),
             over: Cell::new(false),
             environment: environment.to_vec(),
-            town: t,
+            server: t,
         });
-        join_all(world.servers.iter().map(|server| world.start(server, &[]))).await;
-        world
+        join_all(run.servers.iter().map(|server| run.start(server, &[]))).await;
+        run
     }
 
     pub fn now(&self) -> Moment {
@@ -155,7 +155,7 @@ impl World {
 
     /// A server that ends when we do, however that is.
     pub fn serve(&self, url: &str) -> Command {
-        let plain = server(self.town.folder.path(), url);
+        let plain = server(self.server.folder.path(), url);
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(plain.get_program()).args(plain.get_args());
         for (name, value) in plain.get_envs() {
@@ -165,7 +165,7 @@ impl World {
             };
         }
         command.envs(self.environment.iter().copied());
-        command.current_dir(self.town.folder.path());
+        command.current_dir(self.server.folder.path());
         command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
         command.stderr(std::process::Stdio::piped());
         command
@@ -230,7 +230,7 @@ impl World {
 }
 
 impl Server {
-    async fn new(t: &Town) -> Self {
+    async fn new(t: &TestServer) -> Self {
         let (relay, url) = Relay::to(&t.database_url).await.unzip();
         Self {
             address: Cell::new(SocketAddr::from(([127, 0, 0, 1], 1))),
@@ -244,7 +244,7 @@ impl Server {
 }
 
 /// As a command opens it.
-async fn command(t: &Town) -> App {
+async fn command(t: &TestServer) -> App {
     let settings = format!("data_dir = '{}'", t.folder.path().display());
     let settings = Settings::with(&settings).expect("settings");
     let urls = Urls::new("", &[], settings.listen, true).expect("own names");
@@ -252,6 +252,6 @@ async fn command(t: &Town) -> App {
     App::for_command(db, settings, urls, Clock::system()).await.expect("an app")
 }
 
-pub async fn join(t: &Town) -> Db {
+pub async fn join(t: &TestServer) -> Db {
     Db::join(&t.url(), 0).await.expect("the database")
 }

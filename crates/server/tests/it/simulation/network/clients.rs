@@ -1,13 +1,13 @@
 //! Clients and members: what else is remembered, and asked about.
 
-use super::World;
-use super::desk::About;
+use super::SimulatedNetwork;
+use super::requests::About;
 use crate::simulation::model::Change;
 
-impl World {
+impl SimulatedNetwork {
     /// Somebody makes a client, gives one a new secret, or deletes one.
     pub(super) fn change_client(&mut self, by: Option<usize>) {
-        let old = self.chance.below(3) as usize;
+        let old = self.randomness.below(3) as usize;
         if old >= self.clients.len() {
             self.next_token += 2;
             let (client, secret) = (self.next_token - 1, self.next_token);
@@ -16,7 +16,7 @@ impl World {
             return self.operate(Change::CreateClient { client, secret }, by);
         }
         let (client, old) = self.clients.remove(old);
-        if self.chance.often(300) {
+        if self.randomness.often(300) {
             return self.operate(Change::DeleteClient { client, secret: old }, by);
         }
         self.next_token += 1;
@@ -25,9 +25,9 @@ impl World {
 
     /// Whether a client has its secret, or an owner is a member.
     pub(super) fn check_something_else(&mut self, owner: u64) {
-        let about = match self.chance.pick(&self.clients) {
-            Some((client, secret)) if self.chance.often(600) => About::Secret { client, secret },
-            _ => About::Member { owner, by_all: self.chance.often(500) },
+        let about = match self.randomness.pick(&self.clients) {
+            Some((client, secret)) if self.randomness.often(600) => About::Secret { client, secret },
+            _ => About::Member { owner, by_all: self.randomness.often(500) },
         };
         let Some(node) = self.somewhere() else { return };
         self.after(0, super::Event::Check(node, about));

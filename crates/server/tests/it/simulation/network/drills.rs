@@ -1,7 +1,7 @@
 //! What goes wrong by plan: a drill arranges a rare moment, roughly, and chance does the rest.
 
 use super::weather::Theme;
-use super::{Event, MILLI, SECOND, World};
+use super::{Event, MILLI, SECOND, SimulatedNetwork};
 use crate::simulation::model::Change;
 
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ pub(super) enum Plan {
     Restore(Option<u64>),
 }
 
-impl World {
+impl SimulatedNetwork {
     fn plan(&mut self, millis: u64, plan: Plan) {
         self.after(millis * MILLI, Event::Planned(plan));
     }
@@ -100,7 +100,7 @@ impl World {
         let (first, second) = (self.create_at_once(), self.create_at_once());
         self.ask_everywhere(first);
         self.ask_everywhere(second);
-        let slowly = self.chance.between(8 * MILLI, 60 * MILLI);
+        let slowly = self.randomness.between(8 * MILLI, 60 * MILLI);
         self.plan(30, Plan::RevokeSlowly(first, slowly));
         self.plan(33, Plan::Revoke(Some(second)));
         // The first must not be remembered again while it is not committed.
@@ -111,16 +111,16 @@ impl World {
     /// What it read says nothing of the revocation, and its lease must not count from when it heard that.
     fn late_reply(&mut self) -> u64 {
         let Some(n) = self.somewhere() else { return SECOND };
-        let late = self.chance.between(900 * MILLI, 1_300 * MILLI);
+        let late = self.randomness.between(900 * MILLI, 1_300 * MILLI);
         self.nodes[n].late_reply = Some(late);
         5 * SECOND
     }
 
     /// It has just read; see [`Self::late_reply`].
     pub(super) fn read_before(&mut self, n: usize, late: u64) {
-        let soon = self.chance.between(1, 20);
+        let soon = self.randomness.between(1, 20);
         self.plan(soon, Plan::Revoke(None));
-        let stop = self.chance.between(2_600 * MILLI, 2_900 * MILLI);
+        let stop = self.randomness.between(2_600 * MILLI, 2_900 * MILLI);
         self.after(late + MILLI, Event::Planned(Plan::Stop(n, stop.saturating_sub(late))));
     }
 
@@ -130,16 +130,16 @@ impl World {
         self.start();
         let new = self.nodes.len() - 1;
         self.nodes[new].deaf_until = self.now + 400 * MILLI;
-        let soon = self.chance.between(5, 30);
+        let soon = self.randomness.between(5, 30);
         for (token, _) in self.tokens.clone() {
             self.plan(soon, Plan::Ask(token));
         }
-        let then = soon + self.chance.between(5, 30);
+        let then = soon + self.randomness.between(5, 30);
         self.plan(then, Plan::Revoke(None));
-        if let Some(old) = self.chance.pick(&status).filter(|_| status.len() > 1) {
-            let late = self.chance.between(450, 600);
+        if let Some(old) = self.randomness.pick(&status).filter(|_| status.len() > 1) {
+            let late = self.randomness.between(450, 600);
             self.plan(late, Plan::Leave(old));
-            let then = late + self.chance.between(1, 20);
+            let then = late + self.randomness.between(1, 20);
             self.plan(then, Plan::Revoke(None));
         }
         SECOND
@@ -147,13 +147,13 @@ impl World {
 
     fn laggard(&mut self) -> u64 {
         let Some(n) = self.somewhere() else { return SECOND };
-        let most = if self.chance.often(300) { 6_500 } else { 2_900 };
-        let stop = self.chance.between(2_200 * MILLI, most * MILLI);
+        let most = if self.randomness.often(300) { 6_500 } else { 2_900 };
+        let stop = self.randomness.between(2_200 * MILLI, most * MILLI);
         self.nodes[n].slow_until = self.now + 9 * SECOND;
-        let at = self.chance.between(1, 1_000);
+        let at = self.randomness.between(1, 1_000);
         self.plan(at, Plan::Stop(n, stop));
         for _ in 0..2 {
-            let later = self.chance.below(500);
+            let later = self.randomness.below(500);
             self.plan(at + later, Plan::Revoke(None));
         }
         9 * SECOND
@@ -162,12 +162,12 @@ impl World {
     /// It stands still until the first revocation has marked it; how much longer, the second decides.
     fn comeback(&mut self) -> u64 {
         let Some(n) = self.somewhere() else { return SECOND };
-        let at = self.chance.between(40, 300);
+        let at = self.randomness.between(40, 300);
         self.plan(at, Plan::Stop(n, 3_600 * MILLI));
-        let first = at + self.chance.below(300);
+        let first = at + self.randomness.below(300);
         self.plan(first, Plan::Revoke(None));
-        if self.chance.often(500) {
-            let second = first + self.chance.between(1, 150);
+        if self.randomness.often(500) {
+            let second = first + self.randomness.between(1, 150);
             self.plan(second, Plan::Revoke(None));
         }
         8 * SECOND
@@ -175,14 +175,14 @@ impl World {
 
     fn restores(&mut self) -> u64 {
         self.copy();
-        for _ in 0..1 + self.chance.below(3) {
-            let soon = self.chance.between(1, 40);
+        for _ in 0..1 + self.randomness.below(3) {
+            let soon = self.randomness.between(1, 40);
             self.plan(soon, Plan::Revoke(None));
         }
         for n in self.alive() {
             self.nodes[n].slow_until = self.now + 100 * MILLI;
         }
-        let back = self.chance.between(1, 60);
+        let back = self.randomness.between(1, 60);
         self.plan(back, Plan::Restore(None));
         SECOND
     }
@@ -192,10 +192,10 @@ impl World {
         let (victim, token) = (self.create_at_once(), self.create_at_once());
         self.plan(1, Plan::Copy);
         self.plan(2, Plan::Revoke(Some(victim)));
-        let asked = self.chance.between(25, 35);
+        let asked = self.randomness.between(25, 35);
         self.plan(asked, Plan::LateAnswers(10 * MILLI));
         self.plan(asked, Plan::Ask(token));
-        let back = asked + self.chance.between(8, 25);
+        let back = asked + self.randomness.between(8, 25);
         self.plan(back, Plan::Restore(Some(token)));
         self.plan(400, Plan::Ask(token));
         500 * MILLI
@@ -208,7 +208,7 @@ impl World {
         self.plan(30, Plan::Copy);
         self.plan(31, Plan::Mute);
         self.plan(32, Plan::Revoke(Some(victim)));
-        let back = self.chance.between(40, 60);
+        let back = self.randomness.between(40, 60);
         self.plan(back, Plan::Deaf(300 * MILLI));
         self.plan(back, Plan::Restore(Some(token)));
         700 * MILLI
@@ -216,10 +216,10 @@ impl World {
 
     /// The database comes back as it was a while ago; what was under way is gone.
     pub(super) fn restore(&mut self, then: Option<u64>) {
-        let recent = then.is_some() || self.chance.often(700);
+        let recent = then.is_some() || self.randomness.often(700);
         let Some(memory) = self.database.as_memory() else { return };
         // Not long ago, as a rule.
-        let back = if recent { 1 } else { 1 + self.chance.below(memory.copies.len() as u64) as usize };
+        let back = if recent { 1 } else { 1 + self.randomness.below(memory.copies.len() as u64) as usize };
         let Some(pick) = memory.copies.len().checked_sub(back) else { return };
         let (at, truth) = memory.copies[pick].clone();
         memory.copies.truncate(pick);
@@ -238,7 +238,7 @@ impl World {
             return self.operate(Change::Revoke { token }, by);
         }
         for (token, _) in self.tokens.clone() {
-            if self.chance.often(400) {
+            if self.randomness.often(400) {
                 let by = self.somewhere();
                 self.operate(Change::Revoke { token }, by);
             }

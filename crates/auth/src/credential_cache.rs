@@ -2,13 +2,13 @@
 //! memberships of users.
 //!
 //! A look-up that began before a forget must not be kept (A3 of `docs/protocols/revocation.md`): whoever asks the
-//! database takes a [`Ticket`] with the generation of that moment, and [`Ledger::keep`] drops the record if the
+//! database takes a [`Ticket`] with the generation of that moment, and [`CredentialCache::keep`] drops the record if the
 //! generation has moved since. Owners, families and applications have a number each in a fixed table; forgetting one adds to its
 //! number, and every record that was kept under the old number misses. So blocking a user with a hundred thousand
 //! tokens is one addition. Two owners that share a place in the table cost each other a look-up, never an error.
 //!
 //! Nothing is answered from memory without a lease (A1, A2). The follower of the log renews it after every round. The
-//! ledger forgets what the follower reads in the log, and at once what this server itself made untrue
+//! cache forgets what the follower reads in the log, and at once what this server itself made untrue
 //! (docs/decisions/0034).
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
@@ -24,8 +24,8 @@ use tollhouse_domain::agreement::Tick;
 use tollhouse_domain::application::Application;
 #[cfg(feature = "faults")]
 use tollhouse_domain::faults::Mutants;
-use tollhouse_domain::forget::Forget;
 use tollhouse_domain::id::{ApplicationId, FamilyId, UserId};
+use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::lookup::{Key, Record};
 use tollhouse_domain::membership::{MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::secret::Digest;
@@ -33,7 +33,7 @@ use tollhouse_domain::user::User;
 
 use crate::flights::Flights;
 
-pub struct Ledger {
+pub struct CredentialCache {
     credentials: Class<Record>,
     applications: Class<Application>,
     memberships: Class<Memberships>,
@@ -56,13 +56,13 @@ pub struct Ledger {
 }
 
 /// What can be remembered. All kinds are kept and forgotten by the same rules.
-pub trait Kept: Sized + Send + Sync {
+pub trait Cacheable: Sized + Send + Sync {
     type Key: Copy + Eq + Hash + Send + Sync;
 
-    fn class(ledger: &Ledger) -> &Class<Self>;
+    fn class(cache: &CredentialCache) -> &Class<Self>;
 
     /// Whose numbers it depends on.
-    fn places(&self, key: Self::Key, ledger: &Ledger) -> [Option<NumberIndex>; 3];
+    fn places(&self, key: Self::Key, cache: &CredentialCache) -> [Option<NumberIndex>; 3];
 
     /// What it takes of its class's room.
     fn weight(&self) -> u64 {
@@ -70,27 +70,27 @@ pub trait Kept: Sized + Send + Sync {
     }
 
     /// Replaces the owner by an equal one that is already in memory.
-    fn share(&mut self, _: &Ledger) {}
+    fn share(&mut self, _: &CredentialCache) {}
 }
 
-impl Kept for Record {
+impl Cacheable for Record {
     type Key = Key;
 
-    fn class(ledger: &Ledger) -> &Class<Self> {
-        &ledger.credentials
+    fn class(cache: &CredentialCache) -> &Class<Self> {
+        &cache.credentials
     }
 
-    fn places(&self, _: Key, ledger: &Ledger) -> [Option<NumberIndex>; 3] {
+    fn places(&self, _: Key, cache: &CredentialCache) -> [Option<NumberIndex>; 3] {
         let token = self.credential.token();
         [
-            self.owner.as_ref().map(|owner| ledger.owner(owner.id)),
-            token.map(|token| ledger.family(token.family)),
-            token.and_then(|token| token.application).map(|id| ledger.application(id)),
+            self.owner.as_ref().map(|owner| cache.owner(owner.id)),
+            token.map(|token| cache.family(token.family)),
+            token.and_then(|token| token.application).map(|id| cache.application(id)),
         ]
     }
 
-    fn share(&mut self, ledger: &Ledger) {
-        let (Some(owners), Some(owner)) = (&ledger.owners, &mut self.owner) else { return };
+    fn share(&mut self, cache: &CredentialCache) {
+        let (Some(owners), Some(owner)) = (&cache.owners, &mut self.owner) else { return };
         match owners.get(&owner.id) {
             Some(known) if known == *owner => *owner = known,
             _ => owners.insert(owner.id, owner.clone()),
@@ -98,40 +98,40 @@ impl Kept for Record {
     }
 }
 
-impl Kept for Application {
+impl Cacheable for Application {
     /// The digest of its `client_id`, because a request may send one of any length.
     type Key = Digest;
 
-    fn class(ledger: &Ledger) -> &Class<Self> {
-        &ledger.applications
+    fn class(cache: &CredentialCache) -> &Class<Self> {
+        &cache.applications
     }
 
-    fn places(&self, _: Digest, ledger: &Ledger) -> [Option<NumberIndex>; 3] {
-        [Some(ledger.application(self.id)), None, None]
+    fn places(&self, _: Digest, cache: &CredentialCache) -> [Option<NumberIndex>; 3] {
+        [Some(cache.application(self.id)), None, None]
     }
 }
 
-impl Kept for Memberships {
+impl Cacheable for Memberships {
     type Key = (UserId, MembershipSource);
 
-    fn class(ledger: &Ledger) -> &Class<Self> {
-        &ledger.memberships
+    fn class(cache: &CredentialCache) -> &Class<Self> {
+        &cache.memberships
     }
 
-    fn places(&self, (user, _): Self::Key, ledger: &Ledger) -> [Option<NumberIndex>; 3] {
-        [Some(ledger.owner(user)), None, None]
+    fn places(&self, (user, _): Self::Key, cache: &CredentialCache) -> [Option<NumberIndex>; 3] {
+        [Some(cache.owner(user)), None, None]
     }
 }
 
-impl Kept for UserMemberships {
+impl Cacheable for UserMemberships {
     type Key = UserId;
 
-    fn class(ledger: &Ledger) -> &Class<Self> {
-        &ledger.user_memberships
+    fn class(cache: &CredentialCache) -> &Class<Self> {
+        &cache.user_memberships
     }
 
-    fn places(&self, user: UserId, ledger: &Ledger) -> [Option<NumberIndex>; 3] {
-        [Some(ledger.owner(user)), Some(GROUPS), None]
+    fn places(&self, user: UserId, cache: &CredentialCache) -> [Option<NumberIndex>; 3] {
+        [Some(cache.owner(user)), Some(GROUPS), None]
     }
 
     fn weight(&self) -> u64 {
@@ -140,7 +140,7 @@ impl Kept for UserMemberships {
 }
 
 /// One kind of what is remembered.
-pub struct Class<T: Kept> {
+pub struct Class<T: Cacheable> {
     known: Option<Cache<T::Key, Arc<Entry<T>>, Weigh>>,
     /// What there is not, where that can be asked for. Apart, so that guesses cannot drive out the living.
     unknown: Option<Cache<T::Key, ()>>,
@@ -148,7 +148,7 @@ pub struct Class<T: Kept> {
     pub(crate) flights: Flights<T::Key, Option<Arc<Entry<T>>>>,
 }
 
-impl<T: Kept> Class<T> {
+impl<T: Cacheable> Class<T> {
     /// For so much, by weight; 0 remembers nothing.
     fn new(room: usize, unknown: usize) -> Self {
         let cache = |room| Cache::with_weighter(room, room as u64, Weigh);
@@ -163,10 +163,10 @@ impl<T: Kept> Class<T> {
         if let Some(known) = &self.known {
             known.remove(&key);
         }
-        self.no_longer_unknown(key);
+        self.evict_negative(key);
     }
 
-    fn no_longer_unknown(&self, key: T::Key) {
+    fn evict_negative(&self, key: T::Key) {
         if let Some(unknown) = &self.unknown {
             unknown.remove(&key);
         }
@@ -185,7 +185,7 @@ impl<T: Kept> Class<T> {
 #[derive(Clone)]
 struct Weigh;
 
-impl<T: Kept> Weighter<T::Key, Arc<Entry<T>>> for Weigh {
+impl<T: Cacheable> Weighter<T::Key, Arc<Entry<T>>> for Weigh {
     fn weight(&self, _: &T::Key, entry: &Arc<Entry<T>>) -> u64 {
         entry.record.weight()
     }
@@ -216,7 +216,7 @@ struct Mark {
     number: u32,
 }
 
-pub enum Recall<T = Record> {
+pub enum Cached<T = Record> {
     Known(Arc<Entry<T>>),
     /// There is none, as far as is known.
     Unknown,
@@ -230,7 +230,7 @@ pub struct Ticket {
     generation: u64,
 }
 
-impl Ledger {
+impl CredentialCache {
     /// `entries` bounds the credentials, the memberships per group or project, and the memberships per user, each on
     /// its own; applications get a tenth of it. Unknown credentials and unknown `client_id`s get another tenth of the
     /// bound of their class. 0 remembers nothing.
@@ -277,19 +277,19 @@ impl Ledger {
     }
 
     /// `now`: read by the request itself, before this (A1).
-    pub fn recall<T: Kept>(&self, key: T::Key, now: Tick) -> Recall<T> {
+    pub fn get<T: Cacheable>(&self, key: T::Key, now: Tick) -> Cached<T> {
         let class = T::class(self);
         let Some(known) = class.known.as_ref().filter(|_| self.is_leased(now)) else {
-            return Recall::Ask;
+            return Cached::Ask;
         };
         if let Some(entry) = known.get(&key) {
             if entry.marks.iter().flatten().all(|mark| self.current(*mark)) {
-                return Recall::Known(entry);
+                return Cached::Known(entry);
             }
         } else if class.unknown.as_ref().is_some_and(|unknown| unknown.get(&key).is_some()) {
-            return Recall::Unknown;
+            return Cached::Unknown;
         }
-        Recall::Ask
+        Cached::Ask
     }
 
     /// Noted before a look-up is sent.
@@ -303,7 +303,7 @@ impl Ledger {
 
     /// Keeps what a look-up found, if nothing was forgotten since its ticket. The entry serves the request that
     /// asked either way.
-    pub fn keep<T: Kept>(&self, ticket: Ticket, key: T::Key, found: Option<T>) -> Option<Arc<Entry<T>>> {
+    pub fn insert<T: Cacheable>(&self, ticket: Ticket, key: T::Key, found: Option<T>) -> Option<Arc<Entry<T>>> {
         let _no_forgetting = self.apply.read().unwrap_or_else(PoisonError::into_inner);
         let fresh = ticket == self.ticket() || tollhouse_domain::broken!(self, NoFillGuard);
         let class = T::class(self);
@@ -327,23 +327,23 @@ impl Ledger {
     }
 
     /// After this returns, nothing that was true before is answered from memory.
-    pub fn forget(&self, words: &[Forget]) {
+    pub fn invalidate(&self, words: &[Invalidation]) {
         let _no_keeping = self.apply.write().unwrap_or_else(PoisonError::into_inner);
         self.generation.fetch_add(1, Ordering::SeqCst);
         for word in words {
             match word {
-                Forget::Token(digest) => self.remove_token(*digest),
-                Forget::Unknown(digest) => {
+                Invalidation::Token(digest) => self.remove_token(*digest),
+                Invalidation::Unknown(digest) => {
                     self.remove_token(*digest);
                     self.applications.remove(*digest);
                 }
-                Forget::Session(digest) => self.credentials.remove(Key::Session(*digest)),
-                Forget::Owner(id) => self.advance(self.owner(*id)),
-                Forget::Family(id) => self.advance(self.family(*id)),
-                Forget::Application(id) => self.advance(self.application(*id)),
-                Forget::Groups => self.advance(GROUPS),
-                Forget::All => self.clear(),
-                Forget::Nothing => {}
+                Invalidation::Session(digest) => self.credentials.remove(Key::Session(*digest)),
+                Invalidation::Owner(id) => self.advance(self.owner(*id)),
+                Invalidation::Family(id) => self.advance(self.family(*id)),
+                Invalidation::Application(id) => self.advance(self.application(*id)),
+                Invalidation::Groups => self.advance(GROUPS),
+                Invalidation::All => self.clear(),
+                Invalidation::Nothing => {}
             }
         }
     }
@@ -354,8 +354,8 @@ impl Ledger {
     }
 
     /// A secret that was just made here is no longer unknown (revocation.md section 6).
-    pub fn no_longer_unknown(&self, key: Key) {
-        self.credentials.no_longer_unknown(key);
+    pub fn evict_negative(&self, key: Key) {
+        self.credentials.evict_negative(key);
     }
 
     /// Whether it remembers anything at all.

@@ -1,4 +1,4 @@
-//! The road every request takes: one plain service around the router. Here are the guards that need only head and
+//! The HTTP service around the router, which every request goes through. Here are the guards that need only head and
 //! query, the spellings of a path that mean the same, request ids, and the headers that every answer has. What a request
 //! is sent to is read before, in `target.rs`.
 
@@ -17,7 +17,6 @@ use tollhouse_domain::text::{loggable, printable};
 use tower::Service;
 
 use crate::app::App;
-use crate::asked::{Media, Peer, RequestId, basic, bearer_header, has_body, malformed, media_type, reads_json};
 use crate::bodies::read_on;
 use crate::config::Proxies;
 use crate::cors;
@@ -28,9 +27,10 @@ use crate::endpoint::table::router;
 use crate::error::{Account, Error, Reason, account_text};
 use crate::gateway::{self, answer::answer};
 use crate::proxies;
+use crate::request::{Media, Peer, RequestId, basic, bearer_header, has_body, malformed, media_type, reads_json};
 use crate::target::{self, Target, respell};
 
-pub struct Road {
+pub struct HttpService {
     app: App,
     router: Router,
     /// Routes whose last segment may hold any character, cut at `/`.
@@ -40,7 +40,7 @@ pub struct Road {
     told: AtomicBool,
 }
 
-impl Road {
+impl HttpService {
     pub fn new(app: App, table: Vec<Endpoint>) -> Self {
         let free = table.iter().filter(|route| route.ends_freely()).map(|route| route.path.split('/').collect());
         Self {
@@ -53,7 +53,7 @@ impl Road {
     }
 
     /// `peer`: who is at the other end of the connection.
-    pub async fn travel(&self, request: Request<Body>, peer: Option<IpAddr>) -> Response {
+    pub async fn call(&self, request: Request<Body>, peer: Option<IpAddr>) -> Response {
         let surface = Surface::of(request.uri().path());
         self.tell_of_unnamed_proxy(&request, peer);
         let response = self.answer(read_on(request), peer, surface).await;

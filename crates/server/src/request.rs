@@ -20,7 +20,7 @@ mod object;
 
 use object::Body as Json;
 
-pub struct Asked {
+pub struct ParsedRequest {
     pub parts: Parts,
     /// What stands in the path, decoded, in order.
     pub captures: Vec<(String, String)>,
@@ -35,14 +35,14 @@ pub struct Asked {
 }
 
 /// A request whose head was read, and whose body was not.
-pub struct Opened {
+pub struct UnreadRequest {
     pub parts: Parts,
     /// Of a body that will be read.
     media: Media,
     body: Body,
 }
 
-impl Opened {
+impl UnreadRequest {
     /// Decides whether the body will be read. Fails with 415 for a body of another type.
     pub async fn begin(request: Request<Body>, limits: Limits<'_>) -> Result<Self, Error> {
         let (parts, mut body) = request.into_parts();
@@ -70,28 +70,28 @@ impl Opened {
         captures: Vec<(String, String)>,
         peer: Option<IpAddr>,
         limits: Limits<'_>,
-    ) -> Result<Asked, Error> {
+    ) -> Result<ParsedRequest, Error> {
         let Self { parts, media, body } = self;
-        let mut asked = Asked { peer, ..Asked::of_head(parts, captures) };
+        let mut parsed = ParsedRequest { peer, ..ParsedRequest::of_head(parts, captures) };
         if media == Media::None {
-            return Ok(asked);
+            return Ok(parsed);
         }
         let in_form = matches!(media, Media::Form | Media::Multipart);
         let (bytes, reserved) = Box::pin(collect(body, peer, limits)).await?;
         if media == Media::Form {
-            asked.repeated = repeats(&bytes);
+            parsed.repeated = repeats(&bytes);
         }
-        let body = Box::pin(parse(media, bytes, &asked.parts.headers, &mut asked.repeated)).await?;
-        // The other half of the guard that road.rs runs on the head (1.3); JSON is not seen by it.
-        if in_form && bearer_header(&asked.parts.headers) && body.contains_key("access_token") {
+        let body = Box::pin(parse(media, bytes, &parsed.parts.headers, &mut parsed.repeated)).await?;
+        // The other half of the guard that http_service.rs runs on the head (1.3); JSON is not seen by it.
+        if in_form && bearer_header(&parsed.parts.headers) && body.contains_key("access_token") {
             return Err(Error::TwoBearers);
         }
-        (asked.body, asked._reserved) = (Some(body), Some(reserved));
-        Ok(asked)
+        (parsed.body, parsed._reserved) = (Some(body), Some(reserved));
+        Ok(parsed)
     }
 }
 
-impl Asked {
+impl ParsedRequest {
     /// A request as if it had no body.
     pub fn of_head(parts: Parts, captures: Vec<(String, String)>) -> Self {
         let (body, peer, repeated, merged) = (None, None, Vec::new(), OnceLock::new());
@@ -105,7 +105,7 @@ impl Asked {
         peer: Option<IpAddr>,
         limits: Limits<'_>,
     ) -> Result<Self, Error> {
-        Opened::begin(request, limits).await?.read(captures, peer, limits).await
+        UnreadRequest::begin(request, limits).await?.read(captures, peer, limits).await
     }
 
     /// Every parameter: query, then body over it, then what the path holds.

@@ -1,0 +1,208 @@
+//! What is remembered, and what each word of the log makes it forget.
+
+use tollhouse_domain::lookup::{Credential, SessionRecord};
+use tollhouse_domain::redirect::RedirectUris;
+use tollhouse_domain::scope::Scopes;
+use tollhouse_domain::time::Timestamp;
+
+use super::*;
+
+fn record(owner: i64) -> Record {
+    let user = crate::authenticator::tests::user(owner);
+    let session = SessionRecord {
+        digest: digest(owner),
+        authenticated_at: Timestamp(0),
+        expires_at: Timestamp(1),
+        extended_at: Some(Timestamp(0)).into(),
+    };
+    Record { credential: Credential::Session(Arc::new(session)), owner: Some(Arc::new(user)) }
+}
+
+fn digest(n: i64) -> Digest {
+    Digest::of(&n.to_be_bytes())
+}
+
+const NOW: Tick = Tick(1);
+
+fn leased(entries: usize) -> CredentialCache {
+    let cache = CredentialCache::new(entries);
+    cache.lease(Tick(2));
+    cache
+}
+
+fn known(cache: &CredentialCache, key: Key) -> bool {
+    matches!(cache.get::<Record>(key, NOW), Cached::Known(_))
+}
+
+#[test]
+fn a_1_without_a_lease_nothing_is_answered() {
+    let cache = CredentialCache::new(100);
+    let (key, nobody) = (Key::Session(digest(1)), Key::Session(digest(2)));
+    cache.insert(cache.ticket(), key, Some(record(1)));
+    cache.insert::<Record>(cache.ticket(), nobody, None);
+    assert!(!known(&cache, key), "none was ever given");
+    cache.lease(Tick(2));
+    assert!(known(&cache, key));
+    for at in [Tick(2), Tick(3)] {
+        assert!(
+            matches!(cache.get::<Record>(key, at), Cached::Ask)
+                && matches!(cache.get::<Record>(nobody, at), Cached::Ask)
+        );
+    }
+    cache.drop_lease();
+    assert!(!known(&cache, key) && matches!(cache.get::<Record>(nobody, NOW), Cached::Ask));
+}
+
+#[test]
+fn a_3_a_look_up_that_began_before_a_forget_is_not_kept() {
+    let cache = leased(100);
+    let key = Key::Session(digest(1));
+    let ticket = cache.ticket();
+    cache.invalidate(&[Invalidation::Owner(UserId(99))]);
+    assert!(cache.insert(ticket, key, Some(record(1))).is_some(), "it serves the request that asked");
+    assert!(!known(&cache, key));
+    cache.insert(cache.ticket(), key, Some(record(1)));
+    assert!(known(&cache, key));
+    let late = cache.ticket();
+    cache.invalidate(&[Invalidation::All]);
+    cache.insert::<Record>(late, Key::Session(digest(2)), None);
+    assert!(matches!(cache.get::<Record>(Key::Session(digest(2)), NOW), Cached::Ask), "unknown is not kept either");
+}
+
+#[test]
+fn each_word_forgets_what_it_names() {
+    let cache = leased(100);
+    let key = |n| Key::Session(digest(n));
+    let fill = || {
+        for n in [1, 2] {
+            cache.insert(cache.ticket(), key(n), Some(record(n)));
+        }
+    };
+    fill();
+    cache.invalidate(&[Invalidation::Nothing]);
+    assert!(known(&cache, key(1)) && known(&cache, key(2)));
+    cache.invalidate(&[Invalidation::Session(digest(1))]);
+    assert!(!known(&cache, key(1)) && known(&cache, key(2)));
+    fill();
+    cache.invalidate(&[Invalidation::Owner(UserId(2))]);
+    assert!(!known(&cache, key(2)));
+    fill();
+    cache.invalidate(&[Invalidation::All]);
+    assert!(cache.is_empty());
+    cache.insert::<Record>(cache.ticket(), Key::Token(digest(3)), None);
+    assert!(matches!(cache.get::<Record>(Key::Token(digest(3)), NOW), Cached::Unknown));
+    cache.invalidate(&[Invalidation::Unknown(digest(3))]);
+    assert!(matches!(cache.get::<Record>(Key::Token(digest(3)), NOW), Cached::Ask));
+}
+
+#[test]
+fn t27_memberships_are_forgotten_with_their_user() {
+    use tollhouse_domain::id::NamespaceId;
+    let cache = leased(100);
+    let of = MembershipSource::Group(NamespaceId(5));
+    let keep = |ticket| {
+        cache.insert(ticket, (UserId(1), of), Some(Memberships::default()));
+        cache.insert(ticket, UserId(1), Some(UserMemberships::default()));
+    };
+    let here = || matches!(cache.get::<Memberships>((UserId(1), of), NOW), Cached::Known(_));
+    let all = || matches!(cache.get::<UserMemberships>(UserId(1), NOW), Cached::Known(_));
+    keep(cache.ticket());
+    assert!(here() && all());
+    cache.invalidate(&[Invalidation::Owner(UserId(2))]);
+    assert!(here() && all(), "somebody else's");
+    let before = cache.ticket();
+    for word in [Invalidation::Owner(UserId(1)), Invalidation::All] {
+        cache.invalidate(&[word]);
+        assert!(!here() && !all());
+        keep(before);
+        assert!(!here() && !all(), "a look-up that began before is not kept (A3)");
+        keep(cache.ticket());
+        assert!(here() && all());
+    }
+    cache.invalidate(&[Invalidation::Groups]);
+    assert!(here() && !all(), "a group inside another makes its members members");
+    let none = leased(0);
+    none.insert(none.ticket(), (UserId(1), of), Some(Memberships::default()));
+    assert!(matches!(none.get::<Memberships>((UserId(1), of), NOW), Cached::Ask));
+}
+
+fn application(id: i64) -> Application {
+    Application {
+        id: ApplicationId(id),
+        uid: String::new(),
+        secret_digest: digest(id),
+        name: String::new(),
+        redirect_uris: RedirectUris::parse("https://a.test/").expect("a URI"),
+        scopes: Scopes::from([]),
+        confidential: true,
+        trusted: false,
+        owner: None,
+        created_at: Timestamp(0),
+    }
+}
+
+#[test]
+fn applications_are_forgotten_by_their_number_and_by_what_was_asked_for() {
+    let cache = leased(100);
+    let recall = |n| cache.get::<Application>(digest(n), NOW);
+    cache.insert(cache.ticket(), digest(1), Some(application(1)));
+    cache.insert::<Application>(cache.ticket(), digest(2), None);
+    assert!(matches!(recall(1), Cached::Known(_)) && matches!(recall(2), Cached::Unknown));
+    cache.invalidate(&[Invalidation::Application(ApplicationId(3))]);
+    assert!(matches!(recall(1), Cached::Known(_)), "another one");
+    let before = cache.ticket();
+    cache.invalidate(&[Invalidation::Application(ApplicationId(1)), Invalidation::Unknown(digest(2))]);
+    assert!(matches!(recall(1), Cached::Ask) && matches!(recall(2), Cached::Ask));
+    cache.insert(before, digest(1), Some(application(1)));
+    assert!(matches!(recall(1), Cached::Ask), "a look-up that began before is not kept (A3)");
+}
+
+#[test]
+fn memberships_are_bounded_by_how_many_they_are() {
+    use tollhouse_domain::access::AccessLevel;
+    use tollhouse_domain::id::ProjectId;
+    use tollhouse_domain::membership::Held;
+    let cache = leased(10_000);
+    let held = Held { level: AccessLevel::Guest, expires_on: None };
+    for n in 0..1_000 {
+        let projects = (0..99).map(|id| (ProjectId(id), held)).collect();
+        cache.insert(cache.ticket(), UserId(n), Some(UserMemberships { groups: Box::default(), projects }));
+    }
+    let known = |n: &i64| matches!(cache.get::<UserMemberships>(UserId(*n), NOW), Cached::Known(_));
+    let known = (0..1_000).filter(known).count();
+    assert!(known > 0 && known <= 100, "{known} users with a hundred each");
+}
+
+#[test]
+fn credentials_of_one_owner_share_one_record() {
+    let cache = leased(100);
+    let keep = |n, record| cache.insert(cache.ticket(), Key::Session(digest(n)), Some(record)).expect("a record");
+    let owner = |entry: Arc<Entry>| entry.owner.clone().expect("an owner");
+    let (first, second) = (owner(keep(1, record(1))), owner(keep(2, record(1))));
+    assert!(Arc::ptr_eq(&first, &second));
+    assert!(!Arc::ptr_eq(&first, &owner(keep(3, record(2)))), "somebody else's");
+    let mut renamed = record(1);
+    renamed.owner = Some(Arc::new(User { name: "Somebody".into(), ..(*first).clone() }));
+    let renamed = owner(keep(4, renamed));
+    assert_eq!(renamed.name, "Somebody", "what the database says counts");
+    assert!(Arc::ptr_eq(&renamed, &owner(keep(5, Record { owner: Some(Arc::new((*renamed).clone())), ..record(1) }))));
+}
+
+#[test]
+fn guesses_do_not_drive_out_the_living() {
+    let cache = leased(1000);
+    for n in 0..100 {
+        cache.insert(cache.ticket(), Key::Session(digest(n)), Some(record(n)));
+    }
+    for n in 1000..20_000 {
+        cache.insert::<Record>(cache.ticket(), Key::Session(digest(n)), None);
+    }
+    assert!((0..100).all(|n| known(&cache, Key::Session(digest(n)))));
+}
+
+#[test]
+fn remembering_can_be_switched_off() {
+    let cache = leased(0);
+    cache.insert(cache.ticket(), Key::Session(digest(1)), Some(record(1)));
+    assert!(!known(&cache, Key::Session(digest(1))));
+}
