@@ -112,12 +112,21 @@ pub fn deceives(text: &str) -> bool {
     text.chars().any(|c| c.is_control() || is_bidi(c) || is_invisible(c))
 }
 
-/// What is wrong with a name that somebody gave to something, as on the wire.
-pub fn name_fault(name: &str) -> Option<&'static str> {
+/// What is wrong with a name that somebody gave to something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameFault {
+    Blank,
+    /// More characters than this.
+    TooLong(usize),
+    ControlCharacters,
+}
+
+/// `None`: nothing is wrong.
+pub fn name_fault(name: &str) -> Option<NameFault> {
     match name {
-        _ if name.trim().is_empty() => Some("can't be blank"),
-        _ if name.chars().count() > LONGEST_NAME => Some("is too long (maximum is 255 characters)"),
-        _ if deceives(name) => Some("can't hold control characters"),
+        _ if name.trim().is_empty() => Some(NameFault::Blank),
+        _ if name.chars().count() > LONGEST_NAME => Some(NameFault::TooLong(LONGEST_NAME)),
+        _ if deceives(name) => Some(NameFault::ControlCharacters),
         _ => None,
     }
 }

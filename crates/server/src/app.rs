@@ -39,6 +39,7 @@ use crate::keys::{Keys, Seal, WrongKey};
 use crate::metrics::Metrics;
 use crate::node::{self, Node};
 use crate::operations::{Done, Failed, Operation, rotation, tokens};
+use crate::refusal::Refusal;
 use crate::request::{RequestId, peer};
 use crate::urls::Urls;
 
@@ -228,9 +229,13 @@ impl App {
                 Err(Failed::Store(StoreError::Clash)) if rounds > 0 => tokio::task::yield_now().await,
                 Err(Failed::Store(error)) => return Err(error.into()),
                 // It may be gone because the same was asked for before (revocation.md W4).
-                Err(Failed::Rule(error @ Error::NotFound(_))) if !O::GROWS => break (Err(error), Until::Newest, None),
-                Err(Failed::Rule(error)) => return Err(error),
-                Err(Failed::Already(error)) => break (Err(error), Until::Newest, None),
+                Err(Failed::Refused(refusal @ Refusal::NotFound(_))) if !O::GROWS => {
+                    break (Err(refusal.into()), Until::Newest, None);
+                }
+                Err(Failed::Refused(refusal)) => return Err(refusal.into()),
+                Err(Failed::Already(refusal)) => break (Err(refusal.into()), Until::Newest, None),
+                Err(Failed::Inconsistent) => return Err(Error::Internal),
+                Err(Failed::Undecided) => return Err(Error::Unavailable),
                 Ok(committed) => {
                     // If the work was done before, the entries of that earlier commit are not known here.
                     let untrue = matches!(committed.until, Until::Entry(_)).then_some(committed.untrue);

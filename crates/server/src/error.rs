@@ -1,4 +1,5 @@
-//! What a request may fail with, and the one table that turns it into wire for the face that was asked.
+//! What a request may fail with, and the table of the REST API's answers to it. OAuth endpoints have a table of their own
+//! (`oauth/error.rs`).
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,16 +12,19 @@ use tollhouse_domain::id::UserId;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;
 
-use crate::oauth::error::OauthError;
-use crate::operations::password_check::Wrong;
+use crate::refusal::{Exceeded, Refusal, ResourceKind};
 use crate::urls::Urls;
+
+mod refused;
+
+pub use refused::{as_sentence, sentence};
 
 /// Compares with `==`; no text to search for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     Denied(Denial),
-    /// What an OAuth endpoint refuses with; its table is in `oauth/error.rs`.
-    Oauth(OauthError),
+    /// An operation was refused.
+    Refused(Refusal),
     /// No such path, or no such verb on it.
     NoRoute,
     NoApiVersion,
@@ -35,9 +39,7 @@ pub enum Error {
     TwoBearers,
     /// A parameter does not fit its declaration; the sentences are joined.
     Parameters(Vec<String>),
-    /// The rules of the thing itself; `field -> [text]`.
-    Invalid(Vec<(&'static str, &'static str)>),
-    /// The same as one sentence, with 422 ([`Error::as_sentence`]).
+    /// What is wrong with a field as one sentence, with 422 ([`as_sentence`]).
     Unprocessable(String),
     BadRequest(Option<String>),
     BrokenJson,
@@ -46,8 +48,6 @@ pub enum Error {
     Format(String),
     NotFound(ResourceKind),
     Forbidden(Option<String>),
-    /// 403 with an array under `error`.
-    Limit(String),
     MethodNotAllowed,
     /// A list that cannot be read by keyset in this order (rest-api.md 1.5).
     NoKeyset,
@@ -66,8 +66,6 @@ pub enum Error {
     Busy,
     /// An address had too many refused passwords (T14).
     TooManyFailures(Exceeded),
-    /// Somebody's password was refused, at an OAuth endpoint.
-    WrongPassword(Wrong),
     /// The database cannot be reached or did not acknowledge.
     Unavailable,
     /// The disk is nearly full (T29).
@@ -79,25 +77,7 @@ pub enum Error {
     Internal,
 }
 
-/// An address has had more refused passwords in a minute than it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exceeded {
-    pub most: i64,
-    /// With the one that was refused now.
-    pub observed: i64,
-    pub now: Timestamp,
-    /// The end of the minute.
-    pub resets: Timestamp,
-    /// Whose password it would have been; `None`: nobody has this name.
-    pub account: Option<UserId>,
-}
-
 impl Exceeded {
-    /// Until the minute is over.
-    pub fn seconds(self) -> u64 {
-        u64::try_from(self.resets.0 - self.now.0).unwrap_or(0).div_ceil(1000).max(1)
-    }
-
     /// The headers of such a refusal (authentication.md 8.2).
     pub fn mark(self, headers: &mut HeaderMap) {
         let resets = self.resets.0.div_euclid(1000);
@@ -137,37 +117,34 @@ pub fn settling(until: Timestamp, now: Timestamp) -> Error {
     Error::Settling { until, seconds }
 }
 
+/// Marks an answer that refuses with its reason.
+pub fn because(mut response: Response, code: &'static str) -> Response {
+    response.extensions_mut().insert(Reason(code));
+    response
+}
+
 /// An answer that refuses, with its reason.
 pub fn refused(error: Error, render: impl FnOnce(&Error) -> Response) -> Response {
     let mut response = render(&error);
-    match error {
-        Error::TooManyFailures(exceeded) => {
-            exceeded.mark(response.headers_mut());
-            response.extensions_mut().insert(Account(exceeded.account));
-        }
-        Error::WrongPassword(wrong) => drop(response.extensions_mut().insert(Account(wrong.account))),
-        _ => {}
+    if let Error::TooManyFailures(exceeded) = error {
+        exceeded.mark(response.headers_mut());
+        response.extensions_mut().insert(Account(exceeded.account));
     }
     if error == Error::BodiesFull {
         // What has not been read of the body would take what there is not.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response.extensions_mut().insert(Reason(error.code()));
-    response
+    because(response, error.code())
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResourceKind {
-    Project,
-    Group,
-    User,
-    Application,
-    Record,
-}
-
-impl From<OauthError> for Error {
-    fn from(error: OauthError) -> Self {
-        Self::Oauth(error)
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound(kind) => Self::NotFound(kind),
+            Refusal::Denied(denial) => denial.into(),
+            Refusal::TooManyFailures(exceeded) => Self::TooManyFailures(exceeded),
+            refusal => Self::Refused(refusal),
+        }
     }
 }
 
@@ -214,7 +191,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Denied(denial) => denial.code(),
-            Self::Oauth(error) => error.reason(),
+            Self::Refused(refusal) => refusal.code(),
             Self::NoRoute => "no_route",
             Self::NoApiVersion => "no_api_version",
             Self::ApiV3 => "api_v3",
@@ -223,7 +200,7 @@ impl Error {
             Self::NotImplemented => "not_implemented",
             Self::TwoBearers => "two_bearers",
             Self::Parameters(_) => "parameters",
-            Self::Invalid(_) | Self::Unprocessable(_) => "invalid",
+            Self::Unprocessable(_) => "invalid",
             Self::BadRequest(_) => "bad_request",
             Self::BrokenJson => "broken_json",
             Self::TooManyParameters => "too_many_parameters",
@@ -231,7 +208,6 @@ impl Error {
             Self::Format(_) => "format",
             Self::NotFound(_) => "not_found",
             Self::Forbidden(_) => "forbidden",
-            Self::Limit(_) => "limit",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::NoKeyset => "no_keyset",
             Self::BodyTooLarge => "body_too_large",
@@ -242,7 +218,6 @@ impl Error {
             Self::Settling { .. } => "settling",
             Self::Busy => "busy",
             Self::TooManyFailures(_) => "sign_in_failures",
-            Self::WrongPassword(wrong) => wrong.code(),
             Self::Unavailable => "unavailable",
             Self::Full => "storage_full",
             Self::WrongHost => "wrong_host",
@@ -255,7 +230,7 @@ impl Error {
     pub fn wire(&self, urls: &Urls) -> Wire {
         match self {
             Self::Denied(denial) => denied(denial, urls),
-            Self::Oauth(error) => oauth(error.status().as_u16(), error.code(), &error.description()),
+            Self::Refused(refusal) => refused::refused(refusal),
             Self::NoRoute => framework(404, "404 Not Found"),
             Self::NoApiVersion => framework(404, "404 API Version Not Found"),
             Self::ApiV3 => framework(410, "API V3 is no longer supported. Use API V4 instead."),
@@ -266,7 +241,6 @@ impl Error {
                 oauth(400, "invalid_request", "Both Authorization header and payload includes access token.")
             }
             Self::Parameters(sentences) => framework(400, &sentences.join(", ")),
-            Self::Invalid(faults) => invalid(faults),
             Self::Unprocessable(sentence) => message(422, sentence),
             Self::BadRequest(None) => message(400, "400 Bad request"),
             Self::BadRequest(Some(reason)) => message(400, &format!("400 Bad request - {reason}")),
@@ -274,10 +248,9 @@ impl Error {
             Self::TooManyParameters => message(400, "400 Bad request - Too many parameters"),
             Self::MediaType(given) => framework(415, &format!("The provided content-type '{given}' is not supported.")),
             Self::Format(given) => framework(406, &format!("The requested format '{given}' is not supported.")),
-            Self::NotFound(thing) => message(404, thing.sentence()),
+            Self::NotFound(kind) => message(404, refused::not_found(*kind)),
             Self::Forbidden(None) => message(403, "403 Forbidden"),
             Self::Forbidden(Some(reason)) => message(403, &format!("403 Forbidden - {reason}")),
-            Self::Limit(sentence) => wire(403, json!({ "error": [sentence] }).to_string()),
             Self::MethodNotAllowed => message(405, "405 Method Not Allowed"),
             Self::NoKeyset => framework(405, "Keyset pagination is not yet available for this type of request"),
             Self::BodyTooLarge => message(413, "413 Request Entity Too Large"),
@@ -288,7 +261,6 @@ impl Error {
             Self::Settling { seconds, .. } => retry(*seconds, "503 Service Unavailable"),
             Self::Busy => retry(5, "503 Service Unavailable - Too many passwords wait to be checked"),
             Self::TooManyFailures(_) => Wire { plain: true, body: b"Retry later\n".to_vec(), ..message(429, "") },
-            Self::WrongPassword(_) => Self::Oauth(OauthError::InvalidGrant).wire(urls),
             Self::Unavailable => retry(1, "503 Service Unavailable"),
             Self::Full => retry(60, "503 Service Unavailable - Storage is nearly full"),
             Self::WrongHost => message(421, "421 Misdirected Request"),
@@ -297,34 +269,9 @@ impl Error {
         }
     }
 
-    /// As endpoints say it that give the first fault of a model as a sentence: `Name can't be blank` (rest-api.md 2.5).
-    pub fn as_sentence(self) -> Self {
-        match self {
-            Self::Invalid(faults) if !faults.is_empty() => {
-                let (field, text) = faults[0];
-                let (first, rest) = field.split_at(1);
-                Self::Unprocessable(format!("{}{} {text}", first.to_ascii_uppercase(), rest.replace('_', " ")))
-            }
-            Self::BadRequest(Some(sentence)) => Self::Unprocessable(sentence),
-            error => error,
-        }
-    }
-
     /// The answer of the API.
     pub fn api(&self, urls: &Urls) -> Response {
         self.wire(urls).into_response()
-    }
-}
-
-impl ResourceKind {
-    const fn sentence(self) -> &'static str {
-        match self {
-            Self::Project => "404 Project Not Found",
-            Self::Group => "404 Group Not Found",
-            Self::User => "404 User Not Found",
-            Self::Application => "404 Application Not Found",
-            Self::Record => "404 Not found",
-        }
     }
 }
 
@@ -438,19 +385,6 @@ fn insufficient_scope(accepted: &[Scope]) -> Wire {
         json!(listed(accepted))
     );
     wire(403, body)
-}
-
-fn invalid(faults: &[(&'static str, &'static str)]) -> Wire {
-    let mut fields: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (field, text) in faults {
-        match fields.iter_mut().find(|(known, _)| known == field) {
-            Some((_, texts)) => texts.push(text),
-            None => fields.push((field, vec![text])),
-        }
-    }
-    let fields: Vec<String> =
-        fields.iter().map(|(field, texts)| format!("{}:{}", json!(field), json!(texts))).collect();
-    wire(400, format!(r#"{{"message":{{{}}}}}"#, fields.join(",")))
 }
 
 #[cfg(test)]

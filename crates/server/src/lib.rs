@@ -18,7 +18,6 @@ pub mod explain;
 pub mod faults;
 pub mod file_access;
 pub mod gateway;
-pub mod request;
 
 pub mod hasher;
 pub mod http_service;
@@ -36,6 +35,8 @@ pub mod origin;
 pub mod params;
 pub mod probes;
 pub mod proxies;
+pub mod refusal;
+pub mod request;
 pub mod serve;
 pub mod target;
 pub mod urls;

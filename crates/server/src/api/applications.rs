@@ -10,10 +10,11 @@ use crate::api::entities::application::application;
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::administrator;
-use crate::error::{Error, ResourceKind};
+use crate::error::Error;
 use crate::json::Json;
 use crate::operations::applications::{CreateApplication, Created, Delete, RenewSecret};
 use crate::params::params;
+use crate::refusal::ResourceKind;
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![

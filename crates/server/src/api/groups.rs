@@ -13,10 +13,11 @@ use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::anyone;
-use crate::error::{Error, ResourceKind};
+use crate::error::Error;
 use crate::json::Json;
 use crate::operations::named;
 use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
+use crate::refusal::ResourceKind;
 
 pub const WORKFLOWS: &[Extra] = &[Extra::reads(Scope::AiWorkflows)];
 

@@ -20,11 +20,12 @@ use crate::api::pages::{self, Listed, Page, Pagination, PerPage};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::{anyone, signed_in};
-use crate::error::{Error, ResourceKind};
+use crate::error::Error;
 use crate::json::Json;
 use crate::operations::named;
 use crate::operations::projects::CreateProject;
 use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
+use crate::refusal::ResourceKind;
 
 pub mod members;
 

@@ -19,9 +19,10 @@ use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::anyone;
-use crate::error::{Error, ResourceKind};
+use crate::error::Error;
 use crate::json::Json;
 use crate::params::{Params, Search, params};
+use crate::refusal::ResourceKind;
 use crate::request::ParsedRequest;
 
 pub mod personal_access_tokens;

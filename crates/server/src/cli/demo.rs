@@ -31,6 +31,7 @@ use crate::operations::applications::Created;
 use crate::operations::password_check::Origin;
 use crate::operations::sign_in::{Attempt, SignIn, sign_in};
 use crate::operations::{Failed, Operation, applications, groups, members, projects, tokens, users};
+use crate::refusal::Refusal;
 use crate::serve;
 use crate::urls::Urls;
 
@@ -345,7 +346,7 @@ impl Operation for MarkAsDemo {
 pub(super) async fn claim(tx: &mut Tx) -> Result<(), Failed> {
     match instance::claim(tx, DEMO, "yes").await? {
         true => Ok(()),
-        false => Err(Error::Limit("another demo fills this database".into()).into()),
+        false => Err(Refusal::AlreadyClaimed.into()),
     }
 }
 

@@ -11,7 +11,9 @@ use axum::response::{IntoResponse, Response};
 use crate::app::App;
 use crate::error::Error;
 use crate::oauth::Call;
+use crate::oauth::error::Failure;
 use crate::params::{Param, ParamType, Params, Presence};
+use crate::refusal::Refusal;
 use crate::request::ParsedRequest;
 use crate::web::{PageAccess, Visitor};
 
@@ -35,13 +37,13 @@ pub struct Endpoint {
 
 /// What runs when a request has been routed to it.
 enum Serves {
-    Api { access: EndpointAccess, respell: fn(Error) -> Error, handler: Box<dyn ApiHandler> },
+    Api { access: EndpointAccess, respell: fn(Refusal) -> Error, handler: Box<dyn ApiHandler> },
     Page { admits: PageAccess, handler: Box<dyn PageHandler> },
     Oauth(Box<OauthHandler>),
     Plain(Box<PlainHandler>),
 }
 
-type OauthHandler = dyn Fn(App, Call) -> Answer<Result<Response, Error>> + Send + Sync;
+type OauthHandler = dyn Fn(App, Call) -> Answer<Result<Response, Failure>> + Send + Sync;
 type PlainHandler = dyn Fn(App, String) -> Answer<Response> + Send + Sync;
 
 type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -111,12 +113,12 @@ impl Endpoint {
         R: IntoResponse + 'static,
     {
         let handler = Box::new(Typed(handler, PhantomData));
-        let serves = Serves::Api { access: access.endpoint_access(), respell: std::convert::identity, handler };
+        let serves = Serves::Api { access: access.endpoint_access(), respell: Error::Refused, handler };
         Self { method, path, surface: Surface::Api, params: P::DECLARED, serves }
     }
 
     /// How this endpoint says what an operation refused, where the API says it in more than one way.
-    pub fn respelling(mut self, how: fn(Error) -> Error) -> Self {
+    pub fn respelling(mut self, how: fn(Refusal) -> Error) -> Self {
         if let Serves::Api { respell, .. } = &mut self.serves {
             *respell = how;
         }
@@ -139,7 +141,7 @@ impl Endpoint {
     /// client's credentials, or a token that is its very subject. Cookies are not read.
     pub fn oauth<Fut>(method: Method, path: &'static str, handler: fn(App, Call) -> Fut) -> Self
     where
-        Fut: Future<Output = Result<Response, Error>> + Send + 'static,
+        Fut: Future<Output = Result<Response, Failure>> + Send + 'static,
     {
         let serves = Serves::Oauth(Box::new(move |app, call| Box::pin(handler(app, call))));
         Self { method, path, surface: Surface::Oauth, params: &[], serves }

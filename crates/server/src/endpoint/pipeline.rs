@@ -20,6 +20,7 @@ use crate::bodies::{Limits, SMALL};
 use crate::error::{Error, refused};
 use crate::oauth::{self, Call};
 use crate::params::{Param, ParamType};
+use crate::refusal::Refusal;
 use crate::request::{ParsedRequest, UnreadRequest, peer};
 use crate::web::{self, PageAccess, Visitor};
 
@@ -45,7 +46,7 @@ pub async fn run(endpoint: &Endpoint, app: App, captures: Captures, request: Req
             };
             match Box::pin(answered).await {
                 Ok(response) => response,
-                Err(error) => refused(error, |error| oauth::error::render(error, &app.urls)),
+                Err(failure) => failure.refused(&app.urls),
             }
         }
         Serves::Plain(handler) => {
@@ -59,7 +60,7 @@ pub async fn run(endpoint: &Endpoint, app: App, captures: Captures, request: Req
 async fn api(
     declared: &[Param],
     access: &EndpointAccess,
-    respell: fn(Error) -> Error,
+    respell: fn(Refusal) -> Error,
     handler: &dyn ApiHandler,
     app: &App,
     captures: Captures,
@@ -73,7 +74,10 @@ async fn api(
     let presented = presented(&parsed);
     let who = app.authenticate(&presented, requirement).await?;
     let (caller, params) = admit(access, handler, early, who, &presented, &parsed)?;
-    handler.call(app.clone(), caller, params).await.map_err(respell)
+    handler.call(app.clone(), caller, params).await.map_err(|error| match error {
+        Error::Refused(refusal) => respell(refusal),
+        error => error,
+    })
 }
 
 /// The parameters, where they are read before the credentials.

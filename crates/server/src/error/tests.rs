@@ -1,9 +1,11 @@
 //! The table of refusals, printed whole: a change of wire shows in review.
 
-use tollhouse_domain::id::{FamilyId, UserId};
+use tollhouse_domain::id::FamilyId;
+use tollhouse_domain::time::Date;
 
 use super::*;
-use crate::operations::password_check::Why;
+use crate::oauth::error::OauthError;
+use crate::refusal::{ExpiryFault, FieldFault};
 
 #[test]
 fn the_whole_table() {
@@ -35,7 +37,17 @@ fn the_whole_table() {
         Error::NotImplemented,
         Error::TwoBearers,
         Error::Parameters(vec!["a is missing".into(), "b is invalid".into()]),
-        Error::Invalid(vec![("name", "x"), ("path", "y"), ("name", "z")]),
+        Refusal::Invalid(vec![
+            ("name", FieldFault::Blank),
+            ("path", FieldFault::Taken),
+            ("name", FieldFault::TooLong(255)),
+        ])
+        .into(),
+        Refusal::Expiry(ExpiryFault::NotAfterToday).into(),
+        Refusal::Expiry(ExpiryFault::After(Date(20_000))).into(),
+        Refusal::LastAdministrator.into(),
+        Refusal::AlreadyRotated.into(),
+        Refusal::AlreadyRevoked.into(),
         Error::Unprocessable("Name can't be blank".into()),
         Error::BadRequest(None),
         Error::BadRequest(Some("why".into())),
@@ -50,7 +62,7 @@ fn the_whole_table() {
         Error::NotFound(ResourceKind::Record),
         Error::Forbidden(None),
         Error::Forbidden(Some("why".into())),
-        Error::Limit("so many".into()),
+        Refusal::ProjectLimit(5).into(),
         Error::MethodNotAllowed,
         Error::NoKeyset,
         Error::BodyTooLarge,
@@ -67,7 +79,6 @@ fn the_whole_table() {
             resets: Timestamp(1_800_000_060_000),
             account: None,
         }),
-        Error::WrongPassword(Wrong { why: Why::Locked, account: Some(UserId(7)) }),
         Error::Unavailable,
         Error::Full,
         Error::WrongHost,

@@ -17,9 +17,9 @@ use tollhouse_domain::user::User;
 use tollhouse_store::{oauth_access_tokens, oauth_applications, users};
 
 use crate::app::App;
-use crate::error::{Error, refused};
+use crate::error::{Error, because};
 use crate::oauth::error::{OauthError, answer};
-use crate::oauth::{Fields, id_token};
+use crate::oauth::{self, Fields, id_token};
 use crate::operations::applications::AddReadUser;
 use crate::operations::grants::Authorize;
 use crate::params::{Param, Params};
@@ -28,7 +28,7 @@ use crate::web::{self, Failure, Html, NextPage, Visitor, reauthenticate, returns
 
 /// What was asked, as far as it could be read.
 pub struct Request {
-    fields: Result<Fields, Error>,
+    fields: Result<Fields, oauth::error::Failure>,
     /// Only the head of the page is wanted.
     head: bool,
     /// Path and query.
@@ -105,8 +105,12 @@ pub async fn show(app: App, visitor: Visitor, parsed: Request) -> Result<Html, E
     }
     let fields = match &parsed.fields {
         Ok(fields) => fields,
-        Err(Error::Oauth(error)) => return told(&app, &visitor, *error),
-        Err(error) => return Err(error.clone()),
+        Err(failure) => {
+            return match failure.clone().oauth() {
+                Ok(error) => told(&app, &visitor, error),
+                Err(error) => Err(error),
+            };
+        }
     };
     let valid = {
         // Of those who are not signed in, one address asks the database only so much at a time (T14).
@@ -234,8 +238,7 @@ async fn decide(app: App, visitor: Visitor, parsed: Request, allowed: bool) -> R
     };
     let fields = match parsed.fields.and_then(|fields| fields.fit_for(&app).map(|()| fields)) {
         Ok(fields) => fields,
-        Err(Error::Oauth(error)) => return Ok(in_json(error, None)),
-        Err(error) => return Err(error),
+        Err(failure) => return Ok(in_json(failure.oauth()?, None)),
     };
     let state = fields.text("state");
     let refuse = |error: OauthError, to: &RedirectUri, in_fragment: bool| {
@@ -264,8 +267,7 @@ async fn decide(app: App, visitor: Visitor, parsed: Request, allowed: bool) -> R
         }
         Ok(None) => Ok(web::to_sign_in(&app)),
         // The application went away meanwhile.
-        Err(Error::Oauth(error)) => Ok(in_json(error, state)),
-        Err(error) => Err(error),
+        Err(error) => Ok(in_json(oauth::error::Failure::from(error).oauth()?, state)),
     }
 }
 
@@ -282,7 +284,8 @@ fn onward(app: &App, visitor: &Visitor, target: &str) -> Result<Html, Error> {
 
 /// `/oauth/authorize/native`: a code for somebody who carries it over by hand.
 pub async fn native(app: App, visitor: Visitor, parsed: Request) -> Result<Html, Error> {
-    let fields = parsed.fields?;
+    let fields =
+        parsed.fields.map_err(|failure| failure.oauth().map_or_else(|error| error, |_| Error::BadRequest(None)))?;
     // Nothing but what looks like a code: this page must not speak for whoever wrote a link to it.
     let code = fields.text("code").filter(|code| code.len() == 64 && code.bytes().all(|b| b.is_ascii_hexdigit()));
     let page = Native { code: code.ok_or(Error::NoRoute)?, demo: app.demo };
@@ -435,7 +438,7 @@ fn refused_there(
 
 fn in_json(error: OauthError, state: Option<&str>) -> Response {
     let object = error.object().when(state.is_some(), |object| object.field("state", state));
-    refused(Error::Oauth(error), |_| answer(error.status(), object))
+    because(answer(error.status(), object), error.reason())
 }
 
 /// Always 200, and never a redirect: whoever sees it can go no further from here.

@@ -9,9 +9,8 @@ use tollhouse_domain::secret::{Digest, Plaintext};
 use zeroize::Zeroizing;
 
 use crate::app::App;
-use crate::error::Error;
 use crate::oauth::Call;
-use crate::oauth::error::OauthError;
+use crate::oauth::error::{Failure, OauthError};
 use crate::request;
 
 /// What a request showed of its client.
@@ -27,7 +26,7 @@ pub type Client = Arc<Entry<Application>>;
 /// The client of a request; `None`: it named none. A client that cannot show who it is, is refused.
 ///
 /// An unknown client costs what a known one with a wrong secret does: as many look-ups and as many digests.
-pub async fn authenticate(app: &App, call: &Call) -> Result<Option<Client>, Error> {
+pub async fn authenticate(app: &App, call: &Call) -> Result<Option<Client>, Failure> {
     let Some(presented) = presented(call)? else { return Ok(None) };
     let mut right = None;
     let mut last: Option<(&str, Option<Client>)> = None;
@@ -41,11 +40,11 @@ pub async fn authenticate(app: &App, call: &Call) -> Result<Option<Client>, Erro
         }
         last = Some((&credentials.id, known));
     }
-    right.map(Some).ok_or(Error::Oauth(OauthError::InvalidClient))
+    right.map(Some).ok_or(Failure::Oauth(OauthError::InvalidClient))
 }
 
-pub async fn required(app: &App, call: &Call) -> Result<Client, Error> {
-    authenticate(app, call).await?.ok_or(Error::Oauth(OauthError::InvalidClient))
+pub async fn required(app: &App, call: &Call) -> Result<Client, Failure> {
+    authenticate(app, call).await?.ok_or(Failure::Oauth(OauthError::InvalidClient))
 }
 
 impl Credentials {
@@ -71,7 +70,7 @@ impl Credentials {
 
 /// The header first, then the parameters; both may say the same. What the header says has two readings: as it was sent,
 /// and form-decoded. RFC 6749 section 2.3.1 asks for the second, and many clients mean the first.
-fn presented(call: &Call) -> Result<Option<Vec<Credentials>>, Error> {
+fn presented(call: &Call) -> Result<Option<Vec<Credentials>>, Failure> {
     // Whoever is on the way may have read the other one.
     if call.headers().get_all(header::AUTHORIZATION).iter().count() > 1 {
         return Err(OauthError::TwoMechanisms.into());

@@ -9,13 +9,13 @@ use tollhouse_domain::scope::Scope;
 use crate::app::App;
 use crate::error::Error;
 use crate::json::Object;
-use crate::oauth::error::answer;
+use crate::oauth::error::{Failure, answer};
 use crate::oauth::{Call, kept_for_a_day};
 
 /// `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`
-pub async fn configuration(app: App, call: Call) -> Result<Response, Error> {
+pub async fn configuration(app: App, call: Call) -> Result<Response, Failure> {
     if !app.urls.serves(call.headers()) {
-        return Err(Error::WrongHost);
+        return Err(Error::WrongHost.into());
     }
     let base = app.urls.base();
     let at = |path: &str| format!("{base}{path}");
@@ -49,7 +49,7 @@ pub async fn configuration(app: App, call: Call) -> Result<Response, Error> {
 }
 
 /// `/oauth/discovery/keys`
-pub async fn keys(app: App, _: Call) -> Result<Response, Error> {
+pub async fn keys(app: App, _: Call) -> Result<Response, Failure> {
     let keys = app.keys().await?.published();
     Ok(kept_for_a_day(answer(StatusCode::OK, Object::default().field("keys", keys))))
 }

@@ -5,8 +5,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tollhouse_domain::pkce::Strictness;
 
-use crate::error::Error;
+use crate::error::{Account, Error, because, refused};
 use crate::json::Object;
+use crate::operations::password_check::Wrong;
+use crate::refusal::{GrantFault, Refusal};
 use crate::urls::Urls;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,13 +210,58 @@ impl OauthError {
     }
 }
 
-/// Any failure, as an OAuth endpoint says it.
-pub fn render(error: &Error, urls: &Urls) -> Response {
-    match error {
-        Error::Oauth(error) => return error.response(),
-        Error::WrongPassword(_) => return OauthError::InvalidGrant.response(),
-        _ => {}
+/// Why an OAuth endpoint did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    Oauth(OauthError),
+    /// `grant_type=password` with a wrong password. The answer is that of `invalid_grant`; the log has the reason.
+    WrongPassword(Wrong),
+    /// What any endpoint may fail with.
+    Request(Error),
+}
+
+impl From<OauthError> for Failure {
+    fn from(error: OauthError) -> Self {
+        Self::Oauth(error)
     }
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        match error.into() {
+            Error::Refused(Refusal::Grant(GrantFault::NoApplication)) => Self::Oauth(OauthError::InvalidClient),
+            Error::Refused(Refusal::Grant(GrantFault::Scope)) => Self::Oauth(OauthError::InvalidScope),
+            error => Self::Request(error),
+        }
+    }
+}
+
+impl Failure {
+    /// The error of the OAuth protocol. Fails with what is none.
+    pub fn oauth(self) -> Result<OauthError, Error> {
+        match self {
+            Self::Oauth(error) => Ok(error),
+            Self::WrongPassword(_) => Ok(OauthError::InvalidGrant),
+            Self::Request(error) => Err(error),
+        }
+    }
+
+    /// The answer of an endpoint for programs.
+    pub fn refused(self, urls: &Urls) -> Response {
+        match self {
+            Self::Oauth(error) => because(error.response(), error.reason()),
+            Self::WrongPassword(wrong) => {
+                let mut response = because(OauthError::InvalidGrant.response(), wrong.code());
+                response.extensions_mut().insert(Account(wrong.account));
+                response
+            }
+            Self::Request(error) => refused(error, |error| render(error, urls)),
+        }
+    }
+}
+
+/// A failure that any endpoint may have, as an OAuth endpoint says it.
+pub fn render(error: &Error, urls: &Urls) -> Response {
     let wire = error.wire(urls);
     let (code, description) = match wire.status.as_u16() {
         404 => ("invalid_request", "There is no such endpoint."),
@@ -249,7 +296,11 @@ pub fn answer(status: StatusCode, object: Object) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use tollhouse_domain::id::UserId;
+
     use super::*;
+    use crate::error::Reason;
+    use crate::operations::password_check::Why;
 
     #[test]
     fn the_whole_table() {
@@ -257,6 +308,19 @@ mod tests {
             |error: &OauthError| format!("{} {} | {}\n", error.status().as_u16(), error.code(), error.description());
         let table: String = OauthError::ALL.iter().map(row).collect();
         assert_eq!(table, include_str!("table.txt"), "a change of wire shows in review");
+    }
+
+    #[test]
+    fn a_wrong_password_is_answered_as_a_wrong_grant() {
+        let urls = Urls::new("https://git.example.test", &[], "127.0.0.1:80".parse().expect("an address"), false)
+            .expect("own names");
+        let wrong = Wrong { why: Why::Locked, account: Some(UserId(7)) };
+        let response = Failure::WrongPassword(wrong).refused(&urls);
+        assert_eq!(response.status(), 400);
+        assert_eq!(response.extensions().get::<Reason>().map(|reason| reason.0), Some("password_locked"));
+        assert_eq!(response.extensions().get::<Account>().and_then(|account| account.0), Some(UserId(7)));
+        let challenge = response.headers().get(header::WWW_AUTHENTICATE).expect("a challenge");
+        assert!(challenge.to_str().expect("text").contains("invalid_grant"));
     }
 
     #[test]

@@ -6,13 +6,12 @@ use tollhouse_domain::claims::seconds;
 use tollhouse_domain::secret::Digest;
 
 use crate::app::App;
-use crate::error::Error;
 use crate::json::Object;
-use crate::oauth::error::{OauthError, TokenFault, answer};
+use crate::oauth::error::{Failure, OauthError, TokenFault, answer};
 use crate::oauth::token_info::{Info, Known, Secret};
 use crate::oauth::{Call, client, token_info};
 
-pub async fn introspect(app: App, call: Call) -> Result<Response, Error> {
+pub async fn introspect(app: App, call: Call) -> Result<Response, Failure> {
     let asked = call.text("token").map(|token| Digest::of(token.as_bytes()));
     match client::authenticate(&app, &call).await? {
         Some(client) => {
@@ -27,8 +26,8 @@ pub async fn introspect(app: App, call: Call) -> Result<Response, Error> {
 }
 
 /// A token of the same application asks about another one.
-async fn by_bearer(app: &App, call: &Call, asked: Option<Digest>) -> Result<Response, Error> {
-    let refused = || Error::Oauth(OauthError::InvalidToken(TokenFault::Unknown));
+async fn by_bearer(app: &App, call: &Call, asked: Option<Digest>) -> Result<Response, Failure> {
+    let refused = || Failure::Oauth(OauthError::InvalidToken(TokenFault::Unknown));
     let shown = call.presented();
     let bearer = shown.bearer().and_then(|secret| secret.digest());
     let caller = match bearer {

@@ -11,9 +11,8 @@ use tollhouse_domain::id::ApplicationId;
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::pipeline;
-use crate::error::Error;
 use crate::json::Object;
-use crate::oauth::error::{OauthError, answer};
+use crate::oauth::error::{Failure, OauthError, answer};
 use crate::request::{ParsedRequest, repeats, root};
 use crate::web::PageAccess;
 
@@ -63,7 +62,7 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn read(app: &App, parsed: ParsedRequest) -> Result<Self, Error> {
+    pub fn read(app: &App, parsed: ParsedRequest) -> Result<Self, Failure> {
         // What asks for no method is no preflight; it is answered like a request without parameters, and does nothing.
         if parsed.parts.method == Method::OPTIONS {
             return Ok(Self { parsed, fields: Fields::default() });
@@ -77,8 +76,8 @@ impl Call {
         self.fields.text(name)
     }
 
-    pub fn required(&self, name: &'static str) -> Result<&str, Error> {
-        self.text(name).ok_or(Error::Oauth(OauthError::Missing(name)))
+    pub fn required(&self, name: &'static str) -> Result<&str, Failure> {
+        self.text(name).ok_or(Failure::Oauth(OauthError::Missing(name)))
     }
 
     pub fn headers(&self) -> &HeaderMap {
@@ -108,7 +107,7 @@ pub struct Fields {
 
 impl Fields {
     /// RFC 6749 section 3.1 and 3.2: no parameter comes twice, and what is not known is ignored.
-    pub fn read(parsed: &ParsedRequest) -> Result<Self, Error> {
+    pub fn read(parsed: &ParsedRequest) -> Result<Self, Failure> {
         let query = parsed.parts.uri.query().unwrap_or_default();
         let known = |name: &String| KNOWN.contains(&name.as_str());
         let in_query: Vec<_> = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name).collect();
@@ -128,7 +127,7 @@ impl Fields {
     }
 
     /// T19: what stands in a URL stands in the logs of everything on the way.
-    pub fn fit_for(&self, app: &App) -> Result<(), Error> {
+    pub fn fit_for(&self, app: &App) -> Result<(), Failure> {
         if self.secrets_in_query && !app.settings.compat.query_secrets.is_gitlab() {
             return Err(OauthError::InvalidRequest.into());
         }

@@ -4,16 +4,15 @@ use axum::response::Response;
 use tollhouse_domain::secret::Digest;
 
 use crate::app::App;
-use crate::error::Error;
-use crate::oauth::error::OauthError;
+use crate::oauth::error::{Failure, OauthError};
 use crate::oauth::token_info::Secret;
 use crate::oauth::{Call, client, nothing, token_info};
 use crate::operations::grants::Revoke;
 
-pub async fn revoke(app: App, call: Call) -> Result<Response, Error> {
+pub async fn revoke(app: App, call: Call) -> Result<Response, Failure> {
     // Who cannot show who they are is nobody here, not refused for that alone.
     let client = match client::authenticate(&app, &call).await {
-        Err(Error::Oauth(OauthError::InvalidClient)) => None,
+        Err(Failure::Oauth(OauthError::InvalidClient)) => None,
         client => client?,
     };
     if client.is_none() && !app.settings.oauth.ropc_without_client_credentials {

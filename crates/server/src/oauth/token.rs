@@ -5,15 +5,14 @@ use axum::response::Response;
 use tollhouse_domain::scope::{Scope, Scopes};
 
 use crate::app::App;
-use crate::error::Error;
 use crate::json::Object;
 use crate::oauth::client::Client;
-use crate::oauth::error::{OauthError, answer};
+use crate::oauth::error::{Failure, OauthError, answer};
 use crate::oauth::grants::{authorization_code, client_credentials, password, refresh_token};
 use crate::oauth::{Call, id_token};
 use crate::operations::grants::Issued;
 
-pub async fn issue(app: App, call: Call) -> Result<Response, Error> {
+pub async fn issue(app: App, call: Call) -> Result<Response, Failure> {
     // Before anything is used up: an answer may need a signature.
     app.keys().await?;
     let (issued, client) = match call.required("grant_type")? {
@@ -47,7 +46,7 @@ pub async fn issue(app: App, call: Call) -> Result<Response, Error> {
 pub(super) type Granted = (Issued, Option<Client>);
 
 /// The scopes of a grant that nobody was shown a page for: none that only administrators may hold (T21).
-pub(super) fn without_a_page(app: &App, scopes: Option<Scopes>) -> Result<Scopes, Error> {
+pub(super) fn without_a_page(app: &App, scopes: Option<Scopes>) -> Result<Scopes, Failure> {
     let scopes = scopes.ok_or(OauthError::InvalidScope)?;
     if scopes.for_administrators() && !app.settings.compat.admin_scopes.is_gitlab() {
         return Err(OauthError::InvalidScope.into());

@@ -14,12 +14,11 @@ use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::TokenStatus;
 
 use crate::app::App;
-use crate::error::Error;
 use crate::json::Object;
 use crate::oauth::Call;
-use crate::oauth::error::{OauthError, TokenFault, answer};
+use crate::oauth::error::{Failure, OauthError, TokenFault, answer};
 
-pub async fn show(app: App, call: Call) -> Result<Response, Error> {
+pub async fn show(app: App, call: Call) -> Result<Response, Failure> {
     let shown = call.presented();
     let known = match shown.bearer().and_then(|secret| secret.digest()) {
         Some(digest) => look_up(&app, &call, digest, Secret::Access).await?,
@@ -88,7 +87,7 @@ pub(super) enum Secret {
 }
 
 /// It counts as used, whatever becomes of the request (rotation.md rule 7).
-pub(super) async fn look_up(app: &App, call: &Call, digest: Digest, secret: Secret) -> Result<Option<Known>, Error> {
+pub(super) async fn look_up(app: &App, call: &Call, digest: Digest, secret: Secret) -> Result<Option<Known>, Failure> {
     let find = async |key| app.auth.oauth_secret(key, call.address(), app.now()).await;
     let by_access = find(Key::Token(digest)).await?;
     let (record, by_access) = match by_access {
@@ -98,9 +97,9 @@ pub(super) async fn look_up(app: &App, call: &Call, digest: Digest, secret: Secr
     let Some(record) = record else { return Ok(None) };
     let Credential::OauthAccessToken(token) = record.credential else { return Ok(None) };
     let (now, user) = (app.now(), record.owner.as_ref().map(|owner| owner.id));
-    let evict_negative = record.owner.is_none_or(|owner| owner.may_use_api(now, app.accounts()).is_ok());
+    let admitted = record.owner.is_none_or(|owner| owner.may_use_api(now, app.accounts()).is_ok());
     let live = matches!(token.status, TokenStatus::Live { .. });
     let mut known = Known { token, user, by_access, active: false };
-    known.active = live && evict_negative && !known.expired(now);
+    known.active = live && admitted && !known.expired(now);
     Ok(Some(known))
 }

@@ -8,20 +8,20 @@ use tollhouse_domain::scope::Scope;
 use tollhouse_domain::token::TokenStatus;
 
 use crate::app::App;
-use crate::error::{Error, refused};
-use crate::oauth::error::{OauthError, TokenFault, answer};
+use crate::error::because;
+use crate::oauth::error::{Failure, OauthError, TokenFault, answer};
 use crate::oauth::{Call, id_token};
 
-pub async fn show(app: App, call: Call) -> Result<Response, Error> {
+pub async fn show(app: App, call: Call) -> Result<Response, Failure> {
     match told(&app, &call).await {
         // The wire has only the head of it.
-        Err(Error::Oauth(error)) => Ok(refused(Error::Oauth(error), |_| error.without_body())),
+        Err(Failure::Oauth(error)) => Ok(because(error.without_body(), error.reason())),
         told => told,
     }
 }
 
-async fn told(app: &App, call: &Call) -> Result<Response, Error> {
-    let fault = |fault| Error::Oauth(OauthError::InvalidToken(fault));
+async fn told(app: &App, call: &Call) -> Result<Response, Failure> {
+    let fault = |fault| Failure::Oauth(OauthError::InvalidToken(fault));
     let now = app.now();
     let record = app.auth.oauth_token(&call.presented(), now).await?.ok_or_else(|| fault(TokenFault::Unknown))?;
     let Credential::OauthAccessToken(token) = &record.credential else { return Err(fault(TokenFault::Unknown)) };

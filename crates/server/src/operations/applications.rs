@@ -11,8 +11,8 @@ use tollhouse_domain::time::Timestamp;
 use tollhouse_store::oauth_applications;
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::error::{Error, ResourceKind};
 use crate::operations::{Failed, Operation};
+use crate::refusal::{FieldFault, Refusal, ResourceKind};
 
 #[derive(Clone, Debug)]
 pub struct CreateApplication {
@@ -46,20 +46,20 @@ impl CreateApplication {
         now: Timestamp,
     ) -> Result<Change<Created>, Failed> {
         let mut faults = Vec::new();
-        faults.extend(name_fault(&self.name).map(|fault| ("name", fault)));
+        faults.extend(name_fault(&self.name).map(|fault| ("name", FieldFault::from(fault))));
         let redirect_uris = RedirectUris::parse(&self.redirect_uri).and_then(|uris| {
             let plain = !self.plain_http && uris.iter().any(RedirectUri::is_plain_http);
             if plain { Err(Fault::PlainHttp) } else { Ok(uris) }
         });
         if let Err(fault) = &redirect_uris {
-            faults.push(("redirect_uri", fault.sentence()));
+            faults.push(("redirect_uri", FieldFault::RedirectUri(*fault)));
         }
         let scopes: Option<Scopes> = self.scopes.split_whitespace().map(Scope::parse).collect();
         if scopes.is_none() {
-            faults.push(("scopes", "doesn't match configured on the server."));
+            faults.push(("scopes", FieldFault::ScopesUnknown));
         }
         let (Ok(redirect_uris), Some(scopes), true) = (redirect_uris, scopes, faults.is_empty()) else {
-            return Err(Error::Invalid(faults).into());
+            return Err(Refusal::Invalid(faults).into());
         };
         let new = oauth_applications::NewApplication {
             uid,
@@ -72,7 +72,7 @@ impl CreateApplication {
             owner: self.owner,
         };
         let id = oauth_applications::insert(tx, &new, now).await?;
-        let application = oauth_applications::find(tx, id).await?.ok_or(Error::Internal)?;
+        let application = oauth_applications::find(tx, id).await?.ok_or(Failed::Inconsistent)?;
         let kind = if self.confidential { "confidential" } else { "public" };
         let audit = Audit::new("application.created", target(id)).with(format!("{kind}, {}", application.scopes));
         Ok(Change::new(Created { application, secret }, [audit]))
@@ -100,7 +100,7 @@ impl Operation for Delete {
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
         if !oauth_applications::remove(tx, self.id).await? {
-            return Err(Error::NotFound(ResourceKind::Application).into());
+            return Err(Refusal::NotFound(ResourceKind::Application).into());
         }
         Ok(Change::new((), [Audit::new("application.deleted", target(self.id))]))
     }
@@ -120,10 +120,10 @@ impl Operation for RenewSecret {
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
         let secret = Plaintext::application_secret();
         if !oauth_applications::set_secret(tx, self.id, secret.digest(), now).await? {
-            return Err(Error::NotFound(ResourceKind::Application).into());
+            return Err(Refusal::NotFound(ResourceKind::Application).into());
         }
         let application =
-            oauth_applications::find(tx, self.id).await?.ok_or(Error::NotFound(ResourceKind::Application))?;
+            oauth_applications::find(tx, self.id).await?.ok_or(Refusal::NotFound(ResourceKind::Application))?;
         let audit = Audit::new("application.secret_renewed", target(self.id));
         Ok(Change::new(Created { application, secret }, [audit]))
     }
@@ -141,7 +141,7 @@ impl Operation for AddReadUser {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         let application =
-            oauth_applications::find(tx, self.id).await?.ok_or(Error::NotFound(ResourceKind::Application))?;
+            oauth_applications::find(tx, self.id).await?.ok_or(Refusal::NotFound(ResourceKind::Application))?;
         let scopes: Scopes = application.scopes.iter().chain([Scope::ReadUser]).collect();
         oauth_applications::set_scopes(tx, self.id, &scopes, now).await?;
         Ok(Change::new((), [Audit::new("application.scopes_added", target(self.id)).with("read_user")]))

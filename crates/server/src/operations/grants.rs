@@ -18,9 +18,8 @@ use tollhouse_store::{
     oauth_access_grants, oauth_access_tokens, oauth_applications, personal_access_tokens, sessions, users,
 };
 
-use crate::error::Error;
-use crate::oauth::error::OauthError;
 use crate::operations::{Failed, Operation};
+use crate::refusal::{GrantFault, Refusal};
 
 /// A code for an application that somebody allowed to act for them.
 pub struct Authorize {
@@ -55,7 +54,7 @@ impl Operation for Authorize {
             redeemed: None,
         };
         if oauth_applications::find(tx, self.application).await?.is_none() {
-            return Err(Error::Oauth(OauthError::InvalidClient).into());
+            return Err(Refusal::Grant(GrantFault::NoApplication).into());
         }
         let code = Plaintext::hex();
         oauth_access_grants::insert(tx, code.digest(), &grant, now).await?;
@@ -99,7 +98,7 @@ async fn begin_with(
     if let Some(application) = fresh.application
         && oauth_applications::find(tx, application).await?.is_none()
     {
-        return Err(Error::Oauth(OauthError::InvalidClient).into());
+        return Err(Refusal::Grant(GrantFault::NoApplication).into());
     }
     let family = token_families::insert(tx).await?;
     let expires_at = now + fresh.lifetime;

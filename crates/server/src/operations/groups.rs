@@ -12,8 +12,8 @@ use tollhouse_store::members;
 use tollhouse_store::namespaces;
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::error::{Error, ResourceKind};
 use crate::operations::{Failed, Operation};
+use crate::refusal::{FieldFault, Refusal, ResourceKind};
 
 /// Makes a group, at the top or inside another; whoever makes it owns it.
 #[derive(Clone, Debug)]
@@ -27,18 +27,18 @@ pub struct CreateGroup {
 
 impl CreateGroup {
     /// What is wrong with it, whatever else there is; `parent`: how visible the group around it is.
-    pub fn fault(&self, parent: Option<Visibility>) -> Option<(&'static str, &'static str)> {
+    pub fn fault(&self, parent: Option<Visibility>) -> Option<(&'static str, FieldFault)> {
         if let Some(fault) = name_fault(&self.name) {
-            return Some(("name", fault));
+            return Some(("name", fault.into()));
         }
         if !namespace::valid_path(&self.path) {
-            return Some(("path", "can contain only letters, digits, '_', '-' and '.'"));
+            return Some(("path", FieldFault::PathCharacters));
         }
         if parent.is_none() && namespace::reserved(&self.path) {
-            return Some(("path", "is a reserved name"));
+            return Some(("path", FieldFault::Reserved));
         }
         if parent.is_some_and(|parent| self.visibility > parent) {
-            return Some(("visibility_level", "is not allowed in this parent group"));
+            return Some(("visibility_level", FieldFault::ExceedsParentGroup));
         }
         None
     }
@@ -49,14 +49,14 @@ impl Operation for CreateGroup {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Namespace>, Failed> {
         let parent = match self.parent {
-            Some(id) => Some(namespaces::find(tx, id).await?.ok_or(Error::NotFound(ResourceKind::Group))?),
+            Some(id) => Some(namespaces::find(tx, id).await?.ok_or(Refusal::NotFound(ResourceKind::Group))?),
             None => None,
         };
         if parent.as_ref().is_some_and(|parent| parent.kind != NamespaceKind::Group) {
-            return Err(Error::NotFound(ResourceKind::Group).into());
+            return Err(Refusal::NotFound(ResourceKind::Group).into());
         }
         if let Some(fault) = self.fault(parent.as_ref().map(|parent| parent.visibility)) {
-            return Err(Error::Invalid(vec![fault]).into());
+            return Err(Refusal::Invalid(vec![fault]).into());
         }
         let new = namespaces::NewNamespace {
             kind: NamespaceKind::Group,
@@ -69,7 +69,7 @@ impl Operation for CreateGroup {
         };
         let group = match namespaces::insert(tx, &new, now).await {
             Err(StoreError::Taken) => {
-                return Err(Error::Invalid(vec![("path", "has already been taken")]).into());
+                return Err(Refusal::field("path", FieldFault::Taken).into());
             }
             made => made?,
         };

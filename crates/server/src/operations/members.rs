@@ -9,8 +9,8 @@ use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::members;
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::error::{Error, ResourceKind};
 use crate::operations::{Failed, Operation};
+use crate::refusal::{FieldFault, Refusal, ResourceKind};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Add {
@@ -29,7 +29,7 @@ impl Operation for Add {
         // One that is over is nothing to whoever asks, so it is in nobody's way.
         members::remove_over(tx, self.of, self.user, now).await?;
         match members::insert(tx, self.of, self.user, self.level, self.expires_at, None, now).await {
-            Err(StoreError::Taken) => return Err(Error::Invalid(vec![("user", "is a member already")]).into()),
+            Err(StoreError::Taken) => return Err(Refusal::field("user", FieldFault::AlreadyMember).into()),
             added => added?,
         }
         let detail = format!("user {} as {}", self.user, self.level as i64);
@@ -56,10 +56,10 @@ impl Operation for Remove {
             && !member.is_over(now)
             && !members::has_other_owner(tx, group, self.user, now).await?
         {
-            return Err(Error::Invalid(vec![("user", "is the last owner of the group")]).into());
+            return Err(Refusal::field("user", FieldFault::LastOwner).into());
         }
         if !members::remove(tx, self.of, self.user).await? {
-            return Err(Error::NotFound(ResourceKind::Record).into());
+            return Err(Refusal::NotFound(ResourceKind::Record).into());
         }
         Ok(Change::new((), [Audit::new("member.removed", target(self.of)).with(format!("user {}", self.user))]))
     }

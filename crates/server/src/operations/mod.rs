@@ -10,7 +10,7 @@ use tollhouse_domain::time::Timestamp;
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::error::Error;
+use crate::refusal::Refusal;
 
 pub mod applications;
 pub mod grants;
@@ -72,10 +72,14 @@ impl<T> Done<T> {
 #[derive(Debug)]
 pub enum Failed {
     Store(StoreError),
-    Rule(Error),
+    Refused(Refusal),
     /// What was asked for has been done before: whoever asked may never have heard of it, so it is told when everybody knows
     /// (revocation.md W4).
-    Already(Error),
+    Already(Refusal),
+    /// The rows contradict each other.
+    Inconsistent,
+    /// What a decision needs is not there any more; the same request decides anew.
+    Undecided,
 }
 
 impl From<StoreError> for Failed {
@@ -84,8 +88,8 @@ impl From<StoreError> for Failed {
     }
 }
 
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self::Rule(error)
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }

@@ -22,9 +22,10 @@ use tollhouse_store::{failed_sign_ins, sign_in_decoys, users};
 
 use crate::app::App;
 use crate::device;
-use crate::error::{Error, Exceeded, account_text};
+use crate::error::{Error, account_text};
 use crate::hasher::Busy;
 use crate::operations::{Failed, Operation};
+use crate::refusal::{Exceeded, Refusal};
 
 /// From where a password came.
 #[derive(Clone, Copy, Default)]
@@ -271,13 +272,13 @@ impl Book {
         Ok(())
     }
 
-    fn within(&self, bound: &Bound, failures: i64, now: Timestamp) -> Result<(), Error> {
+    fn within(&self, bound: &Bound, failures: i64, now: Timestamp) -> Result<(), Refusal> {
         if failures <= bound.most {
             return Ok(());
         }
         let resets = sign_in_failures::end_of_minute(now);
         let Self { account, .. } = *self;
-        Err(Error::TooManyFailures(Exceeded { most: bound.most, observed: failures, now, resets, account }))
+        Err(Refusal::TooManyFailures(Exceeded { most: bound.most, observed: failures, now, resets, account }))
     }
 }
 

@@ -13,8 +13,8 @@ use tollhouse_store::namespaces::{self, Routed};
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{projects, users};
 
-use crate::error::{Error, ResourceKind};
 use crate::operations::{Failed, Operation};
+use crate::refusal::{FieldFault, Refusal, ResourceKind};
 
 /// Makes a project in a group, or in the creator's personal namespace.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl Operation for CreateProject {
     type Output = ProjectId;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<ProjectId>, Failed> {
-        let creator = users::find(tx, self.creator).await?.ok_or(Error::NotFound(ResourceKind::User))?;
+        let creator = users::find(tx, self.creator).await?.ok_or(Refusal::NotFound(ResourceKind::User))?;
         let namespace = self.namespace(tx, &creator, now).await?;
         let name = self.name.as_ref().or(self.path.as_ref()).map_or("", |name| name.trim());
         let plan = Plan {
@@ -55,22 +55,22 @@ pub struct Plan {
 
 impl Plan {
     /// What is wrong with it, whatever else there is; `group`: how visible the group is that it goes to.
-    pub fn faults(&self, group: Option<Visibility>) -> Vec<(&'static str, &'static str)> {
+    pub fn faults(&self, group: Option<Visibility>) -> Vec<(&'static str, FieldFault)> {
         let mut faults = Vec::new();
         if self.name.trim().is_empty() {
-            faults.push(("name", "can't be blank"));
+            faults.push(("name", FieldFault::Blank));
         } else if self.name.chars().count() > 255 {
-            faults.push(("name", "is too long (maximum is 255 characters)"));
+            faults.push(("name", FieldFault::TooLong(255)));
         }
         if !namespace::valid_path(&self.path) {
-            faults.push(("path", "can contain only letters, digits, '_', '-' and '.'"));
+            faults.push(("path", FieldFault::PathCharacters));
         }
         // Lists show it whole, a hundred times on a page.
         if self.description.as_ref().is_some_and(|text| text.chars().count() > 2000) {
-            faults.push(("description", "is too long (maximum is 2000 characters)"));
+            faults.push(("description", FieldFault::TooLong(2000)));
         }
         if group.is_some_and(|group| self.visibility > group) {
-            faults.push(("visibility_level", "is not allowed in this group"));
+            faults.push(("visibility_level", FieldFault::ExceedsGroup));
         }
         faults
     }
@@ -86,7 +86,7 @@ impl Plan {
         let group = (namespace.kind == NamespaceKind::Group).then_some(namespace.visibility);
         let faults = self.faults(group);
         if !faults.is_empty() {
-            return Err(Error::Invalid(faults).into());
+            return Err(Refusal::Invalid(faults).into());
         }
         if projects::name_taken(tx, namespace.id, &self.name).await? {
             return Err(taken());
@@ -112,7 +112,7 @@ impl Plan {
 impl CreateProject {
     /// Where it goes, if the creator may put it there.
     async fn namespace(&self, tx: &mut Tx, creator: &User, now: Timestamp) -> Result<Namespace, Failed> {
-        let not_valid = || Error::Invalid(vec![("namespace", "is not valid")]);
+        let not_valid = || Refusal::field("namespace", FieldFault::NotAllowedHere);
         let id = self.namespace.or(creator.namespace_id).ok_or_else(not_valid)?;
         let namespace = namespaces::find(tx, id).await?.ok_or_else(not_valid)?;
         match namespace.kind {
@@ -120,11 +120,7 @@ impl CreateProject {
             NamespaceKind::User => {
                 namespaces::hold(tx, id, now).await?;
                 if projects::count_in(tx, id).await? >= creator.projects_limit {
-                    let limit = creator.projects_limit;
-                    let sentence = format!(
-                        "Your project limit is {limit} projects! Please contact your administrator to increase it"
-                    );
-                    return Err(Error::Limit(sentence).into());
+                    return Err(Refusal::ProjectLimit(creator.projects_limit).into());
                 }
             }
             NamespaceKind::Group => {
@@ -139,8 +135,8 @@ impl CreateProject {
 }
 
 fn taken() -> Failed {
-    let text = "has already been taken";
-    Error::Invalid(vec![("project_namespace.name", text), ("name", text), ("path", text)]).into()
+    let text = FieldFault::Taken;
+    Refusal::Invalid(vec![("project_namespace.name", text), ("name", text), ("path", text)]).into()
 }
 
 fn or_taken(error: StoreError) -> Failed {

@@ -12,11 +12,10 @@ use tollhouse_store::token_families::FamilyKind;
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{oauth_access_tokens, users};
 
-use crate::error::Error;
-use crate::oauth::error::OauthError;
 use crate::operations::grants::Issued;
 use crate::operations::rotation::{Rotated, RotationKind, Rules, rotate};
 use crate::operations::{Failed, Operation};
+use crate::refusal::{GrantFault, Refusal};
 
 pub struct Refresh {
     /// The secret that was presented.
@@ -76,7 +75,7 @@ impl RotationKind for OauthLine<'_> {
         let old = self.old;
         let scopes = self.scopes()?.unwrap_or_else(|| old.scopes.clone());
         if !scopes.is_within(&old.scopes) {
-            return Err(Error::Oauth(OauthError::InvalidScope).into());
+            return Err(Refusal::Grant(GrantFault::Scope).into());
         }
         let (access, refresh) = match salt {
             Some(salt) => self.derived(salt),
@@ -107,17 +106,18 @@ impl RotationKind for OauthLine<'_> {
         let Some(known) = known.filter(|known| known.generation.id == head) else { return Ok(None) };
         // Rule 10: a repeat asks for what the first one got.
         if self.scopes()?.is_some_and(|asked| !asked.is_same_set(&known.token.scopes)) {
-            return Err(Error::Oauth(OauthError::InvalidScope).into());
+            return Err(Refusal::Grant(GrantFault::Scope).into());
         }
         Ok(Some(Issued { token: known.token, access, refresh: Some(refresh), nonce: None }))
     }
 }
 
 impl OauthLine<'_> {
-    fn scopes(&self) -> Result<Option<Scopes>, Error> {
-        let parsed =
-            |text: &String| Scopes::parse(text).filter(|scopes| !scopes.is_empty()).ok_or(OauthError::InvalidScope);
-        Ok(self.asked.scopes.as_ref().map(parsed).transpose()?)
+    fn scopes(&self) -> Result<Option<Scopes>, Refusal> {
+        let parsed = |text: &String| {
+            Scopes::parse(text).filter(|scopes| !scopes.is_empty()).ok_or(Refusal::Grant(GrantFault::Scope))
+        };
+        self.asked.scopes.as_ref().map(parsed).transpose()
     }
 
     fn derived(&self, salt: &[u8; 32]) -> (Plaintext, Plaintext) {

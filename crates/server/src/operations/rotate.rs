@@ -11,9 +11,9 @@ use tollhouse_store::token_families::{EndReason, FamilyKind};
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{personal_access_tokens, token_families};
 
-use crate::error::{Error, ResourceKind};
 use crate::operations::rotation::{Rotated, RotationKind, Rules, rotate};
 use crate::operations::{Failed, Operation, tokens};
+use crate::refusal::{Refusal, ResourceKind};
 
 pub struct RotateSelf {
     /// The secret that was presented.
@@ -37,7 +37,7 @@ impl Operation for RotateSelf {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Self::Output>, Failed> {
         let found = personal_access_tokens::by_digest(tx, self.presented.digest()).await?;
-        let found = found.ok_or(Error::Denied(Denial::Unknown))?;
+        let found = found.ok_or(Refusal::Denied(Denial::Unknown))?;
         let line = PersonalLine { asked: self, old: &found.token };
         rotate(&line, tx, &found.generation, self.rules, now).await
     }
@@ -60,7 +60,7 @@ impl RotationKind for PersonalLine<'_> {
     ) -> Result<(GenerationId, Successor), Failed> {
         let old = self.old;
         if token::expired(old.expires_at, now) {
-            return Err(Error::Denied(Denial::Expired).into());
+            return Err(Refusal::Denied(Denial::Expired).into());
         }
         let otherwise = token::default_expiry_after_rotation(now);
         let expires_at = tokens::expiry(self.asked.expires_at, self.asked.require_expiry, otherwise, now)?;
@@ -71,16 +71,16 @@ impl RotationKind for PersonalLine<'_> {
         let new = heir(old, old.family_id, &secret, expires_at);
         let id = personal_access_tokens::insert(tx, &new, now).await?;
         // The answer shows it as it will be once this is committed: the head, and not used yet.
-        let mut token = personal_access_tokens::find(tx, id).await?.ok_or(Error::Internal)?.token;
+        let mut token = personal_access_tokens::find(tx, id).await?.ok_or(Failed::Inconsistent)?.token;
         token.status = token::TokenStatus::Live { used: false };
         Ok((id.into(), Successor { token: Box::new(token), secret }))
     }
 
     async fn repeat(&self, tx: &mut Tx, head: GenerationId, salt: &[u8; 32]) -> Result<Option<Successor>, Failed> {
-        let token = personal_access_tokens::find(tx, head).await?.ok_or(Error::Internal)?.token;
+        let token = personal_access_tokens::find(tx, head).await?.ok_or(Failed::Inconsistent)?.token;
         let same = self.asked.expires_at.is_none() || self.asked.expires_at == token.expires_at;
         if !same {
-            return Err(Error::BadRequest(Some("Token already rotated".into())).into());
+            return Err(Refusal::AlreadyRotated.into());
         }
         let secret = self.derived(salt);
         let known = personal_access_tokens::by_digest(tx, secret.digest()).await?;
@@ -112,7 +112,7 @@ impl Operation for RotateById {
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Successor>, Failed> {
         let old = self.head(tx).await?;
         if token::expired(old.expires_at, now) {
-            return Err(Error::Denied(Denial::Expired).into());
+            return Err(Refusal::Denied(Denial::Expired).into());
         }
         let otherwise = token::default_expiry_after_rotation(now);
         let expires_at = tokens::expiry(self.expires_at, self.require_expiry, otherwise, now)?;
@@ -123,7 +123,7 @@ impl Operation for RotateById {
         let secret = Plaintext::personal_access_token(PERSONAL_ACCESS_TOKEN.prefix, old.user_id);
         let id = personal_access_tokens::insert(tx, &heir(&old, family, &secret, expires_at), now).await?;
         token_families::begin(tx, family, id, now).await?;
-        let token = personal_access_tokens::find(tx, id).await?.ok_or(Error::Internal)?.token;
+        let token = personal_access_tokens::find(tx, id).await?.ok_or(Failed::Inconsistent)?.token;
         let audit = Audit::new("token.rotated", tokens::target(self.id)).with(format!("by its number, to {id}"));
         Ok(Change::new(Successor { token: Box::new(token), secret }, [audit]))
     }
@@ -133,12 +133,12 @@ impl RotateById {
     /// The token, if it is the head of a family that lives; and it stays so until the commit.
     async fn head(&self, tx: &mut Tx) -> Result<PersonalAccessToken, Failed> {
         let find = async |tx: &mut Tx| personal_access_tokens::find(tx, self.id).await;
-        let family = find(tx).await?.ok_or(Error::NotFound(ResourceKind::Record))?.token.family_id;
+        let family = find(tx).await?.ok_or(Refusal::NotFound(ResourceKind::Record))?.token.family_id;
         token_families::hold(tx, family).await?;
         // Whoever rotated it a moment ago came first.
-        let token = find(tx).await?.ok_or(Error::NotFound(ResourceKind::Record))?.token;
+        let token = find(tx).await?.ok_or(Refusal::NotFound(ResourceKind::Record))?.token;
         match token.revoked() {
-            true => Err(Failed::Already(Error::BadRequest(Some("Token already revoked".into())))),
+            true => Err(Failed::Already(Refusal::AlreadyRevoked)),
             false => Ok(token),
         }
     }

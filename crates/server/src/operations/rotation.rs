@@ -14,7 +14,6 @@ use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::token_families::{self, EndReason, FamilyKind, Generation};
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::error::Error;
 use crate::operations::Failed;
 
 /// What a successor is.
@@ -119,7 +118,7 @@ async fn repeat<L: RotationKind>(
     now: Timestamp,
 ) -> Result<Change<Rotated<L::Successor>>, Failed> {
     let (Some(head), Some(salt)) = (old.head, old.salt) else {
-        return Err(Error::Unavailable.into());
+        return Err(Failed::Undecided);
     };
     let Some(successor) = line.repeat(tx, head, &salt).await? else { return Err(StoreError::Clash.into()) };
     if !token_families::set_handed(tx, L::KIND, old.id, &salt, now).await? {

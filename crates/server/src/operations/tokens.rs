@@ -11,8 +11,8 @@ use tollhouse_store::token_families::EndReason;
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{personal_access_tokens, token_families, users};
 
-use crate::error::{Error, ResourceKind};
 use crate::operations::{Failed, Operation};
+use crate::refusal::{ExpiryFault, FieldFault, Refusal, ResourceKind};
 
 /// Makes a token, and the family that will grow from it.
 #[derive(Clone, Debug)]
@@ -40,22 +40,22 @@ impl Operation for CreateToken {
     type Output = Created;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
-        let owner = users::find(tx, self.user).await?.ok_or(Error::NotFound(ResourceKind::User))?;
+        let owner = users::find(tx, self.user).await?.ok_or(Refusal::NotFound(ResourceKind::User))?;
         if self.name.trim().is_empty() {
-            return Err(Error::Invalid(vec![("name", "can't be blank")]).into());
+            return Err(Refusal::field("name", FieldFault::Blank).into());
         }
         let may_hold = |scope: Scope| scope.holder().admits(owner.administrator);
         if self.name.chars().count() > LONGEST {
-            return Err(Error::Invalid(vec![("name", "is too long (maximum is 255 characters)")]).into());
+            return Err(Refusal::field("name", FieldFault::TooLong(LONGEST)).into());
         }
         if self.description.as_ref().is_some_and(|text| text.chars().count() > LONGEST) {
-            return Err(Error::Invalid(vec![("description", "is too long (maximum is 255 characters)")]).into());
+            return Err(Refusal::field("description", FieldFault::TooLong(LONGEST)).into());
         }
         if self.scopes.is_empty() {
-            return Err(Error::Invalid(vec![("scopes", "can't be blank")]).into());
+            return Err(Refusal::field("scopes", FieldFault::Blank).into());
         }
         if !self.scopes.iter().all(may_hold) {
-            return Err(Error::Invalid(vec![("scopes", "can only contain available scopes")]).into());
+            return Err(Refusal::field("scopes", FieldFault::ScopesNotAvailable).into());
         }
         let expires_at = expiry(self.expires_at, self.require_expiry, latest_expiry(now), now)?;
         let secret = match &self.secret {
@@ -115,7 +115,7 @@ impl Operation for Revoke {
     const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
-        let found = personal_access_tokens::find(tx, self.id).await?.ok_or(Error::NotFound(ResourceKind::Record))?;
+        let found = personal_access_tokens::find(tx, self.id).await?.ok_or(Refusal::NotFound(ResourceKind::Record))?;
         let Presented { place, head_used, .. } = found.generation.presented;
         let reaches = match place {
             FamilyPosition::Head => true,
@@ -151,13 +151,13 @@ impl Operation for EndReusedFamily {
 }
 
 /// The day a token ends, or why it may not end then.
-pub fn expiry(asked: Option<Date>, required: bool, otherwise: Date, now: Timestamp) -> Result<Option<Date>, Error> {
+pub fn expiry(asked: Option<Date>, required: bool, otherwise: Date, now: Timestamp) -> Result<Option<Date>, Refusal> {
     let Some(day) = asked else { return Ok(required.then_some(otherwise)) };
     if required && day > latest_expiry(now) {
-        return Err(Error::BadRequest(Some(format!("Expires at must be before {}", latest_expiry(now)))));
+        return Err(Refusal::Expiry(ExpiryFault::After(latest_expiry(now))));
     }
     if day <= now.date() {
-        return Err(Error::BadRequest(Some("Expires at must be after today".into())));
+        return Err(Refusal::Expiry(ExpiryFault::NotAfterToday));
     }
     Ok(Some(day))
 }

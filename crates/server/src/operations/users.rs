@@ -15,8 +15,9 @@ use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{instance, namespaces, sessions, sign_in_failures, users};
 
 use crate::app::App;
-use crate::error::{Error, ResourceKind};
+use crate::error::Error;
 use crate::operations::{Done, Failed, Operation};
+use crate::refusal::{FieldFault, Refusal, ResourceKind};
 
 /// Makes an account with its personal namespace.
 #[derive(Clone, Debug)]
@@ -63,17 +64,17 @@ impl CreateUser {
     }
 
     /// What is wrong with it, whoever else there is.
-    pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
+    pub fn faults(&self) -> Vec<(&'static str, FieldFault)> {
         let mut faults = Vec::new();
         if !namespace::valid_path(&self.username) {
-            faults.push(("username", "can contain only letters, digits, '_', '-' and '.'"));
+            faults.push(("username", FieldFault::PathCharacters));
         } else if namespace::reserved(&self.username) {
-            faults.push(("username", "is a reserved name"));
+            faults.push(("username", FieldFault::Reserved));
         }
         // It stands on the page that asks for consent (T21).
-        faults.extend(name_fault(&self.name).map(|fault| ("name", fault)));
+        faults.extend(name_fault(&self.name).map(|fault| ("name", fault.into())));
         if !self.email.is_empty() && !is_email(&self.email) {
-            faults.push(("email", "is invalid"));
+            faults.push(("email", FieldFault::NotAnEmail));
         }
         faults
     }
@@ -91,7 +92,7 @@ impl Operation for CreateUser {
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<UserId>, Failed> {
         let faults = self.faults();
         if !faults.is_empty() {
-            return Err(Error::Invalid(faults).into());
+            return Err(Refusal::Invalid(faults).into());
         }
         let new = users::NewUser {
             username: self.username.clone(),
@@ -120,7 +121,7 @@ impl Operation for CreateUser {
         };
         // A group may have the path.
         let personal = match namespaces::insert(tx, &personal, now).await {
-            Err(StoreError::Taken) => return Err(Error::Invalid(vec![("username", TAKEN)]).into()),
+            Err(StoreError::Taken) => return Err(Refusal::field("username", FieldFault::Taken).into()),
             made => made?,
         };
         users::set_namespace(tx, id, personal.id).await?;
@@ -133,18 +134,16 @@ impl CreateUser {
     async fn taken(&self, tx: &mut Tx) -> Result<Failed, StoreError> {
         let mut faults = Vec::new();
         if users::named(tx, UserName::Name(&self.username)).await?.is_some() {
-            faults.push(("username", TAKEN));
+            faults.push(("username", FieldFault::Taken));
         }
         // No user name holds an `@`.
         if !self.email.is_empty() && users::by_login(tx, &self.email).await?.is_some() {
-            faults.push(("email", TAKEN));
+            faults.push(("email", FieldFault::Taken));
         }
         // Whoever had it is gone again.
-        if faults.is_empty() { Err(StoreError::Clash) } else { Ok(Error::Invalid(faults).into()) }
+        if faults.is_empty() { Err(StoreError::Clash) } else { Ok(Refusal::Invalid(faults).into()) }
     }
 }
-
-const TAKEN: &str = "has already been taken";
 
 /// Makes an account with a password that somebody chose.
 pub async fn create(app: &App, new: CreateUser, password: &Plaintext, by: &By) -> Result<Done<UserId>, Error> {
@@ -219,7 +218,7 @@ impl Operation for SetState {
         match users::find(tx, self.user).await? {
             Some(found) if found.state == self.to => Ok(Change::already(false)),
             Some(_) => Ok(Change::nothing(false)),
-            None => Err(Error::NotFound(ResourceKind::User).into()),
+            None => Err(Refusal::NotFound(ResourceKind::User).into()),
         }
     }
 }
@@ -228,12 +227,10 @@ impl Operation for SetState {
 /// operation that blocks, demotes or deletes an account asks this in its transaction (T31).
 async fn refuse_last_administrator(tx: &mut Tx, user: UserId) -> Result<(), Failed> {
     match users::is_last_administrator(tx, user).await? {
-        true => Err(Error::Forbidden(Some(LAST_ADMINISTRATOR.into())).into()),
+        true => Err(Refusal::LastAdministrator.into()),
         false => Ok(()),
     }
 }
-
-const LAST_ADMINISTRATOR: &str = "This is the last administrator who can act";
 
 /// Lets somebody sign in by password again who was locked out by wrong ones, in any browser (T15).
 #[derive(Clone, Copy, Debug)]
@@ -248,7 +245,7 @@ impl Operation for Unlock {
     const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
-        let found = users::find(tx, self.user).await?.ok_or(Error::NotFound(ResourceKind::User))?;
+        let found = users::find(tx, self.user).await?.ok_or(Refusal::NotFound(ResourceKind::User))?;
         if !sign_in_failures::clear_browsers(tx, self.user).await? && !found.locked(now) {
             return Ok(Change::already(false));
         }
@@ -291,11 +288,11 @@ pub struct NewPassword {
 /// Sets a password that somebody chose; `false` if the old one is no longer what it was. The first administrator's
 /// file goes with the password in it (T31).
 ///
-/// `Error::Invalid` says what is wrong with the new one, also that it is the old one. So a caller who is not trusted has
+/// [`Refusal::Invalid`] says what is wrong with the new one, also that it is the old one. So a caller who is not trusted has
 /// to prove the old one first, and `change.seen` says which that was (T14).
 pub async fn set_password(app: &App, change: NewPassword, password: &Plaintext, by: &By) -> Result<Done<bool>, Error> {
     let NewPassword { user, seen, expires_at } = change;
-    let found = users::find(&mut app.db.read().await?, user).await?.ok_or(Error::NotFound(ResourceKind::User))?;
+    let found = users::find(&mut app.db.read().await?, user).await?.ok_or(Refusal::NotFound(ResourceKind::User))?;
     if let Some(fault) = password::fault(password.reveal(), &holder(&found)) {
         return Err(unfit(fault));
     }
@@ -367,7 +364,7 @@ impl Operation for SetProfile {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
         if !users::set_profile(tx, self.user, &self.profile, now).await? {
-            return Err(Error::NotFound(ResourceKind::User).into());
+            return Err(Refusal::NotFound(ResourceKind::User).into());
         }
         Ok(Change::new((), [Audit::new("user.updated", user(self.user))]))
     }
@@ -393,7 +390,7 @@ impl Operation for CreateFirstAdministrator {
             CreateUser { password_digest: Some(self.password_digest.clone()), ..first_administrator(&self.email) };
         let _ = root.run(tx, now).await?;
         let id = users::named(tx, UserName::Name("root")).await?.map(|user| user.id);
-        let id = id.ok_or(Error::Internal)?;
+        let id = id.ok_or(Failed::Inconsistent)?;
         instance::set(tx, FIRST_ADMINISTRATOR, &id.to_string()).await?;
         Ok(Change::new(Some(id), [Audit::new("user.created", user(id)).with("first administrator")]))
     }
@@ -405,7 +402,7 @@ pub fn holder(user: &User) -> Holder<'_> {
 }
 
 fn unfit(fault: Fault) -> Error {
-    Error::Invalid(vec![("password", fault.text())])
+    Refusal::field("password", FieldFault::Password(fault)).into()
 }
 
 fn user(id: UserId) -> Target {

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::operations::password_check::{Checked, Why, Wrong, check_own, not_counted};
 use crate::operations::users::{NewPassword, holder, set_password};
+use crate::refusal::Refusal;
 use crate::web::{self, Html, Notice, Visitor, after_wrong_password};
 
 pub async fn form(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
@@ -46,7 +47,9 @@ pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
             // The current password was right.
             not_counted(&app, owner.id, &by).await;
             return match error {
-                Error::Invalid(faults) if !faults.is_empty() => unfit(&app, &visitor, faults[0].1),
+                Error::Refused(Refusal::Invalid(faults)) if !faults.is_empty() => {
+                    unfit(&app, &visitor, &faults[0].1.text())
+                }
                 error => Err(error),
             };
         }

@@ -49,17 +49,26 @@ impl Dialect {
 
 /// Takes the steps that were not taken yet.
 pub(crate) fn sqlite(connection: &mut rusqlite::Connection) -> Result<()> {
+    // Usually there is nothing to do. Another process may hold the write lock for longer than this one may wait.
+    if let Ok(taken) = taken(connection)
+        && due(&SQLITE, taken)?.is_empty()
+    {
+        return Ok(());
+    }
     // The write lock is held from the first look to the last step.
     let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     tx.execute_batch(&SQLITE.text(TABLE))?;
-    let taken =
-        tx.prepare(TAKEN)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
-    for step in due(&SQLITE, taken)? {
+    for step in due(&SQLITE, taken(&tx)?)? {
         let began = Instant::now();
         tx.execute_batch(&step.text).map_err(|error| step.failed(error.into()))?;
         tx.execute(RECORD, (step.version, step.name, &step.checksum, nanoseconds(began)))?;
     }
     Ok(tx.commit()?)
+}
+
+/// Numbers and checksums of the steps that were taken. Fails if the table is not there.
+fn taken(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
+    connection.prepare(TAKEN)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// The same on PostgreSQL. Others that start at the same time wait for the table.

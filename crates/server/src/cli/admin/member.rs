@@ -14,9 +14,10 @@ use super::values;
 use super::words::refusal_of;
 use crate::api::entities::member;
 use crate::cli::Failure;
-use crate::error::{Error, ResourceKind};
+use crate::error::Error;
 use crate::operations::members::{Add, Remove};
 use crate::operations::named;
+use crate::refusal::ResourceKind;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {

@@ -26,6 +26,7 @@ use crate::operations::named::{self, Token};
 use crate::operations::rotate::{RotateById, RotateSelf, Successor};
 use crate::operations::rotation::Rotated;
 use crate::operations::{grants, tokens};
+use crate::refusal::FieldFault;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -125,7 +126,7 @@ fn never_an_argument() -> Failure {
 
 async fn make(operator: &Operator, new: NewToken) -> Result<(), Failure> {
     // The wire takes any; whoever types one here means a word.
-    if let Some(fault) = name_fault(&new.name) {
+    if let Some(fault) = name_fault(&new.name).map(FieldFault::from) {
         return Err(anyhow!("name \"{}\" {fault}", printable(&new.name)).into());
     }
     let user = operator.user(&new.user).await?;

@@ -2,10 +2,12 @@
 
 use anyhow::anyhow;
 use tollhouse_domain::denial::Denial;
+use tollhouse_domain::redirect;
 use tollhouse_domain::text::printable;
 
 use crate::cli::Failure;
-use crate::error::{Error, ResourceKind};
+use crate::error::{Error, sentence as refused_as};
+use crate::refusal::{FieldFault, Refusal, ResourceKind};
 
 /// One line; the code is that of "anything else".
 pub(super) fn refusal(error: Error) -> Failure {
@@ -27,13 +29,17 @@ pub(in crate::cli) fn sentence(error: &Error) -> String {
 
 fn sentence_of(error: &Error, given: &[Given<'_>]) -> String {
     match error {
-        Error::Invalid(faults) => faults_by_text(faults, given),
-        Error::Parameters(sentences) => sentences.join(", "),
-        Error::BadRequest(Some(reason)) => {
-            let about = given.iter().find(|(field, _)| reason.starts_with(field));
-            about.map_or_else(|| reason.clone(), |(field, _)| reason.replacen(field, &with_value(field, given), 1))
+        Error::Refused(Refusal::Invalid(faults)) => faults_by_text(faults, given),
+        Error::Refused(Refusal::Expiry(fault)) => with_given(&fault.sentence(), given),
+        Error::Refused(Refusal::ProjectLimit(limit)) => {
+            format!("Your project limit is {limit} projects! Please contact your administrator to increase it")
         }
-        Error::Limit(reason) => reason.clone(),
+        Error::Refused(refusal) => match refused_as(refusal) {
+            Some(sentence) => format!("refused: {sentence}"),
+            None => format!("refused: {}", refusal.code()),
+        },
+        Error::Parameters(sentences) => sentences.join(", "),
+        Error::BadRequest(Some(reason)) => with_given(reason, given),
         Error::Forbidden(Some(reason)) => format!("refused: {reason}"),
         Error::NotFound(thing) => format!("there is no such {}", noun(*thing)),
         Error::Denied(Denial::Unknown) => "nobody was given this token".into(),
@@ -50,10 +56,10 @@ fn sentence_of(error: &Error, given: &[Given<'_>]) -> String {
 
 /// `name "a", path "a" has already been taken; email "x" is invalid, write one such as ada@example.test`. Fields with a dot
 /// are other names of the wire for the same.
-fn faults_by_text(faults: &[(&'static str, &'static str)], given: &[Given<'_>]) -> String {
+fn faults_by_text(faults: &[(&'static str, FieldFault)], given: &[Given<'_>]) -> String {
     let mut told: Vec<(Vec<String>, String)> = Vec::new();
-    for (field, text) in faults.iter().filter(|(field, _)| !field.contains('.')) {
-        let text = format!("{}{}", text.trim_end_matches('.'), example(field, text));
+    for (field, fault) in faults.iter().filter(|(field, _)| !field.contains('.')) {
+        let text = format!("{}{}", fault.text().trim_end_matches('.'), example(field, *fault));
         match told.iter_mut().find(|(_, known)| *known == text) {
             Some((fields, _)) => fields.push(with_value(field, given)),
             None => told.push((vec![with_value(field, given)], text)),
@@ -61,6 +67,14 @@ fn faults_by_text(faults: &[(&'static str, &'static str)], given: &[Given<'_>]) 
     }
     let told: Vec<String> = told.iter().map(|(fields, text)| format!("{} {text}", fields.join(", "))).collect();
     told.join("; ")
+}
+
+/// A sentence that begins with the name of a field, with what was given for it.
+fn with_given(sentence: &str, given: &[Given<'_>]) -> String {
+    match given.iter().find(|(field, _)| sentence.starts_with(field)) {
+        Some((field, _)) => sentence.replacen(field, &with_value(field, given), 1),
+        None => sentence.to_owned(),
+    }
 }
 
 /// What is empty, or long, is told by the rule alone.
@@ -72,12 +86,13 @@ fn with_value(field: &str, given: &[Given<'_>]) -> String {
 }
 
 /// One that fits, where the form is at fault.
-fn example(field: &str, text: &str) -> &'static str {
-    match field {
-        "email" if text == "is invalid" => ", write one such as ada@example.test",
-        "username" if text.starts_with("can contain") => ", such as ada-lovelace",
-        "path" if text.starts_with("can contain") => ", such as time-table",
-        "redirect_uri" if !text.starts_with("can't") => ", write one such as https://app.example.test/callback",
+fn example(field: &str, fault: FieldFault) -> &'static str {
+    match (field, fault) {
+        (_, FieldFault::NotAnEmail) => ", write one such as ada@example.test",
+        ("username", FieldFault::PathCharacters) => ", such as ada-lovelace",
+        (_, FieldFault::PathCharacters) => ", such as time-table",
+        (_, FieldFault::RedirectUri(redirect::Fault::Blank)) => "",
+        (_, FieldFault::RedirectUri(_)) => ", write one such as https://app.example.test/callback",
         _ => "",
     }
 }
@@ -97,18 +112,24 @@ fn noun(thing: ResourceKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::ExpiryFault;
 
     #[test]
     fn a_refusal_is_a_sentence() {
-        let taken = "has already been taken";
-        let faults = vec![("project_namespace.name", taken), ("name", taken), ("path", taken), ("email", "is invalid")];
+        let taken = FieldFault::Taken;
+        let faults = vec![
+            ("project_namespace.name", taken),
+            ("name", taken),
+            ("path", taken),
+            ("email", FieldFault::NotAnEmail),
+        ];
         let example = "write one such as ada@example.test";
         let without = format!("name, path has already been taken; email is invalid, {example}");
-        assert_eq!(sentence(&Error::Invalid(faults.clone())), without);
+        assert_eq!(sentence(&Refusal::Invalid(faults.clone()).into()), without);
         let given = [("name", "a\u{1b}"), ("path", ""), ("email", "x")];
         let with = format!("name \"a\\u{{1b}}\", path has already been taken; email \"x\" is invalid, {example}");
-        assert_eq!(sentence_of(&Error::Invalid(faults), &given), with);
-        let late = Error::BadRequest(Some("Expires at must be after today".into()));
+        assert_eq!(sentence_of(&Refusal::Invalid(faults).into(), &given), with);
+        let late = Error::from(Refusal::Expiry(ExpiryFault::NotAfterToday));
         assert_eq!(
             sentence_of(&late, &[("Expires at", "2020-01-01")]),
             "Expires at \"2020-01-01\" must be after today"

@@ -5,14 +5,13 @@ use tollhouse_domain::secret::Digest;
 use tollhouse_store::oauth_access_grants;
 
 use crate::app::App;
-use crate::error::Error;
-use crate::oauth::error::OauthError;
+use crate::oauth::error::{Failure, OauthError};
 use crate::oauth::token::Granted;
 use crate::oauth::{Call, client};
 use crate::operations::grants::Redeem;
 
 /// Parameters, client, code, address, verifier: the first that is wrong is what is said.
-pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Error> {
+pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Failure> {
     let code = Digest::of(call.required("code")?.as_bytes());
     let verifier = call.text("code_verifier");
     let known = {

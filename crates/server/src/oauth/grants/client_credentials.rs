@@ -1,13 +1,12 @@
 //! `grant_type=client_credentials` (RFC 6749 section 4.4; oauth.md 6.5): an application speaks for itself.
 
 use crate::app::App;
-use crate::error::Error;
-use crate::oauth::error::OauthError;
+use crate::oauth::error::{Failure, OauthError};
 use crate::oauth::token::{Granted, without_a_page};
 use crate::oauth::{Call, client};
 use crate::operations::grants::ClientCredentials;
 
-pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Error> {
+pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Failure> {
     let client = client::required(app, call).await?;
     if !client.confidential {
         return Err(OauthError::InvalidClient.into());

@@ -4,14 +4,13 @@ use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 
 use crate::app::App;
-use crate::error::Error;
-use crate::oauth::error::OauthError;
+use crate::oauth::error::{Failure, OauthError};
 use crate::oauth::token::{Granted, without_a_page};
 use crate::oauth::{Call, client};
 use crate::operations::grants::PasswordGrant;
 use crate::operations::password_check::{Checked, Origin, check, not_counted};
 
-pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Error> {
+pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Failure> {
     let anybody = app.settings.compat.password_grant.is_gitlab();
     let client = client::authenticate(app, call).await?;
     match &client {
@@ -28,7 +27,7 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
     let origin = Origin { address: call.address(), device: "" };
     let right = match check(app, login, &password, origin).await? {
         Checked::Right(right) => right,
-        Checked::Wrong(wrong) => return Err(Error::WrongPassword(wrong)),
+        Checked::Wrong(wrong) => return Err(Failure::WrongPassword(wrong)),
     };
     let by = call.by(client.as_ref().map(|client| client.id));
     let asked = call.text("scope");
@@ -58,7 +57,7 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
         Ok(issued) => issued.into_inner().ok_or(OauthError::InvalidGrant)?,
         Err(error) => {
             not_counted(app, right.user.id, &by).await;
-            return Err(error);
+            return Err(error.into());
         }
     };
     Ok((issued, client))

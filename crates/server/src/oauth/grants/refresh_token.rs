@@ -5,14 +5,14 @@ use tollhouse_domain::token::TokenStatus;
 use tollhouse_store::oauth_access_tokens;
 
 use crate::app::App;
-use crate::error::{Error, settling};
-use crate::oauth::error::OauthError;
+use crate::error::settling;
+use crate::oauth::error::{Failure, OauthError};
 use crate::oauth::token::Granted;
 use crate::oauth::{Call, client};
 use crate::operations::refresh::Refresh;
 use crate::operations::rotation::Rotated;
 
-pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Error> {
+pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Failure> {
     let presented = Plaintext::new(call.required("refresh_token")?.to_owned());
     let pass = app.auth.permit(call.address()).await;
     let known = oauth_access_tokens::by_refresh_digest(&mut app.db.read().await?, presented.digest()).await?;
@@ -51,7 +51,7 @@ pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, E
     let by = call.by(operation.client);
     match app.perform(operation, &by).await?.into_inner() {
         Rotated::Successor(issued) => Ok((issued, client)),
-        Rotated::Wait { until } => Err(settling(until, app.now())),
+        Rotated::Wait { until } => Err(settling(until, app.now()).into()),
         Rotated::Dead => Err(OauthError::InvalidGrant.into()),
     }
 }

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tollhouse::error::Error;
 use tollhouse::operations::tokens::Revoke;
 use tollhouse::operations::{Failed, Operation};
+use tollhouse::refusal::Refusal;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Timestamp;
@@ -58,7 +59,7 @@ impl Operation for Note {
             Then::BreakRule => {
                 query("INSERT INTO instance (key, value) VALUES ($1, 'y')").bind(&self.key).changed(tx).await?;
             }
-            Then::Refuse => return Err(Error::Forbidden(None).into()),
+            Then::Refuse => return Err(Refusal::LastAdministrator.into()),
             Then::Panic => panic!("a mistake of an operation"),
             Then::WaitForSomethingElse => std::future::pending().await,
             Then::FillTheDisk => {
@@ -111,7 +112,7 @@ async fn among_a_thousand_that_wait_each_fails_alone(t: TestServer) {
             // Whoever gave up does not know, and nobody else is concerned.
             (500, Err(_)) => {}
             (_, Ok(Ok(_))) => assert!(there, "{n} was told that it is durable"),
-            (100, Ok(Err(_))) | (200, Ok(Err(Error::Forbidden(_)))) | (300 | 400, Ok(Err(Error::Internal))) => {
+            (100, Ok(Err(_))) | (200, Ok(Err(Error::Refused(_)))) | (300 | 400, Ok(Err(Error::Internal))) => {
                 assert!(!there, "{n} left something behind");
             }
             (n, told) => panic!("{n}: {:?}", told.map(|told| told.map(|_| ()))),

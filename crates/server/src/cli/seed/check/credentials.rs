@@ -12,6 +12,7 @@ use super::{Known, once, user};
 use crate::cli::seed::fields::{At, Fields};
 use crate::cli::seed::{Application, End, OauthToken, Token};
 use crate::operations::applications;
+use crate::refusal::FieldFault;
 
 pub(super) fn tokens_of<'f>(file: &Fields<'f>, known: &mut Known<'f>) -> Vec<Token> {
     let mut all = Vec::new();
@@ -166,7 +167,7 @@ fn chosen<'f>(fields: &Fields<'f>, key: &'static str, known: &mut Known<'f>) -> 
 }
 
 fn well_named(fields: &Fields<'_>, name: Option<At<&str>>) {
-    if let Some((name, fault)) = name.and_then(|name| Some((name, name_fault(name.value)?))) {
+    if let Some((name, fault)) = name.and_then(|name| Some((name, FieldFault::from(name_fault(name.value)?)))) {
         fields.wrong(name.at, &format!("`name` {fault}"));
     }
 }

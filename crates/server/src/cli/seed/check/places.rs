@@ -14,6 +14,7 @@ use crate::cli::seed::fields::{At, Fields};
 use crate::cli::seed::{Group, Member, Project, User, Within};
 use crate::hasher;
 use crate::operations::{groups, projects, users};
+use crate::refusal::FieldFault;
 
 pub(super) fn users_of<'f>(file: &Fields<'f>, known: &mut Known<'f>) -> Vec<User> {
     let mut all = Vec::new();
@@ -209,7 +210,7 @@ fn visibility(fields: &Fields<'_>) -> Visibility {
 }
 
 /// A fault as an operation names it, with the key that it has here.
-fn wrong_with(fields: &Fields<'_>, (field, fault): (&str, &str)) {
+fn wrong_with(fields: &Fields<'_>, (field, fault): (&str, FieldFault)) {
     let key = if field == "visibility_level" { "visibility" } else { field };
     fields.wrong(fields.place(key), &format!("`{key}` {fault}"));
 }

@@ -7,6 +7,7 @@ use tollhouse::error::Error;
 use tollhouse::operations::Done;
 use tollhouse::operations::rotate::{RotateById, RotateSelf};
 use tollhouse::operations::rotation::Rotated;
+use tollhouse::refusal::Refusal;
 use tollhouse_domain::agreement::{LEASE, WAIT};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::faults::Mutant;
@@ -168,7 +169,7 @@ async fn w4_a_repeat_by_command_waits_too(t: TestServer) {
     assert!(timeout(Duration::from_millis(100), t.app.perform(rotate, &by)).await.is_err(), "it waits");
     let began = Instant::now();
     let repeat = t.app.perform(rotate, &by).await;
-    assert!(matches!(repeat, Err(Error::BadRequest(_))), "it is done already");
+    assert!(matches!(repeat, Err(Error::Refused(Refusal::AlreadyRevoked))), "it is done already");
     assert!(began.elapsed() > WAIT);
 }
 

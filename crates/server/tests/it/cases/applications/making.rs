@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tollhouse::error::Error;
 use tollhouse::operations::applications::CreateApplication;
+use tollhouse::refusal::Refusal;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::scope::Scope;
 
@@ -403,7 +404,7 @@ async fn t21_names_that_deceive_are_refused(t: TestServer) {
         "Ferry\u{2028}board",
     ] {
         let refused = t.app.perform(CreateApplication { name: name.to_owned(), ..create("api") }, &By::system()).await;
-        let Err(Error::Invalid(faults)) = refused else { panic!("{name:?} was registered") };
+        let Err(Error::Refused(Refusal::Invalid(faults))) = refused else { panic!("{name:?} was registered") };
         assert!(faults.iter().all(|fault| fault.0 == "name"), "{name:?}");
         let body = json!({ "name": name, "redirect_uri": CALLBACK, "scopes": "api" });
         let reply = t.post("/api/v4/applications").token(&token).json(body).await;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tollhouse::error::Error;
+use tollhouse::refusal::Refusal;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::scope::Scope;
 
@@ -173,7 +174,7 @@ async fn redirect_uris_that_nobody_may_register(t: TestServer) {
         "localhost:1234/cb",
     ] {
         let refused = t.app.perform(with_uri(uri), &By::system()).await;
-        let Err(Error::Invalid(faults)) = refused else { panic!("{uri:?} was registered") };
+        let Err(Error::Refused(Refusal::Invalid(faults))) = refused else { panic!("{uri:?} was registered") };
         assert!(faults.iter().all(|fault| fault.0 == "redirect_uri"), "{uri:?}");
         let body = json!({ "name": "Ferry board", "redirect_uri": uri, "scopes": "api" });
         let reply = t.post("/api/v4/applications").token(&token).json(body).await;
@@ -181,10 +182,10 @@ async fn redirect_uris_that_nobody_may_register(t: TestServer) {
     }
     for blank in ["", " ", "\n"] {
         let refused = t.app.perform(with_uri(blank), &By::system()).await;
-        assert!(matches!(refused, Err(Error::Invalid(_))), "{blank:?}");
+        assert!(matches!(refused, Err(Error::Refused(Refusal::Invalid(_)))), "{blank:?}");
     }
     let nul = t.app.perform(with_uri("https://app.example.test/\0"), &By::system()).await;
-    assert!(matches!(nul, Err(Error::Invalid(_))));
+    assert!(matches!(nul, Err(Error::Refused(Refusal::Invalid(_)))));
     t.get("/api/v4/applications").token(&token).await.is(200, "[]");
 }
 

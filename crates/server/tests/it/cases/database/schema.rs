@@ -7,12 +7,14 @@ use tollhouse_store::faults::by_hand;
 use tollhouse_store::query::query;
 
 use crate::postgres::Postgres;
+use crate::process::{Process, ask, server};
 use crate::test_server::TestServer;
 
 cases![
     a_database_that_comes_up_a_little_later_is_waited_for,
     of_several_that_start_on_nothing_each_finds_one_schema,
-    a_step_that_fails_leaves_nothing
+    a_step_that_fails_leaves_nothing,
+    a_server_starts_while_another_process_holds_the_write_lock,
 ];
 
 async fn a_database_that_comes_up_a_little_later_is_waited_for(t: TestServer) {
@@ -62,4 +64,21 @@ async fn a_step_that_fails_leaves_nothing(t: TestServer) {
     // Had anything been left, it would be in the way.
     assert!(Db::is_empty(&url).await.expect("a look") || !t.app.db.is_postgres());
     Db::open(&url, 0).await.expect("a database").close().await;
+}
+
+/// A process that was stopped with the lock may hold it for longer than anybody waits.
+async fn a_server_starts_while_another_process_holds_the_write_lock(t: TestServer) {
+    let folder = t.folder.path().join("second");
+    std::fs::create_dir(&folder).expect("a folder");
+    // What a first start writes is there.
+    t.admin().await;
+    t.app.device_key().await.expect("a key");
+    let tx = t.app.db.begin().await.expect("the write lock");
+    let mut command = server(&folder, &t.database_url);
+    command.env("TOLLHOUSE_SECRET_KEY_FILE", t.folder.path().join("secret_key"));
+    let process = Process::start(command).await;
+    let (status, _) = ask(process.address, "GET", "/api/v4/projects", "").await.expect("an answer");
+    assert_eq!(status, 200);
+    drop(tx);
+    assert_eq!(process.terminate().await, Some(0));
 }

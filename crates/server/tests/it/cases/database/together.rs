@@ -65,7 +65,7 @@ impl Work for End {
         let change = Revoke { family: self.family }.run(tx, Timestamp(0)).await?;
         match self.and {
             And::Nothing => {}
-            And::Refuse => return Err(tollhouse::error::Error::Internal.into()),
+            And::Refuse => return Err(Failed::Inconsistent),
             And::Violate => {
                 let twice = "INSERT INTO token_families SELECT * FROM token_families WHERE id = $1";
                 query(twice).bind(self.family.0).changed(tx).await?;

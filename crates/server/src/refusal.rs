@@ -1,0 +1,179 @@
+//! Why an operation is refused: facts about what it was asked to change. The REST API (`error/refused.rs`), the OAuth
+//! endpoints (`oauth/error.rs`), the pages and the command line (`cli/admin/words.rs`) each say them in their own way.
+
+use std::borrow::Cow;
+use std::fmt::{Display, Formatter};
+
+use tollhouse_domain::denial::Denial;
+use tollhouse_domain::id::UserId;
+use tollhouse_domain::text::NameFault;
+use tollhouse_domain::time::{Date, Timestamp};
+use tollhouse_domain::{password, redirect};
+
+/// Compares with `==`; no text to search for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    NotFound(ResourceKind),
+    /// Every field that breaks a rule, in the order of the rules.
+    Invalid(Vec<(&'static str, FieldFault)>),
+    Expiry(ExpiryFault),
+    /// The owner has as many projects as the account may have.
+    ProjectLimit(i64),
+    /// Nobody else could administer the server (T31).
+    LastAdministrator,
+    /// A rotation was repeated with another expiry than the first time (rotation.md rule 10).
+    AlreadyRotated,
+    AlreadyRevoked,
+    /// The credential that the operation is about is not accepted.
+    Denied(Denial),
+    Grant(GrantFault),
+    TooManyFailures(Exceeded),
+    /// Another `demo` that started at the same time fills the database.
+    AlreadyClaimed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResourceKind {
+    Project,
+    Group,
+    User,
+    Application,
+    Record,
+}
+
+/// What is wrong with one field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldFault {
+    Blank,
+    /// More characters than this.
+    TooLong(usize),
+    ControlCharacters,
+    /// Another record has it.
+    Taken,
+    /// A path or user name holds other characters than letters, digits, `_`, `-` and `.`.
+    PathCharacters,
+    Reserved,
+    NotAnEmail,
+    /// A group would be more visible than the group around it.
+    ExceedsParentGroup,
+    /// A project would be more visible than its group.
+    ExceedsGroup,
+    /// The namespace does not exist, or the caller may not create anything in it.
+    NotAllowedHere,
+    AlreadyMember,
+    LastOwner,
+    /// The owner of the token may not hold one of the scopes.
+    ScopesNotAvailable,
+    /// The server has no such scope.
+    ScopesUnknown,
+    RedirectUri(redirect::Fault),
+    Password(password::Fault),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryFault {
+    /// Today, or before.
+    NotAfterToday,
+    /// The last day that is allowed.
+    After(Date),
+}
+
+/// Why an OAuth grant is refused inside its transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantFault {
+    /// The application was deleted meanwhile.
+    NoApplication,
+    /// More scopes than were granted, or none that exist.
+    Scope,
+}
+
+/// An address has had more refused passwords in a minute than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    pub most: i64,
+    /// With the one that was refused now.
+    pub observed: i64,
+    pub now: Timestamp,
+    /// The end of the minute.
+    pub resets: Timestamp,
+    /// Whose password it would have been; `None`: nobody has this name.
+    pub account: Option<UserId>,
+}
+
+impl Exceeded {
+    /// Until the minute is over.
+    pub fn seconds(self) -> u64 {
+        u64::try_from(self.resets.0 - self.now.0).unwrap_or(0).div_ceil(1000).max(1)
+    }
+}
+
+impl Refusal {
+    pub fn field(name: &'static str, fault: FieldFault) -> Self {
+        Self::Invalid(vec![(name, fault)])
+    }
+
+    /// Stable code for logs and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "not_found",
+            Self::Invalid(_) => "invalid",
+            Self::Expiry(_) | Self::AlreadyRotated | Self::AlreadyRevoked => "bad_request",
+            Self::ProjectLimit(_) => "limit",
+            Self::LastAdministrator => "forbidden",
+            Self::Denied(denial) => denial.code(),
+            Self::Grant(GrantFault::NoApplication) => "invalid_client",
+            Self::Grant(GrantFault::Scope) => "invalid_scope",
+            Self::TooManyFailures(_) => "sign_in_failures",
+            Self::AlreadyClaimed => "limit",
+        }
+    }
+}
+
+impl FieldFault {
+    /// After the name of the field: `can't be blank`. GitLab's words where it has them (rest-api.md 1.3).
+    pub fn text(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::TooLong(most) => return Cow::Owned(format!("is too long (maximum is {most} characters)")),
+            Self::Blank => "can't be blank",
+            Self::ControlCharacters => "can't hold control characters",
+            Self::Taken => "has already been taken",
+            Self::PathCharacters => "can contain only letters, digits, '_', '-' and '.'",
+            Self::Reserved => "is a reserved name",
+            Self::NotAnEmail => "is invalid",
+            Self::ExceedsParentGroup => "is not allowed in this parent group",
+            Self::ExceedsGroup => "is not allowed in this group",
+            Self::NotAllowedHere => "is not valid",
+            Self::AlreadyMember => "is a member already",
+            Self::LastOwner => "is the last owner of the group",
+            Self::ScopesNotAvailable => "can only contain available scopes",
+            Self::ScopesUnknown => "doesn't match configured on the server.",
+            Self::RedirectUri(fault) => fault.sentence(),
+            Self::Password(fault) => fault.text(),
+        })
+    }
+}
+
+impl Display for FieldFault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl From<NameFault> for FieldFault {
+    fn from(fault: NameFault) -> Self {
+        match fault {
+            NameFault::Blank => Self::Blank,
+            NameFault::TooLong(most) => Self::TooLong(most),
+            NameFault::ControlCharacters => Self::ControlCharacters,
+        }
+    }
+}
+
+impl ExpiryFault {
+    pub fn sentence(self) -> String {
+        match self {
+            Self::NotAfterToday => "Expires at must be after today".to_owned(),
+            Self::After(last) => format!("Expires at must be before {last}"),
+        }
+    }
+}
