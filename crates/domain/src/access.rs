@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+pub mod ability;
+
 /// What a member may do. The number is the wire's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AccessLevel {

@@ -36,6 +36,7 @@ mutants! {
     ApplicationDeletedUnmarked = "application_deleted_unmarked",
     SecretRenewedUnmarked = "secret_renewed_unmarked",
     GroupLeftUnmarked = "group_left_unmarked",
+    GroupMovedUnmarked = "group_moved_unmarked",
     // Waiting
     NoWait = "no_wait",
     TimerBeforeCommit = "timer_before_commit",

@@ -70,11 +70,7 @@ impl Identity {
     }
 
     pub fn viewer(&self) -> Viewer {
-        if self.user.administrator {
-            Viewer::Administrator { id: self.user.id }
-        } else {
-            Viewer::User { id: self.user.id, external: self.user.external }
-        }
+        self.user.viewer()
     }
 
     pub fn administrator(self) -> Result<Administrator, Denial> {

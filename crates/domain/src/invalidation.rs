@@ -4,7 +4,7 @@
 use crate::id::{ApplicationId, FamilyId, UserId};
 use crate::secret::Digest;
 
-/// "Invalidation what you know of this", never what is true now: truth is in the tables alone.
+/// "Forget what you know of this", never what is true now: truth is in the tables alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalidation {
     Token(Digest),

@@ -1,5 +1,6 @@
 //! Users, and whether an account may use the API.
 
+use crate::access::Viewer;
 use crate::denial::AccountFault;
 use crate::id::{NamespaceId, UserId};
 use crate::time::{Date, Timestamp};
@@ -48,6 +49,14 @@ pub struct User {
 }
 
 impl User {
+    /// What this user may see.
+    pub fn viewer(&self) -> Viewer {
+        match self.administrator {
+            true => Viewer::Administrator { id: self.id },
+            false => Viewer::User { id: self.id, external: self.external },
+        }
+    }
+
     pub fn locked(&self, now: Timestamp) -> bool {
         self.locked_until.is_some_and(|until| now < until)
     }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::{Display, Formatter};
 
+use tollhouse_domain::access::Visibility;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::text::NameFault;
@@ -19,6 +20,8 @@ pub enum Refusal {
     Expiry(ExpiryFault),
     /// The owner has as many projects as the account may have.
     ProjectLimit(i64),
+    /// The caller sees the subject, and may not do this to it.
+    NotAllowed,
     /// Nobody else could administer the server (T31).
     LastAdministrator,
     /// A rotation was repeated with another expiry than the first time (rotation.md rule 10).
@@ -56,6 +59,9 @@ pub enum FieldFault {
     NotAnEmail,
     /// A group would be more visible than the group around it.
     ExceedsParentGroup,
+    /// A group would be less visible than a group, or a project, inside it. How visible it would be.
+    SubgroupsMoreVisible(Visibility),
+    ProjectsMoreVisible(Visibility),
     /// A project would be more visible than its group.
     ExceedsGroup,
     /// The namespace does not exist, or the caller may not create anything in it.
@@ -119,7 +125,7 @@ impl Refusal {
             Self::Invalid(_) => "invalid",
             Self::Expiry(_) | Self::AlreadyRotated | Self::AlreadyRevoked => "bad_request",
             Self::ProjectLimit(_) => "limit",
-            Self::LastAdministrator => "forbidden",
+            Self::NotAllowed | Self::LastAdministrator => "forbidden",
             Self::Denied(denial) => denial.code(),
             Self::Grant(GrantFault::NoApplication) => "invalid_client",
             Self::Grant(GrantFault::Scope) => "invalid_scope",
@@ -134,6 +140,15 @@ impl FieldFault {
     pub fn text(self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::TooLong(most) => return Cow::Owned(format!("is too long (maximum is {most} characters)")),
+            Self::SubgroupsMoreVisible(to) => {
+                let to = to.as_str();
+                return Cow::Owned(format!("{to} is not allowed since there are sub-groups with higher visibility."));
+            }
+            Self::ProjectsMoreVisible(to) => {
+                let to = to.as_str();
+                let sentence = "is not allowed since this group contains projects with higher visibility.";
+                return Cow::Owned(format!("{to} {sentence}"));
+            }
             Self::Blank => "can't be blank",
             Self::ControlCharacters => "can't hold control characters",
             Self::Taken => "has already been taken",

@@ -1,6 +1,8 @@
 //! `namespaces` and `routes`: personal namespaces and groups, and the one place where every full path stands.
 
 use tollhouse_domain::access::{Viewer, Visibility};
+#[cfg(feature = "faults")]
+use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
 use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::namespace::{Namespace, NamespaceKind};
@@ -170,6 +172,87 @@ pub async fn insert(tx: &mut Tx, new: &NewNamespace<'_>, now: Timestamp) -> Resu
     })
 }
 
+/// What a group is changed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupChange<'a> {
+    pub name: &'a str,
+    pub path: &'a str,
+    pub description: &'a str,
+    pub visibility: Visibility,
+}
+
+/// Changes a group, with the full paths and names of everything inside it. `parent`: the group around it. [`Error::Taken`]
+/// if anything has one of the new paths.
+pub async fn change(
+    tx: &mut Tx,
+    old: &Namespace,
+    new: &GroupChange<'_>,
+    parent: Option<&Namespace>,
+    now: Timestamp,
+) -> Result<()> {
+    let (full_path, full_name) = match parent {
+        Some(parent) => (format!("{}/{}", parent.full_path, new.path), format!("{} / {}", parent.full_name, new.name)),
+        None => (new.path.to_owned(), new.name.to_owned()),
+    };
+    // What is remembered of memberships says where their group stands (T8).
+    if full_path != old.full_path {
+        tx.invalidate(Invalidation::All);
+        #[cfg(feature = "faults")]
+        tx.unmark(Mutant::GroupMovedUnmarked);
+    } else if new.visibility < old.visibility {
+        tx.invalidate(Invalidation::Groups);
+    }
+    query(CHANGE)
+        .bind(old.id.0)
+        .bind(new.name)
+        .bind(new.name.to_lowercase())
+        .bind(new.path)
+        .bind(new.description)
+        .bind(new.visibility as i64)
+        .bind(now.0)
+        .changed(tx)
+        .await?;
+    if full_path != old.full_path || full_name != old.full_name {
+        query(RENAME_TREE)
+            .bind(old.id.0)
+            .bind(&full_path)
+            .bind(length(&old.full_path))
+            .bind(&full_name)
+            .bind(length(&old.full_name))
+            .changed(tx)
+            .await?;
+    }
+    if full_path != old.full_path {
+        let lower = full_path.to_ascii_lowercase();
+        query(MOVE_ROUTES).bind(old.id.0).bind(&lower).bind(length(&old.full_path)).changed(tx).await?;
+    }
+    Ok(())
+}
+
+/// In characters, as `substr` counts them.
+fn length(text: &str) -> i64 {
+    text.chars().count() as i64
+}
+
+/// The highest visibility of the groups, and of the projects, right inside a group. Nothing is more visible than what it is
+/// in, so nothing further inside is.
+pub async fn most_visible_inside(
+    at: &mut impl Runs,
+    id: NamespaceId,
+) -> Result<(Option<Visibility>, Option<Visibility>)> {
+    let (groups, projects): (Option<i64>, Option<i64>) = query(MOST_VISIBLE_INSIDE).bind(id.0).one(at).await?;
+    Ok((groups.and_then(Visibility::from_number), projects.and_then(Visibility::from_number)))
+}
+
+/// A group with every group inside it, by id.
+macro_rules! tree {
+    () => {
+        "WITH RECURSIVE tree(id) AS (
+            SELECT CAST($1 AS BIGINT) UNION SELECT n.id FROM namespaces n JOIN tree ON n.parent_id = tree.id
+        ) "
+    };
+}
+
 /// Whoever may see a group: what it is open to, its members and theirs of the groups above, and those who are
 /// members of something inside it, since they must be able to find the way there.
 macro_rules! seen {
@@ -205,6 +288,28 @@ statements! {
          WHERE n.id = $4 AND n.kind = 'group'
            AND (n.visibility >= $2 OR n.id IN (SELECT id FROM mine) OR n.id IN (SELECT id FROM upward))"
     );
+
+    CHANGE = "
+    UPDATE namespaces SET name = $2, lower_name = $3, path = $4, description = $5, visibility = $6, updated_at = $7
+     WHERE id = $1";
+
+    RENAME_TREE = concat!(
+        tree!(), "UPDATE namespaces SET
+            full_path = CAST($2 AS TEXT) || substr(full_path, CAST($3 AS INTEGER) + 1),
+            full_name = CAST($4 AS TEXT) || substr(full_name, CAST($5 AS INTEGER) + 1)
+         WHERE id IN (SELECT id FROM tree)"
+    );
+
+    MOVE_ROUTES = concat!(
+        tree!(), "UPDATE routes SET lower_path = CAST($2 AS TEXT) || substr(lower_path, CAST($3 AS INTEGER) + 1)
+         WHERE (source_kind = 'namespace' AND source_id IN (SELECT id FROM tree))
+            OR (source_kind = 'project' AND source_id IN
+                (SELECT p.id FROM projects p WHERE p.namespace_id IN (SELECT id FROM tree)))"
+    );
+
+    MOST_VISIBLE_INSIDE = "
+    SELECT (SELECT max(visibility) FROM namespaces WHERE parent_id = $1),
+           (SELECT max(visibility) FROM projects WHERE namespace_id = $1)";
 
     INSERT = "
     INSERT INTO namespaces (kind, parent_id, owner_id, name, lower_name, path, full_path, full_name, description, visibility,

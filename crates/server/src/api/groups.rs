@@ -1,7 +1,8 @@
-//! `GET /groups`, `GET /groups/:id` (rest-api.md 4.4).
+//! `GET /groups`, `GET|PUT /groups/:id` (rest-api.md 4.4).
 
 use axum::http::Method;
 use axum::response::Response;
+use tollhouse_domain::access::ability::Ability;
 use tollhouse_domain::access::{Viewer, Visibility};
 use tollhouse_domain::access_requirement::Extra;
 use tollhouse_domain::identity::Identity;
@@ -12,9 +13,10 @@ use crate::api::entities::{group, project};
 use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
 use crate::endpoint::Endpoint;
-use crate::endpoint::access::anyone;
+use crate::endpoint::access::{OnGroup, anyone, signed_in};
 use crate::error::Error;
 use crate::json::Json;
+use crate::operations::groups::UpdateGroup;
 use crate::operations::named;
 use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
 use crate::refusal::ResourceKind;
@@ -26,6 +28,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::api(Method::GET, "/api/v4/groups", read(), list),
         Endpoint::api(Method::GET, "/api/v4/groups/{id}", read(), show),
+        Endpoint::api(Method::PUT, "/api/v4/groups/{id}", signed_in().on_group(Ability::AdminGroup), update),
     ]
 }
 
@@ -82,24 +85,54 @@ params! {
 }
 
 pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Json, Error> {
-    let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
-    let now = app.now();
     if !params.with_projects {
+        let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
+        let now = app.now();
         let mut reader = app.db.read().await?;
         let group =
             named::group(&mut reader, &params.id, viewer, now).await?.ok_or(Error::NotFound(ResourceKind::Group))?;
         return Ok(Json::ok(group::detailed(&app.urls, &group)));
     }
-    let memberships = app.memberships(caller.as_ref()).await?;
+    with_projects(&app, caller.as_ref(), &params.id).await
+}
+
+async fn with_projects(app: &App, caller: Option<&Identity>, named: &str) -> Result<Json, Error> {
+    let (viewer, now) = (caller.map_or(Viewer::Anonymous, Identity::viewer), app.now());
+    let memberships = app.memberships(caller).await?;
     let mut reader = app.db.read().await?;
     let found =
-        named::group_with_projects(&mut reader, &params.id, viewer, memberships.as_deref().map(|all| &all.record), now)
+        named::group_with_projects(&mut reader, named, viewer, memberships.as_deref().map(|all| &all.record), now)
             .await?;
     let (group, inside) = found.ok_or(Error::NotFound(ResourceKind::Group))?;
-    let rows = inside.iter().map(|seen| match &caller {
+    let rows = inside.iter().map(|seen| match caller {
         Some(_) => project::full(&app.urls, seen, None, viewer, project::Options::default()),
         None => project::basic(&app.urls, &seen.project, false),
     });
     let object = group::detailed(&app.urls, &group).array("projects", rows).array("shared_projects", []);
     Ok(Json::ok(object))
+}
+
+params! {
+    /// `PUT /groups/:id`: what exists here. Other parameters of GitLab's are ignored, as undeclared ones are.
+    pub struct Update {
+        path id: String,
+        optional name: String,
+        optional path: String,
+        optional description: String,
+        optional visibility: Visibility,
+    }
+}
+
+pub async fn update(app: App, on: OnGroup, params: Update) -> Result<Json, Error> {
+    let OnGroup { identity, group } = on;
+    let operation = UpdateGroup {
+        group: group.id,
+        caller: Some(identity.user.id),
+        name: params.name,
+        path: params.path,
+        description: params.description,
+        visibility: params.visibility,
+    };
+    app.perform(operation, &app.by(&identity)).await?.into_inner();
+    with_projects(&app, Some(&identity), &group.id.to_string()).await
 }

@@ -6,9 +6,11 @@
 use std::marker::PhantomData;
 
 use tollhouse_auth::presented::PresentedCredentials;
+use tollhouse_domain::access::ability::Ability;
 use tollhouse_domain::access_requirement::{AccessRequirement, CheckOrder, Extra};
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::identity::{Administrator, Identity, Via};
+use tollhouse_domain::namespace::Namespace;
 use tollhouse_domain::secret::Plaintext;
 
 use crate::error::Error;
@@ -19,6 +21,8 @@ use crate::request::ParsedRequest;
 pub struct EndpointAccess {
     pub requirement: AccessRequirement<'static>,
     pub condition: Option<Condition>,
+    /// What the caller must be able to do with the group that the path names.
+    pub on_group: Option<Ability>,
     caller_kind: CallerKind,
 }
 
@@ -39,6 +43,13 @@ pub enum Caller {
     Identity(Identity),
     Administrator(Administrator),
     Presenter(Presenter),
+    OnGroup(Box<OnGroup>),
+}
+
+/// A signed-in caller with a group that the caller sees and has the required ability on.
+pub struct OnGroup {
+    pub identity: Identity,
+    pub group: Namespace,
 }
 
 /// The bearer of a personal access token, together with its secret, though it may have been rotated away: what rotation
@@ -75,7 +86,8 @@ pub const fn presenter() -> Access<Presenter> {
 
 impl<C> Access<C> {
     const fn new(requirement: AccessRequirement<'static>, caller_kind: CallerKind) -> Self {
-        Self { access: EndpointAccess { requirement, caller_kind, condition: None }, caller: PhantomData }
+        let access = EndpointAccess { requirement, caller_kind, condition: None, on_group: None };
+        Self { access, caller: PhantomData }
     }
 
     /// Scopes that open it besides `api` and `read_api`.
@@ -112,6 +124,15 @@ impl<C> Access<C> {
     }
 }
 
+impl Access<Identity> {
+    /// The parameter `id` of the path names a group. One that the caller may not see is absent (404). A caller who sees it and
+    /// lacks the ability gets what [`Ability::unmet`] says.
+    pub const fn on_group(mut self, ability: Ability) -> Access<OnGroup> {
+        self.access.on_group = Some(ability);
+        Access { access: self.access, caller: PhantomData }
+    }
+}
+
 impl EndpointAccess {
     /// Fails if the requirement is not met.
     pub fn admit(&self, who: Option<Identity>, presented: &PresentedCredentials<'_>) -> Result<Caller, Denial> {
@@ -141,7 +162,7 @@ impl FromCaller for Option<Identity> {
         match caller {
             Caller::Anonymous => Some(None),
             Caller::Identity(identity) => Some(Some(identity)),
-            Caller::Administrator(_) | Caller::Presenter(_) => None,
+            Caller::Administrator(_) | Caller::Presenter(_) | Caller::OnGroup(_) => None,
         }
     }
 }
@@ -155,6 +176,12 @@ impl FromCaller for Identity {
 impl FromCaller for Administrator {
     fn from_caller(caller: Caller) -> Option<Self> {
         if let Caller::Administrator(administrator) = caller { Some(administrator) } else { None }
+    }
+}
+
+impl FromCaller for OnGroup {
+    fn from_caller(caller: Caller) -> Option<Self> {
+        if let Caller::OnGroup(found) = caller { Some(*found) } else { None }
     }
 }
 

@@ -9,18 +9,21 @@ use axum::http::Request;
 use axum::response::Response;
 use tollhouse_auth::authenticator::Head;
 use tollhouse_auth::presented::PresentedCredentials;
+use tollhouse_domain::access::ability::{Ability, Unmet};
 use tollhouse_domain::access_requirement::{AccessRequirement, CheckOrder};
 use tollhouse_domain::identity::Identity;
+use tollhouse_store::members;
 
-use super::access::{Caller, EndpointAccess};
+use super::access::{Caller, EndpointAccess, OnGroup};
 use super::surface::Surface;
 use super::{ApiHandler, Endpoint, PageHandler, Parsed, Serves};
 use crate::app::App;
 use crate::bodies::{Limits, SMALL};
 use crate::error::{Error, refused};
 use crate::oauth::{self, Call};
+use crate::operations::named;
 use crate::params::{Param, ParamType};
-use crate::refusal::Refusal;
+use crate::refusal::{FieldFault, Refusal, ResourceKind};
 use crate::request::{ParsedRequest, UnreadRequest, peer};
 use crate::web::{self, PageAccess, Visitor};
 
@@ -74,10 +77,34 @@ async fn api(
     let presented = presented(&parsed);
     let who = app.authenticate(&presented, requirement).await?;
     let (caller, params) = admit(access, handler, early, who, &presented, &parsed)?;
-    handler.call(app.clone(), caller, params).await.map_err(|error| match error {
+    let caller = match access.on_group {
+        Some(ability) => Box::pin(on_group(app, ability, caller, &parsed)).await.map_err(respelled(respell))?,
+        None => caller,
+    };
+    handler.call(app.clone(), caller, params).await.map_err(respelled(respell))
+}
+
+/// The words of the endpoint for what was refused.
+fn respelled(respell: fn(Refusal) -> Error) -> impl Fn(Error) -> Error {
+    move |error| match error {
         Error::Refused(refusal) => respell(refusal),
         error => error,
-    })
+    }
+}
+
+/// The group that the path names, if the caller sees it and has the ability.
+async fn on_group(app: &App, ability: Ability, caller: Caller, parsed: &ParsedRequest) -> Result<Caller, Error> {
+    let Caller::Identity(identity) = caller else { return Err(Error::Internal) };
+    let named = parsed.capture("id").ok_or(Error::Internal)?;
+    let mut reader = app.db.read().await?;
+    let found = named::group(&mut reader, named, identity.viewer(), app.now()).await?;
+    let group = found.ok_or(Error::NotFound(ResourceKind::Group))?;
+    let level = members::level_in_group(&mut reader, group.id, identity.user.id, app.now()).await?;
+    match (ability.is_met(level, identity.user.administrator), ability.unmet()) {
+        (true, _) => Ok(Caller::OnGroup(Box::new(OnGroup { identity, group }))),
+        (false, Unmet::Forbidden) => Err(Refusal::NotAllowed.into()),
+        (false, Unmet::InvalidField) => Err(Refusal::field("group", FieldFault::NotAllowedHere).into()),
+    }
 }
 
 /// The parameters, where they are read before the credentials.
@@ -123,14 +150,23 @@ impl Endpoint {
     }
 
     /// `api` from the authenticator up to the handler, without running anything.
-    pub fn check(
+    pub async fn check(
         &self,
+        app: &App,
         who: Option<Identity>,
         presented: &PresentedCredentials<'_>,
         parsed: &ParsedRequest,
     ) -> Result<(), Error> {
         match &self.serves {
-            Serves::Api { access, handler, .. } => admit(access, &**handler, None, who, presented, parsed).map(drop),
+            Serves::Api { access, respell, handler } => {
+                let (caller, _) = admit(access, &**handler, None, who, presented, parsed)?;
+                match access.on_group {
+                    Some(ability) => {
+                        Box::pin(on_group(app, ability, caller, parsed)).await.map(drop).map_err(respelled(*respell))
+                    }
+                    None => Ok(()),
+                }
+            }
             Serves::Page { .. } | Serves::Oauth(_) | Serves::Plain(_) => Ok(()),
         }
     }

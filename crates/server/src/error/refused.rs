@@ -18,6 +18,7 @@ pub(super) fn refused(refusal: &Refusal) -> Wire {
                 format!("Your project limit is {limit} projects! Please contact your administrator to increase it");
             wire(403, json!({ "error": [sentence] }).to_string())
         }
+        Refusal::NotAllowed => message(403, "403 Forbidden"),
         Refusal::LastAdministrator => message(403, &format!("403 Forbidden - {LAST_ADMINISTRATOR}")),
         Refusal::AlreadyRotated => bad_request(ALREADY_ROTATED),
         Refusal::AlreadyRevoked => bad_request(ALREADY_REVOKED),

@@ -1,5 +1,6 @@
 //! The table of refusals, printed whole: a change of wire shows in review.
 
+use tollhouse_domain::access::Visibility;
 use tollhouse_domain::id::FamilyId;
 use tollhouse_domain::time::Date;
 
@@ -45,6 +46,9 @@ fn the_whole_table() {
         .into(),
         Refusal::Expiry(ExpiryFault::NotAfterToday).into(),
         Refusal::Expiry(ExpiryFault::After(Date(20_000))).into(),
+        Refusal::field("visibility_level", FieldFault::SubgroupsMoreVisible(Visibility::Private)).into(),
+        Refusal::field("visibility_level", FieldFault::ProjectsMoreVisible(Visibility::Internal)).into(),
+        Refusal::NotAllowed.into(),
         Refusal::LastAdministrator.into(),
         Refusal::AlreadyRotated.into(),
         Refusal::AlreadyRevoked.into(),

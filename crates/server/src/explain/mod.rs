@@ -180,7 +180,7 @@ async fn by_credentials(
     let judging = app.authenticator_over(witness.clone());
     let outcome = async {
         let who = judging.authenticate(&presented, requirement, app.now()).await?;
-        endpoint.check(who.clone(), &presented, parsed)?;
+        endpoint.check(app, who.clone(), &presented, parsed).await?;
         Ok(who)
     };
     let outcome: Result<Option<Identity>, Error> = outcome.await;

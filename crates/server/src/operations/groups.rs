@@ -1,5 +1,6 @@
 //! Groups.
 
+use tollhouse_domain::access::ability::Ability;
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{NamespaceId, UserId};
@@ -8,9 +9,9 @@ use tollhouse_domain::namespace::{self, Namespace, NamespaceKind};
 use tollhouse_domain::text::name_fault;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::error::Error as StoreError;
-use tollhouse_store::members;
-use tollhouse_store::namespaces;
+use tollhouse_store::namespaces::{self, GroupChange};
 use tollhouse_store::tx::{Change, Tx};
+use tollhouse_store::{members, users};
 
 use crate::operations::{Failed, Operation};
 use crate::refusal::{FieldFault, Refusal, ResourceKind};
@@ -49,7 +50,11 @@ impl Operation for CreateGroup {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Namespace>, Failed> {
         let parent = match self.parent {
-            Some(id) => Some(namespaces::find(tx, id).await?.ok_or(Refusal::NotFound(ResourceKind::Group))?),
+            // Its visibility stays as it is until the commit.
+            Some(id) => {
+                namespaces::hold(tx, id, now).await?;
+                Some(namespaces::find(tx, id).await?.ok_or(Refusal::NotFound(ResourceKind::Group))?)
+            }
             None => None,
         };
         if parent.as_ref().is_some_and(|parent| parent.kind != NamespaceKind::Group) {
@@ -80,3 +85,132 @@ impl Operation for CreateGroup {
         Ok(Change::new(group, [audit]))
     }
 }
+
+/// Changes a group.
+#[derive(Clone, Debug)]
+pub struct UpdateGroup {
+    pub group: NamespaceId,
+    /// Who has to have the ability. `None`: the operator.
+    pub caller: Option<UserId>,
+    pub name: Option<String>,
+    pub path: Option<String>,
+    pub description: Option<String>,
+    pub visibility: Option<Visibility>,
+}
+
+impl Operation for UpdateGroup {
+    type Output = ();
+    const REVOKES: bool = true;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        // What is inside it stays as it is until the commit.
+        namespaces::hold(tx, self.group, now).await?;
+        let old = namespaces::find(tx, self.group).await?.filter(|found| found.kind == NamespaceKind::Group);
+        let old = old.ok_or(Refusal::NotFound(ResourceKind::Group))?;
+        if let Some(caller) = self.caller {
+            require(tx, caller, Ability::AdminGroup, &old, now).await?;
+        }
+        let new = GroupChange {
+            name: self.name.as_deref().unwrap_or(&old.name),
+            path: self.path.as_deref().unwrap_or(&old.path),
+            description: self.description.as_deref().unwrap_or(&old.description),
+            visibility: self.visibility.unwrap_or(old.visibility),
+        };
+        let parent = match old.parent_id {
+            Some(id) => {
+                namespaces::hold(tx, id, now).await?;
+                namespaces::find(tx, id).await?
+            }
+            None => None,
+        };
+        let faults = faults(tx, &old, &new, parent.as_ref()).await?;
+        if !faults.is_empty() {
+            return Err(Refusal::Invalid(faults).into());
+        }
+        let differences = differences(&old, &new);
+        if differences.is_empty() {
+            return Ok(Change::nothing(()));
+        }
+        match namespaces::change(tx, &old, &new, parent.as_ref(), now).await {
+            Err(StoreError::Taken) => return Err(Refusal::field("path", FieldFault::Taken).into()),
+            changed => changed?,
+        }
+        let audit = Audit::new("group.updated", Target::new("group", old.id.0)).with(differences.join(", "));
+        Ok(Change::new((), [audit]))
+    }
+}
+
+/// The rules for what changes. What was allowed when it was made stays.
+async fn faults(
+    tx: &mut Tx,
+    old: &Namespace,
+    new: &GroupChange<'_>,
+    parent: Option<&Namespace>,
+) -> Result<Vec<(&'static str, FieldFault)>, Failed> {
+    let mut faults = Vec::new();
+    if new.name != old.name {
+        faults.extend(name_fault(new.name).map(|fault| ("name", fault.into())));
+    }
+    if new.path != old.path {
+        if !namespace::valid_path(new.path) {
+            faults.push(("path", FieldFault::PathCharacters));
+        } else if parent.is_none() && namespace::reserved(new.path) {
+            faults.push(("path", FieldFault::Reserved));
+        }
+    }
+    if new.description.chars().count() > LONGEST_DESCRIPTION {
+        faults.push(("description", FieldFault::TooLong(LONGEST_DESCRIPTION)));
+    }
+    if new.visibility > old.visibility && parent.is_some_and(|parent| new.visibility > parent.visibility) {
+        faults.push(("visibility_level", FieldFault::ExceedsParentGroup));
+    }
+    if new.visibility < old.visibility {
+        let (groups, projects) = namespaces::most_visible_inside(tx, old.id).await?;
+        if projects > Some(new.visibility) {
+            faults.push(("visibility_level", FieldFault::ProjectsMoreVisible(new.visibility)));
+        }
+        if groups > Some(new.visibility) {
+            faults.push(("visibility_level", FieldFault::SubgroupsMoreVisible(new.visibility)));
+        }
+    }
+    Ok(faults)
+}
+
+/// For the audit log.
+fn differences(old: &Namespace, new: &GroupChange<'_>) -> Vec<String> {
+    let text = [("name", &*old.name, new.name), ("path", &*old.path, new.path)];
+    let mut all: Vec<String> = text
+        .into_iter()
+        .filter(|(_, old, new)| old != new)
+        .map(|(field, old, new)| format!("{field} {old} to {new}"))
+        .collect();
+    if old.description != new.description {
+        all.push("description".to_owned());
+    }
+    if old.visibility != new.visibility {
+        all.push(format!("visibility {} to {}", old.visibility.as_str(), new.visibility.as_str()));
+    }
+    all
+}
+
+/// Refuses the caller who may not do this to the group now. One who cannot see it any more is told that it is not there.
+async fn require(
+    tx: &mut Tx,
+    caller: UserId,
+    ability: Ability,
+    group: &Namespace,
+    now: Timestamp,
+) -> Result<(), Failed> {
+    let user = users::find(tx, caller).await?.ok_or(Refusal::NotFound(ResourceKind::Group))?;
+    let level = members::level_in_group(tx, group.id, caller, now).await?;
+    match ability.is_met(level, user.administrator) {
+        true => Ok(()),
+        false if level.is_none() && group.visibility < user.viewer().least_visible() => {
+            Err(Refusal::NotFound(ResourceKind::Group).into())
+        }
+        false => Err(Refusal::NotAllowed.into()),
+    }
+}
+
+/// In characters.
+const LONGEST_DESCRIPTION: usize = 500;

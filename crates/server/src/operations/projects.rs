@@ -1,5 +1,6 @@
 //! Projects.
 
+use tollhouse_domain::access::ability::Ability;
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
@@ -114,18 +115,19 @@ impl CreateProject {
     async fn namespace(&self, tx: &mut Tx, creator: &User, now: Timestamp) -> Result<Namespace, Failed> {
         let not_valid = || Refusal::field("namespace", FieldFault::NotAllowedHere);
         let id = self.namespace.or(creator.namespace_id).ok_or_else(not_valid)?;
+        // Its visibility, and the number of projects in it, stay as they are until the commit.
+        namespaces::hold(tx, id, now).await?;
         let namespace = namespaces::find(tx, id).await?.ok_or_else(not_valid)?;
         match namespace.kind {
             NamespaceKind::User if namespace.owner_id != Some(creator.id) => return Err(not_valid().into()),
             NamespaceKind::User => {
-                namespaces::hold(tx, id, now).await?;
                 if projects::count_in(tx, id).await? >= creator.projects_limit {
                     return Err(Refusal::ProjectLimit(creator.projects_limit).into());
                 }
             }
             NamespaceKind::Group => {
                 let level = members::level_in_group(tx, id, creator.id, now).await?;
-                if !creator.administrator && level < Some(AccessLevel::Developer) {
+                if !Ability::CreateProjects.is_met(level, creator.administrator) {
                     return Err(not_valid().into());
                 }
             }

@@ -14,6 +14,8 @@ cases![
     a_list_can_be_narrowed,
 ];
 
+pub mod update;
+
 const NOT_FOUND: &str = r#"{"message":"404 Group Not Found"}"#;
 
 async fn proj_023_an_unknown_group(t: TestServer) {

@@ -115,6 +115,7 @@ pub fn all() -> Vec<Case> {
         grants::passwords::CASES,
         grants::refreshes::CASES,
         groups::CASES,
+        groups::update::CASES,
         lists::CASES,
         logging::CASES,
         crate::history::CASES,

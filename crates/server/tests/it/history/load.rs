@@ -478,6 +478,36 @@ impl HistoryRun {
 
     /// Each way once more with nobody else about. While everything goes wrong an operation may fail, so chance decides
     /// which of them are ever acknowledged; here each has to be.
+    /// A group becomes private and public again, by `PUT /groups/:id` at any server. It is asked for at every server after
+    /// each acknowledgement, by somebody who is nobody to it (T27).
+    pub async fn narrow_and_widen(&self, group: i64, token: &str) {
+        let path = format!("/api/v4/groups/{group}?with_projects=false");
+        while !self.over.get() {
+            for (visibility, seen) in [("private", 404), ("public", 200)] {
+                let change = format!("/api/v4/groups/{group}?visibility={visibility}");
+                let change = Request::new("PUT", change).with("PRIVATE-TOKEN", token);
+                let done = self.send(self.node(), &change, None).await.is_some_and(|answer| answer.status == 200);
+                self.count(format!(
+                    "operation: Group {visibility} {}",
+                    if done { "acknowledged" } else { "not acknowledged" }
+                ));
+                if !done {
+                    continue;
+                }
+                for node in 0..self.servers.len() {
+                    let Some(answer) = self.send(node, &Request::new("GET", path.clone()), None).await else {
+                        continue;
+                    };
+                    self.count(format!("use: group {visibility}"));
+                    if matches!(answer.status, 200 | 404) && answer.status != seen {
+                        self.found_that(format!("a group that is {visibility}, at server {node}: {}", answer.status));
+                    }
+                }
+            }
+            sleep(self.between(20, 400)).await;
+        }
+    }
+
     pub async fn in_peace(&self) {
         for (kind, taking) in WAYS {
             let asked = Instant::now();

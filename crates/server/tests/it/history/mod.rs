@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
+use tollhouse_domain::access::Visibility;
+use tollhouse_domain::scope::Scope;
 
 use self::chaos::{Ambush, Fault};
 use self::check::Story;
@@ -39,6 +41,8 @@ async fn history_checker_finds_bad_histories(t: TestServer) {
 async fn history_of_three_servers(t: TestServer) {
     let seconds = std::env::var("TOLLHOUSE_HISTORY_SECONDS").ok().and_then(|text| text.parse::<u64>().ok());
     let sleeper = t.user("sleeper").await;
+    let group = t.group("team", Visibility::Public).await;
+    let warden = t.admin().await.token([Scope::Api]).await;
     let run = HistoryRun::found(t, &[]).await;
     let engine = if run.command.db.is_postgres() { "postgres" } else { "sqlite" };
     let began = Instant::now();
@@ -77,7 +81,7 @@ async fn history_of_three_servers(t: TestServer) {
     let clients = async {
         let asking = (0..6).map(|n| run.ask_on(n % 3));
         let living = (0..5).map(|_| run.live());
-        tokio::join!(join_all(asking), join_all(living));
+        tokio::join!(join_all(asking), join_all(living), run.narrow_and_widen(group.0, &warden));
     };
     let sleepers = async {
         if long {
@@ -113,6 +117,8 @@ async fn history_of_three_servers(t: TestServer) {
         ("operation: Oauth Renewal acknowledged", 1),
         ("operation: Oauth Replay acknowledged", 1),
         ("operation: Session Itself acknowledged", 1),
+        ("operation: Group private acknowledged", 1),
+        ("use: group private", 1),
     ];
     for (what, least) in enough {
         assert!(run.counted(what) >= least, "only {} {what}; {operations}", run.counted(what));

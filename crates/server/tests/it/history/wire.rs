@@ -11,14 +11,14 @@ use tokio::time::timeout;
 #[derive(Clone, Debug)]
 pub struct Request {
     method: &'static str,
-    path: &'static str,
+    path: String,
     headers: String,
     form: Option<String>,
 }
 
 impl Request {
-    pub fn new(method: &'static str, path: &'static str) -> Self {
-        Self { method, path, headers: String::new(), form: None }
+    pub fn new(method: &'static str, path: impl Into<String>) -> Self {
+        Self { method, path: path.into(), headers: String::new(), form: None }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {

@@ -9,6 +9,8 @@ pub enum Subject {
     Owner(u64),
     Secret(u64, u64),
     Member(u64),
+    /// The path of the group, which leads to it or to nothing.
+    GroupPath,
 }
 
 /// Something that gives rights to subjects, or takes them.

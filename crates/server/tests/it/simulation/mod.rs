@@ -229,6 +229,7 @@ fn suits(mutant: Mutant) -> &'static [Theme] {
         | Mutant::ApplicationDeletedUnmarked
         | Mutant::SecretRenewedUnmarked
         | Mutant::GroupLeftUnmarked
+        | Mutant::GroupMovedUnmarked
         | Mutant::EntryAfter
         | Mutant::NoEntry
         | Mutant::NoWait

@@ -35,6 +35,8 @@ pub struct Truth {
     blocked: BTreeMap<u64, bool>,
     /// The number of the secret that each client has now.
     clients: BTreeMap<u64, u64>,
+    /// Whether the group has left its path.
+    away: bool,
     /// Who is in the one group there is.
     members: BTreeSet<u64>,
     entries: Vec<Entry>,
@@ -78,11 +80,19 @@ pub enum Change {
         owner: u64,
         member: bool,
     },
+    /// The group gets another path, so what is said of the old one holds no longer.
+    Move {
+        away: bool,
+    },
     Nothing,
 }
 
 /// The group that owners are members of, or not.
 pub const GROUP: NamespaceId = NamespaceId(1);
+
+/// Where it stands at first, and where else.
+pub const PATH: &str = "group";
+pub const ELSEWHERE: &str = "elsewhere";
 
 pub fn client_id(client: u64) -> String {
     format!("client-{client}")
@@ -112,6 +122,7 @@ impl Change {
             Self::RenewSecret { .. } => Some(Mutant::SecretRenewedUnmarked),
             Self::DeleteClient { .. } => Some(Mutant::ApplicationDeletedUnmarked),
             Self::Member { member: false, .. } => Some(Mutant::GroupLeftUnmarked),
+            Self::Move { .. } => Some(Mutant::GroupMovedUnmarked),
             _ => None,
         }
     }
@@ -127,6 +138,7 @@ impl Change {
             Self::RenewSecret { client, .. } | Self::DeleteClient { client, .. } => {
                 vec![Invalidation::Application(ApplicationId(client as i64))]
             }
+            Self::Move { .. } => vec![Invalidation::All],
             Self::Nothing => vec![Invalidation::Nothing],
         }
     }
@@ -145,6 +157,7 @@ impl Truth {
             Change::Block { owner, blocked } => self.blocked.get(&owner).copied().unwrap_or_default() == blocked,
             Change::DeleteClient { client, .. } => !self.clients.contains_key(&client),
             Change::Member { owner, member } => self.members.contains(&owner) == member,
+            Change::Move { away } => self.away == away,
             Change::Create { .. }
             | Change::Import { .. }
             | Change::CreateClient { .. }
@@ -187,6 +200,7 @@ impl Truth {
             Change::Member { owner, member: false } => {
                 self.members.remove(&owner);
             }
+            Change::Move { away } => self.away = away,
             Change::Nothing => {}
         }
     }
@@ -300,14 +314,18 @@ impl Truth {
         })
     }
 
+    fn path(&self) -> &'static str {
+        if self.away { ELSEWHERE } else { PATH }
+    }
+
     /// As `store/members.rs` would find them.
     pub fn memberships(&self, user: UserId) -> Memberships {
         let held = self.members.contains(&(user.0 as u64)).then_some(GUEST);
-        Memberships { path: Some("group".into()), held: held.into_iter().collect() }
+        Memberships { path: Some(self.path().into()), held: held.into_iter().collect() }
     }
 
     pub fn user_memberships(&self, user: UserId) -> UserMemberships {
-        let group = GroupMembership { id: GROUP, full_path: "group".into(), held: GUEST, direct: true };
+        let group = GroupMembership { id: GROUP, full_path: self.path().into(), held: GUEST, direct: true };
         let groups = self.members.contains(&(user.0 as u64)).then_some(group);
         UserMemberships { groups: groups.into_iter().collect(), projects: Box::default() }
     }

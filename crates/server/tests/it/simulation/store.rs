@@ -21,7 +21,7 @@ use tollhouse_store::invalidations::{self, Link};
 use tollhouse_store::nodes;
 use tollhouse_store::tx::{Change as Done, Committed, Until};
 
-use super::model::Change;
+use super::model::{self, Change};
 use super::network::{Question, Told};
 use crate::test_server::START;
 
@@ -35,6 +35,8 @@ pub struct Store {
     clients: BTreeMap<u64, Client>,
     group: NamespaceId,
     members: BTreeMap<u64, bool>,
+    /// Whether the group has left its path.
+    away: bool,
     /// How many worlds there have been: a secret that somebody chooses is chosen once.
     worlds: u64,
 }
@@ -63,12 +65,12 @@ impl Store {
                 let name = format!("owner{owner}");
                 ids.push(perform(&db, users::CreateUser::person(&name, &name)).await.value);
             }
-            let (name, path) = ("group".to_owned(), "group".to_owned());
+            let (name, path) = (model::PATH.to_owned(), model::PATH.to_owned());
             let group = groups::CreateGroup { name, path, parent: None, visibility: Visibility::Private, owner: None };
             (db.clone(), link, ids, perform(&db, group).await.value.id)
         });
         let (tokens, blocked, clients, members) = Default::default();
-        Self { runtime, db, link, owners, tokens, blocked, clients, group, members, worlds: 0 }
+        Self { runtime, db, link, owners, tokens, blocked, clients, group, members, away: false, worlds: 0 }
     }
 
     /// For one more world: nobody is there, everybody has their rights.
@@ -78,6 +80,7 @@ impl Store {
             self.perform(Change::Block { owner, blocked: false });
             self.perform(Change::Member { owner, member: false });
         }
+        self.perform(Change::Move { away: false });
         self.runtime.block_on(async {
             let rows = nodes::all(&mut self.db.read().await.expect("a reader")).await.expect("the nodes");
             let rows: Vec<NodeId> = rows.into_iter().map(|node| node.id).collect();
@@ -112,6 +115,7 @@ impl Store {
             Change::Block { owner, blocked } => self.blocked.get(&owner).copied().unwrap_or_default() == blocked,
             Change::DeleteClient { client, .. } => self.clients.get(&client).is_some_and(|client| !client.stands),
             Change::Member { owner, member } => self.members.get(&owner).copied().unwrap_or_default() == member,
+            Change::Move { away } => self.away == away,
             Change::Create { .. }
             | Change::Import { .. }
             | Change::CreateClient { .. }
@@ -177,7 +181,16 @@ impl Store {
                 client.stands = false;
                 Some(self.runtime.block_on(perform(&self.db, applications::Delete { id: client.id })).until)
             }
-            Change::Member { .. } if self.holds(change) => Some(Until::Newest),
+            Change::Member { .. } | Change::Move { .. } if self.holds(change) => Some(Until::Newest),
+            Change::Move { away } => {
+                self.away = away;
+                let path = if away { model::ELSEWHERE } else { model::PATH };
+                let (name, description, visibility, caller) = Default::default();
+                let group = self.group;
+                let change =
+                    groups::UpdateGroup { group, caller, name, path: Some(path.to_owned()), description, visibility };
+                Some(self.runtime.block_on(perform(&self.db, change)).until)
+            }
             Change::Member { owner, member } => {
                 self.members.insert(owner, member);
                 let (user, group) = self.membership(owner);

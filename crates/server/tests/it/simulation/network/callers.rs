@@ -13,7 +13,7 @@ use super::requests::{About, Outcome, Question, Slot, Told};
 use super::weather::Theme;
 use super::{Event, MILLI, OWNERS, SimulatedNetwork};
 use crate::simulation::history::{Check, Subject};
-use crate::simulation::model::Change;
+use crate::simulation::model::{Change, PATH};
 use crate::test_server::START;
 
 impl SimulatedNetwork {
@@ -44,6 +44,10 @@ impl SimulatedNetwork {
                 self.operate(Change::Member { owner, member }, by);
             }
             90..160 => self.check_something_else(owner),
+            160..163 => {
+                let away = !self.database.holds(Change::Move { away: true });
+                self.operate(Change::Move { away }, by);
+            }
             45..60 => {
                 let blocked =
                     !self.database.holds(Change::Block { owner, blocked: true }) || self.randomness.often(200);
@@ -136,13 +140,10 @@ impl SimulatedNetwork {
                 Box::pin(async move {
                     if by_all {
                         let all = auth.user_memberships(user, None, START).await?;
-                        return Ok(all.groups.iter().any(|row| row.id == group));
+                        return Ok(all.groups.iter().any(|row| row.id == group && &*row.full_path == PATH));
                     }
-                    Ok(auth
-                        .memberships(user, MembershipSource::Group(group), None, START)
-                        .await?
-                        .level(START)
-                        .is_some())
+                    let held = auth.memberships(user, MembershipSource::Group(group), None, START).await?;
+                    Ok(held.path.as_deref() == Some(PATH) && held.level(START).is_some())
                 })
             }
         };
@@ -161,7 +162,7 @@ impl SimulatedNetwork {
                 [Some(Subject::Token(token)), Some(Subject::Owner(*owner))]
             }
             About::Secret { client, secret } => [Some(Subject::Secret(client, secret)), None],
-            About::Member { owner, .. } => [Some(Subject::Member(owner)), None],
+            About::Member { owner, .. } => [Some(Subject::Member(owner)), Some(Subject::GroupPath)],
         };
         if let (Ok(accepted), false) = (accepted, self.nodes[n].lost) {
             let check = Check { subjects, node: n, started, ended: self.now, accepted: *accepted };

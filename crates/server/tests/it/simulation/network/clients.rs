@@ -1,7 +1,7 @@
 //! Clients and members: what else is remembered, and asked about.
 
-use super::SimulatedNetwork;
 use super::requests::About;
+use super::{OWNERS, SimulatedNetwork};
 use crate::simulation::model::Change;
 
 impl SimulatedNetwork {
@@ -49,6 +49,11 @@ impl SimulatedNetwork {
             Change::DeleteClient { client, secret } => self.ask_everybody(About::Secret { client, secret }),
             Change::Member { owner, .. } => {
                 for by_all in [false, true] {
+                    self.ask_everybody(About::Member { owner, by_all });
+                }
+            }
+            Change::Move { .. } => {
+                for (owner, by_all) in (0..OWNERS).flat_map(|owner| [(owner, false), (owner, true)]) {
                     self.ask_everybody(About::Member { owner, by_all });
                 }
             }

@@ -149,6 +149,9 @@ impl SimulatedNetwork {
             network.history.commit(1_000_000_000 + owner, 1);
             network.history.acknowledge(1_000_000_000 + owner, 2);
         }
+        network.history.begin(2_000_000_000, Subject::GroupPath, true, 0);
+        network.history.commit(2_000_000_000, 1);
+        network.history.acknowledge(2_000_000_000, 2);
         for _ in 0..1 + network.randomness.below(3) {
             network.start();
         }

@@ -54,6 +54,7 @@ impl SimulatedNetwork {
             }
             Change::DeleteClient { client, secret } => [Some((Subject::Secret(client, secret), false)), None],
             Change::Member { owner, member } => [Some((Subject::Member(owner), member)), None],
+            Change::Move { away } => [Some((Subject::GroupPath, !away)), None],
             Change::Nothing => [None, None],
         };
         for (subject, gives) in subjects.into_iter().flatten() {
