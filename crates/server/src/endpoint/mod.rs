@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use crate::app::App;
 use crate::error::Error;
 use crate::oauth::Call;
-use crate::params::{Param, ParamType, Params, Presence};
+use crate::params::{Group, Param, ParamType, Params, Presence};
 use crate::request::ParsedRequest;
 use crate::web::{PageAccess, Visitor};
 
@@ -30,6 +30,8 @@ pub struct Endpoint {
     /// Decides how it refuses, and what the log and the metrics call it.
     pub surface: Surface,
     pub params: &'static [Param],
+    /// Rules about several of them, in the order in which they are checked.
+    pub groups: &'static [Group],
     serves: Serves,
 }
 
@@ -112,7 +114,7 @@ impl Endpoint {
     {
         let handler = Box::new(Typed(handler, PhantomData));
         let serves = Serves::Api { access: access.endpoint_access(), respell: std::convert::identity, handler };
-        Self { method, path, surface: Surface::Api, params: P::DECLARED, serves }
+        Self { method, path, surface: Surface::Api, params: P::DECLARED, groups: P::GROUPS, serves }
     }
 
     /// How this endpoint says what an operation refused, where the API says it in more than one way.
@@ -132,7 +134,8 @@ impl Endpoint {
         R: IntoResponse + 'static,
     {
         let handler = Box::new(Typed(handler, PhantomData));
-        Self { method, path, surface: Surface::Page, params: P::DECLARED, serves: Serves::Page { admits, handler } }
+        let serves = Serves::Page { admits, handler };
+        Self { method, path, surface: Surface::Page, params: P::DECLARED, groups: P::GROUPS, serves }
     }
 
     /// An endpoint of the OAuth provider for programs. What it requires of its caller is part of its protocol: a
@@ -142,7 +145,7 @@ impl Endpoint {
         Fut: Future<Output = Result<Response, Error>> + Send + 'static,
     {
         let serves = Serves::Oauth(Box::new(move |app, call| Box::pin(handler(app, call))));
-        Self { method, path, surface: Surface::Oauth, params: &[], serves }
+        Self { method, path, surface: Surface::Oauth, params: &[], groups: &[], serves }
     }
 
     /// Something that looks at no credential.
@@ -155,7 +158,7 @@ impl Endpoint {
             let answering = handler(app, name);
             Box::pin(async move { answering.await.into_response() })
         };
-        Self { method, path, surface, params: &[], serves: Serves::Plain(Box::new(answer)) }
+        Self { method, path, surface, params: &[], groups: &[], serves: Serves::Plain(Box::new(answer)) }
     }
 
     /// `None`: a page, an endpoint of OAuth, or something that looks at no credential.
