@@ -58,14 +58,18 @@ pub struct Group {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupRule {
+    /// None: `are missing, exactly one parameter must be provided`; several: as [`GroupRule::MutuallyExclusive`].
     ExactlyOneOf,
+    /// None: `are missing, at least one parameter must be provided`.
     AtLeastOneOf,
+    /// Several: `are mutually exclusive`, of those that were given.
     MutuallyExclusive,
 }
 
 /// What a handler gets out of a request.
 pub trait Params: Sized + Send {
     const DECLARED: &'static [Param];
+    /// In the order in which they are checked.
     const GROUPS: &'static [Group] = &[];
 
     fn parse(parsed: &ParsedRequest) -> Result<Self, Error>;
@@ -96,7 +100,9 @@ pub trait Value: Sized {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// `is invalid`: not of the type.
     Invalid,
+    /// `does not have a valid value`: not one of [`Value::ALLOWED`].
     NotAllowed,
 }
 
