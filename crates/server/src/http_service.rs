@@ -33,8 +33,7 @@ use crate::target::{self, Target, respell};
 pub struct HttpService {
     app: App,
     router: Router,
-    /// Routes whose last segment may hold any character, cut at `/`.
-    free: Vec<Vec<&'static str>>,
+    guards: Guards,
     ids: Ids,
     /// The operator was told of a proxy that the settings do not name.
     told: AtomicBool,
@@ -42,9 +41,8 @@ pub struct HttpService {
 
 impl HttpService {
     pub fn new(app: App, table: Vec<Endpoint>) -> Self {
-        let free = table.iter().filter(|route| route.ends_freely()).map(|route| route.path.split('/').collect());
         Self {
-            free: free.collect(),
+            guards: Guards::new(&table),
             router: router(table, app.clone()),
             app,
             ids: Ids::new(),
@@ -100,7 +98,7 @@ impl HttpService {
             self.finish(&mut response, false, &id, began);
             return self.garbled(response).await;
         }
-        let mut response = match self.guard(&mut request) {
+        let mut response = match self.guards.check(&self.app, &mut request) {
             Ok(()) => AssertUnwindSafe(self.route(request))
                 .catch_unwind()
                 .await
@@ -155,16 +153,54 @@ impl HttpService {
         }
     }
 
+    /// Headers of authentication.md section 9, and of T11.
+    fn finish(&self, response: &mut Response, api: bool, id: &str, began: Instant) {
+        let success = response.status().is_success();
+        let headers = response.headers_mut();
+        headers.reserve(12);
+        // The wire says 404 for a verb that a path does not have, and names none that it has.
+        headers.remove(header::ALLOW);
+        set(headers, X_REQUEST_ID, id);
+        set(headers, X_RUNTIME, &runtime(began.elapsed()));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        if self.app.urls.is_https() {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, A_YEAR);
+        }
+        if !api {
+            return;
+        }
+        set(headers, X_GITLAB_META, &format!(r#"{{"correlation_id":"{id}","version":"1"}}"#));
+        headers.insert(header::X_FRAME_OPTIONS, SAMEORIGIN);
+        headers.insert(header::CONTENT_SECURITY_POLICY, NOTHING);
+        headers.insert(header::REFERRER_POLICY, OWN_ORIGIN_ABROAD);
+        headers.insert(header::VARY, VARY);
+        let cache = if success { REVALIDATE } else { NO_CACHE };
+        headers.insert(header::CACHE_CONTROL, cache);
+    }
+}
+
+/// What head and query alone are refused for, before anything is routed.
+pub struct Guards {
+    /// Routes whose last segment may hold any character, cut at `/`.
+    free: Vec<Vec<&'static str>>,
+}
+
+impl Guards {
+    pub fn new(table: &[Endpoint]) -> Self {
+        let free = table.iter().filter(|route| route.ends_freely()).map(|route| route.path.split('/').collect());
+        Self { free: free.collect() }
+    }
+
     /// Stages 1, 4, 5 and the part of 6 that concerns spelling (authentication.md section 0).
-    pub fn guard(&self, request: &mut Request<Body>) -> Result<(), Error> {
+    pub fn check(&self, app: &App, request: &mut Request<Body>) -> Result<(), Error> {
         let uri = request.uri();
         let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
-        if target as u64 > self.app.settings.limits.target.0 {
+        if target as u64 > app.settings.limits.target.0 {
             return Err(Error::TargetTooLong);
         }
         // The parser bounds what it buffers; what came in one piece may still be more.
         let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-        if (target + fields.sum::<usize>()) as u64 > self.app.settings.limits.head.0 {
+        if (target + fields.sum::<usize>()) as u64 > app.settings.limits.head.0 {
             return Err(Error::HeadTooLarge);
         }
         let query = uri.query().unwrap_or_default();
@@ -233,31 +269,6 @@ impl HttpService {
                 route.iter().all(|known| segments.next().is_some_and(|s| known.starts_with('{') || *known == s));
             alike && segments.next().is_none()
         })
-    }
-
-    /// Headers of authentication.md section 9, and of T11.
-    fn finish(&self, response: &mut Response, api: bool, id: &str, began: Instant) {
-        let success = response.status().is_success();
-        let headers = response.headers_mut();
-        headers.reserve(12);
-        // The wire says 404 for a verb that a path does not have, and names none that it has.
-        headers.remove(header::ALLOW);
-        set(headers, X_REQUEST_ID, id);
-        set(headers, X_RUNTIME, &runtime(began.elapsed()));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-        if self.app.urls.is_https() {
-            headers.insert(header::STRICT_TRANSPORT_SECURITY, A_YEAR);
-        }
-        if !api {
-            return;
-        }
-        set(headers, X_GITLAB_META, &format!(r#"{{"correlation_id":"{id}","version":"1"}}"#));
-        headers.insert(header::X_FRAME_OPTIONS, SAMEORIGIN);
-        headers.insert(header::CONTENT_SECURITY_POLICY, NOTHING);
-        headers.insert(header::REFERRER_POLICY, OWN_ORIGIN_ABROAD);
-        headers.insert(header::VARY, VARY);
-        let cache = if success { REVALIDATE } else { NO_CACHE };
-        headers.insert(header::CACHE_CONTROL, cache);
     }
 }
 

@@ -121,7 +121,7 @@ impl ParsedRequest {
                     Some(known)
                         if is_narrowing(name) && known != value && (is_structured(known) || is_structured(value)) =>
                     {
-                        Value::Object(Map::new())
+                        contradiction()
                     }
                     _ => value.clone(),
                 };
@@ -245,13 +245,23 @@ pub fn is_structured(value: &Value) -> bool {
 }
 
 /// Sets a parameter. The last value counts, but two different values of a narrowing one become an empty object, which every
-/// endpoint refuses.
+/// endpoint refuses; so do a list, a hash and a single value of one name.
 fn keep(all: &mut Map<String, Value>, name: &str, value: Value) {
     match all.get_mut(name) {
         None => drop(all.insert(name.to_owned(), value)),
-        Some(known) if *known == value || !is_narrowing(name) => *known = value,
-        Some(known) => *known = Value::Object(Map::new()),
+        Some(known) if *known == value || (!is_narrowing(name) && alike(known, &value)) => *known = value,
+        Some(known) => *known = contradiction(),
     }
+}
+
+/// Stands for a parameter that is given in ways that exclude each other. No type of parameter takes it.
+fn contradiction() -> Value {
+    Value::Object(Map::new())
+}
+
+/// Both a list, both a hash, or both a single value.
+fn alike(one: &Value, other: &Value) -> bool {
+    (one.is_array(), one.is_object()) == (other.is_array(), other.is_object())
 }
 
 /// `a` of `a[]` and of `a[b]`.
@@ -323,7 +333,7 @@ async fn multipart(bytes: Bytes, headers: &HeaderMap, repeated: &mut Vec<String>
         }
         if field.file_name().is_some() {
             // No endpoint takes a file, and a parameter that is sent as one must not look as if it were absent.
-            all.insert(root(&name).to_owned(), Value::Object(Map::new()));
+            all.insert(root(&name).to_owned(), contradiction());
             continue;
         }
         let value = String::from_utf8(field.bytes().await.map_err(broken)?.to_vec()).map_err(|_| Error::Malformed)?;
@@ -348,34 +358,56 @@ fn put(all: &mut Map<String, Value>, name: &str, value: String) -> Result<(), Er
     if keys.len() > DEEPEST {
         return Err(Error::TooManyParameters);
     }
-    if is_narrowing(root) && all.get(root).is_some_and(|known| !known.is_array()) {
-        all.insert(root.to_owned(), Value::Object(Map::new()));
-        return Ok(());
+    let at = all.entry(root.to_owned()).or_insert(Value::Null);
+    if *at != contradiction() && !place(at, &keys, value) {
+        *at = contradiction();
     }
-    let mut at = all.entry(root.to_owned()).or_insert(Value::Null);
-    for key in keys {
-        if key.is_empty() {
-            if !at.is_array() {
-                *at = Value::Array(Vec::new());
-            }
-            let Value::Array(values) = at else { return Ok(()) };
-            values.push(Value::Null);
-            let Some(last) = values.last_mut() else { return Ok(()) };
-            at = last;
-        } else {
-            if !at.is_object() {
-                *at = Value::Object(Map::new());
-            }
-            let Value::Object(fields) = at else { return Ok(()) };
-            at = fields.entry(key.to_owned()).or_insert(Value::Null);
-        }
-    }
-    *at = Value::String(value);
     Ok(())
 }
 
+/// Puts a value where `keys` lead. Returns whether it fits what stands on the way.
+fn place(at: &mut Value, keys: &[&str], value: String) -> bool {
+    let Some((key, rest)) = keys.split_first() else {
+        let free = !is_structured(at);
+        if free {
+            *at = Value::String(value);
+        }
+        return free;
+    };
+    if at.is_null() {
+        *at = if key.is_empty() { Value::Array(Vec::new()) } else { Value::Object(Map::new()) };
+    }
+    match at {
+        Value::Array(values) if key.is_empty() => {
+            // `a[][b]=1&a[][c]=2` is one hash, until a key of it comes again.
+            match values.last_mut() {
+                Some(last)
+                    if rest.first().is_some_and(|key| !key.is_empty()) && last.is_object() && !has(last, rest) =>
+                {
+                    place(last, rest, value)
+                }
+                _ => {
+                    let mut element = Value::Null;
+                    let fits = place(&mut element, rest, value);
+                    values.push(element);
+                    fits
+                }
+            }
+        }
+        Value::Object(fields) if !key.is_empty() => {
+            place(fields.entry((*key).to_owned()).or_insert(Value::Null), rest, value)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a hash has a value there already. There is always room in a list.
+fn has(at: &Value, keys: &[&str]) -> bool {
+    keys.iter().try_fold(at, |at, key| at.get(*key)).is_some()
+}
+
 /// What other servers of this family allow; more is a mistake or an attack.
-const MOST_PARAMETERS: usize = 4096;
+pub const MOST_PARAMETERS: usize = 4096;
 const DEEPEST: usize = 32;
 
 const NARROWING: [&str; 10] = [
@@ -411,6 +443,20 @@ mod tests {
             Ok(json!({"sudo":{},"owned":"true","scope":{},"scopes":{}}))
         );
         assert_eq!(read("scopes=a&scopes=b&scopes[]=c"), Ok(json!({"scopes":{}})));
+        for mixed in
+            ["a=1&a[]=2", "a[]=2&a=1", "a[b]=1&a=2", "a[]=1&a[0]=2&a[]=3", "a[b]=1&a[b][c]=2", "a=1&a[]=2&a[b]=3"]
+        {
+            assert_eq!(read(mixed), Ok(json!({"a":{}})), "{mixed}");
+        }
+        // As Rack reads a list of hashes.
+        assert_eq!(
+            read("a[][b]=1&a[][c][]=2&a[][c][]=3&a[][b]=4"),
+            Ok(json!({"a":[{"b":"1","c":["2","3"]},{"b":"4"}]}))
+        );
+        assert_eq!(
+            read("a[][b][c]=1&a[][b][d]=2&a[][b][c]=3"),
+            Ok(json!({"a":[{"b":{"c":"1","d":"2"}},{"b":{"c":"3"}}]}))
+        );
         assert_eq!(read("scopes[]=a&scopes[]=b"), Ok(json!({"scopes":["a","b"]})));
         assert_eq!(read("a=%00"), Err(Error::Malformed));
         assert_eq!(read("a=%ff"), Err(Error::Malformed));

@@ -1,7 +1,6 @@
 //! `/applications`: what an administrator registers for the whole instance (rest-api.md section 5).
 
 use axum::http::{Method, StatusCode};
-use serde_json::{Map, Value};
 use tollhouse_domain::id::ApplicationId;
 use tollhouse_domain::identity::Administrator;
 use tollhouse_store::oauth_applications;
@@ -35,20 +34,9 @@ params! {
     pub struct NewApplicationParams {
         required name: String,
         required redirect_uri: String,
-        required scopes: String,
+        filled scopes: String,
         default confidential: bool = "true",
     }
-    check some_scopes;
-}
-
-/// Separate from whether the parameter is there at all, as the wire has both.
-fn some_scopes(given: &Map<String, Value>) -> Option<String> {
-    let blank = match given.get("scopes") {
-        None | Some(Value::Null) => true,
-        Some(Value::String(text)) => text.trim().is_empty(),
-        Some(_) => false,
-    };
-    blank.then(|| "scopes is empty".to_owned())
 }
 
 pub async fn create(app: App, caller: Administrator, new: NewApplicationParams) -> Result<Json, Error> {

@@ -11,7 +11,7 @@ use tollhouse_store::list::Span;
 use crate::app::App;
 use crate::error::Error;
 use crate::json;
-use crate::params::{Fault, Param, ParamType, Params, SUDO, Value, for_links};
+use crate::params::{Fault, Group, Param, ParamType, Params, SUDO, Value, for_links};
 use crate::request::ParsedRequest;
 
 /// `page`, from 1; what is lower counts as 1.
@@ -67,6 +67,7 @@ pub struct Listed<P> {
 
 impl<P: Params> Params for Listed<P> {
     const DECLARED: &'static [Param] = P::DECLARED;
+    const GROUPS: &'static [Group] = P::GROUPS;
 
     fn parse(parsed: &ParsedRequest) -> Result<Self, Error> {
         Ok(Self {

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
-use serde_json::{Map, Value};
 use tollhouse_domain::access::{Viewer, Visibility};
 use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::identity::Identity;
@@ -165,16 +164,11 @@ params! {
     pub struct NewProjectParams {
         optional name: String,
         optional path: String,
+        at_least_one_of [name, path],
         optional namespace_id: i64,
         optional description: String,
         optional visibility: Visibility,
     }
-    check name_or_path;
-}
-
-fn name_or_path(given: &Map<String, Value>) -> Option<String> {
-    let neither = !given.contains_key("name") && !given.contains_key("path");
-    neither.then(|| "name, path are missing, at least one parameter must be provided".to_owned())
 }
 
 pub async fn create(app: App, caller: Identity, params: NewProjectParams) -> Result<Json, Error> {

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::oauth::Call;
 use crate::oauth::error::Failure;
-use crate::params::{Param, ParamType, Params, Presence};
+use crate::params::{Group, Param, ParamType, Params, Presence};
 use crate::refusal::Refusal;
 use crate::request::ParsedRequest;
 use crate::web::{PageAccess, Visitor};
@@ -32,6 +32,8 @@ pub struct Endpoint {
     /// Decides how it refuses, and what the log and the metrics call it.
     pub surface: Surface,
     pub params: &'static [Param],
+    /// Rules about several of them, in the order in which they are checked.
+    pub groups: &'static [Group],
     serves: Serves,
 }
 
@@ -114,7 +116,7 @@ impl Endpoint {
     {
         let handler = Box::new(Typed(handler, PhantomData));
         let serves = Serves::Api { access: access.endpoint_access(), respell: Error::Refused, handler };
-        Self { method, path, surface: Surface::Api, params: P::DECLARED, serves }
+        Self { method, path, surface: Surface::Api, params: P::DECLARED, groups: P::GROUPS, serves }
     }
 
     /// How this endpoint says what an operation refused, where the API says it in more than one way.
@@ -134,7 +136,8 @@ impl Endpoint {
         R: IntoResponse + 'static,
     {
         let handler = Box::new(Typed(handler, PhantomData));
-        Self { method, path, surface: Surface::Page, params: P::DECLARED, serves: Serves::Page { admits, handler } }
+        let serves = Serves::Page { admits, handler };
+        Self { method, path, surface: Surface::Page, params: P::DECLARED, groups: P::GROUPS, serves }
     }
 
     /// An endpoint of the OAuth provider for programs. What it requires of its caller is part of its protocol: a
@@ -144,7 +147,7 @@ impl Endpoint {
         Fut: Future<Output = Result<Response, Failure>> + Send + 'static,
     {
         let serves = Serves::Oauth(Box::new(move |app, call| Box::pin(handler(app, call))));
-        Self { method, path, surface: Surface::Oauth, params: &[], serves }
+        Self { method, path, surface: Surface::Oauth, params: &[], groups: &[], serves }
     }
 
     /// Something that looks at no credential.
@@ -157,7 +160,7 @@ impl Endpoint {
             let answering = handler(app, name);
             Box::pin(async move { answering.await.into_response() })
         };
-        Self { method, path, surface, params: &[], serves: Serves::Plain(Box::new(answer)) }
+        Self { method, path, surface, params: &[], groups: &[], serves: Serves::Plain(Box::new(answer)) }
     }
 
     /// `None`: a page, an endpoint of OAuth, or something that looks at no credential.

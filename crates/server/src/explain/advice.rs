@@ -337,24 +337,26 @@ pub(super) fn takes_elsewhere(endpoint: &Endpoint) -> &'static str {
         (path, Surface::Page) if !path.starts_with("/assets/") => {
             "a session cookie; a form also its authenticity_token, or X-CSRF-Token"
         }
-        _ => "nothing",
+        _ => NOTHING,
     }
 }
+
+const NOTHING: &str = "nothing";
 
 /// What becomes of credentials of the API at an endpoint that has no requirement.
 pub(super) fn elsewhere(endpoint: &Endpoint) -> &'static str {
     match endpoint.surface {
+        _ if takes_elsewhere(endpoint) == NOTHING => "not looked at",
         Surface::Page => "a page looks at the session cookie alone",
-        Surface::Oauth => "this endpoint judges for itself",
-        _ => "not looked at",
+        _ => "this endpoint judges for itself",
     }
 }
 
 pub(super) fn not_judged(endpoint: &Endpoint) -> &'static str {
     match endpoint.surface {
-        Surface::Page if !endpoint.path.starts_with("/assets/") => "It is a page. Tokens never count there.",
-        Surface::Oauth => "It is an endpoint of OAuth, which takes none of the credentials of the API.",
-        _ => "It looks at no credential.",
+        _ if takes_elsewhere(endpoint) == NOTHING => "It looks at no credential.",
+        Surface::Page => "It is a page. Tokens never count there.",
+        _ => "It is an endpoint of OAuth, which decides for itself who may ask.",
     }
 }
 

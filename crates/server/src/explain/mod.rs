@@ -22,7 +22,7 @@ use crate::endpoint::surface::Surface;
 use crate::endpoint::table::{RouteMatch, route_match, table};
 use crate::endpoint::{Endpoint, pipeline};
 use crate::error::Error;
-use crate::http_service::{HttpService, unreadable, unsettled};
+use crate::http_service::{Guards, unreadable, unsettled};
 use crate::request::{ParsedRequest, UnreadRequest};
 use crate::serve::MOST_HEADERS;
 use crate::target::{self, Target};
@@ -74,7 +74,7 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
             "It is a browser asking what a page may ask. That is answered to everybody, whatever is shown.",
         ));
     }
-    if let Err(error) = HttpService::new(app.clone(), table()).guard(&mut request) {
+    if let Err(error) = Guards::new(&endpoints).check(app, &mut request) {
         told.untried(&sent, "not looked at");
         return told.refused(pipeline::refused_at(&path, error.clone(), app), Advice::without_judgement(&error)).await;
     }

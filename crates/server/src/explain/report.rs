@@ -199,7 +199,7 @@ impl Explanation {
         if self.credentials.is_empty() {
             return row(f, "Shown", "no credential");
         }
-        writeln!(f, "PresentedCredentials, in the order in which it is looked at:")?;
+        writeln!(f, "Shown, in the order in which it is looked at:")?;
         let masked: Vec<String> = self.credentials.iter().map(Seen::masked).collect();
         let places = self.credentials.iter().map(|seen| seen.place.len()).max().unwrap_or_default();
         let widths = masked.iter().map(String::len).max().unwrap_or_default();

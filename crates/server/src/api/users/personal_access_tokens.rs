@@ -13,7 +13,7 @@ use crate::endpoint::access::administrator;
 use crate::error::{Error, as_sentence};
 use crate::json::Json;
 use crate::operations::tokens::CreateToken;
-use crate::params::{List, params};
+use crate::params::{CommaList, params};
 
 pub fn endpoints() -> Vec<Endpoint> {
     let path = "/api/v4/users/{user_id}/personal_access_tokens";
@@ -27,7 +27,7 @@ params! {
         required name: String,
         optional description: String,
         optional expires_at: Date,
-        required scopes: List<Scope>,
+        required scopes: CommaList<Scope>,
     }
 }
 

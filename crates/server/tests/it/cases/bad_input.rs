@@ -132,7 +132,7 @@ async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(
                 (_, ParamType::Boolean) => ("true", "false"),
                 (_, ParamType::Date) => ("2027-01-01", "2027-01-02"),
                 (_, ParamType::Integer) => ("1", "2"),
-                (_, ParamType::Text | ParamType::List) => ("api", "read_api"),
+                (_, ParamType::Text | ParamType::List { .. }) => ("api", "read_api"),
             };
             let ask = |target: &str| t.ask(route.method.clone(), target).token(&token);
             let refused = |reply: Reply| {
@@ -149,7 +149,7 @@ async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(
                 format!("{p}={a}&{p}[]={b}"),
             ];
             // A list is what one that takes several values takes.
-            let list = param.kind == ParamType::List;
+            let list = matches!(param.kind, ParamType::List { .. });
             for form in forms.iter().filter(|form| !list || form.contains('&') || form.contains("[x]")) {
                 refused(ask(&format!("{path}?{form}")).await);
                 refused(ask(&path).form(form).await);

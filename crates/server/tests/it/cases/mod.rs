@@ -24,6 +24,7 @@ mod cors;
 mod credentials;
 mod database;
 mod explain;
+mod explain_routes;
 mod gateway;
 mod grants;
 mod groups;
@@ -95,6 +96,7 @@ pub fn all() -> Vec<Case> {
         database::together::CASES,
         credentials::CASES,
         explain::CASES,
+        explain_routes::CASES,
         gateway::asking::CASES,
         gateway::browsers::CASES,
         gateway::credentials::CASES,

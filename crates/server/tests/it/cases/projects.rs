@@ -235,6 +235,9 @@ async fn proj_013_neither_name_nor_path(t: TestServer) {
     for sent in ["", "{}", "[1]", "null", r#""name""#] {
         t.post("/api/v4/projects").token(&token).json(sent).await.is(400, body);
     }
+    // In the order in which the parameters are declared.
+    let more = r#"{"error":"name, path are missing, at least one parameter must be provided, visibility does not have a valid value"}"#;
+    t.post("/api/v4/projects").token(&token).json(json!({"visibility": "x"})).await.is(400, more);
 }
 
 async fn proj_014_twice(t: TestServer) {

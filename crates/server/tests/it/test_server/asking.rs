@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
+use tollhouse::error::Reason;
 
 use super::{Person, Session, TestServer};
 
@@ -105,6 +106,7 @@ impl Ask {
             asked: format!("{} {}", self.method, self.target),
             status: parts.status,
             headers: parts.headers,
+            reason: parts.extensions.get::<Reason>().map(|reason| reason.0),
             body: String::from_utf8_lossy(&bytes).into_owned(),
         }
     }
@@ -124,6 +126,8 @@ pub struct Reply {
     asked: String,
     pub status: StatusCode,
     pub headers: HeaderMap,
+    /// The code of a refusal, as the log has it.
+    pub reason: Option<&'static str>,
     pub body: String,
 }
 

@@ -104,6 +104,10 @@ async fn app_007_with_blank_scopes(t: TestServer) {
     let token = warden(&t).await;
     make(&t, &token, but("scopes", "")).await.is(400, r#"{"error":"scopes is empty"}"#);
     make(&t, &token, but("scopes", "  ")).await.is(400, r#"{"error":"scopes is empty"}"#);
+    make(&t, &token, but("scopes", Value::Null)).await.is(400, r#"{"error":"scopes is empty"}"#);
+    let mut in_order = but("confidential", "x");
+    in_order["scopes"] = Value::Null;
+    make(&t, &token, in_order).await.is(400, r#"{"error":"scopes is empty, confidential is invalid"}"#);
 }
 
 async fn app_008_with_unknown_scopes(t: TestServer) {
