@@ -13,6 +13,7 @@ use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::anyone;
+use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::{Error, ResourceKind};
 use crate::json::Json;
 use crate::operations::named;
@@ -23,8 +24,10 @@ pub const WORKFLOWS: &[Extra] = &[Extra::reads(Scope::AiWorkflows)];
 pub fn endpoints() -> Vec<Endpoint> {
     let read = || anyone().or_scope(WORKFLOWS).after_parameters();
     vec![
-        Endpoint::api(Method::GET, "/api/v4/groups", read(), list),
-        Endpoint::api(Method::GET, "/api/v4/groups/{id}", read(), show),
+        Endpoint::api(Method::GET, "/api/v4/groups", read(), list)
+            .permission(Permission::new("read_group", Boundary::User)),
+        Endpoint::api(Method::GET, "/api/v4/groups/{id}", read(), show)
+            .permission(Permission::new("read_group", Boundary::Group)),
     ]
 }
 

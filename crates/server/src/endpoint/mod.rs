@@ -16,11 +16,13 @@ use crate::request::ParsedRequest;
 use crate::web::{PageAccess, Visitor};
 
 pub mod access;
+pub mod permission;
 pub mod pipeline;
 pub mod surface;
 pub mod table;
 
 use access::{Access, Caller, EndpointAccess, FromCaller};
+use permission::Permission;
 use surface::Surface;
 
 pub struct Endpoint {
@@ -30,6 +32,8 @@ pub struct Endpoint {
     /// Decides how it refuses, and what the log and the metrics call it.
     pub surface: Surface,
     pub params: &'static [Param],
+    /// What GitLab requires of a fine-grained token. Every endpoint of the API has one; nothing checks it yet.
+    pub permission: Option<Permission>,
     serves: Serves,
 }
 
@@ -112,7 +116,13 @@ impl Endpoint {
     {
         let handler = Box::new(Typed(handler, PhantomData));
         let serves = Serves::Api { access: access.endpoint_access(), respell: std::convert::identity, handler };
-        Self { method, path, surface: Surface::Api, params: P::DECLARED, serves }
+        Self { method, path, surface: Surface::Api, params: P::DECLARED, permission: None, serves }
+    }
+
+    /// What GitLab requires of a fine-grained token that calls this endpoint of the API.
+    pub fn permission(mut self, permission: Permission) -> Self {
+        self.permission = Some(permission);
+        self
     }
 
     /// How this endpoint says what an operation refused, where the API says it in more than one way.
@@ -132,7 +142,14 @@ impl Endpoint {
         R: IntoResponse + 'static,
     {
         let handler = Box::new(Typed(handler, PhantomData));
-        Self { method, path, surface: Surface::Page, params: P::DECLARED, serves: Serves::Page { admits, handler } }
+        Self {
+            method,
+            path,
+            surface: Surface::Page,
+            params: P::DECLARED,
+            permission: None,
+            serves: Serves::Page { admits, handler },
+        }
     }
 
     /// An endpoint of the OAuth provider for programs. What it requires of its caller is part of its protocol: a
@@ -142,7 +159,7 @@ impl Endpoint {
         Fut: Future<Output = Result<Response, Error>> + Send + 'static,
     {
         let serves = Serves::Oauth(Box::new(move |app, call| Box::pin(handler(app, call))));
-        Self { method, path, surface: Surface::Oauth, params: &[], serves }
+        Self { method, path, surface: Surface::Oauth, params: &[], permission: None, serves }
     }
 
     /// Something that looks at no credential.
@@ -155,7 +172,7 @@ impl Endpoint {
             let answering = handler(app, name);
             Box::pin(async move { answering.await.into_response() })
         };
-        Self { method, path, surface, params: &[], serves: Serves::Plain(Box::new(answer)) }
+        Self { method, path, surface, params: &[], permission: None, serves: Serves::Plain(Box::new(answer)) }
     }
 
     /// `None`: a page, an endpoint of OAuth, or something that looks at no credential.

@@ -10,6 +10,7 @@ use crate::api::entities::token;
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::administrator;
+use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
 use crate::json::Json;
 use crate::operations::tokens::CreateToken;
@@ -17,7 +18,11 @@ use crate::params::{List, params};
 
 pub fn endpoints() -> Vec<Endpoint> {
     let path = "/api/v4/users/{user_id}/personal_access_tokens";
-    vec![Endpoint::api(Method::POST, path, administrator(), create).respelling(Error::as_sentence)]
+    vec![
+        Endpoint::api(Method::POST, path, administrator(), create)
+            .respelling(Error::as_sentence)
+            .permission(Permission::new("create_personal_access_token", Boundary::Instance)),
+    ]
 }
 
 params! {
