@@ -1,4 +1,4 @@
-//! The judgement: from what was shown to who it is, or why not.
+//! Authentication: from the presented credentials to an identity, or to why there is none.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -170,7 +170,7 @@ impl Authenticator {
         self.remembered_or_asked(user, peer, ask).await?.ok_or(Denial::Unavailable)
     }
 
-    /// The application with this `client_id`, whatever it has shown.
+    /// The application with this `client_id`, however it authenticates.
     pub async fn application(
         &self,
         client_id: &str,
@@ -209,7 +209,7 @@ impl Authenticator {
         Ok(identity)
     }
 
-    /// The OAuth access token among what was shown, for the endpoints that take no other kind (oauth.md 8.3, 9.2), in
+    /// The OAuth access token among the presented credentials, for the endpoints that take no other kind (oauth.md 8.3, 9.2), in
     /// whatever state it is. It counts as used.
     pub async fn oauth_token(
         &self,

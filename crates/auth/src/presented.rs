@@ -66,7 +66,7 @@ pub enum Session {
     Vouched,
 }
 
-/// What it means if nobody was given this value: the end of the matter, or look at the next kind.
+/// What an unknown value means: refuse, or try the next kind of credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfUnknown {
     Stop,
@@ -106,7 +106,7 @@ impl Secret<'_> {
         matches!(self, Self::Value(value) if value.iter().all(u8::is_ascii_whitespace))
     }
 
-    /// `None`: nobody can have been given this.
+    /// `None`: no secret that was ever issued has this form.
     pub fn digest(&self) -> Option<Digest> {
         match self {
             Self::Value(value) if value.len() <= LONGEST_SECRET => Some(Digest::of(value)),
@@ -271,7 +271,7 @@ impl<'r> PresentedCredentials<'r> {
         ])
     }
 
-    /// The token that was shown and has this digest, in clear: for rotation, which derives its successor from it.
+    /// The presented token with this digest, in clear: for rotation, which derives its successor from it.
     pub fn plaintext_of(&self, digest: Digest) -> Option<Plaintext> {
         let candidate = self.candidates().find(|candidate| candidate.secret.digest() == Some(digest))?;
         match candidate.secret {

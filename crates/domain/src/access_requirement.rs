@@ -101,8 +101,8 @@ mod tests {
     #[test]
     fn only_scopes_that_open_it_are_listed_as_such() {
         const MIXED: &[Extra] = &[Extra::reads(Scope::ReadUser), Extra::any(Scope::K8sProxy)];
-        const DEMAND: AccessRequirement<'_> = AccessRequirement { scopes: MIXED, ..AccessRequirement::PLAIN };
-        assert_eq!(DEMAND.opened_by(true), [Scope::ReadUser, Scope::K8sProxy, Scope::Api, Scope::ReadApi]);
-        assert_eq!(DEMAND.opened_by(false), [Scope::K8sProxy, Scope::Api]);
+        const REQUIREMENT: AccessRequirement<'_> = AccessRequirement { scopes: MIXED, ..AccessRequirement::PLAIN };
+        assert_eq!(REQUIREMENT.opened_by(true), [Scope::ReadUser, Scope::K8sProxy, Scope::Api, Scope::ReadApi]);
+        assert_eq!(REQUIREMENT.opened_by(false), [Scope::K8sProxy, Scope::Api]);
     }
 }

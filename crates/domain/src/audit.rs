@@ -31,7 +31,7 @@ impl By {
         Self { credential: CredentialName::CommandLine(user), ..Self::system() }
     }
 
-    /// An application at the token endpoint; `None` is nobody in particular.
+    /// An application at the token endpoint; `None`: it did not authenticate.
     pub fn application(id: Option<ApplicationId>, address: Option<IpAddr>) -> Self {
         let credential = id.map_or(CredentialName::Nothing, CredentialName::Application);
         Self { actor: None, subject: None, credential, address }

@@ -5,9 +5,9 @@ use crate::scope::Scope;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
-    /// A credential is needed and none that counts was shown.
+    /// A credential is required, and no valid one was presented.
     Missing,
-    /// A token was shown that nobody was given.
+    /// A token that is not known: no secret with this digest was ever issued, or it was swept.
     Unknown,
     Expired,
     Revoked,

@@ -28,7 +28,7 @@ pub enum Via {
 
 impl Identity {
     /// The order of these lines is the order of the specification: expired, revoked, account
-    /// (authentication.md 0.1). Scopes come after sudo and are the demand's affair.
+    /// (authentication.md 0.1). Scopes come after sudo and belong to the access requirement.
     pub fn resolve(
         record: Record,
         requirement: &AccessRequirement<'_>,
@@ -90,7 +90,7 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// As [`Identity::establish`], but that an application's own token counts where the demand names it (T6).
+    /// As [`Identity::resolve`], but that an application's own token counts where the access requirement names it (T6).
     pub fn resolve(
         record: Record,
         requirement: &AccessRequirement<'_>,

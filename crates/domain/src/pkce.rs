@@ -76,7 +76,7 @@ impl Challenge {
     }
 }
 
-/// Whether what a client has shown fits what it was asked for: both, or neither.
+/// Whether the presented verifier fits the challenge of the grant: both are there and match, or neither is there.
 pub fn fits(challenge: Option<&Challenge>, verifier: Option<&str>, strictness: Strictness) -> bool {
     match (challenge, verifier) {
         (Some(challenge), Some(verifier)) => is_verifier(verifier, strictness) && challenge.is_met_by(verifier),

@@ -20,7 +20,7 @@ impl Plaintext {
         Self(Zeroizing::new(secret))
     }
 
-    /// A new personal access token in the routable form (authentication.md 5.3), from 16 bytes of chance.
+    /// A new personal access token in the routable form (authentication.md 5.3), from 16 random bytes.
     pub fn personal_access_token(prefix: &str, owner: UserId) -> Self {
         Self::routable(prefix, &random::<16>(), owner)
     }
@@ -31,9 +31,9 @@ impl Plaintext {
         Self::routable(prefix, &derive::<16>(presented, salt, "access-token"), owner)
     }
 
-    fn routable(prefix: &str, chance: &[u8; 16], owner: UserId) -> Self {
+    fn routable(prefix: &str, random: &[u8; 16], owner: UserId) -> Self {
         let text = format!("o:1\nu:{}", base36(owner.0 as u64, 1));
-        let mut payload = Zeroizing::new(chance.to_vec());
+        let mut payload = Zeroizing::new(random.to_vec());
         payload.extend_from_slice(text.as_bytes());
         payload.push(text.len() as u8);
         let payload = Zeroizing::new(BASE64URL_NOPAD.encode(&payload));
@@ -50,8 +50,8 @@ impl Plaintext {
     }
 
     pub fn application_secret() -> Self {
-        let chance = Zeroizing::new(HEXLOWER.encode(&random::<32>()));
-        Self::new(format!("{}{}", APPLICATION_SECRET.prefix, *chance))
+        let random = Zeroizing::new(HEXLOWER.encode(&random::<32>()));
+        Self::new(format!("{}{}", APPLICATION_SECRET.prefix, *random))
     }
 
     /// The secrets of an OAuth successor: access token and refresh token, derived from the refresh token that was
@@ -180,7 +180,7 @@ impl CsrfSecret {
     }
 }
 
-/// Bytes of chance from the operating system. A machine that has none cannot make secrets, so this panics.
+/// Random bytes from the operating system. A machine that has none cannot make secrets, so this panics.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
@@ -212,8 +212,8 @@ mod tests {
 
     #[test]
     fn the_routable_form_gives_the_known_answer() {
-        let chance: [u8; 16] = std::array::from_fn(|i| i as u8);
-        let token = Plaintext::routable("glpat-", &chance, UserId(1));
+        let random: [u8; 16] = std::array::from_fn(|i| i as u8);
+        let token = Plaintext::routable("glpat-", &random, UserId(1));
         assert_eq!(token.reveal(), "glpat-AAECAwQFBgcICQoLDA0OD286MQp1OjEH.01.0w0fn2m3b");
     }
 

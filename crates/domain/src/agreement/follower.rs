@@ -1,4 +1,4 @@
-//! One per process: reads the log, makes the cache forget, renews the lease, says how far it has come. Rounds never
+//! One per process: reads the log, invalidates the cache, renews the lease, writes how far it has come. Rounds never
 //! overlap.
 
 use super::{Entry, LEASE, LogPosition, NodeId, Page, Tick};

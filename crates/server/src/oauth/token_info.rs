@@ -80,7 +80,7 @@ impl Known {
     }
 }
 
-/// Which of its secrets somebody may have shown.
+/// Which of its secrets was presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Secret {
     Access,

@@ -13,7 +13,7 @@ cases![
     routes_open_to_nobody,
 ];
 
-/// Routes of the API that answer somebody who shows nothing, by hand: a wrong demand would agree with itself.
+/// Routes of the API that answer anonymous callers, by hand: a wrong access requirement would agree with itself.
 const OPEN: &[&str] = &[
     "GET /api/v4/users",
     "GET /api/v4/users/{id}",
