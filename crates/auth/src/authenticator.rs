@@ -28,6 +28,8 @@ use crate::sudo;
 use crate::uptime::Uptime;
 use crate::uses::{UseRules, Uses};
 
+/// Authenticates requests: presented credentials in, an [`Identity`] or a [`Denial`] out. One per process, shared by
+/// all requests.
 pub struct Authenticator {
     cache: Arc<CredentialCache>,
     uptime: Uptime,
@@ -49,8 +51,11 @@ pub struct Authenticator {
 /// What the cache said since the start, as often as it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheCounts {
+    /// Answered with a record.
     pub known: u64,
+    /// Answered that there is no such credential.
     pub unknown: u64,
+    /// Not answered: the database was asked.
     pub ask: u64,
 }
 
@@ -239,10 +244,12 @@ impl Authenticator {
         self.cache.evict_negative(Key::Refresh(digest));
     }
 
+    /// The uses that wait to be written to the database.
     pub fn uses(&self) -> &Uses {
         &self.uses
     }
 
+    /// How long sessions last, and how often a use is noted.
     pub fn use_rules(&self) -> UseRules {
         self.use_rules
     }

@@ -39,19 +39,27 @@ pub struct Candidate<'s> {
     pub if_unknown: IfUnknown,
 }
 
+/// What a value is tried as. Its prefix does not decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CandidateKind {
     OauthAccessToken,
     PersonalAccessToken,
 }
 
+/// Where in a request a credential stands (authentication.md 1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialPlace {
+    /// `access_token` in query or body.
     AccessTokenParameter,
+    /// `Authorization: Bearer`.
     AuthorizationHeader,
+    /// `bearer_token` in query or body.
     BearerTokenParameter,
+    /// `private_token` in query or body.
     PrivateTokenParameter,
+    /// `PRIVATE-TOKEN`.
     PrivateTokenHeader,
+    /// The cookie [`SESSION_COOKIE`](crate::session_cookies::SESSION_COOKIE).
     SessionCookie,
 }
 
@@ -69,7 +77,9 @@ pub enum Session {
 /// What an unknown value means: refuse, or try the next kind of credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfUnknown {
+    /// Refuse: the value was meant as this kind.
     Stop,
+    /// Try the next candidate.
     Next,
 }
 
@@ -304,6 +314,7 @@ impl<'r> PresentedCredentials<'r> {
         self.read
     }
 
+    /// The client address, as far as trusted proxies tell it. `None`: a request that did not come over the network.
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
     }

@@ -35,9 +35,11 @@ impl UseRules {
     }
 }
 
+/// Uses that were noted and not yet written.
 #[derive(Default)]
 pub struct Uses(Mutex<Gathered>);
 
+/// Uses to be written in one batch, by what was used.
 #[derive(Debug, Default)]
 pub struct Gathered {
     /// Personal access tokens; of OAuth tokens nobody is shown the last use.

@@ -6,6 +6,7 @@ use crate::scope::{Scope, Scopes};
 use crate::secret::Digest;
 use crate::time::Timestamp;
 
+/// An OAuth application (RFC 6749 section 2), with the digest of its secret.
 #[derive(Clone, Debug)]
 pub struct Application {
     pub id: ApplicationId,

@@ -11,14 +11,18 @@ use crate::time::Timestamp;
 use crate::token::TokenStatus;
 use crate::user::{AccountRules, User};
 
+/// An authenticated caller: a person, or a bot that acts as one.
 #[derive(Clone, Debug)]
 pub struct Identity {
+    /// Who it acts as: after sudo, the assumed user.
     pub user: Arc<User>,
+    /// The credential that was accepted.
     pub via: Via,
     /// The account whose token it really was, if `user` was assumed by sudo.
     pub sudo_by: Option<Arc<User>>,
 }
 
+/// The accepted credential, with what is known of it.
 #[derive(Clone, Debug)]
 pub enum Via {
     PersonalAccessToken(Arc<TokenRecord>),
@@ -69,6 +73,7 @@ impl Identity {
         }
     }
 
+    /// Through whose eyes lists and look-ups are filtered for this caller.
     pub fn viewer(&self) -> Viewer {
         if self.user.administrator {
             Viewer::Administrator { id: self.user.id }
@@ -77,6 +82,7 @@ impl Identity {
         }
     }
 
+    /// Fails with [`Denial::NotAdministrator`]. Under sudo it is the assumed user who counts.
     pub fn administrator(self) -> Result<Administrator, Denial> {
         if self.user.administrator { Ok(Administrator(self)) } else { Err(Denial::NotAdministrator) }
     }
@@ -116,6 +122,7 @@ impl Caller {
         }
     }
 
+    /// Fails with [`Denial::Missing`] for an application's own token.
     pub fn person(self) -> Result<Identity, Denial> {
         match self {
             Self::Person(who) => Ok(who),
@@ -129,6 +136,7 @@ impl Caller {
 pub struct Administrator(Identity);
 
 impl Administrator {
+    /// The caller that is the administrator.
     pub fn identity(&self) -> &Identity {
         &self.0
     }
@@ -137,6 +145,7 @@ impl Administrator {
 /// Settings that decide about credentials.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
+    /// Which accounts may use the API.
     pub accounts: AccountRules,
     /// `compat.rotation = "gitlab"`.
     pub gitlab_rotation: bool,

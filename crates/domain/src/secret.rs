@@ -16,6 +16,7 @@ use crate::token::{APPLICATION_SECRET, JOB_TOKEN};
 pub struct Plaintext(Zeroizing<String>);
 
 impl Plaintext {
+    /// Takes a secret over; it is wiped from memory when it is dropped.
     pub fn new(secret: String) -> Self {
         Self(Zeroizing::new(secret))
     }
@@ -49,6 +50,7 @@ impl Plaintext {
         Self::new(HEXLOWER.encode(&random::<32>()))
     }
 
+    /// A new client secret: `gloas-` and 64 hexadecimal digits (authentication.md 5.1).
     pub fn application_secret() -> Self {
         let random = Zeroizing::new(HEXLOWER.encode(&random::<32>()));
         Self::new(format!("{}{}", APPLICATION_SECRET.prefix, *random))
@@ -76,6 +78,7 @@ impl Plaintext {
         &self.0
     }
 
+    /// What the database keeps of it.
     pub fn digest(&self) -> Digest {
         Digest::of(self.0.as_bytes())
     }
@@ -114,10 +117,12 @@ const LONGEST_CHOSEN: usize = 255;
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
+    /// SHA-256 of these bytes.
     pub fn of(secret: &[u8]) -> Self {
         Self(Sha256::digest(secret).into())
     }
 
+    /// Reads a digest as the database has it. `None`: it does not have 32 bytes.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
@@ -139,6 +144,7 @@ impl fmt::Debug for Digest {
 pub struct CsrfSecret([u8; 32]);
 
 impl CsrfSecret {
+    /// `session_id`: the value of the session cookie.
     pub fn of_session(session_id: &[u8]) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"tollhouse/csrf/v1\0");

@@ -58,6 +58,7 @@ pub use list::{Filter, Plan, ProjectOrder, after, list, statements as lists};
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub project: Project,
+    /// What the viewer is to it.
     pub membership: Membership,
 }
 
@@ -197,6 +198,7 @@ pub async fn count_in(at: &mut impl Runs, namespace: NamespaceId) -> Result<i64>
     query(COUNT_IN).bind(namespace.0).one(at).await
 }
 
+/// Whether a project of this namespace has this very name already.
 pub async fn name_taken(at: &mut impl Runs, namespace: NamespaceId, name: &str) -> Result<bool> {
     query(NAME_TAKEN).bind(namespace.0).bind(name).one(at).await
 }

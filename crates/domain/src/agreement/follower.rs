@@ -6,6 +6,8 @@ use super::{Entry, LEASE, LogPosition, NodeId, Page, Tick};
 use crate::faults::Mutants;
 use crate::invalidation::Invalidation;
 
+/// The state machine behind reading the log. It does no I/O: the node does what [`Ask`] and [`Do`] say and reports what
+/// came of it.
 #[derive(Debug)]
 pub struct Follower {
     node: NodeId,
@@ -51,6 +53,7 @@ pub struct Say {
 }
 
 impl Follower {
+    /// Not registered yet: its first round begins with [`Ask::Register`].
     pub fn new(node: NodeId) -> Self {
         Self {
             node,
@@ -141,6 +144,7 @@ impl Follower {
         self.began
     }
 
+    /// The entry last applied. `None`: no round has been applied since the start.
     pub fn applied(&self) -> Option<LogPosition> {
         self.applied
     }

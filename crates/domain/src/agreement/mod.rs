@@ -62,6 +62,7 @@ pub struct LogPosition {
     pub mark: i64,
 }
 
+/// One row of the invalidation log, as a follower reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub place: LogPosition,
