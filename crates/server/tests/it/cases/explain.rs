@@ -232,7 +232,7 @@ async fn explain_names_what_would_make_it_pass(t: TestServer) {
 
     let not_root = told(&t, &t.get("/api/v4/applications").token(&full)).await;
     assert_eq!((not_root.reason, not_root.remedies.len()), (Some("not_administrator"), 1));
-    // What nobody may ask is not offered to nobody, and what speaks of a token wants one.
+    // What anonymous callers may not ask is not offered to them, and what is about a token requires one.
     let nobody = told_and_done(&t, t.get("/api/v4/users")).await;
     assert!(nobody.reason == Some("forbidden") && nobody.why.contains("anonymous callers may not"), "{nobody}");
     let wrong = told_and_done(&t, t.get("/api/v4/users").token("nope")).await;
