@@ -25,12 +25,15 @@ use access::{Access, Caller, EndpointAccess, FromCaller};
 use permission::Permission;
 use surface::Surface;
 
+/// One route with everything that decides about it. Made by [`Endpoint::api`], [`page`](Endpoint::page),
+/// [`oauth`](Endpoint::oauth) or [`plain`](Endpoint::plain).
 pub struct Endpoint {
     pub method: Method,
     /// With `{name}` for each captured segment.
     pub path: &'static str,
     /// Decides how it refuses, and what the log and the metrics call it.
     pub surface: Surface,
+    /// The parameters that the handler declares, those of the path included.
     pub params: &'static [Param],
     /// What GitLab requires of a fine-grained token. Every endpoint of the API has one; nothing checks it yet.
     pub permission: Option<Permission>,
