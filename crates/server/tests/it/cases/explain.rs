@@ -236,9 +236,9 @@ async fn explain_names_what_would_make_it_pass(t: TestServer) {
     let nobody = told_and_done(&t, t.get("/api/v4/users")).await;
     assert!(nobody.reason == Some("forbidden") && nobody.why.contains("anonymous callers may not"), "{nobody}");
     let wrong = told_and_done(&t, t.get("/api/v4/users").token("nope")).await;
-    assert!(wrong.remedies.iter().all(|remedy| !remedy.contains("show nothing")), "{wrong}");
+    assert!(wrong.remedies.iter().all(|remedy| !remedy.contains("present no credential")), "{wrong}");
     let wrong = told_and_done(&t, t.get("/api/v4/users?username=ada").token("nope")).await;
-    assert!(wrong.remedies.iter().any(|remedy| remedy.contains("show nothing")), "{wrong}");
+    assert!(wrong.remedies.iter().any(|remedy| remedy.contains("present no credential")), "{wrong}");
     let session = ada.session().await;
     let itself = told_and_done(&t, t.get(SELF).session(&session)).await;
     assert_eq!(itself.remedies, ["a personal access token"]);
