@@ -36,6 +36,7 @@ pub struct Candidate<'s> {
     pub kind: CandidateKind,
     pub place: CredentialPlace,
     pub secret: &'s Secret<'s>,
+    /// What follows if no such credential exists.
     pub if_unknown: IfUnknown,
 }
 

@@ -12,8 +12,10 @@ pub struct Application {
     pub id: ApplicationId,
     /// `client_id`: 64 lower-case hexadecimal digits.
     pub uid: String,
+    /// Of the client secret, without which nobody can authenticate as it.
     pub secret_digest: Digest,
     pub name: String,
+    /// Where codes may be sent.
     pub redirect_uris: RedirectUris,
     /// Empty: any scope of the server.
     pub scopes: Scopes,

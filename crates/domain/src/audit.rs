@@ -12,6 +12,7 @@ pub struct By {
     pub actor: Option<UserId>,
     /// Whom the actor was (sudo), if somebody else.
     pub subject: Option<UserId>,
+    /// What the change was made with.
     pub credential: CredentialName,
     /// The client address, as far as trusted proxies tell it.
     pub address: Option<IpAddr>,

@@ -11,10 +11,13 @@ use crate::time::Timestamp;
 /// An authorization code, as its row says (oauth.md 2.2).
 #[derive(Clone, Debug)]
 pub struct AccessGrant {
+    /// The application that it was issued to.
     pub application: ApplicationId,
+    /// The person who allowed it.
     pub user: UserId,
     /// Where the code was sent; the token request must name the same.
     pub redirect_uri: String,
+    /// What the person allowed.
     pub scopes: Scopes,
     /// The PKCE challenge (RFC 7636). `None`: the authorization request had none.
     pub challenge: Option<Challenge>,
@@ -45,6 +48,7 @@ pub enum Redemption {
 #[derive(Clone, Debug)]
 pub struct Presented {
     pub client: ApplicationId,
+    /// As the token request has it.
     pub redirect_uri: String,
     /// The PKCE verifier in clear.
     pub verifier: Option<String>,
@@ -108,6 +112,7 @@ pub struct OauthAccessToken {
     /// 12.2). `None`: no person did, or a version issued it that did not keep it.
     pub authenticated_at: Option<Timestamp>,
     pub created_at: Timestamp,
+    /// The last instant at which the access token is accepted.
     pub expires_at: Timestamp,
 }
 

@@ -98,6 +98,7 @@ pub struct TokenRecord {
     pub id: GenerationId,
     /// The family whose head decides whether it is live.
     pub family: FamilyId,
+    /// Of the secret that was looked up.
     pub digest: Digest,
     pub scopes: Scopes,
     /// Whether an administrator made it to act as the owner.

@@ -18,6 +18,7 @@ pub enum MembershipSource {
 pub struct Memberships {
     /// The full path of the group or project, in lower case. `None`: it is gone.
     pub path: Option<Box<str>>,
+    /// In no order; the highest that counts decides.
     pub held: Box<[Held]>,
 }
 

@@ -8,7 +8,9 @@ use crate::time::Timestamp;
 /// The presented token, as its row and its family's say.
 #[derive(Clone, Copy, Debug)]
 pub struct Presented {
+    /// Where in its family it is.
     pub place: FamilyPosition,
+    /// Whether the family was revoked, or ended by theft.
     pub family_ended: bool,
     /// Whether the family's head has been used.
     pub head_used: bool,

@@ -97,10 +97,14 @@ pub struct NewOauthToken<'a> {
     pub digest: Digest,
     /// Digest of the refresh token. `None`: it has none.
     pub refresh: Option<Digest>,
+    /// `None`: got by password without a client.
     pub application: Option<ApplicationId>,
+    /// `None`: the application's own.
     pub user: Option<UserId>,
     pub scopes: &'a Scopes,
+    /// Where the code was sent.
     pub redirect_uri: Option<&'a str>,
+    /// When the person authenticated, if one did.
     pub authenticated_at: Option<Timestamp>,
     pub expires_at: Timestamp,
 }

@@ -143,6 +143,7 @@ pub struct NewToken<'a> {
     pub name: &'a str,
     pub description: Option<&'a str>,
     pub scopes: &'a Scopes,
+    /// Whether an administrator makes it to act as the user.
     pub impersonation: bool,
     /// Dead from the start of this day, UTC. `None`: never.
     pub expires_at: Option<Date>,

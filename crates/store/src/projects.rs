@@ -172,6 +172,7 @@ pub struct NewProject<'a> {
     pub namespace: NamespaceId,
     pub creator: Option<UserId>,
     pub name: &'a str,
+    /// Its own segment of the URL.
     pub path: &'a str,
     pub description: Option<&'a str>,
     pub visibility: Visibility,

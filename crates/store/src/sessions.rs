@@ -18,7 +18,9 @@ pub struct NewSession<'a> {
     /// Digest of the cookie.
     pub digest: Digest,
     pub user: UserId,
+    /// The first instant at which it is over, unless use extends it.
     pub expires_at: Timestamp,
+    /// The address of the browser.
     pub address: Option<&'a str>,
     /// As the browser sent it; escaped and cut when it is written.
     pub user_agent: Option<&'a str>,

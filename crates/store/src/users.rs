@@ -174,7 +174,9 @@ pub struct NewUser {
     pub state: AccountState,
     pub administrator: bool,
     pub external: bool,
+    /// Whether the address counts as confirmed.
     pub confirmed: bool,
+    /// The administrator who creates it. `None`: a command or the start.
     pub created_by: Option<UserId>,
     /// PHC string.
     pub password_digest: Option<String>,

@@ -49,6 +49,7 @@ pub enum Do {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Say {
     pub node: NodeId,
+    /// The entry last applied.
     pub place: LogPosition,
 }
 
