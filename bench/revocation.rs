@@ -57,7 +57,7 @@ pub(crate) fn compare(folder: &Path, postgres: &str, strict: bool) -> Result<Exi
     Ok(if strict && (slow || dear) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// In turn a revocation and a bare commit, by one server after the other, with pauses of chance. Milliseconds.
+/// In turn a revocation and a bare commit, by one server after the other, with random pauses. Milliseconds.
 fn measure(folder: &Path, database: &str, nodes: usize, tokens: &[Person]) -> Result<(Vec<f64>, Vec<f64>)> {
     let mut servers = start(folder, database, nodes)?;
     let (mut times, mut dice) = ([Vec::new(), Vec::new()], Dice(0x7011_4053));

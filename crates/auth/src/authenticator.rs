@@ -1,4 +1,4 @@
-//! The judgement: from what was shown to who it is, or why not.
+//! Authentication: from the presented credentials to an identity, or to why there is none.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ use crate::sudo;
 use crate::uptime::Uptime;
 use crate::uses::{UseRules, Uses};
 
+/// Authenticates requests: presented credentials in, an [`Identity`] or a [`Denial`] out. One per process, shared by
+/// all requests.
 pub struct Authenticator {
     cache: Arc<CredentialCache>,
     uptime: Uptime,
@@ -49,8 +51,11 @@ pub struct Authenticator {
 /// What the cache said since the start, as often as it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheCounts {
+    /// Answered with a record.
     pub known: u64,
+    /// Answered that there is no such credential.
     pub unknown: u64,
+    /// Not answered: the database was asked.
     pub ask: u64,
 }
 
@@ -170,7 +175,7 @@ impl Authenticator {
         self.remembered_or_asked(user, peer, ask).await?.ok_or(Denial::Unavailable)
     }
 
-    /// The application with this `client_id`, whatever it has shown.
+    /// The application with this `client_id`, however it authenticates.
     pub async fn application(
         &self,
         client_id: &str,
@@ -209,7 +214,7 @@ impl Authenticator {
         Ok(identity)
     }
 
-    /// The OAuth access token among what was shown, for the endpoints that take no other kind (oauth.md 8.3, 9.2), in
+    /// The OAuth access token among the presented credentials, for the endpoints that take no other kind (oauth.md 8.3, 9.2), in
     /// whatever state it is. It counts as used.
     pub async fn oauth_token(
         &self,
@@ -239,10 +244,12 @@ impl Authenticator {
         self.cache.evict_negative(Key::Refresh(digest));
     }
 
+    /// The uses that wait to be written to the database.
     pub fn uses(&self) -> &Uses {
         &self.uses
     }
 
+    /// How long sessions last, and how often a use is noted.
     pub fn use_rules(&self) -> UseRules {
         self.use_rules
     }

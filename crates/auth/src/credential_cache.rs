@@ -33,6 +33,8 @@ use tollhouse_domain::user::User;
 
 use crate::flights::Flights;
 
+/// What one process remembers of credentials, applications and memberships, unknown ones included. It answers only
+/// while it has a lease, and forgets what the invalidation log names (revocation.md, A1 to A6).
 pub struct CredentialCache {
     credentials: Class<Record>,
     applications: Class<Application>,
@@ -57,8 +59,10 @@ pub struct CredentialCache {
 
 /// What can be remembered. All kinds are kept and forgotten by the same rules.
 pub trait Cacheable: Sized + Send + Sync {
+    /// What it is looked up by.
     type Key: Copy + Eq + Hash + Send + Sync;
 
+    /// The part of the cache that holds this kind.
     fn class(cache: &CredentialCache) -> &Class<Self>;
 
     /// Whose numbers it depends on.
@@ -194,6 +198,7 @@ impl<T: Cacheable> Weighter<T::Key, Arc<Entry<T>>> for Weigh {
 /// A record that is remembered.
 #[derive(Debug)]
 pub struct Entry<T = Record> {
+    /// What the database had.
     pub record: T,
     marks: [Option<Mark>; 3],
 }
@@ -216,7 +221,9 @@ struct Mark {
     number: u32,
 }
 
+/// What the cache says.
 pub enum Cached<T = Record> {
+    /// The record, valid at the time of the question.
     Known(Arc<Entry<T>>),
     /// There is none, as far as is known.
     Unknown,
@@ -368,6 +375,7 @@ impl CredentialCache {
         self.credentials.known.as_ref().map_or(0, Cache::len)
     }
 
+    /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

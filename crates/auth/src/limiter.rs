@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// Bounds the questions of one address. IPv6 addresses of one /64 count as one.
 pub struct Limiter {
     table: Arc<Mutex<HashMap<IpAddr, Waiting>>>,
     at_once: u32,
@@ -27,6 +28,7 @@ pub struct Permit {
 }
 
 impl Limiter {
+    /// `at_once`: how many permits one address may hold.
     pub fn new(at_once: u32) -> Self {
         Self { table: Arc::default(), at_once }
     }

@@ -36,22 +36,31 @@ pub struct Candidate<'s> {
     pub kind: CandidateKind,
     pub place: CredentialPlace,
     pub secret: &'s Secret<'s>,
+    /// What follows if no such credential exists.
     pub if_unknown: IfUnknown,
 }
 
+/// What a value is tried as. Its prefix does not decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CandidateKind {
     OauthAccessToken,
     PersonalAccessToken,
 }
 
+/// Where in a request a credential stands (authentication.md 1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialPlace {
+    /// `access_token` in query or body.
     AccessTokenParameter,
+    /// `Authorization: Bearer`.
     AuthorizationHeader,
+    /// `bearer_token` in query or body.
     BearerTokenParameter,
+    /// `private_token` in query or body.
     PrivateTokenParameter,
+    /// `PRIVATE-TOKEN`.
     PrivateTokenHeader,
+    /// The cookie [`SESSION_COOKIE`](crate::session_cookies::SESSION_COOKIE).
     SessionCookie,
 }
 
@@ -66,10 +75,12 @@ pub enum Session {
     Vouched,
 }
 
-/// What it means if nobody was given this value: the end of the matter, or look at the next kind.
+/// What an unknown value means: refuse, or try the next kind of credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfUnknown {
+    /// Refuse: the value was meant as this kind.
     Stop,
+    /// Try the next candidate.
     Next,
 }
 
@@ -106,7 +117,7 @@ impl Secret<'_> {
         matches!(self, Self::Value(value) if value.iter().all(u8::is_ascii_whitespace))
     }
 
-    /// `None`: nobody can have been given this.
+    /// `None`: no secret that was ever issued has this form.
     pub fn digest(&self) -> Option<Digest> {
         match self {
             Self::Value(value) if value.len() <= LONGEST_SECRET => Some(Digest::of(value)),
@@ -271,7 +282,7 @@ impl<'r> PresentedCredentials<'r> {
         ])
     }
 
-    /// The token that was shown and has this digest, in clear: for rotation, which derives its successor from it.
+    /// The presented token with this digest, in clear: for rotation, which derives its successor from it.
     pub fn plaintext_of(&self, digest: Digest) -> Option<Plaintext> {
         let candidate = self.candidates().find(|candidate| candidate.secret.digest() == Some(digest))?;
         match candidate.secret {
@@ -304,6 +315,7 @@ impl<'r> PresentedCredentials<'r> {
         self.read
     }
 
+    /// The client address, as far as trusted proxies tell it. `None`: a request that did not come over the network.
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
     }

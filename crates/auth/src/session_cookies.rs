@@ -8,6 +8,7 @@ use http::{HeaderMap, header};
 
 use crate::credential_cache::Entry;
 
+/// The name that GitLab and its clients use.
 pub const SESSION_COOKIE: &str = "_gitlab_session";
 
 /// More distinct values than this are not looked up; then none counts (T9, T14).
@@ -34,6 +35,7 @@ pub enum LiveSession<'s> {
 }
 
 impl SessionCookies {
+    /// Reads every `Cookie` header; equal values count once.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut found = Self::default();
         for header in headers.get_all(header::COOKIE) {
@@ -63,6 +65,7 @@ impl SessionCookies {
         self.first.iter().chain(&self.more).map(String::as_str)
     }
 
+    /// Whether the request carries no session cookie.
     pub fn is_empty(&self) -> bool {
         self.first.is_none()
     }

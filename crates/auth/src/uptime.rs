@@ -17,6 +17,7 @@ enum Source {
 }
 
 impl Uptime {
+    /// The boot clock of the machine.
     pub fn system() -> Self {
         Self(Source::Boot)
     }
@@ -26,6 +27,7 @@ impl Uptime {
         Self(Source::Hand(nanos))
     }
 
+    /// Nanoseconds since the machine was started, suspension included.
     pub fn now(&self) -> Tick {
         match &self.0 {
             Source::Boot => {

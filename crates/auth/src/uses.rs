@@ -14,6 +14,7 @@ use crate::credential_cache::Entry;
 /// How long sessions last, and how often their use and that of tokens is noted.
 #[derive(Clone, Copy, Debug)]
 pub struct UseRules {
+    /// How long an unused session lasts.
     pub session_lifetime: Duration,
     /// Sessions end that long after sign-in, used or not (authentication.md 6.2 `session_expire_from_init`).
     pub from_sign_in: bool,
@@ -35,9 +36,11 @@ impl UseRules {
     }
 }
 
+/// Uses that were noted and not yet written.
 #[derive(Default)]
 pub struct Uses(Mutex<Gathered>);
 
+/// Uses to be written in one batch, by what was used.
 #[derive(Debug, Default)]
 pub struct Gathered {
     /// Personal access tokens; of OAuth tokens nobody is shown the last use.

@@ -17,9 +17,12 @@ pub enum AccessLevel {
 }
 
 impl AccessLevel {
+    /// From the lowest to the highest.
     pub const ALL: [Self; 7] =
         [Self::Minimal, Self::Guest, Self::Planner, Self::Reporter, Self::Developer, Self::Maintainer, Self::Owner];
 
+    /// The level with this number of the wire. `None`: there is no such level, 0 (no access) and 60 (administrator)
+    /// included.
     pub fn from_number(number: i64) -> Option<Self> {
         Self::ALL.into_iter().find(|level| *level as i64 == number)
     }
@@ -37,6 +40,7 @@ impl AccessLevel {
         }
     }
 
+    /// Reads what [`AccessLevel::as_str`] gives.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.as_str() == text)
     }
@@ -51,14 +55,19 @@ impl Serialize for AccessLevel {
 /// Who may see a project or group: its members, everybody signed in who is not external, everybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Visibility {
+    /// Its members only.
     Private = 0,
+    /// Every signed-in user who is not external.
     Internal = 10,
+    /// Everybody, anonymous callers included.
     Public = 20,
 }
 
 impl Visibility {
+    /// From the most to the least private.
     pub const ALL: [Self; 3] = [Self::Private, Self::Internal, Self::Public];
 
+    /// As the wire writes it: `private`, `internal` or `public`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Private => "private",
@@ -67,10 +76,12 @@ impl Visibility {
         }
     }
 
+    /// Reads what the wire writes, case-sensitive.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|visibility| visibility.as_str() == text)
     }
 
+    /// The visibility with this number, as the database keeps it: 0, 10 or 20.
     pub fn from_number(number: i64) -> Option<Self> {
         Self::ALL.into_iter().find(|visibility| *visibility as i64 == number)
     }
@@ -85,19 +96,16 @@ impl Serialize for Visibility {
 /// Through whose eyes lists and look-ups are filtered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Viewer {
+    /// A caller without a credential: sees what is public.
     Anonymous,
     /// Signed in; `external` users do not see what is internal.
-    User {
-        id: crate::id::UserId,
-        external: bool,
-    },
+    User { id: crate::id::UserId, external: bool },
     /// Sees everything.
-    Administrator {
-        id: crate::id::UserId,
-    },
+    Administrator { id: crate::id::UserId },
 }
 
 impl Viewer {
+    /// `None`: the viewer is anonymous.
     pub fn user_id(self) -> Option<crate::id::UserId> {
         match self {
             Self::Anonymous => None,

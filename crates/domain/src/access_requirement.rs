@@ -4,9 +4,13 @@ use crate::denial::Denial;
 use crate::id::ApplicationId;
 use crate::scope::{Scope, Scopes};
 
+/// What a caller must have to reach a handler, or to pass a rule of the gateway. Scopes are checked after account and
+/// sudo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessRequirement<'a> {
+    /// Whether callers without a credential are admitted. An invalid credential is refused all the same.
     pub anonymous: bool,
+    /// Whether the caller, after sudo, must be an administrator; else [`Denial::NotAdministrator`].
     pub administrator: bool,
     /// Scopes that open this route besides `api`, and `read_api` on a read.
     pub scopes: &'a [Extra],
@@ -14,6 +18,7 @@ pub struct AccessRequirement<'a> {
     pub any_scope: bool,
     /// Applications whose own tokens count, though they speak for nobody (T6).
     pub applications: &'a [ApplicationId],
+    /// Which mistake is reported when both the credential and a parameter are wrong.
     pub check_order: CheckOrder,
     /// A token that was rotated away may come this far, to be given its successor again (rotation.md section 3).
     pub rotates: bool,
@@ -23,6 +28,7 @@ pub struct AccessRequirement<'a> {
 }
 
 impl AccessRequirement<'_> {
+    /// A signed-in caller with `api`, or `read_api` on a read. The start for every other requirement.
     pub const PLAIN: Self = Self {
         anonymous: false,
         administrator: false,
@@ -59,15 +65,19 @@ impl AccessRequirement<'_> {
 /// A scope that a class of endpoints adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extra {
+    /// The scope that opens the endpoint.
     pub scope: Scope,
+    /// Whether it opens GET and HEAD only.
     pub reads_only: bool,
 }
 
 impl Extra {
+    /// A scope that opens GET and HEAD, such as `read_user`.
     pub const fn reads(scope: Scope) -> Self {
         Self { scope, reads_only: true }
     }
 
+    /// A scope that opens every method.
     pub const fn any(scope: Scope) -> Self {
         Self { scope, reads_only: false }
     }
@@ -76,7 +86,9 @@ impl Extra {
 /// Whether a bad credential or a bad parameter is reported first (authentication.md section 0, stages 7 to 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckOrder {
+    /// The credential first: a bad one is 401 even if a parameter is wrong too.
     BeforeParameters,
+    /// The parameters first: 400 even if the credential is bad.
     AfterParameters,
 }
 
@@ -101,8 +113,8 @@ mod tests {
     #[test]
     fn only_scopes_that_open_it_are_listed_as_such() {
         const MIXED: &[Extra] = &[Extra::reads(Scope::ReadUser), Extra::any(Scope::K8sProxy)];
-        const DEMAND: AccessRequirement<'_> = AccessRequirement { scopes: MIXED, ..AccessRequirement::PLAIN };
-        assert_eq!(DEMAND.opened_by(true), [Scope::ReadUser, Scope::K8sProxy, Scope::Api, Scope::ReadApi]);
-        assert_eq!(DEMAND.opened_by(false), [Scope::K8sProxy, Scope::Api]);
+        const REQUIREMENT: AccessRequirement<'_> = AccessRequirement { scopes: MIXED, ..AccessRequirement::PLAIN };
+        assert_eq!(REQUIREMENT.opened_by(true), [Scope::ReadUser, Scope::K8sProxy, Scope::Api, Scope::ReadApi]);
+        assert_eq!(REQUIREMENT.opened_by(false), [Scope::K8sProxy, Scope::Api]);
     }
 }

@@ -6,13 +6,16 @@ use crate::scope::{Scope, Scopes};
 use crate::secret::Digest;
 use crate::time::Timestamp;
 
+/// An OAuth application (RFC 6749 section 2), with the digest of its secret.
 #[derive(Clone, Debug)]
 pub struct Application {
     pub id: ApplicationId,
     /// `client_id`: 64 lower-case hexadecimal digits.
     pub uid: String,
+    /// Of the client secret, without which nobody can authenticate as it.
     pub secret_digest: Digest,
     pub name: String,
+    /// Where codes may be sent.
     pub redirect_uris: RedirectUris,
     /// Empty: any scope of the server.
     pub scopes: Scopes,

@@ -12,11 +12,14 @@ pub struct By {
     pub actor: Option<UserId>,
     /// Whom the actor was (sudo), if somebody else.
     pub subject: Option<UserId>,
+    /// What the change was made with.
     pub credential: CredentialName,
+    /// The client address, as far as trusted proxies tell it.
     pub address: Option<IpAddr>,
 }
 
 impl By {
+    /// The server itself: sweeps, the start, what no request asked for.
     pub fn system() -> Self {
         Self { actor: None, subject: None, credential: CredentialName::System, address: None }
     }
@@ -31,12 +34,13 @@ impl By {
         Self { credential: CredentialName::CommandLine(user), ..Self::system() }
     }
 
-    /// An application at the token endpoint; `None` is nobody in particular.
+    /// An application at the token endpoint; `None`: it did not authenticate.
     pub fn application(id: Option<ApplicationId>, address: Option<IpAddr>) -> Self {
         let credential = id.map_or(CredentialName::Nothing, CredentialName::Application);
         Self { actor: None, subject: None, credential, address }
     }
 
+    /// An authenticated caller. Under sudo the actor is the administrator and the subject the assumed user.
     pub fn caller(who: &Identity, address: Option<IpAddr>) -> Self {
         let credential = match &who.via {
             Via::PersonalAccessToken(token) => CredentialName::PersonalAccessToken(token.id),
@@ -50,11 +54,15 @@ impl By {
     }
 }
 
+/// Which credential a change was made with. The text of it is the column `credential` of `audit_events`, such as
+/// `personal_access_token:7`; it never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialName {
+    /// No credential: the server itself.
     System,
     /// Whoever can open the database from a shell of this machine.
     CommandLine(String),
+    /// A client that did not authenticate.
     Nothing,
     Password,
     Session,
@@ -82,29 +90,38 @@ impl std::fmt::Display for CredentialName {
 /// One line of the audit log. What is free text in `detail` goes through [`crate::text::printable`] when it is written.
 #[derive(Clone, Debug)]
 pub struct Audit {
+    /// What happened, as `<resource>.<past participle>`: `project.created`.
     pub event: &'static str,
+    /// What it happened to.
     pub target: Target,
+    /// More of it for people: a path, an expiry. Never a secret.
     pub detail: String,
 }
 
 impl Audit {
+    /// A row without details.
     pub fn new(event: &'static str, target: Target) -> Self {
         Self { event, target, detail: String::new() }
     }
 
+    /// With these details instead of any earlier ones.
     pub fn with(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();
         self
     }
 }
 
+/// The row that a change is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
+    /// The resource in the singular, such as `group` or `personal_access_token`.
     pub kind: &'static str,
+    /// The number of its row.
     pub id: i64,
 }
 
 impl Target {
+    /// `id`: the number of the row.
     pub fn new(kind: &'static str, id: i64) -> Self {
         Self { kind, id }
     }

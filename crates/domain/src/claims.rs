@@ -22,18 +22,23 @@ pub struct Membership<'a> {
 /// What both documents say. What is not known is left out.
 #[derive(Debug, Serialize)]
 pub struct Person {
+    /// The id of the user, in decimal.
     pub sub: String,
+    /// Hexadecimal SHA-256 of the id and a secret of the instance, as older versions of GitLab used for `sub`.
     pub sub_legacy: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     pub nickname: String,
     pub preferred_username: String,
+    /// Only a confirmed address (T22): the primary one with the scope `email`, else the public one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// `true` whenever there is an address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email_verified: Option<bool>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub website: String,
+    /// The URL of the user's page.
     pub profile: String,
 }
 
@@ -69,21 +74,30 @@ fn sub_legacy(user: UserId, salt: &[u8]) -> String {
     HEXLOWER.encode(&hash.finalize())
 }
 
+/// The claims of an `id_token` (OpenID Connect Core section 2). Times are seconds since 1970.
 #[derive(Debug, Serialize)]
 pub struct IdToken<'a> {
+    /// The issuer: our `external_url`.
     pub iss: &'a str,
+    /// The `client_id` of the application.
     pub aud: &'a str,
+    /// When it expires, in seconds since 1970.
     pub exp: i64,
+    /// When it was issued, in seconds since 1970.
     pub iat: i64,
+    /// What the application sent to the authorization endpoint, unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nonce: Option<&'a str>,
+    /// When the person authenticated, in seconds since 1970. `None`: not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
     #[serde(flatten)]
     pub person: Person,
+    /// Full paths of the groups that the person is a direct member of.
     pub groups_direct: Vec<&'a str>,
 }
 
+/// The answer of the userinfo endpoint (OpenID Connect Core section 5.3), with GitLab's claims about groups.
 #[derive(Debug, Serialize)]
 pub struct UserInfo<'a> {
     #[serde(flatten)]
@@ -98,6 +112,7 @@ pub struct UserInfo<'a> {
 }
 
 impl<'a> UserInfo<'a> {
+    /// `groups`: full paths with the level in each; they are also listed under the claim of their level.
     pub fn new(person: Person, groups: &[Membership<'a>]) -> Self {
         let with = |level: AccessLevel| {
             groups.iter().filter(|group| group.level == level).map(|group| group.full_path).collect()

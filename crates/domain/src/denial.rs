@@ -3,23 +3,31 @@
 use crate::id::FamilyId;
 use crate::scope::Scope;
 
+/// Why a credential, or its absence, does not open an endpoint. The server spells each for its surface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
-    /// A credential is needed and none that counts was shown.
+    /// A credential is required, and no valid one was presented.
     Missing,
-    /// A token was shown that nobody was given.
+    /// A token that is not known: no secret with this digest was ever issued, or it was swept.
     Unknown,
+    /// The credential is past its end.
     Expired,
+    /// The credential was revoked, or rotated away.
     Revoked,
     /// `compat.rotation = "gitlab"`: a revoked token was presented for rotation, so the guard ends its family
     /// before it answers as for [`Denial::Revoked`] (authentication.md 5.7).
     Reused(FamilyId),
+    /// The account of the owner may not use the API.
     Account(AccountFault),
     /// The token's scopes do not cover the endpoint; these would.
     Scope(Vec<Scope>),
+    /// The endpoint requires an administrator.
     NotAdministrator,
+    /// Only administrators may assume another user (authentication.md section 4).
     SudoNotAdministrator,
+    /// Sudo requires a personal or an OAuth access token, not a session.
     SudoWithoutToken,
+    /// The user to be assumed does not exist; what was sent.
     SudoUnknown(String),
     /// `sudo` is a list, a hash or two different names (authentication.md section 4).
     SudoInvalid,
@@ -51,15 +59,22 @@ impl Denial {
 /// Why an account may not use the API (authentication.md 2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountFault {
+    /// An account of the server itself, in which nobody signs in.
     Internal,
+    /// It waits for an administrator's approval.
     PendingApproval,
+    /// It was deactivated; signing in reactivates it.
     Deactivated,
+    /// Its primary address is not confirmed, and a setting requires that.
     Unconfirmed,
+    /// It is blocked or banned, or its password is locked and `compat.lockout` is `gitlab`.
     Blocked,
+    /// A new password must be chosen first.
     PasswordExpired,
 }
 
 impl AccountFault {
+    /// In the order in which they are checked, but for [`Self::Blocked`] by a lock, which is last.
     pub const ALL: [Self; 6] = [
         Self::Internal,
         Self::PendingApproval,
@@ -69,6 +84,7 @@ impl AccountFault {
         Self::PasswordExpired,
     ];
 
+    /// Stable code for logs and metrics.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Internal => "account_internal",

@@ -11,15 +11,22 @@ use crate::time::Timestamp;
 /// An authorization code, as its row says (oauth.md 2.2).
 #[derive(Clone, Debug)]
 pub struct AccessGrant {
+    /// The application that it was issued to.
     pub application: ApplicationId,
+    /// The person who allowed it.
     pub user: UserId,
+    /// Where the code was sent; the token request must name the same.
     pub redirect_uri: String,
+    /// What the person allowed.
     pub scopes: Scopes,
+    /// The PKCE challenge (RFC 7636). `None`: the authorization request had none.
     pub challenge: Option<Challenge>,
+    /// Copied into the `id_token`.
     pub nonce: Option<String>,
     /// When the person authenticated in the session in which they allowed it. `None`: issued by a version that did not
     /// keep it.
     pub authenticated_at: Option<Timestamp>,
+    /// The first instant at which it can no longer be redeemed.
     pub expires_at: Timestamp,
     /// When it was redeemed, and the family that began.
     pub redeemed: Option<(Timestamp, FamilyId)>,
@@ -28,6 +35,7 @@ pub struct AccessGrant {
 /// What is to happen to a code that an authenticated client presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redemption {
+    /// The code is redeemed.
     Accept,
     /// Refused; nothing changes.
     Refuse,
@@ -40,7 +48,9 @@ pub enum Redemption {
 #[derive(Clone, Debug)]
 pub struct Presented {
     pub client: ApplicationId,
+    /// As the token request has it.
     pub redirect_uri: String,
+    /// The PKCE verifier in clear.
     pub verifier: Option<String>,
 }
 
@@ -50,7 +60,9 @@ pub struct RedemptionRules {
     /// How long a repeat is taken for a lost answer. `None`: nothing ever dies by a repeat
     /// (`compat.rotation = "gitlab"`).
     pub repeat: Option<Duration>,
+    /// How the redirect URI is compared.
     pub matching: Matching,
+    /// How the verifier is read.
     pub pkce: Strictness,
 }
 
@@ -87,6 +99,7 @@ fn is_same_address(granted: &str, shown: &str, matching: Matching) -> bool {
 pub struct OauthAccessToken {
     pub id: OauthAccessTokenId,
     pub family_id: FamilyId,
+    /// The generation before it. `None`: the first of its family.
     pub previous_id: Option<OauthAccessTokenId>,
     /// `None`: got by password without a client.
     pub application: Option<ApplicationId>,
@@ -99,6 +112,7 @@ pub struct OauthAccessToken {
     /// 12.2). `None`: no person did, or a version issued it that did not keep it.
     pub authenticated_at: Option<Timestamp>,
     pub created_at: Timestamp,
+    /// The last instant at which the access token is accepted.
     pub expires_at: Timestamp,
 }
 
@@ -108,6 +122,7 @@ impl OauthAccessToken {
         dead_from(self.expires_at) <= now
     }
 
+    /// Seconds until the access token expires, rounded up; 0 once it has.
     pub fn expires_in(&self, now: Timestamp) -> i64 {
         seconds_left(self.expires_at, now)
     }

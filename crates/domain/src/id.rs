@@ -17,15 +17,19 @@ macro_rules! ids {
 }
 
 ids! {
+    /// Of an account: a person, a bot or an internal user.
     UserId,
+    /// Of a project.
     ProjectId,
     /// Of a personal namespace or a group; a group's id is this number.
     NamespaceId,
+    /// Of a personal access token; `id` on the wire.
     PersonalAccessTokenId,
     /// Of a row that holds an OAuth access token and its refresh token.
     OauthAccessTokenId,
     /// Of one generation of a family: the number of a personal or an OAuth access token, whichever the family is of.
     GenerationId,
+    /// Of an OAuth application; the `client_id` is another value.
     ApplicationId,
     /// Of what grew from one sign-in, grant or token creation (`docs/protocols/rotation.md` section 2).
     FamilyId,

@@ -11,14 +11,18 @@ use crate::time::Timestamp;
 use crate::token::TokenStatus;
 use crate::user::{AccountRules, User};
 
+/// An authenticated caller: a person, or a bot that acts as one.
 #[derive(Clone, Debug)]
 pub struct Identity {
+    /// Who it acts as: after sudo, the assumed user.
     pub user: Arc<User>,
+    /// The credential that was accepted.
     pub via: Via,
     /// The account whose token it really was, if `user` was assumed by sudo.
     pub sudo_by: Option<Arc<User>>,
 }
 
+/// The accepted credential, with what is known of it.
 #[derive(Clone, Debug)]
 pub enum Via {
     PersonalAccessToken(Arc<TokenRecord>),
@@ -28,7 +32,7 @@ pub enum Via {
 
 impl Identity {
     /// The order of these lines is the order of the specification: expired, revoked, account
-    /// (authentication.md 0.1). Scopes come after sudo and are the demand's affair.
+    /// (authentication.md 0.1). Scopes come after sudo and belong to the access requirement.
     pub fn resolve(
         record: Record,
         requirement: &AccessRequirement<'_>,
@@ -69,10 +73,12 @@ impl Identity {
         }
     }
 
+    /// Through whose eyes lists and look-ups are filtered for this caller.
     pub fn viewer(&self) -> Viewer {
         self.user.viewer()
     }
 
+    /// Fails with [`Denial::NotAdministrator`]. Under sudo it is the assumed user who counts.
     pub fn administrator(self) -> Result<Administrator, Denial> {
         if self.user.administrator { Ok(Administrator(self)) } else { Err(Denial::NotAdministrator) }
     }
@@ -86,7 +92,7 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// As [`Identity::establish`], but that an application's own token counts where the demand names it (T6).
+    /// As [`Identity::resolve`], but that an application's own token counts where the access requirement names it (T6).
     pub fn resolve(
         record: Record,
         requirement: &AccessRequirement<'_>,
@@ -112,6 +118,7 @@ impl Caller {
         }
     }
 
+    /// Fails with [`Denial::Missing`] for an application's own token.
     pub fn person(self) -> Result<Identity, Denial> {
         match self {
             Self::Person(who) => Ok(who),
@@ -125,6 +132,7 @@ impl Caller {
 pub struct Administrator(Identity);
 
 impl Administrator {
+    /// The caller that is the administrator.
     pub fn identity(&self) -> &Identity {
         &self.0
     }
@@ -133,6 +141,7 @@ impl Administrator {
 /// Settings that decide about credentials.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
+    /// Which accounts may use the API.
     pub accounts: AccountRules,
     /// `compat.rotation = "gitlab"`.
     pub gitlab_rotation: bool,

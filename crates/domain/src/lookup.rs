@@ -38,6 +38,7 @@ pub trait Lookup: Send + Sync {
     fn first_use(&self, family: FamilyId, head: GenerationId, now: Timestamp) -> Answer<'_, bool>;
 }
 
+/// A boxed future, so that [`Lookup`] is object-safe.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send + 'a>>;
 
 /// The database cannot be asked now.
@@ -48,15 +49,20 @@ pub struct Unavailable;
 /// none opens another's door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
+    /// A personal or an OAuth access token.
     Token(Digest),
     /// The refresh token of an OAuth token. It opens nothing; its generation is described by it.
     Refresh(Digest),
+    /// The value of a session cookie.
     Session(Digest),
 }
 
+/// How a request names the user whom it wants to act as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserName<'a> {
+    /// By number: a value of digits alone.
     Id(UserId),
+    /// By user name, without regard to case.
     Name(&'a str),
 }
 
@@ -68,6 +74,7 @@ pub struct Record {
     pub owner: Option<Arc<User>>,
 }
 
+/// A credential of any kind, shared by all requests that present it.
 #[derive(Clone, Debug)]
 pub enum Credential {
     PersonalAccessToken(Arc<TokenRecord>),
@@ -76,6 +83,7 @@ pub enum Credential {
 }
 
 impl Credential {
+    /// `None`: a session.
     pub fn token(&self) -> Option<&TokenRecord> {
         match self {
             Self::PersonalAccessToken(token) | Self::OauthAccessToken(token) => Some(token),
@@ -88,9 +96,12 @@ impl Credential {
 #[derive(Debug)]
 pub struct TokenRecord {
     pub id: GenerationId,
+    /// The family whose head decides whether it is live.
     pub family: FamilyId,
+    /// Of the secret that was looked up.
     pub digest: Digest,
     pub scopes: Scopes,
+    /// Whether an administrator made it to act as the owner.
     pub impersonation: bool,
     /// The application that an OAuth token was given to.
     pub application: Option<ApplicationId>,
@@ -101,7 +112,9 @@ pub struct TokenRecord {
     pub created_at: Timestamp,
     /// The first instant at which it is expired.
     pub dead_from: Option<Timestamp>,
+    /// Written in batches; see [`LastUse`].
     pub last_used_at: LastUse,
+    /// Whether it is live, rotated or ended.
     pub status: TokenStatus,
 }
 
@@ -153,11 +166,15 @@ impl fmt::Debug for LastUse {
 
 const NEVER: Timestamp = Timestamp(i64::MIN);
 
+/// A browser session, as far as authentication needs it.
 #[derive(Debug)]
 pub struct SessionRecord {
+    /// Digest of the cookie's value.
     pub digest: Digest,
     /// When its user gave their password, which began it.
     pub authenticated_at: Timestamp,
+    /// The first instant at which it is over, unless use extends it first.
     pub expires_at: Timestamp,
+    /// When use last extended it.
     pub extended_at: LastUse,
 }

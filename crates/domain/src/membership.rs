@@ -18,9 +18,11 @@ pub enum MembershipSource {
 pub struct Memberships {
     /// The full path of the group or project, in lower case. `None`: it is gone.
     pub path: Option<Box<str>>,
+    /// In no order; the highest that counts decides.
     pub held: Box<[Held]>,
 }
 
+/// One membership: a level, and until when it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
     pub level: AccessLevel,
@@ -51,6 +53,7 @@ pub struct UserMemberships {
     pub projects: Box<[(ProjectId, Held)]>,
 }
 
+/// A membership as it applies to one group: to the group of the row itself, or to one inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupMembership {
     pub id: NamespaceId,

@@ -6,14 +6,19 @@ use crate::access::Visibility;
 use crate::id::{NamespaceId, UserId};
 use crate::time::Timestamp;
 
+/// A group, or the personal namespace of a user.
 #[derive(Clone, Debug)]
 pub struct Namespace {
     pub id: NamespaceId,
     pub kind: NamespaceKind,
+    /// The group around it. `None`: a top-level group or a personal namespace.
     pub parent_id: Option<NamespaceId>,
+    /// Whose personal namespace it is. `None`: a group.
     pub owner_id: Option<UserId>,
     pub name: String,
+    /// Its own segment of the URL.
     pub path: String,
+    /// Paths from the root down, joined by `/`; unique without regard to case.
     pub full_path: String,
     /// Names from the root down, joined by ` / `.
     pub full_name: String,
@@ -22,6 +27,7 @@ pub struct Namespace {
     pub created_at: Timestamp,
 }
 
+/// `kind` on the wire (rest-api.md 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NamespaceKind {
@@ -30,6 +36,7 @@ pub enum NamespaceKind {
 }
 
 impl NamespaceKind {
+    /// As on the wire and in the database: `user` or `group`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -37,6 +44,7 @@ impl NamespaceKind {
         }
     }
 
+    /// Reads what [`NamespaceKind::as_str`] gives.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "user" => Some(Self::User),

@@ -9,9 +9,12 @@ use subtle::ConstantTimeEq;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge(String);
 
+/// How a challenge is made of a verifier (RFC 7636 section 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
+    /// The verifier itself.
     Plain,
+    /// base64url of the SHA-256 of the verifier, without padding.
     S256,
 }
 
@@ -35,6 +38,7 @@ pub enum Strictness {
 }
 
 impl Strictness {
+    /// The methods that may be used, as discovery lists them.
     pub const fn methods(self) -> &'static [Method] {
         match self {
             Self::Rfc => &[Method::S256],
@@ -76,7 +80,7 @@ impl Challenge {
     }
 }
 
-/// Whether what a client has shown fits what it was asked for: both, or neither.
+/// Whether the presented verifier fits the challenge of the grant: both are there and match, or neither is there.
 pub fn fits(challenge: Option<&Challenge>, verifier: Option<&str>, strictness: Strictness) -> bool {
     match (challenge, verifier) {
         (Some(challenge), Some(verifier)) => is_verifier(verifier, strictness) && challenge.is_met_by(verifier),

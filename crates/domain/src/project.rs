@@ -5,15 +5,19 @@ use crate::id::{ProjectId, UserId};
 use crate::namespace::Namespace;
 use crate::time::Timestamp;
 
+/// A project, with the namespace that it is in.
 #[derive(Clone, Debug)]
 pub struct Project {
     pub id: ProjectId,
     pub namespace: Namespace,
+    /// `None`: the creator is not known or no longer exists.
     pub creator_id: Option<UserId>,
     pub name: String,
+    /// Its own segment of the URL.
     pub path: String,
     pub description: Option<String>,
     pub visibility: Visibility,
+    /// Whether it is read-only.
     pub archived: bool,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -21,10 +25,12 @@ pub struct Project {
 }
 
 impl Project {
+    /// `path_with_namespace` on the wire: `team/app`.
     pub fn full_path(&self) -> String {
         format!("{}/{}", self.namespace.full_path, self.path)
     }
 
+    /// `name_with_namespace` on the wire: `Team / App`.
     pub fn full_name(&self) -> String {
         format!("{} / {}", self.namespace.full_name, self.name)
     }
@@ -40,6 +46,7 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// The level that counts: the higher of both. `None`: no member.
     pub fn highest(self) -> Option<AccessLevel> {
         self.project.max(self.group)
     }

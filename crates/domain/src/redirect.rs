@@ -7,6 +7,7 @@ use std::fmt;
 
 use url::{Host, Url, form_urlencoded};
 
+/// One redirect URI, registered or requested, whose text is what a browser makes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedirectUri {
     text: String,
@@ -23,11 +24,17 @@ enum Target {
 /// What is wrong with one, as the field `redirect_uri` of a refusal says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// There is none.
     Blank,
+    /// It is no URI, or one that browsers read differently.
     Invalid,
+    /// It has no scheme.
     Relative,
+    /// It has no real scheme, such as `localhost:3000`.
     NoScheme,
+    /// It has a fragment (RFC 6749 section 3.1.2).
     Fragment,
+    /// Its scheme runs scripts or reads files, such as `javascript`.
     Forbidden,
     /// Plain http beyond this machine, at a server that is https itself.
     PlainHttp,
@@ -43,6 +50,7 @@ pub enum Matching {
 }
 
 impl Fault {
+    /// The text of the refusal (rest-api.md section 5).
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::Blank => "can't be blank",
@@ -57,6 +65,8 @@ impl Fault {
 }
 
 impl RedirectUri {
+    /// Accepts an absolute URI with a host or the scheme of an app, or an out-of-band URN. No fragment, user name,
+    /// password or reserved query parameter; at most 2,048 bytes of printable ASCII.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         if text.trim().is_empty() {
             return Err(Fault::Blank);
@@ -91,10 +101,12 @@ impl RedirectUri {
         Ok(Self { text: text.to_owned(), target: Target::Url(Box::new(url)) })
     }
 
+    /// The text as it was given.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
+    /// Whether the code is shown to the person instead of being sent.
     pub fn is_out_of_band(&self) -> bool {
         self.target == Target::OutOfBand
     }
@@ -191,6 +203,7 @@ impl RedirectUri {
 pub struct RedirectUris(Vec<RedirectUri>);
 
 impl RedirectUris {
+    /// At least one URI; the first invalid one is the fault.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let uris = text.split_ascii_whitespace().map(RedirectUri::parse).collect::<Result<Vec<_>, _>>()?;
         if uris.is_empty() { Err(Fault::Blank) } else { Ok(Self(uris)) }
@@ -202,6 +215,7 @@ impl RedirectUris {
         self.0.iter().any(|known| known.accepts(&asked, matching)).then_some(asked)
     }
 
+    /// In the order in which they were registered.
     pub fn iter(&self) -> impl Iterator<Item = &RedirectUri> {
         self.0.iter()
     }

@@ -8,7 +8,9 @@ use crate::time::Timestamp;
 /// The presented token, as its row and its family's say.
 #[derive(Clone, Copy, Debug)]
 pub struct Presented {
+    /// Where in its family it is.
     pub place: FamilyPosition,
+    /// Whether the family was revoked, or ended by theft.
     pub family_ended: bool,
     /// Whether the family's head has been used.
     pub head_used: bool,
@@ -20,8 +22,10 @@ pub struct Presented {
     pub head_made_at: Option<Timestamp>,
 }
 
+/// What the presented secret is in its family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FamilyPosition {
+    /// The newest generation, which is live.
     Head,
     /// The head succeeded it.
     PredecessorOfHead,
@@ -29,6 +33,7 @@ pub enum FamilyPosition {
     Other,
 }
 
+/// What happens to it. The numbers are those of rotation.md section 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Rule 2: a successor is made.
@@ -38,17 +43,19 @@ pub enum Outcome {
     /// Rule 5: nobody has shown to hold the successor, so it dies and the presenter gets a fresh one.
     Replace,
     /// Rule 4: nothing is replaced and nothing dies before then.
-    Wait {
-        until: Timestamp,
-    },
+    Wait { until: Timestamp },
+    /// The family has ended: refused, and nothing changes.
     Refuse,
     /// Rule 6: the family ends.
     Theft,
 }
 
+/// How long a lost answer is repaired (rotation.md section 2).
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
+    /// For this long after a rotation its predecessor gets the same successor again.
     pub window: Duration,
+    /// For this long after a successor was handed out nothing is replaced and nothing dies.
     pub settle: Duration,
     /// How long a head may wait for its own rotation (rule 15). `None`: no limit.
     pub idle: Option<Duration>,
@@ -66,11 +73,13 @@ impl Presented {
         Some(self.head_made_at? + settings.idle?)
     }
 
+    /// Whether the head was left unrotated for too long (rule 15).
     pub fn is_idle(&self, settings: Settings, now: Timestamp) -> bool {
         self.idle_from(settings).is_some_and(|from| from <= now)
     }
 }
 
+/// The rule. It changes nothing; the caller carries the outcome out by compare and set.
 pub fn decide(presented: Presented, settings: Settings, now: Timestamp) -> Outcome {
     if presented.family_ended || presented.is_idle(settings, now) {
         return Outcome::Refuse;

@@ -11,8 +11,10 @@ macro_rules! scopes {
         pub enum Scope { $($variant),+ }
 
         impl Scope {
+            /// In the order of authentication.md 3.1.
             pub const ALL: &'static [Scope] = &[$(Scope::$variant),+];
 
+            /// As on the wire.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Scope::$variant => $text),+ }
             }
@@ -22,6 +24,7 @@ macro_rules! scopes {
                 match self { $(Scope::$variant => Holder::$holder),+ }
             }
 
+            /// Reads what the wire writes. `None`: no scope of this server.
             pub fn parse(text: &str) -> Option<Self> {
                 match text { $($text => Some(Scope::$variant),)+ _ => None }
             }
@@ -84,10 +87,14 @@ impl Scope {
     }
 }
 
+/// Who may hold a scope in a personal access token (authentication.md 3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
+    /// Every person.
     Anyone,
+    /// Administrators only.
     Administrators,
+    /// Nobody: only OAuth applications and their tokens have it.
     ApplicationsOnly,
 }
 
@@ -120,18 +127,22 @@ impl Serialize for Scope {
 pub struct Scopes(Box<[Scope]>);
 
 impl Scopes {
+    /// Whether this very scope is held; `api` does not contain `read_api` here.
     pub fn contains(&self, scope: Scope) -> bool {
         self.0.contains(&scope)
     }
 
+    /// In the order in which they were given.
     pub fn iter(&self) -> impl Iterator<Item = Scope> + '_ {
         self.0.iter().copied()
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// Whether every one of these is among `others`.
     pub fn is_within(&self, others: &Self) -> bool {
         self.iter().all(|scope| others.contains(scope))
     }

@@ -16,11 +16,12 @@ use crate::token::{APPLICATION_SECRET, JOB_TOKEN};
 pub struct Plaintext(Zeroizing<String>);
 
 impl Plaintext {
+    /// Takes a secret over; it is wiped from memory when it is dropped.
     pub fn new(secret: String) -> Self {
         Self(Zeroizing::new(secret))
     }
 
-    /// A new personal access token in the routable form (authentication.md 5.3), from 16 bytes of chance.
+    /// A new personal access token in the routable form (authentication.md 5.3), from 16 random bytes.
     pub fn personal_access_token(prefix: &str, owner: UserId) -> Self {
         Self::routable(prefix, &random::<16>(), owner)
     }
@@ -31,9 +32,9 @@ impl Plaintext {
         Self::routable(prefix, &derive::<16>(presented, salt, "access-token"), owner)
     }
 
-    fn routable(prefix: &str, chance: &[u8; 16], owner: UserId) -> Self {
+    fn routable(prefix: &str, random: &[u8; 16], owner: UserId) -> Self {
         let text = format!("o:1\nu:{}", base36(owner.0 as u64, 1));
-        let mut payload = Zeroizing::new(chance.to_vec());
+        let mut payload = Zeroizing::new(random.to_vec());
         payload.extend_from_slice(text.as_bytes());
         payload.push(text.len() as u8);
         let payload = Zeroizing::new(BASE64URL_NOPAD.encode(&payload));
@@ -49,9 +50,10 @@ impl Plaintext {
         Self::new(HEXLOWER.encode(&random::<32>()))
     }
 
+    /// A new client secret: `gloas-` and 64 hexadecimal digits (authentication.md 5.1).
     pub fn application_secret() -> Self {
-        let chance = Zeroizing::new(HEXLOWER.encode(&random::<32>()));
-        Self::new(format!("{}{}", APPLICATION_SECRET.prefix, *chance))
+        let random = Zeroizing::new(HEXLOWER.encode(&random::<32>()));
+        Self::new(format!("{}{}", APPLICATION_SECRET.prefix, *random))
     }
 
     /// The secrets of an OAuth successor: access token and refresh token, derived from the refresh token that was
@@ -76,6 +78,7 @@ impl Plaintext {
         &self.0
     }
 
+    /// What the database keeps of it.
     pub fn digest(&self) -> Digest {
         Digest::of(self.0.as_bytes())
     }
@@ -114,10 +117,12 @@ const LONGEST_CHOSEN: usize = 255;
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
+    /// SHA-256 of these bytes.
     pub fn of(secret: &[u8]) -> Self {
         Self(Sha256::digest(secret).into())
     }
 
+    /// Reads a digest as the database has it. `None`: it does not have 32 bytes.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
@@ -139,6 +144,7 @@ impl fmt::Debug for Digest {
 pub struct CsrfSecret([u8; 32]);
 
 impl CsrfSecret {
+    /// `session_id`: the value of the session cookie.
     pub fn of_session(session_id: &[u8]) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"tollhouse/csrf/v1\0");
@@ -180,7 +186,7 @@ impl CsrfSecret {
     }
 }
 
-/// Bytes of chance from the operating system. A machine that has none cannot make secrets, so this panics.
+/// Random bytes from the operating system. A machine that has none cannot make secrets, so this panics.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
@@ -212,8 +218,8 @@ mod tests {
 
     #[test]
     fn the_routable_form_gives_the_known_answer() {
-        let chance: [u8; 16] = std::array::from_fn(|i| i as u8);
-        let token = Plaintext::routable("glpat-", &chance, UserId(1));
+        let random: [u8; 16] = std::array::from_fn(|i| i as u8);
+        let token = Plaintext::routable("glpat-", &random, UserId(1));
         assert_eq!(token.reveal(), "glpat-AAECAwQFBgcICQoLDA0OD286MQp1OjEH.01.0w0fn2m3b");
     }
 

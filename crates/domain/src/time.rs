@@ -34,6 +34,7 @@ impl Timestamp {
         text
     }
 
+    /// Whole seconds since 1970, rounded down: times of OAuth and OpenID Connect.
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
@@ -83,6 +84,7 @@ impl Date {
         Timestamp(i64::from(self.0) * MILLIS_PER_DAY)
     }
 
+    /// That many days later, or earlier if negative; saturates.
     pub fn plus_days(self, days: i32) -> Self {
         Self(self.0.saturating_add(days))
     }
@@ -129,6 +131,7 @@ enum Source {
 }
 
 impl Clock {
+    /// The clock of the machine.
     pub fn system() -> Self {
         Self(Source::System)
     }
@@ -138,6 +141,7 @@ impl Clock {
         Self(Source::Hand(Arc::new(AtomicI64::new(start.0))))
     }
 
+    /// The present instant. Call it once per request and pass it on.
     #[allow(clippy::disallowed_methods)] // the one place
     pub fn now(&self) -> Timestamp {
         match &self.0 {

@@ -7,14 +7,18 @@ use crate::time::{Date, Timestamp};
 /// One row of the table of kinds.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenKind {
+    /// What logs and the audit log call it.
     pub name: &'static str,
+    /// What such a token begins with.
     pub prefix: &'static str,
 }
 
 /// Token kinds of the wire and their prefixes (authentication.md 5.1). A prefix decides nothing but `glcbt-`
 /// (1.1): look-ups are by digest of the whole string.
 pub const PERSONAL_ACCESS_TOKEN: TokenKind = TokenKind { name: "personal_access_token", prefix: "glpat-" };
+/// The client secret of an OAuth application.
 pub const APPLICATION_SECRET: TokenKind = TokenKind { name: "application_secret", prefix: "gloas-" };
+/// The token of a CI job.
 pub const JOB_TOKEN: TokenKind = TokenKind { name: "job_token", prefix: "glcbt-" };
 
 /// What tokens begin with: ours, and those that people mistake for ours.
@@ -36,23 +40,28 @@ pub const PREFIXES: [&str; 10] = [
 pub struct PersonalAccessToken {
     pub id: PersonalAccessTokenId,
     pub family_id: FamilyId,
+    /// The token that it replaced. `None`: the first of its family.
     pub previous_id: Option<PersonalAccessTokenId>,
     pub user_id: UserId,
     pub name: String,
     pub description: Option<String>,
     pub scopes: Scopes,
+    /// Whether an administrator made it to act as the user.
     pub impersonation: bool,
     pub created_at: Timestamp,
+    /// It is dead from the start of this day, UTC. `None`: it does not expire.
     pub expires_at: Option<Date>,
     pub last_used_at: Option<Timestamp>,
     pub status: TokenStatus,
 }
 
 impl PersonalAccessToken {
+    /// `revoked` on the wire: it was revoked or rotated away. An expired token is not revoked.
     pub fn revoked(&self) -> bool {
         !matches!(self.status, TokenStatus::Live { .. })
     }
 
+    /// `active` on the wire: neither revoked nor expired.
     pub fn active(&self, now: Timestamp) -> bool {
         !self.revoked() && !expired(self.expires_at, now)
     }

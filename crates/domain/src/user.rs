@@ -10,17 +10,24 @@ use crate::time::{Date, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub id: UserId,
+    /// The name in URLs; unique without regard to case.
     pub username: String,
     pub name: String,
+    /// The primary address. Empty: the account has none.
     pub email: String,
+    /// The address that everybody may see. Empty: none.
     pub public_email: String,
     pub commit_email: String,
     pub state: AccountState,
     pub kind: UserKind,
+    /// Whether it administers the server.
     pub administrator: bool,
+    /// Whether what is internal is closed to it.
     pub external: bool,
+    /// Whether others see the basic fields only.
     pub private_profile: bool,
     pub can_create_group: bool,
+    /// How many projects its personal namespace may hold.
     pub projects_limit: i64,
     pub bio: String,
     pub location: Option<String>,
@@ -32,11 +39,15 @@ pub struct User {
     pub organization: String,
     pub job_title: String,
     pub pronouns: Option<String>,
+    /// For administrators only.
     pub note: Option<String>,
     pub namespace_id: Option<NamespaceId>,
+    /// The administrator who created it.
     pub created_by_id: Option<UserId>,
     pub created_at: Timestamp,
+    /// When the primary address was confirmed. `None`: it is not.
     pub confirmed_at: Option<Timestamp>,
+    /// From then on a new password must be chosen before anything else.
     pub password_expires_at: Option<Timestamp>,
     /// Password sign-in is refused until then.
     pub locked_until: Option<Timestamp>,
@@ -57,6 +68,7 @@ impl User {
         }
     }
 
+    /// Whether password sign-in is locked after too many wrong passwords. Tokens and sessions go on.
     pub fn locked(&self, now: Timestamp) -> bool {
         self.locked_until.is_some_and(|until| now < until)
     }
@@ -117,12 +129,15 @@ macro_rules! words {
         pub enum $name { $($variant),+ }
 
         impl $name {
+            /// Every word, in the order of the wire.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
+            /// As on the wire and in the database.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }
 
+            /// Reads what [`Self::as_str`] gives.
             pub fn parse(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$variant),)+ _ => None }
             }

@@ -51,6 +51,7 @@ pub struct App {
     request_id: Option<RequestId>,
 }
 
+/// What all requests of one process share. It is made once, at the start.
 pub struct Shared {
     pub db: Db,
     pub auth: Authenticator,
@@ -168,6 +169,7 @@ impl App {
         Ok(Some(self.auth.user_memberships(caller.user.id, self.peer, self.now()).await?))
     }
 
+    /// The present instant, by the clock of this server; tests set it.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }

@@ -22,6 +22,7 @@ pub enum Error {
     /// A mistake of ours, or damaged data.
     #[error("the database answered with an error: {0}")]
     Broken(Cause),
+    /// A row that this program cannot have written; says which value.
     #[error("damaged data: {0}")]
     Damaged(String),
     /// The file is another one than it was; what is open is no database of anybody's any more.
@@ -38,19 +39,24 @@ pub enum Error {
 /// What a driver said.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
+    /// From the operating system.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// From SQLite.
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// From PostgreSQL or its connection.
     #[error("{}", postgres(.0))]
     Postgres(#[from] tokio_postgres::Error),
     /// Why TLS could not be used, or why the certificate was refused.
     #[error("{0}")]
     Tls(String),
+    /// A rule of our own, such as a time limit.
     #[error("{0}")]
     Rule(&'static str),
 }
 
+/// What every function of this crate gives.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {

@@ -5,10 +5,12 @@ use crate::engine::query::query;
 use crate::engine::tx::Tx;
 use crate::error::Result;
 
+/// `None`: the key is not set.
 pub async fn get(at: &mut impl Runs, key: &str) -> Result<Option<String>> {
     query(GET).bind(key).optional(at).await
 }
 
+/// Replaces what the key held.
 pub async fn set(tx: &mut Tx, key: &str, value: &str) -> Result<()> {
     query(SET).bind(key).bind(value).changed(tx).await.map(drop)
 }

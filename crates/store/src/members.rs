@@ -90,6 +90,7 @@ pub async fn remove_over(tx: &mut Tx, of: MembershipSource, user: UserId, now: T
 /// A membership as it was given, whether it still counts or not.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
+    /// The level that was given.
     pub level: AccessLevel,
     /// The first day on which it counts no longer.
     pub expires_on: Option<Date>,
@@ -97,11 +98,13 @@ pub struct Member {
 }
 
 impl Member {
+    /// Whether its last day has passed, in UTC. The row stays until it is swept or replaced.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.expires_on.is_some_and(|day| day <= now.date())
     }
 }
 
+/// The membership of this very group or project, those above left out. It may be over.
 pub async fn find(at: &mut impl Runs, of: MembershipSource, user: UserId) -> Result<Option<Member>> {
     let (kind, id) = source(of);
     let row = query(FIND).bind(kind).bind(id).bind(user.0).optional(at).await?;

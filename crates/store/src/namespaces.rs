@@ -88,6 +88,7 @@ pub async fn add_route(tx: &mut Tx, full_path: &str, to: Routed) -> Result<()> {
     query(ADD_ROUTE).bind(full_path.to_ascii_lowercase()).bind(kind).bind(id).changed(tx).await.map(drop)
 }
 
+/// A group or a personal namespace. `None`: there is none with this number.
 pub async fn find(at: &mut impl Runs, id: NamespaceId) -> Result<Option<Namespace>> {
     let row: Option<Row> = by_id(id).optional(at).await?;
     row.map(Row::namespace).transpose()

@@ -20,6 +20,7 @@ pub struct Node {
     pub seen: i64,
     /// Somebody has waited for it in vain.
     pub marked: bool,
+    /// What people call it: the host name, as far as known.
     pub name: String,
     pub started_at: Timestamp,
     /// When it last said how far it has read, by its own clock; at first when it started.

@@ -53,11 +53,13 @@ impl Row {
     }
 }
 
+/// By the digest of the code, redeemed or expired ones too.
 pub async fn find(at: &mut impl Runs, code: Digest) -> Result<Option<AccessGrant>> {
     let row: Option<Row> = query(FIND).bind(&code.0[..]).optional(at).await?;
     row.map(Row::grant).transpose()
 }
 
+/// Keeps a new code, by its digest.
 pub async fn insert(tx: &mut Tx, code: Digest, grant: &AccessGrant, now: Timestamp) -> Result<()> {
     query(INSERT)
         .bind(&code.0[..])

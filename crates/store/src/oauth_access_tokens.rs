@@ -32,7 +32,9 @@ row! {
 #[derive(Clone, Debug)]
 pub struct Found {
     pub token: OauthAccessToken,
+    /// Live, rotated or ended.
     pub status: TokenStatus,
+    /// Its place in its family.
     pub generation: Generation,
 }
 
@@ -54,6 +56,7 @@ impl Row {
     }
 }
 
+/// By number, whatever its state.
 pub async fn find(at: &mut impl Runs, id: GenerationId) -> Result<Option<Found>> {
     let row: Option<Row> = query(FIND).bind(id.0).optional(at).await?;
     Ok(row.map(Row::found))
@@ -65,6 +68,7 @@ pub async fn by_digest(at: &mut impl Runs, digest: Digest) -> Result<Option<Foun
     Ok(row.map(Row::found))
 }
 
+/// By the refresh token, whatever its state.
 pub async fn by_refresh_digest(at: &mut impl Runs, digest: Digest) -> Result<Option<Found>> {
     let row: Option<Row> = query(BY_REFRESH_DIGEST).bind(&digest.0[..]).optional(at).await?;
     Ok(row.map(Row::found))
@@ -87,17 +91,25 @@ pub async fn consents(
 #[derive(Debug)]
 pub struct NewOauthToken<'a> {
     pub family: FamilyId,
+    /// The generation that it follows. `None`: the first of its family.
     pub previous: Option<OauthAccessTokenId>,
+    /// Digest of the access token.
     pub digest: Digest,
+    /// Digest of the refresh token. `None`: it has none.
     pub refresh: Option<Digest>,
+    /// `None`: got by password without a client.
     pub application: Option<ApplicationId>,
+    /// `None`: the application's own.
     pub user: Option<UserId>,
     pub scopes: &'a Scopes,
+    /// Where the code was sent.
     pub redirect_uri: Option<&'a str>,
+    /// When the person authenticated, if one did.
     pub authenticated_at: Option<Timestamp>,
     pub expires_at: Timestamp,
 }
 
+/// Inserts a generation with its access token and refresh token. Making it the head of its family is a step of its own.
 pub async fn insert(tx: &mut Tx, new: &NewOauthToken<'_>, now: Timestamp) -> Result<OauthAccessTokenId> {
     let drawn = tx.draw(Sequence::OauthAccessTokens).await?;
     query(INSERT)

@@ -55,6 +55,7 @@ impl Row {
     }
 }
 
+/// By number. `None`: there is no such application.
 pub async fn find(at: &mut impl Runs, id: ApplicationId) -> Result<Option<Application>> {
     let row: Option<Row> = query(FIND).bind(id.0).optional(at).await?;
     row.map(Row::application).transpose()
@@ -98,7 +99,9 @@ fn of_the_instance() -> List {
 /// An application that is about to exist.
 #[derive(Debug)]
 pub struct NewApplication<'a> {
+    /// The `client_id`.
     pub uid: &'a str,
+    /// Digest of the client secret.
     pub secret: Digest,
     pub name: &'a str,
     pub redirect_uris: &'a RedirectUris,
@@ -108,6 +111,7 @@ pub struct NewApplication<'a> {
     pub owner: Option<UserId>,
 }
 
+/// Inserts an application. Nodes may remember its `client_id` as unknown, so it is invalidated.
 pub async fn insert(tx: &mut Tx, new: &NewApplication<'_>, now: Timestamp) -> Result<ApplicationId> {
     // Somebody may have asked for it before it existed.
     tx.invalidate(Invalidation::Unknown(Digest::of(new.uid.as_bytes())));
@@ -136,6 +140,7 @@ pub async fn set_secret(tx: &mut Tx, id: ApplicationId, secret: Digest, now: Tim
     Ok(query(SET_SECRET).bind(id.0).bind(&secret.0[..]).bind(now.0).changed(tx).await? == 1)
 }
 
+/// Replaces the scopes it may ask for; tokens that it has keep theirs.
 pub async fn set_scopes(tx: &mut Tx, id: ApplicationId, scopes: &Scopes, now: Timestamp) -> Result<()> {
     tx.invalidate(Invalidation::Application(id));
     query(SET_SCOPES).bind(id.0).bind(scopes.to_string()).bind(now.0).changed(tx).await.map(drop)

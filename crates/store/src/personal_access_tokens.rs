@@ -79,11 +79,13 @@ impl Row {
     }
 }
 
+/// By number, whatever its state.
 pub async fn find(at: &mut impl Runs, id: impl Into<GenerationId>) -> Result<Option<Found>> {
     let row: Option<Row> = query(FIND).bind(id.into().0).optional(at).await?;
     Ok(row.map(Row::found))
 }
 
+/// By the digest of its secret, whatever its state.
 pub async fn by_digest(at: &mut impl Runs, digest: Digest) -> Result<Option<Found>> {
     let row: Option<Row> = query(BY_DIGEST).bind(&digest.0[..]).optional(at).await?;
     Ok(row.map(Row::found))
@@ -133,16 +135,21 @@ fn tokens(user: Option<UserId>, active: Option<Timestamp>) -> List {
 #[derive(Debug)]
 pub struct NewToken<'a> {
     pub family: FamilyId,
+    /// The token that it follows. `None`: the first of its family.
     pub previous: Option<PersonalAccessTokenId>,
+    /// Digest of the secret.
     pub digest: Digest,
     pub user: UserId,
     pub name: &'a str,
     pub description: Option<&'a str>,
     pub scopes: &'a Scopes,
+    /// Whether an administrator makes it to act as the user.
     pub impersonation: bool,
+    /// Dead from the start of this day, UTC. `None`: never.
     pub expires_at: Option<Date>,
 }
 
+/// Inserts a token. Making it the head of its family is a step of its own.
 pub async fn insert(tx: &mut Tx, new: &NewToken<'_>, now: Timestamp) -> Result<PersonalAccessTokenId> {
     let drawn = tx.draw(Sequence::PersonalAccessTokens).await?;
     query(INSERT)

@@ -58,6 +58,7 @@ pub use list::{Filter, Plan, ProjectOrder, after, list, statements as lists};
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub project: Project,
+    /// What the viewer is to it.
     pub membership: Membership,
 }
 
@@ -171,6 +172,7 @@ pub struct NewProject<'a> {
     pub namespace: NamespaceId,
     pub creator: Option<UserId>,
     pub name: &'a str,
+    /// Its own segment of the URL.
     pub path: &'a str,
     pub description: Option<&'a str>,
     pub visibility: Visibility,
@@ -197,6 +199,7 @@ pub async fn count_in(at: &mut impl Runs, namespace: NamespaceId) -> Result<i64>
     query(COUNT_IN).bind(namespace.0).one(at).await
 }
 
+/// Whether a project of this namespace has this very name already.
 pub async fn name_taken(at: &mut impl Runs, namespace: NamespaceId, name: &str) -> Result<bool> {
     query(NAME_TAKEN).bind(namespace.0).bind(name).one(at).await
 }

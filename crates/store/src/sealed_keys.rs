@@ -10,7 +10,7 @@ use crate::error::Result;
 row! {
     #[derive(Clone)]
     pub struct SealedKey {
-        /// Its name, as far as the world knows it.
+        /// Its public name, `kid` in the key set.
         pub kid: String,
         pub purpose: String,
         /// Which one of its purpose it is; the highest is in use.

@@ -15,13 +15,18 @@ use crate::oauth_access_grants;
 /// A session that is about to exist.
 #[derive(Debug)]
 pub struct NewSession<'a> {
+    /// Digest of the cookie.
     pub digest: Digest,
     pub user: UserId,
+    /// The first instant at which it is over, unless use extends it.
     pub expires_at: Timestamp,
+    /// The address of the browser.
     pub address: Option<&'a str>,
+    /// As the browser sent it; escaped and cut when it is written.
     pub user_agent: Option<&'a str>,
 }
 
+/// Inserts the row of a sign-in; `now` is when the password was given.
 pub async fn insert(tx: &mut Tx, new: &NewSession<'_>, now: Timestamp) -> Result<()> {
     query(INSERT)
         .bind(&new.digest.0[..])

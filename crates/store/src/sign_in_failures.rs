@@ -13,7 +13,9 @@ use crate::error::Result;
 pub struct Bound {
     /// An address, a network, or a browser.
     pub source: String,
+    /// How many are allowed.
     pub most: i64,
+    /// In so many minutes, the present one included.
     pub minutes: i64,
 }
 

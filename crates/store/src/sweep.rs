@@ -62,6 +62,7 @@ const TOGETHER: usize = 200;
 pub struct Keep {
     /// Salts of rotated tokens (rotation.md rule 13).
     pub salts: Duration,
+    /// Rows of the audit log.
     pub audit: Duration,
     /// Tokens that were rotated away or whose family ended; reuse is noticed for so long (rule 13).
     pub dead_tokens: Duration,

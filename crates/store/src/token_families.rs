@@ -35,7 +35,9 @@ row! {
 pub struct Generation {
     pub id: GenerationId,
     pub family: FamilyId,
+    /// The newest generation of the family.
     pub head: Option<GenerationId>,
+    /// What the rule of rotation decides by.
     pub presented: Presented,
     /// What its successor's secret is derived with, until it is erased.
     pub salt: Option<[u8; 32]>,
@@ -103,6 +105,7 @@ impl EndReason {
     }
 }
 
+/// A family without a generation; the caller gives it its first head in the same transaction.
 pub async fn insert(tx: &mut Tx) -> Result<FamilyId> {
     let drawn = tx.draw(Sequence::TokenFamilies).await?;
     query(INSERT).bind(drawn).numbered(drawn, tx).await.map(FamilyId)

@@ -116,6 +116,7 @@ mod list;
 
 pub use list::{Filter, after, list, several, statements as lists};
 
+/// By number, whatever the state of the account.
 pub async fn find(at: &mut impl Runs, id: UserId) -> Result<Option<User>> {
     let row: Option<Row> = query(FIND).bind(id.0).optional(at).await?;
     row.map(Row::user).transpose()
@@ -173,7 +174,9 @@ pub struct NewUser {
     pub state: AccountState,
     pub administrator: bool,
     pub external: bool,
+    /// Whether the address counts as confirmed.
     pub confirmed: bool,
+    /// The administrator who creates it. `None`: a command or the start.
     pub created_by: Option<UserId>,
     /// PHC string.
     pub password_digest: Option<String>,
@@ -211,6 +214,7 @@ fn unique_email(email: &str) -> String {
     }
 }
 
+/// Sets the personal namespace of a new account.
 pub async fn set_namespace(tx: &mut Tx, id: UserId, namespace: NamespaceId) -> Result<()> {
     query(SET_NAMESPACE).bind(id.0).bind(namespace.0).changed(tx).await?;
     tx.invalidate(Invalidation::Owner(id));
@@ -262,6 +266,7 @@ pub struct Profile {
     pub private_profile: Option<bool>,
 }
 
+/// `None` in a field leaves it as it is. `false`: there is no such user.
 pub async fn set_profile(tx: &mut Tx, id: UserId, profile: &Profile, now: Timestamp) -> Result<bool> {
     tx.invalidate(Invalidation::Owner(id));
     Ok(query(SET_PROFILE)

@@ -1,4 +1,4 @@
-//! One per process: reads the log, makes the cache forget, renews the lease, says how far it has come. Rounds never
+//! One per process: reads the log, invalidates the cache, renews the lease, writes how far it has come. Rounds never
 //! overlap.
 
 use super::{Entry, LEASE, LogPosition, NodeId, Page, Tick};
@@ -6,6 +6,8 @@ use super::{Entry, LEASE, LogPosition, NodeId, Page, Tick};
 use crate::faults::Mutants;
 use crate::invalidation::Invalidation;
 
+/// The state machine behind reading the log. It does no I/O: the node does what [`Ask`] and [`Do`] say and reports what
+/// came of it.
 #[derive(Debug)]
 pub struct Follower {
     node: NodeId,
@@ -47,10 +49,12 @@ pub enum Do {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Say {
     pub node: NodeId,
+    /// The entry last applied.
     pub place: LogPosition,
 }
 
 impl Follower {
+    /// Not registered yet: its first round begins with [`Ask::Register`].
     pub fn new(node: NodeId) -> Self {
         Self {
             node,
@@ -141,6 +145,7 @@ impl Follower {
         self.began
     }
 
+    /// The entry last applied. `None`: no round has been applied since the start.
     pub fn applied(&self) -> Option<LogPosition> {
         self.applied
     }

@@ -57,21 +57,27 @@ pub struct NodeId(pub [u8; 16]);
 /// One entry of one history: numbers alone come again after a restore (F3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPosition {
+    /// The number of the entry. Whoever sees it has seen every lower one (W2).
     pub position: i64,
     /// 64 random bits.
     pub mark: i64,
 }
 
+/// One row of the invalidation log, as a follower reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// Which entry it is.
     pub place: LogPosition,
+    /// What nodes must remove from their caches.
     pub what: Invalidation,
 }
 
 /// What a node's own row says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnRow {
+    /// The last entry that this node has said it applied; 0 if none.
     pub seen: i64,
+    /// Whether another node has waited for it in vain; it must register anew (F2).
     pub marked: bool,
 }
 
@@ -80,6 +86,7 @@ pub struct OwnRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     pub entries: Vec<Entry>,
+    /// `None`: the row was deleted; the node must register anew (F2).
     pub own: Option<OwnRow>,
 }
 
@@ -87,5 +94,6 @@ pub struct Page {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Behind {
     pub id: NodeId,
+    /// Whether it was marked before, so that it may be deleted.
     pub marked: bool,
 }

@@ -6,6 +6,8 @@ use super::{Behind, NodeId, Tick, WAIT};
 #[cfg(feature = "faults")]
 use crate::faults::Mutants;
 
+/// The state machine of a node that has committed a revocation and waits until no
+/// other node can accept what was revoked.
 #[derive(Debug)]
 pub struct Wait {
     /// When the reply to the commit had come.
@@ -17,6 +19,7 @@ pub struct Wait {
     pub mutants: Mutants,
 }
 
+/// What the node is to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Look again after this time, or sooner.

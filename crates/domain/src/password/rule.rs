@@ -18,8 +18,11 @@ pub struct Holder<'a> {
 /// What is wrong with a new password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// Below 8 characters of its normal form.
     TooShort,
+    /// Above 128 characters of its normal form.
     TooLong,
+    /// It holds a control character.
     ControlCharacter,
     /// A name or the address of its holder, or one of them reversed.
     Personal,

@@ -9,6 +9,7 @@ use crate::api::entities::application::application;
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::administrator;
+use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
 use crate::json::Json;
 use crate::operations::applications::{CreateApplication, Created, Delete, RenewSecret};
@@ -17,10 +18,14 @@ use crate::refusal::ResourceKind;
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint::api(Method::GET, "/api/v4/applications", administrator(), list),
-        Endpoint::api(Method::POST, "/api/v4/applications", administrator(), create),
-        Endpoint::api(Method::DELETE, "/api/v4/applications/{id}", administrator(), delete),
-        Endpoint::api(Method::POST, "/api/v4/applications/{id}/renew-secret", administrator(), renew_secret),
+        Endpoint::api(Method::GET, "/api/v4/applications", administrator(), list)
+            .permission(Permission::new("read_oauth_application", Boundary::Instance)),
+        Endpoint::api(Method::POST, "/api/v4/applications", administrator(), create)
+            .permission(Permission::new("create_oauth_application", Boundary::Instance)),
+        Endpoint::api(Method::DELETE, "/api/v4/applications/{id}", administrator(), delete)
+            .permission(Permission::new("delete_oauth_application", Boundary::Instance)),
+        Endpoint::api(Method::POST, "/api/v4/applications/{id}/renew-secret", administrator(), renew_secret)
+            .permission(Permission::new("renew_secret_oauth_application", Boundary::Instance)),
     ]
 }
 

@@ -14,6 +14,7 @@ use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::{OnGroup, anyone, signed_in};
+use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
 use crate::json::Json;
 use crate::operations::groups::UpdateGroup;
@@ -26,9 +27,12 @@ pub const WORKFLOWS: &[Extra] = &[Extra::reads(Scope::AiWorkflows)];
 pub fn endpoints() -> Vec<Endpoint> {
     let read = || anyone().or_scope(WORKFLOWS).after_parameters();
     vec![
-        Endpoint::api(Method::GET, "/api/v4/groups", read(), list),
-        Endpoint::api(Method::GET, "/api/v4/groups/{id}", read(), show),
-        Endpoint::api(Method::PUT, "/api/v4/groups/{id}", signed_in().on_group(Ability::AdminGroup), update),
+        Endpoint::api(Method::GET, "/api/v4/groups", read(), list)
+            .permission(Permission::new("read_group", Boundary::User)),
+        Endpoint::api(Method::GET, "/api/v4/groups/{id}", read(), show)
+            .permission(Permission::new("read_group", Boundary::Group)),
+        Endpoint::api(Method::PUT, "/api/v4/groups/{id}", signed_in().on_group(Ability::AdminGroup), update)
+            .permission(Permission::new("update_group", Boundary::Group)),
     ]
 }
 

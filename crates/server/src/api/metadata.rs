@@ -7,14 +7,17 @@ use crate::api::users;
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::signed_in;
+use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
 use crate::json::{Json, Object};
 
 pub fn endpoints() -> Vec<Endpoint> {
     let read = || signed_in().or_scope(users::READ);
     vec![
-        Endpoint::api(Method::GET, "/api/v4/version", read(), show),
-        Endpoint::api(Method::GET, "/api/v4/metadata", read(), show),
+        Endpoint::api(Method::GET, "/api/v4/version", read(), show)
+            .permission(Permission::new("read_metadata", Boundary::Instance)),
+        Endpoint::api(Method::GET, "/api/v4/metadata", read(), show)
+            .permission(Permission::new("read_metadata", Boundary::Instance)),
     ]
 }
 

@@ -13,6 +13,7 @@ use crate::api::entities::token;
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::{Presenter, presenter, signed_in};
+use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::{Error, settling};
 use crate::json::Json;
 use crate::operations::rotate::RotateSelf;
@@ -27,9 +28,12 @@ pub fn endpoints() -> Vec<Endpoint> {
     let own = || signed_in().any_scope().condition(is_none);
     let rotates = presenter().or_scope(ROTATE).condition(shows_none);
     vec![
-        Endpoint::api(Method::GET, SELF, own(), show_self),
-        Endpoint::api(Method::DELETE, SELF, own().revokes(), revoke_self),
-        Endpoint::api(Method::POST, "/api/v4/personal_access_tokens/self/rotate", rotates, rotate_self),
+        Endpoint::api(Method::GET, SELF, own(), show_self)
+            .permission(Permission::new("read_personal_access_token", Boundary::User)),
+        Endpoint::api(Method::DELETE, SELF, own().revokes(), revoke_self)
+            .permission(Permission::new("revoke_personal_access_token", Boundary::User)),
+        Endpoint::api(Method::POST, "/api/v4/personal_access_tokens/self/rotate", rotates, rotate_self)
+            .permission(Permission::new("rotate_personal_access_token", Boundary::User)),
     ]
 }
 
@@ -68,12 +72,12 @@ pub async fn rotate_self(app: App, caller: Presenter, params: Rotate) -> Result<
     }
 }
 
-/// Whether nothing is shown that these could speak of.
+/// Refuses a caller whose presented credential is no personal access token.
 pub fn is_none(who: Option<&Identity>, _: &ParsedRequest) -> Result<(), Error> {
     who.map_or(Ok(()), |who| presented(who).map(drop))
 }
 
-/// The same for rotation, which says so in other words.
+/// The same for rotation, which refuses with another status.
 pub fn shows_none(who: Option<&Identity>, _: &ParsedRequest) -> Result<(), Error> {
     match who.map(presented) {
         Some(Err(_)) => Err(Error::MethodNotAllowed),
@@ -81,7 +85,7 @@ pub fn shows_none(who: Option<&Identity>, _: &ParsedRequest) -> Result<(), Error
     }
 }
 
-/// These speak of the token that was shown; a session is none.
+/// These endpoints are about the presented token; a session is none.
 fn presented(caller: &Identity) -> Result<&TokenRecord, Error> {
     match &caller.via {
         Via::PersonalAccessToken(token) => Ok(token),

@@ -19,6 +19,7 @@ use crate::api::pages::{self, Listed, Page, Pagination, PerPage};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::{anyone, signed_in};
+use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
 use crate::json::Json;
 use crate::operations::named;
@@ -31,9 +32,12 @@ pub mod members;
 pub fn endpoints() -> Vec<Endpoint> {
     let read = || anyone().or_scope(groups::WORKFLOWS).after_parameters();
     vec![
-        Endpoint::api(Method::GET, "/api/v4/projects", read(), list),
-        Endpoint::api(Method::POST, "/api/v4/projects", signed_in(), create),
-        Endpoint::api(Method::GET, "/api/v4/projects/{id}", read(), show),
+        Endpoint::api(Method::GET, "/api/v4/projects", read(), list)
+            .permission(Permission::new("read_project", Boundary::User)),
+        Endpoint::api(Method::POST, "/api/v4/projects", signed_in(), create)
+            .permission(Permission::new("create_project", Boundary::User)),
+        Endpoint::api(Method::GET, "/api/v4/projects/{id}", read(), show)
+            .permission(Permission::new("read_project", Boundary::Project)),
     ]
 }
 

@@ -8,11 +8,15 @@ use crate::api::entities::user;
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::signed_in;
+use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
 use crate::json::Json;
 
 pub fn endpoints() -> Vec<Endpoint> {
-    vec![Endpoint::api(Method::GET, "/api/v4/user", signed_in().or_scope(crate::api::users::READ), show)]
+    vec![
+        Endpoint::api(Method::GET, "/api/v4/user", signed_in().or_scope(crate::api::users::READ), show)
+            .permission(Permission::new("read_user", Boundary::User)),
+    ]
 }
 
 pub async fn show(app: App, caller: Identity, (): ()) -> Result<Json, Error> {

@@ -19,6 +19,7 @@ use crate::api::pages::{self, Listed, Page, PerPage};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::anyone;
+use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
 use crate::json::Json;
 use crate::params::{Params, Search, params};
@@ -32,8 +33,10 @@ pub const READ: &[Extra] = &[Extra::reads(Scope::ReadUser)];
 pub fn endpoints() -> Vec<Endpoint> {
     let read = || anyone().or_scope(READ).after_parameters();
     vec![
-        Endpoint::api(Method::GET, "/api/v4/users", read().condition(lists_nobody), list),
-        Endpoint::api(Method::GET, "/api/v4/users/{id}", read().condition(shows_nobody), show),
+        Endpoint::api(Method::GET, "/api/v4/users", read().condition(lists_nobody), list)
+            .permission(Permission::new("read_user", Boundary::Instance)),
+        Endpoint::api(Method::GET, "/api/v4/users/{id}", read().condition(shows_nobody), show)
+            .permission(Permission::new("read_user", Boundary::User)),
     ]
 }
 
@@ -51,7 +54,7 @@ params! {
     }
 }
 
-/// Nobody may ask for one by name, and no more (rest-api.md 3.2).
+/// Anonymous callers may ask for one user by name, and for nothing else (rest-api.md 3.2).
 pub fn lists_nobody(who: Option<&Identity>, parsed: &ParsedRequest) -> Result<(), Error> {
     match who {
         None if List::parse(parsed)?.username.is_none() => {

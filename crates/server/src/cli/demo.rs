@@ -281,7 +281,7 @@ Tollhouse is listening on {base}
 
 In a browser: {base}/  (sign in as {login}, password {password})
 
-Nothing shown: public projects alone, and no more of them than everybody may know
+Anonymous: public projects alone, and no more of them than everybody may know
   curl -s {base}/api/v4/projects/{public}
 A personal access token, in each of its places
   curl -s -H 'PRIVATE-TOKEN: {token}' {base}/api/v4/user

@@ -18,22 +18,29 @@ use crate::request::ParsedRequest;
 use crate::web::{PageAccess, Visitor};
 
 pub mod access;
+pub mod permission;
 pub mod pipeline;
 pub mod surface;
 pub mod table;
 
 use access::{Access, Caller, EndpointAccess, FromCaller};
+use permission::Permission;
 use surface::Surface;
 
+/// One route with everything that decides about it. Made by [`Endpoint::api`], [`page`](Endpoint::page),
+/// [`oauth`](Endpoint::oauth) or [`plain`](Endpoint::plain).
 pub struct Endpoint {
     pub method: Method,
     /// With `{name}` for each captured segment.
     pub path: &'static str,
     /// Decides how it refuses, and what the log and the metrics call it.
     pub surface: Surface,
+    /// The parameters that the handler declares, those of the path included.
     pub params: &'static [Param],
     /// Rules about several of them, in the order in which they are checked.
     pub groups: &'static [Group],
+    /// What GitLab requires of a fine-grained token. Every endpoint of the API has one; nothing checks it yet.
+    pub permission: Option<Permission>,
     serves: Serves,
 }
 
@@ -116,7 +123,23 @@ impl Endpoint {
     {
         let handler = Box::new(Typed(handler, PhantomData));
         let serves = Serves::Api { access: access.endpoint_access(), respell: Error::Refused, handler };
-        Self { method, path, surface: Surface::Api, params: P::DECLARED, groups: P::GROUPS, serves }
+        Self::new(method, path, Surface::Api, (P::DECLARED, P::GROUPS), serves)
+    }
+
+    fn new(
+        method: Method,
+        path: &'static str,
+        surface: Surface,
+        (params, groups): (&'static [Param], &'static [Group]),
+        serves: Serves,
+    ) -> Self {
+        Self { method, path, surface, params, groups, permission: None, serves }
+    }
+
+    /// What GitLab requires of a fine-grained token that calls this endpoint of the API.
+    pub fn permission(mut self, permission: Permission) -> Self {
+        self.permission = Some(permission);
+        self
     }
 
     /// How this endpoint says what an operation refused, where the API says it in more than one way.
@@ -136,8 +159,7 @@ impl Endpoint {
         R: IntoResponse + 'static,
     {
         let handler = Box::new(Typed(handler, PhantomData));
-        let serves = Serves::Page { admits, handler };
-        Self { method, path, surface: Surface::Page, params: P::DECLARED, groups: P::GROUPS, serves }
+        Self::new(method, path, Surface::Page, (P::DECLARED, P::GROUPS), Serves::Page { admits, handler })
     }
 
     /// An endpoint of the OAuth provider for programs. What it requires of its caller is part of its protocol: a
@@ -147,7 +169,7 @@ impl Endpoint {
         Fut: Future<Output = Result<Response, Failure>> + Send + 'static,
     {
         let serves = Serves::Oauth(Box::new(move |app, call| Box::pin(handler(app, call))));
-        Self { method, path, surface: Surface::Oauth, params: &[], groups: &[], serves }
+        Self::new(method, path, Surface::Oauth, (&[], &[]), serves)
     }
 
     /// Something that looks at no credential.
@@ -160,7 +182,7 @@ impl Endpoint {
             let answering = handler(app, name);
             Box::pin(async move { answering.await.into_response() })
         };
-        Self { method, path, surface, params: &[], groups: &[], serves: Serves::Plain(Box::new(answer)) }
+        Self::new(method, path, surface, (&[], &[]), Serves::Plain(Box::new(answer)))
     }
 
     /// `None`: a page, an endpoint of OAuth, or something that looks at no credential.

@@ -28,7 +28,7 @@ pub(super) struct Case<'a> {
     pub(super) requirement: &'a AccessRequirement<'a>,
     pub(super) presented: &'a PresentedCredentials<'a>,
     pub(super) trial: &'a Trial,
-    /// Nobody at all may ask this.
+    /// Nobody may ask this, whatever they present.
     pub(super) open: bool,
 }
 
@@ -99,10 +99,10 @@ impl Case<'_> {
     fn ruled_out(&self, error: &Error) -> Option<(&'static str, Vec<String>)> {
         match error {
             Error::Forbidden(_) if self.trial.record().is_none() => {
-                Some(("this is not told to nobody", vec![self.token(), "a session".to_owned()]))
+                Some(("anonymous callers may not see this", vec![self.token(), "a session".to_owned()]))
             }
             Error::BadRequest(_) | Error::MethodNotAllowed if self.trial.record().is_some() => Some((
-                "it speaks of the personal access token that is shown, and what is shown is none",
+                "it is about the presented personal access token, and the presented credential is none",
                 vec!["a personal access token".to_owned()],
             )),
             _ => None,
@@ -171,14 +171,14 @@ impl Case<'_> {
         }
         if self.presented.sudo().is_some() && self.requirement.anonymous {
             return (
-                "sudo was asked for, and nobody is shown who could".to_owned(),
+                "sudo was asked for by an anonymous caller".to_owned(),
                 vec!["leave sudo out".to_owned(), "a token of an administrator with the scope sudo".to_owned()],
             );
         }
         let mut remedies = vec![format!("{}, as `PRIVATE-TOKEN: ...` or `Authorization: Bearer ...`", self.token())];
         let why = match &self.trial.cookie {
             Cookie::None if self.trial.other_scheme => "the API reads no other scheme in Authorization than Bearer",
-            Cookie::None | Cookie::NotAsked | Cookie::Counts => "no credential is shown that counts here",
+            Cookie::None | Cookie::NotAsked | Cookie::Counts => "no valid credential is presented",
             Cookie::Several => {
                 remedies.insert(0, "send the cookie of one session only".to_owned());
                 "two live sessions were sent, or too many session cookies, so none counts"
@@ -209,7 +209,7 @@ impl Case<'_> {
         }
         let mut remedies = vec![self.token()];
         if self.open {
-            remedies.push("show nothing: everybody may ask".to_owned());
+            remedies.push("present no credential: anonymous callers may ask".to_owned());
         }
         let why = match self.trial.decided_by().and_then(|_| self.spelling()) {
             Some(hint) => format!("nobody was given this value: {hint}"),
@@ -293,7 +293,7 @@ fn account(fault: AccountFault, name: &str, state: Option<AccountState>) -> (Str
     (why, vec![remedy])
 }
 
-/// Which scopes open it, by the demand itself.
+/// Which scopes open it, by the access requirement itself.
 fn scopes(requirement: &AccessRequirement, read: bool) -> String {
     if requirement.any_scope {
         return "any scope".to_owned();
@@ -306,7 +306,7 @@ fn scopes(requirement: &AccessRequirement, read: bool) -> String {
     }
 }
 
-/// What an endpoint of the API asks to be shown.
+/// Which credential an endpoint of the API requires.
 pub(super) fn takes(requirement: &AccessRequirement, method: &Method, open: bool) -> String {
     let read = [Method::GET, Method::HEAD].contains(method);
     let session = if read { "a session" } else { "a session with its X-CSRF-Token" };
@@ -386,7 +386,7 @@ pub(super) fn notes(
     if matches!(outcome, Ok(None))
         && matches!(trial.cookie, Cookie::WithoutToken { .. } | Cookie::Ended | Cookie::TooLong | Cookie::Several)
     {
-        note("the session does not count, so this is asked by nobody");
+        note("the session does not count, so the caller is anonymous");
     }
     if matches!(outcome, Ok(Some(who)) if who.sudo_by.is_some()) {
         note("under sudo the scopes of the endpoint are not asked for");

@@ -108,7 +108,7 @@ impl Explanation {
                 "It gets in. Whether what it asks for is there, and {} may see it, is the endpoint's own affair.",
                 printable(&who.user.username)
             ),
-            None => "Nobody is shown, and nobody may ask: it sees what everybody may see.".to_owned(),
+            None => "The caller is anonymous, which this endpoint admits: it sees what everybody may see.".to_owned(),
         };
         self
     }

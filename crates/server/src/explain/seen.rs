@@ -14,7 +14,7 @@ use tollhouse_domain::token::{JOB_TOKEN, PREFIXES};
 
 use super::witness::Witness;
 
-/// One credential that was shown.
+/// One presented credential.
 #[derive(Debug, Serialize)]
 pub struct Seen {
     pub place: &'static str,
@@ -26,7 +26,7 @@ pub struct Seen {
     pub decided: bool,
 }
 
-/// What the authenticator did with what was shown, as the witness saw it.
+/// What the authenticator did with the presented credentials, as the witness saw it.
 pub(super) struct Trial {
     steps: Vec<Step>,
     pub(super) cookie: Cookie,
@@ -59,7 +59,7 @@ pub(super) enum Cookie {
     WithoutToken {
         sent: bool,
     },
-    /// A token was shown and decided.
+    /// A token was presented and decided.
     NotAsked,
     /// There is no such session, or it has ended.
     Ended,

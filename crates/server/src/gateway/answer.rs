@@ -26,7 +26,7 @@ use crate::error::{CHALLENGE, Error, Reason, scope_challenge};
 use crate::http_service::{has_parameter, malformed_authorization};
 use crate::request::{bearer_header, malformed, repeats};
 
-/// Whoever passes: `None` is nobody, where nobody in particular has to come.
+/// Whoever passes: `None` is an anonymous caller, where the rule admits one.
 type Who = Option<(Caller, CredentialPlace)>;
 
 /// `id`: of the request that asks, and when that was.

@@ -24,7 +24,7 @@ pub enum Refusal {
     /// The rule's group or project is not what it was when the rules were read (T8).
     Unbound,
     NotAMember,
-    /// A credential is needed, and none was shown at all.
+    /// A credential is required, and none was presented.
     NoCredential,
     /// What a route of ours would refuse with.
     CheckOrder(Error),

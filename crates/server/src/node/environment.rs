@@ -1,5 +1,5 @@
-//! What a node asks of the world around it. The server has a database, the clock of the machine and chance; the
-//! simulation of `docs/protocols/revocation.md` section 9 puts a world of its own in their place.
+//! The I/O of a node: database, clock and randomness. The simulation of `docs/protocols/revocation.md` section 9
+//! replaces them.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //! and waits for the others before something of its own is acknowledged. What to do next is decided by the machines of
 //! [`tollhouse_domain::agreement`]; here it is done, with what is in its [`NodeEnvironment`].
 //!
-//! No `select!` here leaves anything to chance: the simulation has to go the same way twice.
+//! No `select!` here picks a branch at random: the simulation has to go the same way twice.
 
 mod environment;
 

@@ -20,7 +20,7 @@ struct Credentials {
     secret: Option<Plaintext>,
 }
 
-/// A client that has shown who it is.
+/// A client that has authenticated.
 pub type Client = Arc<Entry<Application>>;
 
 /// The client of a request; `None`: it named none. A client that cannot show who it is, is refused.

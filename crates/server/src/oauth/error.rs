@@ -19,7 +19,7 @@ pub enum OauthError {
     InvalidRequest,
     /// Basic and body name different clients, or different secrets.
     TwoMechanisms,
-    /// Introspection by nobody.
+    /// Introspection without a client or a token.
     NoCaller,
     InvalidClient,
     UnauthorizedClient,
@@ -42,7 +42,7 @@ pub enum OauthError {
     InteractionRequired,
     /// `prompt=none`, and the person would have to be asked.
     ConsentRequired,
-    /// The token that was shown, or asked about.
+    /// The token that was presented, or asked about.
     InvalidToken(TokenFault),
     /// Userinfo for a token without `openid`.
     NoOpenid,

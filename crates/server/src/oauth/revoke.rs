@@ -10,7 +10,7 @@ use crate::oauth::{Call, client, nothing, token_info};
 use crate::operations::grants::Revoke;
 
 pub async fn revoke(app: App, call: Call) -> Result<Response, Failure> {
-    // Who cannot show who they are is nobody here, not refused for that alone.
+    // A client that cannot authenticate is anonymous here, not refused for that alone.
     let client = match client::authenticate(&app, &call).await {
         Err(Failure::Oauth(OauthError::InvalidClient)) => None,
         client => client?,

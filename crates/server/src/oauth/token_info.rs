@@ -79,7 +79,7 @@ impl Known {
     }
 }
 
-/// Which of its secrets somebody may have shown.
+/// Which of its secrets was presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Secret {
     Access,

@@ -282,7 +282,7 @@ impl Operation for PasswordGrant {
     }
 }
 
-/// Ends the family of an OAuth token, whichever of its secrets was shown (rotation.md rule 12).
+/// Ends the family of an OAuth token, whichever of its secrets was presented (rotation.md rule 12).
 #[derive(Clone, Copy, Debug)]
 pub struct Revoke {
     pub family: FamilyId,

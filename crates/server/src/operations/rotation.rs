@@ -21,7 +21,7 @@ pub trait RotationKind: Sync {
     const KIND: FamilyKind;
     type Successor: Send + 'static;
 
-    /// Makes one. Without a salt its secret is chance, and cannot be told again.
+    /// Makes one. Without a salt its secret is random, and cannot be derived again.
     fn succeed(
         &self,
         tx: &mut Tx,

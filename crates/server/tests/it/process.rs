@@ -52,7 +52,7 @@ pub fn server(folder: &Path, database_url: &str) -> Command {
 }
 
 impl Process {
-    /// `serve` on the database of a town, ready.
+    /// `serve` on the database of a test server, ready.
     pub async fn serve(t: &TestServer, flags: &[&str]) -> Self {
         let mut command = server(t.folder.path(), &t.database_url);
         command.args(flags);

@@ -1,4 +1,4 @@
-//! A town with a toll house: one server on a fresh database, and the people who come by. Requests go down the same
+//! A test server: one server on a fresh database, and its clients. Requests go down the same
 //! HTTP service as in production; only the socket is left out.
 
 use std::sync::{Arc, Mutex};

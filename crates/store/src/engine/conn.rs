@@ -17,6 +17,7 @@ pub enum Conn<'c> {
 
 /// What can run a statement: a [`crate::engine::db::Reader`], a [`crate::engine::tx::Tx`] or a [`crate::invalidations::Link`].
 pub trait Runs: Send {
+    /// The connection that a statement runs on.
     fn conn(&mut self) -> Conn<'_>;
 
     /// How long a server that is asked over a network may take to answer.

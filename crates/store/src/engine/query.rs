@@ -9,6 +9,7 @@ use crate::engine::tx::Tx;
 use crate::engine::value::Value;
 use crate::error::{Error, Result};
 
+/// A statement and what is bound to it. It runs when one of its methods with an [`Runs`] is awaited.
 pub struct Query<'v> {
     sql: Cow<'static, str>,
     values: Vec<Value<'v>>,
@@ -20,6 +21,7 @@ pub fn query<'v>(sql: impl Into<Cow<'static, str>>) -> Query<'v> {
 }
 
 impl<'v> Query<'v> {
+    /// Binds the next parameter: the first call is `$1`.
     pub fn bind(mut self, value: impl Into<Value<'v>>) -> Self {
         self.values.push(value.into());
         self

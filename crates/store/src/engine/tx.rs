@@ -17,6 +17,8 @@ use crate::engine::sqlite::writer::Lease;
 use crate::error::{Error, Result};
 use crate::{audit_events, invalidations};
 
+/// A transaction that may write. It gathers audit rows and invalidations, which become durable with the change or not
+/// at all. Dropped without a commit, it is undone.
 pub struct Tx {
     inner: Inner,
     forget: Vec<Invalidation>,
@@ -54,6 +56,7 @@ pub struct Change<T> {
 }
 
 impl<T> Change<T> {
+    /// A change that did something: at least one audit row says what.
     pub fn new<const N: usize>(value: T, audit: [Audit; N]) -> Self {
         const { assert!(N > 0, "a change names what it did") };
         Self { value, audit: audit.into(), already: false }
@@ -90,7 +93,9 @@ impl<T> Change<T> {
 /// A change that is durable, and what must have been read before it is acknowledged.
 #[must_use]
 pub struct Committed<T> {
+    /// What the operation gave.
     pub value: T,
+    /// What the other nodes must have applied before it may be acknowledged.
     pub until: Until,
     /// What it made untrue: all that its entries in the log say.
     pub untrue: Vec<Invalidation>,

@@ -9,10 +9,15 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 /// One parameter. The schema has no other types than these (docs/decisions/0031).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'v> {
+    /// NULL.
     Null,
+    /// A 64-bit integer; instants are milliseconds, days are days since 1970.
     Int(i64),
+    /// A Boolean; on SQLite 0 or 1.
     Bool(bool),
+    /// UTF-8 text.
     Text(Cow<'v, str>),
+    /// Bytes, such as a digest.
     Blob(Cow<'v, [u8]>),
 }
 

@@ -16,19 +16,25 @@ use crate::error::{Cause, Error, Result};
 
 /// What [`crate::engine::db::Db::perform`] runs. It may wait for its transaction and for nothing else.
 pub trait Work: Send + Sync + 'static {
+    /// What it gives when it is committed.
     type Output: Send + 'static;
+    /// Why a rule refused it, or what the database said.
     type Error: From<Error> + Send + 'static;
 
     /// Whether it usually writes to the log of what became untrue.
     const LOGS: bool;
 
+    /// Whom its audit rows name.
     fn by(&self) -> &By;
 
+    /// The instant that its rows and rules use.
     fn now(&self) -> Timestamp;
 
+    /// Runs it once. It may run again if the transaction lost a conflict, so it must not have effects outside.
     fn run(&self, tx: &mut Tx) -> impl Future<Output = std::result::Result<Change<Self::Output>, Self::Error>> + Send;
 }
 
+/// A boxed future that may borrow.
 pub type Boxed<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
 
 /// A type-erased unit of work, with the channel to its caller.

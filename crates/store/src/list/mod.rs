@@ -76,11 +76,14 @@ impl From<String> for Piece {
 /// A text that runs on both databases, with what is bound to it.
 #[derive(Clone, Debug)]
 pub struct Statement {
+    /// With `$1`, `$2` for the values.
     pub text: String,
+    /// In the order of the parameters.
     pub values: Vec<Value<'static>>,
 }
 
 impl Statement {
+    /// The statement, ready to run.
     pub fn query(self) -> Query<'static> {
         self.values.into_iter().fold(query(self.text), Query::bind)
     }
@@ -123,10 +126,13 @@ pub(crate) struct Order {
 /// Where a page begins, and how many rows it has at most.
 #[derive(Clone, Debug)]
 pub struct Span {
+    /// The place in the order of the list.
     pub start: Start,
+    /// How many rows at most.
     pub limit: i64,
 }
 
+/// The row before the first one of a page.
 #[derive(Clone, Debug)]
 pub enum Start {
     /// After so many rows. They are all passed over.
@@ -136,6 +142,7 @@ pub enum Start {
 }
 
 impl Span {
+    /// A page of `limit` rows after `offset` rows.
     pub fn offset(limit: i64, offset: i64) -> Self {
         Self { start: Start::Offset(offset), limit }
     }

@@ -17,10 +17,14 @@ use crate::list::{List, Order, Piece, Source, Span, Statement};
 /// Which groups a list shows.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    /// Part of the name or the full path, without regard to case.
     pub search: Option<String>,
     pub visibility: Option<Visibility>,
+    /// Only groups in which the viewer has the level of an owner.
     pub owned: bool,
+    /// Only groups in which the viewer has at least this level.
     pub min_access_level: Option<i64>,
+    /// Only groups that are in no other group.
     pub top_level_only: bool,
     /// Only what one is a member of, though more is visible.
     pub members_only: bool,
@@ -28,6 +32,7 @@ pub struct Filter {
     pub descending: bool,
 }
 
+/// What the list is sorted by; `id` decides between equals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroupOrder {
     #[default]
@@ -37,6 +42,7 @@ pub enum GroupOrder {
 }
 
 impl GroupOrder {
+    /// Every order, for the test of all combinations.
     pub const ALL: [Self; 3] = [Self::Name, Self::Path, Self::Id];
 
     fn key(self) -> Option<&'static str> {

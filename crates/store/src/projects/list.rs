@@ -18,11 +18,16 @@ use crate::namespaces;
 /// Which projects a list shows.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    /// Part of the name or the path, without regard to case.
     pub search: Option<String>,
     pub visibility: Option<Visibility>,
+    /// `None`: archived or not.
     pub archived: Option<bool>,
+    /// Only projects in which the viewer has the level of an owner.
     pub owned: bool,
+    /// Only projects of which the viewer is a member.
     pub membership: bool,
+    /// Only projects in which the viewer has at least this level.
     pub min_access_level: Option<i64>,
     /// Those right inside it.
     pub namespace: Option<NamespaceId>,
@@ -34,6 +39,7 @@ pub struct Filter {
     pub memberships: Option<usize>,
 }
 
+/// What the list is sorted by; `id` decides between equals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProjectOrder {
     #[default]
@@ -46,6 +52,7 @@ pub enum ProjectOrder {
 }
 
 impl ProjectOrder {
+    /// Every order, for the test of all combinations.
     pub const ALL: [Self; 6] =
         [Self::CreatedAt, Self::Id, Self::Name, Self::Path, Self::UpdatedAt, Self::LastActivityAt];
 

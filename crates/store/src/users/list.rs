@@ -14,11 +14,17 @@ use crate::list::{List, Order, Piece, SIZES, Source, Span, Statement, among};
 /// Which users a list shows.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    /// Exactly this user name, without regard to case.
     pub username: Option<String>,
+    /// Part of the name or user name, or the whole address.
     pub search: Option<String>,
+    /// Only accounts whose state is active.
     pub active: bool,
+    /// Only blocked accounts, those blocked by a directory included.
     pub blocked: bool,
+    /// Only external users.
     pub external: bool,
+    /// Only people: no bots, no internal accounts.
     pub humans: bool,
 }
 

@@ -20,7 +20,7 @@ pub struct Options {
     pub statistics: bool,
 }
 
-/// For nobody, and for `simple=true`.
+/// For anonymous callers, and for `simple=true`.
 pub fn basic(urls: &Urls, project: &Project, license: bool) -> Object {
     let full_path = project.full_path();
     let web_url = format!("{}/{full_path}", urls.base());

@@ -10,13 +10,17 @@ use crate::api::entities::member::member;
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::signed_in;
+use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
 use crate::json::Json;
 use crate::params::params;
 use crate::refusal::ResourceKind;
 
 pub fn endpoints() -> Vec<Endpoint> {
-    vec![Endpoint::api(Method::GET, "/api/v4/projects/{id}/members/all/{user_id}", signed_in(), show_inherited)]
+    vec![
+        Endpoint::api(Method::GET, "/api/v4/projects/{id}/members/all/{user_id}", signed_in(), show_inherited)
+            .permission(Permission::new("read_member", Boundary::Project)),
+    ]
 }
 
 params! {

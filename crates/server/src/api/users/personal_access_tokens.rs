@@ -10,14 +10,20 @@ use crate::api::entities::token;
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::administrator;
-use crate::error::{Error, as_sentence};
+use crate::endpoint::permission::{Boundary, Permission};
+use crate::error::as_sentence;
+use crate::error::Error;
 use crate::json::Json;
 use crate::operations::tokens::CreateToken;
 use crate::params::{CommaList, params};
 
 pub fn endpoints() -> Vec<Endpoint> {
     let path = "/api/v4/users/{user_id}/personal_access_tokens";
-    vec![Endpoint::api(Method::POST, path, administrator(), create).respelling(as_sentence)]
+    vec![
+        Endpoint::api(Method::POST, path, administrator(), create)
+            .respelling(as_sentence)
+            .permission(Permission::new("create_personal_access_token", Boundary::Instance)),
+    ]
 }
 
 params! {

@@ -138,7 +138,7 @@ impl Facts {
         if tokens.peek().is_none() {
             return text;
         }
-        text.push_str("\nTokens that the file left to chance\n");
+        text.push_str("\nTokens that were generated\n");
         for (token, made) in tokens.by_ref().take(MOST_LISTED) {
             let (name, user) = (printable(&token.name), self.fill.seed().user(token.user));
             let _ = writeln!(text, "  {}  `{name}` of {user}", made.secret.reveal());

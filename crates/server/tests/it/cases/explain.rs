@@ -232,13 +232,13 @@ async fn explain_names_what_would_make_it_pass(t: TestServer) {
 
     let not_root = told(&t, &t.get("/api/v4/applications").token(&full)).await;
     assert_eq!((not_root.reason, not_root.remedies.len()), (Some("not_administrator"), 1));
-    // What nobody may ask is not offered to nobody, and what speaks of a token wants one.
+    // What anonymous callers may not ask is not offered to them, and what is about a token requires one.
     let nobody = told_and_done(&t, t.get("/api/v4/users")).await;
-    assert!(nobody.reason == Some("forbidden") && nobody.why.contains("not told to nobody"), "{nobody}");
+    assert!(nobody.reason == Some("forbidden") && nobody.why.contains("anonymous callers may not"), "{nobody}");
     let wrong = told_and_done(&t, t.get("/api/v4/users").token("nope")).await;
-    assert!(wrong.remedies.iter().all(|remedy| !remedy.contains("show nothing")), "{wrong}");
+    assert!(wrong.remedies.iter().all(|remedy| !remedy.contains("present no credential")), "{wrong}");
     let wrong = told_and_done(&t, t.get("/api/v4/users?username=ada").token("nope")).await;
-    assert!(wrong.remedies.iter().any(|remedy| remedy.contains("show nothing")), "{wrong}");
+    assert!(wrong.remedies.iter().any(|remedy| remedy.contains("present no credential")), "{wrong}");
     let session = ada.session().await;
     let itself = told_and_done(&t, t.get(SELF).session(&session)).await;
     assert_eq!(itself.remedies, ["a personal access token"]);
@@ -258,7 +258,7 @@ async fn explain_names_what_would_make_it_pass(t: TestServer) {
         told(&t, &t.get("/api/v4/user").with("cookie", "_gitlab_session=0123456789abcdef0123456789abcdef")).await;
     assert!(gone.remedies[0].contains("sign in again"), "{gone}");
     let quietly = told(&t, &t.get("/api/v4/groups").with("cookie", "_gitlab_session=x")).await;
-    assert!(quietly.verdict == Verdict::Passes && quietly.notes[0].contains("asked by nobody"), "{quietly}");
+    assert!(quietly.verdict == Verdict::Passes && quietly.notes[0].contains("the caller is anonymous"), "{quietly}");
 
     let access = t.client("api").await.tokens(&ada, "api").await.access;
     let misplaced = told(&t, &t.get("/api/v4/user").token(&access)).await;

@@ -25,7 +25,7 @@ struct Server {
 }
 
 impl Server {
-    /// `serve` on the database of a town, its log where it is told to.
+    /// `serve` on the database of a test server, its log where it is told to.
     async fn start(t: &TestServer, log: Stdio, settings: &[(&str, &str)]) -> Self {
         let [free, metrics] = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"));
         let [free, metrics] = [free, metrics].map(|listener| listener.local_addr().expect("an address"));

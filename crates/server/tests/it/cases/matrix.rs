@@ -13,7 +13,7 @@ cases![
     routes_open_to_nobody,
 ];
 
-/// Routes of the API that answer somebody who shows nothing, by hand: a wrong demand would agree with itself.
+/// Routes of the API that answer anonymous callers, by hand: a wrong access requirement would agree with itself.
 const OPEN: &[&str] = &[
     "GET /api/v4/users",
     "GET /api/v4/users/{id}",
@@ -196,7 +196,7 @@ async fn routes_open_to_nobody(t: TestServer) {
         let Some(requirement) = route.access().map(|known| known.requirement) else { continue };
         let name = format!("{} {}", route.method, route.path);
         assert_eq!(requirement.anonymous, OPEN.contains(&name.as_str()), "{name}");
-        assert!(!requirement.anonymous || route.method == Method::GET, "{name}: nobody writes");
+        assert!(!requirement.anonymous || route.method == Method::GET, "{name}: anonymous callers may write");
     }
     t.get("/api/v4/projects").await.is(200, "[]");
 }

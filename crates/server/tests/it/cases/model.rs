@@ -1,4 +1,4 @@
-//! The promise of `docs/protocols/rotation.md` section 1, tried by chance against the real operations and the real
+//! The promise of `docs/protocols/rotation.md` section 1, tried at random against the real operations and the real
 //! authenticator: a client of two processes with one store, a thief, two nodes on one database; requests that are lost,
 //! doubled or late, answers that are lost, restarts. After each step the promise is held against what happened. Three
 //! named bugs can be switched on, and the model must notice each. `TOLLHOUSE_MODEL_WALKS=5000` walks for longer.
@@ -98,7 +98,7 @@ enum Line {
     Oauth(ApplicationId),
 }
 
-/// Numbers that look like chance and are the same every time.
+/// Pseudo-random numbers, the same every time.
 struct Randomness(u64);
 
 impl Randomness {

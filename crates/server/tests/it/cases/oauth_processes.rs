@@ -188,7 +188,7 @@ async fn t23_two_nodes_make_the_same_keys(t: TestServer) {
     assert_eq!(
         jwt,
         two.sign("JWT", &serde_json::json!({ "sub": "1" })).await.expect("signed"),
-        "PKCS #1 has no chance in it"
+        "PKCS #1 signatures are deterministic"
     );
     for node in [a, b] {
         node.app.db.close().await;

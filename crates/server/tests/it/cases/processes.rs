@@ -382,7 +382,7 @@ async fn t33_a_demo_database_is_not_served(t: TestServer) {
 }
 
 async fn t33_a_demo_that_ends_takes_its_database_along(t: TestServer) {
-    // Its database is a SQLite file of its own, whatever this town has.
+    // Its database is a SQLite file of its own, whatever this test server has.
     if t.app.db.is_postgres() {
         return;
     }

@@ -62,7 +62,7 @@ impl Ambush {
 }
 
 impl HistoryRun {
-    /// Every fault once, or until it is over, in an order of chance.
+    /// Every fault once, or until it is over, in random order.
     pub async fn chaos(&self, mut deck: Vec<Fault>, again: bool) {
         let postgres = self.command.db.is_postgres();
         while !self.over.get() {

@@ -476,7 +476,7 @@ impl HistoryRun {
         self.check_everywhere(family, &held).await;
     }
 
-    /// Each way once more with nobody else about. While everything goes wrong an operation may fail, so chance decides
+    /// Each way once more with nobody else about. While everything goes wrong an operation may fail, so it is random
     /// which of them are ever acknowledged; here each has to be.
     /// A group becomes private and public again, by `PUT /groups/:id` at any server. It is asked for at every server after
     /// each acknowledgement, by somebody who is nobody to it (T27).

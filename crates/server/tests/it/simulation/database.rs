@@ -1,4 +1,4 @@
-//! What the nodes and revokers of a world ask: a database in memory that can break every rule and come back from a copy,
+//! What the nodes and revokers of a simulated network ask: a database in memory that can break every rule and come back from a copy,
 //! or a real one. Every statement happens at once, at the moment the scheduler chose for it.
 
 use tollhouse_domain::agreement::follower::Say;
@@ -33,7 +33,7 @@ impl Memory {
         Self { truth, head: None, waiting_for_head, sequence: 0, copies, somebody }
     }
 
-    /// For one more world.
+    /// For one more simulated network.
     pub fn begin(&mut self, mark: i64) {
         *self = Self { truth: Truth::new(mark), ..Self::new(self.somebody.clone()) };
     }

@@ -33,7 +33,7 @@ async fn the_checker_finds_bad_histories(t: TestServer) {
     history::bad_histories();
 }
 
-/// The same seed is the same world, step by step; else it would be no bug report.
+/// The same seed is the same run, step by step; else it would be no bug report.
 async fn a_seed_is_the_whole_story(t: TestServer) {
     if t.app.db.is_postgres() {
         return;
@@ -103,7 +103,7 @@ impl Sum {
             self.acknowledged,
             Duration::from_nanos(self.longest),
         );
-        // A world where nothing happens is no test.
+        // A run in which nothing happens is no test.
         assert!(
             self.accepted > self.steps / 20 && self.refused > self.steps / 50 && self.acknowledged > self.steps / 200
         );
@@ -167,7 +167,7 @@ fn hunt(mutant: Mutant, seeds: u64, mut database: Database) -> Result<Database, 
         let step = network.steps;
         database = network.into_database();
         let Some(what) = found else { continue };
-        // It was the mistake: without it nothing is found in the same world.
+        // It was the mistake: without it nothing is found in the same run.
         let right = visit(seed, None, database);
         assert!(right.found.is_none(), "seed {seed}, and no {}: {:?}", mutant.code(), right.found);
         let what = if whole { &what } else { what.lines().next().unwrap_or_default() };
@@ -201,7 +201,7 @@ fn visit(seed: u64, mutant: Option<Mutant>, database: Database) -> SimulatedNetw
     network
 }
 
-/// The command that runs one world again.
+/// The command that repeats one run.
 fn again(seed: u64) -> String {
     format!(
         "again: TOLLHOUSE_SIMULATION_SEED={seed} TOLLHOUSE_SIMULATION_STEPS=1 cargo test -p tollhouse --test it -- \

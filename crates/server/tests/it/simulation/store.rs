@@ -1,4 +1,4 @@
-//! The real store as the database of a world. Its clock is that of the test; its connections belong to a runtime of their
+//! The real store as the database of a simulated network. Its clock is that of the test; its connections belong to a runtime of their
 //! own, so that the scheduler, which waits for nobody, can wait for them.
 
 use std::collections::BTreeMap;
@@ -73,7 +73,7 @@ impl Store {
         Self { runtime, db, link, owners, tokens, blocked, clients, group, members, away: false, worlds: 0 }
     }
 
-    /// For one more world: nobody is there, everybody has their rights.
+    /// For one more run: nobody is there, everybody has their rights.
     pub fn begin(&mut self, mutant: Option<Mutant>) {
         self.db.faults.mutants.set(None);
         for owner in 0..self.owners.len() as u64 {

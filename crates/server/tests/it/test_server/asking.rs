@@ -1,4 +1,4 @@
-//! What somebody asks of a town, and what comes back.
+//! Requests to a test server, and their answers.
 
 use std::net::IpAddr;
 

@@ -32,6 +32,8 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::invalidations::Link;
 
+/// The open database, SQLite or PostgreSQL. Clones share the connections. Reads go through [`Db::read`] and
+/// [`Db::list`], writes through [`Db::perform`] alone.
 #[derive(Clone)]
 pub struct Db {
     engine: Engine,
@@ -219,6 +221,7 @@ impl Db {
         }
     }
 
+    /// Whether it is a PostgreSQL server; otherwise it is a SQLite file.
     pub fn is_postgres(&self) -> bool {
         matches!(self.engine, Engine::Postgres { .. })
     }

@@ -9,7 +9,9 @@ use crate::engine::postgres;
 /// Where the data is: `sqlite:PATH` or `postgres://...`.
 #[derive(Clone)]
 pub enum Url {
+    /// The file of a SQLite database.
     Sqlite(PathBuf),
+    /// How a PostgreSQL server is reached.
     Postgres(postgres::Address),
 }
 

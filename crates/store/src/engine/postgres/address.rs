@@ -17,6 +17,8 @@ use super::CONNECT;
 use super::tls::{Tls, Verify};
 use crate::error::{Cause, Error};
 
+/// Host, user, database, TLS and time limits of a PostgreSQL server, read from a URL and the environment as libpq does.
+/// It holds the password; its `Display` leaves that out.
 #[derive(Clone)]
 pub struct Address(pub(super) Arc<Way>);
 

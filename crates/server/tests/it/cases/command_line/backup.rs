@@ -139,7 +139,7 @@ async fn a_copy_overwrites_nothing_and_leaves_nothing_behind(t: TestServer) {
     assert!(copy(&["no/where"]).await.refused(1).contains("No such file or directory"));
     assert_eq!(copy(&["no/.."]).await.refused(2), "no/.. is not the name of a file");
     assert!(copy(&["open/copy"]).await.refused(2).ends_with("chmod o-w open"));
-    // The secret of this town is not beside its database.
+    // The secret of this server is not beside its database.
     assert!(copy(&["copy", "--with-key"]).await.refused(2).starts_with("secret_key_file: "));
     let mut wrong = plain(folder, &["backup", "copy", "--with-key", "--database", &t.database_url]);
     std::fs::write(folder.join("wrong"), "0".repeat(64)).expect("a file");

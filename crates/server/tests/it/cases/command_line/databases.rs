@@ -261,7 +261,7 @@ async fn commands_at_once_do_not_hinder_one_another(t: TestServer) {
     };
     let same: Vec<_> = (0..6).map(|_| make("ada".into())).collect();
     let others: Vec<_> = (0..6).map(|i| make(format!("u{i}"))).collect();
-    // The town goes on meanwhile.
+    // The server goes on meanwhile.
     for i in 0..20 {
         t.user(&format!("own{i}")).await;
     }

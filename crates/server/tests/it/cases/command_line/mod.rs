@@ -1,4 +1,4 @@
-//! Administration from a shell: the real program, as its own process, on the database of a town that serves meanwhile.
+//! Administration from a shell: the real program, as its own process, on the database of a test server that runs meanwhile.
 
 pub mod backup;
 pub mod bad_input;
@@ -28,7 +28,7 @@ pub struct Said {
 }
 
 impl TestServer {
-    /// `tollhouse` with these words and the town's database.
+    /// `tollhouse` with these words and the test server's database.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = tollhouse(self.folder.path());
         command.args(words).args(["--database", &self.database_url]);

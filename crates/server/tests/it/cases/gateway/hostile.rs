@@ -82,7 +82,7 @@ const HEADS: [&str; 10] =
 /// What nobody means ill by, and yet may.
 const PLAIN: [&str; 8] = ["public", "admin", "a", "x.txt", "caf%C3%A9", "v1;x=1", "a%2fb", "what%3f"];
 
-/// Numbers that look like chance; the seed tells which.
+/// Pseudo-random numbers from a seed.
 struct Randomness(u64);
 
 impl Randomness {

@@ -4,7 +4,7 @@ use axum::http::Method;
 
 use crate::test_server::{Ask, Reply, TestServer};
 
-/// As `cases!`, for a town whose proxies are this machine and two networks.
+/// As `cases!`, for a test server whose proxies are this machine and two networks.
 macro_rules! gates {
     ($($name:ident $(with $settings:literal)?),+ $(,)?) => {
         pub const CASES: &[$crate::Case] = &[$($crate::Case {

@@ -240,7 +240,7 @@ async fn starts(t: &TestServer, lines: &[&str]) -> bool {
     again.is_some()
 }
 
-/// Started under this secret, whatever the keys of the town were sealed under before.
+/// Started under this secret, whatever the keys of the test server were sealed under before.
 async fn sealed(t: &TestServer, secret: &str) -> TestServer {
     let named = Some(t.app.settings.secret_key_file.clone()).filter(|file| !file.as_os_str().is_empty());
     let mut beside = std::fs::read_dir(t.folder.path()).expect("a folder").map(|file| file.expect("a file").path());

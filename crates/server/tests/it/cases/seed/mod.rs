@@ -26,7 +26,7 @@ async fn filler(t: &TestServer, text: &str) -> Fill {
     Fill::prepare(seed, &t.app.hasher, lifetime).await.expect("passwords")
 }
 
-/// Fills a town's database from this file.
+/// Fills a test server's database from this file.
 async fn planted(t: &TestServer, text: &str) -> Filled {
     let fill = filler(t, text).await;
     t.app.perform(fill, &By::system()).await.expect("it fits").into_inner()

@@ -1,4 +1,4 @@
-//! What goes wrong by plan: a drill arranges a rare moment, roughly, and chance does the rest.
+//! What goes wrong by plan: a drill arranges a rare moment, roughly, and randomness does the rest.
 
 use super::weather::Theme;
 use super::{Event, MILLI, SECOND, SimulatedNetwork};

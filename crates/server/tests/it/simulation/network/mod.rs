@@ -161,7 +161,7 @@ impl SimulatedNetwork {
         network
     }
 
-    /// For the next world.
+    /// For the next run.
     pub fn into_database(self) -> Database {
         self.database
     }

@@ -57,7 +57,7 @@ pub(super) struct Node {
     hears: Option<Weak<Slot>>,
 }
 
-/// For all that a world can make: what is driven out of a full cache is up to chance of its own.
+/// Holds everything that a run can make: what a full cache evicts is random, and not of this seed.
 const ROOM: usize = 4_096;
 
 /// The number of the task that follows the log.

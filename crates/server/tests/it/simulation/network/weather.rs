@@ -1,4 +1,4 @@
-//! What goes wrong by chance.
+//! Random faults.
 
 use super::{Event, MILLI, SECOND, SimulatedNetwork};
 use crate::simulation::database::Database;
@@ -21,7 +21,7 @@ pub(super) struct Weather {
 }
 
 /// What goes wrong more often than the rest. From [`Theme::LateAnswers`] on it goes wrong by plan, again and again, since
-/// by chance it hardly ever does.
+/// at random it hardly ever does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Theme {
     Calm,
