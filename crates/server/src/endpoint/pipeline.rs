@@ -29,7 +29,7 @@ type Captures = Vec<(String, String)>;
 pub async fn run(endpoint: &Endpoint, app: App, captures: Captures, request: Request<Body>) -> Response {
     let app = app.asked_by(&request);
     match &endpoint.serves {
-        Serves::Api { access, respell, handler } => {
+        Serves::Api { access, respell, handler, .. } => {
             match api(endpoint.params, access, *respell, &**handler, &app, captures, request).await {
                 Ok(response) => response,
                 Err(error) => refused(error, |error| error.api(&app.urls)),
@@ -67,12 +67,12 @@ async fn api(
 ) -> Result<Response, Error> {
     let requirement = &access.requirement;
     let parsed = read_authenticated(app, declared, captures, request, requirement).await?;
-    #[cfg(feature = "faults")]
-    app.faults.endpoint(parsed.parts.uri.path());
     let early = parse_first(access, handler, &parsed)?;
     let presented = presented(&parsed);
     let who = app.authenticate(&presented, requirement).await?;
     let (caller, params) = admit(access, handler, early, who, &presented, &parsed)?;
+    #[cfg(feature = "faults")]
+    app.faults.endpoint(parsed.parts.uri.path());
     handler.call(app.clone(), caller, params).await.map_err(respell)
 }
 
