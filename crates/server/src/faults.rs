@@ -14,6 +14,7 @@ pub struct Faults {
     crowded: AtomicBool,
     repeat_is_reuse: AtomicBool,
     crashes: Mutex<Option<String>>,
+    left_out: Mutex<Option<String>>,
 }
 
 impl Faults {
@@ -41,7 +42,7 @@ impl Faults {
         self.repeat_is_reuse.load(Ordering::SeqCst)
     }
 
-    /// From now on the endpoint at this path panics.
+    /// From now on the handler at this path panics.
     pub fn crash(&self, path: &str) {
         *self.crashes.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
     }
@@ -49,6 +50,15 @@ impl Faults {
     pub(crate) fn endpoint(&self, path: &str) {
         let crash = self.crashes.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(path);
         assert!(!crash, "a fault that a test switched on");
+    }
+
+    /// From now on the answers of the API have this key nowhere.
+    pub fn leave_out(&self, key: &str) {
+        *self.left_out.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.to_owned());
+    }
+
+    pub(crate) fn left_out(&self) -> Option<String> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) async fn garble(&self, response: Response) -> Response {

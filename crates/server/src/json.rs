@@ -1,9 +1,13 @@
-//! Objects whose keys stand in the order of the wire. Values are serde's; only the order is ours.
+//! Answers in JSON, and objects that no entity declares: their keys stand in the order in which they are written. Values
+//! are serde's; only the order is ours.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Serialize;
+
+use crate::entity::WrittenFrom;
+use crate::entity::writer::Writer;
 
 /// An object that is being written.
 pub struct Object(Vec<u8>);
@@ -26,22 +30,18 @@ impl Object {
         self
     }
 
+    /// An entity, to which more may be added.
+    pub fn of<E: WrittenFrom<S>, S>(source: &S) -> Self {
+        let mut out = Writer::with_capacity(2048);
+        out.object::<E, S>(source);
+        let mut bytes = out.into_bytes();
+        bytes.pop();
+        Self(bytes)
+    }
+
     pub fn object(mut self, name: &str, value: Self) -> Self {
         self.name(name);
         self.0.extend_from_slice(&value.finish());
-        self
-    }
-
-    pub fn optional(self, name: &str, value: Option<Self>) -> Self {
-        match value {
-            Some(value) => self.object(name, value),
-            None => self.field(name, ()),
-        }
-    }
-
-    pub fn array(mut self, name: &str, values: impl IntoIterator<Item = Self>) -> Self {
-        self.name(name);
-        self.0.extend_from_slice(&array(values));
         self
     }
 
@@ -74,45 +74,12 @@ impl Object {
     }
 }
 
-pub fn array(values: impl IntoIterator<Item = Object>) -> Vec<u8> {
-    let mut bytes = vec![b'['];
-    for value in values {
-        if bytes.len() > 1 {
-            bytes.push(b',');
-        }
-        bytes.extend_from_slice(&value.finish());
-    }
-    bytes.push(b']');
-    bytes
-}
-
-/// An answer of the API.
-pub struct Json {
-    status: StatusCode,
-    body: Vec<u8>,
-}
-
-impl Json {
-    pub fn ok(object: Object) -> Self {
-        Self { status: StatusCode::OK, body: object.finish() }
-    }
-
-    pub fn list(objects: impl IntoIterator<Item = Object>) -> Self {
-        Self { status: StatusCode::OK, body: array(objects) }
-    }
-
-    pub fn with_status(self, status: StatusCode) -> Self {
-        Self { status, ..self }
-    }
-}
-
-impl IntoResponse for Json {
-    fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(self.body));
-        *response.status_mut() = self.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
-    }
+/// An answer in JSON.
+pub fn response(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 #[cfg(test)]
@@ -122,9 +89,8 @@ mod tests {
     #[test]
     fn keys_stand_as_they_were_written() {
         let inner = Object::default().field("z", 1).field("a", "\"é\u{0}");
-        let object = Object::default().object("o", inner).field("n", None::<i64>).array("l", [Object::default()]);
+        let object = Object::default().object("o", inner).field("n", None::<i64>).when(false, |o| o.field("x", 1));
         let text = String::from_utf8(object.finish()).expect("UTF-8");
-        assert_eq!(text, r#"{"o":{"z":1,"a":"\"é\u0000"},"n":null,"l":[{}]}"#);
-        assert_eq!(array([]), b"[]");
+        assert_eq!(text, r#"{"o":{"z":1,"a":"\"é\u0000"},"n":null}"#);
     }
 }

@@ -12,6 +12,7 @@ pub mod connection;
 pub mod cors;
 pub mod device;
 pub mod endpoint;
+pub mod entity;
 pub mod error;
 pub mod explain;
 #[cfg(feature = "faults")]

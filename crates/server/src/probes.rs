@@ -1,13 +1,13 @@
 //! What a load balancer asks. No causes are named (T34).
 
 use axum::http::{Method, StatusCode};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use tollhouse_store::instance;
 
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::surface::Surface;
-use crate::json::{Json, Object};
+use crate::json::{self, Object};
 
 pub fn endpoints() -> Vec<Endpoint> {
     let get = Method::GET;
@@ -22,15 +22,19 @@ pub async fn health(_: App, _: String) -> impl IntoResponse {
     "Tollhouse OK"
 }
 
-pub async fn liveness(_: App, _: String) -> impl IntoResponse {
-    Json::ok(Object::default().field("status", "ok"))
+pub async fn liveness(_: App, _: String) -> Response {
+    answer(StatusCode::OK, "ok")
 }
 
 /// Whether the database answers.
-pub async fn readiness(app: App, _: String) -> impl IntoResponse {
+pub async fn readiness(app: App, _: String) -> Response {
     let asked = async { instance::get(&mut app.db.read().await?, "ready").await };
     match asked.await {
-        Ok(_) => Json::ok(Object::default().field("status", "ok")),
-        Err(_) => Json::ok(Object::default().field("status", "failed")).with_status(StatusCode::SERVICE_UNAVAILABLE),
+        Ok(_) => answer(StatusCode::OK, "ok"),
+        Err(_) => answer(StatusCode::SERVICE_UNAVAILABLE, "failed"),
     }
+}
+
+fn answer(status: StatusCode, word: &str) -> Response {
+    json::response(status, Object::default().field("status", word).finish())
 }

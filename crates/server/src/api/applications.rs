@@ -1,18 +1,18 @@
 //! `/applications`: what an administrator registers for the whole instance (rest-api.md section 5).
 
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use tollhouse_domain::id::ApplicationId;
 use tollhouse_domain::identity::Administrator;
 use tollhouse_store::oauth_applications;
 
-use crate::api::entities::application::application;
+use crate::api::entities::application::{Application, ApplicationWithSecret, WithSecret};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::administrator;
+use crate::endpoint::answer::{All, Created, NoContent};
 use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
-use crate::json::Json;
-use crate::operations::applications::{CreateApplication, Created, Delete, RenewSecret};
+use crate::operations::applications::{self as operations, CreateApplication, Delete, RenewSecret};
 use crate::params::params;
 use crate::refusal::ResourceKind;
 
@@ -29,9 +29,9 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-pub async fn list(app: App, _: Administrator, (): ()) -> Result<Json, Error> {
+pub async fn list(app: App, _: Administrator, (): ()) -> Result<All<Application>, Error> {
     let known = oauth_applications::list(&mut app.db.read().await?).await?;
-    Ok(Json::list(known.iter().map(application)))
+    Ok(All::of(&app, &known))
 }
 
 params! {
@@ -44,7 +44,11 @@ params! {
     }
 }
 
-pub async fn create(app: App, caller: Administrator, new: NewApplicationParams) -> Result<Json, Error> {
+pub async fn create(
+    app: App,
+    caller: Administrator,
+    new: NewApplicationParams,
+) -> Result<Created<ApplicationWithSecret>, Error> {
     let operation = CreateApplication {
         name: new.name,
         redirect_uri: new.redirect_uri,
@@ -54,7 +58,8 @@ pub async fn create(app: App, caller: Administrator, new: NewApplicationParams) 
         owner: None,
         plain_http: app.plain_redirects(),
     };
-    Ok(shown_once(&app.perform(operation, &app.by(caller.identity())).await?.into_inner()))
+    let made = app.perform(operation, &app.by(caller.identity())).await?.into_inner();
+    Ok(with_secret(&app, &made))
 }
 
 params! {
@@ -62,7 +67,7 @@ params! {
     pub struct One { path id: i64 }
 }
 
-pub async fn delete(app: App, caller: Administrator, one: One) -> Result<StatusCode, Error> {
+pub async fn delete(app: App, caller: Administrator, one: One) -> Result<NoContent, Error> {
     let id = match of_the_instance(&app, one.id).await {
         // Perhaps because the same was asked for before (revocation.md W4).
         Err(error @ Error::NotFound(_)) => {
@@ -73,12 +78,13 @@ pub async fn delete(app: App, caller: Administrator, one: One) -> Result<StatusC
     };
     let operation = Delete { id };
     app.perform(operation, &app.by(caller.identity())).await?.into_inner();
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
-pub async fn renew_secret(app: App, caller: Administrator, one: One) -> Result<Json, Error> {
+pub async fn renew_secret(app: App, caller: Administrator, one: One) -> Result<Created<ApplicationWithSecret>, Error> {
     let operation = RenewSecret { id: of_the_instance(&app, one.id).await? };
-    Ok(shown_once(&app.perform(operation, &app.by(caller.identity())).await?.into_inner()))
+    let made = app.perform(operation, &app.by(caller.identity())).await?.into_inner();
+    Ok(with_secret(&app, &made))
 }
 
 /// Somebody's own application is none of the instance's.
@@ -87,7 +93,6 @@ async fn of_the_instance(app: &App, id: i64) -> Result<ApplicationId, Error> {
     known.filter(|known| known.owner.is_none()).map(|known| known.id).ok_or(Error::NotFound(ResourceKind::Application))
 }
 
-fn shown_once(made: &Created) -> Json {
-    let shown = application(&made.application).field("secret", made.secret.reveal());
-    Json::ok(shown).with_status(StatusCode::CREATED)
+fn with_secret(app: &App, made: &operations::Created) -> Created<ApplicationWithSecret> {
+    Created::of(app, &WithSecret { application: &made.application, secret: made.secret.reveal() })
 }

@@ -1,7 +1,6 @@
 //! `GET /groups`, `GET|PUT /groups/:id` (rest-api.md 4.4).
 
 use axum::http::Method;
-use axum::response::Response;
 use tollhouse_domain::access::ability::Ability;
 use tollhouse_domain::access::{Viewer, Visibility};
 use tollhouse_domain::access_requirement::Extra;
@@ -9,14 +8,14 @@ use tollhouse_domain::identity::Identity;
 use tollhouse_domain::scope::Scope;
 use tollhouse_store::namespaces::{self, GroupOrder};
 
-use crate::api::entities::{group, project};
-use crate::api::pages::{self, Listed, Page, PerPage};
+use crate::api::entities::group::{Group, GroupDetails, Shown};
+use crate::api::pages::{self, Listed, PageNumber, PerPage};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::{OnGroup, anyone, signed_in};
+use crate::endpoint::answer::{One, Page};
 use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
-use crate::json::Json;
 use crate::operations::groups::UpdateGroup;
 use crate::operations::named;
 use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
@@ -52,12 +51,12 @@ params! {
         optional all_available: bool,
         default order_by: Order = "name",
         default sort: Sort = "asc",
-        default page: Page = "1",
+        default page: PageNumber = "1",
         default per_page: PerPage = "20",
     }
 }
 
-pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Response, Error> {
+pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Page<Group>, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let asked = &list.params;
     let filter = namespaces::Filter {
@@ -76,7 +75,7 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
         Box::pin(async move { namespaces::list_groups(reader, &filter, viewer, &span, now).await })
     });
     let (rows, total) = read.await?;
-    let rows = rows.iter().map(|row| group::listed(&app.urls, row)).collect();
+    let rows = rows.iter().map(|row| Shown::new(&app.urls, row, viewer));
     Ok(pages::answer(&app, &list, at, total, rows))
 }
 
@@ -88,19 +87,19 @@ params! {
     }
 }
 
-pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Json, Error> {
+pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<One<GroupDetails>, Error> {
     if !params.with_projects {
         let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
         let now = app.now();
         let mut reader = app.db.read().await?;
         let group =
             named::group(&mut reader, &params.id, viewer, now).await?.ok_or(Error::NotFound(ResourceKind::Group))?;
-        return Ok(Json::ok(group::detailed(&app.urls, &group)));
+        return Ok(One::of(&app, &Shown::new(&app.urls, &group, viewer)));
     }
     with_projects(&app, caller.as_ref(), &params.id).await
 }
 
-async fn with_projects(app: &App, caller: Option<&Identity>, named: &str) -> Result<Json, Error> {
+async fn with_projects(app: &App, caller: Option<&Identity>, named: &str) -> Result<One<GroupDetails>, Error> {
     let (viewer, now) = (caller.map_or(Viewer::Anonymous, Identity::viewer), app.now());
     let memberships = app.memberships(caller).await?;
     let mut reader = app.db.read().await?;
@@ -108,12 +107,7 @@ async fn with_projects(app: &App, caller: Option<&Identity>, named: &str) -> Res
         named::group_with_projects(&mut reader, named, viewer, memberships.as_deref().map(|all| &all.record), now)
             .await?;
     let (group, inside) = found.ok_or(Error::NotFound(ResourceKind::Group))?;
-    let rows = inside.iter().map(|seen| match caller {
-        Some(_) => project::full(&app.urls, seen, None, viewer, project::Options::default()),
-        None => project::basic(&app.urls, &seen.project, false),
-    });
-    let object = group::detailed(&app.urls, &group).array("projects", rows).array("shared_projects", []);
-    Ok(Json::ok(object))
+    Ok(One::of(app, &Shown { projects: Some(&inside), ..Shown::new(&app.urls, &group, viewer) }))
 }
 
 params! {
@@ -127,7 +121,7 @@ params! {
     }
 }
 
-pub async fn update(app: App, on: OnGroup, params: Update) -> Result<Json, Error> {
+pub async fn update(app: App, on: OnGroup, params: Update) -> Result<One<GroupDetails>, Error> {
     let OnGroup { identity, group } = on;
     let operation = UpdateGroup {
         group: group.id,

@@ -3,13 +3,14 @@
 use axum::http::Method;
 use tollhouse_domain::identity::Identity;
 
+use crate::api::entities::metadata::Metadata;
 use crate::api::users;
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::signed_in;
+use crate::endpoint::answer::One;
 use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
-use crate::json::{Json, Object};
 
 pub fn endpoints() -> Vec<Endpoint> {
     let read = || signed_in().or_scope(users::READ);
@@ -21,20 +22,6 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-pub async fn show(_: App, _: Identity, (): ()) -> Result<Json, Error> {
-    let kas = Object::default()
-        .field("enabled", false)
-        .field("externalUrl", ())
-        .field("externalK8sProxyUrl", ())
-        .field("version", ());
-    Ok(Json::ok(
-        Object::default()
-            .field("version", SPOKEN)
-            .field("revision", concat!("tollhouse-", env!("CARGO_PKG_VERSION")))
-            .object("kas", kas)
-            .field("enterprise", false),
-    ))
+pub async fn show(app: App, _: Identity, (): ()) -> Result<One<Metadata>, Error> {
+    Ok(One::of(&app, &()))
 }
-
-/// The version whose wire is spoken. Clients read it as a semantic version and switch features by it.
-const SPOKEN: &str = "18.5.0";

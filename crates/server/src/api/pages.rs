@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 use tollhouse_store::list::Span;
 
 use crate::app::App;
+use crate::endpoint::answer::Page;
+use crate::entity::WrittenFrom;
 use crate::error::Error;
-use crate::json;
 use crate::params::{Fault, Group, Param, ParamType, Params, SUDO, Value, for_links};
 use crate::request::ParsedRequest;
 
 /// `page`, from 1; what is lower counts as 1.
 #[derive(Clone, Copy, Debug)]
-pub struct Page(i64);
+pub struct PageNumber(i64);
 
-impl Value for Page {
+impl Value for PageNumber {
     const KIND: ParamType = ParamType::Integer;
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {
@@ -79,7 +79,7 @@ impl<P: Params> Params for Listed<P> {
 }
 
 /// Which rows a page holds.
-pub fn span(page: Page, per_page: PerPage) -> Span {
+pub fn span(page: PageNumber, per_page: PerPage) -> Span {
     Span::offset(per_page.0, (page.0 - 1) * per_page.0)
 }
 
@@ -94,13 +94,13 @@ pub fn last_of<T>(per_page: PerPage, rows: &[T]) -> Option<&T> {
 }
 
 /// One page of a list with its headers. `total` is counted up to 10,001, which means "more than 10,000".
-pub fn answer<P: Params>(
+pub fn answer<P: Params, E: WrittenFrom<S>, S>(
     app: &App,
     list: &Listed<P>,
-    (page, per_page): (Page, PerPage),
+    (page, per_page): (PageNumber, PerPage),
     total: i64,
-    rows: Vec<json::Object>,
-) -> Response {
+    rows: impl ExactSizeIterator<Item = S>,
+) -> Page<E> {
     let counted = total <= MOST_COUNTED;
     let last = ((total + per_page.0 - 1) / per_page.0).max(1);
     let more = if counted { page.0 < last } else { rows.len() as i64 == per_page.0 };
@@ -118,8 +118,8 @@ pub fn answer<P: Params>(
     if counted {
         link(last, "last");
     }
-    let mut response = json::Json::list(rows).into_response();
-    let headers = response.headers_mut();
+    let mut answer = Page::of(app, rows);
+    let headers = &mut answer.headers;
     let or_empty = |number: Option<i64>| number.map_or_else(String::new, |number| number.to_string());
     set(headers, "x-page", page.0.to_string());
     set(headers, "x-per-page", per_page.0.to_string());
@@ -136,22 +136,22 @@ pub fn answer<P: Params>(
     {
         headers.insert(header::LINK, value);
     }
-    response
+    answer
 }
 
 /// One page of a list that goes on after the number of a row. `next`: that number, and the parameter that has it.
-pub fn keyset_answer<P: Params>(
+pub fn keyset_answer<P: Params, E: WrittenFrom<S>, S>(
     app: &App,
     list: &Listed<P>,
     next: Option<(&'static str, i64)>,
-    rows: Vec<json::Object>,
-) -> Response {
-    let mut response = json::Json::list(rows).into_response();
+    rows: impl ExactSizeIterator<Item = S>,
+) -> Page<E> {
+    let mut answer = Page::of(app, rows);
     let link = next.map(|(name, id)| list.link(app, name, id, "next")).filter(|link| link.len() <= LONGEST_LINKS);
     if let Some(Ok(value)) = link.map(HeaderValue::try_from) {
-        response.headers_mut().insert(header::LINK, value);
+        answer.headers.insert(header::LINK, value);
     }
-    response
+    answer
 }
 
 impl<P: Params> Listed<P> {

@@ -1,6 +1,6 @@
 //! `/personal_access_tokens/self` and its rotation (rest-api.md 2.4, 2.6, 2.7).
 
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use tollhouse_domain::access_requirement::Extra;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::PersonalAccessTokenId;
@@ -9,13 +9,13 @@ use tollhouse_domain::lookup::TokenRecord;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Date;
 
-use crate::api::entities::token;
+use crate::api::entities::token::{Shown, Token, TokenWithSecret, WithSecret};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::{Presenter, presenter, signed_in};
+use crate::endpoint::answer::{NoContent, One};
 use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::{Error, settling};
-use crate::json::Json;
 use crate::operations::rotate::RotateSelf;
 use crate::operations::rotation::Rotated;
 use crate::operations::tokens::Revoke;
@@ -37,16 +37,16 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-pub async fn show_self(app: App, caller: Identity, (): ()) -> Result<Json, Error> {
+pub async fn show_self(app: App, caller: Identity, (): ()) -> Result<One<Token>, Error> {
     // With sudo, the token still belongs to the administrator who sent it.
     let owner = caller.sudo_by.as_ref().unwrap_or(&caller.user).id;
-    Ok(Json::ok(token::of_record(presented(&caller)?, owner, app.now())))
+    Ok(One::of(&app, &Shown::of_record(presented(&caller)?, owner, app.now())))
 }
 
-pub async fn revoke_self(app: App, caller: Identity, (): ()) -> Result<StatusCode, Error> {
+pub async fn revoke_self(app: App, caller: Identity, (): ()) -> Result<NoContent, Error> {
     let id = PersonalAccessTokenId(presented(&caller)?.id.0);
     app.perform(Revoke { id }, &app.by(&caller)).await?.into_inner();
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 params! {
@@ -54,7 +54,7 @@ params! {
     pub struct Rotate { optional expires_at: Date }
 }
 
-pub async fn rotate_self(app: App, caller: Presenter, params: Rotate) -> Result<Json, Error> {
+pub async fn rotate_self(app: App, caller: Presenter, params: Rotate) -> Result<One<TokenWithSecret>, Error> {
     let presented = caller.secret.ok_or(Error::MethodNotAllowed)?;
     let operation = RotateSelf {
         presented,
@@ -65,7 +65,8 @@ pub async fn rotate_self(app: App, caller: Presenter, params: Rotate) -> Result<
     match app.perform(operation, &app.by(&caller.identity)).await?.into_inner() {
         Rotated::Successor(made) => {
             app.auth.evict_negative(made.secret.digest());
-            Ok(Json::ok(token::personal(&made.token, app.now()).field("token", made.secret.reveal())))
+            let token = Shown::new(&made.token, app.now());
+            Ok(One::of(&app, &WithSecret { token, secret: made.secret.reveal() }))
         }
         Rotated::Wait { until } => Err(settling(until, app.now())),
         Rotated::Dead => Err(Error::Denied(Denial::Revoked)),

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use axum::http::{Method, StatusCode};
-use axum::response::Response;
+use axum::http::Method;
 use tollhouse_domain::access::{Viewer, Visibility};
 use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::identity::Identity;
@@ -13,15 +12,15 @@ use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::projects::{self, ProjectOrder, Seen};
 use tollhouse_store::users;
 
-use crate::api::entities::project;
+use crate::api::entities::project::{CreatedProject, Options, Project, Shown};
 use crate::api::groups;
-use crate::api::pages::{self, Listed, Page, Pagination, PerPage};
+use crate::api::pages::{self, Listed, PageNumber, Pagination, PerPage};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::{anyone, signed_in};
+use crate::endpoint::answer::{Created, One, Page};
 use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
-use crate::json::Json;
 use crate::operations::named;
 use crate::operations::projects::CreateProject;
 use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
@@ -68,12 +67,12 @@ params! {
         optional id_after: i64,
         optional id_before: i64,
         optional pagination: Pagination,
-        default page: Page = "1",
+        default page: PageNumber = "1",
         default per_page: PerPage = "20",
     }
 }
 
-pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Response, Error> {
+pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Page<Project>, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let asked = &list.params;
     let filter = projects::Filter {
@@ -108,16 +107,11 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
     });
     let (rows, total, owners) = read.await?;
     let next = pages::last_of(at.1, &rows).map(|seen| (cursor, seen.project.id.0));
-    let rows = if basic {
-        rows.iter().map(|seen| project::basic(&app.urls, &seen.project, false)).collect()
-    } else {
-        let full = |seen: &Seen| {
-            let owner = owner(&owners, seen);
-            let asked = project::Options { permissions: true, ..project::Options::default() };
-            project::full(&app.urls, seen, owner, viewer, asked)
-        };
-        rows.iter().map(full).collect()
-    };
+    let options = Options { simple: asked.simple, permissions: true, ..Options::default() };
+    let rows = rows.iter().map(|seen| {
+        let owner = owner(&owners, seen);
+        Shown { owner, asked: options, ..Shown::new(&app.urls, seen, viewer) }
+    });
     Ok(match keyset {
         true => pages::keyset_answer(&app, &list, next, rows),
         false => pages::answer(&app, &list, at, total, rows),
@@ -133,16 +127,17 @@ params! {
     }
 }
 
-pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<Json, Error> {
+pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<One<Project>, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let (seen, mut reader) = visible(&app, caller.as_ref(), &params.id).await?;
+    let Show { license, statistics, .. } = params;
+    let asked = Options { simple: false, permissions: true, license, statistics };
+    let shown = Shown { asked, ..Shown::new(&app.urls, &seen, viewer) };
     if caller.is_none() {
-        return Ok(Json::ok(project::basic(&app.urls, &seen.project, params.license)));
+        return Ok(One::of(&app, &shown));
     }
     let owners = owners(&mut reader, std::slice::from_ref(&seen)).await?;
-    let owner = owner(&owners, &seen);
-    let asked = project::Options { permissions: true, license: params.license, statistics: params.statistics };
-    Ok(Json::ok(project::full(&app.urls, &seen, owner, viewer, asked)))
+    Ok(One::of(&app, &Shown { owner: owner(&owners, &seen), ..shown }))
 }
 
 /// The project that a request is about, and what its caller is to it. Absent and invisible are the same answer, to the
@@ -175,7 +170,7 @@ params! {
     }
 }
 
-pub async fn create(app: App, caller: Identity, params: NewProjectParams) -> Result<Json, Error> {
+pub async fn create(app: App, caller: Identity, params: NewProjectParams) -> Result<Created<CreatedProject>, Error> {
     let operation = CreateProject {
         creator: caller.user.id,
         name: params.name,
@@ -189,9 +184,8 @@ pub async fn create(app: App, caller: Identity, params: NewProjectParams) -> Res
     let seen = projects::visible(&mut reader, done.into_inner(), caller.viewer(), app.now()).await?;
     let seen = seen.ok_or(Error::Internal)?;
     let owners = owners(&mut reader, std::slice::from_ref(&seen)).await?;
-    let owner = owner(&owners, &seen);
-    let made = project::full(&app.urls, &seen, owner, caller.viewer(), project::Options::default());
-    Ok(Json::ok(made).with_status(StatusCode::CREATED))
+    let shown = Shown::new(&app.urls, &seen, caller.viewer());
+    Ok(Created::of(&app, &Shown { owner: owner(&owners, &seen), ..shown }))
 }
 
 /// The owners of those that stand in personal namespaces.

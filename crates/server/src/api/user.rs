@@ -4,13 +4,13 @@ use axum::http::Method;
 use tollhouse_domain::identity::Identity;
 use tollhouse_store::users;
 
-use crate::api::entities::user;
+use crate::api::entities::user::{CurrentUser, Shown};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::signed_in;
+use crate::endpoint::answer::One;
 use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
-use crate::json::Json;
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -19,15 +19,12 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-pub async fn show(app: App, caller: Identity, (): ()) -> Result<Json, Error> {
-    let now = app.now();
+pub async fn show(app: App, caller: Identity, (): ()) -> Result<One<CurrentUser>, Error> {
     let me = &caller.user;
-    if !me.administrator {
-        return Ok(Json::ok(user::own(&app.urls, me, now)));
-    }
-    let creator = match me.created_by_id {
+    let shown = Shown::new(&app.urls, me, caller.viewer(), app.now());
+    let creator = match me.created_by_id.filter(|_| me.administrator) {
         Some(id) => Box::pin(async { users::find(&mut app.db.read().await?, id).await }).await?,
         None => None,
     };
-    Ok(Json::ok(user::for_administrator(&app.urls, me, creator.as_ref(), now)))
+    Ok(One::of(&app, &Shown { creator: creator.as_ref(), ..shown }))
 }

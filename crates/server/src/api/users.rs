@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use axum::http::Method;
-use axum::response::Response;
 use tollhouse_domain::access::Viewer;
 use tollhouse_domain::access_requirement::Extra;
 use tollhouse_domain::id::UserId;
@@ -14,14 +13,14 @@ use tollhouse_store::db::Reader;
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::{members, users};
 
-use crate::api::entities::user;
-use crate::api::pages::{self, Listed, Page, PerPage};
+use crate::api::entities::user::{ListedUser, Shown, UserDetails};
+use crate::api::pages::{self, Listed, PageNumber, PerPage};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::anyone;
+use crate::endpoint::answer::{One, Page};
 use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
-use crate::json::Json;
 use crate::params::{Params, Search, params};
 use crate::refusal::ResourceKind;
 use crate::request::ParsedRequest;
@@ -49,7 +48,7 @@ params! {
         default blocked: bool = "false",
         default external: bool = "false",
         default humans: bool = "false",
-        default page: Page = "1",
+        default page: PageNumber = "1",
         default per_page: PerPage = "20",
     }
 }
@@ -64,7 +63,7 @@ pub fn lists_nobody(who: Option<&Identity>, parsed: &ParsedRequest) -> Result<()
     }
 }
 
-pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Response, Error> {
+pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Page<ListedUser>, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let List { page, per_page, .. } = list.params;
     let filter = users::Filter {
@@ -85,14 +84,10 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
         })
     });
     let (rows, total, creators) = read.await?;
-    let rows = rows.iter().map(|row| match administrator {
-        true => {
-            let creator = row.created_by_id.and_then(|id| creators.get(&id));
-            user::for_administrator(&app.urls, row, creator, now)
-        }
-        false => user::basic(&app.urls, row, viewer, now),
+    let rows = rows.iter().map(|row| {
+        let creator = row.created_by_id.and_then(|id| creators.get(&id));
+        Shown { creator, ..Shown::new(&app.urls, row, viewer, now) }
     });
-    let rows = rows.collect();
     Ok(pages::answer(&app, &list, (page, per_page), total, rows))
 }
 
@@ -109,20 +104,21 @@ fn known(who: Option<&Identity>) -> Result<&Identity, Error> {
     who.ok_or_else(|| Error::Forbidden(Some("Not authorized!".into())))
 }
 
-pub async fn show(app: App, caller: Option<Identity>, Show { id }: Show) -> Result<Json, Error> {
+pub async fn show(app: App, caller: Option<Identity>, Show { id }: Show) -> Result<One<UserDetails>, Error> {
     let caller = known(caller.as_ref())?;
     let now = app.now();
     let mut reader = app.db.read().await?;
     let found = users::find(&mut reader, UserId(id)).await?.ok_or(Error::NotFound(ResourceKind::User))?;
+    let shown = Shown::new(&app.urls, &found, caller.viewer(), now);
     if !caller.user.administrator {
-        return Ok(Json::ok(user::public(&app.urls, &found, caller.viewer(), now)));
+        return Ok(One::of(&app, &shown));
     }
     let creator = match found.created_by_id {
         Some(id) => users::find(&mut reader, id).await?,
         None => None,
     };
     let highest = members::highest(&mut reader, found.id, now).await?;
-    Ok(Json::ok(user::single_for_administrator(&app.urls, &found, creator.as_ref(), highest, now)))
+    Ok(One::of(&app, &Shown { creator: creator.as_ref(), highest, ..shown }))
 }
 
 /// Who made them, as far as that is known.

@@ -82,6 +82,12 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     if fault("repeat_is_reuse") {
         app.faults.take_repeats_for_reuse();
     }
+    #[cfg(feature = "faults")]
+    if let Ok(faults) = std::env::var("TOLLHOUSE_FAULT")
+        && let Some(path) = faults.split(',').find_map(|known| known.strip_prefix("crash="))
+    {
+        app.faults.crash(path);
+    }
     if app.demo && !app.settings.demo_data {
         return Err(Failure::Unusable(format!(
             "{url} was made by `tollhouse demo`, so its secrets are known; --demo-data serves it all the same"

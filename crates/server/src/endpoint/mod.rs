@@ -1,5 +1,5 @@
-//! An endpoint is one value: method, path, surface, access requirement, parameters and handler. It is declared in the
-//! file of its resource. The server, `explain`, the metrics and the tests read the same value.
+//! An endpoint is one value: method, path, surface, access requirement, parameters, answer and handler. It is declared in
+//! the file of its resource. The server, `explain`, the metrics and the tests read the same value.
 
 use std::any::Any;
 use std::marker::PhantomData;
@@ -18,12 +18,14 @@ use crate::request::ParsedRequest;
 use crate::web::{PageAccess, Visitor};
 
 pub mod access;
+pub mod answer;
 pub mod permission;
 pub mod pipeline;
 pub mod surface;
 pub mod table;
 
 use access::{Access, Caller, EndpointAccess, FromCaller};
+use answer::{AnswerSchema, ApiAnswer};
 use permission::Permission;
 use surface::Surface;
 
@@ -46,7 +48,12 @@ pub struct Endpoint {
 
 /// What runs when a request has been routed to it.
 enum Serves {
-    Api { access: EndpointAccess, respell: fn(Refusal) -> Error, handler: Box<dyn ApiHandler> },
+    Api {
+        access: EndpointAccess,
+        answer: AnswerSchema,
+        respell: fn(Refusal) -> Error,
+        handler: Box<dyn ApiHandler>,
+    },
     Page { admits: PageAccess, handler: Box<dyn PageHandler> },
     Oauth(Box<OauthHandler>),
     Plain(Box<PlainHandler>),
@@ -81,7 +88,7 @@ where
     Fut: Future<Output = Result<R, Error>> + Send + 'static,
     C: FromCaller + 'static,
     P: Params + 'static,
-    R: IntoResponse,
+    R: ApiAnswer,
 {
     fn parse(&self, parsed: &ParsedRequest) -> Result<Parsed, Error> {
         Ok(Box::new(P::parse(parsed)?))
@@ -112,17 +119,18 @@ where
 }
 
 impl Endpoint {
-    /// An endpoint of the API.
+    /// An endpoint of the API. The type of what the handler returns says what it answers.
     pub fn api<C, P, R, F, Fut>(method: Method, path: &'static str, access: Access<C>, handler: F) -> Self
     where
         F: Fn(App, C, P) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<R, Error>> + Send + 'static,
         C: FromCaller + 'static,
         P: Params + 'static,
-        R: IntoResponse + 'static,
+        R: ApiAnswer + 'static,
     {
         let handler = Box::new(Typed(handler, PhantomData));
-        let serves = Serves::Api { access: access.endpoint_access(), respell: Error::Refused, handler };
+        let access = access.endpoint_access();
+        let serves = Serves::Api { access, answer: R::SCHEMA, respell: Error::Refused, handler };
         Self::new(method, path, Surface::Api, (P::DECLARED, P::GROUPS), serves)
     }
 
@@ -189,6 +197,14 @@ impl Endpoint {
     pub fn access(&self) -> Option<&EndpointAccess> {
         match &self.serves {
             Serves::Api { access, .. } => Some(access),
+            Serves::Page { .. } | Serves::Oauth(_) | Serves::Plain(_) => None,
+        }
+    }
+
+    /// What it answers if it succeeds. `None` where there is no access requirement either.
+    pub fn answer(&self) -> Option<&AnswerSchema> {
+        match &self.serves {
+            Serves::Api { answer, .. } => Some(answer),
             Serves::Page { .. } | Serves::Oauth(_) | Serves::Plain(_) => None,
         }
     }

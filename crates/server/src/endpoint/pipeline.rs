@@ -33,7 +33,7 @@ type Captures = Vec<(String, String)>;
 pub async fn run(endpoint: &Endpoint, app: App, captures: Captures, request: Request<Body>) -> Response {
     let app = app.asked_by(&request);
     match &endpoint.serves {
-        Serves::Api { access, respell, handler } => {
+        Serves::Api { access, respell, handler, .. } => {
             match api(endpoint.params, access, *respell, &**handler, &app, captures, request).await {
                 Ok(response) => response,
                 Err(error) => refused(error, |error| error.api(&app.urls)),
@@ -71,8 +71,6 @@ async fn api(
 ) -> Result<Response, Error> {
     let requirement = &access.requirement;
     let parsed = read_authenticated(app, declared, captures, request, requirement).await?;
-    #[cfg(feature = "faults")]
-    app.faults.endpoint(parsed.parts.uri.path());
     let early = parse_first(access, handler, &parsed)?;
     let presented = presented(&parsed);
     let who = app.authenticate(&presented, requirement).await?;
@@ -81,6 +79,8 @@ async fn api(
         Some(ability) => Box::pin(on_group(app, ability, caller, &parsed)).await.map_err(respelled(respell))?,
         None => caller,
     };
+    #[cfg(feature = "faults")]
+    app.faults.endpoint(parsed.parts.uri.path());
     handler.call(app.clone(), caller, params).await.map_err(respelled(respell))
 }
 
@@ -158,7 +158,7 @@ impl Endpoint {
         parsed: &ParsedRequest,
     ) -> Result<(), Error> {
         match &self.serves {
-            Serves::Api { access, respell, handler } => {
+            Serves::Api { access, respell, handler, .. } => {
                 let (caller, _) = admit(access, &**handler, None, who, presented, parsed)?;
                 match access.on_group {
                     Some(ability) => {

@@ -1,55 +1,103 @@
-//! Groups (rest-api.md 4.4).
+//! Groups (rest-api.md 4.4). What belongs to code, issues and pipelines is there with the value of a group that has none
+//! yet, since clients read it.
 
+use tollhouse_domain::access::{AccessLevel, Viewer, Visibility};
 use tollhouse_domain::namespace::Namespace;
+use tollhouse_store::projects::Seen;
 
-use crate::json::Object;
+use super::project::{self, Project};
+use crate::entity::entity;
+use crate::entity::types::{Boolean, Date, DateTime, Empty, Integer, Level, List, Nullable, OneOf, Text, Url};
 use crate::urls::Urls;
 
-pub fn listed(urls: &Urls, group: &Namespace) -> Object {
-    let branch_protection = Object::default()
-        .array("allowed_to_push", [Object::default().field("access_level", 40)])
-        .field("allow_force_push", false)
-        .array("allowed_to_merge", [Object::default().field("access_level", 40)])
-        .field("developer_can_initial_push", false);
-    Object::default()
-        .field("id", group.id)
-        .field("web_url", format_args!("{}/groups/{}", urls.base(), group.full_path))
-        .field("name", &group.name)
-        .field("path", &group.path)
-        .field("description", &group.description)
-        .field("visibility", group.visibility)
-        .field("share_with_group_lock", false)
-        .field("require_two_factor_authentication", false)
-        .field("two_factor_grace_period", 48)
-        .field("project_creation_level", "developer")
-        .field("auto_devops_enabled", ())
-        .field("subgroup_creation_level", "maintainer")
-        .field("emails_disabled", false)
-        .field("emails_enabled", true)
-        .field("show_diff_preview_in_email", true)
-        .field("mentions_disabled", ())
-        .field("lfs_enabled", true)
-        .field("archived", false)
-        .field("math_rendering_limits_enabled", true)
-        .field("lock_math_rendering_limits_enabled", false)
-        .field("default_branch", ())
-        .field("default_branch_protection", 2)
-        .object("default_branch_protection_defaults", branch_protection)
-        .field("avatar_url", ())
-        .field("request_access_enabled", true)
-        .field("full_name", &group.full_name)
-        .field("full_path", &group.full_path)
-        .field("created_at", group.created_at.iso())
-        .field("parent_id", group.parent_id)
-        .field("organization_id", 1)
-        .field("shared_runners_setting", "enabled")
-        .field("max_artifacts_size", ())
-        .field("marked_for_deletion_on", ())
+/// A group, and who looks at it.
+#[derive(Clone, Copy)]
+pub struct Shown<'a> {
+    pub urls: &'a Urls,
+    pub group: &'a Namespace,
+    pub viewer: Viewer,
+    /// `None`: the request asked for none.
+    pub projects: Option<&'a [Seen]>,
 }
 
-pub fn detailed(urls: &Urls, group: &Namespace) -> Object {
-    listed(urls, group)
-        .array("shared_with_groups", [])
-        .field("prevent_sharing_groups_outside_hierarchy", false)
-        .field("enabled_git_access_protocol", ())
+impl<'a> Shown<'a> {
+    pub fn new(urls: &'a Urls, group: &'a Namespace, viewer: Viewer) -> Self {
+        Self { urls, group, viewer, projects: None }
+    }
+
+    /// The request did not say `with_projects=false`.
+    fn with_projects(&self) -> bool {
+        self.projects.is_some()
+    }
+
+    fn projects(&self) -> impl Iterator<Item = project::Shown<'a>> {
+        let Self { urls, viewer, projects, .. } = *self;
+        projects.unwrap_or_default().iter().map(move |seen| project::Shown::new(urls, seen, viewer))
+    }
+}
+
+entity! {
+    /// `GET /groups`
+    pub Group(it: Shown<'_>) {
+        id: Integer = it.group.id,
+        web_url: Url = format_args!("{}/groups/{}", it.urls.base(), it.group.full_path),
+        name: Text = &it.group.name,
+        path: Text = &it.group.path,
+        description: Text = &it.group.description,
+        visibility: OneOf<Visibility> = it.group.visibility,
+        share_with_group_lock: Boolean = false,
+        require_two_factor_authentication: Boolean = false,
+        two_factor_grace_period: Integer = 48,
+        project_creation_level: Text = "developer",
+        auto_devops_enabled: Nullable<Boolean> = (),
+        subgroup_creation_level: Text = "maintainer",
+        emails_disabled: Boolean = false,
+        emails_enabled: Boolean = true,
+        show_diff_preview_in_email: Boolean = true,
+        mentions_disabled: Nullable<Boolean> = (),
+        lfs_enabled: Boolean = true,
+        archived: Boolean = false,
+        math_rendering_limits_enabled: Boolean = true,
+        lock_math_rendering_limits_enabled: Boolean = false,
+        default_branch: Nullable<Text> = (),
+        default_branch_protection: Integer = 2,
+        default_branch_protection_defaults: BranchProtection = (),
+        avatar_url: Nullable<Url> = (),
+        request_access_enabled: Boolean = true,
+        full_name: Text = &it.group.full_name,
+        full_path: Text = &it.group.full_path,
+        created_at: DateTime = it.group.created_at,
+        parent_id: Nullable<Integer> = it.group.parent_id,
+        organization_id: Integer = 1,
+        shared_runners_setting: Text = "enabled",
+        max_artifacts_size: Nullable<Integer> = (),
+        marked_for_deletion_on: Nullable<Date> = (),
+    }
+}
+
+entity! {
+    /// `GET /groups/:id`
+    pub GroupDetails(it: Shown<'_>) {
+        ..Group,
+        shared_with_groups: Empty = (),
+        prevent_sharing_groups_outside_hierarchy: Boolean = false,
+        enabled_git_access_protocol: Nullable<Text> = (),
+        projects when with_projects: List<Project> = it.projects(),
+        shared_projects when with_projects: Empty = (),
+    }
+}
+
+entity! {
+    BranchProtection(it: ()) {
+        allowed_to_push: List<AllowedLevel> = [AccessLevel::Maintainer],
+        allow_force_push: Boolean = false,
+        allowed_to_merge: List<AllowedLevel> = [AccessLevel::Maintainer],
+        developer_can_initial_push: Boolean = false,
+    }
+}
+
+entity! {
+    AllowedLevel(it: AccessLevel) {
+        access_level: Level = *it,
+    }
 }

@@ -1,19 +1,24 @@
 //! Members of groups and projects (rest-api.md 4.5).
 
-use tollhouse_domain::access::Viewer;
-use tollhouse_domain::time::Timestamp;
-use tollhouse_domain::user::User;
-use tollhouse_store::members::Member;
+use tollhouse_store::members;
 
-use crate::api::entities::user;
-use crate::json::Object;
-use crate::urls::Urls;
+use super::user::{self, UserBasic};
+use crate::entity::entity;
+use crate::entity::types::{Date, DateTime, Level, Nullable};
 
-/// `created_by` is null: no user added this member.
-pub fn member(urls: &Urls, who: &User, member: &Member, viewer: Viewer, now: Timestamp) -> Object {
-    user::basic(urls, who, viewer, now)
-        .field("created_at", member.created_at.iso())
-        .field("created_by", ())
-        .field("expires_at", member.expires_on.map(|day| day.to_string()))
-        .field("access_level", member.level)
+/// A member, and who looks at them.
+pub struct Shown<'a> {
+    pub user: user::Shown<'a>,
+    pub member: &'a members::Member,
+}
+
+entity! {
+    pub Member(it: Shown<'_>) {
+        ..UserBasic = &it.user,
+        created_at: DateTime = it.member.created_at,
+        // No user added this member.
+        created_by: Nullable<UserBasic> = (),
+        expires_at: Nullable<Date> = it.member.expires_on,
+        access_level: Level = it.member.level,
+    }
 }

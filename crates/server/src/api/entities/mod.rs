@@ -1,8 +1,9 @@
-//! Field sets, in the order of the wire.
+//! What the API answers with: each entity is declared once, and its lines stand in the order of the wire.
 
 pub mod application;
 pub mod group;
 pub mod member;
+pub mod metadata;
 pub mod project;
 pub mod token;
 pub mod user;

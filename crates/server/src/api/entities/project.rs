@@ -2,220 +2,315 @@
 //! has none yet, since clients read it.
 
 use askama::filters::{Html, escape};
-use tollhouse_domain::access::{AccessLevel, Viewer};
+use tollhouse_domain::access::{AccessLevel, Viewer, Visibility};
 use tollhouse_domain::namespace::{Namespace, NamespaceKind};
-use tollhouse_domain::project::{Membership, Project};
+use tollhouse_domain::project;
 use tollhouse_domain::user::User;
 use tollhouse_store::projects::Seen;
 
-use crate::api::entities::user;
-use crate::json::Object;
+use super::user::{self, UserBasic};
+use crate::entity::entity;
+use crate::entity::types::{Boolean, Date, DateTime, Empty, Integer, Level, List, Null, Nullable, OneOf, Text, Url};
 use crate::urls::Urls;
 
-/// What a request asked to have in it.
+/// A project, and who looks at it.
+#[derive(Clone, Copy)]
+pub struct Shown<'a> {
+    pub urls: &'a Urls,
+    pub project: &'a project::Project,
+    pub membership: project::Membership,
+    pub viewer: Viewer,
+    /// Of the namespace, if that is somebody's own.
+    pub owner: Option<&'a User>,
+    pub asked: Options,
+}
+
+/// What a request asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
+    pub simple: bool,
     pub permissions: bool,
     pub license: bool,
     pub statistics: bool,
 }
 
-/// For anonymous callers, and for `simple=true`.
-pub fn basic(urls: &Urls, project: &Project, license: bool) -> Object {
-    let full_path = project.full_path();
-    let web_url = format!("{}/{full_path}", urls.base());
-    Object::default()
-        .field("id", project.id)
-        .field("description", &project.description)
-        .field("name", &project.name)
-        .field("name_with_namespace", project.full_name())
-        .field("path", &project.path)
-        .field("path_with_namespace", &full_path)
-        .field("created_at", project.created_at.iso())
-        .field("default_branch", "main")
-        .array("tag_list", [])
-        .array("topics", [])
-        .field("ssh_url_to_repo", format!("git@{}:{full_path}.git", urls.ssh_host()))
-        .field("http_url_to_repo", format!("{web_url}.git"))
-        .field("web_url", web_url)
-        .field("readme_url", ())
-        .field("forks_count", 0)
-        .when(license, |o| o.field("license_url", ()).field("license", ()))
-        .field("avatar_url", ())
-        .field("star_count", 0)
-        .field("last_activity_at", project.last_activity_at.iso())
-        .object("namespace", namespace(urls, &project.namespace))
-}
+impl<'a> Shown<'a> {
+    pub fn new(urls: &'a Urls, seen: &'a Seen, viewer: Viewer) -> Self {
+        let Seen { project, membership } = seen;
+        Self { urls, project, membership: *membership, viewer, owner: None, asked: Options::default() }
+    }
 
-/// For whoever is signed in.
-pub fn full(urls: &Urls, seen: &Seen, owner: Option<&User>, viewer: Viewer, asked: Options) -> Object {
-    let Seen { project, membership } = seen;
-    let administrator = matches!(viewer, Viewer::Administrator { .. });
-    let at_least = |level| administrator || membership.highest() >= Some(level);
-    let maintains = at_least(AccessLevel::Maintainer);
-    let object = basic(urls, project, asked.license)
-        .object("_links", links(urls, project))
-        .field("packages_enabled", true)
-        .field("empty_repo", true)
-        .field("archived", project.archived)
-        .field("visibility", project.visibility)
-        .when(owner.is_some(), |o| {
-            o.optional("owner", owner.map(|owner| user::basic(urls, owner, Viewer::Anonymous, project.created_at)))
-        })
-        .field("resolve_outdated_diff_discussions", false)
-        .field("repository_object_format", "sha1")
-        .field("issues_enabled", true)
-        .field("merge_requests_enabled", true)
-        .field("wiki_enabled", true)
-        .field("jobs_enabled", true)
-        .field("snippets_enabled", true)
-        .field("container_registry_enabled", false)
-        .field("service_desk_enabled", false)
-        .when(at_least(AccessLevel::Reporter), |o| o.field("service_desk_address", ()))
-        .field("can_create_merge_request_in", at_least(AccessLevel::Developer));
-    let object = FEATURES.iter().fold(object, |o, (feature, level)| o.field(feature, level));
-    let object = object
-        .field("emails_disabled", false)
-        .field("emails_enabled", true)
-        .field("shared_runners_enabled", true)
-        .field("lfs_enabled", true)
-        .field("creator_id", project.creator_id)
-        .when(maintains, |o| o.field("import_url", ()).field("import_type", ()))
-        .field("import_status", "none")
-        .when(maintains, |o| o.field("import_error", ()))
-        .field("open_issues_count", 0)
-        .field("description_html", description_html(project))
-        .field("updated_at", project.updated_at.iso())
-        .when(maintains, maintainer_block)
-        .field("ci_config_path", ())
-        .field("public_jobs", true)
-        .array("shared_with_groups", [])
-        .field("only_allow_merge_if_pipeline_succeeds", false)
-        .field("allow_merge_on_skipped_pipeline", ())
-        .field("request_access_enabled", true)
-        .field("only_allow_merge_if_all_discussions_are_resolved", false)
-        .field("remove_source_branch_after_merge", true)
-        .field("printing_merge_request_link_enabled", true)
-        .field("merge_method", "merge")
-        .field("squash_option", "default_off")
-        .field("enforce_auth_checks_on_uploads", true)
-        .field("suggestion_commit_message", ())
-        .field("merge_commit_template", ())
-        .field("squash_commit_template", ())
-        .field("issue_branch_template", ())
-        .when(asked.statistics && at_least(AccessLevel::Reporter), |o| o.object("statistics", statistics()))
-        .field("warn_about_potentially_unwanted_characters", true)
-        .field("autoclose_referenced_issues", true)
-        .field("max_artifacts_size", ())
-        .field("marked_for_deletion_on", ());
-    object.when(asked.permissions, |o| o.object("permissions", permissions(*membership)))
-}
+    /// The viewer is signed in, and did not ask for `simple=true`.
+    fn full(&self) -> bool {
+        self.viewer != Viewer::Anonymous && !self.asked.simple
+    }
 
-fn namespace(urls: &Urls, namespace: &Namespace) -> Object {
-    let web_url = match namespace.kind {
-        NamespaceKind::Group => format!("{}/groups/{}", urls.base(), namespace.full_path),
-        NamespaceKind::User => format!("{}/{}", urls.base(), namespace.full_path),
-    };
-    Object::default()
-        .field("id", namespace.id)
-        .field("name", &namespace.name)
-        .field("path", &namespace.path)
-        .field("kind", namespace.kind)
-        .field("full_path", &namespace.full_path)
-        .field("parent_id", namespace.parent_id)
-        .field("avatar_url", ())
-        .field("web_url", web_url)
-}
+    /// The request said `license=true`.
+    fn license(&self) -> bool {
+        self.asked.license
+    }
 
-fn links(urls: &Urls, project: &Project) -> Object {
-    let own = format!("{}/api/v4/projects/{}", urls.base(), project.id);
-    let object = Object::default().field("self", &own);
-    let inside = [
-        ("issues", "issues"),
-        ("merge_requests", "merge_requests"),
-        ("repo_branches", "repository/branches"),
-        ("labels", "labels"),
-        ("events", "events"),
-        ("members", "members"),
-        ("cluster_agents", "cluster_agents"),
-    ];
-    inside.iter().fold(object, |o, (name, path)| o.field(name, format!("{own}/{path}")))
-}
+    /// The request said `statistics=true`, and the viewer is at least a reporter.
+    fn statistics(&self) -> bool {
+        self.asked.statistics && self.reporter()
+    }
 
-fn permissions(membership: Membership) -> Object {
-    let access = |level: Option<AccessLevel>| {
-        level.map(|level| Object::default().field("access_level", level).field("notification_level", 3))
-    };
-    Object::default()
-        .optional("project_access", access(membership.project))
-        .optional("group_access", access(membership.group))
-}
+    /// The answer speaks of what the viewer may do there.
+    fn permissions(&self) -> bool {
+        self.asked.permissions
+    }
 
-fn maintainer_block(object: Object) -> Object {
-    object
-        .field("ci_default_git_depth", 20)
-        .field("ci_delete_pipelines_in_seconds", ())
-        .field("ci_forward_deployment_enabled", true)
-        .field("ci_forward_deployment_rollback_allowed", true)
-        .field("ci_job_token_scope_enabled", false)
-        .field("ci_separated_caches", true)
-        .field("ci_allow_fork_pipelines_to_run_in_parent_project", true)
-        .field("ci_id_token_sub_claim_components", ["project_path", "ref_type", "ref"])
-        .field("build_git_strategy", "fetch")
-        .field("keep_latest_artifact", true)
-        .field("restrict_user_defined_variables", true)
-        .field("ci_pipeline_variables_minimum_override_role", "developer")
-        .field("runners_token", ())
-        .field("runner_token_expiration_interval", ())
-        .field("group_runners_enabled", true)
-        .field("auto_cancel_pending_pipelines", "enabled")
-        .field("build_timeout", 3600)
-        .field("auto_devops_enabled", false)
-        .field("auto_devops_deploy_strategy", "continuous")
-        .field("ci_push_repository_for_job_token_allowed", false)
-}
+    /// The viewer is at least a reporter, or an administrator.
+    fn reporter(&self) -> bool {
+        self.at_least(AccessLevel::Reporter)
+    }
 
-fn statistics() -> Object {
-    let counts = [
-        "commit_count",
-        "storage_size",
-        "repository_size",
-        "wiki_size",
-        "lfs_objects_size",
-        "job_artifacts_size",
-        "pipeline_artifacts_size",
-        "packages_size",
-        "snippets_size",
-        "uploads_size",
-        "container_registry_size",
-    ];
-    counts.iter().fold(Object::default(), |o, name| o.field(name, 0))
-}
+    /// The viewer is at least a maintainer, or an administrator.
+    fn maintainer(&self) -> bool {
+        self.at_least(AccessLevel::Maintainer)
+    }
 
-fn description_html(project: &Project) -> String {
-    match &project.description {
-        Some(text) => escape(text, Html).map(|safe| format!("<p>{safe}</p>")).unwrap_or_default(),
-        None => String::new(),
+    fn at_least(&self, level: AccessLevel) -> bool {
+        matches!(self.viewer, Viewer::Administrator { .. }) || self.membership.highest() >= Some(level)
+    }
+
+    fn owner(&self) -> Option<user::Shown<'a>> {
+        self.owner.map(|owner| user::Shown::new(self.urls, owner, Viewer::Anonymous, self.project.created_at))
+    }
+
+    fn namespace(&self) -> InNamespace<'a> {
+        InNamespace { urls: self.urls, namespace: &self.project.namespace }
+    }
+
+    /// Below its own address in the API.
+    fn link(&self, path: &str) -> String {
+        format!("{}/api/v4/projects/{}{path}", self.urls.base(), self.project.id)
+    }
+
+    fn description_html(&self) -> String {
+        match &self.project.description {
+            Some(text) => escape(text, Html).map(|safe| format!("<p>{safe}</p>")).unwrap_or_default(),
+            None => String::new(),
+        }
     }
 }
 
-const FEATURES: &[(&str, &str)] = &[
-    ("issues_access_level", "enabled"),
-    ("repository_access_level", "enabled"),
-    ("merge_requests_access_level", "enabled"),
-    ("forking_access_level", "enabled"),
-    ("wiki_access_level", "enabled"),
-    ("builds_access_level", "enabled"),
-    ("snippets_access_level", "enabled"),
-    ("pages_access_level", "private"),
-    ("analytics_access_level", "enabled"),
-    ("container_registry_access_level", "disabled"),
-    ("security_and_compliance_access_level", "private"),
-    ("releases_access_level", "enabled"),
-    ("environments_access_level", "enabled"),
-    ("feature_flags_access_level", "enabled"),
-    ("infrastructure_access_level", "enabled"),
-    ("monitor_access_level", "enabled"),
-    ("model_experiments_access_level", "enabled"),
-    ("model_registry_access_level", "enabled"),
-];
+/// The namespace of a project.
+struct InNamespace<'a> {
+    urls: &'a Urls,
+    namespace: &'a Namespace,
+}
+
+impl InNamespace<'_> {
+    fn web_url(&self) -> String {
+        let groups = match self.namespace.kind {
+            NamespaceKind::Group => "groups/",
+            NamespaceKind::User => "",
+        };
+        format!("{}/{groups}{}", self.urls.base(), self.namespace.full_path)
+    }
+}
+
+entity! {
+    /// `GET /projects`, `GET /projects/:id`
+    pub Project(it: Shown<'_>) {
+        ..ProjectBasic,
+        ..ProjectDetails when full,
+    }
+}
+
+entity! {
+    /// `POST /projects`
+    pub CreatedProject(it: Shown<'_>) {
+        ..ProjectBasic,
+        ..ProjectDetails,
+    }
+}
+
+entity! {
+    ProjectBasic(it: Shown<'_>) {
+        id: Integer = it.project.id,
+        description: Nullable<Text> = it.project.description.as_deref(),
+        name: Text = &it.project.name,
+        name_with_namespace: Text = it.project.full_name(),
+        path: Text = &it.project.path,
+        path_with_namespace: Text = it.project.full_path(),
+        created_at: DateTime = it.project.created_at,
+        default_branch: Text = "main",
+        tag_list: Empty = (),
+        topics: Empty = (),
+        ssh_url_to_repo: Text = format_args!("git@{}:{}.git", it.urls.ssh_host(), it.project.full_path()),
+        http_url_to_repo: Url = format_args!("{}/{}.git", it.urls.base(), it.project.full_path()),
+        web_url: Url = format_args!("{}/{}", it.urls.base(), it.project.full_path()),
+        readme_url: Nullable<Url> = (),
+        forks_count: Integer = 0,
+        license_url when license: Nullable<Url> = (),
+        license when license: Null = (),
+        avatar_url: Nullable<Url> = (),
+        star_count: Integer = 0,
+        last_activity_at: DateTime = it.project.last_activity_at,
+        namespace: ProjectNamespace = it.namespace(),
+    }
+}
+
+entity! {
+    ProjectDetails(it: Shown<'_>) {
+        _links: ProjectLinks = *it,
+        packages_enabled: Boolean = true,
+        empty_repo: Boolean = true,
+        archived: Boolean = it.project.archived,
+        visibility: OneOf<Visibility> = it.project.visibility,
+        owner when some in_personal_namespace: UserBasic = it.owner(),
+        resolve_outdated_diff_discussions: Boolean = false,
+        repository_object_format: Text = "sha1",
+        issues_enabled: Boolean = true,
+        merge_requests_enabled: Boolean = true,
+        wiki_enabled: Boolean = true,
+        jobs_enabled: Boolean = true,
+        snippets_enabled: Boolean = true,
+        container_registry_enabled: Boolean = false,
+        service_desk_enabled: Boolean = false,
+        service_desk_address when reporter: Nullable<Text> = (),
+        can_create_merge_request_in: Boolean = it.at_least(AccessLevel::Developer),
+        ..ProjectFeatures,
+        emails_disabled: Boolean = false,
+        emails_enabled: Boolean = true,
+        shared_runners_enabled: Boolean = true,
+        lfs_enabled: Boolean = true,
+        creator_id: Nullable<Integer> = it.project.creator_id,
+        import_url when maintainer: Nullable<Url> = (),
+        import_type when maintainer: Nullable<Text> = (),
+        import_status: Text = "none",
+        import_error when maintainer: Nullable<Text> = (),
+        open_issues_count: Integer = 0,
+        description_html: Text = it.description_html(),
+        updated_at: DateTime = it.project.updated_at,
+        ..ProjectPipelines when maintainer,
+        ci_config_path: Nullable<Text> = (),
+        public_jobs: Boolean = true,
+        shared_with_groups: Empty = (),
+        only_allow_merge_if_pipeline_succeeds: Boolean = false,
+        allow_merge_on_skipped_pipeline: Nullable<Boolean> = (),
+        request_access_enabled: Boolean = true,
+        only_allow_merge_if_all_discussions_are_resolved: Boolean = false,
+        remove_source_branch_after_merge: Boolean = true,
+        printing_merge_request_link_enabled: Boolean = true,
+        merge_method: Text = "merge",
+        squash_option: Text = "default_off",
+        enforce_auth_checks_on_uploads: Boolean = true,
+        suggestion_commit_message: Nullable<Text> = (),
+        merge_commit_template: Nullable<Text> = (),
+        squash_commit_template: Nullable<Text> = (),
+        issue_branch_template: Nullable<Text> = (),
+        statistics when statistics: ProjectStatistics = (),
+        warn_about_potentially_unwanted_characters: Boolean = true,
+        autoclose_referenced_issues: Boolean = true,
+        max_artifacts_size: Nullable<Integer> = (),
+        marked_for_deletion_on: Nullable<Date> = (),
+        permissions when permissions: ProjectPermissions = it.membership,
+    }
+}
+
+entity! {
+    ProjectFeatures(it: Shown<'_>) {
+        issues_access_level: Text = "enabled",
+        repository_access_level: Text = "enabled",
+        merge_requests_access_level: Text = "enabled",
+        forking_access_level: Text = "enabled",
+        wiki_access_level: Text = "enabled",
+        builds_access_level: Text = "enabled",
+        snippets_access_level: Text = "enabled",
+        pages_access_level: Text = "private",
+        analytics_access_level: Text = "enabled",
+        container_registry_access_level: Text = "disabled",
+        security_and_compliance_access_level: Text = "private",
+        releases_access_level: Text = "enabled",
+        environments_access_level: Text = "enabled",
+        feature_flags_access_level: Text = "enabled",
+        infrastructure_access_level: Text = "enabled",
+        monitor_access_level: Text = "enabled",
+        model_experiments_access_level: Text = "enabled",
+        model_registry_access_level: Text = "enabled",
+    }
+}
+
+entity! {
+    ProjectPipelines(it: Shown<'_>) {
+        ci_default_git_depth: Integer = 20,
+        ci_delete_pipelines_in_seconds: Nullable<Integer> = (),
+        ci_forward_deployment_enabled: Boolean = true,
+        ci_forward_deployment_rollback_allowed: Boolean = true,
+        ci_job_token_scope_enabled: Boolean = false,
+        ci_separated_caches: Boolean = true,
+        ci_allow_fork_pipelines_to_run_in_parent_project: Boolean = true,
+        ci_id_token_sub_claim_components: List<Text> = ["project_path", "ref_type", "ref"],
+        build_git_strategy: Text = "fetch",
+        keep_latest_artifact: Boolean = true,
+        restrict_user_defined_variables: Boolean = true,
+        ci_pipeline_variables_minimum_override_role: Text = "developer",
+        runners_token: Nullable<Text> = (),
+        runner_token_expiration_interval: Nullable<Integer> = (),
+        group_runners_enabled: Boolean = true,
+        auto_cancel_pending_pipelines: Text = "enabled",
+        build_timeout: Integer = 3600,
+        auto_devops_enabled: Boolean = false,
+        auto_devops_deploy_strategy: Text = "continuous",
+        ci_push_repository_for_job_token_allowed: Boolean = false,
+    }
+}
+
+entity! {
+    ProjectNamespace(it: InNamespace<'_>) {
+        id: Integer = it.namespace.id,
+        name: Text = &it.namespace.name,
+        path: Text = &it.namespace.path,
+        kind: OneOf<NamespaceKind> = it.namespace.kind,
+        full_path: Text = &it.namespace.full_path,
+        parent_id: Nullable<Integer> = it.namespace.parent_id,
+        avatar_url: Nullable<Url> = (),
+        web_url: Url = it.web_url(),
+    }
+}
+
+entity! {
+    ProjectLinks(it: Shown<'_>) {
+        self: Url = it.link(""),
+        issues: Url = it.link("/issues"),
+        merge_requests: Url = it.link("/merge_requests"),
+        repo_branches: Url = it.link("/repository/branches"),
+        labels: Url = it.link("/labels"),
+        events: Url = it.link("/events"),
+        members: Url = it.link("/members"),
+        cluster_agents: Url = it.link("/cluster_agents"),
+    }
+}
+
+entity! {
+    ProjectPermissions(it: project::Membership) {
+        project_access: Nullable<ProjectAccess> = it.project,
+        group_access: Nullable<ProjectAccess> = it.group,
+    }
+}
+
+entity! {
+    ProjectAccess(it: AccessLevel) {
+        access_level: Level = *it,
+        notification_level: Integer = 3,
+    }
+}
+
+entity! {
+    ProjectStatistics(it: ()) {
+        commit_count: Integer = 0,
+        storage_size: Integer = 0,
+        repository_size: Integer = 0,
+        wiki_size: Integer = 0,
+        lfs_objects_size: Integer = 0,
+        job_artifacts_size: Integer = 0,
+        pipeline_artifacts_size: Integer = 0,
+        packages_size: Integer = 0,
+        snippets_size: Integer = 0,
+        uploads_size: Integer = 0,
+        container_registry_size: Integer = 0,
+    }
+}

@@ -1,50 +1,16 @@
-//! Tokens (rest-api.md 2.1).
+//! Personal access tokens (rest-api.md 2.1).
 
 use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
 use tollhouse_domain::lookup::{Label, TokenRecord};
-use tollhouse_domain::scope::Scopes;
+use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::{PersonalAccessToken, TokenStatus};
 
-use crate::json::Object;
+use crate::entity::entity;
+use crate::entity::types::{Boolean, Date, DateTime, Integer, List, Nullable, OneOf, Text};
 
-pub fn personal(token: &PersonalAccessToken, now: Timestamp) -> Object {
-    let fields = Fields {
-        id: token.id,
-        name: &token.name,
-        revoked: token.revoked(),
-        created_at: token.created_at,
-        description: token.description.as_deref(),
-        scopes: &token.scopes,
-        user_id: token.user_id,
-        last_used_at: token.last_used_at,
-        active: token.active(now),
-        // A token lives through the day before.
-        dead_from: token.expires_at.map(|day| day.start()),
-    };
-    fields.object()
-}
-
-/// The same of a personal access token that was recognised, without asking for it again.
-pub fn of_record(token: &TokenRecord, owner: UserId, now: Timestamp) -> Object {
-    let revoked = !matches!(token.status, TokenStatus::Live { .. });
-    let label = token.label.as_deref();
-    let fields = Fields {
-        id: PersonalAccessTokenId(token.id.0),
-        name: label.map_or("", |label| &label.name),
-        revoked,
-        created_at: token.created_at,
-        description: label.and_then(|label: &Label| label.description.as_deref()),
-        scopes: &token.scopes,
-        user_id: owner,
-        last_used_at: token.last_used_at.get(),
-        active: !revoked && token.dead_from.is_none_or(|at| now < at),
-        dead_from: token.dead_from,
-    };
-    fields.object()
-}
-
-struct Fields<'a> {
+/// A token, from its row or from the record by which it was recognised.
+pub struct Shown<'a> {
     id: PersonalAccessTokenId,
     name: &'a str,
     revoked: bool,
@@ -54,21 +20,70 @@ struct Fields<'a> {
     user_id: UserId,
     last_used_at: Option<Timestamp>,
     active: bool,
-    dead_from: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
 }
 
-impl Fields<'_> {
-    fn object(&self) -> Object {
-        Object::default()
-            .field("id", self.id)
-            .field("name", self.name)
-            .field("revoked", self.revoked)
-            .field("created_at", self.created_at.iso())
-            .field("description", self.description)
-            .field("scopes", self.scopes)
-            .field("user_id", self.user_id)
-            .field("last_used_at", self.last_used_at.map(Timestamp::iso))
-            .field("active", self.active)
-            .field("expires_at", self.dead_from.map(|at| at.date().to_string()))
+impl<'a> Shown<'a> {
+    pub fn new(token: &'a PersonalAccessToken, now: Timestamp) -> Self {
+        Self {
+            id: token.id,
+            name: &token.name,
+            revoked: token.revoked(),
+            created_at: token.created_at,
+            description: token.description.as_deref(),
+            scopes: &token.scopes,
+            user_id: token.user_id,
+            last_used_at: token.last_used_at,
+            active: token.active(now),
+            // A token lives through the day before.
+            expires_at: token.expires_at.map(|day| day.start()),
+        }
+    }
+
+    /// The same of a personal access token that was recognised, without asking for it again.
+    pub fn of_record(token: &'a TokenRecord, owner: UserId, now: Timestamp) -> Self {
+        let revoked = !matches!(token.status, TokenStatus::Live { .. });
+        let label = token.label.as_deref();
+        Self {
+            id: PersonalAccessTokenId(token.id.0),
+            name: label.map_or("", |label| &label.name),
+            revoked,
+            created_at: token.created_at,
+            description: label.and_then(|label: &Label| label.description.as_deref()),
+            scopes: &token.scopes,
+            user_id: owner,
+            last_used_at: token.last_used_at.get(),
+            active: !revoked && token.dead_from.is_none_or(|at| now < at),
+            expires_at: token.dead_from,
+        }
+    }
+}
+
+/// A token and its secret, which is shown once.
+pub struct WithSecret<'a> {
+    pub token: Shown<'a>,
+    pub secret: &'a str,
+}
+
+entity! {
+    pub Token(it: Shown<'_>) {
+        id: Integer = it.id,
+        name: Text = it.name,
+        revoked: Boolean = it.revoked,
+        created_at: DateTime = it.created_at,
+        description: Nullable<Text> = it.description,
+        scopes: List<OneOf<Scope>> = it.scopes.iter(),
+        user_id: Integer = it.user_id,
+        last_used_at: Nullable<DateTime> = it.last_used_at,
+        active: Boolean = it.active,
+        expires_at: Nullable<Date> = it.expires_at.map(Timestamp::date),
+    }
+}
+
+entity! {
+    /// On create, and for the successor on rotation.
+    pub TokenWithSecret(it: WithSecret<'_>) {
+        ..Token = &it.token,
+        token: Text = it.secret,
     }
 }

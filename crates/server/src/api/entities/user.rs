@@ -1,102 +1,180 @@
-//! Users (rest-api.md 3.1). Each set begins with the one before it.
+//! Users (rest-api.md 3.1).
 
 use tollhouse_domain::access::{AccessLevel, Viewer};
 use tollhouse_domain::time::Timestamp;
-use tollhouse_domain::user::{User, UserKind};
+use tollhouse_domain::user::{AccountState, User, UserKind};
 
-use crate::json::Object;
+use crate::entity::entity;
+use crate::entity::types::{Boolean, Date, DateTime, Empty, Integer, Null, Nullable, OneOf, Text, Url};
 use crate::urls::Urls;
 
-pub fn basic(urls: &Urls, user: &User, viewer: Viewer, now: Timestamp) -> Object {
-    // Whether guessing has locked somebody's password is theirs and the administrators' to know.
-    let locked = sees_all(user, viewer) && user.locked(now);
-    Object::default()
-        .field("id", user.id)
-        .field("username", &user.username)
-        .field("public_email", &user.public_email)
-        .field("name", &user.name)
-        .field("state", user.state.as_str())
-        .field("locked", locked)
-        .field("avatar_url", ())
-        .field("web_url", format_args!("{}/{}", urls.base(), user.username))
+/// A user, and who looks at them.
+#[derive(Clone, Copy)]
+pub struct Shown<'a> {
+    pub urls: &'a Urls,
+    pub user: &'a User,
+    pub viewer: Viewer,
+    pub now: Timestamp,
+    /// Who made them, as far as that is known. Only administrators are told.
+    pub creator: Option<&'a User>,
+    /// Their highest level in any group or project.
+    pub highest: Option<AccessLevel>,
 }
 
-pub fn public(urls: &Urls, user: &User, viewer: Viewer, now: Timestamp) -> Object {
-    let profile = !user.private_profile || sees_all(user, viewer);
-    basic(urls, user, viewer, now)
-        .when(profile, |o| o.field("created_at", user.created_at.iso()))
-        .field("bio", &user.bio)
-        .field("location", &user.location)
-        .field("linkedin", &user.linkedin)
-        .field("twitter", &user.twitter)
-        .field("discord", &user.discord)
-        .field("website_url", &user.website_url)
-        .field("github", &user.github)
-        .field("organization", &user.organization)
-        .field("job_title", &user.job_title)
-        .field("pronouns", &user.pronouns)
-        .field("bot", user.kind == UserKind::Bot)
-        .field("work_information", work_information(user))
-        .when(profile, |o| o.field("followers", 0).field("following", 0))
-        .when(profile && viewer != Viewer::Anonymous, |o| o.field("is_followed", false))
-        .field("local_time", ())
+impl<'a> Shown<'a> {
+    pub fn new(urls: &'a Urls, user: &'a User, viewer: Viewer, now: Timestamp) -> Self {
+        Self { urls, user, viewer, now, creator: None, highest: None }
+    }
+
+    /// The viewer is an administrator.
+    fn administrator(&self) -> bool {
+        matches!(self.viewer, Viewer::Administrator { .. })
+    }
+
+    /// The viewer is the user, or an administrator.
+    fn sees_all(&self) -> bool {
+        self.administrator() || self.viewer.user_id() == Some(self.user.id)
+    }
+
+    /// The profile is not private, or the viewer sees all.
+    fn profile_visible(&self) -> bool {
+        !self.user.private_profile || self.sees_all()
+    }
+
+    /// The same, and somebody is signed in, who could follow them.
+    fn may_follow(&self) -> bool {
+        self.profile_visible() && self.viewer != Viewer::Anonymous
+    }
+
+    fn work_information(&self) -> Option<String> {
+        match (self.user.job_title.as_str(), self.user.organization.as_str()) {
+            ("", "") => None,
+            (title, "") => Some(title.to_owned()),
+            ("", organization) => Some(organization.to_owned()),
+            (title, organization) => Some(format!("{title} at {organization}")),
+        }
+    }
+
+    fn creator(&self) -> Option<Self> {
+        self.creator.map(|creator| Shown { user: creator, creator: None, ..*self })
+    }
 }
 
-/// What somebody sees of themselves.
-pub fn own(urls: &Urls, user: &User, now: Timestamp) -> Object {
-    let iso = |at: Option<Timestamp>| at.map(Timestamp::iso);
-    public(urls, user, Viewer::Administrator { id: user.id }, now)
-        .field("last_sign_in_at", iso(user.last_sign_in_at))
-        .field("confirmed_at", iso(user.confirmed_at))
-        .field("last_activity_on", user.last_activity_on.map(|day| day.to_string()))
-        .field("email", &user.email)
-        .field("theme_id", 3)
-        .field("color_scheme_id", 1)
-        .field("projects_limit", user.projects_limit)
-        .field("current_sign_in_at", iso(user.current_sign_in_at))
-        .array("identities", [])
-        .field("can_create_group", user.can_create_group)
-        .field("can_create_project", user.projects_limit > 0)
-        .field("two_factor_enabled", false)
-        .field("external", user.external)
-        .field("private_profile", user.private_profile)
-        .field("commit_email", &user.commit_email)
-        .field("preferred_language", "en")
+entity! {
+    /// What a user is shown as inside other answers.
+    pub UserBasic(it: Shown<'_>) {
+        id: Integer = it.user.id,
+        username: Text = &it.user.username,
+        public_email: Text = &it.user.public_email,
+        name: Text = &it.user.name,
+        state: OneOf<AccountState> = it.user.state,
+        // Whether guessing has locked somebody's password is theirs and the administrators' to know.
+        locked: Boolean = it.sees_all() && it.user.locked(it.now),
+        avatar_url: Nullable<Url> = (),
+        web_url: Url = format_args!("{}/{}", it.urls.base(), it.user.username),
+    }
 }
 
-pub fn for_administrator(urls: &Urls, user: &User, creator: Option<&User>, now: Timestamp) -> Object {
-    let viewer = Viewer::Administrator { id: user.id };
-    own(urls, user, now)
-        .field("is_admin", user.administrator)
-        .field("note", &user.note)
-        .field("namespace_id", user.namespace_id)
-        .optional("created_by", creator.map(|creator| basic(urls, creator, viewer, now)))
-        .field("email_reset_offered_at", ())
+entity! {
+    /// `GET /users`
+    pub ListedUser(it: Shown<'_>) {
+        ..UserBasic,
+        ..UserProfile when administrator,
+        ..UserAccount when administrator,
+        ..UserAdministration when administrator,
+    }
 }
 
-pub fn single_for_administrator(
-    urls: &Urls,
-    user: &User,
-    creator: Option<&User>,
-    highest: Option<AccessLevel>,
-    now: Timestamp,
-) -> Object {
-    for_administrator(urls, user, creator, now)
-        .field("current_sign_in_ip", &user.current_sign_in_ip)
-        .field("last_sign_in_ip", &user.last_sign_in_ip)
-        .field("sign_in_count", user.sign_in_count)
-        .field("highest_role", highest.map_or(0, |level| level as i64))
+entity! {
+    /// `GET /users/:id`
+    pub UserDetails(it: Shown<'_>) {
+        ..UserBasic,
+        ..UserProfile,
+        ..UserAccount when administrator,
+        ..UserAdministration when administrator,
+        ..UserSignIns when administrator,
+    }
 }
 
-fn sees_all(user: &User, viewer: Viewer) -> bool {
-    matches!(viewer, Viewer::Administrator { .. }) || viewer.user_id() == Some(user.id)
+entity! {
+    /// `GET /user`: what somebody sees of themselves.
+    pub CurrentUser(it: Shown<'_>) {
+        ..UserBasic,
+        created_at: DateTime = it.user.created_at,
+        ..UserAbout,
+        followers: Integer = 0,
+        following: Integer = 0,
+        is_followed: Boolean = false,
+        local_time: Null = (),
+        ..UserAccount,
+        ..UserAdministration when administrator,
+    }
 }
 
-fn work_information(user: &User) -> Option<String> {
-    match (user.job_title.as_str(), user.organization.as_str()) {
-        ("", "") => None,
-        (title, "") => Some(title.to_owned()),
-        ("", organization) => Some(organization.to_owned()),
-        (title, organization) => Some(format!("{title} at {organization}")),
+entity! {
+    UserProfile(it: Shown<'_>) {
+        created_at when profile_visible: DateTime = it.user.created_at,
+        ..UserAbout,
+        followers when profile_visible: Integer = 0,
+        following when profile_visible: Integer = 0,
+        is_followed when may_follow: Boolean = false,
+        local_time: Null = (),
+    }
+}
+
+entity! {
+    UserAbout(it: Shown<'_>) {
+        bio: Text = &it.user.bio,
+        location: Nullable<Text> = it.user.location.as_deref(),
+        linkedin: Text = &it.user.linkedin,
+        twitter: Text = &it.user.twitter,
+        discord: Text = &it.user.discord,
+        website_url: Text = &it.user.website_url,
+        github: Text = &it.user.github,
+        organization: Text = &it.user.organization,
+        job_title: Text = &it.user.job_title,
+        pronouns: Nullable<Text> = it.user.pronouns.as_deref(),
+        bot: Boolean = it.user.kind == UserKind::Bot,
+        work_information: Nullable<Text> = it.work_information(),
+    }
+}
+
+entity! {
+    UserAccount(it: Shown<'_>) {
+        last_sign_in_at: Nullable<DateTime> = it.user.last_sign_in_at,
+        confirmed_at: Nullable<DateTime> = it.user.confirmed_at,
+        last_activity_on: Nullable<Date> = it.user.last_activity_on,
+        email: Text = &it.user.email,
+        theme_id: Integer = 3,
+        color_scheme_id: Integer = 1,
+        projects_limit: Integer = it.user.projects_limit,
+        current_sign_in_at: Nullable<DateTime> = it.user.current_sign_in_at,
+        identities: Empty = (),
+        can_create_group: Boolean = it.user.can_create_group,
+        can_create_project: Boolean = it.user.projects_limit > 0,
+        two_factor_enabled: Boolean = false,
+        external: Boolean = it.user.external,
+        private_profile: Boolean = it.user.private_profile,
+        commit_email: Text = &it.user.commit_email,
+        preferred_language: Text = "en",
+    }
+}
+
+entity! {
+    UserAdministration(it: Shown<'_>) {
+        is_admin: Boolean = it.user.administrator,
+        note: Nullable<Text> = it.user.note.as_deref(),
+        namespace_id: Nullable<Integer> = it.user.namespace_id,
+        created_by: Nullable<UserBasic> = it.creator(),
+        email_reset_offered_at: Nullable<DateTime> = (),
+    }
+}
+
+entity! {
+    UserSignIns(it: Shown<'_>) {
+        current_sign_in_ip: Nullable<Text> = it.user.current_sign_in_ip.as_deref(),
+        last_sign_in_ip: Nullable<Text> = it.user.last_sign_in_ip.as_deref(),
+        sign_in_count: Integer = it.user.sign_in_count,
+        highest_role: Integer = it.highest.map_or(0, |level| level as i64),
     }
 }

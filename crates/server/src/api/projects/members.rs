@@ -6,13 +6,14 @@ use tollhouse_domain::identity::Identity;
 use tollhouse_store::{members, users};
 
 use super::visible;
-use crate::api::entities::member::member;
+use crate::api::entities::member::{Member, Shown};
+use crate::api::entities::user;
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::signed_in;
+use crate::endpoint::answer;
 use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
-use crate::json::Json;
 use crate::params::params;
 use crate::refusal::ResourceKind;
 
@@ -32,11 +33,12 @@ params! {
 }
 
 /// A member of the project itself, or of a group above it.
-pub async fn show_inherited(app: App, caller: Identity, one: One) -> Result<Json, Error> {
+pub async fn show_inherited(app: App, caller: Identity, one: One) -> Result<answer::One<Member>, Error> {
     let now = app.now();
     let (seen, mut reader) = visible(&app, Some(&caller), &one.id).await?;
     let user = users::find(&mut reader, UserId(one.user_id)).await?.ok_or(Error::NotFound(ResourceKind::Record))?;
     let found = members::inherited(&mut reader, seen.project.id, user.id, now).await?;
     let found = found.ok_or(Error::NotFound(ResourceKind::Record))?;
-    Ok(Json::ok(member(&app.urls, &user, &found, caller.viewer(), now)))
+    let user = user::Shown::new(&app.urls, &user, caller.viewer(), now);
+    Ok(answer::One::of(&app, &Shown { user, member: &found }))
 }

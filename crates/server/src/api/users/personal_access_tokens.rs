@@ -1,19 +1,19 @@
 //! `POST /users/:user_id/personal_access_tokens` (rest-api.md 2.5): an administrator makes a token for somebody.
 
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::Administrator;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::time::Date;
 
-use crate::api::entities::token;
+use crate::api::entities::token::{Shown, TokenWithSecret, WithSecret};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::administrator;
+use crate::endpoint::answer::Created;
 use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::as_sentence;
 use crate::error::Error;
-use crate::json::Json;
 use crate::operations::tokens::CreateToken;
 use crate::params::{CommaList, params};
 
@@ -37,7 +37,7 @@ params! {
     }
 }
 
-pub async fn create(app: App, caller: Administrator, new: NewTokenParams) -> Result<Json, Error> {
+pub async fn create(app: App, caller: Administrator, new: NewTokenParams) -> Result<Created<TokenWithSecret>, Error> {
     let create = CreateToken {
         user: UserId(new.user_id),
         name: new.name,
@@ -49,6 +49,6 @@ pub async fn create(app: App, caller: Administrator, new: NewTokenParams) -> Res
     };
     let made = app.perform(create, &app.by(caller.identity())).await?.into_inner();
     app.auth.evict_negative(made.secret.digest());
-    let shown = token::personal(&made.token, app.now()).field("token", made.secret.reveal());
-    Ok(Json::ok(shown).with_status(StatusCode::CREATED))
+    let token = Shown::new(&made.token, app.now());
+    Ok(Created::of(&app, &WithSecret { token, secret: made.secret.reveal() }))
 }

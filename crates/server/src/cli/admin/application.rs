@@ -11,7 +11,7 @@ use tollhouse_store::oauth_applications;
 use super::listing::{Listing, facts, list};
 use super::operator::{Operator, absent};
 use super::values;
-use crate::api::entities::application::application;
+use crate::api::entities::application::{self, ApplicationWithSecret, WithSecret};
 use crate::cli::Failure;
 use crate::json::Object;
 use crate::operations::applications::{CreateApplication, Delete};
@@ -80,7 +80,8 @@ async fn make(operator: &Operator, new: NewApplication) -> Result<(), Failure> {
         ("client secret", made.secret.reveal().to_owned()),
     ]);
     let what = format!("application {}", made.application.id);
-    operator.hand_over(&what, &text, || application(&made.application).field("secret", made.secret.reveal()))
+    let shown = WithSecret { application: &made.application, secret: made.secret.reveal() };
+    operator.hand_over(&what, &text, || Object::of::<ApplicationWithSecret, _>(&shown))
 }
 
 async fn delete(operator: &Operator, named: &str) -> Result<(), Failure> {
@@ -126,7 +127,7 @@ impl Listing for Applications {
 
     fn object(&self, operator: &Operator, row: &Application) -> Object {
         let marked = row.redirect_uris.iter().any(|uri| is_marked(operator, uri));
-        application(row).when(marked, |object| object.field("plain_http", true))
+        Object::of::<application::Application, _>(&row).when(marked, |object| object.field("plain_http", true))
     }
 }
 

@@ -8,9 +8,9 @@ use tollhouse_domain::text::printable;
 use tollhouse_store::namespaces::{self, Routed};
 
 use super::listing::{Listing, list};
-use super::operator::{Operator, absent};
+use super::operator::{Operator, VIEWER, absent};
 use super::values;
-use crate::api::entities::group;
+use crate::api::entities::group::{Group, GroupDetails, Shown};
 use crate::cli::Failure;
 use crate::json::Object;
 use crate::operations::groups::CreateGroup;
@@ -69,7 +69,7 @@ async fn make(operator: &Operator, new: NewGroup) -> Result<(), Failure> {
         CreateGroup { name: name.clone(), path: path.to_owned(), parent, visibility: new.visibility, owner };
     let made = operator.perform_given(operation, &given).await?;
     let text = format!("made the group {} ({})", printable(&made.full_path), made.id);
-    operator.tell(&text, || group::detailed(&operator.app.urls, &made))
+    operator.tell(&text, || Object::of::<GroupDetails, _>(&Shown::new(&operator.app.urls, &made, VIEWER)))
 }
 
 struct Groups;
@@ -97,6 +97,6 @@ impl Listing for Groups {
     }
 
     fn object(&self, operator: &Operator, row: &Namespace) -> Object {
-        group::listed(&operator.app.urls, row)
+        Object::of::<Group, _>(&Shown::new(&operator.app.urls, row, VIEWER))
     }
 }

@@ -12,9 +12,11 @@ use tollhouse_store::projects;
 use super::operator::{Operator, VIEWER, absent, called};
 use super::values;
 use super::words::refusal_of;
-use crate::api::entities::member;
+use crate::api::entities::member::{Member, Shown};
+use crate::api::entities::user;
 use crate::cli::Failure;
 use crate::error::Error;
+use crate::json::Object;
 use crate::operations::members::{Add, Remove};
 use crate::operations::named;
 use crate::refusal::ResourceKind;
@@ -78,7 +80,8 @@ async fn add(operator: &Operator, NewMember { one, level, expires_at }: NewMembe
     let made = made.ok_or_else(|| anyhow!("{} is no member any longer", called(&user)))?;
     let until = expires_at.map_or_else(String::new, |day| format!(", until {day}"));
     let text = format!("{} is a member of {path} as {}{until}", called(&user), level.as_str());
-    operator.tell(&text, || member::member(&operator.app.urls, &user, &made, VIEWER, operator.now()))
+    let user = user::Shown::new(&operator.app.urls, &user, VIEWER, operator.now());
+    operator.tell(&text, || Object::of::<Member, _>(&Shown { user, member: &made }))
 }
 
 async fn remove(operator: &Operator, one: One) -> Result<(), Failure> {

@@ -14,7 +14,7 @@ use tollhouse_store::projects::{self, Filter, ProjectOrder, Seen};
 use super::listing::{Listing, list};
 use super::operator::{Operator, VIEWER, absent};
 use super::values;
-use crate::api::entities::project::{self, Options};
+use crate::api::entities::project::{Options, Project, Shown};
 use crate::api::projects::{owner, owners};
 use crate::cli::Failure;
 use crate::json::Object;
@@ -87,7 +87,7 @@ async fn make(operator: &Operator, new: NewProject) -> Result<(), Failure> {
     let owners = owners(&mut reader, std::slice::from_ref(&made)).await?;
     let owner = owner(&owners, &made);
     let text = format!("made the project {} ({id})", printable(&made.project.full_path()));
-    operator.tell(&text, || project::full(&operator.app.urls, &made, owner, VIEWER, Options::default()))
+    operator.tell(&text, || object(operator, &made, owner, Options::default()))
 }
 
 struct Projects;
@@ -125,6 +125,10 @@ impl Listing for Projects {
 
     fn object(&self, operator: &Operator, (seen, owner): &Self::Row) -> Object {
         let options = Options { permissions: true, ..Options::default() };
-        project::full(&operator.app.urls, seen, owner.as_ref(), VIEWER, options)
+        object(operator, seen, owner.as_ref(), options)
     }
+}
+
+fn object(operator: &Operator, seen: &Seen, owner: Option<&User>, asked: Options) -> Object {
+    Object::of::<Project, _>(&Shown { owner, asked, ..Shown::new(&operator.app.urls, seen, VIEWER) })
 }

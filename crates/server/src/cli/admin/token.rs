@@ -18,7 +18,7 @@ use super::listing::{Listing, list};
 use super::operator::{Operator, absent, called};
 use super::values;
 use super::words::refusal;
-use crate::api::entities::token;
+use crate::api::entities::token::{self, Shown, TokenWithSecret, WithSecret};
 use crate::cli::{Failure, secret};
 use crate::error::settling;
 use crate::json::Object;
@@ -164,8 +164,8 @@ fn not_available(scopes: &Scopes, user: &User) -> Option<String> {
 }
 
 fn hand_over(operator: &Operator, made: &PersonalAccessToken, secret: &Plaintext) -> Result<(), Failure> {
-    let object = || token::personal(made, operator.now()).field("token", secret.reveal());
-    operator.hand_over(&format!("token {}", made.id), secret.reveal(), object)
+    let shown = WithSecret { token: Shown::new(made, operator.now()), secret: secret.reveal() };
+    operator.hand_over(&format!("token {}", made.id), secret.reveal(), || Object::of::<TokenWithSecret, _>(&shown))
 }
 
 async fn rotate(operator: &Operator, presented: Plaintext, expires_at: Option<Date>) -> Result<(), Failure> {
@@ -199,7 +199,7 @@ async fn revoke_by_id(operator: &Operator, id: PersonalAccessTokenId) -> Result<
         (false, TokenStatus::Rotated, Some(head)) => format!("was rotated already; {head} is the one in use"),
         (false, ..) => "was revoked already".to_owned(),
     };
-    let object = || token::personal(&found.token, operator.now());
+    let object = || Object::of::<token::Token, _>(&Shown::new(&found.token, operator.now()));
     operator.tell(&format!("token {id} ({}) {text}", printable(&found.token.name)), object)
 }
 
@@ -280,6 +280,6 @@ impl Listing for Tokens {
     }
 
     fn object(&self, operator: &Operator, (row, _): &Self::Row) -> Object {
-        token::personal(row, operator.now())
+        Object::of::<token::Token, _>(&Shown::new(row, operator.now()))
     }
 }

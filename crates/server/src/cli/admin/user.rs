@@ -10,9 +10,9 @@ use tollhouse_domain::user::User;
 use tollhouse_store::users;
 
 use super::listing::{Listing, list};
-use super::operator::{Operator, called};
+use super::operator::{Operator, VIEWER, called};
 use super::words::{refusal, refusal_of};
-use crate::api::entities::user;
+use crate::api::entities::user::{ListedUser, Shown};
 use crate::api::users::creators;
 use crate::cli::{Failure, secret};
 use crate::json::Object;
@@ -152,8 +152,11 @@ async fn show(operator: &Operator, shown: &User, text: &str) -> Result<(), Failu
         Some(id) => users::find(&mut operator.reader().await?, id).await?,
         None => None,
     };
-    let object = || user::for_administrator(&operator.app.urls, shown, creator.as_ref(), operator.now());
-    operator.tell(text, object)
+    operator.tell(text, || object(operator, shown, creator.as_ref()))
+}
+
+fn object(operator: &Operator, user: &User, creator: Option<&User>) -> Object {
+    Object::of::<ListedUser, _>(&Shown { creator, ..Shown::new(&operator.app.urls, user, VIEWER, operator.now()) })
 }
 
 impl Operator {
@@ -198,7 +201,7 @@ impl Listing for Users {
     }
 
     fn object(&self, operator: &Operator, (user, creator): &Self::Row) -> Object {
-        user::for_administrator(&operator.app.urls, user, creator.as_ref(), operator.now())
+        object(operator, user, creator.as_ref())
     }
 }
 

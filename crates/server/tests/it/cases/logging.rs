@@ -7,7 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::process::Child;
+use tollhouse_domain::scope::Scope;
 
 use crate::process::{ask, exchange, tollhouse};
 use crate::test_server::TestServer;
@@ -16,6 +19,7 @@ cases![
     t29_of_refusals_twenty_a_second_are_logged_and_all_are_counted,
     t29_no_answer_depends_on_the_log,
     a_failure_is_told_though_the_log_hangs,
+    a_handler_that_panics_is_answered_and_named,
 ];
 
 struct Server {
@@ -189,4 +193,37 @@ async fn a_failure_is_told_though_the_log_hangs(t: TestServer) {
     let _ = std::io::Write::flush(&mut writer);
     drop((reader, writer));
     filled.join().expect("no panic");
+}
+
+/// The connection stays too.
+async fn a_handler_that_panics_is_answered_and_named(t: TestServer) {
+    let token = t.user("ada").await.token([Scope::Api]).await;
+    t.leave().await;
+    let file = t.folder.path().join("log");
+    let log = std::fs::File::create(&file).expect("a file");
+    let server = Server::start(&t, log.into(), &[("TOLLHOUSE_FAULT", "crash=/api/v4/version")]).await;
+    let request = |path: &str, more: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: {}\r\nPRIVATE-TOKEN: {token}\r\n{more}\r\n", server.address)
+    };
+    let mut socket = TcpStream::connect(server.address).await.expect("a connection");
+    let both = request("/api/v4/version", "") + &request("/api/v4/user", "Connection: close\r\n");
+    socket.write_all(both.as_bytes()).await.expect("room");
+    let mut answers = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(15), socket.read_to_string(&mut answers)).await;
+    read.expect("an end").expect("text");
+    let (first, second) = answers.split_at(answers.rfind("HTTP/1.1 ").expect("an answer"));
+    assert!(first.starts_with("HTTP/1.1 500 ") && second.starts_with("HTTP/1.1 200 "), "{answers}");
+    assert!(first.ends_with(r#"{"message":"500 Internal Server Error"}"#), "{first}");
+    assert!(second.contains(r#""username":"ada""#), "{second}");
+    assert_eq!(ask(server.address, "GET", "/api/v4/metadata", &token).await.map(|answer| answer.0), Some(200));
+    assert_eq!(server.metric("tollhouse_refusals_total{reason=\"internal\"}").await, 1);
+    assert_eq!(server.terminate().await.0, Some(0));
+    let text = std::fs::read_to_string(&file).expect("the log");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let told =
+        |text: &str| lines.iter().any(|line| line["fields"]["message"].as_str().is_some_and(|m| m.contains(text)));
+    assert!(told("panicked at ") && told("a fault that a test switched on"), "{text}");
+    let refused = lines.iter().map(|line| &line["fields"]).find(|fields| fields["reason"] == "internal");
+    let refused = refused.unwrap_or_else(|| panic!("nothing names the endpoint: {text}"));
+    assert_eq!((&refused["path"], &refused["status"]), (&Value::from("/api/v4/version"), &Value::from(500)));
 }

@@ -15,6 +15,7 @@ macro_rules! cases {
 
 mod accounts;
 mod agreement;
+mod answers;
 mod applications;
 mod authorize;
 mod bad_input;
@@ -68,6 +69,7 @@ pub fn all() -> Vec<Case> {
         agreement::remembered::CASES,
         agreement::rows::CASES,
         agreement::writing::CASES,
+        answers::CASES,
         applications::keeping::CASES,
         applications::making::CASES,
         authorize::answers::CASES,

@@ -1,0 +1,26 @@
+//! Which version of the wire is spoken (rest-api.md 4.6).
+
+use crate::entity::entity;
+use crate::entity::types::{Boolean, Null, Text};
+
+entity! {
+    pub Metadata(it: ()) {
+        version: Text = SPOKEN,
+        revision: Text = concat!("tollhouse-", env!("CARGO_PKG_VERSION")),
+        kas: AgentServer = (),
+        enterprise: Boolean = false,
+    }
+}
+
+entity! {
+    /// The agent server for Kubernetes, which does not exist here.
+    AgentServer(it: ()) {
+        enabled: Boolean = false,
+        externalUrl: Null = (),
+        externalK8sProxyUrl: Null = (),
+        version: Null = (),
+    }
+}
+
+/// The version whose wire is spoken. Clients read it as a semantic version and switch features by it.
+const SPOKEN: &str = "18.5.0";

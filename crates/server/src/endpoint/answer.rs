@@ -1,0 +1,156 @@
+//! What a handler of the API may answer with. The type of its answer says everything that a client can rely on: the
+//! status, and which entity it gets, once or in a list.
+
+use std::marker::PhantomData;
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::app::App;
+use crate::entity::writer::Writer;
+use crate::entity::{Entity, Schema, WrittenFrom};
+use crate::json;
+
+/// What an endpoint answers if it succeeds.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerSchema {
+    pub status: StatusCode,
+    pub body: BodySchema,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum BodySchema {
+    Nothing,
+    One(&'static Schema),
+    /// A list that is never divided.
+    All(&'static Schema),
+    /// A page of a list, with the headers of `api/pages.rs`.
+    Page(&'static Schema),
+}
+
+/// The answer of a handler.
+pub trait ApiAnswer: IntoResponse {
+    const SCHEMA: AnswerSchema;
+}
+
+/// 200 with an `E`.
+pub struct One<E>(Vec<u8>, PhantomData<fn() -> E>);
+
+/// 201 with an `E`.
+pub struct Created<E>(One<E>);
+
+/// 200 with a list of all there is.
+pub struct All<E>(Vec<u8>, PhantomData<fn() -> E>);
+
+/// 200 with some of a list, and headers that say where the rest is.
+pub struct Page<E> {
+    pub headers: HeaderMap,
+    rows: All<E>,
+}
+
+/// 204
+pub struct NoContent;
+
+impl<E> One<E> {
+    pub fn of<S>(app: &App, source: &S) -> Self
+    where
+        E: WrittenFrom<S>,
+    {
+        let mut out = writer(app);
+        out.object::<E, S>(source);
+        Self(out.into_bytes(), PhantomData)
+    }
+}
+
+impl<E> Created<E> {
+    pub fn of<S>(app: &App, source: &S) -> Self
+    where
+        E: WrittenFrom<S>,
+    {
+        Self(One::of(app, source))
+    }
+}
+
+impl<E> All<E> {
+    pub fn of<S>(app: &App, sources: impl IntoIterator<Item = S>) -> Self
+    where
+        E: WrittenFrom<S>,
+    {
+        let mut out = writer(app);
+        out.list::<E, S>(sources);
+        Self(out.into_bytes(), PhantomData)
+    }
+}
+
+impl<E> Page<E> {
+    /// Still without its headers.
+    pub fn of<S>(app: &App, sources: impl IntoIterator<Item = S>) -> Self
+    where
+        E: WrittenFrom<S>,
+    {
+        Self { headers: HeaderMap::new(), rows: All::of(app, sources) }
+    }
+}
+
+impl<E: Entity> ApiAnswer for One<E> {
+    const SCHEMA: AnswerSchema = AnswerSchema { status: StatusCode::OK, body: BodySchema::One(E::SCHEMA) };
+}
+
+impl<E: Entity> ApiAnswer for Created<E> {
+    const SCHEMA: AnswerSchema = AnswerSchema { status: StatusCode::CREATED, body: BodySchema::One(E::SCHEMA) };
+}
+
+impl<E: Entity> ApiAnswer for All<E> {
+    const SCHEMA: AnswerSchema = AnswerSchema { status: StatusCode::OK, body: BodySchema::All(E::SCHEMA) };
+}
+
+impl<E: Entity> ApiAnswer for Page<E> {
+    const SCHEMA: AnswerSchema = AnswerSchema { status: StatusCode::OK, body: BodySchema::Page(E::SCHEMA) };
+}
+
+impl ApiAnswer for NoContent {
+    const SCHEMA: AnswerSchema = AnswerSchema { status: StatusCode::NO_CONTENT, body: BodySchema::Nothing };
+}
+
+impl<E: Entity> IntoResponse for One<E> {
+    fn into_response(self) -> Response {
+        json::response(Self::SCHEMA.status, self.0)
+    }
+}
+
+impl<E: Entity> IntoResponse for Created<E> {
+    fn into_response(self) -> Response {
+        json::response(Self::SCHEMA.status, self.0.0)
+    }
+}
+
+impl<E: Entity> IntoResponse for All<E> {
+    fn into_response(self) -> Response {
+        json::response(Self::SCHEMA.status, self.0)
+    }
+}
+
+impl<E: Entity> IntoResponse for Page<E> {
+    fn into_response(self) -> Response {
+        let mut response = self.rows.into_response();
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+impl IntoResponse for NoContent {
+    fn into_response(self) -> Response {
+        Self::SCHEMA.status.into_response()
+    }
+}
+
+/// Most answers fit in, so nothing is copied while they are written.
+const USUAL: usize = 2048;
+
+fn writer(app: &App) -> Writer {
+    let _ = app;
+    let out = Writer::with_capacity(USUAL);
+    #[cfg(feature = "faults")]
+    let out = out.leaving_out(app.faults.left_out());
+    out
+}
