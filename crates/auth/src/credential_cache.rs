@@ -2,7 +2,7 @@
 //! memberships of users.
 //!
 //! A look-up that began before a forget must not be kept (A3 of `docs/protocols/revocation.md`): whoever asks the
-//! database takes a [`Ticket`] with the generation of that moment, and [`CredentialCache::keep`] drops the record if the
+//! database takes a [`Ticket`] with the generation of that moment, and [`CredentialCache::insert`] drops the record if the
 //! generation has moved since. Owners, families and applications have a number each in a fixed table; forgetting one adds to its
 //! number, and every record that was kept under the old number misses. So blocking a user with a hundred thousand
 //! tokens is one addition. Two owners that share a place in the table cost each other a look-up, never an error.

@@ -195,7 +195,8 @@ impl Visitor {
         (!signed_in).then(|| to_sign_in(app))
     }
 
-    /// Whether the form has the CSRF token of this session, where a page is reached without ([`Admits::WithoutToken`]).
+    /// Whether the form has the CSRF token of this session, where a page is reached without
+    /// ([`PageAccess::WithoutToken`]).
     pub fn has_token(&self) -> bool {
         let token = self.form.get("authenticity_token").and_then(serde_json::Value::as_str);
         token.is_some_and(|token| CsrfSecret::of_session(self.session.as_bytes()).accepts(token.as_bytes()))
