@@ -238,7 +238,7 @@ impl Authenticator {
         self.limiter.permit(peer).await
     }
 
-    /// A token that was made here just now.
+    /// A token that this node created just now: it is no longer unknown.
     pub fn evict_negative(&self, digest: Digest) {
         self.cache.evict_negative(Key::Token(digest));
         self.cache.evict_negative(Key::Refresh(digest));

@@ -239,6 +239,7 @@ impl App {
                 Err(Failed::Inconsistent) => return Err(Error::Internal),
                 Err(Failed::Undecided) => return Err(Error::Unavailable),
                 Ok(committed) => {
+                    committed.created.iter().for_each(|digest| self.auth.evict_negative(*digest));
                     // If the work was done before, the entries of that earlier commit are not known here.
                     let untrue = matches!(committed.until, Until::Entry(_)).then_some(committed.untrue);
                     break (Ok(committed.value), committed.until, untrue);

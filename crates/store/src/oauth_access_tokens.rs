@@ -111,6 +111,8 @@ pub struct NewOauthToken<'a> {
 
 /// Inserts a generation with its access token and refresh token. Making it the head of its family is a step of its own.
 pub async fn insert(tx: &mut Tx, new: &NewOauthToken<'_>, now: Timestamp) -> Result<OauthAccessTokenId> {
+    tx.creates(new.digest);
+    new.refresh.into_iter().for_each(|refresh| tx.creates(refresh));
     let drawn = tx.draw(Sequence::OauthAccessTokens).await?;
     query(INSERT)
         .bind(drawn)

@@ -151,6 +151,7 @@ pub struct NewToken<'a> {
 
 /// Inserts a token. Making it the head of its family is a step of its own.
 pub async fn insert(tx: &mut Tx, new: &NewToken<'_>, now: Timestamp) -> Result<PersonalAccessTokenId> {
+    tx.creates(new.digest);
     let drawn = tx.draw(Sequence::PersonalAccessTokens).await?;
     query(INSERT)
         .bind(drawn)

@@ -64,7 +64,6 @@ pub async fn rotate_self(app: App, caller: Presenter, params: Rotate) -> Result<
     };
     match app.perform(operation, &app.by(&caller.identity)).await?.into_inner() {
         Rotated::Successor(made) => {
-            app.auth.evict_negative(made.secret.digest());
             let token = Shown::new(&made.token, app.now());
             Ok(One::of(&app, &WithSecret { token, secret: made.secret.reveal() }))
         }

@@ -23,7 +23,6 @@ pub async fn issue(app: App, call: Call) -> Result<Response, Failure> {
         _ => return Err(OauthError::UnsupportedGrantType.into()),
     };
     let (token, scopes) = (&issued.token, &issued.token.scopes);
-    app.auth.evict_negative(issued.access.digest());
     // It is told to somebody: without a client there is nobody to tell.
     let id_token = match (token.user, &client) {
         (Some(user), Some(client)) if scopes.contains(Scope::Openid) => {

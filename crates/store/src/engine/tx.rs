@@ -6,6 +6,7 @@ use tollhouse_domain::audit::{Audit, By};
 #[cfg(feature = "faults")]
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::invalidation::Invalidation;
+use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
 use crate::engine::conn::{Conn, PATIENCE_OF_A_WRITER, Runs};
@@ -22,6 +23,7 @@ use crate::{audit_events, invalidations};
 pub struct Tx {
     inner: Inner,
     forget: Vec<Invalidation>,
+    created: Vec<Digest>,
     /// On PostgreSQL: what is written to the log with the commit, which numbers it.
     entries: Vec<(Invalidation, Timestamp)>,
     db: Db,
@@ -99,6 +101,8 @@ pub struct Committed<T> {
     pub until: Until,
     /// What it made untrue: all that its entries in the log say.
     pub untrue: Vec<Invalidation>,
+    /// Digests of the secrets that it created. A node that remembers one of them as unknown has to forget that.
+    pub created: Vec<Digest>,
 }
 
 impl<T> Committed<T> {
@@ -136,7 +140,7 @@ impl Tx {
     }
 
     fn on(inner: Inner, db: Db) -> Self {
-        Self { inner, forget: Vec::new(), entries: Vec::new(), db }
+        Self { inner, forget: Vec::new(), created: Vec::new(), entries: Vec::new(), db }
     }
 
     pub(crate) fn session(&mut self) -> Option<&mut Session> {
@@ -150,6 +154,7 @@ impl Tx {
     pub(crate) fn turn_to(&mut self, db: Db, of: usize) {
         self.db = db;
         self.forget.clear();
+        self.created.clear();
         if let Some(session) = self.session() {
             session.turn_to(of);
         }
@@ -224,6 +229,11 @@ impl Tx {
         }
     }
 
+    /// Notes that a secret with this digest exists from the commit on.
+    pub(crate) fn creates(&mut self, digest: Digest) {
+        self.created.push(digest);
+    }
+
     /// Takes the last of these back, if that mistake is switched on.
     #[cfg(feature = "faults")]
     pub(crate) fn unmark(&mut self, mutant: tollhouse_domain::faults::Mutant) {
@@ -244,15 +254,15 @@ impl Tx {
         for line in &change.audit {
             audit_events::append(self, line, by, now).await?;
         }
-        let forget = std::mem::take(&mut self.forget);
+        let (forget, created) = (std::mem::take(&mut self.forget), std::mem::take(&mut self.created));
         #[cfg(feature = "faults")]
         if self.breaks(Mutant::NoEntry) {
-            return Ok(Committed { value: change.value, until: Until::Newest, untrue: Vec::new() });
+            return Ok(Committed { value: change.value, until: Until::Newest, untrue: Vec::new(), created });
         }
         #[cfg(feature = "faults")]
         if self.breaks(Mutant::EntryAfter) {
             self.db.faults.write_later(forget);
-            return Ok(Committed { value: change.value, until: Until::Newest, untrue: Vec::new() });
+            return Ok(Committed { value: change.value, until: Until::Newest, untrue: Vec::new(), created });
         }
         let last = match &self.inner {
             Inner::Postgres(_) if !self.numbers_at_once() => {
@@ -267,7 +277,7 @@ impl Tx {
             None if change.already => Until::Newest,
             None => Until::Nowhere,
         };
-        Ok(Committed { value: change.value, until, untrue: forget })
+        Ok(Committed { value: change.value, until, untrue: forget, created })
     }
 
     /// Writes the audit log and the log, and commits. An error after COMMIT was sent leaves open whether it happened.

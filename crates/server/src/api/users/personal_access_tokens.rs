@@ -48,7 +48,6 @@ pub async fn create(app: App, caller: Administrator, new: NewTokenParams) -> Res
         secret: None,
     };
     let made = app.perform(create, &app.by(caller.identity())).await?.into_inner();
-    app.auth.evict_negative(made.secret.digest());
     let token = Shown::new(&made.token, app.now());
     Ok(Created::of(&app, &WithSecret { token, secret: made.secret.reveal() }))
 }
