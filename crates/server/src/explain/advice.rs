@@ -13,6 +13,7 @@ use tollhouse_domain::user::AccountState;
 
 use super::denial;
 use super::seen::{Cookie, Trial, owner};
+use crate::refusal::{Refusal, ResourceKind};
 use crate::endpoint::Endpoint;
 use crate::endpoint::surface::Surface;
 use crate::error::Error;
@@ -101,6 +102,14 @@ impl Case<'_> {
             Error::Forbidden(_) if self.trial.record().is_none() => {
                 Some(("anonymous callers may not see this", vec![self.token(), "a session".to_owned()]))
             }
+            Error::NotFound(ResourceKind::Group) => Some((
+                "there is no such group, or the caller may not see it",
+                vec!["a token of a member of the group".to_owned(), "a token of an administrator".to_owned()],
+            )),
+            Error::Refused(Refusal::NotAllowed) => Some((
+                "the caller sees it, and may not change it",
+                vec!["a token of an owner of the group".to_owned(), "a token of an administrator".to_owned()],
+            )),
             Error::BadRequest(_) | Error::MethodNotAllowed if self.trial.record().is_some() => Some((
                 "it is about the presented personal access token, and the presented credential is none",
                 vec!["a personal access token".to_owned()],

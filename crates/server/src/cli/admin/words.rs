@@ -35,6 +35,7 @@ fn sentence_of(error: &Error, given: &[Given<'_>]) -> String {
             format!("Your project limit is {limit} projects! Please contact your administrator to increase it")
         }
         Error::Refused(refusal) => match refused_as(refusal) {
+            Some(sentence) if *refusal != Refusal::LastAdministrator => sentence.into_owned(),
             Some(sentence) => format!("refused: {sentence}"),
             None => format!("refused: {}", refusal.code()),
         },

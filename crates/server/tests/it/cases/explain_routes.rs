@@ -310,6 +310,7 @@ async fn explain_agrees_with_every_route_about_one_credential(t: TestServer) {
         "method_not_allowed",
         "missing",
         "not_administrator",
+        "not_found",
         "parameters",
         "revoked",
         "unknown",
