@@ -38,7 +38,7 @@ use crate::hasher::Hasher;
 use crate::keys::{Keys, Seal, WrongKey};
 use crate::metrics::Metrics;
 use crate::node::{self, Node};
-use crate::operations::{Done, Failed, Operation, rotation, tokens};
+use crate::operations::{self, Done, Failed, Operation, rotation, tokens};
 use crate::refusal::Refusal;
 use crate::request::{RequestId, peer};
 use crate::urls::Urls;
@@ -283,11 +283,12 @@ impl App {
 
     /// What this instance signs with; made at the first start.
     pub async fn keys(&self) -> Result<&Keys, Error> {
-        self.keyring.get_or_try_init(|| Keys::open(self)).await
+        self.keyring.get_or_try_init(|| operations::keys::open(self)).await
     }
 
     pub async fn device_key(&self) -> Result<&device::Key, Error> {
-        self.device_key.get_or_try_init(|| device::Key::open(self)).await
+        let key = async || Ok(device::Key::of(&operations::keys::secret(self, "devices").await?));
+        self.device_key.get_or_try_init(key).await
     }
 }
 

@@ -15,13 +15,13 @@ use tollhouse_domain::text::printable;
 use tollhouse_domain::user::is_email;
 use toml::Value;
 
-use crate::gateway::identity::Prefix;
-use crate::gateway::question::Dialect;
 use crate::network::Network;
 
+use gateway::{Dialect, Prefix};
 pub(crate) use layers::one_line;
 use layers::{Layers, misfit, usual};
 
+pub mod gateway;
 mod layers;
 mod log_level;
 #[cfg(test)]

@@ -10,10 +10,6 @@ use tollhouse_domain::id::UserId;
 use tollhouse_domain::secret::random;
 use tollhouse_domain::time::Timestamp;
 
-use crate::app::App;
-use crate::error::Error;
-use crate::keys;
-
 pub const NAME: &str = "_tollhouse_device";
 
 /// Seconds.
@@ -23,10 +19,6 @@ pub const LIFETIME: i64 = 90 * 86_400;
 pub struct Key(hmac::Key);
 
 impl Key {
-    pub async fn open(app: &App) -> Result<Self, Error> {
-        Ok(Self::of(&keys::secret(app, "devices").await?))
-    }
-
     pub fn of(secret: &[u8]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }

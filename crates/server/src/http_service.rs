@@ -21,13 +21,15 @@ use crate::bodies::read_on;
 use crate::config::Proxies;
 use crate::cors;
 use crate::endpoint::Endpoint;
-use crate::endpoint::pipeline::refused_at;
-use crate::endpoint::surface::Surface;
-use crate::endpoint::table::router;
 use crate::error::{Account, Error, Reason, account_text};
 use crate::gateway::{self, answer::answer};
 use crate::proxies;
-use crate::request::{Media, Peer, RequestId, basic, bearer_header, has_body, malformed, media_type, reads_json};
+use crate::request::{
+    Media, Peer, RequestId, bearer_header, has_body, has_parameter, malformed, malformed_authorization, media_type,
+    parameter, reads_json,
+};
+use crate::routes::{refused_at, router, surface_of};
+use crate::surface::Surface;
 use crate::target::{self, Target, respell};
 
 pub struct HttpService {
@@ -52,7 +54,7 @@ impl HttpService {
 
     /// `peer`: who is at the other end of the connection.
     pub async fn call(&self, request: Request<Body>, peer: Option<IpAddr>) -> Response {
-        let surface = Surface::of(request.uri().path());
+        let surface = surface_of(request.uri().path());
         self.tell_of_unnamed_proxy(&request, peer);
         let response = self.answer(read_on(request), peer, surface).await;
         self.app.metrics.answered(surface, &response);
@@ -320,30 +322,6 @@ pub fn unreadable(request: &Request<Body>) -> bool {
     malformed(uri.path().as_bytes())
         || malformed(uri.query().unwrap_or_default().as_bytes())
         || malformed_authorization(request.headers())
-}
-
-pub fn malformed_authorization(headers: &HeaderMap) -> bool {
-    headers.get_all(header::AUTHORIZATION).iter().any(|value| {
-        let value = value.as_bytes();
-        if value.is_ascii() && !value.contains(&0) {
-            return basic(value).is_some_and(|text| text.contains(&0) || std::str::from_utf8(&text).is_err());
-        }
-        value.contains(&0) || std::str::from_utf8(value).is_err()
-    })
-}
-
-pub fn has_parameter(query: &str, name: &str) -> bool {
-    parameter(query, name).is_some()
-}
-
-fn parameter(query: &str, name: &str) -> Option<String> {
-    if query.is_empty() {
-        return None;
-    }
-    form_urlencoded::parse(query.as_bytes())
-        .filter(|(known, _)| known == name)
-        .last()
-        .map(|(_, value)| value.into_owned())
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {

@@ -20,19 +20,14 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Semaphore;
-use tollhouse_domain::audit::{Audit, By, Target};
 use tollhouse_domain::secret::random;
-use tollhouse_domain::time::Timestamp;
 use tollhouse_store::files;
-use tollhouse_store::sealed_keys::{self, SealedKey};
-use tollhouse_store::tx::{Change, Tx};
+use tollhouse_store::sealed_keys::SealedKey;
 use zeroize::Zeroizing;
 
-use crate::app::App;
 use crate::config::{AtRest, Settings, Unusable};
 use crate::error::Error;
 use crate::file_access::check_file;
-use crate::operations::{Failed, Operation};
 
 /// The secrets that keys are sealed under: all of them open, the first seals, if anything is sealed at all.
 pub struct Seal {
@@ -124,7 +119,7 @@ impl Seal {
         sealed.iter().try_for_each(|key| self.unseal(key).map(drop))
     }
 
-    fn seal(&self, purpose: &str, kid: &str, plain: &[u8]) -> Result<Vec<u8>, Error> {
+    pub fn seal(&self, purpose: &str, kid: &str, plain: &[u8]) -> Result<Vec<u8>, Error> {
         let Some(secret) = self.sealing() else { return Ok([&[OPEN], plain].concat()) };
         let broken = |_| Error::Internal;
         let key = RandomizedNonceKey::new(&AES_256_GCM, &secret[..]).map_err(broken)?;
@@ -133,7 +128,7 @@ impl Seal {
         Ok([&[SEALED], &nonce.as_ref()[..], &text].concat())
     }
 
-    fn unseal(&self, key: &SealedKey) -> Result<Zeroizing<Vec<u8>>, WrongKey> {
+    pub fn unseal(&self, key: &SealedKey) -> Result<Zeroizing<Vec<u8>>, WrongKey> {
         let (form, rest) = key.sealed.split_first().ok_or(WrongKey)?;
         match *form {
             OPEN => Ok(Zeroizing::new(rest.to_vec())),
@@ -147,7 +142,7 @@ impl Seal {
     }
 
     /// Whether it stands as it would be written now.
-    fn is_current(&self, key: &SealedKey) -> bool {
+    pub fn is_current(&self, key: &SealedKey) -> bool {
         match (key.sealed.split_first(), self.sealing()) {
             (Some((&SEALED, rest)), Some(secret)) => unsealed(secret, key, rest).is_some(),
             (Some((&OPEN, _)), None) => true,
@@ -222,30 +217,12 @@ struct Signing {
 }
 
 impl Keys {
-    /// Reads them, makes those that are missing, and seals again what stands under an old secret.
-    pub async fn open(app: &App) -> Result<Self, Error> {
-        let mut known = sealed_keys::all(&mut app.db.read().await?).await?;
-        if !known.iter().any(|key| key.purpose == SIGNING) {
-            let pkcs8 = tokio::task::spawn_blocking(make_signing_key).await.map_err(|_| Error::Internal)??;
-            make(app, SIGNING, &kid(&*pair(pkcs8.as_ref())?), pkcs8.as_ref()).await?;
-        }
-        if !known.iter().any(|key| key.purpose == SUBJECTS) {
-            make(app, SUBJECTS, SUBJECTS, &random::<32>()).await?;
-        }
-        for key in known.iter().filter(|key| !app.seal.is_current(key)) {
-            let plain = app.seal.unseal(key).map_err(|_| Error::Internal)?;
-            let sealed = app.seal.seal(&key.purpose, &key.kid, &plain)?;
-            // It opens as it is; the next start tries again.
-            if let Err(error) = app.perform(Reseal { key: key.clone(), sealed }, &By::system()).await {
-                tracing::warn!(kid = key.kid, ?error, "a key could not be sealed again");
-            }
-        }
-        // Somebody else may have been first.
-        known = sealed_keys::all(&mut app.db.read().await?).await?;
+    /// Opens all of them.
+    pub fn of(known: &[SealedKey], seal: &Seal) -> Result<Self, Error> {
         let mut signing = Vec::new();
         let mut salt = None;
-        for key in &known {
-            let plain = app.seal.unseal(key).map_err(|_| Error::Internal)?;
+        for key in known {
+            let plain = seal.unseal(key).map_err(|_| Error::Internal)?;
             match key.purpose.as_str() {
                 SIGNING => signing.push(Signing { kid: key.kid.clone(), pair: pair(&plain)? }),
                 SUBJECTS => salt = Some(plain),
@@ -310,22 +287,7 @@ impl Keys {
     }
 }
 
-/// A secret of 32 bytes that all servers share. It is made if there is none.
-pub async fn secret(app: &App, purpose: &'static str) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let find = async || -> Result<Option<SealedKey>, Error> {
-        let known = sealed_keys::all(&mut app.db.read().await?).await?;
-        Ok(known.into_iter().find(|key| key.purpose == purpose))
-    };
-    let mut found = find().await?;
-    if found.is_none() {
-        make(app, purpose, purpose, &random::<32>()).await?;
-        // Somebody else may have been first.
-        found = find().await?;
-    }
-    app.seal.unseal(&found.ok_or(Error::Internal)?).map_err(|_| Error::Internal)
-}
-
-fn pair(pkcs8: &[u8]) -> Result<Arc<RsaKeyPair>, Error> {
+pub fn pair(pkcs8: &[u8]) -> Result<Arc<RsaKeyPair>, Error> {
     RsaKeyPair::from_pkcs8(pkcs8).map(Arc::new).map_err(|_| Error::Internal)
 }
 
@@ -340,60 +302,19 @@ fn parts(pair: &RsaKeyPair) -> (String, String) {
 }
 
 /// RFC 7638: the hash of the parts that make the key, in the order of their names.
-fn kid(pair: &RsaKeyPair) -> String {
+pub fn kid(pair: &RsaKeyPair) -> String {
     let (n, e) = parts(pair);
     let canonical = format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#);
     BASE64URL_NOPAD.encode(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
 }
 
-fn make_signing_key() -> Result<Pkcs8V1Der<'static>, Error> {
+pub fn make_signing_key() -> Result<Pkcs8V1Der<'static>, Error> {
     let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| Error::Internal)?;
     pair.as_der().map_err(|_| Error::Internal)
 }
 
-async fn make(app: &App, purpose: &'static str, kid: &str, plain: &[u8]) -> Result<(), Error> {
-    let sealed = app.seal.seal(purpose, kid, plain)?;
-    let key = SealedKey { kid: kid.to_owned(), purpose: purpose.to_owned(), slot: 1, sealed };
-    app.perform(Make(key), &By::system()).await?.into_inner();
-    Ok(())
-}
-
-struct Make(SealedKey);
-
-impl Operation for Make {
-    type Output = ();
-
-    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
-        if !sealed_keys::insert(tx, &self.0, now).await? {
-            return Ok(Change::nothing(()));
-        }
-        Ok(Change::new((), [audit("key.made", &self.0)]))
-    }
-}
-
-struct Reseal {
-    key: SealedKey,
-    sealed: Vec<u8>,
-}
-
-impl Operation for Reseal {
-    type Output = ();
-    const GROWS: bool = false;
-
-    async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
-        if !sealed_keys::reseal(tx, &self.key, &self.sealed).await? {
-            return Ok(Change::nothing(()));
-        }
-        Ok(Change::new((), [audit("key.sealed_again", &self.key)]))
-    }
-}
-
-fn audit(event: &'static str, key: &SealedKey) -> Audit {
-    Audit::new(event, Target::new("key", key.slot)).with(format!("{} {}", key.purpose, key.kid))
-}
-
-const SIGNING: &str = "id_token";
-const SUBJECTS: &str = "sub_legacy";
+pub const SIGNING: &str = "id_token";
+pub const SUBJECTS: &str = "sub_legacy";
 
 /// How a row begins.
 const OPEN: u8 = 0;

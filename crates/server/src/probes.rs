@@ -6,8 +6,8 @@ use tollhouse_store::instance;
 
 use crate::app::App;
 use crate::endpoint::Endpoint;
-use crate::endpoint::surface::Surface;
 use crate::json::{self, Object};
+use crate::surface::Surface;
 
 pub fn endpoints() -> Vec<Endpoint> {
     let get = Method::GET;

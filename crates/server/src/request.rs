@@ -201,6 +201,30 @@ pub fn media_type(headers: &HeaderMap) -> Media {
     }
 }
 
+pub fn malformed_authorization(headers: &HeaderMap) -> bool {
+    headers.get_all(header::AUTHORIZATION).iter().any(|value| {
+        let value = value.as_bytes();
+        if value.is_ascii() && !value.contains(&0) {
+            return basic(value).is_some_and(|text| text.contains(&0) || std::str::from_utf8(&text).is_err());
+        }
+        value.contains(&0) || std::str::from_utf8(value).is_err()
+    })
+}
+
+pub fn has_parameter(query: &str, name: &str) -> bool {
+    parameter(query, name).is_some()
+}
+
+pub fn parameter(query: &str, name: &str) -> Option<String> {
+    if query.is_empty() {
+        return None;
+    }
+    form_urlencoded::parse(query.as_bytes())
+        .filter(|(known, _)| known == name)
+        .last()
+        .map(|(_, value)| value.into_owned())
+}
+
 /// NUL or broken UTF-8 in something percent-encoded (authentication.md 0, stage 1).
 pub fn malformed(encoded: &[u8]) -> bool {
     if !encoded.iter().any(|b| *b == b'%' || *b == 0 || !b.is_ascii()) {

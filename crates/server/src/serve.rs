@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -11,10 +12,9 @@ use tollhouse_store::error::Error as StoreError;
 
 use crate::app::App;
 use crate::connection::Addresses;
-use crate::endpoint::table::table;
 use crate::http_service::HttpService;
 use crate::job;
-use crate::metrics::Connected;
+use crate::routes::table;
 use crate::workers::{Arrival, Patience, Workers};
 
 /// Answers until `stop`, then lets what is under way end. Fails if it must not go on: if the database it works on is no
@@ -113,4 +113,20 @@ pub const MOST_HEADERS: usize = 100;
 /// The address in the form that goes into a URL.
 pub fn base_url(address: SocketAddr) -> String {
     format!("http://{address}")
+}
+
+/// A connection that is open, until it is dropped.
+struct Connected(App);
+
+impl Connected {
+    fn count(app: &App) -> Self {
+        app.metrics.connections.fetch_add(1, Relaxed);
+        Self(app.clone())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.metrics.connections.fetch_sub(1, Relaxed);
+    }
 }

@@ -5,9 +5,9 @@ use axum::body::Body;
 use axum::http::uri::{PathAndQuery, Scheme};
 use axum::http::{HeaderValue, Method, Request, Uri, Version, header};
 
-use crate::endpoint::surface::is_protocol;
 use crate::error::Error;
 use crate::origin::is_authority;
+use crate::surface::is_protocol;
 
 /// What is left to do once target and `Host` have been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

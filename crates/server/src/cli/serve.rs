@@ -20,7 +20,7 @@ use crate::file_access::check_folder;
 use crate::gateway;
 use crate::http_service::ALL_LOOK_ALIKE;
 use crate::keys::Seal;
-use crate::metrics;
+use crate::metrics_page;
 use crate::operations::users::{CreateFirstAdministrator, PASSWORD_FILE};
 use crate::serve;
 use crate::urls::Urls;
@@ -105,7 +105,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     let metrics = bound_for_metrics.as_ref().map(|bound| tracing::field::display(bound.address()));
     let listener = bound.listen()?;
     if let Some(bound) = bound_for_metrics {
-        tokio::spawn(metrics::run(app.clone(), bound.listen()?, stop.clone()));
+        tokio::spawn(metrics_page::run(app.clone(), bound.listen()?, stop.clone()));
     }
     tracing::info!(%address, metrics, url = app.urls.base(), database = %url, "ready");
     let ended = serve::run(app, listener, stop).await;

@@ -21,13 +21,11 @@ pub mod access;
 pub mod answer;
 pub mod permission;
 pub mod pipeline;
-pub mod surface;
-pub mod table;
 
+use crate::surface::Surface;
 use access::{Access, Caller, EndpointAccess, FromCaller};
 use answer::{AnswerSchema, ApiAnswer};
 use permission::Permission;
-use surface::Surface;
 
 /// One route with everything that decides about it. Made by [`Endpoint::api`], [`page`](Endpoint::page),
 /// [`oauth`](Endpoint::oauth) or [`plain`](Endpoint::plain).
@@ -48,12 +46,7 @@ pub struct Endpoint {
 
 /// What runs when a request has been routed to it.
 enum Serves {
-    Api {
-        access: EndpointAccess,
-        answer: AnswerSchema,
-        respell: fn(Refusal) -> Error,
-        handler: Box<dyn ApiHandler>,
-    },
+    Api { access: EndpointAccess, answer: AnswerSchema, respell: fn(Refusal) -> Error, handler: Box<dyn ApiHandler> },
     Page { admits: PageAccess, handler: Box<dyn PageHandler> },
     Oauth(Box<OauthHandler>),
     Plain(Box<PlainHandler>),

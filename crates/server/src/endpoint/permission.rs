@@ -40,8 +40,8 @@ impl Boundary {
 
 #[cfg(test)]
 mod tests {
-    use crate::endpoint::surface::Surface;
-    use crate::endpoint::table::table;
+    use crate::routes::table;
+    use crate::surface::Surface;
 
     /// Endpoints of the API for which GitLab names no permission, each with the reason.
     const WITHOUT: &[(&str, &str)] = &[];

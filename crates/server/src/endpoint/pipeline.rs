@@ -4,7 +4,6 @@
 use std::net::IpAddr;
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::Request;
 use axum::response::Response;
 use tollhouse_auth::authenticator::Head;
@@ -15,12 +14,11 @@ use tollhouse_domain::identity::Identity;
 use tollhouse_store::members;
 
 use super::access::{Caller, EndpointAccess, OnGroup};
-use super::surface::Surface;
 use super::{ApiHandler, Endpoint, PageHandler, Parsed, Serves};
 use crate::app::App;
 use crate::bodies::{Limits, SMALL};
 use crate::error::{Error, refused};
-use crate::oauth::{self, Call};
+use crate::oauth::Call;
 use crate::operations::named;
 use crate::params::{Param, ParamType};
 use crate::refusal::{FieldFault, Refusal, ResourceKind};
@@ -204,56 +202,6 @@ pub fn presented(parsed: &ParsedRequest) -> PresentedCredentials<'_> {
         Some(body) => presented.and_in_body(body),
         None => presented,
     }
-}
-
-/// A refusal in the format of the surface that was asked, where no handler was reached.
-pub fn refused_at(path: &str, error: Error, app: &App) -> Response {
-    // What cannot be read is refused before anybody looks at the path.
-    let unread = matches!(error, Error::Malformed | Error::BadHost | Error::NotImplemented);
-    match super::surface::is_protocol(path) && !unread {
-        true => refused(error, |error| oauth::error::render(error, &app.urls)),
-        false => refused(error, |error| error.api(&app.urls)),
-    }
-}
-
-/// The answer where there is no endpoint.
-pub async fn no_endpoint(State(app): State<App>, request: Request<Body>) -> Response {
-    let app = app.asked_by(&request);
-    let captures = Vec::new();
-    let from = peer(&request);
-    let limits = limits(&app, Head::Nothing);
-    match Surface::of(request.uri().path()) {
-        Surface::Api => {
-            let error = nowhere(ParsedRequest::read(request, captures, from, limits).await);
-            return refused(error, |error| error.api(&app.urls));
-        }
-        // Programs call these paths, and would take a redirect to the sign-in page for an answer.
-        Surface::Oauth | Surface::Probe | Surface::Gateway => {
-            return refused_at(request.uri().path(), Error::NoRoute, &app);
-        }
-        Surface::Page => {}
-    }
-    let answered = async {
-        let parsed = ParsedRequest::read(request, captures, from, limits).await?;
-        let visitor = Visitor::arrive(&app, &parsed, PageAccess::WithoutToken).await?;
-        match visitor.identity {
-            Some(_) => Err(Error::NoRoute),
-            None => Ok(web::to_sign_in(&app)),
-        }
-    };
-    match answered.await {
-        Ok(response) => response,
-        Err(error) => {
-            let signed_in = error == Error::NoRoute;
-            refused(error, |error| web::failure(error, &app, signed_in))
-        }
-    }
-}
-
-/// The refusal at an unknown path of the API. A body that cannot be read is reported first (section 0, stage 5), but not
-/// one over 64 KiB: no credential was looked up that could allow it.
-pub fn nowhere(read: Result<ParsedRequest, Error>) -> Error {
-    read.err().filter(|error| *error != Error::BodyTooLarge).unwrap_or(Error::NoRoute)
 }
 
 /// Reads the whole request. Fails with 404 if a captured number is none.

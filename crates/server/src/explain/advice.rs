@@ -13,10 +13,10 @@ use tollhouse_domain::user::AccountState;
 
 use super::denial;
 use super::seen::{Cookie, Trial, owner};
-use crate::refusal::{Refusal, ResourceKind};
 use crate::endpoint::Endpoint;
-use crate::endpoint::surface::Surface;
 use crate::error::Error;
+use crate::refusal::{Refusal, ResourceKind};
+use crate::surface::Surface;
 
 pub(super) struct Advice {
     pub(super) reason: &'static str,

@@ -18,13 +18,13 @@ use crate::app::App;
 use crate::cors;
 use crate::endpoint::access::EndpointAccess;
 use crate::endpoint::pipeline::presented;
-use crate::endpoint::surface::Surface;
-use crate::endpoint::table::{RouteMatch, route_match, table};
 use crate::endpoint::{Endpoint, pipeline};
 use crate::error::Error;
 use crate::http_service::{Guards, unreadable, unsettled};
 use crate::request::{ParsedRequest, UnreadRequest};
+use crate::routes::{self, RouteMatch, route_match, surface_of, table};
 use crate::serve::MOST_HEADERS;
+use crate::surface::Surface;
 use crate::target::{self, Target};
 use crate::web;
 
@@ -44,7 +44,7 @@ use witness::Witness;
 pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanation, Error> {
     let sent = head(&request);
     let endpoints = table();
-    let mut told = Explanation::new(&sent, Surface::of(sent.uri.path()));
+    let mut told = Explanation::new(&sent, surface_of(sent.uri.path()));
     match target::settle(&mut request) {
         Ok(Target::Path) => {}
         Ok(Target::Server) => {
@@ -76,13 +76,13 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
     }
     if let Err(error) = Guards::new(&endpoints).check(app, &mut request) {
         told.untried(&sent, "not looked at");
-        return told.refused(pipeline::refused_at(&path, error.clone(), app), Advice::without_judgement(&error)).await;
+        return told.refused(routes::refused_at(&path, error.clone(), app), Advice::without_judgement(&error)).await;
     }
     if asks_for_own_name(&path) && request.headers().contains_key(header::HOST) && !app.urls.serves(request.headers()) {
         told.untried(&sent, "not looked at");
         let answer = match told.surface == Surface::Page.as_str() {
             true => web::failure(&Error::WrongHost, app, false),
-            false => pipeline::refused_at(&path, Error::WrongHost, app),
+            false => routes::refused_at(&path, Error::WrongHost, app),
         };
         return told.refused(answer, Advice::without_judgement(&Error::WrongHost)).await;
     }
@@ -114,7 +114,7 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
 /// Whether the server answers there under its own names alone (T12). A head that was pasted without its `Host` may have
 /// had the right one, so that is not held against it.
 fn asks_for_own_name(path: &str) -> bool {
-    match Surface::of(path) {
+    match surface_of(path) {
         Surface::Page => !path.starts_with("/assets/"),
         _ => matches!(path, "/.well-known/openid-configuration" | "/.well-known/oauth-authorization-server"),
     }
@@ -224,13 +224,13 @@ async fn nowhere(
     let mut error = Error::NoRoute;
     if told.surface == Surface::Api.as_str() {
         let limits = pipeline::limits(app, Head::Nothing);
-        error = pipeline::nowhere(ParsedRequest::read(request, Vec::new(), None, limits).await);
+        error = routes::nowhere(ParsedRequest::read(request, Vec::new(), None, limits).await);
     }
     let mut advice = Advice::without_judgement(&error);
     if let (RouteMatch::OtherMethods(others), Error::NoRoute) = (&matched, &error) {
         advice.remedies.insert(0, format!("at this path there is {others}"));
     }
-    told.refused(pipeline::refused_at(&path, error, app), advice).await
+    told.refused(routes::refused_at(&path, error, app), advice).await
 }
 
 fn head(request: &Request<Body>) -> Parts {

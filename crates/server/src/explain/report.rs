@@ -12,7 +12,7 @@ use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::text::{loggable, printable};
 
 use super::Seen;
-use crate::endpoint::surface::Surface;
+use crate::surface::Surface;
 
 #[derive(Debug, Serialize)]
 pub struct Explanation {

@@ -23,8 +23,8 @@ use super::question::{PRIVATE_TOKEN, Question, client, is_repeated};
 use super::refusal::{Refusal, status};
 use crate::app::App;
 use crate::error::{CHALLENGE, Error, Reason, scope_challenge};
-use crate::http_service::{has_parameter, malformed_authorization};
 use crate::request::{bearer_header, malformed, repeats};
+use crate::request::{has_parameter, malformed_authorization};
 
 /// Whoever passes: `None` is an anonymous caller, where the rule admits one.
 type Who = Option<(Caller, CredentialPlace)>;

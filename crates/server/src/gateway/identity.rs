@@ -5,16 +5,11 @@ use std::borrow::Cow;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
 use tollhouse_auth::presented::CredentialPlace;
 use tollhouse_domain::identity::{Caller, Via};
-use tollhouse_domain::text::printable;
 use tollhouse_domain::user::User;
 
-/// What the names begin with, `X-Tollhouse-` unless it is set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prefix(String);
+use crate::config::gateway::Prefix;
 
 /// The names, made once.
 pub struct Names {
@@ -38,7 +33,7 @@ impl Names {
     pub fn new(prefix: &Prefix) -> Self {
         // A prefix is letters in lower case, digits and `-`, and so is what follows. Kept as long as the process lives:
         // such a name is cloned for nothing, and every answer needs them all.
-        let name = |end: &str| HeaderName::from_static(format!("{}{end}", prefix.0).leak());
+        let name = |end: &str| HeaderName::from_static(format!("{}{end}", prefix.as_str()).leak());
         Self {
             user_id: name("user-id"),
             user: name("user"),
@@ -133,49 +128,13 @@ fn value(text: &str) -> HeaderValue {
     known.ok().filter(|value| !value.is_empty()).unwrap_or(NONE)
 }
 
-impl Prefix {
-    fn begins(&self, name: &str) -> bool {
-        let alike = |(known, given): (u8, u8)| known == if given.is_ascii_alphanumeric() { given } else { b'-' };
-        // Names of headers are in lower case here.
-        name.len() >= self.0.len() && self.0.bytes().zip(name.bytes()).all(alike)
-    }
-}
-
-impl<'de> Deserialize<'de> for Prefix {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let given = String::deserialize(from)?;
-        let prefix = Self(given.to_ascii_lowercase());
-        let plain = prefix.0.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        if !plain || prefix.0.len() < 2 || prefix.0.len() > 64 || !prefix.0.ends_with('-') {
-            let rule = "is not letters, digits and `-` with a `-` at the end, such as X-Tollhouse-";
-            return Err(D::Error::custom(format!("\"{}\" {rule}", printable(&given))));
-        }
-        match NEEDED.iter().find(|name| prefix.begins(name)) {
-            Some(name) => Err(D::Error::custom(format!("`{name}` begins with it, which is read from every request"))),
-            None => Ok(prefix),
-        }
-    }
-}
-
 const NONE: HeaderValue = HeaderValue::from_static("-");
 const ALL: HeaderValue = HeaderValue::from_static("*");
 
-/// Headers that every question has, or that decide one.
-const NEEDED: [&str; 10] = [
-    "x-original-uri",
-    "x-forwarded-uri",
-    "x-csrf-token",
-    "private-token",
-    "sec-fetch-mode",
-    "sec-fetch-site",
-    "access-control-request-method",
-    "user-agent",
-    "accept-encoding",
-    "content-length",
-];
-
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
     fn prefix(text: &str) -> Result<Prefix, toml::de::Error> {

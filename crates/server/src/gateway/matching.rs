@@ -179,8 +179,8 @@ impl Pattern {
 
 #[cfg(test)]
 mod tests {
-    use super::super::question::Dialect;
     use super::*;
+    use crate::config::gateway::Dialect;
 
     fn rules(text: &str) -> Rules {
         Rules::parse(text, "rules.toml").expect("rules")

@@ -4,10 +4,10 @@
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, HeaderName, Method, header};
-use serde::Deserialize;
 
 use super::path::Path;
 use super::refusal::Refusal;
+use crate::config::gateway::Dialect;
 use crate::network::Network;
 use crate::origin::Origin;
 use crate::proxies;
@@ -19,14 +19,6 @@ pub struct Question<'r> {
     pub origin: Origin<'r>,
     /// Path and query as they were sent; nothing is known of them yet.
     pub target: &'r str,
-}
-
-/// Which headers say what was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dialect {
-    Original,
-    Forwarded,
 }
 
 impl<'r> Question<'r> {

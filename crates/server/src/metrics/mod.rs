@@ -6,31 +6,27 @@ use std::time::Duration;
 
 use axum::response::Response;
 
-use crate::app::App;
-use crate::endpoint::surface::Surface;
 use crate::error::Reason;
+use crate::surface::Surface;
 
-mod listener;
 mod reasons;
-mod text;
 
-pub use listener::{answer, run};
 pub use reasons::REASONS;
 
 /// What was counted since the start.
 #[derive(Default)]
 pub struct Metrics {
     shards: [Shard; 8],
-    connections: AtomicU64,
+    pub(crate) connections: AtomicU64,
 }
 
 /// A set of counters for some of the threads: two that count at once need not wait for the same cache line.
 #[repr(align(128))]
-struct Shard {
-    requests: [[AtomicU64; CLASSES.len()]; Surface::ALL.len()],
+pub(crate) struct Shard {
+    pub(crate) requests: [[AtomicU64; CLASSES.len()]; Surface::ALL.len()],
     /// In the order of [`REASONS`]; what is not in the list comes last.
-    refusals: [AtomicU64; REASONS.len() + 1],
-    judgements: Histogram,
+    pub(crate) refusals: [AtomicU64; REASONS.len() + 1],
+    pub(crate) judgements: Histogram,
 }
 
 impl Default for Shard {
@@ -76,33 +72,17 @@ impl Metrics {
         &self.shards[MINE.with(|mine| mine % self.shards.len())]
     }
 
-    fn sum(&self, counter: impl Fn(&Shard) -> &AtomicU64) -> u64 {
+    pub(crate) fn sum(&self, counter: impl Fn(&Shard) -> &AtomicU64) -> u64 {
         self.shards.iter().map(|shard| counter(shard).load(Relaxed)).sum()
     }
 }
 
-/// A connection that is open, until it is dropped.
-pub struct Connected(App);
-
-impl Connected {
-    pub fn count(app: &App) -> Self {
-        app.metrics.connections.fetch_add(1, Relaxed);
-        Self(app.clone())
-    }
-}
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.0.metrics.connections.fetch_sub(1, Relaxed);
-    }
-}
-
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+pub(crate) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// How many took how long. The buckets are apart here and added up when they are read.
-struct Histogram {
-    buckets: [AtomicU64; BOUNDS.len() + 1],
-    nanos: AtomicU64,
+pub(crate) struct Histogram {
+    pub(crate) buckets: [AtomicU64; BOUNDS.len() + 1],
+    pub(crate) nanos: AtomicU64,
 }
 
 impl Default for Histogram {
@@ -121,7 +101,7 @@ impl Histogram {
 
 /// In nanoseconds, and in seconds as text. From memory a judgement takes some microseconds, from the database some
 /// hundred; what takes longer waits for something.
-const BOUNDS: [(u64, &str); 16] = [
+pub(crate) const BOUNDS: [(u64, &str); 16] = [
     (1_000, "0.000001"),
     (2_500, "0.0000025"),
     (5_000, "0.000005"),

@@ -15,6 +15,7 @@ use crate::refusal::Refusal;
 pub mod applications;
 pub mod grants;
 pub mod groups;
+pub mod keys;
 pub mod members;
 pub mod named;
 pub mod nodes;

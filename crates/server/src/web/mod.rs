@@ -18,10 +18,10 @@ use tollhouse_domain::user::User;
 use crate::app::App;
 use crate::device;
 use crate::endpoint::Endpoint;
-use crate::endpoint::surface::Surface;
 use crate::error::{Account, Error, Reason};
 use crate::operations::password_check::{Origin, Wrong};
 use crate::request::ParsedRequest;
+use crate::surface::Surface;
 
 pub mod assets;
 pub mod home;

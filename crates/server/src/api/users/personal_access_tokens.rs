@@ -12,8 +12,8 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::access::administrator;
 use crate::endpoint::answer::Created;
 use crate::endpoint::permission::{Boundary, Permission};
-use crate::error::as_sentence;
 use crate::error::Error;
+use crate::error::as_sentence;
 use crate::operations::tokens::CreateToken;
 use crate::params::{CommaList, params};
 

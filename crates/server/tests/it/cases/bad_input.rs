@@ -9,9 +9,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tollhouse::endpoint::table::table;
 use tollhouse::params::{ParamType, Presence};
 use tollhouse::request::is_narrowing;
+use tollhouse::routes::table;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Digest;
 

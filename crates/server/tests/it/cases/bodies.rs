@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tollhouse::endpoint::table::table;
 use tollhouse::operations::users::SetState;
 use tollhouse::params::ParamType;
+use tollhouse::routes::table;
 use tollhouse_domain::scope::Scope;
 
 use super::bad_input::Served;

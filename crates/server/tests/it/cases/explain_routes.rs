@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 
 use axum::http::Method;
 use tollhouse::endpoint::Endpoint;
-use tollhouse::endpoint::surface::Surface;
-use tollhouse::endpoint::table::table;
 use tollhouse::explain::{Verdict, explain};
 use tollhouse::operations::users::SetState;
 use tollhouse::params::ParamType;
+use tollhouse::routes::table;
+use tollhouse::surface::Surface;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Plaintext;
 

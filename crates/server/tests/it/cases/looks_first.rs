@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tollhouse::endpoint::table::table;
 use tollhouse::params::ParamType;
+use tollhouse::routes::table;
 
 use tollhouse_store::tx::Tx;
 

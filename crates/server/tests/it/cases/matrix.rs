@@ -1,8 +1,8 @@
 //! Every route with every credential in every place, against a rule that is written apart from the table.
 
 use axum::http::Method;
-use tollhouse::endpoint::table::table;
 use tollhouse::params::ParamType;
+use tollhouse::routes::table;
 use tollhouse_domain::scope::{Holder, Scope};
 
 use crate::test_server::{Ask, EXPIRED, M401, REVOKED, TestServer};

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tollhouse::config::Settings;
-use tollhouse::metrics;
+use tollhouse::metrics_page;
 use tollhouse_domain::scope::Scope;
 
 use crate::process::{Process, output, server};
@@ -74,7 +74,7 @@ fn parsed(text: &str) -> BTreeMap<String, f64> {
 
 /// Asked at the listener of its own, but for the socket.
 async fn asked(t: &TestServer, ask: Ask) -> (StatusCode, HeaderMap, String) {
-    let (parts, body) = metrics::answer(&t.app, ask.request()).into_parts();
+    let (parts, body) = metrics_page::answer(&t.app, ask.request()).into_parts();
     let bytes = body.collect().await.expect("a body").to_bytes();
     (parts.status, parts.headers, String::from_utf8(bytes.to_vec()).expect("UTF-8"))
 }

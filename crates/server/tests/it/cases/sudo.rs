@@ -1,8 +1,8 @@
 //! Sudo (authentication.md section 4).
 
 use serde_json::json;
-use tollhouse::endpoint::table::table;
 use tollhouse::params::ParamType;
+use tollhouse::routes::table;
 use tollhouse_domain::scope::Scope;
 
 use crate::test_server::{M401, TestServer};

@@ -7,8 +7,9 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
-use super::{BOUNDS, CLASSES, REASONS, Surface};
 use crate::app::App;
+use crate::metrics::{BOUNDS, CLASSES, REASONS};
+use crate::surface::Surface;
 
 pub(super) fn show(app: &App) -> Response {
     let mut response = Response::new(Body::from(text(app)));

@@ -15,12 +15,13 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::text;
 use crate::app::App;
 use crate::connection::{Pace, Patient};
 use crate::error::Error;
 use crate::http_service::unsettled;
 use crate::target::{self, Target};
+
+mod text;
 
 /// Answers until `stop`. At most `CONNECTIONS` are open at once; more wait.
 pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
