@@ -296,13 +296,13 @@ statements! {
 
     RENAME_TREE = concat!(
         tree!(), "UPDATE namespaces SET
-            full_path = CAST($2 AS TEXT) || substr(full_path, CAST($3 AS INTEGER) + 1),
-            full_name = CAST($4 AS TEXT) || substr(full_name, CAST($5 AS INTEGER) + 1)
+            full_path = CAST($2 AS TEXT) || substr(full_path, CAST(CAST($3 AS BIGINT) AS INTEGER) + 1),
+            full_name = CAST($4 AS TEXT) || substr(full_name, CAST(CAST($5 AS BIGINT) AS INTEGER) + 1)
          WHERE id IN (SELECT id FROM tree)"
     );
 
     MOVE_ROUTES = concat!(
-        tree!(), "UPDATE routes SET lower_path = CAST($2 AS TEXT) || substr(lower_path, CAST($3 AS INTEGER) + 1)
+        tree!(), "UPDATE routes SET lower_path = CAST($2 AS TEXT) || substr(lower_path, CAST(CAST($3 AS BIGINT) AS INTEGER) + 1)
          WHERE (source_kind = 'namespace' AND source_id IN (SELECT id FROM tree))
             OR (source_kind = 'project' AND source_id IN
                 (SELECT p.id FROM projects p WHERE p.namespace_id IN (SELECT id FROM tree)))"

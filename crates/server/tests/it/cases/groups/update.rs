@@ -44,7 +44,7 @@ async fn auth_045_a_group_is_not_changed_with_read_api(t: TestServer) {
     t.member(MembershipSource::Group(group), &ada, AccessLevel::Owner).await;
     let token = ada.token([Scope::ReadApi]).await;
     let reply = put(&t, group).token(&token).json(json!({ "name": "Other" })).await;
-    assert_eq!(reply.is_insufficient_scope(), ["api"]);
+    assert_eq!(reply.is_insufficient_scope(), ["api", "read_api"]);
     let unchanged = t.get(&format!("/api/v4/groups/{group}")).await.has(200).json();
     assert_ne!(unchanged["name"], "Other");
 }
@@ -92,8 +92,10 @@ async fn who_may_change_a_group(t: TestServer) {
     let session = owner.session().await;
     put(&t, closed).session(&session).json(change()).await.has(401);
     put(&t, closed).session(&session).with("X-CSRF-Token", &session.csrf()).json(change()).await.has(200);
-    // Who leaves may not any more.
+    // Who leaves may not any more, and does not see it either.
+    t.member(MembershipSource::Group(closed), &t.user("second").await, AccessLevel::Owner).await;
     t.does(members::Remove { of: MembershipSource::Group(closed), user: owner.id }).await;
+    put(&t, closed).token(&owner.token([Scope::Api]).await).json(change()).await.is(404, NOT_FOUND);
 }
 
 async fn what_is_wrong_with_a_change_is_named(t: TestServer) {
