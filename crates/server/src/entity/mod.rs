@@ -1,4 +1,4 @@
-//! What the API answers with, as data. An entity is declared once by [`entity!`]: the same lines write its bytes and make
+//! What the API answers with, as data. An entity is declared once by `entity!`: the same lines write its bytes and make
 //! its [`Schema`], so the two cannot differ.
 
 use self::writer::Writer;

@@ -178,7 +178,7 @@ impl Token {
 async fn namespace_of(tx: &mut Tx, user: UserId) -> Result<Namespace, Failed> {
     let user = accounts::find(tx, user).await?.ok_or(Failed::Inconsistent)?;
     let namespace = user.namespace_id.ok_or(Failed::Inconsistent)?;
-    Ok(namespaces::find(tx, namespace).await?.ok_or(Failed::Inconsistent)?)
+    namespaces::find(tx, namespace).await?.ok_or(Failed::Inconsistent)
 }
 
 async fn join(
