@@ -1,5 +1,5 @@
 //! How statements reach SQLite and PostgreSQL: connections, readers, the writers that commit for many at once, and the steps
-//! of the schema. The files beside this folder say what is asked.
+//! of the schema. The statements themselves are in the files beside this folder, one for each table.
 
 #[macro_use]
 pub(crate) mod row;
