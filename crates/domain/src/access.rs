@@ -11,6 +11,7 @@ pub enum AccessLevel {
     Guest = 10,
     Planner = 15,
     Reporter = 20,
+    SecurityManager = 25,
     Developer = 30,
     Maintainer = 40,
     Owner = 50,
@@ -18,8 +19,16 @@ pub enum AccessLevel {
 
 impl AccessLevel {
     /// From the lowest to the highest.
-    pub const ALL: [Self; 7] =
-        [Self::Minimal, Self::Guest, Self::Planner, Self::Reporter, Self::Developer, Self::Maintainer, Self::Owner];
+    pub const ALL: [Self; 8] = [
+        Self::Minimal,
+        Self::Guest,
+        Self::Planner,
+        Self::Reporter,
+        Self::SecurityManager,
+        Self::Developer,
+        Self::Maintainer,
+        Self::Owner,
+    ];
 
     /// The level with this number of the wire. `None`: there is no such level, 0 (no access) and 60 (administrator)
     /// included.
@@ -34,6 +43,7 @@ impl AccessLevel {
             Self::Guest => "guest",
             Self::Planner => "planner",
             Self::Reporter => "reporter",
+            Self::SecurityManager => "security_manager",
             Self::Developer => "developer",
             Self::Maintainer => "maintainer",
             Self::Owner => "owner",

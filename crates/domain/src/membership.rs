@@ -67,16 +67,20 @@ impl UserMemberships {
     /// What the user is to a project now.
     pub fn of_project(&self, project: &Project, now: Timestamp) -> project::Membership {
         let direct = self.projects.iter().filter(|(id, held)| *id == project.id && held.counts(now));
-        let groups = self.groups.iter().filter(|row| row.id == project.namespace.id && row.held.counts(now));
         project::Membership {
             project: direct.map(|(_, held)| held.level).max(),
-            group: groups.map(|row| row.held.level).max(),
+            group: self.of_group(project.namespace.id, now),
         }
+    }
+
+    /// The user's highest level in the group now, there or above it. `None`: no member.
+    pub fn of_group(&self, group: NamespaceId, now: Timestamp) -> Option<AccessLevel> {
+        self.groups.iter().filter(|row| row.id == group && row.held.counts(now)).map(|row| row.held.level).max()
     }
 
     /// Whether the user is a member of the group now, there or above it.
     pub fn is_in(&self, group: NamespaceId, now: Timestamp) -> bool {
-        self.groups.iter().any(|row| row.id == group && row.held.counts(now))
+        self.of_group(group, now).is_some()
     }
 
     /// Every group that the user is in now, once, by full path.

@@ -163,6 +163,11 @@ impl App {
         By::caller(caller, self.peer)
     }
 
+    /// The address that this request comes from, as far as it is known.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
     /// All memberships of a caller. An anonymous caller has none.
     pub async fn memberships(&self, caller: Option<&Identity>) -> Result<Option<Arc<Entry<UserMemberships>>>, Error> {
         let Some(caller) = caller else { return Ok(None) };

@@ -15,6 +15,7 @@ use tollhouse_domain::text::printable;
 use tollhouse_domain::user::is_email;
 use toml::Value;
 
+use crate::entity::version::Version;
 use crate::network::Network;
 
 use gateway::{Dialect, Prefix};
@@ -43,6 +44,7 @@ pub struct Settings {
     pub demo_data: bool,
     pub root_email: String,
     pub secret_key_file: PathBuf,
+    pub api: Api,
     pub keys: Keys,
     pub log: Log,
     pub accounts: Accounts,
@@ -77,6 +79,7 @@ macro_rules! sections {
 }
 
 sections! {
+    Api { version: Version }
     Log { format: LogFormat, level: String }
     Accounts { confirmation_required: bool }
     Sessions { lifetime: Span, longest: Span, from_sign_in: bool, per_user: u32 }

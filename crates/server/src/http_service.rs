@@ -157,7 +157,8 @@ impl HttpService {
 
     /// Headers of authentication.md section 9, and of T11.
     fn finish(&self, response: &mut Response, api: bool, id: &str, began: Instant) {
-        let success = response.status().is_success();
+        // What has no body has no ETag, and is cached as little as a refusal (authentication.md 9).
+        let cached = response.status().is_success() && response.status() != StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
         headers.reserve(12);
         // The wire says 404 for a verb that a path does not have, and names none that it has.
@@ -176,7 +177,7 @@ impl HttpService {
         headers.insert(header::CONTENT_SECURITY_POLICY, NOTHING);
         headers.insert(header::REFERRER_POLICY, OWN_ORIGIN_ABROAD);
         headers.insert(header::VARY, VARY);
-        let cache = if success { REVALIDATE } else { NO_CACHE };
+        let cache = if cached { REVALIDATE } else { NO_CACHE };
         headers.insert(header::CACHE_CONTROL, cache);
     }
 }

@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use crate::entity::WrittenFrom;
+use crate::entity::version::Version;
 use crate::entity::writer::Writer;
 
 /// An object that is being written.
@@ -31,8 +32,8 @@ impl Object {
     }
 
     /// An entity, to which more may be added.
-    pub fn of<E: WrittenFrom<S>, S>(source: &S) -> Self {
-        let mut out = Writer::with_capacity(2048);
+    pub fn of<E: WrittenFrom<S>, S>(version: Version, source: &S) -> Self {
+        let mut out = Writer::new(version);
         out.object::<E, S>(source);
         let mut bytes = out.into_bytes();
         bytes.pop();

@@ -70,13 +70,14 @@ pub fn every() -> Vec<(String, Statement)> {
     for (viewer, order) in
         viewers.into_iter().flat_map(|viewer| namespaces::GroupOrder::ALL.map(|order| (viewer, order)))
     {
-        for (visibility, bits) in visibilities().flat_map(|one| (0..32).map(move |bits| (one, bits))) {
+        for (visibility, bits) in visibilities().flat_map(|one| (0..64).map(move |bits| (one, bits))) {
             let filter = namespaces::Filter {
                 search: flags(bits, 0).then(|| "x".into()),
                 min_access_level: flags(bits, 1).then_some(30),
                 top_level_only: flags(bits, 2),
                 members_only: flags(bits, 3),
                 descending: flags(bits, 4),
+                skip: if flags(bits, 5) { vec![NamespaceId(1), NamespaceId(2)] } else { Vec::new() },
                 owned: false,
                 visibility,
                 order,

@@ -2,10 +2,14 @@
 
 use axum::http::Method;
 use tollhouse_domain::access::ability::Ability;
-use tollhouse_domain::access::{Viewer, Visibility};
+use tollhouse_domain::access::{AccessLevel, Viewer, Visibility};
 use tollhouse_domain::access_requirement::Extra;
+use tollhouse_domain::id::NamespaceId;
 use tollhouse_domain::identity::Identity;
+use tollhouse_domain::membership::UserMemberships;
+use tollhouse_domain::namespace::Namespace;
 use tollhouse_domain::scope::Scope;
+use tollhouse_domain::time::Timestamp;
 use tollhouse_store::namespaces::{self, GroupOrder};
 
 use crate::api::entities::group::{Group, GroupDetails, Shown};
@@ -18,7 +22,7 @@ use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
 use crate::operations::groups::UpdateGroup;
 use crate::operations::named;
-use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
+use crate::params::{CommaList, MinAccessLevel, Search, Sort, one_of, params};
 use crate::refusal::ResourceKind;
 
 pub const WORKFLOWS: &[Extra] = &[Extra::reads(Scope::AiWorkflows)];
@@ -43,14 +47,15 @@ pub struct Order(GroupOrder);
 params! {
     /// `GET /groups`
     pub struct List {
-        optional search: Search,
-        optional visibility: Visibility,
-        default owned: bool = "false",
-        optional min_access_level: MinAccessLevel,
-        default top_level_only: bool = "false",
+        optional skip_groups: CommaList<i64>,
         optional all_available: bool,
+        optional visibility: Visibility,
+        optional search: Search,
+        default owned: bool = "false",
         default order_by: Order = "name",
         default sort: Sort = "asc",
+        optional min_access_level: MinAccessLevel,
+        optional top_level_only: bool,
         default page: PageNumber = "1",
         default per_page: PerPage = "20",
     }
@@ -64,18 +69,22 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
         visibility: asked.visibility,
         owned: asked.owned && caller.is_some(),
         min_access_level: asked.min_access_level.map(|level| level.0),
-        top_level_only: asked.top_level_only,
+        top_level_only: asked.top_level_only == Some(true),
         members_only: asked.all_available == Some(false) && caller.is_some(),
+        skip: asked.skip_groups.iter().flat_map(|list| &list.0).copied().map(NamespaceId).collect(),
         order: asked.order_by.0,
         descending: asked.sort == Sort::Descending,
     };
     let at = (asked.page, asked.per_page);
     let (span, now) = (pages::span(at.0, at.1), app.now());
+    let memberships = app.memberships(caller.as_ref()).await?;
     let read = app.db.list(move |reader| {
         Box::pin(async move { namespaces::list_groups(reader, &filter, viewer, &span, now).await })
     });
     let (rows, total) = read.await?;
-    let rows = rows.iter().map(|row| Shown::new(&app.urls, row, viewer));
+    let memberships = memberships.as_deref().map(|all| &all.record);
+    let rows =
+        rows.iter().map(|row| Shown { owned: owns(memberships, row, now), ..Shown::new(&app.urls, row, viewer) });
     Ok(pages::answer(&app, &list, at, total, rows))
 }
 
@@ -91,10 +100,12 @@ pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<On
     if !params.with_projects {
         let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
         let now = app.now();
+        let memberships = app.memberships(caller.as_ref()).await?;
         let mut reader = app.db.read().await?;
         let group =
             named::group(&mut reader, &params.id, viewer, now).await?.ok_or(Error::NotFound(ResourceKind::Group))?;
-        return Ok(One::of(&app, &Shown::new(&app.urls, &group, viewer)));
+        let owned = owns(memberships.as_deref().map(|all| &all.record), &group, now);
+        return Ok(One::of(&app, &Shown { owned, ..Shown::new(&app.urls, &group, viewer) }));
     }
     with_projects(&app, caller.as_ref(), &params.id).await
 }
@@ -102,12 +113,17 @@ pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<On
 async fn with_projects(app: &App, caller: Option<&Identity>, named: &str) -> Result<One<GroupDetails>, Error> {
     let (viewer, now) = (caller.map_or(Viewer::Anonymous, Identity::viewer), app.now());
     let memberships = app.memberships(caller).await?;
+    let memberships = memberships.as_deref().map(|all| &all.record);
     let mut reader = app.db.read().await?;
-    let found =
-        named::group_with_projects(&mut reader, named, viewer, memberships.as_deref().map(|all| &all.record), now)
-            .await?;
+    let found = named::group_with_projects(&mut reader, named, viewer, memberships, now).await?;
     let (group, inside) = found.ok_or(Error::NotFound(ResourceKind::Group))?;
-    Ok(One::of(app, &Shown { projects: Some(&inside), ..Shown::new(&app.urls, &group, viewer) }))
+    let owned = owns(memberships, &group, now);
+    Ok(One::of(app, &Shown { owned, projects: Some(&inside), ..Shown::new(&app.urls, &group, viewer) }))
+}
+
+/// Whether the memberships of a caller make them an owner of the group.
+fn owns(memberships: Option<&UserMemberships>, group: &Namespace, now: Timestamp) -> bool {
+    memberships.and_then(|all| all.of_group(group.id, now)) >= Some(AccessLevel::Owner)
 }
 
 params! {

@@ -23,5 +23,5 @@ pub fn endpoints() -> Vec<Endpoint> {
 }
 
 pub async fn show(app: App, _: Identity, (): ()) -> Result<One<Metadata>, Error> {
-    Ok(One::of(&app, &()))
+    Ok(One::of(&app, &app.settings.api.version))
 }

@@ -9,7 +9,7 @@ use tollhouse_domain::lookup::TokenRecord;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Date;
 
-use crate::api::entities::token::{Shown, Token, TokenWithSecret, WithSecret};
+use crate::api::entities::token::{Presented, PresentedToken, Shown, TokenWithSecret, WithSecret};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::{Presenter, presenter, signed_in};
@@ -37,10 +37,11 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-pub async fn show_self(app: App, caller: Identity, (): ()) -> Result<One<Token>, Error> {
+pub async fn show_self(app: App, caller: Identity, (): ()) -> Result<One<PresentedToken>, Error> {
     // With sudo, the token still belongs to the administrator who sent it.
     let owner = caller.sudo_by.as_ref().unwrap_or(&caller.user).id;
-    Ok(One::of(&app, &Shown::of_record(presented(&caller)?, owner, app.now())))
+    let token = Shown::of_record(presented(&caller)?, owner, app.now());
+    Ok(One::of(&app, &Presented { token, address: app.peer() }))
 }
 
 pub async fn revoke_self(app: App, caller: Identity, (): ()) -> Result<NoContent, Error> {

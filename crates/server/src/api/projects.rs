@@ -55,20 +55,21 @@ pub struct Order(ProjectOrder);
 params! {
     /// `GET /projects`
     pub struct List {
+        default order_by: Order = "created_at",
+        default sort: Sort = "desc",
         optional archived: bool,
         optional visibility: Visibility,
         optional search: Search,
-        default order_by: Order = "created_at",
-        default sort: Sort = "desc",
-        default simple: bool = "false",
         default owned: bool = "false",
         default membership: bool = "false",
         optional min_access_level: MinAccessLevel,
         optional id_after: i64,
         optional id_before: i64,
-        optional pagination: Pagination,
         default page: PageNumber = "1",
         default per_page: PerPage = "20",
+        optional pagination: Pagination,
+        default simple: bool = "false",
+        default statistics: bool = "false",
     }
 }
 
@@ -107,7 +108,8 @@ pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Res
     });
     let (rows, total, owners) = read.await?;
     let next = pages::last_of(at.1, &rows).map(|seen| (cursor, seen.project.id.0));
-    let options = Options { simple: asked.simple, permissions: true, ..Options::default() };
+    let options =
+        Options { simple: asked.simple, permissions: true, statistics: asked.statistics, ..Options::default() };
     let rows = rows.iter().map(|seen| {
         let owner = owner(&owners, seen);
         Shown { owner, asked: options, ..Shown::new(&app.urls, seen, viewer) }
@@ -131,7 +133,7 @@ pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<On
     let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let (seen, mut reader) = visible(&app, caller.as_ref(), &params.id).await?;
     let Show { license, statistics, .. } = params;
-    let asked = Options { simple: false, permissions: true, license, statistics };
+    let asked = Options { permissions: true, license, statistics, alone: true, ..Options::default() };
     let shown = Shown { asked, ..Shown::new(&app.urls, &seen, viewer) };
     if caller.is_none() {
         return Ok(One::of(&app, &shown));
@@ -164,9 +166,9 @@ params! {
         optional name: String,
         optional path: String,
         at_least_one_of [name, path],
-        optional namespace_id: i64,
         optional description: String,
         optional visibility: Visibility,
+        optional namespace_id: i64,
     }
 }
 
@@ -184,8 +186,9 @@ pub async fn create(app: App, caller: Identity, params: NewProjectParams) -> Res
     let seen = projects::visible(&mut reader, done.into_inner(), caller.viewer(), app.now()).await?;
     let seen = seen.ok_or(Error::Internal)?;
     let owners = owners(&mut reader, std::slice::from_ref(&seen)).await?;
+    let asked = Options { alone: true, ..Options::default() };
     let shown = Shown::new(&app.urls, &seen, caller.viewer());
-    Ok(Created::of(&app, &Shown { owner: owner(&owners, &seen), ..shown }))
+    Ok(Created::of(&app, &Shown { owner: owner(&owners, &seen), asked, ..shown }))
 }
 
 /// The owners of those that stand in personal namespaces.

@@ -45,9 +45,9 @@ params! {
         optional username: String,
         optional search: Search,
         default active: bool = "false",
-        default blocked: bool = "false",
-        default external: bool = "false",
         default humans: bool = "false",
+        default external: bool = "false",
+        default blocked: bool = "false",
         default page: PageNumber = "1",
         default per_page: PerPage = "20",
     }

@@ -144,12 +144,8 @@ impl IntoResponse for NoContent {
     }
 }
 
-/// Most answers fit in, so nothing is copied while they are written.
-const USUAL: usize = 2048;
-
 fn writer(app: &App) -> Writer {
-    let _ = app;
-    let out = Writer::with_capacity(USUAL);
+    let out = Writer::new(app.settings.api.version);
     #[cfg(feature = "faults")]
     let out = out.leaving_out(app.faults.left_out());
     out

@@ -1,9 +1,11 @@
 //! What the API answers with, as data. An entity is declared once by `entity!`: the same lines write its bytes and make
 //! its [`Schema`], so the two cannot differ.
 
+use self::version::{Version, Versions};
 use self::writer::Writer;
 
 pub mod types;
+pub mod version;
 pub mod writer;
 
 /// What a JSON object of the API holds.
@@ -22,6 +24,7 @@ pub enum Member {
         key: &'static str,
         shape: &'static Shape,
         when: Option<Condition>,
+        versions: Versions,
     },
     /// The keys of another entity, as if they stood here.
     Part {
@@ -75,14 +78,15 @@ pub struct Field {
 }
 
 impl Schema {
-    /// Every key in the order of the wire, those of parts included.
-    pub fn fields(&self) -> Vec<Field> {
+    /// Every key that this version has, in the order of the wire, those of parts included.
+    pub fn fields(&self, version: Version) -> Vec<Field> {
         let fields = self.members.iter().flat_map(|member| match *member {
-            Member::Key { key, shape, when } => vec![Field { key, shape, conditions: when.into_iter().collect() }],
+            Member::Key { versions, .. } if !versions.include(version) => Vec::new(),
+            Member::Key { key, shape, when, .. } => vec![Field { key, shape, conditions: when.into_iter().collect() }],
             Member::Part { schema, when } => {
                 let under =
                     |field: Field| Field { conditions: when.into_iter().chain(field.conditions).collect(), ..field };
-                schema.fields().into_iter().map(under).collect()
+                schema.fields(version).into_iter().map(under).collect()
             }
         });
         fields.collect()
@@ -118,6 +122,8 @@ pub trait WriteAs<T: JsonType> {
 ///         id: Integer = it.thing.id,                          // always there
 ///         note when administrator: Nullable<Text> = it.note,  // there if it.administrator()
 ///         owner when some personal: UserBasic = it.owner(),   // there if the value is Some; "personal" says when that is
+///         title since V19_1: Text = it.title,                 // there from this version of the API on
+///         skype before V19_1: Text = it.skype,                // there until then; both conditions may stand after "when"
 ///         ..Part,                                             // the members of Part, written from the same source
 ///         ..Part when administrator,                          // the same, if it.administrator()
 ///         ..Part = &it.part,                                  // the members of Part, written from another source
@@ -125,7 +131,8 @@ pub trait WriteAs<T: JsonType> {
 /// }
 /// ```
 ///
-/// The types are those of [`types`] and other entities.
+/// A key whose place differs by version stands in both places, with `before` in one and `since` in the other. The types
+/// are those of [`types`] and other entities.
 macro_rules! entity {
     ($(#[$doc:meta])* $vis:vis $name:ident($it:ident: $source:ty) { $($members:tt)+ }) => {
         $(#[$doc])*
@@ -136,28 +143,42 @@ macro_rules! entity {
     };
 
     (@members $of:tt $it:ident $out:ident [$($schema:tt)*] [$($write:tt)*]
-     $key:ident when some $when:ident: $ty:ty = $value:expr, $($rest:tt)*) => {
+     $key:ident when some $when:ident $(since $since:ident)? $(before $before:ident)?: $ty:ty = $value:expr, $($rest:tt)*) => {
         $crate::entity::entity! { @members $of $it $out
-            [$($schema)* $crate::entity::entity!(@key $key $ty, Some($crate::entity::Condition(stringify!($when)))),]
-            [$($write)* if let Some(value) = $value {
+            [$($schema)* $crate::entity::entity!(@key $key $ty, Some($crate::entity::Condition(stringify!($when))),
+                [$($since)?] [$($before)?]),]
+            [$($write)* if $out.speaks(const { $crate::entity::entity!(@versions [$($since)?] [$($before)?]) })
+                && let Some(value) = $value {
                 $out.field::<$ty, _>(concat!("\"", stringify!($key), "\":"), value);
             }]
             $($rest)* }
     };
     (@members $of:tt $it:ident $out:ident [$($schema:tt)*] [$($write:tt)*]
-     $key:ident when $when:ident: $ty:ty = $value:expr, $($rest:tt)*) => {
+     $key:ident when $when:ident $(since $since:ident)? $(before $before:ident)?: $ty:ty = $value:expr, $($rest:tt)*) => {
         $crate::entity::entity! { @members $of $it $out
-            [$($schema)* $crate::entity::entity!(@key $key $ty, Some($crate::entity::Condition(stringify!($when)))),]
-            [$($write)* if $it.$when() {
+            [$($schema)* $crate::entity::entity!(@key $key $ty, Some($crate::entity::Condition(stringify!($when))),
+                [$($since)?] [$($before)?]),]
+            [$($write)* if $out.speaks(const { $crate::entity::entity!(@versions [$($since)?] [$($before)?]) })
+                && $it.$when() {
                 $out.field::<$ty, _>(concat!("\"", stringify!($key), "\":"), $value);
             }]
             $($rest)* }
     };
+    // Most keys: nothing is asked about them while they are written.
     (@members $of:tt $it:ident $out:ident [$($schema:tt)*] [$($write:tt)*]
      $key:ident: $ty:ty = $value:expr, $($rest:tt)*) => {
         $crate::entity::entity! { @members $of $it $out
-            [$($schema)* $crate::entity::entity!(@key $key $ty, None),]
+            [$($schema)* $crate::entity::entity!(@key $key $ty, None, [] []),]
             [$($write)* $out.field::<$ty, _>(concat!("\"", stringify!($key), "\":"), $value);]
+            $($rest)* }
+    };
+    (@members $of:tt $it:ident $out:ident [$($schema:tt)*] [$($write:tt)*]
+     $key:ident $(since $since:ident)? $(before $before:ident)?: $ty:ty = $value:expr, $($rest:tt)*) => {
+        $crate::entity::entity! { @members $of $it $out
+            [$($schema)* $crate::entity::entity!(@key $key $ty, None, [$($since)?] [$($before)?]),]
+            [$($write)* if $out.speaks(const { $crate::entity::entity!(@versions [$($since)?] [$($before)?]) }) {
+                $out.field::<$ty, _>(concat!("\"", stringify!($key), "\":"), $value);
+            }]
             $($rest)* }
     };
     (@members $of:tt $it:ident $out:ident [$($schema:tt)*] [$($write:tt)*]
@@ -200,13 +221,22 @@ macro_rules! entity {
         }
     };
 
-    (@key $key:ident $ty:ty, $when:expr) => {
+    (@key $key:ident $ty:ty, $when:expr, $since:tt $before:tt) => {
         $crate::entity::Member::Key {
             key: stringify!($key),
             shape: <$ty as $crate::entity::JsonType>::SHAPE,
             when: $when,
+            versions: $crate::entity::entity!(@versions $since $before),
         }
     };
+    (@versions $since:tt $before:tt) => {
+        $crate::entity::version::Versions {
+            since: $crate::entity::entity!(@version $since),
+            before: $crate::entity::entity!(@version $before),
+        }
+    };
+    (@version []) => { None };
+    (@version [$version:ident]) => { Some($crate::entity::version::Version::$version) };
     (@part $part:ident, $when:expr) => {
         $crate::entity::Member::Part { schema: <$part as $crate::entity::Entity>::SCHEMA, when: $when }
     };
@@ -254,6 +284,16 @@ mod tests {
         }
     }
 
+    entity! {
+        Aged(it: Source) {
+            moved before V19_1: Integer = 1,
+            name: Text = it.name,
+            moved since V19_1: Integer = 1,
+            new when special since V19_1: Integer = 2,
+            old when some has_inner since V18_11 before V19_1: Inner = it.inner,
+        }
+    }
+
     fn written(source: &Source) -> String {
         let mut out = Writer::default();
         out.object::<Whole, _>(source);
@@ -272,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_schema_lists_every_key_with_its_conditions() {
-        let fields = Whole::SCHEMA.fields();
+        let fields = Whole::SCHEMA.fields(Version::default());
         let seen: Vec<(&str, Vec<&str>)> = fields
             .iter()
             .map(|field| (field.key, field.conditions.iter().map(|condition| condition.0).collect()))
@@ -291,5 +331,20 @@ mod tests {
         assert!(
             fields[1].shape.nullable && matches!(fields[1].shape.ty, Type::Entity(schema) if schema.name == "Inner")
         );
+    }
+
+    #[test]
+    fn keys_and_their_order_follow_the_version() {
+        let source = Source { name: "n", inner: Some("i"), special: true };
+        for (version, keys, expected) in [
+            (Version::V18_11, vec!["moved", "name", "old"], r#"{"moved":1,"name":"n","old":{"name":"i"}}"#),
+            (Version::V19_1, vec!["name", "moved", "new"], r#"{"name":"n","moved":1,"new":2}"#),
+        ] {
+            let mut out = Writer::new(version);
+            out.object::<Aged, _>(&source);
+            assert_eq!(String::from_utf8(out.into_bytes()).expect("UTF-8"), expected);
+            let fields = Aged::SCHEMA.fields(version);
+            assert_eq!(fields.iter().map(|field| field.key).collect::<Vec<_>>(), keys);
+        }
     }
 }

@@ -5,19 +5,23 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::version::{Version, Versions};
 use super::{JsonType, WriteAs, WrittenFrom};
 
 #[derive(Default)]
 pub struct Writer {
     bytes: Vec<u8>,
+    version: Version,
     #[cfg(feature = "faults")]
     left_out: Option<String>,
 }
 
 impl Writer {
-    pub fn with_capacity(bytes: usize) -> Self {
+    pub fn new(version: Version) -> Self {
         Self {
-            bytes: Vec::with_capacity(bytes),
+            // Most answers fit in, so nothing is copied while they are written.
+            bytes: Vec::with_capacity(2048),
+            version,
             #[cfg(feature = "faults")]
             left_out: None,
         }
@@ -27,6 +31,12 @@ impl Writer {
     #[cfg(feature = "faults")]
     pub fn leaving_out(self, key: Option<String>) -> Self {
         Self { left_out: key, ..self }
+    }
+
+    /// Whether a key of these versions is there.
+    #[inline]
+    pub fn speaks(&self, versions: Versions) -> bool {
+        versions.include(self.version)
     }
 
     pub fn object<E: WrittenFrom<S>, S>(&mut self, source: &S) {

@@ -294,7 +294,7 @@ fn scope(word: &str) -> Read<Extra> {
 
 fn level(word: &str) -> Read<AccessLevel> {
     let known = AccessLevel::parse(word).filter(|level| *level >= AccessLevel::Guest);
-    known.ok_or("this must be `guest`, `planner`, `reporter`, `developer`, `maintainer` or `owner`")
+    known.ok_or("this must be `guest`, `planner`, `reporter`, `security_manager`, `developer`, `maintainer` or `owner`")
 }
 
 fn full_path(text: &str) -> Read<String> {
@@ -356,7 +356,7 @@ mod tests {
             ("group = '/g'", "line 6: rule `x`: `group`: this is no full path, such as `harbour/pilots`"),
             (
                 "project = 'g'\nlevel = 'minimal'",
-                "line 7: rule `x`: `level`: this must be `guest`, `planner`, `reporter`, `developer`, `maintainer` or `owner`",
+                "line 7: rule `x`: `level`: this must be `guest`, `planner`, `reporter`, `security_manager`, `developer`, `maintainer` or `owner`",
             ),
             (
                 "allow = 'anyone'\nscopes = 'read_user'",

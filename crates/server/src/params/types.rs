@@ -234,13 +234,13 @@ pub enum Sort {
 }
 one_of!(Sort { "asc" => Self::Ascending, "desc" => Self::Descending });
 
-/// A level that a member may have, as a filter.
+/// A level from which on a list shows what its caller is a member of: any but the minimal one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MinAccessLevel(pub i64);
 
 impl Value for MinAccessLevel {
     const KIND: ParamType = ParamType::Integer;
-    const ALLOWED: &'static [&'static str] = &["5", "10", "15", "20", "30", "40", "50"];
+    const ALLOWED: &'static [&'static str] = &["10", "15", "20", "25", "30", "40", "50"];
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {
         match i64::read(given)? {

@@ -12,7 +12,7 @@ use super::Row;
 use crate::engine::conn::Runs;
 use crate::error::Result;
 use crate::list::memberships::{Held, parent};
-use crate::list::{List, Order, Piece, Source, Span, Statement};
+use crate::list::{List, Order, Piece, Source, Span, Statement, among};
 
 /// Which groups a list shows.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,8 @@ pub struct Filter {
     pub top_level_only: bool,
     /// Only what one is a member of, though more is visible.
     pub members_only: bool,
+    /// Not these.
+    pub skip: Vec<NamespaceId>,
     pub order: GroupOrder,
     pub descending: bool,
 }
@@ -114,12 +116,18 @@ fn groups(filter: &Filter, viewer: Viewer, now: Timestamp) -> List {
             .bind(pattern.clone())
             .bind(pattern)
     });
+    let skip: Vec<i64> = filter.skip.iter().map(|id| id.0).collect();
+    let skip = (!skip.is_empty()).then(|| {
+        let mut others = Piece::new("NOT ");
+        others.append(&among("n.id", &skip));
+        others
+    });
     let top_level = filter.top_level_only.then(|| Piece::new("n.parent_id IS NULL"));
     List {
         alias: "n",
         with,
         sources,
-        filters: search.into_iter().chain(top_level).collect(),
+        filters: search.into_iter().chain(top_level).chain(skip).collect(),
         order: Order { key: filter.order.key(), descending: filter.descending },
         columns: columns!().into(),
         joined: " CROSS JOIN namespaces n WHERE n.id = page.id",

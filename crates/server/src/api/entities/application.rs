@@ -1,9 +1,10 @@
 //! OAuth applications (rest-api.md section 5).
 
 use tollhouse_domain::application;
+use tollhouse_domain::scope::Scope;
 
 use crate::entity::entity;
-use crate::entity::types::{Boolean, Integer, Text};
+use crate::entity::types::{Boolean, Integer, List, OneOf, Text};
 
 /// An application and its secret, which is shown once.
 pub struct WithSecret<'a> {
@@ -19,6 +20,7 @@ entity! {
         // Each redirect URI on a line of its own.
         callback_url: Text = it.redirect_uris.to_string(),
         confidential: Boolean = it.confidential,
+        scopes: List<OneOf<Scope>> = it.scopes.iter(),
     }
 }
 

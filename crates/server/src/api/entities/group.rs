@@ -16,13 +16,29 @@ pub struct Shown<'a> {
     pub urls: &'a Urls,
     pub group: &'a Namespace,
     pub viewer: Viewer,
+    /// The viewer is an owner of the group.
+    pub owned: bool,
     /// `None`: the request asked for none.
     pub projects: Option<&'a [Seen]>,
 }
 
 impl<'a> Shown<'a> {
     pub fn new(urls: &'a Urls, group: &'a Namespace, viewer: Viewer) -> Self {
-        Self { urls, group, viewer, projects: None }
+        Self { urls, group, viewer, owned: false, projects: None }
+    }
+
+    /// The viewer is an owner of the group, or an administrator.
+    fn administered(&self) -> bool {
+        self.owned || matches!(self.viewer, Viewer::Administrator { .. })
+    }
+
+    /// The group is in no other.
+    fn top_level(&self) -> bool {
+        self.group.parent_id.is_none()
+    }
+
+    fn administered_top_level(&self) -> bool {
+        self.top_level() && self.administered()
     }
 
     /// The request did not say `with_projects=false`.
@@ -72,6 +88,8 @@ entity! {
         shared_runners_setting: Text = "enabled",
         max_artifacts_size: Nullable<Integer> = (),
         marked_for_deletion_on: Nullable<Date> = (),
+        wiki_access_level: Text = "enabled",
+        duo_namespace_access_rules when administered_top_level: Empty = (),
     }
 }
 
@@ -80,10 +98,15 @@ entity! {
     pub GroupDetails(it: Shown<'_>) {
         ..Group,
         shared_with_groups: Empty = (),
-        prevent_sharing_groups_outside_hierarchy: Boolean = false,
-        enabled_git_access_protocol: Nullable<Text> = (),
+        // As where runners are not registered by a token.
+        runners_token when administered: Nullable<Text> = (),
+        enabled_git_access_protocol when administered_top_level: Text = "all",
+        prevent_sharing_groups_outside_hierarchy when top_level: Boolean = false,
         projects when with_projects: List<Project> = it.projects(),
         shared_projects when with_projects: Empty = (),
+        prevent_forking_outside_group: Nullable<Boolean> = (),
+        service_access_tokens_expiration_enforced when top_level: Boolean = true,
+        membership_lock: Boolean = false,
     }
 }
 

@@ -15,10 +15,8 @@ pub struct Shown<'a> {
 entity! {
     pub Member(it: Shown<'_>) {
         ..UserBasic = &it.user,
-        created_at: DateTime = it.member.created_at,
-        // No user added this member.
-        created_by: Nullable<UserBasic> = (),
-        expires_at: Nullable<Date> = it.member.expires_on,
         access_level: Level = it.member.level,
+        created_at: DateTime = it.member.created_at,
+        expires_at: Nullable<Date> = it.member.expires_on,
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::entity::entity;
 use crate::entity::types::{Boolean, Null, Text};
+use crate::entity::version::Version;
 
 entity! {
-    pub Metadata(it: ()) {
-        version: Text = SPOKEN,
+    pub Metadata(it: Version) {
+        version: Text = it.number(),
         revision: Text = concat!("tollhouse-", env!("CARGO_PKG_VERSION")),
         kas: AgentServer = (),
         enterprise: Boolean = false,
@@ -21,6 +22,3 @@ entity! {
         version: Null = (),
     }
 }
-
-/// The version whose wire is spoken. Clients read it as a semantic version and switch features by it.
-const SPOKEN: &str = "18.5.0";

@@ -1,6 +1,8 @@
 //! Projects (rest-api.md 4.2). What belongs to code, issues and pipelines is there with the value of a project that
 //! has none yet, since clients read it.
 
+use std::time::Duration;
+
 use askama::filters::{Html, escape};
 use tollhouse_domain::access::{AccessLevel, Viewer, Visibility};
 use tollhouse_domain::namespace::{Namespace, NamespaceKind};
@@ -32,6 +34,8 @@ pub struct Options {
     pub permissions: bool,
     pub license: bool,
     pub statistics: bool,
+    /// The answer is about one project.
+    pub alone: bool,
 }
 
 impl<'a> Shown<'a> {
@@ -70,8 +74,17 @@ impl<'a> Shown<'a> {
         self.at_least(AccessLevel::Maintainer)
     }
 
+    /// The same, and the answer is about this project alone.
+    fn maintainer_alone(&self) -> bool {
+        self.asked.alone && self.maintainer()
+    }
+
+    fn administrator(&self) -> bool {
+        matches!(self.viewer, Viewer::Administrator { .. })
+    }
+
     fn at_least(&self, level: AccessLevel) -> bool {
-        matches!(self.viewer, Viewer::Administrator { .. }) || self.membership.highest() >= Some(level)
+        self.administrator() || self.membership.highest() >= Some(level)
     }
 
     fn owner(&self) -> Option<user::Shown<'a>> {
@@ -149,19 +162,23 @@ entity! {
         avatar_url: Nullable<Url> = (),
         star_count: Integer = 0,
         last_activity_at: DateTime = it.project.last_activity_at,
+        visibility: OneOf<Visibility> = it.project.visibility,
         namespace: ProjectNamespace = it.namespace(),
+        repository_storage when administrator: Text = "default",
     }
 }
 
 entity! {
     ProjectDetails(it: Shown<'_>) {
         _links: ProjectLinks = *it,
+        marked_for_deletion_at: Nullable<Date> = (),
+        marked_for_deletion_on: Nullable<Date> = (),
         packages_enabled: Boolean = true,
         empty_repo: Boolean = true,
         archived: Boolean = it.project.archived,
-        visibility: OneOf<Visibility> = it.project.visibility,
         owner when some in_personal_namespace: UserBasic = it.owner(),
         resolve_outdated_diff_discussions: Boolean = false,
+        container_expiration_policy: ContainerExpirationPolicy = *it,
         repository_object_format: Text = "sha1",
         issues_enabled: Boolean = true,
         merge_requests_enabled: Boolean = true,
@@ -175,13 +192,14 @@ entity! {
         ..ProjectFeatures,
         emails_disabled: Boolean = false,
         emails_enabled: Boolean = true,
+        show_diff_preview_in_email: Boolean = true,
         shared_runners_enabled: Boolean = true,
         lfs_enabled: Boolean = true,
         creator_id: Nullable<Integer> = it.project.creator_id,
         import_url when maintainer: Nullable<Url> = (),
         import_type when maintainer: Nullable<Text> = (),
         import_status: Text = "none",
-        import_error when maintainer: Nullable<Text> = (),
+        import_error when maintainer_alone: Nullable<Text> = (),
         open_issues_count: Integer = 0,
         description_html: Text = it.description_html(),
         updated_at: DateTime = it.project.updated_at,
@@ -201,12 +219,13 @@ entity! {
         suggestion_commit_message: Nullable<Text> = (),
         merge_commit_template: Nullable<Text> = (),
         squash_commit_template: Nullable<Text> = (),
+        mr_default_title_template since V19_1: Nullable<Text> = (),
         issue_branch_template: Nullable<Text> = (),
         statistics when statistics: ProjectStatistics = (),
         warn_about_potentially_unwanted_characters: Boolean = true,
         autoclose_referenced_issues: Boolean = true,
         max_artifacts_size: Nullable<Integer> = (),
-        marked_for_deletion_on: Nullable<Date> = (),
+        compliance_frameworks: Empty = (),
         permissions when permissions: ProjectPermissions = it.membership,
     }
 }
@@ -231,6 +250,20 @@ entity! {
         monitor_access_level: Text = "enabled",
         model_experiments_access_level: Text = "enabled",
         model_registry_access_level: Text = "enabled",
+        package_registry_access_level: Text = "enabled",
+    }
+}
+
+entity! {
+    /// What cleans up a registry. There is none, so it is off and does nothing at its next run.
+    ContainerExpirationPolicy(it: Shown<'_>) {
+        cadence: Text = "1d",
+        enabled: Boolean = false,
+        keep_n: Integer = 10,
+        older_than: Text = "90d",
+        name_regex: Text = ".*",
+        name_regex_keep: Nullable<Text> = (),
+        next_run_at: DateTime = it.project.created_at + Duration::from_secs(24 * 3600),
     }
 }
 
@@ -248,14 +281,18 @@ entity! {
         keep_latest_artifact: Boolean = true,
         restrict_user_defined_variables: Boolean = true,
         ci_pipeline_variables_minimum_override_role: Text = "developer",
-        runners_token: Nullable<Text> = (),
         runner_token_expiration_interval: Nullable<Integer> = (),
         group_runners_enabled: Boolean = true,
+        resource_group_default_process_mode: Text = "unordered",
         auto_cancel_pending_pipelines: Text = "enabled",
         build_timeout: Integer = 3600,
         auto_devops_enabled: Boolean = false,
         auto_devops_deploy_strategy: Text = "continuous",
         ci_push_repository_for_job_token_allowed: Boolean = false,
+        protect_merge_request_pipelines: Boolean = true,
+        ci_display_pipeline_variables: Boolean = false,
+        // As where runners are not registered by a token.
+        runners_token: Nullable<Text> = (),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Personal access tokens (rest-api.md 2.1).
 
+use std::net::IpAddr;
+
 use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
 use tollhouse_domain::lookup::{Label, TokenRecord};
 use tollhouse_domain::scope::{Scope, Scopes};
@@ -59,6 +61,13 @@ impl<'a> Shown<'a> {
     }
 }
 
+/// A token that was presented.
+pub struct Presented<'a> {
+    pub token: Shown<'a>,
+    /// The address of this request; earlier ones are not kept.
+    pub address: Option<IpAddr>,
+}
+
 /// A token and its secret, which is shown once.
 pub struct WithSecret<'a> {
     pub token: Shown<'a>,
@@ -76,7 +85,17 @@ entity! {
         user_id: Integer = it.user_id,
         last_used_at: Nullable<DateTime> = it.last_used_at,
         active: Boolean = it.active,
+        // There are no fine-grained tokens yet.
+        granular: Boolean = false,
         expires_at: Nullable<Date> = it.expires_at.map(Timestamp::date),
+    }
+}
+
+entity! {
+    /// `GET /personal_access_tokens/self`
+    pub PresentedToken(it: Presented<'_>) {
+        ..Token = &it.token,
+        last_used_ips: List<Text> = it.address.map(|address| address.to_string()),
     }
 }
 

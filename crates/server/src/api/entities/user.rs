@@ -41,9 +41,14 @@ impl<'a> Shown<'a> {
         !self.user.private_profile || self.sees_all()
     }
 
-    /// The same, and somebody is signed in, who could follow them.
+    /// The same, and the viewer could follow them: somebody who is signed in, and who is not the user.
     fn may_follow(&self) -> bool {
-        self.profile_visible() && self.viewer != Viewer::Anonymous
+        self.profile_visible() && self.viewer.user_id().is_some_and(|viewer| viewer != self.user.id)
+    }
+
+    /// `None`: they show no address.
+    fn public_email(&self) -> Option<&'a str> {
+        Some(self.user.public_email.as_str()).filter(|email| !email.is_empty())
     }
 
     fn work_information(&self) -> Option<String> {
@@ -65,7 +70,7 @@ entity! {
     pub UserBasic(it: Shown<'_>) {
         id: Integer = it.user.id,
         username: Text = &it.user.username,
-        public_email: Text = &it.user.public_email,
+        public_email: Nullable<Text> = it.public_email(),
         name: Text = &it.user.name,
         state: OneOf<AccountState> = it.user.state,
         // Whether guessing has locked somebody's password is theirs and the administrators' to know.
@@ -102,9 +107,6 @@ entity! {
         ..UserBasic,
         created_at: DateTime = it.user.created_at,
         ..UserAbout,
-        followers: Integer = 0,
-        following: Integer = 0,
-        is_followed: Boolean = false,
         local_time: Null = (),
         ..UserAccount,
         ..UserAdministration when administrator,
@@ -115,8 +117,8 @@ entity! {
     UserProfile(it: Shown<'_>) {
         created_at when profile_visible: DateTime = it.user.created_at,
         ..UserAbout,
-        followers when profile_visible: Integer = 0,
-        following when profile_visible: Integer = 0,
+        followers when may_follow: Integer = 0,
+        following when may_follow: Integer = 0,
         is_followed when may_follow: Boolean = false,
         local_time: Null = (),
     }
@@ -125,15 +127,15 @@ entity! {
 entity! {
     UserAbout(it: Shown<'_>) {
         bio: Text = &it.user.bio,
-        location: Nullable<Text> = it.user.location.as_deref(),
+        location: Text = it.user.location.as_deref().unwrap_or_default(),
         linkedin: Text = &it.user.linkedin,
         twitter: Text = &it.user.twitter,
         discord: Text = &it.user.discord,
         website_url: Text = &it.user.website_url,
         github: Text = &it.user.github,
-        organization: Text = &it.user.organization,
         job_title: Text = &it.user.job_title,
         pronouns: Nullable<Text> = it.user.pronouns.as_deref(),
+        organization: Text = &it.user.organization,
         bot: Boolean = it.user.kind == UserKind::Bot,
         work_information: Nullable<Text> = it.work_information(),
     }
@@ -166,15 +168,14 @@ entity! {
         note: Nullable<Text> = it.user.note.as_deref(),
         namespace_id: Nullable<Integer> = it.user.namespace_id,
         created_by: Nullable<UserBasic> = it.creator(),
-        email_reset_offered_at: Nullable<DateTime> = (),
     }
 }
 
 entity! {
     UserSignIns(it: Shown<'_>) {
+        highest_role: Integer = it.highest.map_or(0, |level| level as i64),
         current_sign_in_ip: Nullable<Text> = it.user.current_sign_in_ip.as_deref(),
         last_sign_in_ip: Nullable<Text> = it.user.last_sign_in_ip.as_deref(),
         sign_in_count: Integer = it.user.sign_in_count,
-        highest_role: Integer = it.highest.map_or(0, |level| level as i64),
     }
 }

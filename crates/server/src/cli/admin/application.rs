@@ -81,7 +81,7 @@ async fn make(operator: &Operator, new: NewApplication) -> Result<(), Failure> {
     ]);
     let what = format!("application {}", made.application.id);
     let shown = WithSecret { application: &made.application, secret: made.secret.reveal() };
-    operator.hand_over(&what, &text, || Object::of::<ApplicationWithSecret, _>(&shown))
+    operator.hand_over(&what, &text, || operator.object::<ApplicationWithSecret, _>(&shown))
 }
 
 async fn delete(operator: &Operator, named: &str) -> Result<(), Failure> {
@@ -127,7 +127,7 @@ impl Listing for Applications {
 
     fn object(&self, operator: &Operator, row: &Application) -> Object {
         let marked = row.redirect_uris.iter().any(|uri| is_marked(operator, uri));
-        Object::of::<application::Application, _>(&row).when(marked, |object| object.field("plain_http", true))
+        operator.object::<application::Application, _>(&row).when(marked, |object| object.field("plain_http", true))
     }
 }
 

@@ -119,7 +119,7 @@ impl Described {
     pub(super) fn object(&self, operator: &Operator) -> Object {
         let now = operator.now();
         match &self.token {
-            Token::Personal(found) => Object::of::<token::Token, _>(&token::Shown::new(&found.token, now)),
+            Token::Personal(found) => operator.object::<token::Token, _>(&token::Shown::new(&found.token, now)),
             Token::Oauth { found, .. } => {
                 let state = self.state(now);
                 let OauthAccessToken { user, scopes, created_at, expires_at, .. } = &found.token;

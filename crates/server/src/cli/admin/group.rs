@@ -69,7 +69,7 @@ async fn make(operator: &Operator, new: NewGroup) -> Result<(), Failure> {
         CreateGroup { name: name.clone(), path: path.to_owned(), parent, visibility: new.visibility, owner };
     let made = operator.perform_given(operation, &given).await?;
     let text = format!("made the group {} ({})", printable(&made.full_path), made.id);
-    operator.tell(&text, || Object::of::<GroupDetails, _>(&Shown::new(&operator.app.urls, &made, VIEWER)))
+    operator.tell(&text, || operator.object::<GroupDetails, _>(&Shown::new(&operator.app.urls, &made, VIEWER)))
 }
 
 struct Groups;
@@ -97,6 +97,6 @@ impl Listing for Groups {
     }
 
     fn object(&self, operator: &Operator, row: &Namespace) -> Object {
-        Object::of::<Group, _>(&Shown::new(&operator.app.urls, row, VIEWER))
+        operator.object::<Group, _>(&Shown::new(&operator.app.urls, row, VIEWER))
     }
 }

@@ -16,7 +16,6 @@ use crate::api::entities::member::{Member, Shown};
 use crate::api::entities::user;
 use crate::cli::Failure;
 use crate::error::Error;
-use crate::json::Object;
 use crate::operations::members::{Add, Remove};
 use crate::operations::named;
 use crate::refusal::ResourceKind;
@@ -33,7 +32,7 @@ pub(crate) enum Command {
 pub(crate) struct NewMember {
     #[command(flatten)]
     one: One,
-    /// What they may do: guest, planner, reporter, developer, maintainer or owner
+    /// What they may do: guest, planner, reporter, security_manager, developer, maintainer or owner
     #[arg(long, value_parser = values::level)]
     level: AccessLevel,
     /// The day from which it counts no longer
@@ -81,7 +80,7 @@ async fn add(operator: &Operator, NewMember { one, level, expires_at }: NewMembe
     let until = expires_at.map_or_else(String::new, |day| format!(", until {day}"));
     let text = format!("{} is a member of {path} as {}{until}", called(&user), level.as_str());
     let user = user::Shown::new(&operator.app.urls, &user, VIEWER, operator.now());
-    operator.tell(&text, || Object::of::<Member, _>(&Shown { user, member: &made }))
+    operator.tell(&text, || operator.object::<Member, _>(&Shown { user, member: &made }))
 }
 
 async fn remove(operator: &Operator, one: One) -> Result<(), Failure> {

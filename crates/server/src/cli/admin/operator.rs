@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::words::{Given, refusal, refusal_of};
 use crate::app::App;
 use crate::cli::{Failure, open};
+use crate::entity::WrittenFrom;
 use crate::error::Error;
 use crate::json::Object;
 use crate::operations::{Operation, named};
@@ -83,6 +84,11 @@ impl Operator {
     pub(super) async fn group(&self, named: &str) -> Result<Namespace, Failure> {
         let found = named::group(&mut self.reader().await?, named, VIEWER, self.now()).await?;
         found.ok_or_else(|| absent("group", named))
+    }
+
+    /// What the API shows of it, in the version of this server.
+    pub(super) fn object<E: WrittenFrom<S>, S>(&self, source: &S) -> Object {
+        Object::of::<E, S>(self.app.settings.api.version, source)
     }
 
     /// Prints a line for people, or the object; a reader who has gone away is no matter.

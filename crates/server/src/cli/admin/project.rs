@@ -87,7 +87,7 @@ async fn make(operator: &Operator, new: NewProject) -> Result<(), Failure> {
     let owners = owners(&mut reader, std::slice::from_ref(&made)).await?;
     let owner = owner(&owners, &made);
     let text = format!("made the project {} ({id})", printable(&made.project.full_path()));
-    operator.tell(&text, || object(operator, &made, owner, Options::default()))
+    operator.tell(&text, || object(operator, &made, owner, Options { alone: true, ..Options::default() }))
 }
 
 struct Projects;
@@ -130,5 +130,5 @@ impl Listing for Projects {
 }
 
 fn object(operator: &Operator, seen: &Seen, owner: Option<&User>, asked: Options) -> Object {
-    Object::of::<Project, _>(&Shown { owner, asked, ..Shown::new(&operator.app.urls, seen, VIEWER) })
+    operator.object::<Project, _>(&Shown { owner, asked, ..Shown::new(&operator.app.urls, seen, VIEWER) })
 }

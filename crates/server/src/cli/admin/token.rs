@@ -165,7 +165,7 @@ fn not_available(scopes: &Scopes, user: &User) -> Option<String> {
 
 fn hand_over(operator: &Operator, made: &PersonalAccessToken, secret: &Plaintext) -> Result<(), Failure> {
     let shown = WithSecret { token: Shown::new(made, operator.now()), secret: secret.reveal() };
-    operator.hand_over(&format!("token {}", made.id), secret.reveal(), || Object::of::<TokenWithSecret, _>(&shown))
+    operator.hand_over(&format!("token {}", made.id), secret.reveal(), || operator.object::<TokenWithSecret, _>(&shown))
 }
 
 async fn rotate(operator: &Operator, presented: Plaintext, expires_at: Option<Date>) -> Result<(), Failure> {
@@ -199,7 +199,7 @@ async fn revoke_by_id(operator: &Operator, id: PersonalAccessTokenId) -> Result<
         (false, TokenStatus::Rotated, Some(head)) => format!("was rotated already; {head} is the one in use"),
         (false, ..) => "was revoked already".to_owned(),
     };
-    let object = || Object::of::<token::Token, _>(&Shown::new(&found.token, operator.now()));
+    let object = || operator.object::<token::Token, _>(&Shown::new(&found.token, operator.now()));
     operator.tell(&format!("token {id} ({}) {text}", printable(&found.token.name)), object)
 }
 
@@ -280,6 +280,6 @@ impl Listing for Tokens {
     }
 
     fn object(&self, operator: &Operator, (row, _): &Self::Row) -> Object {
-        Object::of::<token::Token, _>(&Shown::new(row, operator.now()))
+        operator.object::<token::Token, _>(&Shown::new(row, operator.now()))
     }
 }

@@ -156,7 +156,7 @@ async fn show(operator: &Operator, shown: &User, text: &str) -> Result<(), Failu
 }
 
 fn object(operator: &Operator, user: &User, creator: Option<&User>) -> Object {
-    Object::of::<ListedUser, _>(&Shown { creator, ..Shown::new(&operator.app.urls, user, VIEWER, operator.now()) })
+    operator.object::<ListedUser, _>(&Shown { creator, ..Shown::new(&operator.app.urls, user, VIEWER, operator.now()) })
 }
 
 impl Operator {

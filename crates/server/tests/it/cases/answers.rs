@@ -8,6 +8,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::json;
 use tollhouse::endpoint::Endpoint;
 use tollhouse::endpoint::answer::BodySchema;
+use tollhouse::entity::version::Version;
 use tollhouse::entity::{Field, Member, Schema, Shape, Type};
 use tollhouse::operations::users::{CreateUser, SetProfile};
 use tollhouse::routes::table;
@@ -23,6 +24,7 @@ use crate::test_server::{Ask, Person, Reply, TestServer};
 
 cases![
     every_answer_is_what_its_endpoint_declares,
+    every_answer_of_19_1_is_what_its_endpoint_declares with "api.version = '19.1'\n",
     an_answer_without_a_required_key_is_noticed,
     an_answer_that_is_not_what_was_declared_is_noticed,
     every_entity_has_a_name_of_its_own,
@@ -39,7 +41,13 @@ const SETTLED: &[(&str, &str, bool)] = &[
     // Whoever makes a project in a group is at least a maintainer of it.
     ("POST /api/v4/projects", "reporter", true),
     ("POST /api/v4/projects", "maintainer", true),
+    ("POST /api/v4/projects", "maintainer_alone", true),
+    ("GET /api/v4/projects", "maintainer_alone", false),
     ("PUT /api/v4/groups/{id}", "with_projects", true),
+    // Only who administers a group may change it.
+    ("PUT /api/v4/groups/{id}", "administered", true),
+    ("PUT /api/v4/groups/{id}", "administered_top_level", true),
+    ("PUT /api/v4/groups/{id}", "top_level", true),
 ];
 
 struct Scene {
@@ -184,19 +192,30 @@ fn schema(endpoint: &Endpoint) -> Option<&'static Schema> {
     }
 }
 
+/// The keys of what it answers.
+fn fields(endpoint: &Endpoint, version: Version) -> Vec<Field> {
+    schema(endpoint).map(|schema| schema.fields(version)).unwrap_or_default()
+}
+
+async fn every_answer_of_19_1_is_what_its_endpoint_declares(t: TestServer) {
+    assert_eq!(t.app.settings.api.version, Version::V19_1);
+    every_answer_is_what_its_endpoint_declares(t).await;
+}
+
 async fn every_answer_is_what_its_endpoint_declares(t: TestServer) {
+    let version = t.app.settings.api.version;
     let scene = Scene::new(t).await;
     let mut checked = 0;
     for (name, endpoint) in answering() {
         let mut seen = Seen::default();
         for ask in scene.asks(&name).await {
             let reply = ask.await;
-            if let Err(why) = check(&endpoint, &reply, &mut seen) {
+            if let Err(why) = check(version, &endpoint, &reply, &mut seen) {
                 panic!("{name}: {why}: {}", reply.body);
             }
             checked += 1;
         }
-        for field in schema(&endpoint).map(Schema::fields).unwrap_or_default() {
+        for field in fields(&endpoint, version) {
             let (there, away) = seen.0.get(field.key).copied().unwrap_or_default();
             let settled = |holds: bool| {
                 let is = |condition: &str| SETTLED.contains(&(name.as_str(), condition, holds));
@@ -214,7 +233,7 @@ async fn an_answer_without_a_required_key_is_noticed(t: TestServer) {
     let scene = Scene::new(t).await;
     let mut noticed = 0;
     for (name, endpoint) in answering() {
-        let mut required: Vec<Field> = schema(&endpoint).map(Schema::fields).unwrap_or_default();
+        let mut required = fields(&endpoint, Version::default());
         required.retain(|field| field.conditions.is_empty());
         if endpoint.method != Method::GET {
             // One says enough: each of these makes something.
@@ -224,7 +243,7 @@ async fn an_answer_without_a_required_key_is_noticed(t: TestServer) {
             let ask = scene.asks(&name).await.swap_remove(0);
             scene.t.app.faults.leave_out(field.key);
             let reply = ask.await;
-            let told = check(&endpoint, &reply, &mut Seen::default());
+            let told = check(Version::default(), &endpoint, &reply, &mut Seen::default());
             // Nowhere else is such a key.
             scene.t.app.faults.leave_out("");
             let why = told.expect_err(&format!("{name} without {}: {}", field.key, reply.body));
@@ -260,11 +279,11 @@ async fn an_answer_that_is_not_what_was_declared_is_noticed(t: TestServer) {
         (&own, r#""username":"ada""#, r#""username":"ada","username":"ada""#),
     ] {
         let mut reply = t.get(endpoint.path).token(&token).await;
-        check(endpoint, &reply, &mut Seen::default()).expect("an answer as it is declared");
+        check(Version::default(), endpoint, &reply, &mut Seen::default()).expect("an answer as it is declared");
         let other = reply.body.replacen(what, by, 1);
         assert_ne!(other, reply.body, "{what}");
         reply.body = other;
-        check(endpoint, &reply, &mut Seen::default()).expect_err(by);
+        check(Version::default(), endpoint, &reply, &mut Seen::default()).expect_err(by);
     }
 }
 
@@ -299,7 +318,7 @@ fn inner(shape: &Shape) -> Option<&'static Schema> {
 struct Seen(BTreeMap<&'static str, (bool, bool)>);
 
 /// Why it is not what the endpoint declares.
-fn check(endpoint: &Endpoint, reply: &Reply, seen: &mut Seen) -> Result<(), String> {
+fn check(version: Version, endpoint: &Endpoint, reply: &Reply, seen: &mut Seen) -> Result<(), String> {
     let declared = endpoint.answer().expect("an answer");
     if reply.status != declared.status {
         return Err(format!("{} in place of {}", reply.status, declared.status));
@@ -322,10 +341,10 @@ fn check(endpoint: &Endpoint, reply: &Reply, seen: &mut Seen) -> Result<(), Stri
     }
     let body: Json = serde_json::from_str(&reply.body).map_err(|error| error.to_string())?;
     match (list, body) {
-        (false, Json::Object(members)) => is_entity(schema, &members, "", Some(seen)),
+        (false, Json::Object(members)) => is_entity(version, schema, &members, "", Some(seen)),
         (true, Json::List(rows)) if rows.is_empty() => Err("the list is empty, and says nothing".to_owned()),
         (true, Json::List(rows)) => rows.iter().try_for_each(|row| match row {
-            Json::Object(members) => is_entity(schema, members, "[]", Some(&mut *seen)),
+            Json::Object(members) => is_entity(version, schema, members, "[]", Some(&mut *seen)),
             _ => Err("a row is no object".to_owned()),
         }),
         _ => Err("it is neither an object nor a list".to_owned()),
@@ -333,8 +352,14 @@ fn check(endpoint: &Endpoint, reply: &Reply, seen: &mut Seen) -> Result<(), Stri
 }
 
 /// Goes along the declared keys and those that are there at once.
-fn is_entity(schema: &Schema, members: &[(String, Json)], at: &str, mut seen: Option<&mut Seen>) -> Result<(), String> {
-    let fields = schema.fields();
+fn is_entity(
+    version: Version,
+    schema: &Schema,
+    members: &[(String, Json)],
+    at: &str,
+    mut seen: Option<&mut Seen>,
+) -> Result<(), String> {
+    let fields = schema.fields(version);
     let mut left = fields.iter();
     let mut away = |field: &Field| {
         if field.conditions.is_empty() {
@@ -350,7 +375,7 @@ fn is_entity(schema: &Schema, members: &[(String, Json)], at: &str, mut seen: Op
         loop {
             let field = left.next().ok_or_else(|| format!("{at}.{key} is not declared, or not in its place"))?;
             if field.key == key {
-                is_shape(field.shape, value, &format!("{at}.{key}"))?;
+                is_shape(version, field.shape, value, &format!("{at}.{key}"))?;
                 there.push(field.key);
                 break;
             }
@@ -364,10 +389,10 @@ fn is_entity(schema: &Schema, members: &[(String, Json)], at: &str, mut seen: Op
     Ok(())
 }
 
-fn is_shape(shape: &Shape, value: &Json, at: &str) -> Result<(), String> {
+fn is_shape(version: Version, shape: &Shape, value: &Json, at: &str) -> Result<(), String> {
     let fits = match (&shape.ty, value) {
         (_, Json::Null) => shape.nullable || matches!(shape.ty, Type::Null),
-        (Type::Integer, Json::Integer(_)) | (Type::Boolean, Json::Boolean) | (Type::Text, Json::Text(_)) => true,
+        (Type::Integer, Json::Integer(_)) | (Type::Boolean, Json::Boolean(_)) | (Type::Text, Json::Text(_)) => true,
         (Type::Url, Json::Text(text)) => text.starts_with("http://") || text.starts_with("https://"),
         (Type::Date, Json::Text(text)) => Date::parse(text).is_some(),
         (Type::DateTime, Json::Text(text)) => is_date_time(text),
@@ -375,16 +400,16 @@ fn is_shape(shape: &Shape, value: &Json, at: &str) -> Result<(), String> {
         (Type::Number(numbers), Json::Integer(number)) => numbers.contains(number),
         (Type::Empty, Json::List(values)) => values.is_empty(),
         (Type::List(inner), Json::List(values)) => {
-            return values.iter().try_for_each(|value| is_shape(inner, value, &format!("{at}[]")));
+            return values.iter().try_for_each(|value| is_shape(version, inner, value, &format!("{at}[]")));
         }
-        (Type::Entity(schema), Json::Object(members)) => return is_entity(schema, members, at, None),
+        (Type::Entity(schema), Json::Object(members)) => return is_entity(version, schema, members, at, None),
         _ => false,
     };
     if fits { Ok(()) } else { Err(format!("{at} is {value:?} in place of {:?}", shape.ty)) }
 }
 
 /// `2026-01-31T10:20:30.123Z`
-fn is_date_time(text: &str) -> bool {
+pub fn is_date_time(text: &str) -> bool {
     let Some((day, time)) = text.split_once('T') else { return false };
     let like = |(byte, pattern): (u8, u8)| if pattern == b'0' { byte.is_ascii_digit() } else { byte == pattern };
     Date::parse(day).is_some() && time.len() == 13 && time.bytes().zip(*b"00:00:00.000Z").all(like)
@@ -392,9 +417,9 @@ fn is_date_time(text: &str) -> bool {
 
 /// A value of JSON whose objects keep the order of their keys, and keys that come twice.
 #[derive(Debug)]
-enum Json {
+pub enum Json {
     Null,
-    Boolean,
+    Boolean(bool),
     Integer(i64),
     Fraction,
     Text(String),
@@ -413,8 +438,8 @@ impl<'de> Deserialize<'de> for Json {
             fn visit_unit<E>(self) -> Result<Json, E> {
                 Ok(Json::Null)
             }
-            fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
-                Ok(Json::Boolean)
+            fn visit_bool<E>(self, truth: bool) -> Result<Json, E> {
+                Ok(Json::Boolean(truth))
             }
             fn visit_i64<E>(self, number: i64) -> Result<Json, E> {
                 Ok(Json::Integer(number))

@@ -98,5 +98,10 @@ async fn a_list_can_be_narrowed(t: TestServer) {
     assert_eq!(list("top_level_only=true&order_by=id").await, [a.0, b.0]);
     assert_eq!(list("all_available=false").await, [b.0]);
     assert_eq!(list("visibility=private").await, [0; 0]);
+    for skip in [format!("skip_groups[]={a}&skip_groups[]={inner}"), format!("skip_groups={a},{inner}")] {
+        assert_eq!(list(&skip).await, [b.0], "{skip}");
+    }
+    assert_eq!(list("skip_groups=").await, [a.0, b.0, inner.0]);
+    t.get("/api/v4/groups?skip_groups=x").await.is(400, r#"{"error":"skip_groups is invalid"}"#);
     t.get("/api/v4/groups?sort=").await.is(400, r#"{"error":"sort does not have a valid value"}"#);
 }

@@ -40,6 +40,7 @@ mod model;
 mod oauth_processes;
 mod oauth_tokens;
 mod openid;
+pub mod oracles;
 mod password;
 mod processes;
 mod projects;
@@ -135,6 +136,8 @@ pub fn all() -> Vec<Case> {
         openid::discovery::CASES,
         openid::signing::CASES,
         openid::userinfo::CASES,
+        oracles::declared::CASES,
+        oracles::recorded::CASES,
         password::CASES,
         processes::CASES,
         projects::CASES,

@@ -69,6 +69,7 @@ const BASIC: &[&str] = &[
     "avatar_url",
     "star_count",
     "last_activity_at",
+    "visibility",
     "namespace",
 ];
 

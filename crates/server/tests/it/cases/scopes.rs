@@ -126,5 +126,5 @@ async fn proj_025_version_with_read_user(t: TestServer) {
     let body = reply.has(200).json();
     let keys: Vec<_> = body.as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(keys, ["enterprise", "kas", "revision", "version"]);
-    assert!(reply.body.starts_with(r#"{"version":"18.5.0","revision":"#), "{}", reply.body);
+    assert!(reply.body.starts_with(r#"{"version":"18.11.5","revision":"#), "{}", reply.body);
 }

@@ -47,7 +47,7 @@ async fn auth_129_any_scope_shows_itself(t: TestServer) {
     let two = ada.token([Scope::ReadUser, Scope::Api]).await;
     let reply = t.get(SELF).token(&two).await;
     let known = format!(
-        r#","name":"test","revoked":false,"created_at":"{}","description":null,"scopes":["read_user","api"],"user_id":{},"last_used_at":null,"active":true,"expires_at":"{}"}}"#,
+        r#","name":"test","revoked":false,"created_at":"{}","description":null,"scopes":["read_user","api"],"user_id":{},"last_used_at":null,"active":true,"granular":false,"expires_at":"{}","last_used_ips":["127.0.0.1"]}}"#,
         t.now().iso(),
         ada.id,
         t.now().date().plus_days(365)

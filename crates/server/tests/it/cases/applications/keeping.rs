@@ -48,7 +48,7 @@ async fn app_012_the_list(t: TestServer) {
     let known = made.each_ref().map(|made| {
         json!({
             "id": made.id, "application_id": made.uid, "application_name": "Ferry board", "callback_url": CALLBACK,
-            "confidential": made.confidential,
+            "confidential": made.confidential, "scopes": [if made.confidential { "api" } else { "read_user" }],
         })
     });
     let reply = t.get(PATH).token(&token).await;

@@ -63,7 +63,7 @@ async fn app_001_made(t: TestServer) {
     let reply = make(&t, &token, asked()).await;
     let made = client(&t, &reply);
     let known = format!(
-        r#"{{"id":{},"application_id":"{}","application_name":"Ferry board","callback_url":"{CALLBACK}","confidential":true,"secret":"{}"}}"#,
+        r#"{{"id":{},"application_id":"{}","application_name":"Ferry board","callback_url":"{CALLBACK}","confidential":true,"scopes":["api"],"secret":"{}"}}"#,
         made.id, made.uid, made.secret
     );
     reply.is(201, &known);

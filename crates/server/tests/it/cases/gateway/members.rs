@@ -47,6 +47,7 @@ async fn gate_060_members_from_a_level_on(t: TestServer) {
         ("level = 'guest'", true),
         ("level = 'planner'", true),
         ("level = 'reporter'", true),
+        ("level = 'security_manager'", false),
         ("level = 'developer'", false),
         ("level = 'maintainer'", false),
         ("level = 'owner'", false),

@@ -62,10 +62,9 @@ async fn a_member_is_shown_with_the_highest_level(t: TestServer) {
         "locked",
         "avatar_url",
         "web_url",
-        "created_at",
-        "created_by",
-        "expires_at",
         "access_level",
+        "created_at",
+        "expires_at",
     ];
     assert_eq!(keys(&ask(&project.to_string()).await), expected);
 }

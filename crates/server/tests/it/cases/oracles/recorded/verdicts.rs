@@ -1,0 +1,103 @@
+//! Each line of `gitlab.jsonl`, and what it means here. The lines do not say who asked: the callers and the state were
+//! found by trying.
+
+use super::scene::Caller;
+
+pub enum Verdict {
+    /// Who asks here, for what below `/api/v4`, and what is true then.
+    Held(Caller, &'static str, &'static str),
+    /// The route is not served yet, and comes in this step.
+    Later(&'static str),
+    /// Seen in none of our versions.
+    History,
+    /// The route will never be served, for this reason.
+    NotOurs(&'static str),
+}
+
+use Caller::{Administrator, Leaver, Owner, RevokedToken, Stranger, UnknownToken};
+use Verdict::{Held, History, Later, NotOurs};
+
+/// By number of the line, with method, route and status to read them by.
+#[rustfmt::skip]
+pub const VERDICTS: &[(usize, &str, Verdict)] = &[
+    (1, "GET /groups/:id 200", History),
+    (2, "GET /groups/:id 200", History),
+    (3, "GET /groups/:id 200", History),
+    (4, "GET /groups/:id 200", Held(Owner, "/groups/team", "a group with a project in it")),
+    (5, "GET /groups/:id 200", Held(Administrator, "/groups/team", "the same, by an administrator")),
+    (6, "GET /groups/:id 200", Held(Owner, "/groups/bare", "a group without projects")),
+    (7, "GET /groups/:id 200", Held(Owner, "/groups/team%2Finner", "a group without projects, inside another")),
+    (8, "GET /groups/:id 200", Held(Owner, "/groups/team", "a group with a project in it")),
+    (9, "GET /groups/:id 200", Held(Administrator, "/groups/team", "the same, by an administrator")),
+    (10, "GET /groups/:id 404", Held(Owner, "/groups/999999", "no such group")),
+    (11, "POST /groups/:id/access_tokens 201", History),
+    (12, "POST /groups/:id/access_tokens 201", Later("4.6")),
+    (13, "POST /groups/:id/access_tokens 401", Later("4.6")),
+    (14, "DELETE /groups/:id/access_tokens/:other_id 204", Later("4.6")),
+    (15, "DELETE /groups/:id/access_tokens/:other_id 401", Later("4.6")),
+    (16, "DELETE /groups/:id/access_tokens/:other_id 404", Later("4.6")),
+    (17, "DELETE /groups/:id/access_tokens/:other_id 404", Later("4.6")),
+    (18, "GET /groups/:id/deploy_tokens 200", Later("4.6")),
+    (19, "GET /groups/:id/deploy_tokens 200", Later("4.6")),
+    (20, "POST /groups/:id/deploy_tokens 201", Later("4.6")),
+    (21, "DELETE /groups/:id/deploy_tokens/:other_id 204", Later("4.6")),
+    (22, "POST /groups/:id/service_accounts 201", Later("4.6")),
+    (23, "POST /groups/:id/service_accounts/:user_id/personal_access_tokens 201", Later("4.6")),
+    (24, "GET /metadata 200", Held(Stranger, "/metadata", "any token")),
+    (25, "DELETE /personal_access_tokens/:id 204", Later("4.6")),
+    (26, "DELETE /personal_access_tokens/:id 401", Later("4.6")),
+    (27, "DELETE /personal_access_tokens/:id 404", Later("4.6")),
+    (28, "POST /personal_access_tokens/:id/rotate 200", History),
+    (29, "POST /personal_access_tokens/:id/rotate 200", Later("4.6")),
+    (30, "DELETE /personal_access_tokens/self 204", Held(Leaver, "/personal_access_tokens/self", "a token that nobody needs any longer")),
+    (31, "GET /personal_access_tokens/self 200", History),
+    (32, "GET /personal_access_tokens/self 200", Held(Owner, "/personal_access_tokens/self", "a token with an end, used before")),
+    (33, "GET /personal_access_tokens/self 401", Held(RevokedToken, "/personal_access_tokens/self", "a revoked token")),
+    (34, "GET /personal_access_tokens/self 401", Held(UnknownToken, "/personal_access_tokens/self", "a token that never was")),
+    (35, "GET /projects/:id 200", History),
+    (36, "GET /projects/:id 200", Held(Owner, "/projects/team%2Fapp", "an owner of the group of the project")),
+    (37, "GET /projects/:id 200", Held(Administrator, "/projects/team%2Fapp", "an administrator who is no member")),
+    (38, "GET /projects/:id 200", Held(Owner, "/projects/team%2Fapp", "an owner of the group of the project")),
+    (39, "GET /projects/:id 200", Held(Administrator, "/projects/team%2Fapp", "an administrator who is no member")),
+    (40, "POST /projects/:id/access_tokens 201", History),
+    (41, "POST /projects/:id/access_tokens 201", Later("4.6")),
+    (42, "POST /projects/:id/access_tokens 401", Later("4.6")),
+    (43, "DELETE /projects/:id/access_tokens/:other_id 204", Later("4.6")),
+    (44, "DELETE /projects/:id/access_tokens/:other_id 401", Later("4.6")),
+    (45, "DELETE /projects/:id/access_tokens/:other_id 404", Later("4.6")),
+    (46, "DELETE /projects/:id/access_tokens/:other_id 404", Later("4.6")),
+    (47, "GET /projects/:id/deploy_tokens 200", Later("4.6")),
+    (48, "GET /projects/:id/deploy_tokens 200", Later("4.6")),
+    (49, "POST /projects/:id/deploy_tokens 201", Later("4.6")),
+    (50, "DELETE /projects/:id/deploy_tokens/:other_id 204", Later("4.6")),
+    (51, "POST /projects/:id/service_accounts 201", Later("4.6")),
+    (52, "DELETE /projects/:id/service_accounts/:other_id 204", Later("4.6")),
+    (53, "POST /projects/:id/service_accounts/:user_id/personal_access_tokens 201", Later("4.6")),
+    (54, "GET /projects/:id/triggers 200", NotOurs("there are no pipelines")),
+    (55, "GET /projects/:id/triggers 200", NotOurs("there are no pipelines")),
+    (56, "GET /projects/:id/triggers 200", NotOurs("there are no pipelines")),
+    (57, "POST /projects/:id/triggers 201", NotOurs("there are no pipelines")),
+    (58, "POST /projects/:id/triggers 201", NotOurs("there are no pipelines")),
+    (59, "DELETE /projects/:id/triggers/:other_id 204", NotOurs("there are no pipelines")),
+    (60, "POST /service_accounts 201", Later("4.6")),
+    (61, "GET /users 200", History),
+    (62, "GET /users 200", History),
+    (63, "GET /users 200", History),
+    (64, "GET /users 200", History),
+    (65, "GET /users 200", History),
+    (66, "GET /users 200", Held(Administrator, "/users?username=absent", "nobody of that name")),
+    (67, "GET /users 200", Held(Administrator, "/users?username=noted", "has a creator and a note, and was never active")),
+    (68, "GET /users 200", Held(Administrator, "/users?username=warden", "asks for herself; has a creator and a note")),
+    (69, "GET /users 200", Held(Stranger, "/users?username=noted", "asked by somebody who is no administrator")),
+    (70, "GET /users 200", Held(Administrator, "/users?username=first", "has no creator and no note, and was active")),
+    (71, "GET /users 200", Held(Administrator, "/users?username=made", "has a creator and no note, and was never active")),
+    (72, "GET /users 200", Held(Administrator, "/users?username=lively", "has a creator and a note, and was active")),
+    (73, "GET /users 401", Held(UnknownToken, "/users?username=noted", "a token that never was")),
+    (74, "DELETE /users/:id 204", Later("4.7")),
+    (75, "GET /users/:id 200", History),
+    (76, "GET /users/:id 200", Held(Administrator, "/users/{warden}", "asks for herself; has a creator and a note")),
+    (77, "POST /users/:id/personal_access_tokens 201", History),
+    (78, "POST /users/:id/personal_access_tokens 201", Held(Administrator, "/users/{noted}/personal_access_tokens", "an administrator makes a token for somebody")),
+    (79, "POST /users/:id/personal_access_tokens 401", Held(UnknownToken, "/users/{noted}/personal_access_tokens", "a token that never was")),
+    (80, "POST /users/:id/personal_access_tokens 403", Held(Stranger, "/users/{noted}/personal_access_tokens", "a token of somebody who is no administrator")),
+];
