@@ -11,6 +11,10 @@ test:
 garbled:
     TOLLHOUSE_GARBLE=1 cargo test -p tollhouse --test it
 
+# Each field of each access requirement, changed in memory: the matrix must notice (CONTRIBUTING has the last result)
+flips:
+    TOLLHOUSE_FLIPS=all cargo test -p tollhouse --test it -- every_flip
+
 # Released clients, a browser, kill -9, a trace of system calls
 e2e:
     cargo build --release

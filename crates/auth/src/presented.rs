@@ -160,12 +160,17 @@ impl<'r> PresentedCredentials<'r> {
             presented.in_query(query);
             presented.sudo_parameter = None;
         }
+        presented.with_session(session)
+    }
+
+    /// The same, with the session cookie counting that far.
+    pub fn with_session(mut self, session: Session) -> Self {
         match session {
-            Session::Foreign => presented.sessions = SessionCookies::default(),
+            Session::Foreign => self.sessions = SessionCookies::default(),
             Session::Own => {}
-            Session::Vouched => presented.vouched = true,
+            Session::Vouched => self.vouched = true,
         }
-        presented
+        self
     }
 
     fn in_headers(headers: &'r HeaderMap, method: &Method, peer: Option<IpAddr>) -> Self {

@@ -6,6 +6,7 @@
 use std::marker::PhantomData;
 
 use tollhouse_auth::presented::PresentedCredentials;
+use tollhouse_domain::access::AccessLevel;
 use tollhouse_domain::access::ability::Ability;
 use tollhouse_domain::access_requirement::{AccessRequirement, CheckOrder, Extra};
 use tollhouse_domain::denial::Denial;
@@ -23,18 +24,26 @@ pub struct EndpointAccess {
     pub condition: Option<Condition>,
     /// What the caller must be able to do with the group that the path names.
     pub on_group: Option<Ability>,
-    caller_kind: CallerKind,
+    pub(super) caller_kind: CallerKind,
+    #[cfg(feature = "faults")]
+    pub(super) flipped: super::flips::Flipped,
 }
 
 /// A rule of the endpoint about its caller and its parameters, with a refusal of its own. It is checked last.
 pub type Condition = fn(Option<&Identity>, &ParsedRequest) -> Result<(), Error>;
 
-#[derive(Clone, Copy)]
-enum CallerKind {
+/// Which callers are admitted: what the functions below declare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallerKind {
     Anyone,
     SignedIn,
     Administrator,
     Presenter,
+}
+
+#[cfg(feature = "faults")]
+impl CallerKind {
+    pub(super) const ALL: [Self; 4] = [Self::Anyone, Self::SignedIn, Self::Administrator, Self::Presenter];
 }
 
 /// Who calls, as far as the endpoint requires to know it.
@@ -86,7 +95,14 @@ pub const fn presenter() -> Access<Presenter> {
 
 impl<C> Access<C> {
     const fn new(requirement: AccessRequirement<'static>, caller_kind: CallerKind) -> Self {
-        let access = EndpointAccess { requirement, caller_kind, condition: None, on_group: None };
+        let access = EndpointAccess {
+            requirement,
+            caller_kind,
+            condition: None,
+            on_group: None,
+            #[cfg(feature = "faults")]
+            flipped: super::flips::Flipped::NOTHING,
+        };
         Self { access, caller: PhantomData }
     }
 
@@ -136,6 +152,10 @@ impl Access<Identity> {
 impl EndpointAccess {
     /// Fails if the requirement is not met.
     pub fn admit(&self, who: Option<Identity>, presented: &PresentedCredentials<'_>) -> Result<Caller, Denial> {
+        #[cfg(feature = "faults")]
+        if let Some(caller) = self.admit_flipped(who.as_ref())? {
+            return Ok(caller);
+        }
         Ok(match (self.caller_kind, who) {
             (CallerKind::Anyone, None) => Caller::Anonymous,
             (_, None) => return Err(Denial::Missing),
@@ -149,6 +169,15 @@ impl EndpointAccess {
                 Caller::Presenter(Presenter { identity, secret })
             }
         })
+    }
+
+    /// Whether a caller with this level on the target has the ability.
+    pub fn is_met(&self, ability: Ability, level: Option<AccessLevel>, administrator: bool) -> bool {
+        #[cfg(feature = "faults")]
+        if let Some(met) = self.is_met_flipped(level, administrator) {
+            return met;
+        }
+        ability.is_met(level, administrator)
     }
 }
 

@@ -19,6 +19,8 @@ use crate::web::{PageAccess, Visitor};
 
 pub mod access;
 pub mod answer;
+#[cfg(feature = "faults")]
+pub mod flips;
 pub mod permission;
 pub mod pipeline;
 

@@ -71,10 +71,12 @@ async fn api(
     let parsed = read_authenticated(app, declared, captures, request, requirement).await?;
     let early = parse_first(access, handler, &parsed)?;
     let presented = presented(&parsed);
+    #[cfg(feature = "faults")]
+    let presented = access.flipped_session(presented);
     let who = app.authenticate(&presented, requirement).await?;
     let (caller, params) = admit(access, handler, early, who, &presented, &parsed)?;
     let caller = match access.on_group {
-        Some(ability) => Box::pin(on_group(app, ability, caller, &parsed)).await.map_err(respelled(respell))?,
+        Some(ability) => Box::pin(on_group(app, access, ability, caller, &parsed)).await.map_err(respelled(respell))?,
         None => caller,
     };
     #[cfg(feature = "faults")]
@@ -91,14 +93,20 @@ fn respelled(respell: fn(Refusal) -> Error) -> impl Fn(Error) -> Error {
 }
 
 /// The group that the path names, if the caller sees it and has the ability.
-async fn on_group(app: &App, ability: Ability, caller: Caller, parsed: &ParsedRequest) -> Result<Caller, Error> {
+async fn on_group(
+    app: &App,
+    access: &EndpointAccess,
+    ability: Ability,
+    caller: Caller,
+    parsed: &ParsedRequest,
+) -> Result<Caller, Error> {
     let Caller::Identity(identity) = caller else { return Err(Error::Internal) };
     let named = parsed.capture("id").ok_or(Error::Internal)?;
     let mut reader = app.db.read().await?;
     let found = named::group(&mut reader, named, identity.viewer(), app.now()).await?;
     let group = found.ok_or(Error::NotFound(ResourceKind::Group))?;
     let level = members::level_in_group(&mut reader, group.id, identity.user.id, app.now()).await?;
-    match (ability.is_met(level, identity.user.administrator), ability.unmet()) {
+    match (access.is_met(ability, level, identity.user.administrator), ability.unmet()) {
         (true, _) => Ok(Caller::OnGroup(Box::new(OnGroup { identity, group }))),
         (false, Unmet::Forbidden) => Err(Refusal::NotAllowed.into()),
         (false, Unmet::InvalidField) => Err(Refusal::field("group", FieldFault::NotAllowedHere).into()),
@@ -160,7 +168,8 @@ impl Endpoint {
                 let (caller, _) = admit(access, &**handler, None, who, presented, parsed)?;
                 match access.on_group {
                     Some(ability) => {
-                        Box::pin(on_group(app, ability, caller, parsed)).await.map(drop).map_err(respelled(*respell))
+                        let found = Box::pin(on_group(app, access, ability, caller, parsed)).await;
+                        found.map(drop).map_err(respelled(*respell))
                     }
                     None => Ok(()),
                 }

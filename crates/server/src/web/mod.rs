@@ -68,6 +68,17 @@ pub enum PageAccess {
 }
 
 impl PageAccess {
+    #[cfg(feature = "faults")]
+    pub const ALL: [Self; 7] = [
+        Self::Anyone,
+        Self::WithoutToken,
+        Self::SigningIn,
+        Self::SignedIn,
+        Self::PasswordExpired,
+        Self::Consenting,
+        Self::Authorizing,
+    ];
+
     /// Somebody whose account may not come in may still sign out, or sign in as somebody else.
     fn takes_any_account(self) -> bool {
         matches!(self, Self::Anyone | Self::WithoutToken | Self::SigningIn | Self::Authorizing)
