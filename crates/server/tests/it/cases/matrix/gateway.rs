@@ -49,14 +49,21 @@ pub fn flips(rule: &str) -> Vec<Keys> {
     let mut all = Vec::new();
     all.extend([None, Some("anyone"), Some("administrator")].map(|allow| Keys { allow, ..keys }));
     all.push(Keys { query_credentials: true, ..keys });
-    // These say nothing where anybody passes, and are refused beside it.
-    all.retain(|keys| keys.allow != Some("anyone") || *keys == Keys { allow: keys.allow, ..NOTHING });
-    if keys.allow != Some("anyone") {
-        all.push(Keys { read_user: !keys.read_user, ..keys });
+    // What `allow` makes meaningless is refused beside it.
+    if keys.allow.is_none() {
         all.push(Keys { applications: !keys.applications, ..keys });
         let levels = AccessLevel::ALL.map(Some).into_iter().chain([None]);
         all.extend(levels.map(|level| Keys { level, ..keys }));
     }
+    if keys.allow != Some("anyone") {
+        all.push(Keys { read_user: !keys.read_user, ..keys });
+    }
+    let allowed = |keys: &Keys| match keys.allow {
+        None => true,
+        Some("administrator") => !keys.applications && keys.level.is_none(),
+        Some(_) => !keys.applications && keys.level.is_none() && !keys.read_user,
+    };
+    all.retain(allowed);
     all.retain(|other| *other != keys);
     all
 }
