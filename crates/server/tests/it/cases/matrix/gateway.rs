@@ -52,7 +52,8 @@ pub fn flips(rule: &str) -> Vec<Keys> {
     // What `allow` makes meaningless is refused beside it.
     if keys.allow.is_none() {
         all.push(Keys { applications: !keys.applications, ..keys });
-        let levels = AccessLevel::ALL.map(Some).into_iter().chain([None]);
+        // A rule knows no level below that of a guest.
+        let levels = AccessLevel::ALL.into_iter().skip(1).map(Some).chain([None]);
         all.extend(levels.map(|level| Keys { level, ..keys }));
     }
     if keys.allow != Some("anyone") {

@@ -1,7 +1,6 @@
 //! Callers at every level of a group of every visibility, for lines that name a level. Writes fail meanwhile, so whoever
 //! may call is answered 503: the operation behind checks the level once more, and would hide that the route does not.
 
-use axum::http::Method;
 use tollhouse::operations::users::CreateUser;
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::membership::MembershipSource;
@@ -10,7 +9,7 @@ use tollhouse_store::faults::Fault;
 
 use super::Matrix;
 use super::gateway::question;
-use super::lines::{Line, Request, Rule, Who};
+use super::lines::{Api, Line, Request, Rule, Who};
 use crate::test_server::{Ask, TestServer};
 
 pub struct Levels {
@@ -67,49 +66,68 @@ impl Levels {
     }
 }
 
+impl Caller {
+    fn has(&self, least: AccessLevel) -> bool {
+        self.administrator || self.level >= Some(least)
+    }
+
+    fn sees(&self, visibility: Visibility) -> bool {
+        let least = if self.external { Visibility::Public } else { Visibility::Internal };
+        self.administrator || self.level.is_some() || visibility >= least
+    }
+}
+
 impl Matrix {
     /// How many rows, and those that were answered otherwise.
     pub(super) async fn levels(&self, t: &TestServer, line: &Line) -> (usize, Vec<String>) {
-        let (least, gateway) = match &line.rule {
-            Rule::Api(api) => (api.who, None),
-            Rule::Gateway(name, api) => (api.who, Some(*name)),
-            Rule::Page(_) | Rule::Oauth(_) | Rule::Open(_) => return (0, Vec::new()),
+        let rows: Vec<(&Caller, &str, Ask, u16)> = match &line.rule {
+            Rule::Api(Api { who: Who::Member(least), .. }) => self.of_route(t, line, *least),
+            Rule::Gateway(name, api) => self.of_rule(t, line, name, api.who),
+            Rule::Api(_) | Rule::Page(_) | Rule::Oauth(_) | Rule::Open(_) => Vec::new(),
         };
-        let Who::Member(least) = least else { return (0, Vec::new()) };
+        let (count, mut wrong) = (rows.len(), Vec::new());
+        if rows.is_empty() {
+            return (0, wrong);
+        }
         t.app.db.faults.set(Fault::Writes);
-        let (mut rows, mut wrong) = (0, Vec::new());
-        for (group, visibility) in GROUPS {
-            for caller in &self.levels.callers {
-                let enough = caller.administrator || caller.level >= Some(least);
-                let internal = visibility == Visibility::Internal && !caller.external;
-                let visible =
-                    caller.administrator || caller.level.is_some() || visibility == Visibility::Public || internal;
-                let (ask, expected): (Ask, u16) = match gateway {
-                    // The rule is about the first group.
-                    Some(_) if group != GROUPS[0].0 => continue,
-                    Some(name) => (question(t, &line.method, name, ""), if enough { 204 } else { 403 }),
-                    None => {
-                        let request = Request { captures: vec![("id", group)], ..line.request.clone() };
-                        let expected = if !visible {
-                            404
-                        } else if enough {
-                            503
-                        } else {
-                            403
-                        };
-                        (t.ask(line.method.clone(), &self.cast.target(line, &request, "")).form(request.form), expected)
-                    }
-                };
-                let reply = ask.token(&caller.token).await;
-                rows += 1;
-                if reply.status != expected {
-                    let (name, told) = (&caller.name, format!("{} {}", reply.status, reply.body));
-                    wrong.push(format!("{}, {name} of {group}: {expected} was expected, it is {told}", line.name));
-                }
+        for (caller, group, ask, expected) in rows {
+            let reply = ask.token(&caller.token).await;
+            if reply.status != expected {
+                let (name, told) = (&caller.name, format!("{} {}", reply.status, reply.body));
+                wrong.push(format!("{}, {name} of {group}: {expected} was expected, it is {told}", line.name));
             }
         }
         t.app.db.faults.set(Fault::None);
-        debug_assert!(line.method != Method::GET || gateway.is_some(), "a read does not show whether it was admitted");
-        (rows, wrong)
+        (count, wrong)
+    }
+
+    fn of_route(&self, t: &TestServer, line: &Line, least: AccessLevel) -> Vec<(&Caller, &'static str, Ask, u16)> {
+        assert!(!line.reads(), "{}: a read does not show whether it was admitted", line.name);
+        let mut rows = Vec::new();
+        for (group, visibility) in GROUPS {
+            let request = Request { captures: vec![("id", group)], ..line.request.clone() };
+            let target = self.cast.target(line, &request, "");
+            for caller in &self.levels.callers {
+                let expected = match (caller.sees(visibility), caller.has(least)) {
+                    (false, _) => 404,
+                    (true, false) => 403,
+                    (true, true) => 503,
+                };
+                rows.push((caller, group, t.ask(line.method.clone(), &target).form(request.form), expected));
+            }
+        }
+        rows
+    }
+
+    /// Of the group of the rule `members`. Other rules must not look at it.
+    fn of_rule(&self, t: &TestServer, line: &Line, name: &str, who: Who) -> Vec<(&Caller, &'static str, Ask, u16)> {
+        let passes = |caller: &Caller| match who {
+            Who::Member(least) => caller.has(least),
+            Who::Administrator => caller.administrator,
+            _ => true,
+        };
+        let row =
+            |caller| (caller, GROUPS[0].0, question(t, &line.method, name, ""), if passes(caller) { 204 } else { 403 });
+        self.levels.callers.iter().map(row).collect()
     }
 }
