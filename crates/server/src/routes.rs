@@ -93,23 +93,32 @@ static EXCEPTIONS: LazyLock<HashMap<&'static str, Surface>> = LazyLock::new(|| {
 pub fn surface_of(path: &str) -> Surface {
     match by_prefix(path) {
         Surface::Api => Surface::Api,
-        other => EXCEPTIONS
-            .get(path)
+        other => exception(path)
             // The slash at the end of an OAuth path does not count.
-            .or_else(|| EXCEPTIONS.get(path.strip_suffix('/').filter(|path| is_protocol(path))?))
-            .copied()
+            .or_else(|| exception(path.strip_suffix('/').filter(|path| is_protocol(path))?))
             .unwrap_or(other),
     }
+}
+
+fn exception(path: &str) -> Option<Surface> {
+    let captures = |template: &str| {
+        let (mut known, mut sent) = (template.split('/'), path.split('/'));
+        known.by_ref().all(|known| sent.next().is_some_and(|sent| known == sent || known.starts_with('{')))
+            && sent.next().is_none()
+    };
+    let template = || EXCEPTIONS.iter().find(|(template, _)| template.contains('{') && captures(template));
+    EXCEPTIONS.get(path).or_else(|| template().map(|(_, surface)| surface)).copied()
 }
 
 /// A refusal in the format of the surface that was asked, where no handler was reached.
 pub fn refused_at(path: &str, error: Error, app: &App) -> Response {
     // What cannot be read is refused before anybody looks at the path.
     let unread = matches!(error, Error::Malformed | Error::BadHost | Error::NotImplemented);
-    match is_protocol(path) && !unread {
-        true => refused(error, |error| oauth::error::render(error, &app.urls)),
-        false => refused(error, |error| error.api(&app.urls)),
-    }
+    refused(error, |error| match surface_of(path) {
+        Surface::Oauth if !unread => oauth::error::render(error, &app.urls),
+        Surface::Page if !unread => web::failure(error, app, false),
+        _ => error.api(&app.urls),
+    })
 }
 
 /// The answer where there is no endpoint.
@@ -155,11 +164,15 @@ pub fn nowhere(read: Result<ParsedRequest, Error>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::params::ParamType;
 
     #[test]
     fn every_endpoint_has_its_surface() {
         for endpoint in table() {
-            let surface = surface_of(endpoint.path);
+            let surface = surface_of(&endpoint.example(|kind| match kind {
+                ParamType::Integer => "7".into(),
+                _ => "some-name".into(),
+            }));
             assert_eq!(surface, endpoint.surface, "{}", endpoint.path);
             let by_path = match endpoint.path.split('/').nth(1) {
                 Some("api") => Surface::Api,

@@ -79,7 +79,7 @@ pub async fn route(at: &mut impl Runs, full_path: &str) -> Result<Option<Routed>
 }
 
 /// [`Error::Taken`] if anything has that path. What takes a path away, or gives it to something else, has to say
-/// `Invalidation::All`: what is remembered of memberships says where their group or project stands (T8).
+/// [`Invalidation::Paths`]: memberships are remembered with the path of their group or project (T8).
 pub async fn add_route(tx: &mut Tx, full_path: &str, to: Routed) -> Result<()> {
     let (kind, id) = match to {
         Routed::Namespace(id) => ("namespace", id.0),
@@ -98,9 +98,10 @@ pub(crate) fn by_id(id: NamespaceId) -> Query<'static> {
     query(FIND).bind(id.0)
 }
 
-/// Takes the row, so that what is counted in the namespace stays as it is until the commit.
-pub async fn hold(tx: &mut Tx, id: NamespaceId, now: Timestamp) -> Result<()> {
-    query(HOLD).bind(id.0).bind(now.0).changed(tx).await.map(drop)
+/// Locks the tree that a namespace belongs to until the commit: nothing is created, moved or changed in it meanwhile. A
+/// transaction locks one tree, before it reads anything of it, so that no two wait for each other.
+pub async fn lock_tree(tx: &mut Tx, id: NamespaceId) -> Result<()> {
+    query(LOCK_TREE).bind(id.0).changed(tx).await.map(drop)
 }
 
 /// A group that the viewer may see, by number.
@@ -195,9 +196,9 @@ pub async fn change(
         Some(parent) => (format!("{}/{}", parent.full_path, new.path), format!("{} / {}", parent.full_name, new.name)),
         None => (new.path.to_owned(), new.name.to_owned()),
     };
-    // What is remembered of memberships says where their group stands (T8).
+    // Memberships are remembered with the path of their group or project (T8).
     if full_path != old.full_path {
-        tx.invalidate(Invalidation::All);
+        tx.invalidate(Invalidation::Paths);
         #[cfg(feature = "faults")]
         tx.unmark(Mutant::GroupMovedUnmarked);
     } else if new.visibility < old.visibility {
@@ -279,7 +280,13 @@ statements! {
 
     ADD_ROUTE = "INSERT INTO routes (lower_path, source_kind, source_id) VALUES ($1, $2, $3)";
 
-    HOLD = "UPDATE namespaces SET updated_at = $2 WHERE id = $1";
+    LOCK_TREE = "
+    UPDATE namespaces SET updated_at = updated_at WHERE id = (
+        WITH RECURSIVE above(id, parent_id) AS (
+            SELECT id, parent_id FROM namespaces WHERE id = $1
+            UNION ALL
+            SELECT n.id, n.parent_id FROM namespaces n JOIN above ON n.id = above.parent_id
+        ) SELECT id FROM above WHERE parent_id IS NULL)";
 
     FIND = concat!("SELECT ", columns!(), " FROM namespaces n WHERE n.id = $1");
 

@@ -16,14 +16,14 @@ pub enum Ability {
 pub enum Unmet {
     /// 403 `{"message":"403 Forbidden"}`
     Forbidden,
-    /// 400: the field that names the target is not valid.
-    InvalidField,
+    /// 400: this field, which names the target, is not valid.
+    InvalidField(&'static str),
 }
 
 /// One row for each ability.
 const TABLE: [(Ability, AccessLevel, Unmet); 2] = [
     (Ability::AdminGroup, AccessLevel::Owner, Unmet::Forbidden),
-    (Ability::CreateProjects, AccessLevel::Developer, Unmet::InvalidField),
+    (Ability::CreateProjects, AccessLevel::Developer, Unmet::InvalidField("namespace")),
 ];
 
 impl Ability {

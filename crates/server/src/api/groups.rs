@@ -18,7 +18,7 @@ use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
 use crate::operations::groups::UpdateGroup;
 use crate::operations::named;
-use crate::params::{MinAccessLevel, Search, Sort, one_of, params};
+use crate::params::{MinAccessLevel, Nullable, Search, Sort, one_of, params};
 use crate::refusal::ResourceKind;
 
 pub const WORKFLOWS: &[Extra] = &[Extra::reads(Scope::AiWorkflows)];
@@ -116,7 +116,7 @@ params! {
         path id: String,
         optional name: String,
         optional path: String,
-        optional description: String,
+        optional description: Nullable<String>,
         optional visibility: Visibility,
     }
 }
@@ -128,7 +128,7 @@ pub async fn update(app: App, on: OnGroup, params: Update) -> Result<One<GroupDe
         caller: Some(identity.user.id),
         name: params.name,
         path: params.path,
-        description: params.description,
+        description: params.description.map(|Nullable(text)| text.unwrap_or_default()),
         visibility: params.visibility,
     };
     app.perform(operation, &app.by(&identity)).await?.into_inner();

@@ -32,9 +32,9 @@ pub const READ: &[Extra] = &[Extra::reads(Scope::ReadUser)];
 pub fn endpoints() -> Vec<Endpoint> {
     let read = || anyone().or_scope(READ).after_parameters();
     vec![
-        Endpoint::api(Method::GET, "/api/v4/users", read().condition(lists_nobody), list)
+        Endpoint::api(Method::GET, "/api/v4/users", read().condition(anonymous_names_one_user), list)
             .permission(Permission::new("read_user", Boundary::Instance)),
-        Endpoint::api(Method::GET, "/api/v4/users/{id}", read().condition(shows_nobody), show)
+        Endpoint::api(Method::GET, "/api/v4/users/{id}", read().condition(anonymous_sees_no_user), show)
             .permission(Permission::new("read_user", Boundary::User)),
     ]
 }
@@ -54,7 +54,7 @@ params! {
 }
 
 /// Anonymous callers may ask for one user by name, and for nothing else (rest-api.md 3.2).
-pub fn lists_nobody(who: Option<&Identity>, parsed: &ParsedRequest) -> Result<(), Error> {
+pub fn anonymous_names_one_user(who: Option<&Identity>, parsed: &ParsedRequest) -> Result<(), Error> {
     match who {
         None if List::parse(parsed)?.username.is_none() => {
             Err(Error::Forbidden(Some("Not authorized to access /api/v4/users".into())))
@@ -96,7 +96,7 @@ params! {
     pub struct Show { path id: i64 }
 }
 
-pub fn shows_nobody(who: Option<&Identity>, _: &ParsedRequest) -> Result<(), Error> {
+pub fn anonymous_sees_no_user(who: Option<&Identity>, _: &ParsedRequest) -> Result<(), Error> {
     known(who).map(drop)
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Case<'a> {
     pub(super) requirement: &'a AccessRequirement<'a>,
     pub(super) presented: &'a PresentedCredentials<'a>,
     pub(super) trial: &'a Trial,
-    /// Nobody may ask this, whatever they present.
+    /// Anonymous callers are admitted.
     pub(super) open: bool,
 }
 

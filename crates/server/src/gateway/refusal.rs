@@ -27,7 +27,7 @@ pub enum Refusal {
     /// A credential is required, and none was presented.
     NoCredential,
     /// What a route of ours would refuse with.
-    CheckOrder(Error),
+    Request(Error),
 }
 
 impl Refusal {
@@ -44,7 +44,7 @@ impl Refusal {
             Self::Unbound => "unbound_rule",
             Self::NotAMember => "not_a_member",
             Self::NoCredential => Denial::Missing.code(),
-            Self::CheckOrder(error) => error.code(),
+            Self::Request(error) => error.code(),
         }
     }
 
@@ -60,7 +60,7 @@ impl Refusal {
             Self::Crooked => "crooked_path",
             Self::NoCredential => "unauthorized",
             Self::Unbound | Self::NotAMember => "forbidden",
-            Self::CheckOrder(Error::Denied(denial)) => match denial {
+            Self::Request(Error::Denied(denial)) => match denial {
                 Denial::Missing | Denial::Unknown => "unauthorized",
                 Denial::Revoked | Denial::Reused(_) => "revoked",
                 Denial::NotAdministrator => "forbidden",
@@ -73,7 +73,7 @@ impl Refusal {
                 | Denial::SudoInvalid
                 | Denial::Unavailable => denial.code(),
             },
-            Self::CheckOrder(error) => error.code(),
+            Self::Request(error) => error.code(),
         }
     }
 
@@ -81,7 +81,7 @@ impl Refusal {
     pub fn error(&self) -> Option<Error> {
         match self {
             Self::NoCredential => Some(Denial::Missing.into()),
-            Self::CheckOrder(error) => Some(error.clone()),
+            Self::Request(error) => Some(error.clone()),
             _ => None,
         }
     }
@@ -89,7 +89,7 @@ impl Refusal {
 
 impl<E: Into<Error>> From<E> for Refusal {
     fn from(error: E) -> Self {
-        Self::CheckOrder(error.into())
+        Self::Request(error.into())
     }
 }
 

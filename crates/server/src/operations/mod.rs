@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
+use tollhouse_domain::access::ability::{Ability, Unmet};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::refusal::Refusal;
+use crate::refusal::{FieldFault, Refusal};
 
 pub mod applications;
 pub mod grants;
@@ -40,6 +41,14 @@ pub trait Operation: Send + Sync + 'static {
 
     /// May await only statements of its transaction: on SQLite it runs on the writer thread.
     fn run(&self, tx: &mut Tx, now: Timestamp) -> impl Future<Output = Result<Change<Self::Output>, Failed>> + Send;
+}
+
+/// The refusal of somebody who sees the target and lacks the ability.
+pub fn refused(ability: Ability) -> Refusal {
+    match ability.unmet() {
+        Unmet::Forbidden => Refusal::NotAllowed,
+        Unmet::InvalidField(name) => Refusal::field(name, FieldFault::NotAllowedHere),
+    }
 }
 
 /// Lets a caller keep the operation after it was performed.

@@ -27,13 +27,20 @@ pub async fn user(reader: &mut Reader, named: &str) -> Result<Option<User>> {
 
 /// A group that the viewer may see.
 pub async fn group(reader: &mut Reader, named: &str, viewer: Viewer, now: Timestamp) -> Result<Option<Namespace>> {
-    if let Some(id) = number(named)
-        && let Some(group) = namespaces::visible_group(reader, NamespaceId(id), viewer, now).await?
-    {
-        return Ok(Some(group));
+    match group_id(reader, named).await? {
+        Some(id) => namespaces::visible_group(reader, id, viewer, now).await,
+        None => Ok(None),
+    }
+}
+
+/// Digits are a number and never a path: whoever loses sight of group 17 must not reach another one that is called so
+/// (rest-api.md 1.1).
+async fn group_id(reader: &mut Reader, named: &str) -> Result<Option<NamespaceId>> {
+    if named.bytes().all(|b| b.is_ascii_digit()) {
+        return Ok(number(named).map(NamespaceId));
     }
     match namespaces::route(reader, named).await? {
-        Some(Routed::Namespace(id)) => namespaces::visible_group(reader, id, viewer, now).await,
+        Some(Routed::Namespace(id)) => Ok(Some(id)),
         _ => Ok(None),
     }
 }
@@ -46,14 +53,9 @@ pub async fn group_with_projects(
     memberships: Option<&UserMemberships>,
     now: Timestamp,
 ) -> Result<Option<(Namespace, Vec<Seen>)>> {
-    if let Some(id) = number(named)
-        && let Some(found) = projects::with_group(reader, NamespaceId(id), viewer, memberships, now).await?
-    {
-        return Ok(Some(found));
-    }
-    match namespaces::route(reader, named).await? {
-        Some(Routed::Namespace(id)) => projects::with_group(reader, id, viewer, memberships, now).await,
-        _ => Ok(None),
+    match group_id(reader, named).await? {
+        Some(id) => projects::with_group(reader, id, viewer, memberships, now).await,
+        None => Ok(None),
     }
 }
 

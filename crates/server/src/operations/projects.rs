@@ -14,7 +14,7 @@ use tollhouse_store::namespaces::{self, Routed};
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{projects, users};
 
-use crate::operations::{Failed, Operation};
+use crate::operations::{Failed, Operation, refused};
 use crate::refusal::{FieldFault, Refusal, ResourceKind};
 
 /// Makes a project in a group, or in the creator's personal namespace.
@@ -113,10 +113,10 @@ impl Plan {
 impl CreateProject {
     /// Where it goes, if the creator may put it there.
     async fn namespace(&self, tx: &mut Tx, creator: &User, now: Timestamp) -> Result<Namespace, Failed> {
-        let not_valid = || Refusal::field("namespace", FieldFault::NotAllowedHere);
+        let not_valid = || refused(Ability::CreateProjects);
         let id = self.namespace.or(creator.namespace_id).ok_or_else(not_valid)?;
-        // Its visibility, and the number of projects in it, stay as they are until the commit.
-        namespaces::hold(tx, id, now).await?;
+        // Its path, its visibility and the number of projects in it stay as they are until the commit.
+        namespaces::lock_tree(tx, id).await?;
         let namespace = namespaces::find(tx, id).await?.ok_or_else(not_valid)?;
         match namespace.kind {
             NamespaceKind::User if namespace.owner_id != Some(creator.id) => return Err(not_valid().into()),

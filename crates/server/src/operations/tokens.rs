@@ -7,6 +7,7 @@ use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::token::{PERSONAL_ACCESS_TOKEN, PersonalAccessToken, TokenStatus, latest_expiry};
+use tollhouse_domain::user::AccountState;
 use tollhouse_store::token_families::EndReason;
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{personal_access_tokens, token_families, users};
@@ -18,6 +19,8 @@ use crate::refusal::{ExpiryFault, FieldFault, Refusal, ResourceKind};
 #[derive(Clone, Debug)]
 pub struct CreateToken {
     pub user: UserId,
+    /// Who has to be an administrator, in use, at the commit. `None`: the operator.
+    pub administrator: Option<UserId>,
     pub name: String,
     /// `None`: there is none.
     pub description: Option<String>,
@@ -40,6 +43,12 @@ impl Operation for CreateToken {
     type Output = Created;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
+        if let Some(id) = self.administrator {
+            let caller = users::find(tx, id).await?;
+            if !caller.is_some_and(|caller| caller.administrator && caller.state == AccountState::Active) {
+                return Err(Refusal::NotAllowed.into());
+            }
+        }
         let owner = users::find(tx, self.user).await?.ok_or(Refusal::NotFound(ResourceKind::User))?;
         if self.name.trim().is_empty() {
             return Err(Refusal::field("name", FieldFault::Blank).into());

@@ -406,6 +406,7 @@ impl Person {
     pub fn create_token(&self, scopes: Scopes, expires_at: Option<Date>) -> tokens::CreateToken {
         tokens::CreateToken {
             user: self.id,
+            administrator: None,
             name: "test".into(),
             scopes,
             expires_at,

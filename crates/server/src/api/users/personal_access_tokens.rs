@@ -40,6 +40,7 @@ params! {
 pub async fn create(app: App, caller: Administrator, new: NewTokenParams) -> Result<Created<TokenWithSecret>, Error> {
     let create = CreateToken {
         user: UserId(new.user_id),
+        administrator: Some(caller.identity().user.id),
         name: new.name,
         description: new.description.filter(|text| !text.is_empty()),
         scopes: Scopes::from_iter(new.scopes.0),

@@ -135,6 +135,7 @@ async fn make(operator: &Operator, new: NewToken) -> Result<(), Failure> {
     }
     let operation = tokens::CreateToken {
         user: user.id,
+        administrator: None,
         name: new.name,
         scopes: new.scopes,
         expires_at: new.expires_at,

@@ -157,6 +157,7 @@ impl Token {
         };
         let create = tokens::CreateToken {
             user,
+            administrator: None,
             name: self.name.clone(),
             scopes: self.scopes.clone(),
             expires_at: day,
