@@ -19,7 +19,7 @@ pub enum AccessLevel {
     Developer = 30,
     /// 40 on the wire.
     Maintainer = 40,
-    /// 50 on the wire; enough for every [`ability::Ability`]. A group keeps at least one.
+    /// 50 on the wire; enough for every [`ability::Ability`].
     Owner = 50,
 }
 

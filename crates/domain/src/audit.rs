@@ -64,7 +64,7 @@ pub enum CredentialName {
     CommandLine(String),
     /// A client that did not authenticate.
     Nothing,
-    /// A password: the sign-in page, the password grant, or a page that asks for the password again.
+    /// A password that was given just now; also a sign-out by cookies of which none says who asks.
     Password,
     /// A browser session.
     Session,

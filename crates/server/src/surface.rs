@@ -9,7 +9,7 @@ pub enum Surface {
     Oauth,
     /// What browsers show: errors are pages.
     Page,
-    /// `/-/auth`: the answer is a status and headers (docs/protocols/gateway.md).
+    /// `/-/auth`, for proxies (docs/protocols/gateway.md).
     Gateway,
     /// `/-/health` and its like: no causes are named.
     Probe,

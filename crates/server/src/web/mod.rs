@@ -103,7 +103,7 @@ pub struct Visitor {
     pub user_agent: Option<String>,
     /// The values of the cookie [`device::NAME`], joined: another site of the same domain may have set one too.
     pub device: String,
-    /// The fields of the form; empty for a GET.
+    /// The fields of the body; empty if there was none.
     pub form: serde_json::Map<String, serde_json::Value>,
     /// The headers of the request.
     pub headers: HeaderMap,

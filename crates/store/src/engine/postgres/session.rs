@@ -53,7 +53,6 @@ pub struct Session {
 /// What the connections of a pool have in common.
 #[derive(Clone)]
 pub(crate) struct Origin {
-    /// Where another connection is had.
     pub(crate) address: Address,
     /// Numbers drawn ahead, which all of them share.
     pub(crate) numbers: Arc<Numbers>,
@@ -82,7 +81,6 @@ enum What {
 
 /// Where the queue stood when an operation of several began.
 pub(crate) struct Savepoint {
-    /// Which operation it is of.
     pub(crate) of: usize,
     at: usize,
     sends: u64,
@@ -109,11 +107,8 @@ struct SentQuery<'q> {
 
 /// What the server answered to one thing that was sent.
 pub(crate) enum Answer {
-    /// It was done, and there is nothing to tell.
     Done,
-    /// The rows that were asked for.
     Rows(Vec<Row>),
-    /// How many rows were changed.
     Changed(u64),
 }
 
@@ -164,7 +159,6 @@ impl Session {
         self.waits.clone()
     }
 
-    /// The runtime on which its driver runs.
     pub(crate) fn runtime(&self) -> Id {
         self.runtime
     }
@@ -174,7 +168,6 @@ impl Session {
         self.origin.as_ref().map(|origin| origin.numbers.clone())
     }
 
-    /// The first failure of the transaction. `None`: there was none.
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.failure
     }
@@ -224,7 +217,6 @@ impl Session {
         }
     }
 
-    /// As [`Session::rows`], but for how many rows it changed.
     pub(crate) async fn changed(
         &mut self,
         sql: Cow<'static, str>,
@@ -246,7 +238,6 @@ impl Session {
         done.map_err(|_| self.late())?.map_err(Error::from)
     }
 
-    /// The statement, prepared once for each connection.
     pub(crate) async fn prepared(&mut self, sql: Cow<'static, str>) -> Result<Statement> {
         if !self.known.contains_key(&sql) {
             let statement = self.client.prepare(&sql).await?;
@@ -305,7 +296,6 @@ impl Session {
         self.turn = NOBODY;
     }
 
-    /// Ends the transaction without keeping anything of it.
     pub(crate) async fn roll_back(&mut self, patience: Duration) -> Result<()> {
         self.forget();
         self.batch("ROLLBACK", patience).await?;
@@ -320,12 +310,10 @@ impl Session {
         savepoint
     }
 
-    /// Whether anything was sent since then.
     pub(crate) fn has_sent(&self, savepoint: &Savepoint) -> bool {
         self.sends != savepoint.sends
     }
 
-    /// Keeps what was done since then.
     pub(crate) fn release(&mut self, savepoint: &Savepoint) {
         match self.has_sent(savepoint) || self.queue.len() > savepoint.at + 1 {
             true => self.push(What::Text("RELEASE job")),
