@@ -138,7 +138,10 @@ macro_rules! params {
     }) => {
         $(#[$doc])*
         #[derive(Debug)]
-        $vis struct $name { $($(pub $field: $crate::params::params!(@type $how $ty),)?)+ }
+        $vis struct $name {$($(
+            #[doc = concat!("Declared as `", stringify!($how), "`.")]
+            pub $field: $crate::params::params!(@type $how $ty),
+        )?)+}
 
         impl $crate::params::Params for $name {
             const DECLARED: &'static [$crate::params::Param] = &[$($($crate::params::Param {
