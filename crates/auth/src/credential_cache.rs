@@ -50,6 +50,7 @@ pub struct CredentialCache {
     apply: RwLock<()>,
     /// Until when it may answer, as a [`Tick`]; 0: not at all.
     lease: AtomicU64,
+    /// Mistakes that are switched on, for the simulation and tests of the protocol.
     #[cfg(feature = "faults")]
     pub mutants: Mutants,
     /// Of the entry last applied, for the mistake of comparing that.

@@ -7,9 +7,13 @@ use crate::secret::Digest;
 /// "Forget what you know of this", never what is true now: truth is in the tables alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalidation {
+    /// The token with this digest, known or unknown.
     Token(Digest),
+    /// The session whose cookie has this digest.
     Session(Digest),
+    /// The account, with all its credentials and memberships.
     Owner(UserId),
+    /// Every token of this family.
     Family(FamilyId),
     /// The application itself, and every token that it was given.
     Application(ApplicationId),
@@ -19,7 +23,9 @@ pub enum Invalidation {
     Paths,
     /// What was remembered as unknown may exist now: the digest of a secret, or of a `client_id`.
     Unknown(Digest),
+    /// Everything in the cache.
     All,
+    /// Nothing: an entry that there is only so that nodes can be waited for (revocation.md N3).
     Nothing,
 }
 

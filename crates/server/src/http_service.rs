@@ -32,6 +32,7 @@ use crate::routes::{refused_at, router, surface_of};
 use crate::surface::Surface;
 use crate::target::{self, Target, respell};
 
+/// Answers every request of one process: guards, routes, headers, metrics and the log line of each.
 pub struct HttpService {
     app: App,
     router: Router,
@@ -42,6 +43,7 @@ pub struct HttpService {
 }
 
 impl HttpService {
+    /// `table`: every endpoint there is ([`crate::routes::table`]).
     pub fn new(app: App, table: Vec<Endpoint>) -> Self {
         Self {
             guards: Guards::new(&table),
@@ -188,6 +190,7 @@ pub struct Guards {
 }
 
 impl Guards {
+    /// Of the endpoints that are served.
     pub fn new(table: &[Endpoint]) -> Self {
         let free = table.iter().filter(|route| route.ends_freely()).map(|route| route.path.split('/').collect());
         Self { free: free.collect() }

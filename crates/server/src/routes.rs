@@ -46,9 +46,11 @@ pub enum RouteMatch {
     Endpoint(usize, Vec<(String, String)>),
     /// The path is there for these methods alone.
     OtherMethods(String),
+    /// No endpoint has this path.
     None,
 }
 
+/// Which endpoint would get such a request, without any effect.
 #[allow(clippy::disallowed_methods)] // nothing is served here
 pub async fn route_match(table: &[Endpoint], method: &Method, uri: &Uri) -> RouteMatch {
     let found = |place| {

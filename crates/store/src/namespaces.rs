@@ -23,6 +23,7 @@ macro_rules! columns {
 pub(crate) use columns;
 
 row! {
+    /// The columns of a [`Namespace`], as `columns!` names them.
     pub(crate) struct Row {
         namespace_id: i64,
         namespace_kind: String,
@@ -39,6 +40,7 @@ row! {
 }
 
 impl Row {
+    /// [`Error::Damaged`] if the kind or the visibility is one that this program does not know.
     pub(crate) fn namespace(self) -> Result<Namespace> {
         let damaged = |what: &str| Error::Damaged(format!("namespace {}: {what}", self.namespace_id));
         Ok(Namespace {
@@ -64,7 +66,9 @@ pub use list::{Filter, GroupOrder, groups_after, list_groups, statements as list
 /// What a full path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Routed {
+    /// A group or a personal namespace.
     Namespace(NamespaceId),
+    /// A project.
     Project(ProjectId),
 }
 
@@ -94,6 +98,7 @@ pub async fn find(at: &mut impl Runs, id: NamespaceId) -> Result<Option<Namespac
     row.map(Row::namespace).transpose()
 }
 
+/// The statement behind [`find`], for whoever sends it together with another one.
 pub(crate) fn by_id(id: NamespaceId) -> Query<'static> {
     query(FIND).bind(id.0)
 }
@@ -124,12 +129,19 @@ pub async fn visible_group(
 /// A namespace that is about to exist.
 #[derive(Debug)]
 pub struct NewNamespace<'a> {
+    /// A group or a personal namespace.
     pub kind: NamespaceKind,
+    /// The group around it. `None`: a top-level group or a personal namespace.
     pub parent: Option<&'a Namespace>,
+    /// Whose personal namespace it is. `None`: a group.
     pub owner: Option<UserId>,
+    /// The display name, without those above.
     pub name: &'a str,
+    /// Its own segment of the URL; not checked here.
     pub path: &'a str,
+    /// Free text; empty for none.
     pub description: &'a str,
+    /// Who may see it.
     pub visibility: Visibility,
 }
 
@@ -177,9 +189,13 @@ pub async fn insert(tx: &mut Tx, new: &NewNamespace<'_>, now: Timestamp) -> Resu
 /// What a group is changed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupChange<'a> {
+    /// The display name.
     pub name: &'a str,
+    /// Its own segment of the URL; not checked here.
     pub path: &'a str,
+    /// Free text; empty for none.
     pub description: &'a str,
+    /// Who may see it.
     pub visibility: Visibility,
 }
 

@@ -3,6 +3,7 @@
 
 use super::AccessLevel;
 
+/// Something that a caller may do to a group or project if their level there is high enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ability {
     /// Change a group: name, path, description, visibility.
@@ -27,6 +28,7 @@ const TABLE: [(Ability, AccessLevel, Unmet); 2] = [
 ];
 
 impl Ability {
+    /// Every ability, for tests and tables.
     pub const ALL: [Self; 2] = [Self::AdminGroup, Self::CreateProjects];
 
     const fn row(self) -> (Self, AccessLevel, Unmet) {
@@ -38,6 +40,7 @@ impl Ability {
         self.row().1
     }
 
+    /// How the endpoint refuses a caller who sees the target and is below [`Ability::least`].
     pub const fn unmet(self) -> Unmet {
         self.row().2
     }

@@ -21,8 +21,10 @@ use crate::operations::named;
 use crate::params::{MinAccessLevel, Nullable, Search, Sort, one_of, params};
 use crate::refusal::ResourceKind;
 
+/// Scopes that open reading of groups and projects besides `api` and `read_api`.
 pub const WORKFLOWS: &[Extra] = &[Extra::reads(Scope::AiWorkflows)];
 
+/// `/groups` and `/groups/:id`.
 pub fn endpoints() -> Vec<Endpoint> {
     let read = || anyone().or_scope(WORKFLOWS).after_parameters();
     vec![
@@ -37,6 +39,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 one_of!(Order { "name" => Self(GroupOrder::Name), "path" => Self(GroupOrder::Path), "id" => Self(GroupOrder::Id) });
 
+/// `order_by`: `name`, `path` or `id`.
 #[derive(Clone, Copy, Debug)]
 pub struct Order(GroupOrder);
 
@@ -56,6 +59,7 @@ params! {
     }
 }
 
+/// `GET /groups`: what the caller may see, by offset. Anonymous callers may ask.
 pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Page<Group>, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let asked = &list.params;
@@ -87,6 +91,7 @@ params! {
     }
 }
 
+/// `GET /groups/:id`: number or path. 404 also for a group that the caller may not see.
 pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<One<GroupDetails>, Error> {
     if !params.with_projects {
         let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
@@ -121,6 +126,7 @@ params! {
     }
 }
 
+/// `PUT /groups/:id`: null and absent both leave a field as it is. 400 for a field that breaks a rule.
 pub async fn update(app: App, on: OnGroup, params: Update) -> Result<One<GroupDetails>, Error> {
     let OnGroup { identity, group } = on;
     let operation = UpdateGroup {

@@ -12,6 +12,7 @@ pub mod projects;
 pub mod user;
 pub mod users;
 
+/// Every endpoint of the REST API.
 pub fn endpoints() -> Vec<Endpoint> {
     let resources = [
         user::endpoints(),

@@ -44,7 +44,9 @@ impl Value for PerPage {
 /// `pagination`: by offset, whatever it says, unless it says `keyset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pagination {
+    /// `page` and `per_page` (rest-api.md 1.4).
     Offset,
+    /// A cursor (rest-api.md 1.5); only where the list has one.
     Keyset,
 }
 
@@ -60,6 +62,7 @@ impl Value for Pagination {
 /// Parameters of a list, and what its links are made of.
 #[derive(Debug)]
 pub struct Listed<P> {
+    /// What the list was asked.
     pub params: P,
     path: String,
     all: BTreeMap<String, Json>,

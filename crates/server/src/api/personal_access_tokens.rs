@@ -22,6 +22,7 @@ use crate::operations::tokens::Revoke;
 use crate::params::params;
 use crate::request::ParsedRequest;
 
+/// `/personal_access_tokens/self` and its rotation.
 pub fn endpoints() -> Vec<Endpoint> {
     const SELF: &str = "/api/v4/personal_access_tokens/self";
     const ROTATE: &[Extra] = &[Extra::any(Scope::Api), Extra::any(Scope::SelfRotate)];
@@ -37,12 +38,14 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
+/// `GET /personal_access_tokens/self`, by any scope. 400 for a credential that is no personal access token.
 pub async fn show_self(app: App, caller: Identity, (): ()) -> Result<One<Token>, Error> {
     // With sudo, the token still belongs to the administrator who sent it.
     let owner = caller.sudo_by.as_ref().unwrap_or(&caller.user).id;
     Ok(One::of(&app, &Shown::of_record(presented(&caller)?, owner, app.now())))
 }
 
+/// `DELETE /personal_access_tokens/self`, by any scope: 204 once every node refuses the token.
 pub async fn revoke_self(app: App, caller: Identity, (): ()) -> Result<NoContent, Error> {
     let id = PersonalAccessTokenId(presented(&caller)?.id.0);
     app.perform(Revoke { id }, &app.by(&caller)).await?.into_inner();
@@ -54,6 +57,8 @@ params! {
     pub struct Rotate { optional expires_at: Date }
 }
 
+/// `POST /personal_access_tokens/self/rotate`: 200 with the successor's secret. 401 for a family that has ended, 503
+/// while it settles (rotation.md section 6), 405 without a personal access token.
 pub async fn rotate_self(app: App, caller: Presenter, params: Rotate) -> Result<One<TokenWithSecret>, Error> {
     let presented = caller.secret.ok_or(Error::MethodNotAllowed)?;
     let operation = RotateSelf {

@@ -159,6 +159,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
+/// Runs the command that was given. 0: it did what it was asked; 1: it failed; 2: it was asked wrongly.
 pub fn main() -> ExitCode {
     let command = Command::try_parse().unwrap_or_else(|error| usage::told(error, &Command::command()).exit());
     let outcome = match command.what {

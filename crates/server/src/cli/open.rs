@@ -32,6 +32,7 @@ pub(super) fn settings(config: Option<&Path>, given: &[(&str, String)]) -> Resul
     Ok(Settings::load(config, environment, given)?)
 }
 
+/// Where the database is; never repeats what cannot be read, which may hold a password.
 pub(super) fn url(settings: &Settings) -> Result<Url, Failure> {
     settings.database.parse().map_err(|text| Failure::Unusable(format!("database: {text}")))
 }

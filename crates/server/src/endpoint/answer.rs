@@ -14,13 +14,18 @@ use crate::json;
 /// What an endpoint answers if it succeeds.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerSchema {
+    /// The status of a success.
     pub status: StatusCode,
+    /// What its body is.
     pub body: BodySchema,
 }
 
+/// What the body of an answer holds.
 #[derive(Clone, Copy, Debug)]
 pub enum BodySchema {
+    /// Nothing.
     Nothing,
+    /// One object.
     One(&'static Schema),
     /// A list that is never divided.
     All(&'static Schema),
@@ -30,6 +35,7 @@ pub enum BodySchema {
 
 /// The answer of a handler.
 pub trait ApiAnswer: IntoResponse {
+    /// What a client can rely on.
     const SCHEMA: AnswerSchema;
 }
 
@@ -44,6 +50,7 @@ pub struct All<E>(Vec<u8>, PhantomData<fn() -> E>);
 
 /// 200 with some of a list, and headers that say where the rest is.
 pub struct Page<E> {
+    /// Pagination: `Link`, `X-Total` and the like (rest-api.md 1.4).
     pub headers: HeaderMap,
     rows: All<E>,
 }
@@ -52,6 +59,7 @@ pub struct Page<E> {
 pub struct NoContent;
 
 impl<E> One<E> {
+    /// Written from `source`, in the order of the entity's keys.
     pub fn of<S>(app: &App, source: &S) -> Self
     where
         E: WrittenFrom<S>,
@@ -63,6 +71,7 @@ impl<E> One<E> {
 }
 
 impl<E> Created<E> {
+    /// Written from `source`, in the order of the entity's keys.
     pub fn of<S>(app: &App, source: &S) -> Self
     where
         E: WrittenFrom<S>,
@@ -72,6 +81,7 @@ impl<E> Created<E> {
 }
 
 impl<E> All<E> {
+    /// Each written from its source, in the order in which they come.
     pub fn of<S>(app: &App, sources: impl IntoIterator<Item = S>) -> Self
     where
         E: WrittenFrom<S>,

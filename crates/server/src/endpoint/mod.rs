@@ -30,6 +30,7 @@ use permission::Permission;
 /// One route with everything that decides about it. Made by [`Endpoint::api`], [`page`](Endpoint::page),
 /// [`oauth`](Endpoint::oauth) or [`plain`](Endpoint::plain).
 pub struct Endpoint {
+    /// The method; a route for GET answers HEAD too.
     pub method: Method,
     /// With `{name}` for each captured segment.
     pub path: &'static str,

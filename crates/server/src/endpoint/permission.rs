@@ -6,6 +6,7 @@
 pub struct Permission {
     /// `<action>_<resource>` in snake case, as GitLab names it, such as `read_project`.
     pub name: &'static str,
+    /// To what it is granted.
     pub boundary: Boundary,
 }
 
@@ -14,13 +15,16 @@ pub struct Permission {
 pub enum Boundary {
     /// The caller's own account.
     User,
+    /// One group.
     Group,
+    /// One project.
     Project,
     /// Everything on this server.
     Instance,
 }
 
 impl Permission {
+    /// `name`: `<action>_<resource>`, as GitLab names it.
     pub const fn new(name: &'static str, boundary: Boundary) -> Self {
         Self { name, boundary }
     }

@@ -6,6 +6,7 @@ use tollhouse_domain::denial::Denial;
 
 use crate::error::Error;
 
+/// Why a proxy is told no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Whoever asks is none of `gateway.peers` (T3).
@@ -20,9 +21,11 @@ pub enum Refusal {
     Unclear,
     /// The path could be read in more than one way (T8).
     Crooked,
+    /// No rule is about this request.
     NoRule,
     /// The rule's group or project is not what it was when the rules were read (T8).
     Unbound,
+    /// The caller has not the level in the group or project that the rule names, or none that still counts.
     NotAMember,
     /// A credential is required, and none was presented.
     NoCredential,

@@ -19,10 +19,15 @@ use crate::refusal::{FieldFault, Refusal, ResourceKind};
 /// Makes a group, at the top or inside another; whoever makes it owns it.
 #[derive(Clone, Debug)]
 pub struct CreateGroup {
+    /// The display name.
     pub name: String,
+    /// Its own segment of the URL.
     pub path: String,
+    /// The group around it. `None`: a top-level group.
     pub parent: Option<NamespaceId>,
+    /// Who may see it; never more than the group around it.
     pub visibility: Visibility,
+    /// Who becomes its owner. `None`: nobody does.
     pub owner: Option<UserId>,
 }
 
@@ -89,12 +94,17 @@ impl Operation for CreateGroup {
 /// Changes a group.
 #[derive(Clone, Debug)]
 pub struct UpdateGroup {
+    /// The group.
     pub group: NamespaceId,
     /// Who has to have the ability. `None`: the operator.
     pub caller: Option<UserId>,
+    /// The display name. `None`: as it is.
     pub name: Option<String>,
+    /// Its own segment of the URL; moves everything inside along. `None`: as it is.
     pub path: Option<String>,
+    /// Free text. `None`: as it is.
     pub description: Option<String>,
+    /// Who may see it; not less than what is inside, nor more than the group around it. `None`: as it is.
     pub visibility: Option<Visibility>,
 }
 

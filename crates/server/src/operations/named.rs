@@ -16,6 +16,7 @@ use tollhouse_store::namespaces::{self, Routed};
 use tollhouse_store::projects::{self, Seen};
 use tollhouse_store::{oauth_access_tokens, oauth_applications, personal_access_tokens, users};
 
+/// By number, else by user name without regard to case.
 pub async fn user(reader: &mut Reader, named: &str) -> Result<Option<User>> {
     if let Some(id) = number(named)
         && let Some(user) = users::find(reader, UserId(id)).await?
@@ -86,8 +87,11 @@ pub async fn application(reader: &mut Reader, named: &str) -> Result<Option<Appl
 /// A token that somebody has in hand, of whatever kind.
 #[derive(Clone, Debug)]
 pub enum Token {
+    /// A personal access token.
     Personal(personal_access_tokens::Found),
+    /// A pair of OAuth tokens, by either of its secrets.
     Oauth {
+        /// The pair.
         found: oauth_access_tokens::Found,
         /// It is the refresh token of the pair.
         refresh: bool,
@@ -95,6 +99,7 @@ pub enum Token {
 }
 
 impl Token {
+    /// The family that it belongs to; revoking one ends the other.
     pub fn family(&self) -> FamilyId {
         match self {
             Self::Personal(found) => found.token.family_id,
@@ -102,6 +107,7 @@ impl Token {
         }
     }
 
+    /// Live, rotated or ended; expiry is not part of it.
     pub fn status(&self) -> TokenStatus {
         match self {
             Self::Personal(found) => found.token.status,

@@ -20,11 +20,17 @@ use crate::refusal::{FieldFault, Refusal, ResourceKind};
 /// Makes a project in a group, or in the creator's personal namespace.
 #[derive(Clone, Debug)]
 pub struct CreateProject {
+    /// Who creates it.
     pub creator: UserId,
+    /// The display name. `None`: as the path.
     pub name: Option<String>,
+    /// Its own segment of the URL. `None`: made from the name.
     pub path: Option<String>,
+    /// Where it goes. `None`: the creator's personal namespace.
     pub namespace: Option<NamespaceId>,
+    /// Free text, at most 2,000 characters. `None`: null on the wire.
     pub description: Option<String>,
+    /// Who may see it; never more than the group it is in.
     pub visibility: Visibility,
 }
 
@@ -48,9 +54,13 @@ impl Operation for CreateProject {
 /// What a project is to be, wherever it goes and whoever makes it.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// The display name.
     pub name: String,
+    /// Its own segment of the URL.
     pub path: String,
+    /// Free text, at most 2,000 characters. `None`: null on the wire.
     pub description: Option<String>,
+    /// Who may see it; never more than the group it is in.
     pub visibility: Visibility,
 }
 

@@ -18,15 +18,19 @@ use crate::refusal::{ExpiryFault, FieldFault, Refusal, ResourceKind};
 /// Makes a token, and the family that will grow from it.
 #[derive(Clone, Debug)]
 pub struct CreateToken {
+    /// Whose token it is.
     pub user: UserId,
     /// Who has to be an administrator, in use, at the commit. `None`: the operator.
     pub administrator: Option<UserId>,
+    /// At most 255 characters.
     pub name: String,
     /// `None`: there is none.
     pub description: Option<String>,
+    /// What it opens; `sudo` and its like only for administrators (authentication.md 3.3).
     pub scopes: Scopes,
     /// The day from which it is dead. Without one: the last that is allowed, or never where that is.
     pub expires_at: Option<Date>,
+    /// Whether it must end some day; then a missing day is today + 365 days.
     pub require_expiry: bool,
     /// A secret that was chosen outside, as in a seed for tests.
     pub secret: Option<Plaintext>,
@@ -35,7 +39,9 @@ pub struct CreateToken {
 /// A token that was just made. The secret is shown once.
 #[derive(Clone, Debug)]
 pub struct Created {
+    /// The token.
     pub token: PersonalAccessToken,
+    /// Its secret in clear.
     pub secret: Plaintext,
 }
 
@@ -114,6 +120,7 @@ const LONGEST: usize = 255;
 /// takes no living one with it (rotation.md rule 12).
 #[derive(Clone, Copy, Debug)]
 pub struct Revoke {
+    /// The token. [`ResourceKind::Record`] is told if there is none.
     pub id: PersonalAccessTokenId,
 }
 
@@ -142,6 +149,7 @@ impl Operation for Revoke {
 /// (authentication.md 5.7).
 #[derive(Clone, Copy, Debug)]
 pub struct EndReusedFamily {
+    /// The family that ends.
     pub family: FamilyId,
 }
 
@@ -171,6 +179,7 @@ pub fn expiry(asked: Option<Date>, required: bool, otherwise: Date, now: Timesta
     Ok(Some(day))
 }
 
+/// A token in the audit log.
 pub(crate) fn target(id: PersonalAccessTokenId) -> Target {
     Target::new("personal_access_token", id.0)
 }

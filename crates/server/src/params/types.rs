@@ -229,7 +229,9 @@ one_of!(Visibility { "private" => Self::Private, "internal" => Self::Internal, "
 /// `sort`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
+    /// `asc`
     Ascending,
+    /// `desc`
     Descending,
 }
 one_of!(Sort { "asc" => Self::Ascending, "desc" => Self::Descending });

@@ -17,6 +17,7 @@ use crate::error::as_sentence;
 use crate::operations::tokens::CreateToken;
 use crate::params::{CommaList, params};
 
+/// `/users/:user_id/personal_access_tokens`, for administrators alone.
 pub fn endpoints() -> Vec<Endpoint> {
     let path = "/api/v4/users/{user_id}/personal_access_tokens";
     vec![
@@ -37,6 +38,8 @@ params! {
     }
 }
 
+/// 201 with the secret, which is shown this once. 404 without such a user, 422 with a sentence for a field that breaks
+/// a rule.
 pub async fn create(app: App, caller: Administrator, new: NewTokenParams) -> Result<Created<TokenWithSecret>, Error> {
     let create = CreateToken {
         user: UserId(new.user_id),
