@@ -7,12 +7,14 @@ use axum::body::{Body, Bytes};
 use axum::http::header;
 use futures_util::future::join_all;
 use serde_json::json;
+use tollhouse::endpoint::refusals::{OwnRefusal, RefusalBody};
 use tollhouse::params::ParamType;
 use tollhouse::routes::table;
 use tollhouse_domain::scope::Scope;
 use tollhouse_store::faults::Fault;
 
 use super::answers::Scene;
+use super::projects::SetLimit;
 use crate::contract::{self, DOCUMENT};
 use crate::test_server::{Ask, M401, Reply, TestServer};
 
@@ -20,6 +22,7 @@ cases![
     rest_028_the_document_is_for_everybody,
     rest_029_an_unchanged_document_is_not_sent_again,
     every_documented_status_can_occur with "limits.body_time = '1s'",
+    every_refusal_that_an_endpoint_declares_can_occur,
     an_answer_that_is_not_documented_is_noticed,
 ];
 
@@ -128,6 +131,51 @@ async fn every_documented_status_can_occur(t: TestServer) {
     }
     let all: usize = seen.values().sum();
     assert!(seen.len() > 20 && all > 230, "{all} of {} operations", seen.len());
+}
+
+/// The status alone would not say it where the pipeline refuses with the same one.
+async fn every_refusal_that_an_endpoint_declares_can_occur(t: TestServer) {
+    Scene::new(t.clone()).await;
+    let [ada, admin] = [t.user("lovelace").await, t.admin_named("deputy").await];
+    let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
+    let by_admin = admin.token([Scope::Api]).await;
+    t.does(SetLimit { user: ada.id, limit: 0 }).await;
+    let far = json!({ "name": "x", "scopes": ["api"], "expires_at": "2999-01-01" });
+    let mut seen = 0;
+    for endpoint in table() {
+        let name = format!("{} {}", endpoint.method, endpoint.path);
+        let path = endpoint.example(|kind| match kind {
+            ParamType::Integer => ada.id.to_string(),
+            _ => "team".to_owned(),
+        });
+        let ask = |target: &str| t.ask(endpoint.method.clone(), target);
+        for refusal in endpoint.refusals {
+            let ask = match (refusal, endpoint.path) {
+                (OwnRefusal::InvalidFields, "/api/v4/applications") => ask(&path)
+                    .token(&by_admin)
+                    .json(json!({ "name": "x", "redirect_uri": "not a URL", "scopes": "api" })),
+                (OwnRefusal::InvalidFields, _) => ask(&path).token(&by_admin).json(json!({ "name": "x".repeat(300) })),
+                (OwnRefusal::Limit, _) => ask(&path).token(&token).json(json!({ "name": "x" })),
+                (OwnRefusal::NoKeyset, _) => ask(&format!("{path}?pagination=keyset&order_by=name")),
+                (OwnRefusal::Unprocessable, _) => ask(&path).token(&by_admin).json(far.clone()),
+                (OwnRefusal::NotPersonalAccessToken(_), _) => {
+                    ask(&path).session(&session).with("x-csrf-token", &session.csrf())
+                }
+            };
+            let reply = ask.await;
+            let body = reply.has(refusal.status().as_u16()).json();
+            let fits = match refusal.body() {
+                RefusalBody::InvalidFields => body["message"].is_object(),
+                RefusalBody::Limit => body["error"].is_array(),
+                RefusalBody::Message => body["message"].is_string(),
+                RefusalBody::Framework => body["error"].is_string(),
+                other => panic!("{name}: nothing is known here of {other:?}"),
+            };
+            assert!(fits, "{name}: {refusal:?} is {body}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 9, "{seen}");
 }
 
 /// A form of which nothing comes.
