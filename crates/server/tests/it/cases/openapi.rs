@@ -15,7 +15,7 @@ use tollhouse_store::faults::Fault;
 
 use super::answers::Scene;
 use super::projects::SetLimit;
-use crate::contract::{self, DOCUMENT};
+use crate::contract;
 use crate::test_server::{Ask, M401, Reply, TestServer};
 
 cases![
@@ -34,8 +34,9 @@ async fn rest_028_the_document_is_for_everybody(t: TestServer) {
     assert_eq!(reply.header("content-type"), Some("application/json"));
     assert_eq!((&document["openapi"], &document["servers"]), (&json!("3.1.0"), &json!([{ "url": t.app.urls.base() }])));
     // It is the document that all other answers are held against, but for the URLs of the server.
-    assert_eq!(document["paths"], DOCUMENT["paths"]);
-    assert_eq!(document["components"]["schemas"], DOCUMENT["components"]["schemas"]);
+    let held = contract::document_of(&t.app);
+    assert_eq!(document["paths"], held["paths"]);
+    assert_eq!(document["components"]["schemas"], held["components"]["schemas"]);
     assert!(reply.body.len() < 256 << 10, "{} bytes", reply.body.len());
     let ada = t.user("ada").await;
     for scope in [Scope::Api, Scope::ReadUser, Scope::SelfRotate] {
@@ -77,7 +78,8 @@ async fn every_documented_status_can_occur(t: TestServer) {
         });
         let ask = || t.ask(endpoint.method.clone(), &path);
         let with_query = |query: &str| t.ask(endpoint.method.clone(), &format!("{path}?{query}"));
-        let declared = &DOCUMENT["paths"][endpoint.path][endpoint.method.as_str().to_ascii_lowercase()]["responses"];
+        let declared = &contract::document_of(&t.app)["paths"][endpoint.path]
+            [endpoint.method.as_str().to_ascii_lowercase()]["responses"];
         for status in declared.as_object().expect("answers").keys() {
             let success = endpoint.answer().is_some_and(|answer| answer.status.as_str() == status);
             let reply = match status.as_str() {
@@ -226,12 +228,13 @@ async fn an_answer_that_is_not_documented_is_noticed(t: TestServer) {
         (delete, Reply { body: "{}".to_owned(), ..gone.clone() }),
         (delete, status(&gone, 200)),
     ];
+    let document = contract::document_of(&t.app);
     let method = |target: &str| if target == delete { "DELETE" } else { "GET" }.parse().expect("a method");
     for (target, right) in [(user, &own), (groups, &list), (user, &refused), (delete, &gone)] {
-        contract::check(&method(target), target, right).expect("an answer as it is documented");
+        contract::check(document, &method(target), target, right).expect("an answer as it is documented");
     }
     for (target, reply) in wrong {
-        let told = contract::check(&method(target), target, &reply);
+        let told = contract::check(document, &method(target), target, &reply);
         told.expect_err(&format!("{target}: {} {}", reply.status, reply.body));
     }
 }

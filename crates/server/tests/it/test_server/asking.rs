@@ -121,7 +121,8 @@ impl Ask {
             body: String::from_utf8_lossy(&bytes).into_owned(),
         };
         if self.checked
-            && let Err(why) = contract::check(&self.method, &self.target, &reply)
+            && let Err(why) =
+                contract::check(contract::document_of(&self.server.app), &self.method, &self.target, &reply)
         {
             panic!("{} is not answered as the document says: {why}: {}", reply.asked, reply.body);
         }
