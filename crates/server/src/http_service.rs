@@ -159,7 +159,8 @@ impl HttpService {
 
     /// Headers of authentication.md section 9, and of T11.
     fn finish(&self, response: &mut Response, api: bool, id: &str, began: Instant) {
-        let success = response.status().is_success();
+        // A 304 has what the 200 in its place would have (RFC 9110 section 15.4.5).
+        let success = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
         let headers = response.headers_mut();
         headers.reserve(12);
         // The wire says 404 for a verb that a path does not have, and names none that it has.

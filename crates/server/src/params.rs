@@ -27,6 +27,8 @@ pub struct Param {
     pub default: Option<&'static str>,
     /// The words that it may be; empty: any value of its type.
     pub allowed: &'static [&'static str],
+    /// The least number that it may be.
+    pub least: Option<i64>,
     /// Null is a value of its own: it clears what is there ([`Nullable`]).
     pub nullable: bool,
 }
@@ -109,6 +111,7 @@ pub trait Value: Sized {
     const KIND: ParamType;
     /// The words that it may be. Empty: any value of the type.
     const ALLOWED: &'static [&'static str] = &[];
+    const LEAST: Option<i64> = None;
 
     /// Whether a list or a hash may be given.
     const STRUCTURED: bool = false;
@@ -150,6 +153,7 @@ macro_rules! params {
                 presence: $crate::params::params!(@place $how),
                 default: $crate::params::params!(@default $($default)?),
                 allowed: <$ty as $crate::params::Value>::ALLOWED,
+                least: <$ty as $crate::params::Value>::LEAST,
                 nullable: <$ty as $crate::params::Value>::NULLABLE,
             },)?)+];
 

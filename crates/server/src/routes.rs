@@ -165,8 +165,57 @@ pub fn nowhere(read: Result<ParsedRequest, Error>) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::params::ParamType;
+
+    /// In README's table and not in this one: the metrics have a listener of their own.
+    const ELSEWHERE: &str = "GET /-/metrics";
+
+    #[test]
+    fn the_table_of_the_readme_has_every_endpoint() {
+        let readme = include_str!("../../../README.md");
+        let (_, rows) = readme.split_once("\n| request | needs |\n").expect("the table");
+        // Files of pages, and answers to a plain OPTIONS, are for nobody who reads it.
+        let told_of =
+            |endpoint: &Endpoint| endpoint.method != Method::OPTIONS && !endpoint.path.starts_with("/assets/");
+        let endpoints = table().into_iter().filter(told_of);
+        let known: BTreeSet<String> =
+            endpoints.map(|endpoint| format!("{} {}", endpoint.method, endpoint.path)).collect();
+        let mut told = BTreeSet::new();
+        for row in rows.lines().skip(1).take_while(|row| row.starts_with('|')) {
+            // `GET`, `POST /a`, `/b`: both methods of the first path, the same of the second.
+            let (mut methods, mut used) = (Vec::new(), false);
+            for span in row.split('|').nth(1).expect("a cell").split('`').skip(1).step_by(2) {
+                let (word, path) = match span.split_once(' ') {
+                    Some((word, path)) => (Some(word), Some(path)),
+                    None if span.starts_with('/') => (None, Some(span)),
+                    None => (Some(span), None),
+                };
+                if let Some(word) = word {
+                    if std::mem::take(&mut used) {
+                        methods.clear();
+                    }
+                    methods.push(word);
+                }
+                let Some(path) = path else { continue };
+                used = true;
+                let segments = path.split('/').map(|segment| match segment.strip_prefix(':') {
+                    Some(name) => format!("{{{name}}}"),
+                    None => segment.to_owned(),
+                });
+                let path = segments.collect::<Vec<_>>().join("/");
+                for method in &methods {
+                    let in_full = format!("{method} {path}");
+                    let short = format!("{method} /api/v4{path}");
+                    told.insert(if known.contains(&short) { short } else { in_full });
+                }
+            }
+        }
+        assert!(told.remove(ELSEWHERE));
+        assert_eq!(told, known);
+    }
 
     #[test]
     fn every_endpoint_has_its_surface() {

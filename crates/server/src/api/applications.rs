@@ -11,6 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::access::administrator;
 use crate::endpoint::answer::{All, Created, NoContent};
 use crate::endpoint::permission::{Boundary, Permission};
+use crate::endpoint::refusals::OwnRefusal;
 use crate::error::Error;
 use crate::operations::applications::{self as operations, CreateApplication, Delete, RenewSecret};
 use crate::params::params;
@@ -22,6 +23,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         Endpoint::api(Method::GET, "/api/v4/applications", administrator(), list)
             .permission(Permission::new("read_oauth_application", Boundary::Instance)),
         Endpoint::api(Method::POST, "/api/v4/applications", administrator(), create)
+            .refuses(&[OwnRefusal::InvalidFields])
             .permission(Permission::new("create_oauth_application", Boundary::Instance)),
         Endpoint::api(Method::DELETE, "/api/v4/applications/{id}", administrator(), delete)
             .permission(Permission::new("delete_oauth_application", Boundary::Instance)),

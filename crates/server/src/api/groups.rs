@@ -15,6 +15,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::access::{OnGroup, anyone, signed_in};
 use crate::endpoint::answer::{One, Page};
 use crate::endpoint::permission::{Boundary, Permission};
+use crate::endpoint::refusals::OwnRefusal;
 use crate::error::Error;
 use crate::operations::groups::UpdateGroup;
 use crate::operations::named;
@@ -33,6 +34,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         Endpoint::api(Method::GET, "/api/v4/groups/{id}", read(), show)
             .permission(Permission::new("read_group", Boundary::Group)),
         Endpoint::api(Method::PUT, "/api/v4/groups/{id}", signed_in().on_group(Ability::AdminGroup), update)
+            .refuses(&[OwnRefusal::InvalidFields])
             .permission(Permission::new("update_group", Boundary::Group)),
     ]
 }

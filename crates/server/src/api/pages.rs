@@ -32,6 +32,7 @@ pub struct PerPage(i64);
 
 impl Value for PerPage {
     const KIND: ParamType = ParamType::Integer;
+    const LEAST: Option<i64> = Some(1);
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {
         match i64::read(given)? {

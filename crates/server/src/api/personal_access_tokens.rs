@@ -1,6 +1,6 @@
 //! `/personal_access_tokens/self` and its rotation (rest-api.md 2.4, 2.6, 2.7).
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use tollhouse_domain::access_requirement::Extra;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::PersonalAccessTokenId;
@@ -15,6 +15,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::access::{Presenter, presenter, signed_in};
 use crate::endpoint::answer::{NoContent, One};
 use crate::endpoint::permission::{Boundary, Permission};
+use crate::endpoint::refusals::OwnRefusal;
 use crate::error::{Error, settling};
 use crate::operations::rotate::RotateSelf;
 use crate::operations::rotation::Rotated;
@@ -26,14 +27,19 @@ use crate::request::ParsedRequest;
 pub fn endpoints() -> Vec<Endpoint> {
     const SELF: &str = "/api/v4/personal_access_tokens/self";
     const ROTATE: &[Extra] = &[Extra::any(Scope::Api), Extra::any(Scope::SelfRotate)];
+    const OTHERS_ARE_400: &[OwnRefusal] = &[OwnRefusal::NotPersonalAccessToken(StatusCode::BAD_REQUEST)];
+    const OTHERS_ARE_405: &[OwnRefusal] = &[OwnRefusal::NotPersonalAccessToken(StatusCode::METHOD_NOT_ALLOWED)];
     let own = || signed_in().any_scope().condition(is_none);
     let rotates = presenter().or_scope(ROTATE).condition(shows_none);
     vec![
         Endpoint::api(Method::GET, SELF, own(), show_self)
+            .refuses(OTHERS_ARE_400)
             .permission(Permission::new("read_personal_access_token", Boundary::User)),
         Endpoint::api(Method::DELETE, SELF, own().revokes(), revoke_self)
+            .refuses(OTHERS_ARE_400)
             .permission(Permission::new("revoke_personal_access_token", Boundary::User)),
         Endpoint::api(Method::POST, "/api/v4/personal_access_tokens/self/rotate", rotates, rotate_self)
+            .refuses(OTHERS_ARE_405)
             .permission(Permission::new("rotate_personal_access_token", Boundary::User)),
     ]
 }

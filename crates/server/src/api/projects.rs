@@ -20,6 +20,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::access::{anyone, signed_in};
 use crate::endpoint::answer::{Created, One, Page};
 use crate::endpoint::permission::{Boundary, Permission};
+use crate::endpoint::refusals::OwnRefusal;
 use crate::error::Error;
 use crate::operations::named;
 use crate::operations::projects::CreateProject;
@@ -33,8 +34,10 @@ pub fn endpoints() -> Vec<Endpoint> {
     let read = || anyone().or_scope(groups::WORKFLOWS).after_parameters();
     vec![
         Endpoint::api(Method::GET, "/api/v4/projects", read(), list)
+            .refuses(&[OwnRefusal::NoKeyset])
             .permission(Permission::new("read_project", Boundary::User)),
         Endpoint::api(Method::POST, "/api/v4/projects", signed_in(), create)
+            .refuses(&[OwnRefusal::InvalidFields, OwnRefusal::Limit])
             .permission(Permission::new("create_project", Boundary::User)),
         Endpoint::api(Method::GET, "/api/v4/projects/{id}", read(), show)
             .permission(Permission::new("read_project", Boundary::Project)),

@@ -3,8 +3,9 @@
 
 use std::marker::PhantomData;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 
 use crate::app::App;
 use crate::entity::writer::Writer;
@@ -31,6 +32,8 @@ pub enum BodySchema {
     All(&'static Schema),
     /// A page of a list, with the headers of `api/pages.rs`.
     Page(&'static Schema),
+    /// The OpenAPI document, with an `ETag`; 304 to a caller who has it.
+    Document,
 }
 
 /// The answer of a handler.
@@ -57,6 +60,13 @@ pub struct Page<E> {
 
 /// 204
 pub struct NoContent;
+
+/// 200 with an OpenAPI document, or 304.
+pub struct Document {
+    /// `None`: the caller has it.
+    pub body: Option<Bytes>,
+    pub etag: HeaderValue,
+}
 
 impl<E> One<E> {
     /// Written from `source`, in the order of the entity's keys.
@@ -122,6 +132,10 @@ impl ApiAnswer for NoContent {
     const SCHEMA: AnswerSchema = AnswerSchema { status: StatusCode::NO_CONTENT, body: BodySchema::Nothing };
 }
 
+impl ApiAnswer for Document {
+    const SCHEMA: AnswerSchema = AnswerSchema { status: StatusCode::OK, body: BodySchema::Document };
+}
+
 impl<E: Entity> IntoResponse for One<E> {
     fn into_response(self) -> Response {
         json::response(Self::SCHEMA.status, self.0)
@@ -151,6 +165,17 @@ impl<E: Entity> IntoResponse for Page<E> {
 impl IntoResponse for NoContent {
     fn into_response(self) -> Response {
         Self::SCHEMA.status.into_response()
+    }
+}
+
+impl IntoResponse for Document {
+    fn into_response(self) -> Response {
+        let mut response = match self.body {
+            Some(body) => json::response(Self::SCHEMA.status, body),
+            None => StatusCode::NOT_MODIFIED.into_response(),
+        };
+        response.headers_mut().insert(header::ETAG, self.etag);
+        response
     }
 }
 

@@ -12,6 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::access::administrator;
 use crate::endpoint::answer::Created;
 use crate::endpoint::permission::{Boundary, Permission};
+use crate::endpoint::refusals::OwnRefusal;
 use crate::error::Error;
 use crate::error::as_sentence;
 use crate::operations::tokens::CreateToken;
@@ -23,6 +24,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::api(Method::POST, path, administrator(), create)
             .respelling(as_sentence)
+            .refuses(&[OwnRefusal::Unprocessable])
             .permission(Permission::new("create_personal_access_token", Boundary::Instance)),
     ]
 }
