@@ -23,7 +23,7 @@ pub struct Application {
     pub scopes: Scopes,
     /// It can keep a secret, so it must show it.
     pub confidential: bool,
-    /// Nobody is asked for consent.
+    /// Users are not asked for consent.
     pub trusted: bool,
     /// `None`: it belongs to the instance.
     pub owner: Option<UserId>,
