@@ -126,7 +126,7 @@ mod tests {
         let accounts = AccountFault::ALL.into_iter().map(Denial::Account);
         let errors = [Error::Malformed, Error::TwoBearers, Error::Unavailable, Error::Internal, Error::Forbidden(None)];
         let denied = denials.into_iter().chain(accounts).map(Refusal::from);
-        denied.chain(errors.map(Refusal::CheckOrder)).chain([Refusal::NoCredential]).collect()
+        denied.chain(errors.map(Refusal::Request)).chain([Refusal::NoCredential]).collect()
     }
 
     #[test]
