@@ -32,6 +32,17 @@ advisories:
 fetch-advisories:
     cargo deny fetch db
 
+# Mutants of `domain` and `auth`, each against the tests of its crate. `just mutants 0/4` runs the first quarter
+mutants shard="0/1":
+    CARGO_TARGET_DIR=target/mutants cargo mutants --package tollhouse-domain --package tollhouse-auth --all-features --shard {{shard}} --output target/mutants
+
+# Mutants of the gateway's judgement and of the access requirement, at most 60, against a part of tests/it
+mutants-server shard="0/1":
+    CARGO_TARGET_DIR=target/mutants cargo mutants --package tollhouse --features faults --shard {{shard}} --output target/mutants \
+        --file crates/server/src/gateway/answer.rs --file crates/server/src/gateway/matching.rs --file crates/server/src/endpoint/access.rs \
+        --re ' in (judge|readable|Rules::decide|Rule::is_about|Rule::requirement)$|Rule::(is_about|takes) ->|readable ->|struct AccessRequirement|admit|from_caller .*None' \
+        -- --test it -- matrix
+
 # What has to be green before a change is merged
 ci:
     .ci/run

@@ -20,7 +20,9 @@ use crate::request::ParsedRequest;
 /// The access requirement of an endpoint of the API, as data.
 #[derive(Clone, Copy)]
 pub struct EndpointAccess {
+    /// Whom it admits, and by which scopes.
     pub requirement: AccessRequirement<'static>,
+    /// A last rule. `None`: there is none.
     pub condition: Option<Condition>,
     /// What the caller must be able to do with the group that the path names.
     pub on_group: Option<Ability>,
@@ -48,24 +50,32 @@ impl CallerKind {
 
 /// Who calls, as far as the endpoint requires to know it.
 pub enum Caller {
+    /// No credential was presented, and none is needed.
     Anonymous,
+    /// A person, by any credential that the requirement admits.
     Identity(Identity),
+    /// A person who administers the server.
     Administrator(Administrator),
+    /// A person with the token that they presented.
     Presenter(Presenter),
+    /// A person with a group.
     OnGroup(Box<OnGroup>),
 }
 
 /// A signed-in caller with a group that the caller sees and has the required ability on.
 pub struct OnGroup {
+    /// Who calls.
     pub identity: Identity,
+    /// The group that the path names, as it was when the pipeline loaded it.
     pub group: Namespace,
 }
 
 /// The bearer of a personal access token, together with its secret, though it may have been rotated away: what rotation
 /// needs.
 pub struct Presenter {
+    /// Who calls.
     pub identity: Identity,
-    /// `None`: a session was presented, and no token.
+    /// `None`: a session or an OAuth token was presented, and no personal access token.
     pub secret: Option<Plaintext>,
 }
 
@@ -81,14 +91,18 @@ pub const fn anyone() -> Access<Option<Identity>> {
     Access::new(AccessRequirement { anonymous: true, ..AccessRequirement::PLAIN }, CallerKind::Anyone)
 }
 
+/// Admits a person by token or session. 401 for anonymous callers.
 pub const fn signed_in() -> Access<Identity> {
     Access::new(AccessRequirement::PLAIN, CallerKind::SignedIn)
 }
 
+/// Admits a person who administers the server. 403 for others, 401 for anonymous callers.
 pub const fn administrator() -> Access<Administrator> {
     Access::new(AccessRequirement { administrator: true, ..AccessRequirement::PLAIN }, CallerKind::Administrator)
 }
 
+/// Admits the bearer of a personal access token, even of one that was rotated away. Sessions and OAuth tokens are
+/// admitted too, without a secret.
 pub const fn presenter() -> Access<Presenter> {
     Access::new(AccessRequirement { rotates: true, ..AccessRequirement::PLAIN }, CallerKind::Presenter)
 }
@@ -112,6 +126,7 @@ impl<C> Access<C> {
         self
     }
 
+    /// Any scope opens it, so scopes are not checked.
     pub const fn any_scope(mut self) -> Self {
         self.access.requirement.any_scope = true;
         self
@@ -135,6 +150,7 @@ impl<C> Access<C> {
         self
     }
 
+    /// The same as data, without the type of the caller.
     pub const fn endpoint_access(&self) -> EndpointAccess {
         self.access
     }
@@ -183,6 +199,7 @@ impl EndpointAccess {
 
 /// What a handler gets of a [`Caller`]. `None` only if its [`Access`] had another type, which the compiler excludes.
 pub trait FromCaller: Sized + Send {
+    /// The handler's argument.
     fn from_caller(caller: Caller) -> Option<Self>;
 }
 

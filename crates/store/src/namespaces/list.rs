@@ -19,6 +19,7 @@ use crate::list::{List, Order, Piece, Source, Span, Statement};
 pub struct Filter {
     /// Part of the name or the full path, without regard to case.
     pub search: Option<String>,
+    /// `None`: any that the viewer may see.
     pub visibility: Option<Visibility>,
     /// Only groups in which the viewer has the level of an owner.
     pub owned: bool,
@@ -28,16 +29,21 @@ pub struct Filter {
     pub top_level_only: bool,
     /// Only what one is a member of, though more is visible.
     pub members_only: bool,
+    /// What it is sorted by.
     pub order: GroupOrder,
+    /// Whether from the last to the first.
     pub descending: bool,
 }
 
 /// What the list is sorted by; `id` decides between equals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroupOrder {
+    /// The name in lower case.
     #[default]
     Name,
+    /// Its own segment of the URL, in lower case.
     Path,
+    /// The number: the order in which they were created.
     Id,
 }
 
