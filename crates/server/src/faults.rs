@@ -19,6 +19,11 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Whether [`Faults::garble_all`] was called.
+    pub fn garbles(&self) -> bool {
+        self.garbles.load(Ordering::SeqCst)
+    }
+
     /// From now on every answer has its status plus one and its body reversed.
     pub fn garble_all(&self) {
         self.garbles.store(true, Ordering::SeqCst);
@@ -68,7 +73,7 @@ impl Faults {
 
     /// The answer as [`Faults::garble_all`] wants it.
     pub(crate) async fn garble(&self, response: Response) -> Response {
-        if !self.garbles.load(Ordering::SeqCst) {
+        if !self.garbles() {
             return response;
         }
         let (mut parts, body) = response.into_parts();

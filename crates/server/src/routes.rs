@@ -115,7 +115,7 @@ fn exception(path: &str) -> Option<Surface> {
 /// A refusal in the format of the surface that was asked, where no handler was reached.
 pub fn refused_at(path: &str, error: Error, app: &App) -> Response {
     // What cannot be read is refused before anybody looks at the path.
-    let unread = matches!(error, Error::Malformed | Error::BadHost | Error::NotImplemented);
+    let unread = matches!(error, Error::Malformed | Error::BadHost | Error::NotImplemented) || path.starts_with("//");
     refused(error, |error| match surface_of(path) {
         Surface::Oauth if !unread => oauth::error::render(error, &app.urls),
         Surface::Page if !unread => web::failure(error, app, false),

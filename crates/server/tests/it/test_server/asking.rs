@@ -31,7 +31,7 @@ impl Ask {
         headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:8080"));
         let peer = IpAddr::from([127, 0, 0, 1]);
         // A server that is broken on purpose answers what is not documented.
-        let (checked, target) = (server.wrong.is_none(), target.to_owned());
+        let (checked, target) = (server.wrong.is_none() && !server.app.faults.garbles(), target.to_owned());
         Self { server, method, target, headers, body: Vec::new(), peer, version: Version::HTTP_11, checked }
     }
 
