@@ -11,6 +11,10 @@ test:
 garbled:
     TOLLHOUSE_GARBLE=1 cargo test -p tollhouse --test it
 
+# Each field of each access requirement, changed in memory: the matrix must notice (CONTRIBUTING has the last result)
+flips:
+    TOLLHOUSE_FLIPS=all cargo test -p tollhouse --test it -- every_flip
+
 # Released clients, a browser, kill -9, a trace of system calls
 e2e:
     cargo build --release
@@ -27,6 +31,17 @@ advisories:
 # Fetches that copy
 fetch-advisories:
     cargo deny fetch db
+
+# Mutants of `domain` and `auth`, each against the tests of its crate. `just mutants 0/4` runs the first quarter
+mutants shard="0/1":
+    CARGO_TARGET_DIR=target/mutants cargo mutants --package tollhouse-domain --package tollhouse-auth --all-features --shard {{shard}} --output target/mutants
+
+# Mutants of the gateway's judgement and of the access requirement, at most 60, against a part of tests/it
+mutants-server shard="0/1":
+    CARGO_TARGET_DIR=target/mutants cargo mutants --package tollhouse --features faults --shard {{shard}} --output target/mutants \
+        --file crates/server/src/gateway/answer.rs --file crates/server/src/gateway/matching.rs --file crates/server/src/endpoint/access.rs \
+        --re ' in (judge|readable|Rules::decide|Rule::is_about|Rule::requirement)$|Rule::(is_about|takes) ->|readable ->|struct AccessRequirement|admit|from_caller .*None' \
+        -- --test it -- matrix
 
 # What has to be green before a change is merged
 ci:

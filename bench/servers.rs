@@ -51,6 +51,7 @@ pub(crate) fn fill(folder: &Path, database: &str, people: usize) -> Result<()> {
 pub(crate) fn token_of(user: UserId) -> tokens::CreateToken {
     tokens::CreateToken {
         user,
+        administrator: None,
         name: "bench".to_owned(),
         scopes: Scopes::from([Scope::Api]),
         expires_at: None,

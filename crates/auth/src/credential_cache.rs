@@ -50,6 +50,7 @@ pub struct CredentialCache {
     apply: RwLock<()>,
     /// Until when it may answer, as a [`Tick`]; 0: not at all.
     lease: AtomicU64,
+    /// Mistakes that are switched on, for the simulation and tests of the protocol.
     #[cfg(feature = "faults")]
     pub mutants: Mutants,
     /// Of the entry last applied, for the mistake of comparing that.
@@ -123,7 +124,7 @@ impl Cacheable for Memberships {
     }
 
     fn places(&self, (user, _): Self::Key, cache: &CredentialCache) -> [Option<NumberIndex>; 3] {
-        [Some(cache.owner(user)), None, None]
+        [Some(cache.owner(user)), Some(PATHS), None]
     }
 }
 
@@ -249,7 +250,7 @@ impl CredentialCache {
             memberships: Class::new(entries, 0),
             user_memberships: Class::new(entries, 0),
             owners: (entries > 0).then(|| Cache::new(part(entries))),
-            numbers: (0..=PLACES).map(|_| AtomicU32::new(0)).collect(),
+            numbers: (0..=PATHS.0).map(|_| AtomicU32::new(0)).collect(),
             hasher: BuildHasherDefault::default(),
             generation: AtomicU64::new(0),
             apply: RwLock::new(()),
@@ -349,6 +350,7 @@ impl CredentialCache {
                 Invalidation::Family(id) => self.advance(self.family(*id)),
                 Invalidation::Application(id) => self.advance(self.application(*id)),
                 Invalidation::Groups => self.advance(GROUPS),
+                Invalidation::Paths => [GROUPS, PATHS].into_iter().for_each(|place| self.advance(place)),
                 Invalidation::All => self.clear(),
                 Invalidation::Nothing => {}
             }
@@ -429,6 +431,9 @@ const PLACES: u32 = 1 << 16;
 
 /// Behind all others: which group is inside which.
 const GROUPS: NumberIndex = NumberIndex(PLACES);
+
+/// Where groups and projects are.
+const PATHS: NumberIndex = NumberIndex(PLACES + 1);
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use crate::credential_cache::Ticket;
 /// What a look-up brings, for everybody who waits for it.
 pub(crate) type Answer<T> = Result<T, Denial>;
 
+/// Look-ups of one kind that are under way, by what is looked up.
 pub(crate) struct Flights<K, T>(Mutex<HashMap<K, Flight<T>>>);
 
 struct Flight<T> {
@@ -50,6 +51,7 @@ impl<K: Copy + Eq + Hash, T: Clone> Flights<K, T> {
 }
 
 impl<K: Copy + Eq + Hash, T: Clone> Leader<'_, K, T> {
+    /// Gives the answer to everybody who has joined. It is no longer joined once the [`Leader`] is dropped.
     pub(crate) fn land(&self, answer: &Answer<T>) {
         self.answer.send_replace(Some(answer.clone()));
     }

@@ -33,8 +33,11 @@ pub struct PresentedCredentials<'r> {
 /// One credential to be tried.
 #[derive(Debug)]
 pub struct Candidate<'s> {
+    /// What it is tried as.
     pub kind: CandidateKind,
+    /// Where it stands.
     pub place: CredentialPlace,
+    /// The value that is looked up by its digest.
     pub secret: &'s Secret<'s>,
     /// What follows if no such credential exists.
     pub if_unknown: IfUnknown,
@@ -43,7 +46,9 @@ pub struct Candidate<'s> {
 /// What a value is tried as. Its prefix does not decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CandidateKind {
+    /// An OAuth access token (oauth.md 15).
     OauthAccessToken,
+    /// A personal access token.
     PersonalAccessToken,
 }
 
@@ -87,6 +92,7 @@ pub enum IfUnknown {
 /// Whom the caller wants to act as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sudo<'r> {
+    /// A user by number or by name, as it was sent (authentication.md 4).
     Name(Cow<'r, str>),
     /// It was said in a way that names nobody, or names two. If it were ignored, the caller would act as themselves,
     /// who is an administrator.
@@ -106,6 +112,7 @@ impl<'r> Sudo<'r> {
 /// A value as it was sent. It is compared by digest alone and never printed.
 #[derive(Clone)]
 pub enum Secret<'r> {
+    /// The bytes as they were sent, blank ones included.
     Value(Cow<'r, [u8]>),
     /// Something that cannot be a credential: a list, a table, a number.
     Unusable,
@@ -160,12 +167,17 @@ impl<'r> PresentedCredentials<'r> {
             presented.in_query(query);
             presented.sudo_parameter = None;
         }
+        presented.with_session(session)
+    }
+
+    /// The same, with the session cookie counting that far.
+    pub fn with_session(mut self, session: Session) -> Self {
         match session {
-            Session::Foreign => presented.sessions = SessionCookies::default(),
+            Session::Foreign => self.sessions = SessionCookies::default(),
             Session::Own => {}
-            Session::Vouched => presented.vouched = true,
+            Session::Vouched => self.vouched = true,
         }
-        presented
+        self
     }
 
     fn in_headers(headers: &'r HeaderMap, method: &Method, peer: Option<IpAddr>) -> Self {

@@ -50,6 +50,8 @@ pub struct Gathered {
 }
 
 impl Uses {
+    /// Notes the use of a credential, at most once in an interval. OAuth tokens are left out, and so are sessions that
+    /// use does not extend (`from_sign_in`).
     pub(crate) fn note(&self, entry: &Entry, rules: UseRules, now: Timestamp) {
         let (last, interval) = match &entry.record.credential {
             Credential::PersonalAccessToken(token) => (&token.last_used_at, rules.interval),

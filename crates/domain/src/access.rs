@@ -7,13 +7,21 @@ pub mod ability;
 /// What a member may do. The number is the wire's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AccessLevel {
+    /// The lowest that makes somebody a member.
     Minimal = 5,
+    /// 10 on the wire.
     Guest = 10,
+    /// 15 on the wire.
     Planner = 15,
+    /// 20 on the wire.
     Reporter = 20,
+    /// 25 on the wire.
     SecurityManager = 25,
+    /// 30 on the wire; enough for [`ability::Ability::CreateProjects`].
     Developer = 30,
+    /// 40 on the wire.
     Maintainer = 40,
+    /// 50 on the wire; enough for every [`ability::Ability`].
     Owner = 50,
 }
 
@@ -109,9 +117,17 @@ pub enum Viewer {
     /// A caller without a credential: sees what is public.
     Anonymous,
     /// Signed in; `external` users do not see what is internal.
-    User { id: crate::id::UserId, external: bool },
+    User {
+        /// The account, whose memberships open more.
+        id: crate::id::UserId,
+        /// Whether what is internal is closed to it.
+        external: bool,
+    },
     /// Sees everything.
-    Administrator { id: crate::id::UserId },
+    Administrator {
+        /// The account.
+        id: crate::id::UserId,
+    },
 }
 
 impl Viewer {

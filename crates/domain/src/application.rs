@@ -9,11 +9,13 @@ use crate::time::Timestamp;
 /// An OAuth application (RFC 6749 section 2), with the digest of its secret.
 #[derive(Clone, Debug)]
 pub struct Application {
+    /// Its row; what `GET /applications` calls `id`.
     pub id: ApplicationId,
     /// `client_id`: 64 lower-case hexadecimal digits.
     pub uid: String,
     /// Of the client secret, without which nobody can authenticate as it.
     pub secret_digest: Digest,
+    /// As people see it on the page that asks for consent.
     pub name: String,
     /// Where codes may be sent.
     pub redirect_uris: RedirectUris,
@@ -21,10 +23,11 @@ pub struct Application {
     pub scopes: Scopes,
     /// It can keep a secret, so it must show it.
     pub confidential: bool,
-    /// Nobody is asked for consent.
+    /// Users are not asked for consent.
     pub trusted: bool,
     /// `None`: it belongs to the instance.
     pub owner: Option<UserId>,
+    /// When it was registered.
     pub created_at: Timestamp,
 }
 

@@ -64,9 +64,13 @@ pub enum CredentialName {
     CommandLine(String),
     /// A client that did not authenticate.
     Nothing,
+    /// A password that was given just now; also a sign-out by cookies of which none says who asks.
     Password,
+    /// A browser session.
     Session,
+    /// A personal access token, by its generation.
     PersonalAccessToken(GenerationId),
+    /// An OAuth access token, by its generation.
     OauthAccessToken(GenerationId),
     /// An application that showed its own credentials.
     Application(ApplicationId),

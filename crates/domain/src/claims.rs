@@ -13,7 +13,9 @@ use crate::user::User;
 /// A group that a person is in, with the highest level there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Membership<'a> {
+    /// Paths from the root down, joined by `/`.
     pub full_path: &'a str,
+    /// The highest level that the person has there now.
     pub level: AccessLevel,
     /// Not by way of a group above it.
     pub direct: bool,
@@ -26,9 +28,12 @@ pub struct Person {
     pub sub: String,
     /// Hexadecimal SHA-256 of the id and a secret of the instance, as older versions of GitLab used for `sub`.
     pub sub_legacy: String,
+    /// The display name. Left out if it is empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// The user name, as in `preferred_username`.
     pub nickname: String,
+    /// The user name, as in URLs.
     pub preferred_username: String,
     /// Only a confirmed address (T22): the primary one with the scope `email`, else the public one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,6 +41,7 @@ pub struct Person {
     /// `true` whenever there is an address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email_verified: Option<bool>,
+    /// The URL that the person gave as theirs. Left out if there is none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub website: String,
     /// The URL of the user's page.
@@ -91,6 +97,7 @@ pub struct IdToken<'a> {
     /// When the person authenticated, in seconds since 1970. `None`: not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
+    /// The claims about the person, at the top level of the document.
     #[serde(flatten)]
     pub person: Person,
     /// Full paths of the groups that the person is a direct member of.
@@ -100,13 +107,18 @@ pub struct IdToken<'a> {
 /// The answer of the userinfo endpoint (OpenID Connect Core section 5.3), with GitLab's claims about groups.
 #[derive(Debug, Serialize)]
 pub struct UserInfo<'a> {
+    /// The claims about the person, at the top level of the document.
     #[serde(flatten)]
     pub person: Person,
+    /// Full paths of every group that the person is a member of, directly or by way of a group above.
     pub groups: Vec<&'a str>,
+    /// Full paths of those in which the person is an owner. Left out if there are none.
     #[serde(rename = "https://gitlab.org/claims/groups/owner", skip_serializing_if = "Vec::is_empty")]
     pub owner: Vec<&'a str>,
+    /// Full paths of those in which the person is a maintainer. Left out if there are none.
     #[serde(rename = "https://gitlab.org/claims/groups/maintainer", skip_serializing_if = "Vec::is_empty")]
     pub maintainer: Vec<&'a str>,
+    /// Full paths of those in which the person is a developer. Left out if there are none.
     #[serde(rename = "https://gitlab.org/claims/groups/developer", skip_serializing_if = "Vec::is_empty")]
     pub developer: Vec<&'a str>,
 }

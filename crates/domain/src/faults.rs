@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 macro_rules! mutants {
     ($($(#[$doc:meta])* $name:ident = $code:literal),+ $(,)?) => {
+        /// A mistake that can be switched on; what each of them breaks is in `docs/protocols/revocation.md` 9.5.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Mutant { $($(#[$doc])* $name),+ }
 
         impl Mutant {
+            /// Every mistake, in the order of the rules that they break.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
+            /// The word by which a test or the environment names it, such as `no_wait`.
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$name => $code),+ }
             }
@@ -60,10 +63,12 @@ mutants! {
 pub struct Mutants(Arc<AtomicU8>);
 
 impl Mutants {
+    /// Switches this one on, and any other off. `None`: all off.
     pub fn set(&self, mutant: Option<Mutant>) {
         self.0.store(mutant.map_or(0, |mutant| mutant as u8 + 1), Ordering::SeqCst);
     }
 
+    /// Whether exactly this one is switched on.
     pub fn is(&self, mutant: Mutant) -> bool {
         self.0.load(Ordering::Relaxed) == mutant as u8 + 1
     }

@@ -47,6 +47,7 @@ pub enum Redemption {
 /// What an authenticated client presents together with a code.
 #[derive(Clone, Debug)]
 pub struct Presented {
+    /// The application that authenticated, or that named itself if it has no secret.
     pub client: ApplicationId,
     /// As the token request has it.
     pub redirect_uri: String,
@@ -97,7 +98,9 @@ fn is_same_address(granted: &str, shown: &str, matching: Matching) -> bool {
 /// An access token and its refresh token, as their row says.
 #[derive(Clone, Debug)]
 pub struct OauthAccessToken {
+    /// The number of this generation.
     pub id: OauthAccessTokenId,
+    /// The family that it belongs to; revoking one ends the other.
     pub family_id: FamilyId,
     /// The generation before it. `None`: the first of its family.
     pub previous_id: Option<OauthAccessTokenId>,
@@ -105,12 +108,14 @@ pub struct OauthAccessToken {
     pub application: Option<ApplicationId>,
     /// `None`: the application's own.
     pub user: Option<UserId>,
+    /// What it opens.
     pub scopes: Scopes,
     /// Where the code was sent; consent is skipped for the same address alone (T21).
     pub redirect_uri: Option<String>,
     /// When the person behind it authenticated; the same for all generations of a family (OpenID Connect Core section
     /// 12.2). `None`: no person did, or a version issued it that did not keep it.
     pub authenticated_at: Option<Timestamp>,
+    /// When it was issued.
     pub created_at: Timestamp,
     /// The last instant at which the access token is accepted.
     pub expires_at: Timestamp,

@@ -25,8 +25,11 @@ pub struct Identity {
 /// The accepted credential, with what is known of it.
 #[derive(Clone, Debug)]
 pub enum Via {
+    /// A personal access token.
     PersonalAccessToken(Arc<TokenRecord>),
+    /// An OAuth access token that an application holds for the user.
     OauthAccessToken(Arc<TokenRecord>),
+    /// A browser session, with all rights of its user.
     Session(Arc<SessionRecord>),
 }
 
@@ -87,7 +90,9 @@ impl Identity {
 /// Who is behind a credential: somebody, or an application that speaks for nobody.
 #[derive(Clone, Debug)]
 pub enum Caller {
+    /// A user, by a credential of their own or one that an application holds for them.
     Person(Identity),
+    /// An application by a token of its own (RFC 6749 section 4.4); it is no user.
     Application(Arc<TokenRecord>),
 }
 

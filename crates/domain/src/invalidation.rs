@@ -7,17 +7,25 @@ use crate::secret::Digest;
 /// "Forget what you know of this", never what is true now: truth is in the tables alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalidation {
+    /// The token with this digest, known or unknown.
     Token(Digest),
+    /// The session whose cookie has this digest.
     Session(Digest),
+    /// The account, with all its credentials and memberships.
     Owner(UserId),
+    /// Every token of this family.
     Family(FamilyId),
     /// The application itself, and every token that it was given.
     Application(ApplicationId),
     /// Which group is inside which: what users are members of by way of a group above it.
     Groups,
+    /// Where groups and projects are: every membership is remembered with the path of its group or project.
+    Paths,
     /// What was remembered as unknown may exist now: the digest of a secret, or of a `client_id`.
     Unknown(Digest),
+    /// Everything in the cache.
     All,
+    /// Nothing: an entry that there is only so that nodes can be waited for (revocation.md N3).
     Nothing,
 }
 
@@ -31,6 +39,7 @@ impl Invalidation {
             Self::Family(id) => ("family", id.0.to_be_bytes().to_vec()),
             Self::Application(id) => ("application", id.0.to_be_bytes().to_vec()),
             Self::Groups => ("groups", Vec::new()),
+            Self::Paths => ("paths", Vec::new()),
             Self::Unknown(digest) => ("unknown", digest.0.to_vec()),
             Self::All => ("all", Vec::new()),
             Self::Nothing => ("nothing", Vec::new()),
@@ -49,6 +58,7 @@ impl Invalidation {
             ("family", _, Some(id)) => Self::Family(FamilyId(id)),
             ("application", _, Some(id)) => Self::Application(ApplicationId(id)),
             ("groups", ..) => Self::Groups,
+            ("paths", ..) => Self::Paths,
             ("nothing", ..) => Self::Nothing,
             _ => Self::All,
         }
@@ -69,6 +79,7 @@ mod tests {
             Invalidation::Family(FamilyId(4)),
             Invalidation::Application(ApplicationId(5)),
             Invalidation::Groups,
+            Invalidation::Paths,
             Invalidation::Unknown(digest),
             Invalidation::All,
             Invalidation::Nothing,

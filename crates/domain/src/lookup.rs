@@ -69,6 +69,7 @@ pub enum UserName<'a> {
 /// A credential and the account it belongs to.
 #[derive(Clone, Debug)]
 pub struct Record {
+    /// What was presented.
     pub credential: Credential,
     /// `None`: a token that an application got for itself (RFC 6749 section 4.4).
     pub owner: Option<Arc<User>>,
@@ -77,8 +78,11 @@ pub struct Record {
 /// A credential of any kind, shared by all requests that present it.
 #[derive(Clone, Debug)]
 pub enum Credential {
+    /// A personal access token.
     PersonalAccessToken(Arc<TokenRecord>),
+    /// An OAuth access token, or an OAuth refresh token that was looked up by [`Key::Refresh`].
     OauthAccessToken(Arc<TokenRecord>),
+    /// A browser session.
     Session(Arc<SessionRecord>),
 }
 
@@ -95,11 +99,13 @@ impl Credential {
 /// A token of either kind, as far as recognising it and describing it goes.
 #[derive(Debug)]
 pub struct TokenRecord {
+    /// The number of this generation: of `personal_access_tokens` or of `oauth_access_tokens`.
     pub id: GenerationId,
     /// The family whose head decides whether it is live.
     pub family: FamilyId,
     /// Of the secret that was looked up.
     pub digest: Digest,
+    /// What it opens.
     pub scopes: Scopes,
     /// Whether an administrator made it to act as the owner.
     pub impersonation: bool,
@@ -109,6 +115,7 @@ pub struct TokenRecord {
     pub client_id: Option<Box<str>>,
     /// `None`: an OAuth token.
     pub label: Option<Box<Label>>,
+    /// When it was created.
     pub created_at: Timestamp,
     /// The first instant at which it is expired.
     pub dead_from: Option<Timestamp>,
@@ -121,7 +128,9 @@ pub struct TokenRecord {
 /// What its owner calls a personal access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
+    /// The name that its owner gave it.
     pub name: Box<str>,
+    /// What its owner wrote about it. `None`: nothing.
     pub description: Option<Box<str>>,
 }
 

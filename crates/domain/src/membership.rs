@@ -9,7 +9,9 @@ use crate::time::{Date, Timestamp};
 /// Of what somebody is a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MembershipSource {
+    /// A group, and through it everything inside.
     Group(NamespaceId),
+    /// A project alone.
     Project(ProjectId),
 }
 
@@ -25,6 +27,7 @@ pub struct Memberships {
 /// One membership: a level, and until when it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
+    /// The level that was given.
     pub level: AccessLevel,
     /// The first day on which it counts no longer.
     pub expires_on: Option<Date>,
@@ -56,8 +59,11 @@ pub struct UserMemberships {
 /// A membership as it applies to one group: to the group of the row itself, or to one inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupMembership {
+    /// The group that it applies to.
     pub id: NamespaceId,
+    /// Paths from the root down, joined by `/`, as the group spells them.
     pub full_path: Box<str>,
+    /// The level, and until when it counts.
     pub held: Held,
     /// Not by way of a group above it.
     pub direct: bool,

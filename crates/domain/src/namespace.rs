@@ -9,12 +9,15 @@ use crate::time::Timestamp;
 /// A group, or the personal namespace of a user.
 #[derive(Clone, Debug)]
 pub struct Namespace {
+    /// Of a group: `id` on the wire.
     pub id: NamespaceId,
+    /// A group, or somebody's personal namespace.
     pub kind: NamespaceKind,
     /// The group around it. `None`: a top-level group or a personal namespace.
     pub parent_id: Option<NamespaceId>,
     /// Whose personal namespace it is. `None`: a group.
     pub owner_id: Option<UserId>,
+    /// The display name, without those above.
     pub name: String,
     /// Its own segment of the URL.
     pub path: String,
@@ -22,8 +25,11 @@ pub struct Namespace {
     pub full_path: String,
     /// Names from the root down, joined by ` / `.
     pub full_name: String,
+    /// Free text; empty if there is none.
     pub description: String,
+    /// Who may see it.
     pub visibility: Visibility,
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
@@ -31,7 +37,9 @@ pub struct Namespace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NamespaceKind {
+    /// The personal namespace of a user, `owner_id`.
     User,
+    /// A group, perhaps inside another one, `parent_id`.
     Group,
 }
 

@@ -26,6 +26,7 @@ pub const SHORTEST_CHARACTERS: usize = 8;
 pub struct Lockout {
     /// So many consecutive wrong passwords lock.
     pub attempts: i64,
+    /// How long the lock lasts.
     pub period: Duration,
 }
 

@@ -8,19 +8,27 @@ use crate::time::Timestamp;
 /// A project, with the namespace that it is in.
 #[derive(Clone, Debug)]
 pub struct Project {
+    /// `id` on the wire.
     pub id: ProjectId,
+    /// The group or personal namespace that it is in.
     pub namespace: Namespace,
     /// `None`: the creator is not known or no longer exists.
     pub creator_id: Option<UserId>,
+    /// The display name, without the namespace.
     pub name: String,
     /// Its own segment of the URL.
     pub path: String,
+    /// Free text. `None`: null on the wire.
     pub description: Option<String>,
+    /// Who may see it.
     pub visibility: Visibility,
     /// Whether it is read-only.
     pub archived: bool,
+    /// When it was created.
     pub created_at: Timestamp,
+    /// When it was last changed; so far the same as `created_at`, since nothing changes projects yet.
     pub updated_at: Timestamp,
+    /// When something last happened in it; so far the same as `created_at`.
     pub last_activity_at: Timestamp,
 }
 

@@ -36,6 +36,7 @@ pub enum Fault {
 pub enum Hint {
     /// There is none.
     Absent,
+    /// This user. Whoever else is signed in has to choose an account.
     User(UserId),
     /// It is no token that this server issued to this application, so it may name anybody.
     Invalid,
@@ -44,6 +45,7 @@ pub enum Hint {
 /// Who is signed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignedIn {
+    /// The account of the session.
     pub user: UserId,
     /// When they gave their password. `None`: not known, because the account may not come in as it is.
     pub authenticated_at: Option<Timestamp>,

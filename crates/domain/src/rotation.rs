@@ -33,7 +33,7 @@ pub enum FamilyPosition {
     Other,
 }
 
-/// What happens to it. The numbers are those of rotation.md section 2.
+/// What happens to it. The numbers are those of rotation.md section 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Rule 2: a successor is made.
@@ -43,14 +43,17 @@ pub enum Outcome {
     /// Rule 5: nobody has shown to hold the successor, so it dies and the presenter gets a fresh one.
     Replace,
     /// Rule 4: nothing is replaced and nothing dies before then.
-    Wait { until: Timestamp },
+    Wait {
+        /// The first instant at which it is decided anew.
+        until: Timestamp,
+    },
     /// The family has ended: refused, and nothing changes.
     Refuse,
     /// Rule 6: the family ends.
     Theft,
 }
 
-/// How long a lost answer is repaired (rotation.md section 2).
+/// How long a lost answer is repaired (rotation.md section 7).
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// For this long after a rotation its predecessor gets the same successor again.

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 macro_rules! scopes {
     ($($variant:ident $text:literal $holder:ident),+ $(,)?) => {
-        /// What a token may be used for. Comparison is exact and case-sensitive (3.2).
+        /// What a token may be used for; 3.1 says what each opens. Comparison is exact and case-sensitive (3.2).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Scope { $($variant),+ }
+        pub enum Scope { $(#[doc = concat!("`", $text, "`")] $variant),+ }
 
         impl Scope {
             /// In the order of authentication.md 3.1.

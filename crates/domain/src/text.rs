@@ -115,9 +115,11 @@ pub fn deceives(text: &str) -> bool {
 /// What is wrong with a name that somebody gave to something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameFault {
+    /// Empty, or nothing but white space.
     Blank,
     /// More characters than this.
     TooLong(usize),
+    /// It holds control characters, or characters that turn text around or hide it (T21).
     ControlCharacters,
 }
 

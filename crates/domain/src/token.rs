@@ -38,20 +38,31 @@ pub const PREFIXES: [&str; 10] = [
 /// A personal access token as lists and answers show it (rest-api.md 2.1).
 #[derive(Clone, Debug)]
 pub struct PersonalAccessToken {
+    /// The number of this generation: `id` on the wire.
     pub id: PersonalAccessTokenId,
+    /// The family that it belongs to. Rotation keeps the family, unless another credential asked for it (rotation.md
+    /// rule 9).
     pub family_id: FamilyId,
     /// The token that it replaced. `None`: the first of its family.
     pub previous_id: Option<PersonalAccessTokenId>,
+    /// Whose token it is.
     pub user_id: UserId,
+    /// The name that its owner gave it.
     pub name: String,
+    /// What its owner wrote about it. `None`: null on the wire.
     pub description: Option<String>,
+    /// What it opens.
     pub scopes: Scopes,
     /// Whether an administrator made it to act as the user.
     pub impersonation: bool,
+    /// When it was created.
     pub created_at: Timestamp,
     /// It is dead from the start of this day, UTC. `None`: it does not expire.
     pub expires_at: Option<Date>,
+    /// When it was last used, as far as that was written. `None`: never. Uses are written in batches, so it may be
+    /// behind.
     pub last_used_at: Option<Timestamp>,
+    /// Whether it is live, rotated or ended; expiry is not part of it.
     pub status: TokenStatus,
 }
 
@@ -71,8 +82,11 @@ impl PersonalAccessToken {
 /// (`docs/protocols/rotation.md` section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenStatus {
-    /// `used`: somebody has shown to hold it, for good (rule 7).
-    Live { used: bool },
+    /// It is the head, and opens what its scopes say unless it has expired.
+    Live {
+        /// Whether somebody has shown to hold it, for good (rotation.md rule 7).
+        used: bool,
+    },
     /// It has a successor, or was replaced, in a family that lives.
     Rotated,
     /// The family ended.

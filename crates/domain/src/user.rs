@@ -9,16 +9,21 @@ use crate::time::{Date, Timestamp};
 /// empty, or absent where the wire says null (rest-api.md 3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
+    /// `id` on the wire; never given to another account.
     pub id: UserId,
     /// The name in URLs; unique without regard to case.
     pub username: String,
+    /// The display name.
     pub name: String,
     /// The primary address. Empty: the account has none.
     pub email: String,
     /// The address that everybody may see. Empty: none.
     pub public_email: String,
+    /// The address for commits, so far the primary one (rest-api.md 3.1). Empty: the account has none.
     pub commit_email: String,
+    /// Whether it is active, blocked and so on.
     pub state: AccountState,
+    /// A person, a bot, or an account of the program.
     pub kind: UserKind,
     /// Whether it administers the server.
     pub administrator: bool,
@@ -26,24 +31,37 @@ pub struct User {
     pub external: bool,
     /// Whether others see the basic fields only.
     pub private_profile: bool,
+    /// Whether it may create groups. It is shown, and nothing asks for it yet.
     pub can_create_group: bool,
     /// How many projects its personal namespace may hold.
     pub projects_limit: i64,
+    /// A text about the person; empty if there is none.
     pub bio: String,
+    /// Free text. `None`: null on the wire.
     pub location: Option<String>,
+    /// LinkedIn, as the person gave it; empty if there is none.
     pub linkedin: String,
+    /// X (Twitter), as the person gave it; empty if there is none.
     pub twitter: String,
+    /// Discord, as the person gave it; empty if there is none.
     pub discord: String,
+    /// GitHub, as the person gave it; empty if there is none.
     pub github: String,
+    /// A URL of the person's own; empty if there is none.
     pub website_url: String,
+    /// Where the person works, in free text; empty if there is none.
     pub organization: String,
+    /// What they do there, in free text; empty if there is none.
     pub job_title: String,
+    /// Free text. `None`: null on the wire.
     pub pronouns: Option<String>,
     /// For administrators only.
     pub note: Option<String>,
+    /// Its personal namespace. `None`: it has none.
     pub namespace_id: Option<NamespaceId>,
     /// The administrator who created it.
     pub created_by_id: Option<UserId>,
+    /// When the account was created.
     pub created_at: Timestamp,
     /// When the primary address was confirmed. `None`: it is not.
     pub confirmed_at: Option<Timestamp>,
@@ -51,11 +69,17 @@ pub struct User {
     pub password_expires_at: Option<Timestamp>,
     /// Password sign-in is refused until then.
     pub locked_until: Option<Timestamp>,
+    /// The day of the last sign-in with a password, in UTC. `None`: never.
     pub last_activity_on: Option<Date>,
+    /// When it last signed in with a password. `None`: never.
     pub current_sign_in_at: Option<Timestamp>,
+    /// When it signed in the time before that; the same instant after the first sign-in.
     pub last_sign_in_at: Option<Timestamp>,
+    /// The address from which it last signed in. `None`: never, or not known.
     pub current_sign_in_ip: Option<String>,
+    /// The address from which it signed in the time before that.
     pub last_sign_in_ip: Option<String>,
+    /// How often it has signed in with a password.
     pub sign_in_count: i64,
 }
 
@@ -126,7 +150,7 @@ macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($variant:ident $text:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($variant),+ }
+        pub enum $name { $(#[doc = concat!("`", $text, "`")] $variant),+ }
 
         impl $name {
             /// Every word, in the order of the wire.
@@ -146,7 +170,9 @@ macro_rules! words {
 }
 
 words! {
-    /// `state` on the wire (rest-api.md 3.1).
+    /// `state` on the wire (rest-api.md 3.1); the refusal of each on the API is in authentication.md 2.4. A deactivated
+    /// account becomes active when its user signs in on a page (6.5). `blocked`, `ldap_blocked` and `banned` are refused
+    /// alike. One that is pending approval waits for an administrator.
     AccountState {
         Active "active",
         Blocked "blocked",

@@ -53,24 +53,36 @@ pub struct App {
 
 /// What all requests of one process share. It is made once, at the start.
 pub struct Shared {
+    /// The database.
     pub db: Db,
+    /// Decides who calls; it holds the credential cache.
     pub auth: Authenticator,
+    /// What keeps this process in step with the others on the database.
     pub node: Arc<Node>,
     uptime: Uptime,
+    /// The settings in force, as they were at the start.
     pub settings: Settings,
+    /// Our own names, and every absolute URL.
     pub urls: Urls,
+    /// The only source of the time; see [`App::now`].
     pub clock: Clock,
+    /// Hashes and compares passwords.
     pub hasher: Hasher,
     /// Comparisons of passwords, by address.
     pub comparisons: Limiter,
+    /// The memory that bodies of requests may take.
     pub bodies: Budget,
+    /// What was counted since the start.
     pub metrics: Metrics,
+    /// Seals and opens the keys in the database.
     pub seal: Seal,
+    /// The rules of `/-/auth`, and their settings.
     pub gateway: Gateway,
     keyring: OnceCell<Keys>,
     device_key: OnceCell<device::Key>,
     /// The database was made by `demo`, so its secrets are known (T33).
     pub demo: bool,
+    /// What fails on demand.
     #[cfg(feature = "faults")]
     pub faults: crate::faults::Faults,
 }
@@ -271,17 +283,20 @@ impl App {
         })
     }
 
+    /// How many wrong passwords lock an account, and for how long.
     pub fn lockout(&self) -> Lockout {
         let passwords = &self.settings.passwords;
         Lockout { attempts: i64::from(passwords.attempts), period: passwords.lock_for.0 }
     }
 
+    /// How long a lost answer to a rotation is repaired, and whether it is at all (`compat.rotation`).
     pub fn rotation(&self) -> rotation::Rules {
         let Rotation { window, settle, .. } = &self.settings.rotation;
         let settings = RotationSettings { window: window.0, settle: settle.0, idle: self.settings.oauth.idle() };
         rotation::Rules { settings, gitlab: self.settings.compat.rotation.is_gitlab() }
     }
 
+    /// What keeps an account from the API besides its state.
     pub fn accounts(&self) -> AccountRules {
         account_rules(&self.settings)
     }
@@ -291,6 +306,8 @@ impl App {
         self.keyring.get_or_try_init(|| operations::keys::open(self)).await
     }
 
+    /// What the cookie of [`device`] is signed with. It is read, or made, at its first use; [`Error::Unavailable`]
+    /// without a database.
     pub async fn device_key(&self) -> Result<&device::Key, Error> {
         let key = async || Ok(device::Key::of(&operations::keys::secret(self, "devices").await?));
         self.device_key.get_or_try_init(key).await
@@ -335,10 +352,13 @@ impl From<Unloaded> for Unready {
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub enum Unready {
+    /// The database cannot be asked, or is not what this program works with.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// `secret_key_file` does not open the keys in the database.
     #[error("{0}")]
     Key(#[from] WrongKey),
+    /// The rules of the gateway cannot be used.
     #[error("{0}")]
     Rules(#[from] Unusable),
 }

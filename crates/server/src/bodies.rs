@@ -27,8 +27,11 @@ pub const SMALL: usize = 64 << 10;
 /// How large one body may be, in bytes, how long reading it may take, and what all of them share.
 #[derive(Clone, Copy)]
 pub struct Limits<'b> {
+    /// Bytes that the body may have; beyond: 413.
     pub body: usize,
+    /// How long reading the whole body may take; beyond: 408.
     pub time: Duration,
+    /// What all bodies under way share; a body that does not fit: 503.
     pub budget: &'b Budget,
     /// Whether the head shows a live credential.
     pub live: bool,

@@ -31,36 +31,64 @@ mod tests;
 /// The reference of all settings, as `tollhouse config --print-default` prints it.
 pub const DEFAULT: &str = include_str!("default.toml");
 
+/// The settings in force: defaults, file, environment and flags, the later over the earlier. What each key means, with
+/// its unit and its default, is in [`DEFAULT`] and in docs/configuration.md.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// Where the server listens, `ADDRESS:PORT`.
     #[serde(deserialize_with = "listen")]
     pub listen: SocketAddr,
+    /// The folder for what is not in the database.
     pub data_dir: PathBuf,
+    /// `sqlite:PATH` or `postgres://...`; it may hold a password.
     pub database: String,
+    /// The base of every link, and our own origin: a scheme and a host, perhaps with a port. Empty: http on `listen`.
     pub external_url: String,
+    /// More names under which pages may be asked for, each perhaps with a port.
     pub external_hosts: Vec<String>,
+    /// Whether http is allowed on an address that others can reach.
     pub insecure_http: bool,
+    /// Whether a database that `demo` made may be served.
     pub demo_data: bool,
+    /// The address of `root`, used at the first start alone. Empty: none.
     pub root_email: String,
+    /// The file with the secret that opens the keys. Empty: beside the SQLite file.
     pub secret_key_file: PathBuf,
+    /// Which version of GitLab's API the server answers as.
     pub api: Api,
+    /// How keys stand in the database.
     pub keys: Keys,
+    /// What is logged, and how.
     pub log: Log,
+    /// What an account needs to use the API.
     pub accounts: Accounts,
+    /// How long sessions last, and how many a user may have.
     pub sessions: Sessions,
+    /// When wrong passwords lock password sign-in.
     pub passwords: Passwords,
+    /// Personal access tokens.
     pub tokens: Tokens,
+    /// OAuth and OpenID Connect.
     pub oauth: Oauth,
+    /// How long a lost answer to a rotation is repaired.
     pub rotation: Rotation,
+    /// How much each process remembers.
     #[serde(rename = "ledger")]
     pub cache: CacheSettings,
+    /// Proxies in front of the server.
     pub proxies: Proxies,
+    /// What one request, one address and all of them may take.
     pub limits: Limits,
+    /// How much of the disk is kept free.
     pub storage: Storage,
+    /// How long the audit log is kept.
     pub audit: Audit,
+    /// Forward auth.
     pub gateway: Gateway,
+    /// Where the metrics are served.
     pub metrics: Metrics,
+    /// Where Tollhouse differs from GitLab, and whether it should.
     pub compat: Compat,
     /// The file that was read, if there was one.
     #[serde(skip)]
@@ -72,9 +100,10 @@ pub struct Settings {
 
 macro_rules! sections {
     ($($name:ident { $($field:ident: $ty:ty),+ $(,)? })+) => {$(
+        /// A section of the settings. [`DEFAULT`] says what each key means, with its unit and its default.
         #[derive(Clone, Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
-        pub struct $name { $(pub $field: $ty),+ }
+        pub struct $name { $(#[doc = "The key of the same name in [`DEFAULT`]."] pub $field: $ty),+ }
     )+};
 }
 
@@ -134,10 +163,13 @@ impl Log {
     }
 }
 
+/// The form of a line of the server's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    /// For people.
     Text,
+    /// One JSON object for each line.
     Json,
 }
 
@@ -145,7 +177,9 @@ pub enum LogFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AtRest {
+    /// Encrypted under `secret_key_file`.
     Sealed,
+    /// As they are: whoever has a copy of the database can sign in this server's name.
     Open,
 }
 
@@ -153,11 +187,14 @@ pub enum AtRest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Twin {
+    /// As these documents say.
     Tollhouse,
+    /// As GitLab does, where a client could depend on that.
     Gitlab,
 }
 
 impl Twin {
+    /// Whether GitLab's behaviour was asked for.
     pub fn is_gitlab(self) -> bool {
         self == Self::Gitlab
     }
@@ -191,10 +228,12 @@ impl<'de> Deserialize<'de> for Listen {
 }
 
 impl Compat {
+    /// How the redirect URI of a request is compared with those of the application.
     pub fn redirect_matching(&self) -> Matching {
         if self.redirect_uri.is_gitlab() { Matching::Parsed } else { Matching::Exact }
     }
 
+    /// Which PKCE challenges and verifiers are accepted.
     pub fn pkce_strictness(&self) -> Strictness {
         if self.pkce.is_gitlab() { Strictness::Lax } else { Strictness::Rfc }
     }

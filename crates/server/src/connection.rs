@@ -22,6 +22,7 @@ pub struct Patient {
 }
 
 impl Patient {
+    /// `pace` learns when some of an answer was taken.
     pub fn new(socket: TcpStream, pace: Arc<Pace>) -> Self {
         Self { socket, pace, waiting: None }
     }
@@ -89,14 +90,17 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// From now on the head of a request is owed.
     pub fn begin() -> Self {
         Self { began: Instant::now(), owed: AtomicU64::new(0) }
     }
 
+    /// While the request is answered nothing is owed.
     pub fn head_came(&self) {
         self.owed.store(NOTHING, Ordering::Relaxed);
     }
 
+    /// From `now` on the next head is owed.
     pub fn answered(&self, now: Instant) {
         self.owed.store(now.duration_since(self.began).as_millis() as u64, Ordering::Relaxed);
     }
@@ -139,6 +143,7 @@ pub struct Among {
 }
 
 impl Addresses {
+    /// `most`: connections of one address, or of one IPv6 network ([`network`]).
     pub fn new(most: usize) -> Self {
         Self { counts: Arc::default(), most }
     }

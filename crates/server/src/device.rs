@@ -10,6 +10,7 @@ use tollhouse_domain::id::UserId;
 use tollhouse_domain::secret::random;
 use tollhouse_domain::time::Timestamp;
 
+/// The name of the cookie.
 pub const NAME: &str = "_tollhouse_device";
 
 /// Seconds.
@@ -19,6 +20,7 @@ pub const LIFETIME: i64 = 90 * 86_400;
 pub struct Key(hmac::Key);
 
 impl Key {
+    /// `secret`: the same for all servers on one database.
     pub fn of(secret: &[u8]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }

@@ -19,15 +19,18 @@ mod refused;
 
 pub use refused::{as_sentence, sentence};
 
-/// Compares with `==`; no text to search for.
+/// Why a request is refused; [`Error::api`] has the answer of the REST API to each. Tests compare it with `==`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
+    /// A credential is missing or not accepted (authentication.md 2.1 to 2.4): 401 or 403.
     Denied(Denial),
     /// An operation was refused.
     Refused(Refusal),
     /// No such path, or no such verb on it.
     NoRoute,
+    /// A path that only begins like one below `/api/v4`: 404.
     NoApiVersion,
+    /// Below `/api/v3`, of which only `GET /user` is served: 410.
     ApiV3,
     /// Malformed text: NUL or broken UTF-8.
     Malformed,
@@ -41,25 +44,39 @@ pub enum Error {
     Parameters(Vec<String>),
     /// What is wrong with a field as one sentence, with 422 ([`as_sentence`]).
     Unprocessable(String),
+    /// 400 with a sentence of its own. `None`: without one.
     BadRequest(Option<String>),
+    /// A body that announces JSON and is none: 400.
     BrokenJson,
+    /// More parameters than are read: 400.
     TooManyParameters,
+    /// A body of this type, which is not read: 415.
     MediaType(String),
+    /// A query with a `format` that is not `json`: 406.
     Format(String),
+    /// 404; what the caller may not see is answered alike.
     NotFound(ResourceKind),
+    /// 403 with a sentence of its own. `None`: without one.
     Forbidden(Option<String>),
+    /// 405; what OAuth tokens get where a personal access token is rotated (rest-api.md 2.6).
     MethodNotAllowed,
     /// A list that cannot be read by keyset in this order (rest-api.md 1.5).
     NoKeyset,
+    /// 413
     BodyTooLarge,
+    /// 414
     TargetTooLong,
+    /// 431
     HeadTooLarge,
+    /// 408
     BodyTooSlow,
     /// The bodies of other requests take all the memory that there is for them (T14).
     BodiesFull,
     /// A rotation that must not be decided yet (rotation.md rule 4).
     Settling {
+        /// The first instant at which it is decided.
         until: Timestamp,
+        /// The same, in seconds from now: `Retry-After`.
         seconds: u64,
     },
     /// Too many passwords wait (T14).
@@ -74,6 +91,7 @@ pub enum Error {
     WrongHost,
     /// A form without its CSRF token, or from a foreign page (T10).
     Forged,
+    /// A mistake of ours, or damaged data: 500.
     Internal,
 }
 
@@ -179,10 +197,15 @@ impl From<tollhouse_store::error::Error> for Error {
 
 /// A failure as the API says it.
 pub struct Wire {
+    /// The status of the answer.
     pub status: StatusCode,
+    /// The body; JSON unless `plain`.
     pub body: Vec<u8>,
+    /// Whether the body is plain text.
     pub plain: bool,
+    /// `WWW-Authenticate`, if there is one.
     pub challenge: Option<String>,
+    /// `Retry-After` in seconds, if there is one.
     pub retry_after: Option<u64>,
 }
 

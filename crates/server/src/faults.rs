@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 use http_body_util::BodyExt;
 
+/// What is broken. Clones of an app share it.
 #[derive(Default)]
 pub struct Faults {
     garbles: AtomicBool,
@@ -18,6 +19,11 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Whether [`Faults::garble_all`] was called.
+    pub fn garbles(&self) -> bool {
+        self.garbles.load(Ordering::SeqCst)
+    }
+
     /// From now on every answer has its status plus one and its body reversed.
     pub fn garble_all(&self) {
         self.garbles.store(true, Ordering::SeqCst);
@@ -28,6 +34,7 @@ impl Faults {
         self.crowded.store(true, Ordering::SeqCst);
     }
 
+    /// Whether [`Faults::crowd`] was called.
     pub(crate) fn is_crowded(&self) -> bool {
         self.crowded.load(Ordering::SeqCst)
     }
@@ -38,6 +45,7 @@ impl Faults {
         self.repeat_is_reuse.store(true, Ordering::SeqCst);
     }
 
+    /// Whether [`Faults::take_repeats_for_reuse`] was called.
     pub(crate) fn repeats_are_reuse(&self) -> bool {
         self.repeat_is_reuse.load(Ordering::SeqCst)
     }
@@ -47,6 +55,7 @@ impl Faults {
         *self.crashes.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
     }
 
+    /// Panics if [`Faults::crash`] named this path.
     pub(crate) fn endpoint(&self, path: &str) {
         let crash = self.crashes.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(path);
         assert!(!crash, "a fault that a test switched on");
@@ -57,12 +66,14 @@ impl Faults {
         *self.left_out.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.to_owned());
     }
 
+    /// The key of [`Faults::leave_out`].
     pub(crate) fn left_out(&self) -> Option<String> {
         self.left_out.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The answer as [`Faults::garble_all`] wants it.
     pub(crate) async fn garble(&self, response: Response) -> Response {
-        if !self.garbles.load(Ordering::SeqCst) {
+        if !self.garbles() {
             return response;
         }
         let (mut parts, body) = response.into_parts();

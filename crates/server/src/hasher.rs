@@ -17,6 +17,8 @@ use tollhouse_auth::limiter::{QUARTERS, network, site};
 use tollhouse_domain::password::{LONGEST_BYTES, normalized};
 use tollhouse_domain::secret::Plaintext;
 
+/// Hashes and compares passwords (Argon2id) on threads of its own, fairly between addresses (T14). Clones share the
+/// threads.
 #[derive(Clone)]
 pub struct Hasher(Arc<Owner>);
 
@@ -57,10 +59,12 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
+/// How much the hasher has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
     /// Places that are taken, the queued ones among them.
     pub waiting: usize,
+    /// Hashes that are being computed now.
     pub running: usize,
 }
 
@@ -73,6 +77,7 @@ pub struct QueueSlot {
 }
 
 impl Hasher {
+    /// Starts the threads.
     pub fn start() -> Self {
         let shared = Arc::new(Shared::default());
         for _ in 0..threads() {

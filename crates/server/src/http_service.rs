@@ -32,6 +32,7 @@ use crate::routes::{refused_at, router, surface_of};
 use crate::surface::Surface;
 use crate::target::{self, Target, respell};
 
+/// Answers every request of one process: guards, routes, headers, metrics and the log line of each.
 pub struct HttpService {
     app: App,
     router: Router,
@@ -42,6 +43,7 @@ pub struct HttpService {
 }
 
 impl HttpService {
+    /// `table`: every endpoint there is ([`crate::routes::table`]).
     pub fn new(app: App, table: Vec<Endpoint>) -> Self {
         Self {
             guards: Guards::new(&table),
@@ -157,8 +159,10 @@ impl HttpService {
 
     /// Headers of authentication.md section 9, and of T11.
     fn finish(&self, response: &mut Response, api: bool, id: &str, began: Instant) {
-        // What has no body has no ETag, and is cached as little as a refusal (authentication.md 9).
-        let cached = response.status().is_success() && response.status() != StatusCode::NO_CONTENT;
+        // What has no body has no ETag, and is cached as little as a refusal (authentication.md 9). A 304 has what the 200 in its
+        // place would have (RFC 9110 section 15.4.5).
+        let status = response.status();
+        let cached = status.is_success() && status != StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         let headers = response.headers_mut();
         headers.reserve(12);
         // The wire says 404 for a verb that a path does not have, and names none that it has.
@@ -189,6 +193,7 @@ pub struct Guards {
 }
 
 impl Guards {
+    /// Of the endpoints that are served.
     pub fn new(table: &[Endpoint]) -> Self {
         let free = table.iter().filter(|route| route.ends_freely()).map(|route| route.path.split('/').collect());
         Self { free: free.collect() }

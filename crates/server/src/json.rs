@@ -22,6 +22,7 @@ impl Default for Object {
 }
 
 impl Object {
+    /// One more field, behind those there are. A value that cannot be written is null.
     pub fn field(mut self, name: &str, value: impl Serialize) -> Self {
         self.name(name);
         // Numbers, text and the like cannot fail to be written to memory.
@@ -40,6 +41,7 @@ impl Object {
         Self(bytes)
     }
 
+    /// One more field that is an object itself.
     pub fn object(mut self, name: &str, value: Self) -> Self {
         self.name(name);
         self.0.extend_from_slice(&value.finish());
@@ -60,6 +62,7 @@ impl Object {
         }
     }
 
+    /// The whole object, in JSON.
     pub fn finish(mut self) -> Vec<u8> {
         self.0.push(b'}');
         self.0
@@ -76,8 +79,8 @@ impl Object {
 }
 
 /// An answer in JSON.
-pub fn response(status: StatusCode, body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
+pub fn response(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

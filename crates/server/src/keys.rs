@@ -51,6 +51,7 @@ impl fmt::Display for WrongKey {
 impl std::error::Error for WrongKey {}
 
 impl Seal {
+    /// Nothing is sealed, and nothing sealed can be opened: `keys.at_rest = "open"`.
     pub fn open() -> Self {
         Self { at_rest: AtRest::Open, secrets: Vec::new() }
     }
@@ -119,6 +120,7 @@ impl Seal {
         sealed.iter().try_for_each(|key| self.unseal(key).map(drop))
     }
 
+    /// What stands in the database for a key. It can be opened only as the key of the same `purpose` and `kid`.
     pub fn seal(&self, purpose: &str, kid: &str, plain: &[u8]) -> Result<Vec<u8>, Error> {
         let Some(secret) = self.sealing() else { return Ok([&[OPEN], plain].concat()) };
         let broken = |_| Error::Internal;
@@ -128,6 +130,7 @@ impl Seal {
         Ok([&[SEALED], &nonce.as_ref()[..], &text].concat())
     }
 
+    /// The key in clear. Fails if none of the secrets opens it.
     pub fn unseal(&self, key: &SealedKey) -> Result<Zeroizing<Vec<u8>>, WrongKey> {
         let (form, rest) = key.sealed.split_first().ok_or(WrongKey)?;
         match *form {
@@ -287,6 +290,7 @@ impl Keys {
     }
 }
 
+/// Reads a key of RSA in PKCS #8.
 pub fn pair(pkcs8: &[u8]) -> Result<Arc<RsaKeyPair>, Error> {
     RsaKeyPair::from_pkcs8(pkcs8).map(Arc::new).map_err(|_| Error::Internal)
 }
@@ -308,12 +312,15 @@ pub fn kid(pair: &RsaKeyPair) -> String {
     BASE64URL_NOPAD.encode(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
 }
 
+/// A new key of RSA with 2,048 bits, in PKCS #8, for `RS256`.
 pub fn make_signing_key() -> Result<Pkcs8V1Der<'static>, Error> {
     let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| Error::Internal)?;
     pair.as_der().map_err(|_| Error::Internal)
 }
 
+/// The purpose of keys that sign an `id_token` (oauth.md 9.1).
 pub const SIGNING: &str = "id_token";
+/// The purpose of the salt behind `sub_legacy` (oauth.md 9.1).
 pub const SUBJECTS: &str = "sub_legacy";
 
 /// How a row begins.

@@ -44,6 +44,7 @@ pub struct ConnectionLoad {
 }
 
 impl Loads {
+    /// `threads`: how many serve connections.
     pub fn new(threads: usize) -> Self {
         Self { began: Instant::now(), all: std::iter::repeat_with(Load::default).take(threads).collect() }
     }
@@ -85,6 +86,7 @@ impl Load {
 }
 
 impl ConnectionLoad {
+    /// The number of the thread that serves it, from 0.
     pub fn number(&self) -> usize {
         self.number
     }

@@ -48,6 +48,7 @@ impl Network {
         Ok(canonical)
     }
 
+    /// Whether the address is in it. An IPv4 address that is written as IPv6 counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_ipv4() == self.address.is_ipv4() && Self { address, ..*self }.first() == self.address

@@ -8,8 +8,11 @@ use std::net::Ipv6Addr;
 /// Scheme, host and port, in the one spelling that they are compared in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin<'r> {
+    /// Whether the scheme is https; otherwise it is http.
     pub https: bool,
+    /// In lower case; an IPv6 address stands in brackets.
     pub host: Cow<'r, str>,
+    /// The port, also where the scheme has it by itself.
     pub port: u16,
 }
 

@@ -17,45 +17,65 @@ pub use types::{CommaList, List, MinAccessLevel, Nullable, Search, Sort};
 /// One declared parameter.
 #[derive(Clone, Copy, Debug)]
 pub struct Param {
+    /// As the wire has it.
     pub name: &'static str,
+    /// What it may hold.
     pub kind: ParamType,
+    /// Whether it must be there.
     pub presence: Presence,
+    /// The text that counts if it is absent or null. `None`: there is none.
     pub default: Option<&'static str>,
     /// The words that it may be; empty: any value of its type.
     pub allowed: &'static [&'static str],
+    /// The least number that it may be.
+    pub least: Option<i64>,
     /// Null is a value of its own: it clears what is there ([`Nullable`]).
     pub nullable: bool,
 }
 
+/// What a parameter holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParamType {
+    /// A whole number of 64 bits, in digits or as a JSON number.
     Integer,
+    /// A boolean, in the spellings of rest-api.md 1.1.
     Boolean,
+    /// Any text; also a type of our own that is read from one.
     Text,
+    /// A day, `2026-01-31` (rest-api.md 1.1).
     Date,
+    /// Several values.
     List {
+        /// What each of them is.
         of: &'static ParamType,
         /// Whether `a=x,y` is a list too.
         commas: bool,
     },
 }
 
+/// Where a parameter stands, and whether it must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
+    /// A segment of the path.
     Path,
+    /// It must be there; an empty text will do if its type takes one.
     Required,
     /// Required, and neither null nor white space alone.
     Filled,
+    /// It may be left out.
     Optional,
 }
 
 /// A rule about which of several parameters are given. Null is given too.
 #[derive(Clone, Copy, Debug)]
 pub struct Group {
+    /// How many of them may be given.
     pub rule: GroupRule,
+    /// The parameters that it is about, all of them declared.
     pub names: &'static [&'static str],
 }
 
+/// What a group demands, with the sentence that tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupRule {
     /// None: `are missing, exactly one parameter must be provided`; several: as [`GroupRule::MutuallyExclusive`].
@@ -68,10 +88,12 @@ pub enum GroupRule {
 
 /// What a handler gets out of a request.
 pub trait Params: Sized + Send {
+    /// What may be sent, in the order in which mistakes are told.
     const DECLARED: &'static [Param];
     /// In the order in which they are checked.
     const GROUPS: &'static [Group] = &[];
 
+    /// Fails with [`Error::Parameters`], which has a sentence for each mistake.
     fn parse(parsed: &ParsedRequest) -> Result<Self, Error>;
 }
 
@@ -85,8 +107,11 @@ impl Params for () {
 
 /// Something a parameter may hold.
 pub trait Value: Sized {
+    /// What `explain` and other descriptions call it.
     const KIND: ParamType;
+    /// The words that it may be. Empty: any value of the type.
     const ALLOWED: &'static [&'static str] = &[];
+    const LEAST: Option<i64> = None;
 
     /// Whether a list or a hash may be given.
     const STRUCTURED: bool = false;
@@ -98,6 +123,7 @@ pub trait Value: Sized {
     fn read(given: &Json) -> Result<Option<Self>, Fault>;
 }
 
+/// Why a value is refused; the sentence begins with the name of the parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// `is invalid`: not of the type.
@@ -115,7 +141,10 @@ macro_rules! params {
     }) => {
         $(#[$doc])*
         #[derive(Debug)]
-        $vis struct $name { $($(pub $field: $crate::params::params!(@type $how $ty),)?)+ }
+        $vis struct $name {$($(
+            #[doc = concat!("Declared as `", stringify!($how), "`.")]
+            pub $field: $crate::params::params!(@type $how $ty),
+        )?)+}
 
         impl $crate::params::Params for $name {
             const DECLARED: &'static [$crate::params::Param] = &[$($($crate::params::Param {
@@ -124,6 +153,7 @@ macro_rules! params {
                 presence: $crate::params::params!(@place $how),
                 default: $crate::params::params!(@default $($default)?),
                 allowed: <$ty as $crate::params::Value>::ALLOWED,
+                least: <$ty as $crate::params::Value>::LEAST,
                 nullable: <$ty as $crate::params::Value>::NULLABLE,
             },)?)+];
 
@@ -171,14 +201,17 @@ pub struct Reader<'r> {
 }
 
 impl<'r> Reader<'r> {
+    /// Fails if the parameters of the request cannot be read at all.
     pub fn new(parsed: &'r ParsedRequest, declared: &'static [Param]) -> Result<Self, Error> {
         Ok(Self { given: parsed.parameters()?, declared, faults: Vec::new() })
     }
 
+    /// `None`: absent, null, or wrong; then [`Reader::finish`] fails.
     pub fn optional<T: Value>(&mut self, name: &'static str) -> Option<T> {
         self.read(self.given.get(name)?, name)
     }
 
+    /// As [`Reader::optional`], but absent and null are mistakes too.
     pub fn required<T: Value>(&mut self, name: &'static str) -> Option<T> {
         let Some(given) = self.given.get(name) else {
             self.faults.push(format!("{name} is missing"));
@@ -216,10 +249,12 @@ impl<'r> Reader<'r> {
         self.required(name)
     }
 
+    /// A parameter that the route has captured.
     pub fn path<T: Value>(&mut self, name: &'static str) -> Option<T> {
         self.required(name)
     }
 
+    /// As [`Reader::optional`], with the declared default for absent and null.
     pub fn default<T: Value>(&mut self, name: &'static str) -> Option<T> {
         let before = self.faults.len();
         if let Some(value) = self.optional(name) {
@@ -232,6 +267,7 @@ impl<'r> Reader<'r> {
         T::read(&Json::String(text.to_owned())).ok().flatten()
     }
 
+    /// Checks a rule about several parameters. Null is given too.
     pub fn group(&mut self, rule: GroupRule, names: &[&str]) {
         let given: Vec<&str> = names.iter().copied().filter(|name| self.given.contains_key(*name)).collect();
         let fault = match (rule, given.len()) {
@@ -250,6 +286,7 @@ impl<'r> Reader<'r> {
         self.faults.push(fault);
     }
 
+    /// Fails with [`Error::Parameters`] if anything was wrong.
     pub fn finish(self) -> Result<(), Error> {
         if self.faults.is_empty() { Ok(()) } else { Err(Error::Parameters(self.faults)) }
     }

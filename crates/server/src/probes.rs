@@ -9,6 +9,7 @@ use crate::endpoint::Endpoint;
 use crate::json::{self, Object};
 use crate::surface::Surface;
 
+/// `/-/health`, `/-/liveness` and `/-/readiness`, for whoever asks.
 pub fn endpoints() -> Vec<Endpoint> {
     let get = Method::GET;
     vec![
@@ -18,10 +19,12 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
+/// 200 as long as this process answers; the database is not asked.
 pub async fn health(_: App, _: String) -> impl IntoResponse {
     "Tollhouse OK"
 }
 
+/// 200 `{"status":"ok"}` as long as this process answers; the database is not asked.
 pub async fn liveness(_: App, _: String) -> Response {
     answer(StatusCode::OK, "ok")
 }

@@ -11,12 +11,14 @@ use tollhouse_domain::text::NameFault;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::{password, redirect};
 
-/// Compares with `==`; no text to search for.
+/// Why an operation is refused. Each surface spells it in its own way; tests compare it with `==`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// There is none, or the caller may not see it.
     NotFound(ResourceKind),
     /// Every field that breaks a rule, in the order of the rules.
     Invalid(Vec<(&'static str, FieldFault)>),
+    /// The day on which a token is to end is not allowed.
     Expiry(ExpiryFault),
     /// The owner has as many projects as the account may have.
     ProjectLimit(i64),
@@ -26,56 +28,75 @@ pub enum Refusal {
     LastAdministrator,
     /// A rotation was repeated with another expiry than the first time (rotation.md rule 10).
     AlreadyRotated,
+    /// The token is dead already (rest-api.md 2.6).
     AlreadyRevoked,
     /// The credential that the operation is about is not accepted.
     Denied(Denial),
+    /// An OAuth grant cannot be redeemed.
     Grant(GrantFault),
+    /// Too many refused passwords of one address (T14).
     TooManyFailures(Exceeded),
     /// Another `demo` that started at the same time fills the database.
     AlreadyClaimed,
 }
 
+/// What a 404 names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResourceKind {
+    /// `404 Project Not Found`
     Project,
+    /// `404 Group Not Found`
     Group,
+    /// `404 User Not Found`
     User,
+    /// `404 Application Not Found`
     Application,
+    /// `404 Not found`: a look-up of a record that GitLab does not name.
     Record,
 }
 
 /// What is wrong with one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldFault {
+    /// Nothing, or white space alone.
     Blank,
     /// More characters than this.
     TooLong(usize),
+    /// Control characters, or characters that turn text around or hide it (T21).
     ControlCharacters,
     /// Another record has it.
     Taken,
     /// A path or user name holds other characters than letters, digits, `_`, `-` and `.`.
     PathCharacters,
+    /// A word that stands first in paths of ours (T26).
     Reserved,
+    /// Not an address of e-mail ([`is_email`](tollhouse_domain::user::is_email)).
     NotAnEmail,
     /// A group would be more visible than the group around it.
     ExceedsParentGroup,
     /// A group would be less visible than a group, or a project, inside it. How visible it would be.
     SubgroupsMoreVisible(Visibility),
+    /// The same where it is a project inside. How visible the group would be.
     ProjectsMoreVisible(Visibility),
     /// A project would be more visible than its group.
     ExceedsGroup,
     /// The namespace does not exist, or the caller may not create anything in it.
     NotAllowedHere,
+    /// The user has a membership there, which still counts.
     AlreadyMember,
+    /// The group would be without an owner.
     LastOwner,
     /// The owner of the token may not hold one of the scopes.
     ScopesNotAvailable,
     /// The server has no such scope.
     ScopesUnknown,
+    /// A redirect URI that cannot be registered.
     RedirectUri(redirect::Fault),
+    /// A new password breaks a rule.
     Password(password::Fault),
 }
 
+/// Why a token may not end on this day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpiryFault {
     /// Today, or before.
@@ -96,9 +117,11 @@ pub enum GrantFault {
 /// An address has had more refused passwords in a minute than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exceeded {
+    /// How many are allowed in a minute, `limits.sign_in_failures`.
     pub most: i64,
     /// With the one that was refused now.
     pub observed: i64,
+    /// When the one that is refused came.
     pub now: Timestamp,
     /// The end of the minute.
     pub resets: Timestamp,
@@ -114,6 +137,7 @@ impl Exceeded {
 }
 
 impl Refusal {
+    /// One field breaks one rule. `name`: as the wire has it.
     pub fn field(name: &'static str, fault: FieldFault) -> Self {
         Self::Invalid(vec![(name, fault)])
     }
@@ -185,6 +209,7 @@ impl From<NameFault> for FieldFault {
 }
 
 impl ExpiryFault {
+    /// As the wire tells it (rest-api.md 2.5); others put it into their own answers.
     pub fn sentence(self) -> String {
         match self {
             Self::NotAfterToday => "Expires at must be after today".to_owned(),

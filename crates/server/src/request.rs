@@ -20,10 +20,13 @@ mod object;
 
 use object::Body as Json;
 
+/// A request with its body read, and every parameter in it.
 pub struct ParsedRequest {
+    /// Method, URI and headers.
     pub parts: Parts,
     /// What stands in the path, decoded, in order.
     pub captures: Vec<(String, String)>,
+    /// The fields of the body. `None`: there was none that is read.
     pub body: Option<Map<String, Value>>,
     /// Who is really at the other end.
     pub peer: Option<IpAddr>,
@@ -36,6 +39,7 @@ pub struct ParsedRequest {
 
 /// A request whose head was read, and whose body was not.
 pub struct UnreadRequest {
+    /// Method, URI and headers.
     pub parts: Parts,
     /// Of a body that will be read.
     media: Media,
@@ -65,6 +69,8 @@ impl UnreadRequest {
         self.media != Media::None
     }
 
+    /// Reads the body, which takes memory of the budget until the parsed request is dropped. Fails with 400, 408, 413
+    /// or 503.
     pub async fn read(
         self,
         captures: Vec<(String, String)>,
@@ -135,6 +141,7 @@ impl ParsedRequest {
         merged.as_ref().map_err(Error::clone)
     }
 
+    /// What the path has in this place, decoded.
     pub fn capture(&self, name: &str) -> Option<&str> {
         self.captures.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -148,6 +155,7 @@ pub struct Peer(pub IpAddr);
 #[derive(Clone, Debug)]
 pub struct RequestId(pub Arc<str>);
 
+/// Who asks. `None`: it was not noted, as in a test without a connection.
 pub fn peer(request: &Request<Body>) -> Option<IpAddr> {
     request.extensions().get::<Peer>().map(|peer| peer.0)
 }
@@ -169,10 +177,15 @@ pub fn basic(value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 /// What kind of body the head announces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Media {
+    /// No body, or none that is read.
     None,
+    /// `application/json`
     Json,
+    /// `application/x-www-form-urlencoded`
     Form,
+    /// `multipart/form-data`
     Multipart,
+    /// Another type, in lower case and without its parameters; empty if none was said.
     Other(String),
 }
 
@@ -187,6 +200,7 @@ pub fn reads_json(method: &Method) -> bool {
     [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method)
 }
 
+/// By `Content-Type` alone.
 pub fn media_type(headers: &HeaderMap) -> Media {
     let text = match headers.get(header::CONTENT_TYPE) {
         Some(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
@@ -201,6 +215,7 @@ pub fn media_type(headers: &HeaderMap) -> Media {
     }
 }
 
+/// `Authorization` is no text, or holds Basic credentials that are none: 400 (authentication.md section 0).
 pub fn malformed_authorization(headers: &HeaderMap) -> bool {
     headers.get_all(header::AUTHORIZATION).iter().any(|value| {
         let value = value.as_bytes();
@@ -211,10 +226,12 @@ pub fn malformed_authorization(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Whether a query has this parameter, decoded.
 pub fn has_parameter(query: &str, name: &str) -> bool {
     parameter(query, name).is_some()
 }
 
+/// The last value of this parameter in a query, decoded.
 pub fn parameter(query: &str, name: &str) -> Option<String> {
     if query.is_empty() {
         return None;

@@ -46,9 +46,11 @@ pub enum RouteMatch {
     Endpoint(usize, Vec<(String, String)>),
     /// The path is there for these methods alone.
     OtherMethods(String),
+    /// No endpoint has this path.
     None,
 }
 
+/// Which endpoint would get such a request, without any effect.
 #[allow(clippy::disallowed_methods)] // nothing is served here
 pub async fn route_match(table: &[Endpoint], method: &Method, uri: &Uri) -> RouteMatch {
     let found = |place| {
@@ -93,23 +95,32 @@ static EXCEPTIONS: LazyLock<HashMap<&'static str, Surface>> = LazyLock::new(|| {
 pub fn surface_of(path: &str) -> Surface {
     match by_prefix(path) {
         Surface::Api => Surface::Api,
-        other => EXCEPTIONS
-            .get(path)
+        other => exception(path)
             // The slash at the end of an OAuth path does not count.
-            .or_else(|| EXCEPTIONS.get(path.strip_suffix('/').filter(|path| is_protocol(path))?))
-            .copied()
+            .or_else(|| exception(path.strip_suffix('/').filter(|path| is_protocol(path))?))
             .unwrap_or(other),
     }
+}
+
+fn exception(path: &str) -> Option<Surface> {
+    let captures = |template: &str| {
+        let (mut known, mut sent) = (template.split('/'), path.split('/'));
+        known.by_ref().all(|known| sent.next().is_some_and(|sent| known == sent || known.starts_with('{')))
+            && sent.next().is_none()
+    };
+    let template = || EXCEPTIONS.iter().find(|(template, _)| template.contains('{') && captures(template));
+    EXCEPTIONS.get(path).or_else(|| template().map(|(_, surface)| surface)).copied()
 }
 
 /// A refusal in the format of the surface that was asked, where no handler was reached.
 pub fn refused_at(path: &str, error: Error, app: &App) -> Response {
     // What cannot be read is refused before anybody looks at the path.
-    let unread = matches!(error, Error::Malformed | Error::BadHost | Error::NotImplemented);
-    match is_protocol(path) && !unread {
-        true => refused(error, |error| oauth::error::render(error, &app.urls)),
-        false => refused(error, |error| error.api(&app.urls)),
-    }
+    let unread = matches!(error, Error::Malformed | Error::BadHost | Error::NotImplemented) || path.starts_with("//");
+    refused(error, |error| match surface_of(path) {
+        Surface::Oauth if !unread => oauth::error::render(error, &app.urls),
+        Surface::Page if !unread => web::failure(error, app, false),
+        _ => error.api(&app.urls),
+    })
 }
 
 /// The answer where there is no endpoint.
@@ -154,12 +165,65 @@ pub fn nowhere(read: Result<ParsedRequest, Error>) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::params::ParamType;
+
+    /// In README's table and not in this one: the metrics have a listener of their own.
+    const ELSEWHERE: &str = "GET /-/metrics";
+
+    #[test]
+    fn the_table_of_the_readme_has_every_endpoint() {
+        let readme = include_str!("../../../README.md");
+        let (_, rows) = readme.split_once("\n| request | needs |\n").expect("the table");
+        // Files of pages, and answers to a plain OPTIONS, are for nobody who reads it.
+        let told_of =
+            |endpoint: &Endpoint| endpoint.method != Method::OPTIONS && !endpoint.path.starts_with("/assets/");
+        let endpoints = table().into_iter().filter(told_of);
+        let known: BTreeSet<String> =
+            endpoints.map(|endpoint| format!("{} {}", endpoint.method, endpoint.path)).collect();
+        let mut told = BTreeSet::new();
+        for row in rows.lines().skip(1).take_while(|row| row.starts_with('|')) {
+            // `GET`, `POST /a`, `/b`: both methods of the first path, the same of the second.
+            let (mut methods, mut used) = (Vec::new(), false);
+            for span in row.split('|').nth(1).expect("a cell").split('`').skip(1).step_by(2) {
+                let (word, path) = match span.split_once(' ') {
+                    Some((word, path)) => (Some(word), Some(path)),
+                    None if span.starts_with('/') => (None, Some(span)),
+                    None => (Some(span), None),
+                };
+                if let Some(word) = word {
+                    if std::mem::take(&mut used) {
+                        methods.clear();
+                    }
+                    methods.push(word);
+                }
+                let Some(path) = path else { continue };
+                used = true;
+                let segments = path.split('/').map(|segment| match segment.strip_prefix(':') {
+                    Some(name) => format!("{{{name}}}"),
+                    None => segment.to_owned(),
+                });
+                let path = segments.collect::<Vec<_>>().join("/");
+                for method in &methods {
+                    let in_full = format!("{method} {path}");
+                    let short = format!("{method} /api/v4{path}");
+                    told.insert(if known.contains(&short) { short } else { in_full });
+                }
+            }
+        }
+        assert!(told.remove(ELSEWHERE));
+        assert_eq!(told, known);
+    }
 
     #[test]
     fn every_endpoint_has_its_surface() {
         for endpoint in table() {
-            let surface = surface_of(endpoint.path);
+            let surface = surface_of(&endpoint.example(|kind| match kind {
+                ParamType::Integer => "7".into(),
+                _ => "some-name".into(),
+            }));
             assert_eq!(surface, endpoint.surface, "{}", endpoint.path);
             let by_path = match endpoint.path.split('/').nth(1) {
                 Some("api") => Surface::Api,

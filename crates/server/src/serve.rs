@@ -80,12 +80,16 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Re
 /// Why a server ends by itself, and answers nothing more.
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
+    /// The database was replaced, or answers in a way that does not end by waiting.
     #[error("{0}; this server ends, since it cannot see what others revoke")]
     Database(#[from] StoreError),
+    /// The task that follows the log panicked.
     #[error("a mistake of ours ended the task that follows the log of revocations")]
     Follower,
+    /// A thread that serves connections panicked.
     #[error("a mistake of ours ended a thread that serves connections")]
     Worker,
+    /// The system gave no thread.
     #[error("no thread could be started to serve connections: {0}")]
     Threads(#[from] std::io::Error),
 }

@@ -8,6 +8,7 @@ use url::Url;
 use crate::config::Unusable;
 use crate::origin::{self, Origin};
 
+/// Our own URL and names. Whatever makes an absolute URL asks here.
 #[derive(Clone, Debug)]
 pub struct Urls {
     base: String,
@@ -81,6 +82,7 @@ impl Urls {
         self.former.as_deref()
     }
 
+    /// Whether we are reached by https, if only at a proxy in front.
     pub fn is_https(&self) -> bool {
         self.own.https
     }
@@ -95,6 +97,7 @@ impl Urls {
         self.own.clone()
     }
 
+    /// The host in `ssh_url_to_repo`; nothing here answers by SSH.
     pub fn ssh_host(&self) -> &str {
         &self.own.host
     }

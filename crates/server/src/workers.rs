@@ -24,6 +24,7 @@ use crate::connection::{Pace, Patient};
 use crate::http_service::HttpService;
 use crate::load::{ConnectionLoad, Loads};
 
+/// One thread for each core, each with its own runtime. A connection stays with the thread it was given to.
 pub struct Workers {
     all: Vec<Worker>,
     loads: Arc<Loads>,
@@ -39,8 +40,11 @@ struct Worker {
 
 /// A connection, and what is held while it lasts.
 pub struct Arrival {
+    /// As it was accepted.
     pub socket: TcpStream,
+    /// The other end of it; a proxy, if there is one in front.
     pub peer: IpAddr,
+    /// Given back when the connection ends, such as its place among those of its address.
     pub held: Box<dyn Any + Send>,
 }
 
@@ -54,6 +58,7 @@ pub struct Patience {
 }
 
 impl Workers {
+    /// Starts the threads. Fails if the system gives none.
     pub fn start(service: &Arc<HttpService>, http: &http1::Builder, patience: Patience) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let (gone, loads) = (CancellationToken::new(), Arc::new(Loads::new(cores)));

@@ -9,6 +9,7 @@ use crate::engine::query::query;
 use crate::engine::tx::Tx;
 use crate::error::Result;
 
+/// Writes one line with the change it is about. `now`: ms since 1970 in the column `at`. Its detail is escaped and cut.
 pub(crate) async fn append(tx: &mut Tx, line: &Audit, by: &By, now: Timestamp) -> Result<()> {
     query(APPEND)
         .bind(now.0)
@@ -28,14 +29,24 @@ row! {
     /// One line of the audit log, as it was written.
     #[derive(Debug)]
     pub struct AuditEvent {
+        /// When it was written, in ms since 1970.
         pub at: i64,
+        /// What happened, as `<resource>.<past participle>`: `project.created`.
         pub event: String,
+        /// The account whose credential it was. `None`: the system, a command, an application or a client that did not
+        /// authenticate.
         pub actor_id: Option<i64>,
+        /// Whom the actor was (sudo). `None`: themselves.
         pub subject_id: Option<i64>,
+        /// Which credential it was, such as `personal_access_token:7`: the text of a `CredentialName`, never a secret.
         pub credential: String,
+        /// The client address in text. `None`: there was no request, or its address is not known.
         pub address: Option<String>,
+        /// The resource in the singular, such as `group`.
         pub target_kind: String,
+        /// The number of its row.
         pub target_id: i64,
+        /// More of it for people, escaped and cut; empty if there is none.
         pub detail: String,
     }
 }

@@ -33,7 +33,12 @@ pub enum Error {
     Schema(&'static str),
     /// A step of the schema could not be taken.
     #[error("step {step} of the schema: {cause}")]
-    Migration { step: i64, cause: Box<Error> },
+    Migration {
+        /// The number of the step; those before it were taken.
+        step: i64,
+        /// What the database answered.
+        cause: Box<Error>,
+    },
 }
 
 /// What a driver said.

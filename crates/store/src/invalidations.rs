@@ -94,6 +94,7 @@ impl Link {
         Ok(Self::on(Held::Sqlite { connection, file: file.clone(), db }))
     }
 
+    /// On a connection of its own, which is no pool's.
     pub(crate) fn postgres(session: Session) -> Self {
         Self::on(Held::Postgres(Box::new(session)))
     }
@@ -106,6 +107,7 @@ impl Link {
         }
     }
 
+    /// With the mistakes that are switched on for its node.
     #[cfg(feature = "faults")]
     pub(crate) fn breaking(self, mutants: Mutants) -> Self {
         Self { mutants, ..self }

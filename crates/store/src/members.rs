@@ -94,6 +94,7 @@ pub struct Member {
     pub level: AccessLevel,
     /// The first day on which it counts no longer.
     pub expires_on: Option<Date>,
+    /// When it was given.
     pub created_at: Timestamp,
 }
 

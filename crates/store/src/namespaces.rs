@@ -23,6 +23,7 @@ macro_rules! columns {
 pub(crate) use columns;
 
 row! {
+    /// The columns of a [`Namespace`], as `columns!` names them.
     pub(crate) struct Row {
         namespace_id: i64,
         namespace_kind: String,
@@ -39,6 +40,7 @@ row! {
 }
 
 impl Row {
+    /// [`Error::Damaged`] if the kind or the visibility is one that this program does not know.
     pub(crate) fn namespace(self) -> Result<Namespace> {
         let damaged = |what: &str| Error::Damaged(format!("namespace {}: {what}", self.namespace_id));
         Ok(Namespace {
@@ -64,7 +66,9 @@ pub use list::{Filter, GroupOrder, groups_after, list_groups, statements as list
 /// What a full path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Routed {
+    /// A group or a personal namespace.
     Namespace(NamespaceId),
+    /// A project.
     Project(ProjectId),
 }
 
@@ -79,7 +83,7 @@ pub async fn route(at: &mut impl Runs, full_path: &str) -> Result<Option<Routed>
 }
 
 /// [`Error::Taken`] if anything has that path. What takes a path away, or gives it to something else, has to say
-/// `Invalidation::All`: what is remembered of memberships says where their group or project stands (T8).
+/// [`Invalidation::Paths`]: memberships are remembered with the path of their group or project (T8).
 pub async fn add_route(tx: &mut Tx, full_path: &str, to: Routed) -> Result<()> {
     let (kind, id) = match to {
         Routed::Namespace(id) => ("namespace", id.0),
@@ -94,13 +98,15 @@ pub async fn find(at: &mut impl Runs, id: NamespaceId) -> Result<Option<Namespac
     row.map(Row::namespace).transpose()
 }
 
+/// The statement behind [`find`], for whoever sends it together with another one.
 pub(crate) fn by_id(id: NamespaceId) -> Query<'static> {
     query(FIND).bind(id.0)
 }
 
-/// Takes the row, so that what is counted in the namespace stays as it is until the commit.
-pub async fn hold(tx: &mut Tx, id: NamespaceId, now: Timestamp) -> Result<()> {
-    query(HOLD).bind(id.0).bind(now.0).changed(tx).await.map(drop)
+/// Locks the tree that a namespace belongs to until the commit: nothing is created, moved or changed in it meanwhile. A
+/// transaction locks one tree, before it reads anything of it, so that no two wait for each other.
+pub async fn lock_tree(tx: &mut Tx, id: NamespaceId) -> Result<()> {
+    query(LOCK_TREE).bind(id.0).changed(tx).await.map(drop)
 }
 
 /// A group that the viewer may see, by number.
@@ -123,12 +129,19 @@ pub async fn visible_group(
 /// A namespace that is about to exist.
 #[derive(Debug)]
 pub struct NewNamespace<'a> {
+    /// A group or a personal namespace.
     pub kind: NamespaceKind,
+    /// The group around it. `None`: a top-level group or a personal namespace.
     pub parent: Option<&'a Namespace>,
+    /// Whose personal namespace it is. `None`: a group.
     pub owner: Option<UserId>,
+    /// The display name, without those above.
     pub name: &'a str,
+    /// Its own segment of the URL; not checked here.
     pub path: &'a str,
+    /// Free text; empty for none.
     pub description: &'a str,
+    /// Who may see it.
     pub visibility: Visibility,
 }
 
@@ -176,9 +189,13 @@ pub async fn insert(tx: &mut Tx, new: &NewNamespace<'_>, now: Timestamp) -> Resu
 /// What a group is changed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupChange<'a> {
+    /// The display name.
     pub name: &'a str,
+    /// Its own segment of the URL; not checked here.
     pub path: &'a str,
+    /// Free text; empty for none.
     pub description: &'a str,
+    /// Who may see it.
     pub visibility: Visibility,
 }
 
@@ -195,9 +212,9 @@ pub async fn change(
         Some(parent) => (format!("{}/{}", parent.full_path, new.path), format!("{} / {}", parent.full_name, new.name)),
         None => (new.path.to_owned(), new.name.to_owned()),
     };
-    // What is remembered of memberships says where their group stands (T8).
+    // Memberships are remembered with the path of their group or project (T8).
     if full_path != old.full_path {
-        tx.invalidate(Invalidation::All);
+        tx.invalidate(Invalidation::Paths);
         #[cfg(feature = "faults")]
         tx.unmark(Mutant::GroupMovedUnmarked);
     } else if new.visibility < old.visibility {
@@ -279,7 +296,13 @@ statements! {
 
     ADD_ROUTE = "INSERT INTO routes (lower_path, source_kind, source_id) VALUES ($1, $2, $3)";
 
-    HOLD = "UPDATE namespaces SET updated_at = $2 WHERE id = $1";
+    LOCK_TREE = "
+    UPDATE namespaces SET updated_at = updated_at WHERE id = (
+        WITH RECURSIVE above(id, parent_id) AS (
+            SELECT id, parent_id FROM namespaces WHERE id = $1
+            UNION ALL
+            SELECT n.id, n.parent_id FROM namespaces n JOIN above ON n.id = above.parent_id
+        ) SELECT id FROM above WHERE parent_id IS NULL)";
 
     FIND = concat!("SELECT ", columns!(), " FROM namespaces n WHERE n.id = $1");
 

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 /// A running server.
 #[derive(Clone, Debug)]
 pub struct Node {
+    /// Random, and never used twice (F2).
     pub id: NodeId,
     /// The last entry that it has applied.
     pub seen: i64,
@@ -22,6 +23,7 @@ pub struct Node {
     pub marked: bool,
     /// What people call it: the host name, as far as known.
     pub name: String,
+    /// When it registered, by its own clock.
     pub started_at: Timestamp,
     /// When it last said how far it has read, by its own clock; at first when it started.
     pub seen_at: Timestamp,
@@ -108,7 +110,9 @@ pub fn announce(tx: &mut Tx) {
 
 /// Writes such an entry.
 pub struct Announce {
+    /// Who asks for it.
     pub by: By,
+    /// The time that is written with the entry.
     pub now: Timestamp,
 }
 
@@ -132,6 +136,7 @@ impl Work for Announce {
     }
 }
 
+/// [`Error::Damaged`] unless it has 16 bytes.
 pub(crate) fn node_id(bytes: &[u8]) -> Result<NodeId> {
     bytes.try_into().map(NodeId).map_err(|_| Error::Damaged("id of a node".into()))
 }

@@ -31,6 +31,7 @@ row! {
 /// A token with all that deciding about its rotation needs.
 #[derive(Clone, Debug)]
 pub struct Found {
+    /// The row of the generation.
     pub token: OauthAccessToken,
     /// Live, rotated or ended.
     pub status: TokenStatus,
@@ -90,6 +91,7 @@ pub async fn consents(
 /// A token that is about to exist.
 #[derive(Debug)]
 pub struct NewOauthToken<'a> {
+    /// The family that it belongs to; the row of it exists already.
     pub family: FamilyId,
     /// The generation that it follows. `None`: the first of its family.
     pub previous: Option<OauthAccessTokenId>,
@@ -101,11 +103,13 @@ pub struct NewOauthToken<'a> {
     pub application: Option<ApplicationId>,
     /// `None`: the application's own.
     pub user: Option<UserId>,
+    /// What it opens.
     pub scopes: &'a Scopes,
     /// Where the code was sent.
     pub redirect_uri: Option<&'a str>,
     /// When the person authenticated, if one did.
     pub authenticated_at: Option<Timestamp>,
+    /// The last instant at which the access token is accepted.
     pub expires_at: Timestamp,
 }
 

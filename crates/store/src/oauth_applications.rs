@@ -103,11 +103,17 @@ pub struct NewApplication<'a> {
     pub uid: &'a str,
     /// Digest of the client secret.
     pub secret: Digest,
+    /// As people see it on the page that asks for consent.
     pub name: &'a str,
+    /// Where codes may be sent.
     pub redirect_uris: &'a RedirectUris,
+    /// Empty: any scope of the server.
     pub scopes: &'a Scopes,
+    /// Whether it can keep a secret, so that it must show it.
     pub confidential: bool,
+    /// Whether nobody is asked for consent.
     pub trusted: bool,
+    /// `None`: it belongs to the instance.
     pub owner: Option<UserId>,
 }
 

@@ -55,7 +55,9 @@ row! {
 /// A token with all that deciding about its rotation needs.
 #[derive(Clone, Debug)]
 pub struct Found {
+    /// The row of the generation.
     pub token: PersonalAccessToken,
+    /// Its place in its family.
     pub generation: Generation,
 }
 
@@ -134,14 +136,19 @@ fn tokens(user: Option<UserId>, active: Option<Timestamp>) -> List {
 /// A token that is about to exist.
 #[derive(Debug)]
 pub struct NewToken<'a> {
+    /// The family that it belongs to; the row of it exists already.
     pub family: FamilyId,
     /// The token that it follows. `None`: the first of its family.
     pub previous: Option<PersonalAccessTokenId>,
     /// Digest of the secret.
     pub digest: Digest,
+    /// Whose token it is.
     pub user: UserId,
+    /// The name that its owner gives it; not checked here.
     pub name: &'a str,
+    /// What its owner writes about it. `None`: nothing.
     pub description: Option<&'a str>,
+    /// What it opens.
     pub scopes: &'a Scopes,
     /// Whether an administrator makes it to act as the user.
     pub impersonation: bool,

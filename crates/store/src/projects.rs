@@ -57,6 +57,7 @@ pub use list::{Filter, Plan, ProjectOrder, after, list, statements as lists};
 /// A project with what the viewer is to it.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// The project itself.
     pub project: Project,
     /// What the viewer is to it.
     pub membership: Membership,
@@ -169,12 +170,17 @@ pub async fn with_group(
 /// A project that is about to exist.
 #[derive(Debug)]
 pub struct NewProject<'a> {
+    /// The group or personal namespace that it is in.
     pub namespace: NamespaceId,
+    /// Who creates it. `None`: nobody that is known.
     pub creator: Option<UserId>,
+    /// The display name.
     pub name: &'a str,
     /// Its own segment of the URL.
     pub path: &'a str,
+    /// Free text. `None`: null on the wire.
     pub description: Option<&'a str>,
+    /// Who may see it.
     pub visibility: Visibility,
 }
 

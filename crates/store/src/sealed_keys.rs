@@ -8,13 +8,16 @@ use crate::engine::tx::Tx;
 use crate::error::Result;
 
 row! {
+    /// A key of the instance, sealed under a secret that is not in the database.
     #[derive(Clone)]
     pub struct SealedKey {
         /// Its public name, `kid` in the key set.
         pub kid: String,
+        /// What it is for, such as `id_token`; keys of one purpose follow one another.
         pub purpose: String,
         /// Which one of its purpose it is; the highest is in use.
         pub slot: i64,
+        /// The sealed bytes; the server alone can open them.
         pub sealed: Vec<u8>,
     }
 }

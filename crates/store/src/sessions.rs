@@ -17,6 +17,7 @@ use crate::oauth_access_grants;
 pub struct NewSession<'a> {
     /// Digest of the cookie.
     pub digest: Digest,
+    /// Who signed in.
     pub user: UserId,
     /// The first instant at which it is over, unless use extends it.
     pub expires_at: Timestamp,

@@ -16,7 +16,9 @@ use crate::error::Result;
 row! {
     /// What both tables of generations have, with the family's row and its head's predecessor.
     pub(crate) struct GenerationRow {
+        /// The number of the generation.
         pub id: i64,
+        /// The family that it belongs to.
         pub family_id: i64,
         rotated_at: Option<i64>,
         handed_at: Option<i64>,
@@ -33,7 +35,9 @@ row! {
 /// One generation, as far as deciding about its rotation goes.
 #[derive(Clone, Debug)]
 pub struct Generation {
+    /// The number of the generation: of `personal_access_tokens` or of `oauth_access_tokens`.
     pub id: GenerationId,
+    /// The family that it belongs to.
     pub family: FamilyId,
     /// The newest generation of the family.
     pub head: Option<GenerationId>,
@@ -44,10 +48,12 @@ pub struct Generation {
 }
 
 impl GenerationRow {
+    /// Whether the generation is live, rotated or ended.
     pub(crate) fn status(&self) -> TokenStatus {
         status(self.id, self.head_id, self.head_used_at, self.ended_at)
     }
 
+    /// What the rule of rotation needs of it.
     pub(crate) fn generation(self) -> Generation {
         let place = match () {
             () if self.head_id == Some(self.id) => FamilyPosition::Head,
@@ -71,6 +77,7 @@ impl GenerationRow {
     }
 }
 
+/// The same of single columns; times in ms since 1970, of which only their presence counts.
 pub(crate) fn status(id: i64, head: Option<i64>, head_used_at: Option<i64>, ended_at: Option<i64>) -> TokenStatus {
     match ended_at {
         Some(_) => TokenStatus::Ended,
@@ -82,16 +89,20 @@ pub(crate) fn status(id: i64, head: Option<i64>, head_used_at: Option<i64>, ende
 /// Which table the generations of a family stand in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FamilyKind {
+    /// `personal_access_tokens`
     PersonalAccessToken,
+    /// `oauth_access_tokens`
     OauthAccessToken,
 }
 
 /// Why a family ended; stored as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
+    /// Somebody ended it, or ended what it came from: the user, the application or the grant.
     Revoked,
     /// Rotated by another credential; a new family took its place (rule 9).
     Rotated,
+    /// A secret came again that must not (rotation.md rule 6).
     Theft,
 }
 

@@ -28,6 +28,7 @@ macro_rules! columns {
 pub(crate) use columns;
 
 row! {
+    /// The columns of a [`User`], as `columns!` names them.
     pub(crate) struct Row {
         user_id: i64,
         username: String,
@@ -69,6 +70,7 @@ row! {
 }
 
 impl Row {
+    /// [`Error::Damaged`] if the state or the kind is one that this program does not know.
     pub(crate) fn user(self) -> Result<User> {
         let damaged = |what: &str| Error::Damaged(format!("user {}: {what}", self.user_id));
         Ok(User {
@@ -166,13 +168,19 @@ const ADMINISTRATORS: &str = "administrators";
 /// A user who is about to exist.
 #[derive(Clone, Debug)]
 pub struct NewUser {
+    /// The name in URLs; not checked here.
     pub username: String,
+    /// The display name.
     pub name: String,
     /// Empty: none.
     pub email: String,
+    /// A person, a bot, or an account of the program.
     pub kind: UserKind,
+    /// The state that it begins with.
     pub state: AccountState,
+    /// Whether it administers the server.
     pub administrator: bool,
+    /// Whether what is internal is closed to it.
     pub external: bool,
     /// Whether the address counts as confirmed.
     pub confirmed: bool,
@@ -259,10 +267,15 @@ pub async fn set_password(
 /// What a person may say of themselves.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
+    /// The display name; not checked here.
     pub name: Option<String>,
+    /// A text about the person; empty for none.
     pub bio: Option<String>,
+    /// Where the person is, in free text.
     pub location: Option<String>,
+    /// Whether what is internal is closed to the account.
     pub external: Option<bool>,
+    /// Whether others see the basic fields only.
     pub private_profile: Option<bool>,
 }
 

@@ -121,6 +121,9 @@ fn t27_memberships_are_forgotten_with_their_user() {
     }
     cache.invalidate(&[Invalidation::Groups]);
     assert!(here() && !all(), "a group inside another makes its members members");
+    keep(cache.ticket());
+    cache.invalidate(&[Invalidation::Paths]);
+    assert!(!here() && !all(), "both are kept with the path");
     let none = leased(0);
     none.insert(none.ticket(), (UserId(1), of), Some(Memberships::default()));
     assert!(matches!(none.get::<Memberships>((UserId(1), of), NOW), Cached::Ask));

@@ -3,6 +3,7 @@
 
 use super::AccessLevel;
 
+/// Something that a caller may do to a group or project if their level there is high enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ability {
     /// Change a group: name, path, description, visibility.
@@ -16,17 +17,18 @@ pub enum Ability {
 pub enum Unmet {
     /// 403 `{"message":"403 Forbidden"}`
     Forbidden,
-    /// 400: the field that names the target is not valid.
-    InvalidField,
+    /// 400: this field, which names the target, is not valid.
+    InvalidField(&'static str),
 }
 
 /// One row for each ability.
 const TABLE: [(Ability, AccessLevel, Unmet); 2] = [
     (Ability::AdminGroup, AccessLevel::Owner, Unmet::Forbidden),
-    (Ability::CreateProjects, AccessLevel::Developer, Unmet::InvalidField),
+    (Ability::CreateProjects, AccessLevel::Developer, Unmet::InvalidField("namespace")),
 ];
 
 impl Ability {
+    /// Every ability, for tests and tables.
     pub const ALL: [Self; 2] = [Self::AdminGroup, Self::CreateProjects];
 
     const fn row(self) -> (Self, AccessLevel, Unmet) {
@@ -38,6 +40,7 @@ impl Ability {
         self.row().1
     }
 
+    /// How the endpoint refuses a caller who sees the target and is below [`Ability::least`].
     pub const fn unmet(self) -> Unmet {
         self.row().2
     }

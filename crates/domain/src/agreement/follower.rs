@@ -22,6 +22,7 @@ pub struct Follower {
     seen: Option<i64>,
     /// When the round that is under way began.
     began: Tick,
+    /// Mistakes that are switched on, for the simulation and tests of the protocol.
     #[cfg(feature = "faults")]
     pub mutants: Mutants,
 }
@@ -30,16 +31,29 @@ pub struct Follower {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Remove these rows and insert that one, with `seen = 0`, in one durable transaction (F2, N1).
-    Register { remove: Vec<NodeId>, insert: NodeId },
+    Register {
+        /// Rows of earlier attempts; some may never have been inserted.
+        remove: Vec<NodeId>,
+        /// The new id, never used before.
+        insert: NodeId,
+    },
     /// Entries from this position on and the own row, in one statement (F1).
-    Read { from: i64, node: NodeId },
+    Read {
+        /// The position of the entry last applied, which is read again; `i64::MAX` if there is none.
+        from: i64,
+        /// The own row.
+        node: NodeId,
+    },
 }
 
 /// What is to be done with the cache, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Do {
+    /// Stop answering from the cache at once (F2).
     DropLease,
+    /// Empty the cache (F3).
     ForgetEverything,
+    /// Apply these entries, in their order (F4).
     Invalidation(Vec<Invalidation>),
     /// Answer from memory until then.
     Lease(Tick),
@@ -48,6 +62,7 @@ pub enum Do {
 /// Write into the own row that everything up to here was applied, if that entry is still there (F5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Say {
+    /// The own row.
     pub node: NodeId,
     /// The entry last applied.
     pub place: LogPosition,

@@ -85,6 +85,7 @@ pub struct OwnRow {
 /// and the own row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
+    /// In the order of their positions; never empty in a read that succeeded.
     pub entries: Vec<Entry>,
     /// `None`: the row was deleted; the node must register anew (F2).
     pub own: Option<OwnRow>,
@@ -93,6 +94,7 @@ pub struct Page {
 /// The row of another node that has not read far enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Behind {
+    /// Whose row it is.
     pub id: NodeId,
     /// Whether it was marked before, so that it may be deleted.
     pub marked: bool,

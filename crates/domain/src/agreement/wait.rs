@@ -15,6 +15,7 @@ pub struct Wait {
     /// When the first look at the other rows was answered, and which of them were marked by then.
     first: Option<(Tick, Vec<NodeId>)>,
     looks: u32,
+    /// Mistakes that are switched on, for the simulation and tests of the protocol.
     #[cfg(feature = "faults")]
     pub mutants: Mutants,
 }
@@ -27,9 +28,12 @@ pub enum Step {
     /// Nobody can accept it any longer; but before that is said, these rows are to be removed and those marked, each if
     /// it is still behind. Whether that succeeds does not matter.
     GiveUp {
+        /// Rows that were marked when the wait began, each to be deleted.
         remove: Vec<NodeId>,
+        /// Rows that were not marked then, each to be marked.
         mark: Vec<NodeId>,
     },
+    /// Nobody can accept what was revoked any longer: acknowledge it.
     Done,
 }
 

@@ -10,8 +10,11 @@ const LONGEST_CHARACTERS: usize = 128;
 /// Whose password it is. An account without an address has an empty one.
 #[derive(Clone, Copy, Debug)]
 pub struct Holder<'a> {
+    /// The user name.
     pub username: &'a str,
+    /// The display name; each word of it counts too.
     pub name: &'a str,
+    /// The primary address; its local part counts too.
     pub email: &'a str,
 }
 

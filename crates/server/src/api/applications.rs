@@ -11,16 +11,19 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::access::administrator;
 use crate::endpoint::answer::{All, Created, NoContent};
 use crate::endpoint::permission::{Boundary, Permission};
+use crate::endpoint::refusals::OwnRefusal;
 use crate::error::Error;
 use crate::operations::applications::{self as operations, CreateApplication, Delete, RenewSecret};
 use crate::params::params;
 use crate::refusal::ResourceKind;
 
+/// `/applications` and what is below it, for administrators alone.
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::api(Method::GET, "/api/v4/applications", administrator(), list)
             .permission(Permission::new("read_oauth_application", Boundary::Instance)),
         Endpoint::api(Method::POST, "/api/v4/applications", administrator(), create)
+            .refuses(&[OwnRefusal::InvalidFields])
             .permission(Permission::new("create_oauth_application", Boundary::Instance)),
         Endpoint::api(Method::DELETE, "/api/v4/applications/{id}", administrator(), delete)
             .permission(Permission::new("delete_oauth_application", Boundary::Instance)),
@@ -29,6 +32,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
+/// `GET /applications`: every application of the instance, not paged.
 pub async fn list(app: App, _: Administrator, (): ()) -> Result<All<Application>, Error> {
     let known = oauth_applications::list(&mut app.db.read().await?).await?;
     Ok(All::of(&app, &known))
@@ -44,6 +48,7 @@ params! {
     }
 }
 
+/// `POST /applications`: 201 with the secret, which is shown this once. 400 for a field that breaks a rule.
 pub async fn create(
     app: App,
     caller: Administrator,
@@ -67,6 +72,7 @@ params! {
     pub struct One { path id: i64 }
 }
 
+/// `DELETE /applications/:id`: 204. 404 also for a person's own application.
 pub async fn delete(app: App, caller: Administrator, one: One) -> Result<NoContent, Error> {
     let id = match of_the_instance(&app, one.id).await {
         // Perhaps because the same was asked for before (revocation.md W4).
@@ -81,6 +87,7 @@ pub async fn delete(app: App, caller: Administrator, one: One) -> Result<NoConte
     Ok(NoContent)
 }
 
+/// `POST /applications/:id/renew-secret`: 201 with the new secret; the old one stops at once.
 pub async fn renew_secret(app: App, caller: Administrator, one: One) -> Result<Created<ApplicationWithSecret>, Error> {
     let operation = RenewSecret { id: of_the_instance(&app, one.id).await? };
     let made = app.perform(operation, &app.by(caller.identity())).await?.into_inner();

@@ -19,14 +19,17 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::access::{OnGroup, anyone, signed_in};
 use crate::endpoint::answer::{One, Page};
 use crate::endpoint::permission::{Boundary, Permission};
+use crate::endpoint::refusals::OwnRefusal;
 use crate::error::Error;
 use crate::operations::groups::UpdateGroup;
 use crate::operations::named;
-use crate::params::{CommaList, MinAccessLevel, Search, Sort, one_of, params};
+use crate::params::{CommaList, MinAccessLevel, Nullable, Search, Sort, one_of, params};
 use crate::refusal::ResourceKind;
 
+/// Scopes that open reading of groups and projects besides `api` and `read_api`.
 pub const WORKFLOWS: &[Extra] = &[Extra::reads(Scope::AiWorkflows)];
 
+/// `/groups` and `/groups/:id`.
 pub fn endpoints() -> Vec<Endpoint> {
     let read = || anyone().or_scope(WORKFLOWS).after_parameters();
     vec![
@@ -35,12 +38,14 @@ pub fn endpoints() -> Vec<Endpoint> {
         Endpoint::api(Method::GET, "/api/v4/groups/{id}", read(), show)
             .permission(Permission::new("read_group", Boundary::Group)),
         Endpoint::api(Method::PUT, "/api/v4/groups/{id}", signed_in().on_group(Ability::AdminGroup), update)
+            .refuses(&[OwnRefusal::InvalidFields])
             .permission(Permission::new("update_group", Boundary::Group)),
     ]
 }
 
 one_of!(Order { "name" => Self(GroupOrder::Name), "path" => Self(GroupOrder::Path), "id" => Self(GroupOrder::Id) });
 
+/// `order_by`: `name`, `path` or `id`.
 #[derive(Clone, Copy, Debug)]
 pub struct Order(GroupOrder);
 
@@ -61,6 +66,7 @@ params! {
     }
 }
 
+/// `GET /groups`: what the caller may see, by offset. Anonymous callers may ask.
 pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Page<Group>, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let asked = &list.params;
@@ -96,6 +102,7 @@ params! {
     }
 }
 
+/// `GET /groups/:id`: number or path. 404 also for a group that the caller may not see.
 pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<One<GroupDetails>, Error> {
     if !params.with_projects {
         let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
@@ -132,11 +139,12 @@ params! {
         path id: String,
         optional name: String,
         optional path: String,
-        optional description: String,
+        optional description: Nullable<String>,
         optional visibility: Visibility,
     }
 }
 
+/// `PUT /groups/:id`: null and absent both leave a field as it is. 400 for a field that breaks a rule.
 pub async fn update(app: App, on: OnGroup, params: Update) -> Result<One<GroupDetails>, Error> {
     let OnGroup { identity, group } = on;
     let operation = UpdateGroup {
@@ -144,7 +152,7 @@ pub async fn update(app: App, on: OnGroup, params: Update) -> Result<One<GroupDe
         caller: Some(identity.user.id),
         name: params.name,
         path: params.path,
-        description: params.description,
+        description: params.description.map(|Nullable(text)| text.unwrap_or_default()),
         visibility: params.visibility,
     };
     app.perform(operation, &app.by(&identity)).await?.into_inner();

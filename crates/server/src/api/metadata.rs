@@ -12,6 +12,7 @@ use crate::endpoint::answer::One;
 use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
 
+/// `/version` and `/metadata`, which answer the same.
 pub fn endpoints() -> Vec<Endpoint> {
     let read = || signed_in().or_scope(users::READ);
     vec![
@@ -22,6 +23,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
+/// The version that clients compare; nothing about the caller.
 pub async fn show(app: App, _: Identity, (): ()) -> Result<One<Metadata>, Error> {
     Ok(One::of(&app, &app.settings.api.version))
 }

@@ -6,12 +6,14 @@ pub mod applications;
 pub mod entities;
 pub mod groups;
 pub mod metadata;
+pub mod openapi;
 pub mod pages;
 pub mod personal_access_tokens;
 pub mod projects;
 pub mod user;
 pub mod users;
 
+/// Every endpoint of the REST API.
 pub fn endpoints() -> Vec<Endpoint> {
     let resources = [
         user::endpoints(),
@@ -21,6 +23,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         projects::members::endpoints(),
         groups::endpoints(),
         metadata::endpoints(),
+        openapi::endpoints(),
         personal_access_tokens::endpoints(),
         applications::endpoints(),
     ];

@@ -32,6 +32,7 @@ pub struct PerPage(i64);
 
 impl Value for PerPage {
     const KIND: ParamType = ParamType::Integer;
+    const LEAST: Option<i64> = Some(1);
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {
         match i64::read(given)? {
@@ -44,7 +45,9 @@ impl Value for PerPage {
 /// `pagination`: by offset, whatever it says, unless it says `keyset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pagination {
+    /// `page` and `per_page` (rest-api.md 1.4).
     Offset,
+    /// A cursor (rest-api.md 1.5); only where the list has one.
     Keyset,
 }
 
@@ -60,6 +63,7 @@ impl Value for Pagination {
 /// Parameters of a list, and what its links are made of.
 #[derive(Debug)]
 pub struct Listed<P> {
+    /// What the list was asked.
     pub params: P,
     path: String,
     all: BTreeMap<String, Json>,

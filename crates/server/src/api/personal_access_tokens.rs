@@ -1,6 +1,6 @@
 //! `/personal_access_tokens/self` and its rotation (rest-api.md 2.4, 2.6, 2.7).
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use tollhouse_domain::access_requirement::Extra;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::PersonalAccessTokenId;
@@ -15,6 +15,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::access::{Presenter, presenter, signed_in};
 use crate::endpoint::answer::{NoContent, One};
 use crate::endpoint::permission::{Boundary, Permission};
+use crate::endpoint::refusals::OwnRefusal;
 use crate::error::{Error, settling};
 use crate::operations::rotate::RotateSelf;
 use crate::operations::rotation::Rotated;
@@ -22,21 +23,28 @@ use crate::operations::tokens::Revoke;
 use crate::params::params;
 use crate::request::ParsedRequest;
 
+/// `/personal_access_tokens/self` and its rotation.
 pub fn endpoints() -> Vec<Endpoint> {
     const SELF: &str = "/api/v4/personal_access_tokens/self";
     const ROTATE: &[Extra] = &[Extra::any(Scope::Api), Extra::any(Scope::SelfRotate)];
+    const OTHERS_ARE_400: &[OwnRefusal] = &[OwnRefusal::NotPersonalAccessToken(StatusCode::BAD_REQUEST)];
+    const OTHERS_ARE_405: &[OwnRefusal] = &[OwnRefusal::NotPersonalAccessToken(StatusCode::METHOD_NOT_ALLOWED)];
     let own = || signed_in().any_scope().condition(is_none);
     let rotates = presenter().or_scope(ROTATE).condition(shows_none);
     vec![
         Endpoint::api(Method::GET, SELF, own(), show_self)
+            .refuses(OTHERS_ARE_400)
             .permission(Permission::new("read_personal_access_token", Boundary::User)),
         Endpoint::api(Method::DELETE, SELF, own().revokes(), revoke_self)
+            .refuses(OTHERS_ARE_400)
             .permission(Permission::new("revoke_personal_access_token", Boundary::User)),
         Endpoint::api(Method::POST, "/api/v4/personal_access_tokens/self/rotate", rotates, rotate_self)
+            .refuses(OTHERS_ARE_405)
             .permission(Permission::new("rotate_personal_access_token", Boundary::User)),
     ]
 }
 
+/// `GET /personal_access_tokens/self`, by any scope. 400 for a credential that is no personal access token.
 pub async fn show_self(app: App, caller: Identity, (): ()) -> Result<One<PresentedToken>, Error> {
     // With sudo, the token still belongs to the administrator who sent it.
     let owner = caller.sudo_by.as_ref().unwrap_or(&caller.user).id;
@@ -44,6 +52,7 @@ pub async fn show_self(app: App, caller: Identity, (): ()) -> Result<One<Present
     Ok(One::of(&app, &Presented { token, address: app.peer() }))
 }
 
+/// `DELETE /personal_access_tokens/self`, by any scope: 204 once every node refuses the token.
 pub async fn revoke_self(app: App, caller: Identity, (): ()) -> Result<NoContent, Error> {
     let id = PersonalAccessTokenId(presented(&caller)?.id.0);
     app.perform(Revoke { id }, &app.by(&caller)).await?.into_inner();
@@ -55,6 +64,8 @@ params! {
     pub struct Rotate { optional expires_at: Date }
 }
 
+/// `POST /personal_access_tokens/self/rotate`: 200 with the successor's secret. 401 for a family that has ended, 503
+/// while it settles (rotation.md section 6), 405 without a personal access token.
 pub async fn rotate_self(app: App, caller: Presenter, params: Rotate) -> Result<One<TokenWithSecret>, Error> {
     let presented = caller.secret.ok_or(Error::MethodNotAllowed)?;
     let operation = RotateSelf {

@@ -20,6 +20,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::access::{anyone, signed_in};
 use crate::endpoint::answer::{Created, One, Page};
 use crate::endpoint::permission::{Boundary, Permission};
+use crate::endpoint::refusals::OwnRefusal;
 use crate::error::Error;
 use crate::operations::named;
 use crate::operations::projects::CreateProject;
@@ -28,12 +29,15 @@ use crate::refusal::ResourceKind;
 
 pub mod members;
 
+/// `/projects` and `/projects/:id`.
 pub fn endpoints() -> Vec<Endpoint> {
     let read = || anyone().or_scope(groups::WORKFLOWS).after_parameters();
     vec![
         Endpoint::api(Method::GET, "/api/v4/projects", read(), list)
+            .refuses(&[OwnRefusal::NoKeyset])
             .permission(Permission::new("read_project", Boundary::User)),
         Endpoint::api(Method::POST, "/api/v4/projects", signed_in(), create)
+            .refuses(&[OwnRefusal::InvalidFields, OwnRefusal::Limit])
             .permission(Permission::new("create_project", Boundary::User)),
         Endpoint::api(Method::GET, "/api/v4/projects/{id}", read(), show)
             .permission(Permission::new("read_project", Boundary::Project)),
@@ -49,6 +53,7 @@ one_of!(Order {
     "last_activity_at" => Self(ProjectOrder::LastActivityAt),
 });
 
+/// `order_by`, as the fields are called.
 #[derive(Clone, Copy, Debug)]
 pub struct Order(ProjectOrder);
 
@@ -73,6 +78,8 @@ params! {
     }
 }
 
+/// `GET /projects`: what the caller may see, by offset or, for `order_by=id`, by keyset; 405 for keyset with another
+/// order.
 pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Page<Project>, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let asked = &list.params;
@@ -129,6 +136,7 @@ params! {
     }
 }
 
+/// `GET /projects/:id`: number or path. 404 also for a project that the caller may not see.
 pub async fn show(app: App, caller: Option<Identity>, params: Show) -> Result<One<Project>, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let (seen, mut reader) = visible(&app, caller.as_ref(), &params.id).await?;
@@ -172,6 +180,8 @@ params! {
     }
 }
 
+/// `POST /projects`: 201. 400 for a field that breaks a rule or a namespace that is not allowed, 403 beyond the project
+/// limit.
 pub async fn create(app: App, caller: Identity, params: NewProjectParams) -> Result<Created<CreatedProject>, Error> {
     let operation = CreateProject {
         creator: caller.user.id,
@@ -196,6 +206,7 @@ pub(crate) async fn owners(reader: &mut Reader, rows: &[Seen]) -> Result<HashMap
     users::several(reader, rows.iter().filter_map(|seen| seen.project.namespace.owner_id)).await
 }
 
+/// Whose personal namespace the project is in. `None`: it is a group's.
 pub(crate) fn owner<'a>(owners: &'a HashMap<UserId, User>, seen: &Seen) -> Option<&'a User> {
     owners.get(&seen.project.namespace.owner_id?)
 }

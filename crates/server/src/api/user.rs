@@ -12,6 +12,7 @@ use crate::endpoint::answer::One;
 use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
 
+/// `/user`, the caller's own account.
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::api(Method::GET, "/api/v4/user", signed_in().or_scope(crate::api::users::READ), show)
@@ -19,6 +20,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
+/// `GET /user`: under sudo the assumed user (rest-api.md 3.2).
 pub async fn show(app: App, caller: Identity, (): ()) -> Result<One<CurrentUser>, Error> {
     let me = &caller.user;
     let shown = Shown::new(&app.urls, me, caller.viewer(), app.now());

@@ -27,14 +27,16 @@ use crate::request::ParsedRequest;
 
 pub mod personal_access_tokens;
 
+/// Scopes that open reading of users besides `api` and `read_api`.
 pub const READ: &[Extra] = &[Extra::reads(Scope::ReadUser)];
 
+/// `/users` and `/users/:id`.
 pub fn endpoints() -> Vec<Endpoint> {
     let read = || anyone().or_scope(READ).after_parameters();
     vec![
-        Endpoint::api(Method::GET, "/api/v4/users", read().condition(lists_nobody), list)
+        Endpoint::api(Method::GET, "/api/v4/users", read().condition(anonymous_names_one_user), list)
             .permission(Permission::new("read_user", Boundary::Instance)),
-        Endpoint::api(Method::GET, "/api/v4/users/{id}", read().condition(shows_nobody), show)
+        Endpoint::api(Method::GET, "/api/v4/users/{id}", read().condition(anonymous_sees_no_user), show)
             .permission(Permission::new("read_user", Boundary::User)),
     ]
 }
@@ -54,7 +56,7 @@ params! {
 }
 
 /// Anonymous callers may ask for one user by name, and for nothing else (rest-api.md 3.2).
-pub fn lists_nobody(who: Option<&Identity>, parsed: &ParsedRequest) -> Result<(), Error> {
+pub fn anonymous_names_one_user(who: Option<&Identity>, parsed: &ParsedRequest) -> Result<(), Error> {
     match who {
         None if List::parse(parsed)?.username.is_none() => {
             Err(Error::Forbidden(Some("Not authorized to access /api/v4/users".into())))
@@ -63,6 +65,7 @@ pub fn lists_nobody(who: Option<&Identity>, parsed: &ParsedRequest) -> Result<()
     }
 }
 
+/// `GET /users`: by offset. Administrators get more fields of each.
 pub async fn list(app: App, caller: Option<Identity>, list: Listed<List>) -> Result<Page<ListedUser>, Error> {
     let viewer = caller.as_ref().map_or(Viewer::Anonymous, Identity::viewer);
     let List { page, per_page, .. } = list.params;
@@ -96,7 +99,8 @@ params! {
     pub struct Show { path id: i64 }
 }
 
-pub fn shows_nobody(who: Option<&Identity>, _: &ParsedRequest) -> Result<(), Error> {
+/// 403 for anonymous callers, whoever is asked for (rest-api.md 3.2).
+pub fn anonymous_sees_no_user(who: Option<&Identity>, _: &ParsedRequest) -> Result<(), Error> {
     known(who).map(drop)
 }
 
@@ -104,6 +108,7 @@ fn known(who: Option<&Identity>) -> Result<&Identity, Error> {
     who.ok_or_else(|| Error::Forbidden(Some("Not authorized!".into())))
 }
 
+/// `GET /users/:id`: 404 if there is no such user. Administrators get more fields.
 pub async fn show(app: App, caller: Option<Identity>, Show { id }: Show) -> Result<One<UserDetails>, Error> {
     let caller = known(caller.as_ref())?;
     let now = app.now();

@@ -86,6 +86,7 @@ impl Bound {
         self.address
     }
 
+    /// Starts to listen. The failure names the setting and the address.
     pub(super) fn listen(self) -> Result<TcpListener, Failure> {
         let Self { setting, socket, address } = self;
         socket.listen(BACKLOG).map_err(|error| cannot_listen(setting, address, &error))

@@ -188,6 +188,7 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
 
     let token = |user: UserId, name: &str, scopes: Scopes| tokens::CreateToken {
         user,
+        administrator: None,
         name: name.to_owned(),
         scopes,
         expires_at: None,

@@ -45,11 +45,11 @@ struct Command {
 enum What {
     /// Run the server
     Serve(Serve),
-    /// Try it: made-up people, projects and tokens, and curl lines to paste
+    /// Serve demo data (users, projects, tokens), and print curl commands to paste
     Demo(Demo),
-    /// Say what would become of a request, and why: paste a curl line or a request head on stdin
+    /// Say how a request would be answered, and why: paste a curl command or a request head on stdin
     Explain(Explain),
-    /// Copy a SQLite database while servers run on it, and verify the copy
+    /// Back up a SQLite database while servers use it, and verify the copy
     Backup(Backup),
     /// Show the settings
     Config(Config),
@@ -59,44 +59,44 @@ enum What {
 
 #[derive(Args)]
 struct Serve {
-    /// Settings file [default: tollhouse.toml here, else /etc/tollhouse/tollhouse.toml]
+    /// Settings file [default: tollhouse.toml in this folder, else /etc/tollhouse/tollhouse.toml]
     #[arg(long, value_name = "FILE", env = "TOLLHOUSE_CONFIG")]
     config: Option<PathBuf>,
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     listen: Option<SocketAddr>,
     /// sqlite:PATH or postgres://USER@HOST/NAME
     #[arg(long, value_name = "URL")]
     database: Option<String>,
-    /// What others call this server
+    /// Public URL of this server
     #[arg(long, value_name = "URL")]
     external_url: Option<String>,
-    /// Serve a database that `demo` made, though its secrets were printed
+    /// Serve a database that `demo` created, although its secrets were printed
     #[arg(long)]
     demo_data: bool,
-    /// Check settings, rules, keys and address, and end: nothing is made or changed
+    /// Only check settings, rules, keys and addresses; nothing is created or changed
     #[arg(long)]
     check: bool,
 }
 
 #[derive(Args)]
 struct Demo {
-    /// Where to listen; port 0 takes a free one
+    /// Address to listen on; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
     /// An empty database to fill and keep [default: a temporary one]
     #[arg(long, value_name = "URL")]
     database: Option<String>,
-    /// What to fill it with, a TOML file; `-` reads standard input [default: a made-up cast]
+    /// Data to fill it with, a TOML file; `-` reads standard input [default: built-in demo data]
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
-    /// Print the facts as one line of JSON first
+    /// First print URLs and secrets as one line of JSON
     #[arg(long)]
     json: bool,
-    /// Listen where others can reach it
+    /// Allow an address that others can reach
     #[arg(long, requires = "external_url")]
     public: bool,
-    /// What others call this server
+    /// Public URL of this server
     #[arg(long, value_name = "URL")]
     external_url: Option<String>,
 }
@@ -105,10 +105,10 @@ struct Demo {
 struct Explain {
     #[command(flatten)]
     at: open::At,
-    /// Print one object of JSON
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// A curl line, for the tokens of a demo: others can read a command line
+    /// A curl command; only for tokens of a demo, because others can read a command line
     #[arg(last = true, value_name = "curl ...")]
     curl: Vec<String>,
 }
@@ -117,9 +117,9 @@ struct Explain {
 struct Backup {
     #[command(flatten)]
     at: open::At,
-    /// Where to, a file that is not there yet
+    /// The new file; it must not exist yet
     file: PathBuf,
-    /// Copy the secret of its keys too, to FILE.key. With the copy and the secret, anybody can sign in this server's name
+    /// Also copy the secret of its keys, to FILE.key. Anybody who has both can sign in this server's name
     #[arg(long)]
     with_key: bool,
 }
@@ -127,7 +127,7 @@ struct Backup {
 #[derive(Args)]
 #[group(required = true)]
 struct Config {
-    /// Print every setting with its default and what it means
+    /// Print every setting with its default and its meaning
     #[arg(long)]
     print_default: bool,
 }
@@ -159,6 +159,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
+/// Runs the command that was given. 0: it did what it was asked; 1: it failed; 2: it was asked wrongly.
 pub fn main() -> ExitCode {
     let command = Command::try_parse().unwrap_or_else(|error| usage::told(error, &Command::command()).exit());
     let outcome = match command.what {

@@ -18,7 +18,7 @@ use crate::urls::Urls;
 /// Which database a command works on.
 #[derive(Args)]
 pub(super) struct At {
-    /// Settings file [default: tollhouse.toml here, else /etc/tollhouse/tollhouse.toml]
+    /// Settings file [default: tollhouse.toml in this folder, else /etc/tollhouse/tollhouse.toml]
     #[arg(long, value_name = "FILE", env = "TOLLHOUSE_CONFIG", global = true)]
     config: Option<PathBuf>,
     /// sqlite:PATH or postgres://USER@HOST/NAME [default: that of the settings]
@@ -32,6 +32,7 @@ pub(super) fn settings(config: Option<&Path>, given: &[(&str, String)]) -> Resul
     Ok(Settings::load(config, environment, given)?)
 }
 
+/// Where the database is; never repeats what cannot be read, which may hold a password.
 pub(super) fn url(settings: &Settings) -> Result<Url, Failure> {
     settings.database.parse().map_err(|text| Failure::Unusable(format!("database: {text}")))
 }

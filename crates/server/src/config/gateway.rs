@@ -8,7 +8,9 @@ use tollhouse_domain::text::printable;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
+    /// `X-Original-*`
     Original,
+    /// `X-Forwarded-*`
     Forwarded,
 }
 
@@ -17,6 +19,7 @@ pub enum Dialect {
 pub struct Prefix(String);
 
 impl Prefix {
+    /// In lower case, with the `-` at its end.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -12,9 +12,11 @@ use crate::file_access::check_file;
 
 /// What is known so far, from the defaults on.
 pub(super) struct Layers {
+    /// Every key there is, with the value that counts so far.
     pub(super) settings: Table,
     /// `section.key` of those that stand in a file or in the environment.
     pub(super) given: BTreeSet<String>,
+    /// Those that were given though they are no longer used.
     pub(super) retired: Vec<&'static Retired>,
 }
 
@@ -55,6 +57,7 @@ impl Layers {
         Ok(())
     }
 
+    /// Takes `TOLLHOUSE_SECTION_KEY`; other variables are passed over. Fails for a name that is no setting.
     pub(super) fn read_environment(&mut self, name: &str, value: &str) -> Result<(), Unusable> {
         let Some(key) = name.strip_prefix("TOLLHOUSE_") else { return Ok(()) };
         if NOT_SETTINGS.contains(&name) {
@@ -217,6 +220,7 @@ fn example(known: &Value) -> String {
     }
 }
 
+/// The lines of a text, trimmed and joined by spaces; empty ones are left out.
 pub(crate) fn one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }

@@ -6,6 +6,7 @@
 use std::marker::PhantomData;
 
 use tollhouse_auth::presented::PresentedCredentials;
+use tollhouse_domain::access::AccessLevel;
 use tollhouse_domain::access::ability::Ability;
 use tollhouse_domain::access_requirement::{AccessRequirement, CheckOrder, Extra};
 use tollhouse_domain::denial::Denial;
@@ -19,44 +20,62 @@ use crate::request::ParsedRequest;
 /// The access requirement of an endpoint of the API, as data.
 #[derive(Clone, Copy)]
 pub struct EndpointAccess {
+    /// Whom it admits, and by which scopes.
     pub requirement: AccessRequirement<'static>,
+    /// A last rule. `None`: there is none.
     pub condition: Option<Condition>,
     /// What the caller must be able to do with the group that the path names.
     pub on_group: Option<Ability>,
-    caller_kind: CallerKind,
+    pub(super) caller_kind: CallerKind,
+    #[cfg(feature = "faults")]
+    pub(super) flipped: super::flips::Flipped,
 }
 
 /// A rule of the endpoint about its caller and its parameters, with a refusal of its own. It is checked last.
 pub type Condition = fn(Option<&Identity>, &ParsedRequest) -> Result<(), Error>;
 
-#[derive(Clone, Copy)]
-enum CallerKind {
+/// Which callers are admitted: what the functions below declare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallerKind {
     Anyone,
     SignedIn,
     Administrator,
     Presenter,
 }
 
+#[cfg(feature = "faults")]
+impl CallerKind {
+    pub(super) const ALL: [Self; 4] = [Self::Anyone, Self::SignedIn, Self::Administrator, Self::Presenter];
+}
+
 /// Who calls, as far as the endpoint requires to know it.
 pub enum Caller {
+    /// No credential was presented, and none is needed.
     Anonymous,
+    /// A person, by any credential that the requirement admits.
     Identity(Identity),
+    /// A person who administers the server.
     Administrator(Administrator),
+    /// A person with the token that they presented.
     Presenter(Presenter),
+    /// A person with a group.
     OnGroup(Box<OnGroup>),
 }
 
 /// A signed-in caller with a group that the caller sees and has the required ability on.
 pub struct OnGroup {
+    /// Who calls.
     pub identity: Identity,
+    /// The group that the path names, as it was when the pipeline loaded it.
     pub group: Namespace,
 }
 
 /// The bearer of a personal access token, together with its secret, though it may have been rotated away: what rotation
 /// needs.
 pub struct Presenter {
+    /// Who calls.
     pub identity: Identity,
-    /// `None`: a session was presented, and no token.
+    /// `None`: a session or an OAuth token was presented, and no personal access token.
     pub secret: Option<Plaintext>,
 }
 
@@ -72,21 +91,32 @@ pub const fn anyone() -> Access<Option<Identity>> {
     Access::new(AccessRequirement { anonymous: true, ..AccessRequirement::PLAIN }, CallerKind::Anyone)
 }
 
+/// Admits a person by token or session. 401 for anonymous callers.
 pub const fn signed_in() -> Access<Identity> {
     Access::new(AccessRequirement::PLAIN, CallerKind::SignedIn)
 }
 
+/// Admits a person who administers the server. 403 for others, 401 for anonymous callers.
 pub const fn administrator() -> Access<Administrator> {
     Access::new(AccessRequirement { administrator: true, ..AccessRequirement::PLAIN }, CallerKind::Administrator)
 }
 
+/// Admits the bearer of a personal access token, even of one that was rotated away. Sessions and OAuth tokens are
+/// admitted too, without a secret.
 pub const fn presenter() -> Access<Presenter> {
     Access::new(AccessRequirement { rotates: true, ..AccessRequirement::PLAIN }, CallerKind::Presenter)
 }
 
 impl<C> Access<C> {
     const fn new(requirement: AccessRequirement<'static>, caller_kind: CallerKind) -> Self {
-        let access = EndpointAccess { requirement, caller_kind, condition: None, on_group: None };
+        let access = EndpointAccess {
+            requirement,
+            caller_kind,
+            condition: None,
+            on_group: None,
+            #[cfg(feature = "faults")]
+            flipped: super::flips::Flipped::NOTHING,
+        };
         Self { access, caller: PhantomData }
     }
 
@@ -96,6 +126,7 @@ impl<C> Access<C> {
         self
     }
 
+    /// Any scope opens it, so scopes are not checked.
     pub const fn any_scope(mut self) -> Self {
         self.access.requirement.any_scope = true;
         self
@@ -119,6 +150,7 @@ impl<C> Access<C> {
         self
     }
 
+    /// The same as data, without the type of the caller.
     pub const fn endpoint_access(&self) -> EndpointAccess {
         self.access
     }
@@ -136,6 +168,10 @@ impl Access<Identity> {
 impl EndpointAccess {
     /// Fails if the requirement is not met.
     pub fn admit(&self, who: Option<Identity>, presented: &PresentedCredentials<'_>) -> Result<Caller, Denial> {
+        #[cfg(feature = "faults")]
+        if let Some(caller) = self.admit_flipped(who.as_ref())? {
+            return Ok(caller);
+        }
         Ok(match (self.caller_kind, who) {
             (CallerKind::Anyone, None) => Caller::Anonymous,
             (_, None) => return Err(Denial::Missing),
@@ -150,10 +186,20 @@ impl EndpointAccess {
             }
         })
     }
+
+    /// Whether a caller with this level on the target has the ability.
+    pub fn is_met(&self, ability: Ability, level: Option<AccessLevel>, administrator: bool) -> bool {
+        #[cfg(feature = "faults")]
+        if let Some(met) = self.is_met_flipped(level, administrator) {
+            return met;
+        }
+        ability.is_met(level, administrator)
+    }
 }
 
 /// What a handler gets of a [`Caller`]. `None` only if its [`Access`] had another type, which the compiler excludes.
 pub trait FromCaller: Sized + Send {
+    /// The handler's argument.
     fn from_caller(caller: Caller) -> Option<Self>;
 }
 

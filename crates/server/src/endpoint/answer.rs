@@ -3,8 +3,9 @@
 
 use std::marker::PhantomData;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 
 use crate::app::App;
 use crate::entity::writer::Writer;
@@ -14,22 +15,30 @@ use crate::json;
 /// What an endpoint answers if it succeeds.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerSchema {
+    /// The status of a success.
     pub status: StatusCode,
+    /// What its body is.
     pub body: BodySchema,
 }
 
+/// What the body of an answer holds.
 #[derive(Clone, Copy, Debug)]
 pub enum BodySchema {
+    /// Nothing.
     Nothing,
+    /// One object.
     One(&'static Schema),
     /// A list that is never divided.
     All(&'static Schema),
     /// A page of a list, with the headers of `api/pages.rs`.
     Page(&'static Schema),
+    /// The OpenAPI document, with an `ETag`; 304 to a caller who has it.
+    Document,
 }
 
 /// The answer of a handler.
 pub trait ApiAnswer: IntoResponse {
+    /// What a client can rely on.
     const SCHEMA: AnswerSchema;
 }
 
@@ -44,6 +53,7 @@ pub struct All<E>(Vec<u8>, PhantomData<fn() -> E>);
 
 /// 200 with some of a list, and headers that say where the rest is.
 pub struct Page<E> {
+    /// Pagination: `Link`, `X-Total` and the like (rest-api.md 1.4).
     pub headers: HeaderMap,
     rows: All<E>,
 }
@@ -51,7 +61,15 @@ pub struct Page<E> {
 /// 204
 pub struct NoContent;
 
+/// 200 with an OpenAPI document, or 304.
+pub struct Document {
+    /// `None`: the caller has it.
+    pub body: Option<Bytes>,
+    pub etag: HeaderValue,
+}
+
 impl<E> One<E> {
+    /// Written from `source`, in the order of the entity's keys.
     pub fn of<S>(app: &App, source: &S) -> Self
     where
         E: WrittenFrom<S>,
@@ -63,6 +81,7 @@ impl<E> One<E> {
 }
 
 impl<E> Created<E> {
+    /// Written from `source`, in the order of the entity's keys.
     pub fn of<S>(app: &App, source: &S) -> Self
     where
         E: WrittenFrom<S>,
@@ -72,6 +91,7 @@ impl<E> Created<E> {
 }
 
 impl<E> All<E> {
+    /// Each written from its source, in the order in which they come.
     pub fn of<S>(app: &App, sources: impl IntoIterator<Item = S>) -> Self
     where
         E: WrittenFrom<S>,
@@ -112,6 +132,10 @@ impl ApiAnswer for NoContent {
     const SCHEMA: AnswerSchema = AnswerSchema { status: StatusCode::NO_CONTENT, body: BodySchema::Nothing };
 }
 
+impl ApiAnswer for Document {
+    const SCHEMA: AnswerSchema = AnswerSchema { status: StatusCode::OK, body: BodySchema::Document };
+}
+
 impl<E: Entity> IntoResponse for One<E> {
     fn into_response(self) -> Response {
         json::response(Self::SCHEMA.status, self.0)
@@ -141,6 +165,17 @@ impl<E: Entity> IntoResponse for Page<E> {
 impl IntoResponse for NoContent {
     fn into_response(self) -> Response {
         Self::SCHEMA.status.into_response()
+    }
+}
+
+impl IntoResponse for Document {
+    fn into_response(self) -> Response {
+        let mut response = match self.body {
+            Some(body) => json::response(Self::SCHEMA.status, body),
+            None => StatusCode::NOT_MODIFIED.into_response(),
+        };
+        response.headers_mut().insert(header::ETAG, self.etag);
+        response
     }
 }
 

@@ -19,17 +19,23 @@ use crate::web::{PageAccess, Visitor};
 
 pub mod access;
 pub mod answer;
+#[cfg(feature = "faults")]
+pub mod flips;
+pub mod openapi;
 pub mod permission;
 pub mod pipeline;
+pub mod refusals;
 
 use crate::surface::Surface;
 use access::{Access, Caller, EndpointAccess, FromCaller};
 use answer::{AnswerSchema, ApiAnswer};
 use permission::Permission;
+use refusals::OwnRefusal;
 
 /// One route with everything that decides about it. Made by [`Endpoint::api`], [`page`](Endpoint::page),
 /// [`oauth`](Endpoint::oauth) or [`plain`](Endpoint::plain).
 pub struct Endpoint {
+    /// The method; a route for GET answers HEAD too.
     pub method: Method,
     /// With `{name}` for each captured segment.
     pub path: &'static str,
@@ -41,6 +47,8 @@ pub struct Endpoint {
     pub groups: &'static [Group],
     /// What GitLab requires of a fine-grained token. Every endpoint of the API has one; nothing checks it yet.
     pub permission: Option<Permission>,
+    /// What it refuses besides what every endpoint of the API does ([`refusals::PIPELINE`]).
+    pub refusals: &'static [OwnRefusal],
     serves: Serves,
 }
 
@@ -134,7 +142,7 @@ impl Endpoint {
         (params, groups): (&'static [Param], &'static [Group]),
         serves: Serves,
     ) -> Self {
-        Self { method, path, surface, params, groups, permission: None, serves }
+        Self { method, path, surface, params, groups, permission: None, refusals: &[], serves }
     }
 
     /// What GitLab requires of a fine-grained token that calls this endpoint of the API.
@@ -148,6 +156,12 @@ impl Endpoint {
         if let Serves::Api { respell, .. } = &mut self.serves {
             *respell = how;
         }
+        self
+    }
+
+    /// Declares what it refuses besides what every endpoint of the API does.
+    pub fn refuses(mut self, refusals: &'static [OwnRefusal]) -> Self {
+        self.refusals = refusals;
         self
     }
 
@@ -209,9 +223,11 @@ impl Endpoint {
             .fold(self.path.to_owned(), |path, param| path.replace(&format!("{{{}}}", param.name), &value(param.kind)))
     }
 
-    /// Whether the last segment may hold any character, so that a suffix belongs to it (authentication.md 1.4).
+    /// Whether the last segment may hold any character, or has a suffix of its own, so that a suffix belongs to it
+    /// (authentication.md 1.4).
     pub fn ends_freely(&self) -> bool {
         let last = self.params.iter().find(|param| self.path.ends_with(&format!("/{{{}}}", param.name)));
-        last.is_some_and(|param| param.kind == ParamType::Text) || self.path.starts_with("/assets/")
+        let has_suffix = self.path.rsplit('/').next().is_some_and(|last| last.contains('.'));
+        last.is_some_and(|param| param.kind == ParamType::Text) || has_suffix || self.path.starts_with("/assets/")
     }
 }

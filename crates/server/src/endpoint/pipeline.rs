@@ -8,7 +8,7 @@ use axum::http::Request;
 use axum::response::Response;
 use tollhouse_auth::authenticator::Head;
 use tollhouse_auth::presented::PresentedCredentials;
-use tollhouse_domain::access::ability::{Ability, Unmet};
+use tollhouse_domain::access::ability::Ability;
 use tollhouse_domain::access_requirement::{AccessRequirement, CheckOrder};
 use tollhouse_domain::identity::Identity;
 use tollhouse_store::members;
@@ -17,15 +17,18 @@ use super::access::{Caller, EndpointAccess, OnGroup};
 use super::{ApiHandler, Endpoint, PageHandler, Parsed, Serves};
 use crate::app::App;
 use crate::bodies::{Limits, SMALL};
-use crate::error::{Error, refused};
+use crate::error::{self, Error};
 use crate::oauth::Call;
-use crate::operations::named;
+use crate::operations::{named, refused};
 use crate::params::{Param, ParamType};
-use crate::refusal::{FieldFault, Refusal, ResourceKind};
+use crate::refusal::{Refusal, ResourceKind};
 use crate::request::{ParsedRequest, UnreadRequest, peer};
 use crate::web::{self, PageAccess, Visitor};
 
 type Captures = Vec<(String, String)>;
+
+/// The part of the path that names the target of an ability.
+pub const TARGET: &str = "id";
 
 /// Answers a request that has been routed to `endpoint`.
 pub async fn run(endpoint: &Endpoint, app: App, captures: Captures, request: Request<Body>) -> Response {
@@ -34,7 +37,7 @@ pub async fn run(endpoint: &Endpoint, app: App, captures: Captures, request: Req
         Serves::Api { access, respell, handler, .. } => {
             match api(endpoint.params, access, *respell, &**handler, &app, captures, request).await {
                 Ok(response) => response,
-                Err(error) => refused(error, |error| error.api(&app.urls)),
+                Err(error) => error::refused(error, |error| error.api(&app.urls)),
             }
         }
         Serves::Page { admits, handler } => {
@@ -71,10 +74,21 @@ async fn api(
     let parsed = read_authenticated(app, declared, captures, request, requirement).await?;
     let early = parse_first(access, handler, &parsed)?;
     let presented = presented(&parsed);
+    #[cfg(feature = "faults")]
+    let presented = access.flipped_session(presented);
     let who = app.authenticate(&presented, requirement).await?;
     let (caller, params) = admit(access, handler, early, who, &presented, &parsed)?;
     let caller = match access.on_group {
-        Some(ability) => Box::pin(on_group(app, ability, caller, &parsed)).await.map_err(respelled(respell))?,
+        Some(ability) => match Box::pin(on_group(app, access, ability, caller, &parsed)).await {
+            Ok(caller) => caller,
+            Err(error) => {
+                // It may have been moved by an earlier try of the same request (revocation.md W4).
+                if matches!(error, Error::NotFound(_)) && !parsed.parts.method.is_safe() {
+                    Box::pin(app.settled()).await;
+                }
+                return Err(respelled(respell)(error));
+            }
+        },
         None => caller,
     };
     #[cfg(feature = "faults")]
@@ -91,17 +105,23 @@ fn respelled(respell: fn(Refusal) -> Error) -> impl Fn(Error) -> Error {
 }
 
 /// The group that the path names, if the caller sees it and has the ability.
-async fn on_group(app: &App, ability: Ability, caller: Caller, parsed: &ParsedRequest) -> Result<Caller, Error> {
+async fn on_group(
+    app: &App,
+    access: &EndpointAccess,
+    ability: Ability,
+    caller: Caller,
+    parsed: &ParsedRequest,
+) -> Result<Caller, Error> {
     let Caller::Identity(identity) = caller else { return Err(Error::Internal) };
-    let named = parsed.capture("id").ok_or(Error::Internal)?;
+    let named = parsed.capture(TARGET).ok_or(Error::Internal)?;
+    let now = app.now();
     let mut reader = app.db.read().await?;
-    let found = named::group(&mut reader, named, identity.viewer(), app.now()).await?;
+    let found = named::group(&mut reader, named, identity.viewer(), now).await?;
     let group = found.ok_or(Error::NotFound(ResourceKind::Group))?;
-    let level = members::level_in_group(&mut reader, group.id, identity.user.id, app.now()).await?;
-    match (ability.is_met(level, identity.user.administrator), ability.unmet()) {
-        (true, _) => Ok(Caller::OnGroup(Box::new(OnGroup { identity, group }))),
-        (false, Unmet::Forbidden) => Err(Refusal::NotAllowed.into()),
-        (false, Unmet::InvalidField) => Err(Refusal::field("group", FieldFault::NotAllowedHere).into()),
+    let level = members::level_in_group(&mut reader, group.id, identity.user.id, now).await?;
+    match access.is_met(ability, level, identity.user.administrator) {
+        true => Ok(Caller::OnGroup(Box::new(OnGroup { identity, group }))),
+        false => Err(refused(ability).into()),
     }
 }
 
@@ -160,7 +180,8 @@ impl Endpoint {
                 let (caller, _) = admit(access, &**handler, None, who, presented, parsed)?;
                 match access.on_group {
                     Some(ability) => {
-                        Box::pin(on_group(app, ability, caller, parsed)).await.map(drop).map_err(respelled(*respell))
+                        let found = Box::pin(on_group(app, access, ability, caller, parsed)).await;
+                        found.map(drop).map_err(respelled(*respell))
                     }
                     None => Ok(()),
                 }
@@ -191,7 +212,7 @@ async fn page(
     };
     match answered.await {
         Ok(response) => response,
-        Err(error) => refused(error, |error| web::refusal(error, app, signed_in, to_browser)),
+        Err(error) => error::refused(error, |error| web::refusal(error, app, signed_in, to_browser)),
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Error, Wire, message, wire};
 use crate::refusal::{FieldFault, GrantFault, Refusal, ResourceKind};
 
+/// Status and body of a refusal (rest-api.md 1.3).
 pub(super) fn refused(refusal: &Refusal) -> Wire {
     match refusal {
         Refusal::NotFound(kind) => message(404, not_found(*kind)),
@@ -56,6 +57,7 @@ pub fn sentence(refusal: &Refusal) -> Option<Cow<'static, str>> {
     })
 }
 
+/// The sentence of a 404. It is the same for what is absent and for what is invisible.
 pub(super) const fn not_found(kind: ResourceKind) -> &'static str {
     match kind {
         ResourceKind::Project => "404 Project Not Found",

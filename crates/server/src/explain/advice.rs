@@ -18,22 +18,30 @@ use crate::error::Error;
 use crate::refusal::{Refusal, ResourceKind};
 use crate::surface::Surface;
 
+/// Why a request is refused, in words, and what would help.
 pub(super) struct Advice {
+    /// The code of the refusal, as the log has it.
     pub(super) reason: &'static str,
+    /// A sentence or two for people.
     pub(super) why: String,
+    /// Each would be enough by itself. Empty: nothing that the caller can do.
     pub(super) remedies: Vec<String>,
 }
 
 /// What an endpoint was asked, and what was found out.
 pub(super) struct Case<'a> {
+    /// What the endpoint asks of its caller.
     pub(super) requirement: &'a AccessRequirement<'a>,
+    /// What the request showed.
     pub(super) presented: &'a PresentedCredentials<'a>,
+    /// What became of each of those.
     pub(super) trial: &'a Trial,
-    /// Nobody may ask this, whatever they present.
+    /// Anonymous callers are admitted.
     pub(super) open: bool,
 }
 
 impl Advice {
+    /// Of a refusal by the API.
     pub(super) fn of(error: &Error, case: &Case<'_>) -> Self {
         match denial(error) {
             Some(denial) => {
@@ -361,6 +369,7 @@ pub(super) fn elsewhere(endpoint: &Endpoint) -> &'static str {
     }
 }
 
+/// Why there is nothing to say about credentials there.
 pub(super) fn not_judged(endpoint: &Endpoint) -> &'static str {
     match endpoint.surface {
         _ if takes_elsewhere(endpoint) == NOTHING => "It looks at no credential.",

@@ -26,7 +26,6 @@ use crate::routes::{self, RouteMatch, route_match, surface_of, table};
 use crate::serve::MOST_HEADERS;
 use crate::surface::Surface;
 use crate::target::{self, Target};
-use crate::web;
 
 mod advice;
 mod report;
@@ -80,10 +79,7 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
     }
     if asks_for_own_name(&path) && request.headers().contains_key(header::HOST) && !app.urls.serves(request.headers()) {
         told.untried(&sent, "not looked at");
-        let answer = match told.surface == Surface::Page.as_str() {
-            true => web::failure(&Error::WrongHost, app, false),
-            false => routes::refused_at(&path, Error::WrongHost, app),
-        };
+        let answer = routes::refused_at(&path, Error::WrongHost, app);
         return told.refused(answer, Advice::without_judgement(&Error::WrongHost)).await;
     }
     let (place, captures) = match route_match(&endpoints, request.method(), request.uri()).await {

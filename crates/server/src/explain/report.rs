@@ -14,31 +14,47 @@ use tollhouse_domain::text::{loggable, printable};
 use super::Seen;
 use crate::surface::Surface;
 
+/// What would become of a request. Its JSON is a format that others read (docs/explain.md), so keys keep their names.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
+    /// The method that was sent.
     pub method: String,
     /// Without the query, which may hold a credential.
     pub path: String,
+    /// The path of the endpoint, with `{name}` for captures. `None`: no endpoint has it.
     pub route: Option<String>,
+    /// The surface: `api`, `oauth`, `page`, `gateway` or `probe`.
     #[serde(rename = "face")]
     pub surface: &'static str,
+    /// What the endpoint asks of its caller, in words.
     pub takes: String,
+    /// Every credential that was presented, in the order in which they are tried.
     pub credentials: Vec<Seen>,
+    /// The place whose credential decided. `None`: none did.
     pub decided_by: Option<&'static str>,
+    /// Who calls, if that came out.
     pub identity: Option<Who>,
+    /// What becomes of it.
     pub verdict: Verdict,
+    /// The code of the refusal, as the log has it. `None`: it is not refused.
     pub reason: Option<&'static str>,
+    /// Why, in a sentence.
     pub why: String,
     /// What would make it pass, each by itself.
     pub remedies: Vec<String>,
+    /// What else is worth knowing.
     pub notes: Vec<String>,
+    /// What a refused caller gets. `None`: it is not refused, or not judged.
     pub answer: Option<Answer>,
 }
 
+/// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
+    /// It reaches its handler.
     Passes,
+    /// It is answered without its handler.
     Refused,
     /// No credential of the API counts there.
     NotJudged,
@@ -47,36 +63,48 @@ pub enum Verdict {
 /// Whose credential it is, and what it is good for.
 #[derive(Debug, Serialize)]
 pub struct Who {
+    /// The user's `id`.
     pub user_id: i64,
+    /// The user's name, made printable.
     pub username: String,
+    /// Whether the user administers the server.
     pub administrator: bool,
+    /// The state of the account, as on the wire.
     pub state: &'static str,
     /// As the audit log names it.
     pub credential: String,
     /// `None`: a session, which has all rights of its user.
     pub scopes: Option<Scopes>,
+    /// The application that holds an OAuth token. `None`: another credential.
     pub application_id: Option<i64>,
+    /// The first instant at which it is dead, ISO 8601 in UTC. `None`: never.
     pub expires_at: Option<String>,
     /// Whom this account acts as.
     pub sudo: Option<Assumed>,
 }
 
+/// The user whom an administrator acts as.
 #[derive(Debug, Serialize)]
 pub struct Assumed {
+    /// The user's `id`.
     pub user_id: i64,
+    /// The user's name, made printable.
     pub username: String,
 }
 
 /// What the caller would get.
 #[derive(Debug, Serialize)]
 pub struct Answer {
+    /// The status.
     pub status: u16,
+    /// `WWW-Authenticate`, if there is one.
     pub www_authenticate: Option<String>,
     /// `None`: a page.
     pub body: Option<String>,
 }
 
 impl Explanation {
+    /// Nothing is known yet.
     pub(super) fn new(sent: &Parts, surface: Surface) -> Self {
         Self {
             method: loggable(sent.method.as_str()),
@@ -96,11 +124,13 @@ impl Explanation {
         }
     }
 
+    /// It is told why nothing was judged.
     pub(super) fn without_judgement(mut self, why: &str) -> Self {
         self.why = why.to_owned();
         self
     }
 
+    /// `who`: `None` for an anonymous caller.
     pub(super) fn passes(mut self, who: Option<&Identity>) -> Self {
         self.verdict = Verdict::Passes;
         self.why = match who {
@@ -142,6 +172,7 @@ impl Who {
         })
     }
 
+    /// Notes the assumed user, if it is one.
     pub(super) fn acting(&mut self, who: &Identity) {
         let assumed = || Assumed { user_id: who.user.id.0, username: printable(&who.user.username) };
         self.sudo = who.sudo_by.as_ref().map(|_| assumed());
@@ -149,6 +180,7 @@ impl Who {
 }
 
 impl Answer {
+    /// Of an answer as it would be sent.
     pub(super) fn new(parts: &axum::http::response::Parts, body: &[u8]) -> Self {
         let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let page = text(header::CONTENT_TYPE).is_some_and(|media| media.starts_with("text/html"));

@@ -17,18 +17,22 @@ use super::witness::Witness;
 /// One presented credential.
 #[derive(Debug, Serialize)]
 pub struct Seen {
+    /// The place in words, such as `Authorization: Bearer`.
     pub place: &'static str,
     /// What it begins with, if that is a prefix that everybody knows. Nothing more of it is ever told.
     pub prefix: Option<&'static str>,
     /// In bytes. `None`: it is no text.
     pub length: Option<usize>,
+    /// What became of it, in words.
     pub outcome: String,
+    /// Whether it is the one that decided.
     pub decided: bool,
 }
 
 /// What the authenticator did with the presented credentials, as the witness saw it.
 pub(super) struct Trial {
     steps: Vec<Step>,
+    /// What became of the session cookie.
     pub(super) cookie: Cookie,
     /// `Authorization` says something else than bearer.
     pub(super) other_scheme: bool,
@@ -50,13 +54,16 @@ enum Found {
     Unusable,
 }
 
+/// What became of the session cookie.
 #[derive(Clone, Debug)]
 pub(super) enum Cookie {
+    /// There is none.
     None,
     /// Two live sessions, or more cookies than are looked up: none counts (T9).
     Several,
     /// A write without the CSRF token of the session; whether one was sent.
     WithoutToken {
+        /// Whether one was sent, which was not this session's.
         sent: bool,
     },
     /// A token was presented and decided.
@@ -65,10 +72,12 @@ pub(super) enum Cookie {
     Ended,
     /// It has lasted for `sessions.longest`.
     TooLong,
+    /// It is a live session, which decided.
     Counts,
 }
 
 impl Trial {
+    /// Tries what was presented as the authenticator does; nothing is written.
     pub(super) async fn of(
         presented: &PresentedCredentials<'_>,
         headers: &HeaderMap,
@@ -124,6 +133,7 @@ impl Trial {
         Ok(Self { steps, cookie, other_scheme: scheme(headers).is_some(), decided })
     }
 
+    /// The place whose credential decided.
     pub(super) fn decided_by(&self) -> Option<&'static str> {
         self.decided.as_ref().map(|(place, _)| *place)
     }
@@ -138,6 +148,7 @@ impl Trial {
         matches!(self.steps.last(), Some(Step { found: Found::OfOtherKind(_), .. }))
     }
 
+    /// One line for each of them, the session cookie last.
     pub(super) fn seen(&self, presented: &PresentedCredentials<'_>, headers: &HeaderMap) -> Vec<Seen> {
         let mut all: Vec<Seen> =
             presented.places().map(|(place, secret)| self.place(place, secret, presented)).collect();
@@ -208,6 +219,7 @@ pub(super) fn untried(presented: &PresentedCredentials<'_>, headers: &HeaderMap,
     all
 }
 
+/// Whose credential it is, in words.
 pub(super) fn owner(record: &Record) -> String {
     match &record.owner {
         Some(owner) => printable(&owner.username),

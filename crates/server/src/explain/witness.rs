@@ -11,12 +11,14 @@ use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::User;
 use tollhouse_store::db::Db;
 
+/// Looks things up in the database, and remembers the answers so that they can be told.
 pub(super) struct Witness {
     db: Db,
     found: Mutex<HashMap<Key, Option<Record>>>,
 }
 
 impl Witness {
+    /// Nothing was asked yet.
     pub(super) fn new(db: Db) -> Self {
         Self { db, found: Mutex::default() }
     }

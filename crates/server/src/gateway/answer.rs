@@ -143,7 +143,7 @@ fn refused(app: &App, refusal: &Refusal, headers: &HeaderMap, seen: &Seen<'_>) -
     told.insert(app.gateway.names.reason.clone(), HeaderValue::from_static(refusal.told()));
     let (challenge, retry_after) = wire.map_or((None, None), |wire| (wire.challenge, wire.retry_after));
     let challenge = match refusal {
-        Refusal::CheckOrder(Error::Denied(Denial::Scope(_))) => seen.opened_by().map(|scopes| scope_challenge(&scopes)),
+        Refusal::Request(Error::Denied(Denial::Scope(_))) => seen.opened_by().map(|scopes| scope_challenge(&scopes)),
         // RFC 9110 section 15.5.2: a 401 has a challenge.
         _ if status == StatusCode::UNAUTHORIZED => challenge.or_else(|| Some(CHALLENGE.to_owned())),
         _ => None,

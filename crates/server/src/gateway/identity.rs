@@ -30,6 +30,7 @@ pub struct Names {
 }
 
 impl Names {
+    /// `prefix`: what each of them begins with.
     pub fn new(prefix: &Prefix) -> Self {
         // A prefix is letters in lower case, digits and `-`, and so is what follows. Kept as long as the process lives:
         // such a name is cloned for nothing, and every answer needs them all.

@@ -16,65 +16,90 @@ use crate::origin::Origin;
 #[derive(Debug, Default)]
 pub struct Rules(pub Vec<Rule>);
 
+/// One rule: for which requests it is, and whom it admits (docs/gateway.md).
 #[derive(Debug)]
 pub struct Rule {
+    /// As its file has it; the log says it.
     pub name: String,
     /// Its name, as it is told to the API behind.
     pub label: HeaderValue,
     /// Where it stands in its file.
     pub line: usize,
+    /// For which hosts it is.
     pub hosts: Vec<Host>,
+    /// For which paths it is.
     pub paths: Vec<Pattern>,
     /// Empty: every method.
     pub methods: Vec<Method>,
+    /// Whom it admits.
     pub allow: Allow,
+    /// Scopes of a token that open it, besides `api`, and `read_api` on GET and HEAD.
     pub scopes: Vec<Extra>,
+    /// Whose member the caller must be. `None`: nobody's.
     pub member: Option<Member>,
     /// Client ids, and what they were when the rules were read.
     pub clients: Vec<String>,
+    /// The applications that `clients` named when the rules were read. Their own tokens are admitted too, though they
+    /// speak for nobody (T6).
     pub applications: Vec<ApplicationId>,
+    /// Whether a credential in the query counts.
     pub query_credentials: bool,
     /// Preflights pass without being judged.
     pub preflight: bool,
+    /// What may make the path odd. Empty: nothing.
     pub admits: Oddities,
 }
 
+/// Whom a rule admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allow {
+    /// Anonymous callers too; an invalid credential is refused all the same.
     Anyone,
+    /// Whoever is signed in.
     SignedIn,
+    /// Administrators alone.
     Administrator,
 }
 
 /// A host by its name; without a port any port counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
+    /// In lower case; an IPv6 address stands in brackets.
     pub name: String,
+    /// `None`: any port.
     pub port: Option<u16>,
 }
 
 /// A path, or it and everything below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
+    /// As it is compared with a decoded path.
     pub decoded: String,
+    /// As it is compared with an encoded path; escapes have their digits in capitals.
     pub encoded: String,
+    /// Whether everything below it counts too.
     pub below: bool,
 }
 
 /// Whose members count, from which level on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
+    /// Whether it is a group or a project.
     pub kind: Kind,
     /// In lower case.
     pub path: String,
+    /// The least level that is enough.
     pub level: AccessLevel,
     /// What had that path when the rules were read.
     pub of: Option<MembershipSource>,
 }
 
+/// What a rule asks a membership of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// A group; memberships of groups above it count too.
     Group,
+    /// A project; memberships of the groups above it count too.
     Project,
 }
 
@@ -149,6 +174,7 @@ impl Rule {
 }
 
 impl Host {
+    /// Whether a request to this origin is meant. The scheme does not matter.
     pub fn is(&self, origin: &Origin<'_>) -> bool {
         self.name == origin.host && self.port.is_none_or(|port| port == origin.port)
     }

@@ -32,6 +32,7 @@ use question::Question;
 /// Where a proxy asks.
 pub const PATH: &str = "/-/auth";
 
+/// Answers proxies that ask about a request to somebody else's API (docs/protocols/gateway.md).
 pub struct Gateway {
     settings: config::Gateway,
     names: Names,
@@ -166,8 +167,10 @@ const MOST_READINGS: u32 = 20;
 /// Why there are no rules.
 #[derive(Debug, thiserror::Error)]
 pub enum Unloaded {
+    /// The file cannot be read, or a rule in it cannot be used.
     #[error("{0}")]
     File(#[from] Unusable),
+    /// The database cannot be asked for the groups and applications that the rules name.
     #[error("{0}")]
     Store(#[from] StoreError),
 }

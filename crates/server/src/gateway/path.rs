@@ -7,22 +7,27 @@ use std::borrow::Cow;
 /// A path that leads nowhere else, however it is read, but for its oddities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path<'r> {
+    /// As the proxy was sent it.
     pub sent: &'r str,
     /// Decoded, but for those of [`Oddity`] that are escapes: what rules are compared with.
     pub decoded: Cow<'r, str>,
+    /// What some would read in another way.
     pub oddities: Oddities,
 }
 
 /// A way to read a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
+    /// The path in this reading.
     pub text: String,
+    /// Whether escapes in it were decoded.
     pub form: Form,
 }
 
 /// Whether escapes are taken for what they mean, or for themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
+    /// Escapes are decoded.
     Decoded,
     /// With the digits of escapes in capitals.
     Encoded,
@@ -37,9 +42,11 @@ pub enum Oddity {
     Slash = 2,
     /// `%3f` and `%23`: some decode a path, and then take it apart once more.
     Question = 4,
+    /// `%23`; see [`Oddity::Question`].
     Hash = 8,
 }
 
+/// A set of [`Oddity`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Oddities(u8);
 
@@ -48,6 +55,7 @@ pub struct Oddities(u8);
 pub struct Crooked;
 
 impl<'r> Path<'r> {
+    /// Fails for a path that some read in a way that leads elsewhere (T8).
     pub fn read(sent: &'r str) -> Result<Self, Crooked> {
         if !sent.starts_with('/') || !is_straight(sent) {
             return Err(Crooked);
@@ -124,14 +132,17 @@ impl Oddities {
         Some(Self(oddity as u8))
     }
 
+    /// Whether there is none.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
+    /// Whether every one of them is admitted.
     pub fn is_within(self, admitted: Self) -> bool {
         self.0 & !admitted.0 == 0
     }
 
+    /// Those of both.
     pub fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -15,13 +15,16 @@ use crate::proxies;
 /// The original request.
 #[derive(Debug)]
 pub struct Question<'r> {
+    /// The method that the proxy was asked with.
     pub method: Method,
+    /// Scheme, host and port that it was asked under.
     pub origin: Origin<'r>,
     /// Path and query as they were sent; nothing is known of them yet.
     pub target: &'r str,
 }
 
 impl<'r> Question<'r> {
+    /// Fails with [`Refusal::Unclear`] if anything is missing, repeated or unreadable (T1).
     pub fn read(headers: &'r HeaderMap, dialect: Dialect) -> Result<Self, Refusal> {
         let names = dialect.names();
         let only = |name| only(headers, name).ok_or(Refusal::Unclear);
@@ -31,10 +34,12 @@ impl<'r> Question<'r> {
         Ok(Self { method, origin, target: only(&names.uri)? })
     }
 
+    /// The path as it was sent, without the query.
     pub fn path(&self) -> &'r str {
         self.target.split_once('?').map_or(self.target, |(path, _)| path)
     }
 
+    /// The query as it was sent. `None`: there is no `?`.
     pub fn query(&self) -> Option<&'r str> {
         self.target.split_once('?').map(|(_, query)| query)
     }
@@ -87,6 +92,7 @@ pub fn is_repeated(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().nth(1).is_some()
 }
 
+/// The header `PRIVATE-TOKEN`.
 pub const PRIVATE_TOKEN: HeaderName = HeaderName::from_static("private-token");
 
 struct Names {

@@ -6,6 +6,7 @@ use tollhouse_domain::denial::Denial;
 
 use crate::error::Error;
 
+/// Why a proxy is told no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Whoever asks is none of `gateway.peers` (T3).
@@ -20,14 +21,16 @@ pub enum Refusal {
     Unclear,
     /// The path could be read in more than one way (T8).
     Crooked,
+    /// No rule is about this request.
     NoRule,
     /// The rule's group or project is not what it was when the rules were read (T8).
     Unbound,
+    /// The caller has not the level in the group or project that the rule names, or none that still counts.
     NotAMember,
     /// A credential is required, and none was presented.
     NoCredential,
     /// What a route of ours would refuse with.
-    CheckOrder(Error),
+    Request(Error),
 }
 
 impl Refusal {
@@ -44,7 +47,7 @@ impl Refusal {
             Self::Unbound => "unbound_rule",
             Self::NotAMember => "not_a_member",
             Self::NoCredential => Denial::Missing.code(),
-            Self::CheckOrder(error) => error.code(),
+            Self::Request(error) => error.code(),
         }
     }
 
@@ -60,7 +63,7 @@ impl Refusal {
             Self::Crooked => "crooked_path",
             Self::NoCredential => "unauthorized",
             Self::Unbound | Self::NotAMember => "forbidden",
-            Self::CheckOrder(Error::Denied(denial)) => match denial {
+            Self::Request(Error::Denied(denial)) => match denial {
                 Denial::Missing | Denial::Unknown => "unauthorized",
                 Denial::Revoked | Denial::Reused(_) => "revoked",
                 Denial::NotAdministrator => "forbidden",
@@ -73,7 +76,7 @@ impl Refusal {
                 | Denial::SudoInvalid
                 | Denial::Unavailable => denial.code(),
             },
-            Self::CheckOrder(error) => error.code(),
+            Self::Request(error) => error.code(),
         }
     }
 
@@ -81,7 +84,7 @@ impl Refusal {
     pub fn error(&self) -> Option<Error> {
         match self {
             Self::NoCredential => Some(Denial::Missing.into()),
-            Self::CheckOrder(error) => Some(error.clone()),
+            Self::Request(error) => Some(error.clone()),
             _ => None,
         }
     }
@@ -89,7 +92,7 @@ impl Refusal {
 
 impl<E: Into<Error>> From<E> for Refusal {
     fn from(error: E) -> Self {
-        Self::CheckOrder(error.into())
+        Self::Request(error.into())
     }
 }
 
@@ -123,7 +126,7 @@ mod tests {
         let accounts = AccountFault::ALL.into_iter().map(Denial::Account);
         let errors = [Error::Malformed, Error::TwoBearers, Error::Unavailable, Error::Internal, Error::Forbidden(None)];
         let denied = denials.into_iter().chain(accounts).map(Refusal::from);
-        denied.chain(errors.map(Refusal::CheckOrder)).chain([Refusal::NoCredential]).collect()
+        denied.chain(errors.map(Refusal::Request)).chain([Refusal::NoCredential]).collect()
     }
 
     #[test]

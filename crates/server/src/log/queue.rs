@@ -7,6 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
+/// Lines that wait to be written, bounded in bytes.
 #[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
@@ -28,6 +29,7 @@ struct State {
 }
 
 impl Queue {
+    /// How many lines were dropped since the start.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }

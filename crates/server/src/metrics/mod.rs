@@ -17,15 +17,18 @@ pub use reasons::REASONS;
 #[derive(Default)]
 pub struct Metrics {
     shards: [Shard; 8],
+    /// Connections that are open now.
     pub(crate) connections: AtomicU64,
 }
 
 /// A set of counters for some of the threads: two that count at once need not wait for the same cache line.
 #[repr(align(128))]
 pub(crate) struct Shard {
+    /// Requests by surface and class of status.
     pub(crate) requests: [[AtomicU64; CLASSES.len()]; Surface::ALL.len()],
     /// In the order of [`REASONS`]; what is not in the list comes last.
     pub(crate) refusals: [AtomicU64; REASONS.len() + 1],
+    /// How long it took to say who somebody is.
     pub(crate) judgements: Histogram,
 }
 
@@ -72,16 +75,20 @@ impl Metrics {
         &self.shards[MINE.with(|mine| mine % self.shards.len())]
     }
 
+    /// One counter, over all shards.
     pub(crate) fn sum(&self, counter: impl Fn(&Shard) -> &AtomicU64) -> u64 {
         self.shards.iter().map(|shard| counter(shard).load(Relaxed)).sum()
     }
 }
 
+/// Labels of the classes of status, in the order of the counters.
 pub(crate) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// How many took how long. The buckets are apart here and added up when they are read.
 pub(crate) struct Histogram {
+    /// By upper bound, in the order of [`BOUNDS`]; the last is for what took longer.
     pub(crate) buckets: [AtomicU64; BOUNDS.len() + 1],
+    /// All of them together, in nanoseconds.
     pub(crate) nanos: AtomicU64,
 }
 

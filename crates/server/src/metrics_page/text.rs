@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::metrics::{BOUNDS, CLASSES, REASONS};
 use crate::surface::Surface;
 
+/// 200 with every metric, never cached.
 pub(super) fn show(app: &App) -> Response {
     let mut response = Response::new(Body::from(text(app)));
     let headers = response.headers_mut();

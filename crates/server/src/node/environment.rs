@@ -20,8 +20,10 @@ pub trait NodeEnvironment: Send + Sync + 'static {
     /// A connection of the node's own, on which it reads the log.
     type Link: Send;
 
+    /// The machine's own clock, suspended time included.
     fn now(&self) -> Tick;
 
+    /// Returns after this time.
     fn sleep(&self, span: Duration) -> impl Future<Output = ()> + Send;
 
     /// An id that no node has had.
@@ -32,6 +34,7 @@ pub trait NodeEnvironment: Send + Sync + 'static {
     /// Whether the database itself tells what others write.
     fn is_postgres(&self) -> bool;
 
+    /// Opens such a connection.
     fn link(&self) -> impl Future<Output = Result<Self::Link>> + Send;
 
     /// See [`invalidations::Link::version`].
@@ -78,8 +81,11 @@ pub trait NodeEnvironment: Send + Sync + 'static {
 
 /// The database that this process shares with others.
 pub struct Shared {
+    /// The database.
     pub db: Db,
+    /// For what is written for people; no rule reads it.
     pub clock: Clock,
+    /// The clock of [`NodeEnvironment::now`].
     pub uptime: Uptime,
 }
 

@@ -28,6 +28,8 @@ use tollhouse_store::tx::Until;
 
 pub use environment::{NodeEnvironment, Shared};
 
+/// Keeps this process in step with the others on the database: it follows the log, renews the lease of the cache, and
+/// waits for the others after a revocation (docs/protocols/revocation.md).
 pub struct Node<A: NodeEnvironment = Shared> {
     environment: A,
     cache: Arc<CredentialCache>,
@@ -39,11 +41,13 @@ pub struct Node<A: NodeEnvironment = Shared> {
     own: Mutex<Option<NodeId>>,
     /// Words of the database reach us.
     heard: AtomicBool,
+    /// Mistakes that are switched on, for the simulation and tests of the protocol.
     #[cfg(feature = "faults")]
     pub mutants: Mutants,
 }
 
 impl<A: NodeEnvironment> Node<A> {
+    /// Nothing follows the log yet; see [`Node::follow`].
     pub fn new(environment: A, cache: Arc<CredentialCache>) -> Self {
         Self {
             #[cfg(feature = "faults")]

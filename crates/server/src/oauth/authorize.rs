@@ -228,6 +228,7 @@ pub async fn submit(app: App, visitor: Visitor, parsed: Request) -> Result<Respo
     decide(app, visitor, parsed, allowed).await
 }
 
+/// `DELETE /oauth/authorize`: the person says no (oauth.md 5.5).
 pub async fn deny(app: App, visitor: Visitor, parsed: Request) -> Result<Response, Error> {
     decide(app, visitor, parsed, false).await
 }

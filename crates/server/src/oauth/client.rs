@@ -43,6 +43,7 @@ pub async fn authenticate(app: &App, call: &Call) -> Result<Option<Client>, Fail
     right.map(Some).ok_or(Failure::Oauth(OauthError::InvalidClient))
 }
 
+/// As [`authenticate`], but a request that names no client is refused too: `invalid_client`.
 pub async fn required(app: &App, call: &Call) -> Result<Client, Failure> {
     authenticate(app, call).await?.ok_or(Failure::Oauth(OauthError::InvalidClient))
 }

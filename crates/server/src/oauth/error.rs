@@ -11,6 +11,7 @@ use crate::operations::password_check::Wrong;
 use crate::refusal::{GrantFault, Refusal};
 use crate::urls::Urls;
 
+/// An error of OAuth or OpenID Connect. Code, status and description of each are in oauth.md section 17.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OauthError {
     /// A parameter that must be there is not.
@@ -21,20 +22,29 @@ pub enum OauthError {
     TwoMechanisms,
     /// Introspection without a client or a token.
     NoCaller,
+    /// The client cannot show who it is (RFC 6749 section 5.2).
     InvalidClient,
+    /// The client may not use this grant (RFC 6749 section 5.2).
     UnauthorizedClient,
     /// Revocation of a token that is another client's.
     NotYours,
+    /// The code, the refresh token or the password is not accepted, for whatever reason (RFC 6749 section 5.2).
     InvalidGrant,
     /// A refresh token that was not used for `oauth.refresh_idle`. The wire does not tell.
     RefreshIdle,
+    /// More scopes than the application has, or none that exist (RFC 6749 section 5.2).
     InvalidScope,
+    /// Unknown, or switched off (RFC 6749 section 5.2).
     UnsupportedGrantType,
+    /// Another response type than are offered (RFC 6749 section 4.1.2.1).
     UnsupportedResponseType,
+    /// Another response mode than are offered.
     UnsupportedResponseMode,
+    /// It is none of the application's; told on a page, never by a redirect (RFC 6749 section 4.1.2.1).
     InvalidRedirectUri,
     /// Which methods there are depends on `compat.pkce`.
     InvalidCodeChallengeMethod(Strictness),
+    /// The person said no (RFC 6749 section 4.1.2.1).
     AccessDenied,
     /// `prompt=none`, and the person would have to sign in (OpenID Connect Core section 3.1.2.6).
     LoginRequired,
@@ -46,19 +56,25 @@ pub enum OauthError {
     InvalidToken(TokenFault),
     /// Userinfo for a token without `openid`.
     NoOpenid,
+    /// The person's address is not confirmed; told on a page of ours.
     UnconfirmedEmail,
     /// `oauth.disable_admin_oauth_scopes`
     NotForAdministrators,
 }
 
+/// Why a token is not accepted (RFC 6750 section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenFault {
+    /// There is none, or not one of this kind.
     Unknown,
+    /// It has expired.
     Expired,
+    /// It was revoked, or rotated away.
     Revoked,
 }
 
 impl OauthError {
+    /// Every error, with an example for those that hold something.
     pub const ALL: [Self; 26] = [
         Self::Missing("code"),
         Self::InvalidRequest,
@@ -120,6 +136,7 @@ impl OauthError {
         }
     }
 
+    /// The status where it is told by JSON.
     pub const fn status(self) -> StatusCode {
         match self {
             Self::InvalidClient | Self::UnauthorizedClient | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
@@ -188,10 +205,12 @@ impl OauthError {
         HeaderValue::try_from(text).ok()
     }
 
+    /// `error` and `error_description`, to which more may be added.
     pub fn object(self) -> Object {
         Object::default().field("error", self.code()).field("error_description", self.description())
     }
 
+    /// The JSON answer, with `WWW-Authenticate` where the wire has it.
     pub fn response(self) -> Response {
         let object = self.object().when(matches!(self, Self::InvalidToken(_)), |o| o.field("state", "unauthorized"));
         let mut response = answer(self.status(), object);
@@ -213,6 +232,7 @@ impl OauthError {
 /// Why an OAuth endpoint did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
+    /// An error of OAuth.
     Oauth(OauthError),
     /// `grant_type=password` with a wrong password. The answer is that of `invalid_grant`; the log has the reason.
     WrongPassword(Wrong),

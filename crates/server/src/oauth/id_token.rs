@@ -65,6 +65,7 @@ pub(super) async fn hinted(app: &App, client: &Application, hint: Option<&str>) 
 /// As on the wire, where it is the only thing that is signed.
 const TYP: &str = "JWT";
 
+/// The claims about a person that these scopes open. [`Error::Unavailable`] if the keys of the instance cannot be read.
 pub(super) async fn person(app: &App, user: &User, scopes: &Scopes) -> Result<Person, Error> {
     Ok(Person::new(user, scopes, app.urls.base(), app.keys().await?.salt()))
 }

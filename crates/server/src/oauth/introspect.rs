@@ -11,6 +11,7 @@ use crate::oauth::error::{Failure, OauthError, TokenFault, answer};
 use crate::oauth::token_info::{Info, Known, Secret};
 use crate::oauth::{Call, client, token_info};
 
+/// 200 with `active`, or an error where the caller may not ask. Times are in seconds since 1970.
 pub async fn introspect(app: App, call: Call) -> Result<Response, Failure> {
     let asked = call.text("token").map(|token| Digest::of(token.as_bytes()));
     match client::authenticate(&app, &call).await? {

@@ -28,6 +28,7 @@ pub mod token;
 pub mod token_info;
 pub mod userinfo;
 
+/// `/oauth` and `/.well-known`: endpoints for programs, and the pages of authorization.
 pub fn endpoints() -> Vec<Endpoint> {
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
@@ -62,6 +63,7 @@ pub struct Call {
 }
 
 impl Call {
+    /// Fails with `invalid_request` if a parameter comes twice, is no text, or is a secret in the query (T19).
     pub fn read(app: &App, parsed: ParsedRequest) -> Result<Self, Failure> {
         // What asks for no method is no preflight; it is answered like a request without parameters, and does nothing.
         if parsed.parts.method == Method::OPTIONS {
@@ -72,14 +74,17 @@ impl Call {
         Ok(Self { parsed, fields })
     }
 
+    /// A parameter; blank is absent.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.fields.text(name)
     }
 
+    /// Fails with [`OauthError::Missing`].
     pub fn required(&self, name: &'static str) -> Result<&str, Failure> {
         self.text(name).ok_or(Failure::Oauth(OauthError::Missing(name)))
     }
 
+    /// The headers of the request.
     pub fn headers(&self) -> &HeaderMap {
         &self.parsed.parts.headers
     }
@@ -89,10 +94,12 @@ impl Call {
         pipeline::presented(&self.parsed)
     }
 
+    /// For the audit log. `None`: the client did not authenticate.
     pub fn by(&self, client: Option<ApplicationId>) -> By {
         By::application(client, self.parsed.peer)
     }
 
+    /// The client address, as far as trusted proxies tell it.
     pub fn address(&self) -> Option<std::net::IpAddr> {
         self.parsed.peer
     }
@@ -134,6 +141,7 @@ impl Fields {
         Ok(())
     }
 
+    /// A parameter; blank is absent.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.all.get(name) {
             Some(Value::String(text)) if !text.trim().is_empty() => Some(text),

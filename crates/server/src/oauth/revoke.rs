@@ -9,6 +9,7 @@ use crate::oauth::token_info::Secret;
 use crate::oauth::{Call, client, nothing, token_info};
 use crate::operations::grants::Revoke;
 
+/// 200 `{}` once every node refuses the token, and for a token that is unknown. 403 for one of another application.
 pub async fn revoke(app: App, call: Call) -> Result<Response, Failure> {
     // A client that cannot authenticate is anonymous here, not refused for that alone.
     let client = match client::authenticate(&app, &call).await {

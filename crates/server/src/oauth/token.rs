@@ -12,6 +12,7 @@ use crate::oauth::grants::{authorization_code, client_credentials, password, ref
 use crate::oauth::{Call, id_token};
 use crate::operations::grants::Issued;
 
+/// Redeems a grant: 200 with the tokens, or an error of RFC 6749 section 5.2. Times are in seconds.
 pub async fn issue(app: App, call: Call) -> Result<Response, Failure> {
     // Before anything is used up: an answer may need a signature.
     app.keys().await?;

@@ -18,6 +18,7 @@ use crate::json::Object;
 use crate::oauth::Call;
 use crate::oauth::error::{Failure, OauthError, TokenFault, answer};
 
+/// 200 for a live OAuth access token, else 401 `invalid_token`, for whatever reason.
 pub async fn show(app: App, call: Call) -> Result<Response, Failure> {
     let shown = call.presented();
     let known = match shown.bearer().and_then(|secret| secret.digest()) {
@@ -30,14 +31,20 @@ pub async fn show(app: App, call: Call) -> Result<Response, Failure> {
 
 /// What the answer says.
 pub(crate) struct Info<'a> {
+    /// Whose it is. `None`: the application's own.
     pub user: Option<UserId>,
+    /// What it opens.
     pub scopes: &'a Scopes,
+    /// `None`: got by password without a client.
     pub client_id: Option<&'a str>,
+    /// When it was issued.
     pub created_at: Timestamp,
+    /// The last instant at which it is accepted.
     pub expires_at: Timestamp,
 }
 
 impl Info<'_> {
+    /// Times are in seconds, since 1970 or from `now`.
     pub(crate) fn object(&self, now: Timestamp) -> Object {
         let left = seconds_left(self.expires_at, now);
         Object::default()
@@ -53,6 +60,7 @@ impl Info<'_> {
 
 /// An OAuth token that somebody showed or asked about.
 pub(super) struct Known {
+    /// As the database, or the cache, has it.
     pub token: Arc<TokenRecord>,
     user: Option<UserId>,
     /// By its access token, not by its refresh token.
@@ -67,6 +75,7 @@ impl Known {
         self.token.dead_from.is_some_and(|at| at <= now)
     }
 
+    /// What may be told of it.
     pub(super) fn info(&self) -> Info<'_> {
         let TokenRecord { scopes, client_id, created_at, dead_from, .. } = &*self.token;
         Info {
@@ -82,7 +91,9 @@ impl Known {
 /// Which of its secrets was presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Secret {
+    /// The access token alone.
     Access,
+    /// The access token or the refresh token.
     Either,
 }
 

@@ -12,6 +12,7 @@ use crate::error::because;
 use crate::oauth::error::{Failure, OauthError, TokenFault, answer};
 use crate::oauth::{Call, id_token};
 
+/// 200 with [`UserInfo`]; 401 for a token that is not live, 403 without the scope `openid`, both without a body.
 pub async fn show(app: App, call: Call) -> Result<Response, Failure> {
     match told(&app, &call).await {
         // The wire has only the head of it.

@@ -14,14 +14,18 @@ use tollhouse_store::tx::{Change, Tx};
 use crate::operations::{Failed, Operation};
 use crate::refusal::{FieldFault, Refusal, ResourceKind};
 
+/// Registers an application. [`Refusal::Invalid`] says which fields break a rule.
 #[derive(Clone, Debug)]
 pub struct CreateApplication {
+    /// As people see it on the page that asks for consent.
     pub name: String,
     /// One or more, separated by white space.
     pub redirect_uri: String,
     /// Separated by white space; none: any scope of the server.
     pub scopes: String,
+    /// Whether it can keep a secret, so that it must show it.
     pub confidential: bool,
+    /// Whether nobody is asked for consent.
     pub trusted: bool,
     /// `None`: it belongs to the instance.
     pub owner: Option<UserId>,
@@ -32,7 +36,9 @@ pub struct CreateApplication {
 /// An application with the secret that is shown once.
 #[derive(Clone, Debug)]
 pub struct Created {
+    /// The application.
     pub application: Application,
+    /// The client secret in clear.
     pub secret: Plaintext,
 }
 
@@ -90,6 +96,7 @@ impl Operation for CreateApplication {
 /// Removes an application, with every code and token it was given.
 #[derive(Clone, Copy, Debug)]
 pub struct Delete {
+    /// [`ResourceKind::Application`] is told if there is none.
     pub id: ApplicationId,
 }
 
@@ -109,6 +116,7 @@ impl Operation for Delete {
 /// A new secret; the old one stops at once, tokens go on.
 #[derive(Clone, Copy, Debug)]
 pub struct RenewSecret {
+    /// [`ResourceKind::Application`] is told if there is none.
     pub id: ApplicationId,
 }
 
@@ -133,6 +141,7 @@ impl Operation for RenewSecret {
 /// for that (oauth.md 5.1).
 #[derive(Clone, Copy, Debug)]
 pub struct AddReadUser {
+    /// [`ResourceKind::Application`] is told if there is none.
     pub id: ApplicationId,
 }
 

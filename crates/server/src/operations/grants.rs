@@ -23,13 +23,19 @@ use crate::refusal::{GrantFault, Refusal};
 
 /// A code for an application that somebody allowed to act for them.
 pub struct Authorize {
+    /// The application that asks.
     pub application: ApplicationId,
+    /// The person who allowed it.
     pub user: UserId,
     /// The session in which they allowed it.
     pub session: Digest,
+    /// Where the code is sent.
     pub redirect_uri: String,
+    /// What the person allowed.
     pub scopes: Scopes,
+    /// The PKCE challenge (RFC 7636). `None`: there is none.
     pub challenge: Option<Challenge>,
+    /// For the `id_token`, unchanged.
     pub nonce: Option<String>,
 }
 
@@ -65,7 +71,9 @@ impl Operation for Authorize {
 
 /// An access token, and what comes with it. The secrets are shown once.
 pub struct Issued {
+    /// The token as its row says.
     pub token: OauthAccessToken,
+    /// The access token in clear.
     pub access: Plaintext,
     /// Not for what an application gets for itself.
     pub refresh: Option<Plaintext>,
@@ -140,10 +148,15 @@ fn created(issued: &Issued, how: &str) -> Audit {
 
 /// An authenticated client presents a code (oauth.md 6.2).
 pub struct Redeem {
+    /// Digest of the code.
     pub code: Digest,
+    /// What came with it.
     pub presented: Presented,
+    /// The settings that it depends on.
     pub rules: RedemptionRules,
+    /// How long the access token lives.
     pub lifetime: Duration,
+    /// What keeps the person's account from it.
     pub accounts: AccountRules,
 }
 
@@ -194,8 +207,11 @@ async fn end_reused(tx: &mut Tx, family: FamilyId, now: Timestamp) -> Result<Cha
 
 /// An application gets a token for itself (RFC 6749 section 4.4).
 pub struct ClientCredentials {
+    /// The application, which has authenticated.
     pub client: ApplicationId,
+    /// What it opens.
     pub scopes: Scopes,
+    /// How long the access token lives.
     pub lifetime: Duration,
 }
 
@@ -219,12 +235,17 @@ impl Operation for ClientCredentials {
 
 /// A token whose secrets were chosen outside, as in a seed for tests; no grant led to it.
 pub struct Give {
+    /// The application that holds it.
     pub application: ApplicationId,
     /// `None`: it is the application's own, and has no refresh token.
     pub user: Option<UserId>,
+    /// What it opens.
     pub scopes: Scopes,
+    /// The access token in clear.
     pub access: Plaintext,
+    /// The refresh token in clear. `None`: it has none.
     pub refresh: Option<Plaintext>,
+    /// How long the access token lives.
     pub lifetime: Duration,
 }
 
@@ -251,11 +272,15 @@ impl Operation for Give {
 
 /// Somebody's password was right (RFC 6749 section 4.3).
 pub struct PasswordGrant {
+    /// The application. `None`: no client was named.
     pub client: Option<ApplicationId>,
+    /// Whose password it was.
     pub user: UserId,
     /// Password digest and state that were looked at. Hashing takes time, and both may have changed meanwhile.
     pub seen: (String, AccountState),
+    /// What the token opens.
     pub scopes: Scopes,
+    /// How long the access token lives.
     pub lifetime: Duration,
 }
 
@@ -285,6 +310,7 @@ impl Operation for PasswordGrant {
 /// Ends the family of an OAuth token, whichever of its secrets was presented (rotation.md rule 12).
 #[derive(Clone, Copy, Debug)]
 pub struct Revoke {
+    /// The family that ends. One that has ended already is no error.
     pub family: FamilyId,
 }
 

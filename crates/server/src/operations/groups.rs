@@ -13,16 +13,21 @@ use tollhouse_store::namespaces::{self, GroupChange};
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{members, users};
 
-use crate::operations::{Failed, Operation};
+use crate::operations::{Failed, Operation, refused};
 use crate::refusal::{FieldFault, Refusal, ResourceKind};
 
 /// Makes a group, at the top or inside another; whoever makes it owns it.
 #[derive(Clone, Debug)]
 pub struct CreateGroup {
+    /// The display name.
     pub name: String,
+    /// Its own segment of the URL.
     pub path: String,
+    /// The group around it. `None`: a top-level group.
     pub parent: Option<NamespaceId>,
+    /// Who may see it; never more than the group around it.
     pub visibility: Visibility,
+    /// Who becomes its owner. `None`: nobody does.
     pub owner: Option<UserId>,
 }
 
@@ -50,9 +55,9 @@ impl Operation for CreateGroup {
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Namespace>, Failed> {
         let parent = match self.parent {
-            // Its visibility stays as it is until the commit.
+            // Its path and its visibility stay as they are until the commit.
             Some(id) => {
-                namespaces::hold(tx, id, now).await?;
+                namespaces::lock_tree(tx, id).await?;
                 Some(namespaces::find(tx, id).await?.ok_or(Refusal::NotFound(ResourceKind::Group))?)
             }
             None => None,
@@ -89,22 +94,29 @@ impl Operation for CreateGroup {
 /// Changes a group.
 #[derive(Clone, Debug)]
 pub struct UpdateGroup {
+    /// The group.
     pub group: NamespaceId,
     /// Who has to have the ability. `None`: the operator.
     pub caller: Option<UserId>,
+    /// The display name. `None`: as it is.
     pub name: Option<String>,
+    /// Its own segment of the URL; moves everything inside along. `None`: as it is.
     pub path: Option<String>,
+    /// Free text. `None`: as it is.
     pub description: Option<String>,
+    /// Who may see it; not less than what is inside, nor more than the group around it. `None`: as it is.
     pub visibility: Option<Visibility>,
 }
 
 impl Operation for UpdateGroup {
     type Output = ();
-    const REVOKES: bool = true;
+    /// It may narrow a visibility, which no full disk prevents. It adds no row but its audit row.
+    const GROWS: bool = false;
+    /// `false`, though it may: moving a large group takes long, and what commits together waits for the slowest.
+    const REVOKES: bool = false;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
-        // What is inside it stays as it is until the commit.
-        namespaces::hold(tx, self.group, now).await?;
+        namespaces::lock_tree(tx, self.group).await?;
         let old = namespaces::find(tx, self.group).await?.filter(|found| found.kind == NamespaceKind::Group);
         let old = old.ok_or(Refusal::NotFound(ResourceKind::Group))?;
         if let Some(caller) = self.caller {
@@ -117,10 +129,7 @@ impl Operation for UpdateGroup {
             visibility: self.visibility.unwrap_or(old.visibility),
         };
         let parent = match old.parent_id {
-            Some(id) => {
-                namespaces::hold(tx, id, now).await?;
-                namespaces::find(tx, id).await?
-            }
+            Some(id) => namespaces::find(tx, id).await?,
             None => None,
         };
         let faults = faults(tx, &old, &new, parent.as_ref()).await?;
@@ -129,7 +138,8 @@ impl Operation for UpdateGroup {
         }
         let differences = differences(&old, &new);
         if differences.is_empty() {
-            return Ok(Change::nothing(()));
+            // A repeat of a change whose answer was lost is acknowledged as the change itself (revocation.md W4).
+            return Ok(Change::already(()));
         }
         match namespaces::change(tx, &old, &new, parent.as_ref(), now).await {
             Err(StoreError::Taken) => return Err(Refusal::field("path", FieldFault::Taken).into()),
@@ -203,12 +213,12 @@ async fn require(
 ) -> Result<(), Failed> {
     let user = users::find(tx, caller).await?.ok_or(Refusal::NotFound(ResourceKind::Group))?;
     let level = members::level_in_group(tx, group.id, caller, now).await?;
-    match ability.is_met(level, user.administrator) {
-        true => Ok(()),
-        false if level.is_none() && group.visibility < user.viewer().least_visible() => {
-            Err(Refusal::NotFound(ResourceKind::Group).into())
-        }
-        false => Err(Refusal::NotAllowed.into()),
+    if ability.is_met(level, user.administrator) {
+        return Ok(());
+    }
+    match namespaces::visible_group(tx, group.id, user.viewer(), now).await? {
+        Some(_) => Err(refused(ability).into()),
+        None => Err(Refusal::NotFound(ResourceKind::Group).into()),
     }
 }
 

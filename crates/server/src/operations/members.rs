@@ -12,10 +12,14 @@ use tollhouse_store::tx::{Change, Tx};
 use crate::operations::{Failed, Operation};
 use crate::refusal::{FieldFault, Refusal, ResourceKind};
 
+/// Makes somebody a member. [`FieldFault::AlreadyMember`] if they are one now.
 #[derive(Clone, Copy, Debug)]
 pub struct Add {
+    /// The group or project.
     pub of: MembershipSource,
+    /// Who.
     pub user: UserId,
+    /// The level that is given.
     pub level: AccessLevel,
     /// The first day on which it counts no longer.
     pub expires_at: Option<Date>,
@@ -37,9 +41,12 @@ impl Operation for Add {
     }
 }
 
+/// Ends a membership. [`FieldFault::LastOwner`] if the group would be without an owner.
 #[derive(Clone, Copy, Debug)]
 pub struct Remove {
+    /// The group or project.
     pub of: MembershipSource,
+    /// Whose.
     pub user: UserId,
 }
 

@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
+use tollhouse_domain::access::ability::{Ability, Unmet};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Change, Tx};
 
-use crate::refusal::Refusal;
+use crate::refusal::{FieldFault, Refusal};
 
 pub mod applications;
 pub mod grants;
@@ -28,7 +29,13 @@ pub mod sign_in;
 pub mod tokens;
 pub mod users;
 
+/// A change with its rules, as a value. [`App::perform`](crate::app::App::perform) runs it in one transaction and gives
+/// its output when every node has applied what it made untrue.
+///
+/// A transaction that loses a conflict is retried, so `run` may be called several times and must have no effect outside
+/// its transaction.
 pub trait Operation: Send + Sync + 'static {
+    /// What the caller gets.
     type Output: Send + 'static;
 
     /// Whether it takes something new in, which is refused when the disk is nearly full (T29). What takes rights
@@ -40,6 +47,14 @@ pub trait Operation: Send + Sync + 'static {
 
     /// May await only statements of its transaction: on SQLite it runs on the writer thread.
     fn run(&self, tx: &mut Tx, now: Timestamp) -> impl Future<Output = Result<Change<Self::Output>, Failed>> + Send;
+}
+
+/// The refusal of somebody who sees the target and lacks the ability.
+pub fn refused(ability: Ability) -> Refusal {
+    match ability.unmet() {
+        Unmet::Forbidden => Refusal::NotAllowed,
+        Unmet::InvalidField(name) => Refusal::field(name, FieldFault::NotAllowedHere),
+    }
 }
 
 /// Lets a caller keep the operation after it was performed.
@@ -60,10 +75,12 @@ impl<O: Operation> Operation for Arc<O> {
 pub struct Done<T>(T);
 
 impl<T> Done<T> {
+    /// Only where the change is acknowledged.
     pub(crate) fn new(value: T) -> Self {
         Self(value)
     }
 
+    /// What the operation gave.
     pub fn into_inner(self) -> T {
         self.0
     }
@@ -72,7 +89,9 @@ impl<T> Done<T> {
 /// Why one attempt at an operation did not succeed.
 #[derive(Debug)]
 pub enum Failed {
+    /// The database did not do it; a conflict is tried again.
     Store(StoreError),
+    /// A rule forbids it. Nothing was changed.
     Refused(Refusal),
     /// What was asked for has been done before: whoever asked may never have heard of it, so it is told when everybody knows
     /// (revocation.md W4).

@@ -16,6 +16,7 @@ use tollhouse_store::namespaces::{self, Routed};
 use tollhouse_store::projects::{self, Seen};
 use tollhouse_store::{oauth_access_tokens, oauth_applications, personal_access_tokens, users};
 
+/// By number, else by user name without regard to case.
 pub async fn user(reader: &mut Reader, named: &str) -> Result<Option<User>> {
     if let Some(id) = number(named)
         && let Some(user) = users::find(reader, UserId(id)).await?
@@ -27,13 +28,20 @@ pub async fn user(reader: &mut Reader, named: &str) -> Result<Option<User>> {
 
 /// A group that the viewer may see.
 pub async fn group(reader: &mut Reader, named: &str, viewer: Viewer, now: Timestamp) -> Result<Option<Namespace>> {
-    if let Some(id) = number(named)
-        && let Some(group) = namespaces::visible_group(reader, NamespaceId(id), viewer, now).await?
-    {
-        return Ok(Some(group));
+    match group_id(reader, named).await? {
+        Some(id) => namespaces::visible_group(reader, id, viewer, now).await,
+        None => Ok(None),
+    }
+}
+
+/// Digits are a number and never a path: whoever loses sight of group 17 must not reach another one that is called so
+/// (rest-api.md 1.1).
+async fn group_id(reader: &mut Reader, named: &str) -> Result<Option<NamespaceId>> {
+    if named.bytes().all(|b| b.is_ascii_digit()) {
+        return Ok(number(named).map(NamespaceId));
     }
     match namespaces::route(reader, named).await? {
-        Some(Routed::Namespace(id)) => namespaces::visible_group(reader, id, viewer, now).await,
+        Some(Routed::Namespace(id)) => Ok(Some(id)),
         _ => Ok(None),
     }
 }
@@ -46,14 +54,9 @@ pub async fn group_with_projects(
     memberships: Option<&UserMemberships>,
     now: Timestamp,
 ) -> Result<Option<(Namespace, Vec<Seen>)>> {
-    if let Some(id) = number(named)
-        && let Some(found) = projects::with_group(reader, NamespaceId(id), viewer, memberships, now).await?
-    {
-        return Ok(Some(found));
-    }
-    match namespaces::route(reader, named).await? {
-        Some(Routed::Namespace(id)) => projects::with_group(reader, id, viewer, memberships, now).await,
-        _ => Ok(None),
+    match group_id(reader, named).await? {
+        Some(id) => projects::with_group(reader, id, viewer, memberships, now).await,
+        None => Ok(None),
     }
 }
 
@@ -84,8 +87,11 @@ pub async fn application(reader: &mut Reader, named: &str) -> Result<Option<Appl
 /// A token that somebody has in hand, of whatever kind.
 #[derive(Clone, Debug)]
 pub enum Token {
+    /// A personal access token.
     Personal(personal_access_tokens::Found),
+    /// A pair of OAuth tokens, by either of its secrets.
     Oauth {
+        /// The pair.
         found: oauth_access_tokens::Found,
         /// It is the refresh token of the pair.
         refresh: bool,
@@ -93,6 +99,7 @@ pub enum Token {
 }
 
 impl Token {
+    /// The family that it belongs to; revoking one ends the other.
     pub fn family(&self) -> FamilyId {
         match self {
             Self::Personal(found) => found.token.family_id,
@@ -100,6 +107,7 @@ impl Token {
         }
     }
 
+    /// Live, rotated or ended; expiry is not part of it.
     pub fn status(&self) -> TokenStatus {
         match self {
             Self::Personal(found) => found.token.status,

@@ -30,32 +30,41 @@ use crate::refusal::{Exceeded, Refusal};
 /// From where a password came.
 #[derive(Clone, Copy, Default)]
 pub struct Origin<'a> {
+    /// The client address, by which guesses are bounded (T14). `None`: not known.
     pub address: Option<IpAddr>,
     /// The cookie of [`device`]; empty if there is none.
     pub device: &'a str,
 }
 
+/// What came of comparing a password.
 pub enum Checked {
+    /// It is the account's.
     Right(Box<Right>),
+    /// It is refused; the same answer for every reason.
     Wrong(Wrong),
 }
 
 /// Somebody whose password was right, and what it was compared with.
 pub struct Right {
+    /// Whose password it is, as they were when it was compared.
     pub user: User,
+    /// The PHC string that it was compared with. Whoever acts on this has to see it unchanged (compare and set).
     pub digest: String,
 }
 
 /// A password that was refused. The answer does not tell why; the log and the metrics do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wrong {
+    /// Why it is refused.
     pub why: Why,
     /// `None`: nobody has this name.
     pub account: Option<UserId>,
 }
 
+/// Why a password is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
+    /// It is wrong, or nobody has this name.
     Password,
     /// The same, and it was the last one that is allowed in a row.
     LocksOut,

@@ -14,17 +14,23 @@ use tollhouse_store::namespaces::{self, Routed};
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{projects, users};
 
-use crate::operations::{Failed, Operation};
+use crate::operations::{Failed, Operation, refused};
 use crate::refusal::{FieldFault, Refusal, ResourceKind};
 
 /// Makes a project in a group, or in the creator's personal namespace.
 #[derive(Clone, Debug)]
 pub struct CreateProject {
+    /// Who creates it.
     pub creator: UserId,
+    /// The display name. `None`: as the path.
     pub name: Option<String>,
+    /// Its own segment of the URL. `None`: made from the name.
     pub path: Option<String>,
+    /// Where it goes. `None`: the creator's personal namespace.
     pub namespace: Option<NamespaceId>,
+    /// Free text, at most 2,000 characters. `None`: null on the wire.
     pub description: Option<String>,
+    /// Who may see it; never more than the group it is in.
     pub visibility: Visibility,
 }
 
@@ -48,9 +54,13 @@ impl Operation for CreateProject {
 /// What a project is to be, wherever it goes and whoever makes it.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// The display name.
     pub name: String,
+    /// Its own segment of the URL.
     pub path: String,
+    /// Free text, at most 2,000 characters. `None`: null on the wire.
     pub description: Option<String>,
+    /// Who may see it; never more than the group it is in.
     pub visibility: Visibility,
 }
 
@@ -113,10 +123,10 @@ impl Plan {
 impl CreateProject {
     /// Where it goes, if the creator may put it there.
     async fn namespace(&self, tx: &mut Tx, creator: &User, now: Timestamp) -> Result<Namespace, Failed> {
-        let not_valid = || Refusal::field("namespace", FieldFault::NotAllowedHere);
+        let not_valid = || refused(Ability::CreateProjects);
         let id = self.namespace.or(creator.namespace_id).ok_or_else(not_valid)?;
-        // Its visibility, and the number of projects in it, stay as they are until the commit.
-        namespaces::hold(tx, id, now).await?;
+        // Its path, its visibility and the number of projects in it stay as they are until the commit.
+        namespaces::lock_tree(tx, id).await?;
         let namespace = namespaces::find(tx, id).await?.ok_or_else(not_valid)?;
         match namespace.kind {
             NamespaceKind::User if namespace.owner_id != Some(creator.id) => return Err(not_valid().into()),

@@ -17,6 +17,7 @@ use crate::operations::rotation::{Rotated, RotationKind, Rules, rotate};
 use crate::operations::{Failed, Operation};
 use crate::refusal::{GrantFault, Refusal};
 
+/// Presents a refresh token (RFC 6749 section 6; rotation.md section 3).
 pub struct Refresh {
     /// The secret that was presented.
     pub presented: Plaintext,
@@ -24,8 +25,11 @@ pub struct Refresh {
     pub client: Option<ApplicationId>,
     /// Fewer scopes than before, as they stand in the request.
     pub scopes: Option<String>,
+    /// How long the new access token lives.
     pub lifetime: Duration,
+    /// What keeps the user's account from it.
     pub accounts: AccountRules,
+    /// The settings of rotation.
     pub rules: Rules,
 }
 

@@ -15,16 +15,23 @@ use crate::operations::rotation::{Rotated, RotationKind, Rules, rotate};
 use crate::operations::{Failed, Operation, tokens};
 use crate::refusal::{Refusal, ResourceKind};
 
+/// Presents a personal access token for rotation (rest-api.md 2.6; rotation.md section 3).
 pub struct RotateSelf {
     /// The secret that was presented.
     pub presented: Plaintext,
+    /// The day from which the successor is dead. `None`: today + 7 days, or never if `require_expiry` is off.
     pub expires_at: Option<Date>,
+    /// Whether the successor must end some day.
     pub require_expiry: bool,
+    /// The settings of rotation.
     pub rules: Rules,
 }
 
+/// What takes the place of a rotated token.
 pub struct Successor {
+    /// The token.
     pub token: Box<PersonalAccessToken>,
+    /// Its secret in clear, which is shown once, or again while its answer may have been lost.
     pub secret: Plaintext,
 }
 
@@ -100,8 +107,11 @@ impl PersonalLine<'_> {
 /// is harmless, and a new one begins (rotation.md rule 9).
 #[derive(Clone, Copy, Debug)]
 pub struct RotateById {
+    /// The token that is rotated.
     pub id: PersonalAccessTokenId,
+    /// The day from which the successor is dead. `None`: today + 7 days, or never if `require_expiry` is off.
     pub expires_at: Option<Date>,
+    /// Whether the successor must end some day.
     pub require_expiry: bool,
 }
 

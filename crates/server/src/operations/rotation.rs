@@ -18,7 +18,9 @@ use crate::operations::Failed;
 
 /// What a successor is.
 pub trait RotationKind: Sync {
+    /// Which table its generations stand in.
     const KIND: FamilyKind;
+    /// What the presenter gets.
     type Successor: Send + 'static;
 
     /// Makes one. Without a salt its secret is random, and cannot be derived again.
@@ -38,8 +40,10 @@ pub trait RotationKind: Sync {
     ) -> impl Future<Output = Result<Option<Self::Successor>, Failed>> + Send;
 }
 
+/// The settings of rotation.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
+    /// How long a lost answer is repaired.
     pub settings: Settings,
     /// `compat.rotation = "gitlab"`: no salts, so no repeats.
     pub gitlab: bool,
@@ -47,15 +51,19 @@ pub struct Rules {
 
 /// What the presenter is told.
 pub enum Rotated<S> {
+    /// A new one, or the same again after a lost answer.
     Successor(S),
     /// Not now (rule 4).
     Wait {
+        /// The first instant at which it is decided: `Retry-After`.
         until: Timestamp,
     },
     /// The family has ended, before or by this very attempt.
     Dead,
 }
 
+/// Decides about a presented generation, and does what was decided (rotation.md section 3). The caller has checked all
+/// that comes before it (rule 1).
 pub async fn rotate<L: RotationKind>(
     line: &L,
     tx: &mut Tx,

@@ -16,17 +16,25 @@ use crate::operations::{Failed, Operation};
 
 /// What somebody typed, and from where.
 pub struct Attempt<'a> {
+    /// The user name or the primary address.
     pub login: &'a str,
+    /// In clear, as it was typed.
     pub password: Plaintext,
+    /// From where it came, for counting guesses.
     pub origin: Origin<'a>,
+    /// `User-Agent` as it was sent; kept with the session.
     pub user_agent: Option<&'a str>,
     /// The session cookie that came with it. If it is anybody's session, that one ends.
     pub session: Option<&'a str>,
 }
 
+/// What came of it.
 pub enum SignIn {
+    /// Signed in, with a session that begins now.
     In {
+        /// The value of the session cookie; the database has its digest alone.
         session: Plaintext,
+        /// Whether the account was deactivated and is active again (authentication.md 6.5).
         reactivated: bool,
         /// What the browser keeps to be known again: the value of the cookie of [`device`].
         device: String,
@@ -37,11 +45,16 @@ pub enum SignIn {
     Refused(Refusal),
 }
 
+/// Why an account may not sign in, though the password was right (authentication.md 6.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// Blocked, LDAP-blocked or banned.
     Blocked,
+    /// An administrator has to approve it first.
     PendingApproval,
+    /// A bot, or an account of the program: nobody signs in there.
     Internal,
+    /// Its primary address is not confirmed.
     Unconfirmed,
 }
 
@@ -154,6 +167,7 @@ impl Operation for Begin {
 
 /// Ends one session.
 pub struct SignOut {
+    /// Digest of the cookie's value.
     pub session: Digest,
 }
 
@@ -173,6 +187,7 @@ impl Operation for SignOut {
 
 /// Ends those of several sessions that exist: for cookies of which somebody else may have planted some.
 pub struct EndSessions {
+    /// Digests of the cookies' values.
     pub sessions: Vec<Digest>,
 }
 

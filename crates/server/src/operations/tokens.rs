@@ -7,6 +7,7 @@ use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::token::{PERSONAL_ACCESS_TOKEN, PersonalAccessToken, TokenStatus, latest_expiry};
+use tollhouse_domain::user::AccountState;
 use tollhouse_store::token_families::EndReason;
 use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{personal_access_tokens, token_families, users};
@@ -17,13 +18,19 @@ use crate::refusal::{ExpiryFault, FieldFault, Refusal, ResourceKind};
 /// Makes a token, and the family that will grow from it.
 #[derive(Clone, Debug)]
 pub struct CreateToken {
+    /// Whose token it is.
     pub user: UserId,
+    /// Who has to be an administrator, in use, at the commit. `None`: the operator.
+    pub administrator: Option<UserId>,
+    /// At most 255 characters.
     pub name: String,
     /// `None`: there is none.
     pub description: Option<String>,
+    /// What it opens; `sudo` and its like only for administrators (authentication.md 3.3).
     pub scopes: Scopes,
     /// The day from which it is dead. Without one: the last that is allowed, or never where that is.
     pub expires_at: Option<Date>,
+    /// Whether it must end some day; then a missing day is today + 365 days.
     pub require_expiry: bool,
     /// A secret that was chosen outside, as in a seed for tests.
     pub secret: Option<Plaintext>,
@@ -32,7 +39,9 @@ pub struct CreateToken {
 /// A token that was just made. The secret is shown once.
 #[derive(Clone, Debug)]
 pub struct Created {
+    /// The token.
     pub token: PersonalAccessToken,
+    /// Its secret in clear.
     pub secret: Plaintext,
 }
 
@@ -40,6 +49,12 @@ impl Operation for CreateToken {
     type Output = Created;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
+        if let Some(id) = self.administrator {
+            let caller = users::find(tx, id).await?;
+            if !caller.is_some_and(|caller| caller.administrator && caller.state == AccountState::Active) {
+                return Err(Refusal::NotAllowed.into());
+            }
+        }
         let owner = users::find(tx, self.user).await?.ok_or(Refusal::NotFound(ResourceKind::User))?;
         if self.name.trim().is_empty() {
             return Err(Refusal::field("name", FieldFault::Blank).into());
@@ -105,6 +120,7 @@ const LONGEST: usize = 255;
 /// takes no living one with it (rotation.md rule 12).
 #[derive(Clone, Copy, Debug)]
 pub struct Revoke {
+    /// The token. [`ResourceKind::Record`] is told if there is none.
     pub id: PersonalAccessTokenId,
 }
 
@@ -133,6 +149,7 @@ impl Operation for Revoke {
 /// (authentication.md 5.7).
 #[derive(Clone, Copy, Debug)]
 pub struct EndReusedFamily {
+    /// The family that ends.
     pub family: FamilyId,
 }
 
@@ -162,6 +179,7 @@ pub fn expiry(asked: Option<Date>, required: bool, otherwise: Date, now: Timesta
     Ok(Some(day))
 }
 
+/// A token in the audit log.
 pub(crate) fn target(id: PersonalAccessTokenId) -> Target {
     Target::new("personal_access_token", id.0)
 }

@@ -22,15 +22,23 @@ use crate::refusal::{FieldFault, Refusal, ResourceKind};
 /// Makes an account with its personal namespace.
 #[derive(Clone, Debug)]
 pub struct CreateUser {
+    /// The name in URLs; no other user and no group may have it.
     pub username: String,
+    /// The display name.
     pub name: String,
     /// Empty: the account has none.
     pub email: String,
+    /// A person, a bot, or an account of the program.
     pub kind: UserKind,
+    /// The state that it begins with.
     pub state: AccountState,
+    /// Whether it administers the server.
     pub administrator: bool,
+    /// Whether what is internal is closed to it.
     pub external: bool,
+    /// Whether its address counts as confirmed; without an address it does not matter.
     pub confirmed: bool,
+    /// The administrator who makes it. `None`: a command, a seed or the start.
     pub created_by: Option<UserId>,
     /// PHC string; without one nobody signs in by password.
     pub password_digest: Option<String>,
@@ -158,39 +166,50 @@ pub async fn create(app: &App, new: CreateUser, password: &Plaintext, by: &By) -
 /// refused (rest-api.md 3.3).
 #[derive(Clone, Copy, Debug)]
 pub struct SetState {
+    /// The account.
     pub user: UserId,
+    /// What the audit log calls it, such as `user.blocked`.
     pub event: &'static str,
+    /// The states from which it may happen; from any other nothing happens.
     pub from: &'static [AccountState],
+    /// The state that it leads to.
     pub to: AccountState,
 }
 
 impl SetState {
+    /// From active, deactivated or pending approval; ends its sessions.
     pub fn block(user: UserId) -> Self {
         use AccountState::{Active, BlockedPendingApproval, Deactivated};
         let from = &[Active, Deactivated, BlockedPendingApproval];
         Self { user, event: "user.blocked", from, to: AccountState::Blocked }
     }
 
+    /// From blocked.
     pub fn unblock(user: UserId) -> Self {
         Self { user, event: "user.unblocked", from: &[AccountState::Blocked], to: AccountState::Active }
     }
 
+    /// From active; ends its sessions.
     pub fn ban(user: UserId) -> Self {
         Self { user, event: "user.banned", from: &[AccountState::Active], to: AccountState::Banned }
     }
 
+    /// From banned.
     pub fn unban(user: UserId) -> Self {
         Self { user, event: "user.unbanned", from: &[AccountState::Banned], to: AccountState::Active }
     }
 
+    /// From active. Signing in on a page activates it again (authentication.md 6.5).
     pub fn deactivate(user: UserId) -> Self {
         Self { user, event: "user.deactivated", from: &[AccountState::Active], to: AccountState::Deactivated }
     }
 
+    /// From deactivated.
     pub fn activate(user: UserId) -> Self {
         Self { user, event: "user.activated", from: &[AccountState::Deactivated], to: AccountState::Active }
     }
 
+    /// From pending approval.
     pub fn approve(user: UserId) -> Self {
         let from = &[AccountState::BlockedPendingApproval];
         Self { user, event: "user.approved", from, to: AccountState::Active }
@@ -235,6 +254,7 @@ async fn refuse_last_administrator(tx: &mut Tx, user: UserId) -> Result<(), Fail
 /// Lets somebody sign in by password again who was locked out by wrong ones, in any browser (T15).
 #[derive(Clone, Copy, Debug)]
 pub struct Unlock {
+    /// The account.
     pub user: UserId,
 }
 
@@ -257,7 +277,9 @@ impl Operation for Unlock {
 /// Notes that the primary address was confirmed, or that it has to be again.
 #[derive(Clone, Copy, Debug)]
 pub struct Confirm {
+    /// The account.
     pub user: UserId,
+    /// `false`: it has to be confirmed again, so the API is closed to the account if `accounts.confirmation_required`.
     pub confirmed: bool,
 }
 
@@ -279,9 +301,11 @@ impl Operation for Confirm {
 /// Whose password is to change, and how.
 #[derive(Clone, Debug)]
 pub struct NewPassword {
+    /// The account.
     pub user: UserId,
     /// The digest of the old one, where that was asked for.
     pub seen: Option<String>,
+    /// From then on another one must be chosen. `None`: it does not expire.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -329,10 +353,13 @@ pub async fn set_password(app: &App, change: NewPassword, password: &Plaintext, 
 /// sign-in, which is what `expires_at` says.
 #[derive(Clone, Debug)]
 pub struct SetPassword {
+    /// The account.
     pub user: UserId,
     /// The digest it must still have, where the old password was asked for.
     pub seen: Option<String>,
+    /// The PHC string of the new one.
     pub digest: String,
+    /// From then on another one must be chosen. `None`: it does not expire.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -354,7 +381,9 @@ impl Operation for SetPassword {
 /// Changes what a person says of themselves.
 #[derive(Clone, Debug)]
 pub struct SetProfile {
+    /// The account. [`ResourceKind::User`] is told if there is none.
     pub user: UserId,
+    /// What changes.
     pub profile: users::Profile,
 }
 
@@ -373,6 +402,7 @@ impl Operation for SetProfile {
 /// Makes `root`, if no process has done so before (T31).
 #[derive(Clone, Debug)]
 pub struct CreateFirstAdministrator {
+    /// PHC string.
     pub password_digest: String,
     /// Empty: none.
     pub email: String,

@@ -50,6 +50,7 @@ pub struct Nullable<T>(pub Option<T>);
 impl<T: Value> Value for Nullable<T> {
     const KIND: ParamType = T::KIND;
     const ALLOWED: &'static [&'static str] = T::ALLOWED;
+    const LEAST: Option<i64> = T::LEAST;
     const STRUCTURED: bool = T::STRUCTURED;
     const NULLABLE: bool = true;
 
@@ -229,7 +230,9 @@ one_of!(Visibility { "private" => Self::Private, "internal" => Self::Internal, "
 /// `sort`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
+    /// `asc`
     Ascending,
+    /// `desc`
     Descending,
 }
 one_of!(Sort { "asc" => Self::Ascending, "desc" => Self::Descending });

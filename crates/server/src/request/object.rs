@@ -10,7 +10,10 @@ use super::keep;
 /// The fields of a body, and the names that came more than once. A body that is no object has no fields.
 #[derive(Debug, Default)]
 pub(super) struct Body {
+    /// Each field with its last value, or with an empty object where two values contradict each other in what the
+    /// request may do ([`keep`]).
     pub fields: Map<String, Value>,
+    /// Names that came more than once.
     pub repeated: Vec<String>,
 }
 

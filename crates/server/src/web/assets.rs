@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 
+/// 404 for a name that is none of ours. Browsers may keep it for an hour.
 pub async fn show(_: App, name: String) -> Response {
     let Some((_, media, text)) = FILES.iter().find(|(known, ..)| *known == name) else {
         return StatusCode::NOT_FOUND.into_response();

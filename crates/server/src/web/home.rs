@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::web::{self, Html, Visitor};
 
+/// The page of somebody who is signed in.
 pub async fn show(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     let identity = visitor.identity.as_ref().ok_or(Error::Internal)?;
     let page = Home {

@@ -32,6 +32,7 @@ pub mod several_sessions;
 pub mod sign_in;
 pub mod sign_out;
 
+/// The pages for people (rest-api.md section 6), and what they load.
 pub fn endpoints() -> Vec<Endpoint> {
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
@@ -53,11 +54,14 @@ pub fn endpoints() -> Vec<Endpoint> {
 /// Whom a page lets in, and what it asks of a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageAccess {
+    /// Whoever comes; a form needs its CSRF token.
     Anyone,
+    /// Whoever comes; a form needs no CSRF token, and its origin is judged all the same.
     WithoutToken,
     /// Anyone, to sign in. A form that was shown before somebody signed in here, in another tab, is out of date; the page
     /// then says who is signed in.
     SigningIn,
+    /// Signed in, with an account that may come in; others are led to the sign-in page.
     SignedIn,
     /// Signed in, though the password has expired: here it can be changed.
     PasswordExpired,
@@ -68,6 +72,17 @@ pub enum PageAccess {
 }
 
 impl PageAccess {
+    #[cfg(feature = "faults")]
+    pub const ALL: [Self; 7] = [
+        Self::Anyone,
+        Self::WithoutToken,
+        Self::SigningIn,
+        Self::SignedIn,
+        Self::PasswordExpired,
+        Self::Consenting,
+        Self::Authorizing,
+    ];
+
     /// Somebody whose account may not come in may still sign out, or sign in as somebody else.
     fn takes_any_account(self) -> bool {
         matches!(self, Self::Anyone | Self::WithoutToken | Self::SigningIn | Self::Authorizing)
@@ -76,6 +91,7 @@ impl PageAccess {
 
 /// Who came to a page.
 pub struct Visitor {
+    /// Who is signed in. `None`: nobody, or an account that may not come in.
     pub identity: Option<Identity>,
     /// Whose session it is, though the account may not come in.
     pub owner: Option<Arc<User>>,
@@ -88,23 +104,32 @@ pub struct Visitor {
     /// The session cookies that came, if none counts because several are live (T9).
     pub several: Option<SessionCookies>,
     /// The form does not have the CSRF token of the live session, so nothing may be done with it. Only where one is
-    /// signing in (`Admits::SigningIn`); elsewhere such a form is refused.
+    /// signing in ([`PageAccess::SigningIn`]); elsewhere such a form is refused.
     pub outdated: bool,
+    /// What the page before left to be said.
     pub notice: Option<Notice>,
+    /// The client address, as far as trusted proxies tell it.
     pub address: Option<IpAddr>,
+    /// `User-Agent` as it was sent.
     pub user_agent: Option<String>,
     /// The values of the cookie [`device::NAME`], joined: another site of the same domain may have set one too.
     pub device: String,
+    /// The fields of the body; empty if there was none.
     pub form: serde_json::Map<String, serde_json::Value>,
+    /// The headers of the request.
     pub headers: HeaderMap,
 }
 
 /// A sentence for the next page, carried in a cookie of its own for a minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
+    /// They came to a page that needs it.
     SignInFirst,
+    /// Signing in has activated a deactivated account.
     Reactivated,
+    /// They signed out.
     SignedOut,
+    /// They changed their password.
     PasswordChanged,
 }
 
@@ -221,6 +246,7 @@ impl Visitor {
         Origin { address: self.address, device: &self.device }
     }
 
+    /// For a form of this session, masked anew each time (authentication.md 6.4).
     pub fn csrf_token(&self) -> String {
         CsrfSecret::of_session(self.session.as_bytes()).mask()
     }
@@ -244,6 +270,7 @@ pub struct Html {
 }
 
 impl Html {
+    /// `template` with the headers of every page: never cached, no foreign content, in no frame.
     pub fn page(app: &App, status: StatusCode, template: &impl Template) -> Result<Self, Error> {
         let text = template.render().map_err(|_| Error::Internal)?;
         let mut response = Response::new(Body::from(text));
@@ -292,6 +319,7 @@ impl Html {
         self
     }
 
+    /// `cookie`: `name=value`, perhaps with `Max-Age`; the other attributes are those of the session cookie.
     pub fn cookie_with(self, app: &App, cookie: &str) -> Self {
         self.cookie(format!("{cookie}; {}", attributes(app)))
     }
@@ -308,6 +336,7 @@ impl Html {
         self.because(wrong.code())
     }
 
+    /// Adds a header, or replaces it.
     pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.response.headers_mut().insert(name, HeaderValue::from_static(value));
         self
@@ -318,6 +347,7 @@ impl Html {
         self.cookie(format!("_gitlab_session={session}; {}", attributes(app)))
     }
 
+    /// Removes the session cookie from the browser. The session itself is ended elsewhere.
     pub fn forget_session(self, app: &App) -> Self {
         self.cookie(format!("_gitlab_session=; Max-Age=0; {}", attributes(app)))
     }
@@ -329,6 +359,7 @@ impl Html {
         self.cookie(format!("{name}={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax{secure}"))
     }
 
+    /// Says it on the next page.
     pub fn notice(self, app: &App, notice: Notice) -> Self {
         self.cookie(format!("{NOTICE}={}; Max-Age=60; {}", notice.code(), attributes(app)))
     }
@@ -356,10 +387,12 @@ impl IntoResponse for Html {
     }
 }
 
+/// 302 to the sign-in page, which says why.
 pub fn to_sign_in(app: &App) -> Response {
     sign_in_first(app).into_response()
 }
 
+/// The same, to which cookies may be added.
 pub fn sign_in_first(app: &App) -> Html {
     Html::redirect("/users/sign_in").notice(app, Notice::SignInFirst)
 }
@@ -453,6 +486,7 @@ fn cannot_come_in(fault: AccountFault) -> &'static str {
     }
 }
 
+/// The page of an error.
 #[derive(Template)]
 #[template(path = "failure.html")]
 pub struct Failure<'a> {
@@ -471,6 +505,7 @@ pub enum NextPage {
     Projects,
     /// For a session whose account may not come in.
     AnotherAccount,
+    /// For somebody who is not signed in.
     SignIn,
     /// It is not known who this is. The start page leads on to signing in if that is needed.
     Start,
@@ -488,6 +523,7 @@ impl NextPage {
 }
 
 impl<'a> Failure<'a> {
+    /// `next`: what its one link is.
     pub fn new(app: &'a App, title: &'a str, text: &'a str, next: NextPage) -> Self {
         let (target, label) = next.link(app);
         Self { title, text, target, label, request_id: app.request_id(), demo: app.demo }
@@ -521,6 +557,7 @@ impl Notice {
         }
     }
 
+    /// As the page has it (authentication.md 6.5).
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::SignInFirst => "You need to sign in before continuing.",

@@ -14,10 +14,12 @@ use crate::operations::users::{NewPassword, holder, set_password};
 use crate::refusal::Refusal;
 use crate::web::{self, Html, Notice, Visitor, after_wrong_password};
 
+/// `GET /-/user_settings/password/edit`
 pub async fn form(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     page(&app, &visitor, None, None)
 }
 
+/// `POST /-/user_settings/password`: asks for the current password, and ends every session of the account.
 pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     let owner = visitor.owner.as_ref().ok_or(Error::Internal)?;
     let Some([current, new, again]) = filled_in(&visitor) else { return Err(Error::BadRequest(None)) };

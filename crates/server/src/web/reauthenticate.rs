@@ -28,6 +28,7 @@ pub fn page(app: &App, visitor: &Visitor, user: &User, target: &str, refused: Op
     Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor))
 }
 
+/// `POST /oauth/authorize/reauthenticate`: a right password leads back to the request, a wrong one to the form.
 pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     let password = text(visitor.form.get("user").and_then(|user| user.get("password")));

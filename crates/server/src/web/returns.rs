@@ -19,6 +19,7 @@ pub fn recall(app: &App, headers: &HeaderMap) -> Option<String> {
     kept(app, RETURN, headers)
 }
 
+/// Takes the note away.
 pub fn forget(app: &App, page: Html, headers: &HeaderMap) -> Html {
     drop_kept(app, page, RETURN, headers)
 }

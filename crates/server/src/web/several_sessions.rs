@@ -10,10 +10,12 @@ use crate::app::App;
 use crate::error::Error;
 use crate::web::{Failure, Html, NextPage, attributes, failure};
 
+/// The page, as an answer.
 pub fn response(app: &App, headers: &HeaderMap, path: &str) -> Response {
     page(app, headers, path).map_or_else(|error| failure(&error, app, false), IntoResponse::into_response)
 }
 
+/// 400, with `Set-Cookie` that deletes them. `path`: of the request.
 pub fn page(app: &App, headers: &HeaderMap, path: &str) -> Result<Html, Error> {
     let text = "Your browser sent more than one session for this server, so none of them counts. They have been removed \
                from your browser. Please sign in again. If this page comes back, another site under the same domain \

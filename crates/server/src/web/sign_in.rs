@@ -12,6 +12,7 @@ use crate::params::{Param, Params};
 use crate::request::ParsedRequest;
 use crate::web::{Html, Notice, Visitor, after_wrong_password, home, returns};
 
+/// `GET /users/sign_in`. Somebody who is signed in is led on.
 pub async fn form(app: App, visitor: Visitor, Return(target): Return) -> Result<Html, Error> {
     let target = target.and_then(|target| returns::spelt(&app, &target));
     if visitor.identity.is_some() {
@@ -48,6 +49,7 @@ macro_rules! ask_us {
     };
 }
 
+/// `POST /users/sign_in`: 302 with a session, or 200 with the form and what is wrong (authentication.md 6.5).
 pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     let (login, password) = filled_in(&visitor).ok_or(Error::BadRequest(None))?;
     if visitor.outdated || visitor.identity.is_some() {

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::operations::sign_in::{EndSessions, SignOut};
 use crate::web::{Html, Notice, Visitor, returns, several_sessions};
 
+/// `POST /users/sign_out`: ends the session and leads to the sign-in page. It is the same where there was none.
 pub async fn submit(app: App, visitor: Visitor, (): ()) -> Result<Html, Error> {
     let page = Html::redirect("/users/sign_in")
         .header(header::HeaderName::from_static("clear-site-data"), CLEARED)

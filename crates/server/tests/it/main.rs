@@ -11,6 +11,7 @@
 #[macro_use]
 mod cases;
 mod conformance;
+mod contract;
 mod gitlab;
 mod history;
 mod oauth;

@@ -217,7 +217,11 @@ impl TestServer {
     }
 
     pub async fn admin(&self) -> Person {
-        self.person(users::CreateUser { administrator: true, ..users::CreateUser::person("warden", "Warden") }).await
+        self.admin_named("warden").await
+    }
+
+    pub async fn admin_named(&self, name: &str) -> Person {
+        self.person(users::CreateUser { administrator: true, ..users::CreateUser::person(name, name) }).await
     }
 
     pub async fn person(&self, create: users::CreateUser) -> Person {
@@ -406,6 +410,7 @@ impl Person {
     pub fn create_token(&self, scopes: Scopes, expires_at: Option<Date>) -> tokens::CreateToken {
         tokens::CreateToken {
             user: self.id,
+            administrator: None,
             name: "test".into(),
             scopes,
             expires_at,

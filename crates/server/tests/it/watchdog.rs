@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// Settings that make a test last longer than that.
-const LASTING: [&str; 3] = ["TOLLHOUSE_HISTORY_SECONDS", "TOLLHOUSE_MODEL_WALKS", "TOLLHOUSE_LIST_ROWS"];
+const LASTING: [&str; 4] =
+    ["TOLLHOUSE_HISTORY_SECONDS", "TOLLHOUSE_MODEL_WALKS", "TOLLHOUSE_LIST_ROWS", "TOLLHOUSE_FLIPS"];
 
 static RUNNING: Mutex<Vec<(String, Instant)>> = Mutex::new(Vec::new());
 

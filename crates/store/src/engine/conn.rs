@@ -28,4 +28,5 @@ pub trait Runs: Send {
 
 /// For a statement that only reads; one of a transaction is ended by the server, or after [`PATIENCE_OF_A_WRITER`].
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a statement of a transaction may take to answer.
 pub(crate) const PATIENCE_OF_A_WRITER: Duration = Duration::from_secs(10);

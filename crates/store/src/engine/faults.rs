@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Fault {
+    /// Nothing fails.
     None = 0,
     /// Nothing can be read or written.
     Everything = 1,
@@ -33,6 +34,7 @@ pub enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Bug {
+    /// No mistake.
     None = 0,
     /// Rule 3 is left out: the predecessor is not given its successor again.
     NoWindow = 1,
@@ -59,6 +61,7 @@ pub(crate) fn step(name: &str, is_chore: bool) {
     }
 }
 
+/// What fails, for all parts of one [`Db`](crate::engine::db::Db). Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     fault: Arc<AtomicU8>,
@@ -66,18 +69,22 @@ pub struct Faults {
     deaf: Arc<AtomicBool>,
     later: Arc<Mutex<Vec<Invalidation>>>,
     asked: Arc<AtomicU64>,
+    /// The mistake of the protocol of revocation that is switched on.
     pub mutants: Mutants,
 }
 
 impl Faults {
+    /// Lets this fail from now on; [`Fault::None`] ends it.
     pub fn set(&self, fault: Fault) {
         self.fault.store(fault as u8, Ordering::SeqCst);
     }
 
+    /// Makes this mistake from now on; [`Bug::None`] ends it.
     pub fn set_bug(&self, bug: Bug) {
         self.bug.store(bug as u8, Ordering::SeqCst);
     }
 
+    /// The mistake that is being made. `None`: none.
     pub fn bug(&self) -> Option<Bug> {
         let now = self.bug.load(Ordering::SeqCst);
         [Bug::NoWindow, Bug::NoSettle, Bug::BlindUpdate].into_iter().find(|bug| *bug as u8 == now)
@@ -88,6 +95,7 @@ impl Faults {
         self.deaf.store(true, Ordering::SeqCst);
     }
 
+    /// Whether [`Faults::deafen`] was called.
     pub fn is_deaf(&self) -> bool {
         self.deaf.load(Ordering::SeqCst)
     }
@@ -97,6 +105,7 @@ impl Faults {
         self.later.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
     }
 
+    /// What [`Faults::write_later`] has gathered, once.
     pub(crate) fn entries_to_write(&self) -> Vec<Invalidation> {
         std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -107,10 +116,12 @@ impl Faults {
         self.asked.load(Ordering::SeqCst)
     }
 
+    /// Counts for [`Faults::asked`].
     pub(crate) fn ask(&self) {
         self.asked.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// [`Error::Unavailable`] if one of these is what fails now.
     pub(crate) fn check(&self, faults: &[Fault]) -> Result<()> {
         let now = self.fault.load(Ordering::SeqCst);
         if faults.iter().any(|fault| *fault as u8 == now) {

@@ -150,9 +150,12 @@ pub(crate) fn version_of(connection: rusqlite::Connection) -> Result<(Option<i64
     Ok((found, single.0))
 }
 
+/// The version of a schema in which every step was taken.
 pub(crate) const NEWEST: i64 = STEPS.len() as i64;
 
+/// Why a database is not opened: its tables are those of another program.
 pub(crate) const FOREIGN: &str = "it is not a database of Tollhouse";
+/// Why a database is not opened: it has steps that this program does not know.
 pub(crate) const NEWER: &str = "it is of a newer version than this program";
 
 /// A step may rewrite a large table.

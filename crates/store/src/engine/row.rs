@@ -23,18 +23,22 @@ pub trait FromRow: Sized {
     /// Whether it is one column, whose name can be compared with that of a field.
     const IS_COLUMN: bool = false;
 
+    /// Reads its columns and moves past them. [`Error::Broken`] or [`Error::Damaged`] if they are not what is expected.
     fn from_row(row: &mut Row<'_>) -> Result<Self>;
 }
 
 impl<'r> Row<'r> {
+    /// A row of SQLite, before its first column.
     pub(crate) fn sqlite(row: &'r rusqlite::Row<'r>) -> Self {
         Self { columns: Columns::Sqlite(row), next: 0 }
     }
 
+    /// A row of PostgreSQL, before its first column.
     pub(crate) fn postgres(row: &'r tokio_postgres::Row) -> Self {
         Self { columns: Columns::Postgres(row), next: 0 }
     }
 
+    /// The next value, whatever its column is called.
     pub fn read<T: FromRow>(&mut self) -> Result<T> {
         T::from_row(self)
     }

@@ -131,10 +131,12 @@ impl Tx {
         Self::on(Inner::Batch(connection), db)
     }
 
+    /// Alone in a transaction on SQLite.
     pub(crate) fn leased(db: Db, lease: Lease) -> Self {
         Self::on(Inner::Lease(lease), db)
     }
 
+    /// In a transaction on PostgreSQL, with others or alone.
     pub(crate) fn postgres(db: Db, inner: Transaction) -> Self {
         Self::on(Inner::Postgres(Box::new(inner)), db)
     }
@@ -143,6 +145,7 @@ impl Tx {
         Self { inner, forget: Vec::new(), created: Vec::new(), entries: Vec::new(), db }
     }
 
+    /// The connection. `None`: SQLite, or it was given back.
     pub(crate) fn session(&mut self) -> Option<&mut Session> {
         match &mut self.inner {
             Inner::Postgres(transaction) => transaction.session(),
@@ -160,17 +163,20 @@ impl Tx {
         }
     }
 
+    /// Where an operation of several begins. `None`: SQLite, where a batch has savepoints of its own.
     pub(crate) fn savepoint(&mut self) -> Option<Savepoint> {
         let entries = self.entries.len();
         Some(Savepoint { session: self.session()?.savepoint(), entries })
     }
 
+    /// Keeps what was done since then.
     pub(crate) fn release(&mut self, savepoint: &Savepoint) {
         if let Some(session) = self.session() {
             session.release(savepoint);
         }
     }
 
+    /// Undoes what was done since then, entries of the log included.
     pub(crate) fn undo(&mut self, savepoint: &Savepoint) {
         self.entries.truncate(savepoint.entries);
         if let Some(session) = self.session() {
@@ -203,6 +209,7 @@ impl Tx {
         }
     }
 
+    /// Whether [`Tx::invalidate`] was called since the last operation was recorded.
     pub(crate) fn makes_untrue(&self) -> bool {
         !self.forget.is_empty()
     }
@@ -212,11 +219,13 @@ impl Tx {
         self.db.room_to_grow()
     }
 
+    /// The mistake of rotation that is switched on.
     #[cfg(feature = "faults")]
     pub fn bug(&self) -> Option<crate::engine::faults::Bug> {
         self.db.faults.bug()
     }
 
+    /// Whether this mistake is switched on.
     #[cfg(feature = "faults")]
     pub(crate) fn breaks(&self, mutant: Mutant) -> bool {
         self.db.faults.mutants.is(mutant)
@@ -310,6 +319,7 @@ impl Tx {
         Ok(base)
     }
 
+    /// Whether entries of the log are to be written with the commit.
     pub(crate) fn writes_log(&self) -> bool {
         !self.entries.is_empty()
     }

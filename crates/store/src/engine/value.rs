@@ -22,6 +22,7 @@ pub enum Value<'v> {
 }
 
 impl Value<'_> {
+    /// For a statement that outlives what it was bound to.
     pub(crate) fn into_owned(self) -> Value<'static> {
         match self {
             Self::Null => Value::Null,

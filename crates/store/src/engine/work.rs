@@ -88,9 +88,11 @@ pub(crate) struct Operation<W: Work> {
     span: tracing::Span,
 }
 
+/// What came of an operation: what it committed, or why it did not.
 pub(crate) type Outcome<W> = std::result::Result<Committed<<W as Work>::Output>, <W as Work>::Error>;
 
 impl<W: Work> Operation<W> {
+    /// The job, and the end at which whoever asked is told what came of it.
     pub(crate) fn new(work: W) -> (Box<Self>, Told<Outcome<W>>) {
         let (reply, told) = oneshot::channel();
         let begun = Arc::new(AtomicBool::new(false));
@@ -160,6 +162,7 @@ pub(crate) struct Chore<F, T> {
 }
 
 impl<F, T> Chore<F, T> {
+    /// The job, and the end at which whoever asked is told what came of it.
     pub(crate) fn new(work: F) -> (Box<Self>, Told<Result<T>>) {
         let (reply, told) = oneshot::channel();
         let begun = Arc::new(AtomicBool::new(false));

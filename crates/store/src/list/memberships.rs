@@ -24,8 +24,11 @@ pub(crate) use parent;
 /// Memberships of one user that count on a day, from a level on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
+    /// Whose.
     pub(crate) user: i64,
+    /// Those that end on or before this day, in UTC, do not count.
     pub(crate) now: Timestamp,
+    /// The least level. `None`: any.
     pub(crate) floor: Option<i64>,
 }
 

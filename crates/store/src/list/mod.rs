@@ -23,24 +23,29 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
+    /// Nothing is bound to it yet; there must be a [`Piece::bind`] for each `?`.
     pub(crate) fn new(text: impl Into<Cow<'static, str>>) -> Self {
         Self { text: text.into(), values: Vec::new() }
     }
 
+    /// Binds the next `?`.
     pub(crate) fn bind(mut self, value: impl Into<Value<'static>>) -> Self {
         self.values.push(value.into());
         self
     }
 
+    /// Text of our own; never a value from a request.
     pub(crate) fn push(&mut self, text: &str) {
         self.text.to_mut().push_str(text);
     }
 
+    /// With what is bound to it.
     pub(crate) fn append(&mut self, piece: &Piece) {
         self.push(&piece.text);
         self.values.extend_from_slice(&piece.values);
     }
 
+    /// Both conditions. A condition with `OR` in it must be in brackets.
     pub(crate) fn and(mut self, condition: impl Into<Piece>) -> Self {
         self.push(" AND ");
         self.append(&condition.into());
@@ -92,7 +97,9 @@ impl Statement {
 /// Rows that a list is made of. Those of two sources of one list are never the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
+    /// What comes after `FROM`: the table, perhaps with joins.
     pub(crate) from: &'static str,
+    /// Which of its rows.
     pub(crate) when: Piece,
     /// A small table that the rows are looked up for. `None`: an index has them in the order of the list.
     per: Option<&'static str>,
@@ -110,6 +117,7 @@ impl Source {
         Self { from, when: when.into(), per: Some(of) }
     }
 
+    /// Fewer of its rows.
     pub(crate) fn and(self, condition: impl Into<Piece>) -> Self {
         Self { when: self.when.and(condition), ..self }
     }
@@ -120,6 +128,7 @@ impl Source {
 pub(crate) struct Order {
     /// An expression of an index; `None`: `id` alone.
     pub(crate) key: Option<&'static str>,
+    /// `id` too is sorted that way.
     pub(crate) descending: bool,
 }
 
@@ -153,15 +162,18 @@ impl Span {
     }
 }
 
+/// What a list shows, from which its statements are built.
 #[derive(Clone, Debug)]
 pub(crate) struct List {
     /// Name of the table in the sources.
     pub(crate) alias: &'static str,
     /// Parts of `WITH RECURSIVE` that the sources read.
     pub(crate) with: Vec<Piece>,
+    /// Where the rows come from. None at all: the list is empty, and the database is not asked.
     pub(crate) sources: Vec<Source>,
     /// What holds for the rows of every source.
     pub(crate) filters: Vec<Piece>,
+    /// The order of the rows.
     pub(crate) order: Order,
     /// Columns of a row.
     pub(crate) columns: Piece,
@@ -232,6 +244,7 @@ impl List {
         page.statement()
     }
 
+    /// The statement that counts the rows, up to [`COUNTED`].
     pub(crate) fn count(&self) -> Statement {
         let mut count = self.with();
         count.push("counted(one) AS (");

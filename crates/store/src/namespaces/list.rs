@@ -19,6 +19,7 @@ use crate::list::{List, Order, Piece, Source, Span, Statement, among};
 pub struct Filter {
     /// Part of the name or the full path, without regard to case.
     pub search: Option<String>,
+    /// `None`: any that the viewer may see.
     pub visibility: Option<Visibility>,
     /// Only groups in which the viewer has the level of an owner.
     pub owned: bool,
@@ -30,16 +31,21 @@ pub struct Filter {
     pub members_only: bool,
     /// Not these.
     pub skip: Vec<NamespaceId>,
+    /// What it is sorted by.
     pub order: GroupOrder,
+    /// Whether from the last to the first.
     pub descending: bool,
 }
 
 /// What the list is sorted by; `id` decides between equals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroupOrder {
+    /// The name in lower case.
     #[default]
     Name,
+    /// Its own segment of the URL, in lower case.
     Path,
+    /// The number: the order in which they were created.
     Id,
 }
 

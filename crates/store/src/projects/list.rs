@@ -20,6 +20,7 @@ use crate::namespaces;
 pub struct Filter {
     /// Part of the name or the path, without regard to case.
     pub search: Option<String>,
+    /// `None`: any that the viewer may see.
     pub visibility: Option<Visibility>,
     /// `None`: archived or not.
     pub archived: Option<bool>,
@@ -31,9 +32,13 @@ pub struct Filter {
     pub min_access_level: Option<i64>,
     /// Those right inside it.
     pub namespace: Option<NamespaceId>,
+    /// Only those with a larger number.
     pub id_after: Option<i64>,
+    /// Only those with a smaller number.
     pub id_before: Option<i64>,
+    /// What it is sorted by.
     pub order: ProjectOrder,
+    /// Whether from the first to the last; without it the newest or largest come first.
     pub ascending: bool,
     /// How many memberships the viewer has of groups and projects, if that is known.
     pub memberships: Option<usize>,
@@ -42,12 +47,18 @@ pub struct Filter {
 /// What the list is sorted by; `id` decides between equals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProjectOrder {
+    /// When it was created.
     #[default]
     CreatedAt,
+    /// The number.
     Id,
+    /// The name in lower case.
     Name,
+    /// Its own segment of the URL.
     Path,
+    /// When it was last changed.
     UpdatedAt,
+    /// When something last happened in it.
     LastActivityAt,
 }
 
@@ -104,6 +115,7 @@ pub async fn after(
     page(at, filter, viewer, span, now, plan).await
 }
 
+/// The rows of one page, in the order of the filter.
 pub(super) async fn page(
     at: &mut impl Runs,
     filter: &Filter,

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::params::params;
 use crate::refusal::ResourceKind;
 
+/// `/projects/:id/members` and what is below it.
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::api(Method::GET, "/api/v4/projects/{id}/members/all/{user_id}", signed_in(), show_inherited)

@@ -12,16 +12,19 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::access::administrator;
 use crate::endpoint::answer::Created;
 use crate::endpoint::permission::{Boundary, Permission};
+use crate::endpoint::refusals::OwnRefusal;
 use crate::error::Error;
 use crate::error::as_sentence;
 use crate::operations::tokens::CreateToken;
 use crate::params::{CommaList, params};
 
+/// `/users/:user_id/personal_access_tokens`, for administrators alone.
 pub fn endpoints() -> Vec<Endpoint> {
     let path = "/api/v4/users/{user_id}/personal_access_tokens";
     vec![
         Endpoint::api(Method::POST, path, administrator(), create)
             .respelling(as_sentence)
+            .refuses(&[OwnRefusal::Unprocessable])
             .permission(Permission::new("create_personal_access_token", Boundary::Instance)),
     ]
 }
@@ -37,9 +40,12 @@ params! {
     }
 }
 
+/// 201 with the secret, which is shown this once. 404 without such a user, 422 with a sentence for a field that breaks
+/// a rule.
 pub async fn create(app: App, caller: Administrator, new: NewTokenParams) -> Result<Created<TokenWithSecret>, Error> {
     let create = CreateToken {
         user: UserId(new.user_id),
+        administrator: Some(caller.identity().user.id),
         name: new.name,
         description: new.description.filter(|text| !text.is_empty()),
         scopes: Scopes::from_iter(new.scopes.0),

@@ -19,29 +19,29 @@ use crate::operations::named;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Register an application and print its client id and secret, this once
+    /// Register an application, and print its client id and secret; the secret is not shown again
     Create(NewApplication),
     /// List the applications of the instance
     List,
-    /// Remove an application with every code and token it was given
+    /// Remove an application with all its codes and tokens
     Delete(One),
 }
 
 #[derive(Args)]
 pub(crate) struct NewApplication {
-    /// What people are asked about
+    /// Its name, which users see on the consent page
     #[arg(long)]
     name: String,
-    /// Where people are sent back to; may be given more than once
+    /// Redirect URI; may be repeated
     #[arg(long, value_name = "URI", required = true)]
     redirect_uri: Vec<String>,
-    /// What it may ask for, such as openid,email
+    /// Scopes that it may request, such as openid,email
     #[arg(long, value_parser = values::scopes)]
     scopes: Scopes,
-    /// It cannot keep a secret: a program in a browser or on a phone
+    /// A public application, which cannot keep a secret: a program in a browser or on a phone
     #[arg(long)]
     public: bool,
-    /// Nobody is asked for consent
+    /// Users are not asked for consent
     #[arg(long)]
     trusted: bool,
 }

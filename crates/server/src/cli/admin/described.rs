@@ -26,6 +26,7 @@ pub(super) struct Described {
 }
 
 impl Described {
+    /// Looks up whom the token belongs to.
     pub(super) async fn of(operator: &Operator, token: Token) -> Result<Self, Failure> {
         let mut reader = operator.reader().await?;
         let (user, application) = match &token {
@@ -47,6 +48,7 @@ impl Described {
         Ok(Self { token, user, application, idle_from })
     }
 
+    /// What people call such a token, and its secret that was shown.
     pub(super) fn kind(&self) -> &'static str {
         match &self.token {
             Token::Personal(_) => "personal access token",
@@ -55,6 +57,7 @@ impl Described {
         }
     }
 
+    /// The number of its row.
     pub(super) fn id(&self) -> i64 {
         match &self.token {
             Token::Personal(found) => found.token.id.0,
@@ -62,6 +65,7 @@ impl Described {
         }
     }
 
+    /// The user, or the application that holds it for itself.
     pub(super) fn owner(&self) -> String {
         match (&self.user, &self.application) {
             (Some(user), _) => called(user),
@@ -70,6 +74,7 @@ impl Described {
         }
     }
 
+    /// A line for each fact, for people. Never a secret.
     pub(super) fn facts(&self, now: Timestamp) -> String {
         let mut lines = vec![("kind", self.kind().to_owned()), ("id", self.id().to_string())];
         if let Token::Personal(found) = &self.token {
@@ -140,6 +145,7 @@ impl Described {
 
 const LIVE: &str = "live";
 
+/// `over`: it has expired.
 pub(super) fn state(status: TokenStatus, over: bool) -> &'static str {
     match status {
         _ if over => "expired",

@@ -17,7 +17,7 @@ use crate::operations::groups::CreateGroup;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Make a group
+    /// Create a group
     Create(NewGroup),
     /// List the groups
     List,
@@ -27,7 +27,7 @@ pub(crate) enum Command {
 pub(crate) struct NewGroup {
     /// Its full path, such as harbour, or harbour/pilots inside that group
     path: String,
-    /// Its name [default: the last word of the path]
+    /// Its name [default: the last segment of the path]
     #[arg(long)]
     name: Option<String>,
     /// Who may see it: private, internal or public

@@ -10,17 +10,21 @@ use crate::json::Object;
 pub(super) trait Listing {
     /// What its rows are, in the plural.
     const WHAT: &'static str;
+    /// The heads of the table, in their order.
     const COLUMNS: &'static [&'static str];
+    /// What one row is made from.
     type Row;
 
     /// The next rows after this number, oldest first; none: that was all.
     async fn after(&self, operator: &Operator, id: i64, limit: i64) -> Result<Vec<Self::Row>, Failure>;
 
+    /// The number that the next batch begins after.
     fn id(row: &Self::Row) -> i64;
 
     /// What people see of it, in the order of the columns. Text that people sent is made printable.
     fn cells(&self, operator: &Operator, row: &Self::Row) -> Vec<String>;
 
+    /// What `--json` prints of it.
     fn object(&self, operator: &Operator, row: &Self::Row) -> Object;
 }
 

@@ -22,9 +22,9 @@ use crate::refusal::ResourceKind;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Make somebody a member
+    /// Add a member
     Add(NewMember),
-    /// End somebody's membership
+    /// Remove a member
     Remove(One),
 }
 
@@ -32,10 +32,10 @@ pub(crate) enum Command {
 pub(crate) struct NewMember {
     #[command(flatten)]
     one: One,
-    /// What they may do: guest, planner, reporter, security_manager, developer, maintainer or owner
+    /// Access level: guest, planner, reporter, security_manager, developer, maintainer or owner
     #[arg(long, value_parser = values::level)]
     level: AccessLevel,
-    /// The day from which it counts no longer
+    /// The membership ends at the start of this day, in UTC
     #[arg(long, value_name = "DAY", value_parser = values::date)]
     expires_at: Option<Date>,
 }
@@ -44,7 +44,7 @@ pub(crate) struct NewMember {
 pub(crate) struct One {
     #[command(flatten)]
     of: What,
-    /// Who: user name or number
+    /// The user: user name or number
     #[arg(long)]
     user: String,
 }
@@ -52,10 +52,10 @@ pub(crate) struct One {
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct What {
-    /// Of this group: full path or number
+    /// The group: full path or number
     #[arg(long)]
     group: Option<String>,
-    /// Of this project: full path or number
+    /// The project: full path or number
     #[arg(long)]
     project: Option<String>,
 }

@@ -24,19 +24,19 @@ mod words;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Users: made, blocked, given a password
+    /// Manage users
     User(Of<user::Command>),
-    /// Personal access tokens: made, revoked, rotated, recognised
+    /// Manage tokens: create, list, revoke, rotate, identify
     Token(Of<token::Command>),
-    /// OAuth applications of this instance
+    /// Manage OAuth applications of this instance
     Application(Of<application::Command>),
     /// Projects
     Project(Of<project::Command>),
     /// Groups
     Group(Of<group::Command>),
-    /// Members of groups and projects
+    /// Manage members of groups and projects
     Member(Of<member::Command>),
-    /// The servers that run on the database
+    /// List the servers that use the database, or empty their caches
     Node(Of<node::Command>),
 }
 
@@ -45,7 +45,7 @@ pub(super) enum Command {
 pub(super) struct Of<C: Subcommand> {
     #[command(flatten)]
     at: open::At,
-    /// Print what the REST API would
+    /// Print the JSON of the REST API
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]

@@ -15,9 +15,9 @@ use crate::operations::nodes::{Ask, Refresh};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Ask the servers that run on this database for a sign of life, and list them
+    /// Ask the servers on this database to respond, and list them
     List,
-    /// Make every server forget what it remembers, after changes by hand in the database
+    /// Empty the caches of every server, after manual changes in the database
     Refresh,
 }
 

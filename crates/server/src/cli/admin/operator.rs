@@ -21,9 +21,13 @@ use crate::error::Error;
 use crate::json::Object;
 use crate::operations::{Operation, named};
 
+/// Somebody who runs a command on the database of a server.
 pub(super) struct Operator {
+    /// As a server has it, without listening.
     pub app: App,
+    /// Who the audit log says it was.
     pub by: By,
+    /// Whether objects are printed, in place of text for people.
     pub json: bool,
 }
 
@@ -31,18 +35,22 @@ pub(super) struct Operator {
 pub(super) const VIEWER: Viewer = Viewer::Administrator { id: UserId(0) };
 
 impl Operator {
+    /// Opens the database, which must be there and of this program's schema.
     pub(super) async fn open(at: &open::At, json: bool) -> Result<Self, Failure> {
         Ok(Self { app: open::app(at).await?, by: By::command_line(system_user()), json })
     }
 
+    /// The time, from the app's clock.
     pub(super) fn now(&self) -> Timestamp {
         self.app.now()
     }
 
+    /// A connection to read with.
     pub(super) async fn reader(&self) -> Result<Reader, Failure> {
         Ok(self.app.db.read().await?)
     }
 
+    /// Performs an operation, which ends when every running server has applied it.
     pub(super) async fn perform<O: Operation>(&self, operation: O) -> Result<O::Output, Failure> {
         Ok(self.app.perform(operation, &self.by).await.map_err(refusal)?.into_inner())
     }
@@ -76,11 +84,13 @@ impl Operator {
         said
     }
 
+    /// By number or name; fails if there is none.
     pub(super) async fn user(&self, named: &str) -> Result<User, Failure> {
         let found = named::user(&mut self.reader().await?, named).await?;
         found.ok_or_else(|| absent("user", named))
     }
 
+    /// By number or path; fails if there is none.
     pub(super) async fn group(&self, named: &str) -> Result<Namespace, Failure> {
         let found = named::group(&mut self.reader().await?, named, VIEWER, self.now()).await?;
         found.ok_or_else(|| absent("group", named))
@@ -119,6 +129,7 @@ impl Operator {
     }
 }
 
+/// The failure that nothing has this name.
 pub(super) fn absent(what: &str, named: &str) -> Failure {
     anyhow!("there is no {what} {}", printable(named)).into()
 }

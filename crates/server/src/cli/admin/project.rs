@@ -22,7 +22,7 @@ use crate::operations::projects::CreateProject;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Make a project
+    /// Create a project
     Create(NewProject),
     /// List the projects
     List,
@@ -32,16 +32,16 @@ pub(crate) enum Command {
 pub(crate) struct NewProject {
     /// Its full path, such as harbour/timetable in that group, or ada/notes in the namespace of that user
     path: String,
-    /// Its name [default: the last word of the path]
+    /// Its name [default: the last segment of the path]
     #[arg(long)]
     name: Option<String>,
-    /// Who makes it, and may: user name or number [default: the user whose namespace it is]
+    /// The user who creates it and is allowed to: user name or number [default: the user whose namespace it is]
     #[arg(long)]
     user: Option<String>,
     /// Who may see it: private, internal or public
     #[arg(long, default_value = "private", value_parser = values::visibility)]
     visibility: Visibility,
-    /// What it is
+    /// Its description
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
 }

@@ -30,40 +30,40 @@ use crate::refusal::FieldFault;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Make a personal access token and print it, this once
+    /// Create a personal access token and print it; it is not shown again
     Create(NewToken),
     /// List personal access tokens
     List(Which),
-    /// Revoke the token on stdin, with everything that grew from it, or a personal access token by number
+    /// Revoke the token on stdin with its whole family, or a personal access token by number
     Revoke(One),
-    /// Give the personal access token on stdin, or that number, a successor, and print it, this once
+    /// Rotate the personal access token on stdin, or with that number, and print its successor
     Rotate(Rotate),
-    /// Say what the token on stdin is
+    /// Show what the token on stdin is
     Identify(Nothing),
 }
 
 #[derive(Args)]
 pub(crate) struct NewToken {
-    /// Whose it is: user name or number
+    /// Its owner: user name or number
     #[arg(long)]
     user: String,
-    /// What it is for
+    /// Its name
     #[arg(long)]
     name: String,
-    /// What it opens, such as api,read_user
+    /// Its scopes, such as api,read_user
     #[arg(long, value_parser = values::scopes)]
     scopes: Scopes,
-    /// The day from which it is dead [default: as late as the settings allow]
+    /// It expires at the start of this day, in UTC [default: as late as the settings allow]
     #[arg(long, value_name = "DAY", value_parser = values::date)]
     expires_at: Option<Date>,
 }
 
 #[derive(Args)]
 pub(crate) struct Which {
-    /// Of this user alone: user name or number
+    /// Only tokens of this user: user name or number
     #[arg(long)]
     user: Option<String>,
-    /// Only those that are neither revoked nor expired
+    /// Only tokens that are neither revoked nor expired
     #[arg(long)]
     active: bool,
 }
@@ -78,7 +78,7 @@ pub(crate) struct One {
 pub(crate) struct Rotate {
     #[command(flatten)]
     one: One,
-    /// The day from which the successor is dead [default: in seven days]
+    /// The successor expires at the start of this day, in UTC [default: in seven days]
     #[arg(long, value_name = "DAY", value_parser = values::date)]
     expires_at: Option<Date>,
 }
@@ -135,6 +135,7 @@ async fn make(operator: &Operator, new: NewToken) -> Result<(), Failure> {
     }
     let operation = tokens::CreateToken {
         user: user.id,
+        administrator: None,
         name: new.name,
         scopes: new.scopes,
         expires_at: new.expires_at,

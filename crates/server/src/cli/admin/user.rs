@@ -20,37 +20,37 @@ use crate::operations::users::{CreateUser, NewPassword, SetState, Unlock, create
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Make a user
+    /// Create a user
     Create(NewUser),
     /// List the users
     List,
-    /// Close the API and the pages to somebody; their sessions end
+    /// Block a user from the API and the pages, and end the user's sessions
     Block(One),
-    /// Let somebody in again who was blocked
+    /// Unblock a user
     Unblock(One),
-    /// Let somebody sign in again whom wrong passwords have locked out
+    /// Unlock password sign-in after too many wrong passwords
     Unlock(One),
-    /// Set somebody's password; their sessions end
+    /// Set a user's password, and end the user's sessions
     Password(Password),
 }
 
 #[derive(Args)]
 pub(crate) struct NewUser {
-    /// Their user name
+    /// The user name
     login: String,
-    /// Their address; it counts as confirmed [default: none]
+    /// The email address; it counts as confirmed [default: none]
     #[arg(long, value_name = "ADDRESS")]
     email: Option<String>,
-    /// Their full name [default: the user name]
+    /// The full name [default: the user name]
     #[arg(long)]
     name: Option<String>,
     /// Make an administrator
     #[arg(long)]
     admin: bool,
-    /// Somebody from outside, to whom what is internal is closed
+    /// Create an external user, who does not see internal projects and groups
     #[arg(long)]
     external: bool,
-    /// Read a password from stdin; without one nobody signs in by password
+    /// Read a password from stdin; without a password the user cannot sign in by password
     #[arg(long)]
     password_stdin: bool,
 }

@@ -16,14 +16,17 @@ pub(super) fn scopes(text: &str) -> Result<Scopes, String> {
     if scopes.is_empty() { Err("at least one scope, such as read_api".into()) } else { Ok(scopes) }
 }
 
+/// `2026-01-31`, in UTC.
 pub(super) fn date(text: &str) -> Result<Date, String> {
     Date::parse(text).ok_or_else(|| "a day is written 2027-01-31".into())
 }
 
+/// `private`, `internal` or `public`.
 pub(super) fn visibility(text: &str) -> Result<Visibility, String> {
     Visibility::parse(text).ok_or_else(|| one_of(Visibility::ALL.map(Visibility::as_str)))
 }
 
+/// The word of a level, such as `developer`.
 pub(super) fn level(text: &str) -> Result<AccessLevel, String> {
     AccessLevel::parse(text).ok_or_else(|| one_of(AccessLevel::ALL.map(AccessLevel::as_str)))
 }

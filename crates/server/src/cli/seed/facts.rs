@@ -49,11 +49,14 @@ impl Seed {
 
 /// What was asked for, and what was made of it.
 pub struct Facts {
+    /// What was asked for.
     pub fill: Arc<Fill>,
+    /// What was made, in the same order.
     pub filled: Filled,
 }
 
 impl Facts {
+    /// One object with every secret in it, for scripts. `base`: our own URL.
     pub fn json(&self, base: &str) -> Value {
         let (seed, made) = (self.fill.seed(), &self.filled);
         let users = seed.users.iter().zip(&made.users).map(|(user, id)| {
@@ -103,6 +106,7 @@ impl Facts {
         })
     }
 
+    /// The same for people. `now`: a credential that is dead by then is not suggested.
     pub fn text(&self, base: &str, now: Timestamp) -> String {
         let (seed, made) = (self.fill.seed(), &self.filled);
         let mut text = format!("Tollhouse is listening on {base}\n\nFrom {}: {}\n", seed.name, seed.counts());

@@ -12,7 +12,9 @@ use super::file::Mistakes;
 /// Something of the file, and where it stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct At<T> {
+    /// What stands there.
     pub value: T,
+    /// The byte of the file at which it begins.
     pub at: usize,
 }
 
@@ -28,6 +30,7 @@ pub(super) struct Fields<'f> {
 }
 
 impl<'f> Fields<'f> {
+    /// The whole file, whose keys belong to no table.
     pub(super) fn of_file(table: &'f DeTable<'f>, mistakes: &'f Mistakes<'f>) -> Self {
         Self { table, at: 0, label: String::new(), known: RefCell::default(), mistakes }
     }
@@ -55,6 +58,7 @@ impl<'f> Fields<'f> {
         Some(Self { table, at, label, known: RefCell::default(), mistakes: self.mistakes })
     }
 
+    /// `None`: absent, or no text; the latter is a mistake that is told.
     pub(super) fn text(&self, key: &'static str) -> Option<At<&'f str>> {
         let found = self.get(key)?;
         let at = found.span().start;
@@ -71,17 +75,20 @@ impl<'f> Fields<'f> {
         }
     }
 
+    /// As [`Fields::text`], but that it is absent is a mistake too.
     pub(super) fn required(&self, key: &'static str) -> Option<At<&'f str>> {
         self.must_have(key);
         self.text(key)
     }
 
+    /// That this key is absent is a mistake.
     pub(super) fn must_have(&self, key: &'static str) {
         if !self.table.contains_key(key) {
             self.wrong(self.at, &format!("`{key}` is missing"));
         }
     }
 
+    /// Empty: absent, or no list of strings; the latter is a mistake that is told.
     pub(super) fn texts(&self, key: &'static str) -> Vec<At<&'f str>> {
         let Some(found) = self.get(key) else { return Vec::new() };
         let DeValue::Array(values) = found.get_ref() else {
@@ -108,6 +115,7 @@ impl<'f> Fields<'f> {
         self.texts(key)
     }
 
+    /// `otherwise`: what counts if it is absent or no boolean; the latter is a mistake that is told.
     pub(super) fn flag(&self, key: &'static str, otherwise: bool) -> bool {
         let Some(found) = self.get(key) else { return otherwise };
         found.get_ref().as_bool().unwrap_or_else(|| {
@@ -161,14 +169,17 @@ impl<'f> Fields<'f> {
         self.table.get(key).map_or(self.at, |value| value.span().start)
     }
 
+    /// Whether the key is there, whatever it holds.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
+    /// Notes a mistake at this byte of the file.
     pub(super) fn wrong(&self, at: usize, what: &str) {
         self.mistakes.push(at, self.labelled(what));
     }
 
+    /// The line of this byte, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
         self.mistakes.line(at)
     }

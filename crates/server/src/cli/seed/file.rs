@@ -16,6 +16,7 @@ use crate::config::{Unusable, one_line};
 pub struct Source {
     /// As people are told.
     pub name: String,
+    /// All of it, as UTF-8.
     pub text: String,
 }
 
@@ -92,10 +93,12 @@ impl<'s> Mistakes<'s> {
         self.found.get_mut().push((line, one_line(error.message()) + more));
     }
 
+    /// The line of this byte, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
         self.lines.partition_point(|start| *start <= at).max(1)
     }
 
+    /// Notes a mistake, unless the syntax of its line is broken anyway.
     pub(super) fn push(&self, at: usize, what: String) {
         let line = self.line(at);
         if !self.broken.contains(&line) {

@@ -30,11 +30,17 @@ pub struct Fill {
 
 /// What was made, each at the place that it has in the seed. Secrets are shown once.
 pub struct Filled {
+    /// Numbers of the users.
     pub users: Vec<UserId>,
+    /// The groups.
     pub groups: Vec<Namespace>,
+    /// Numbers of the projects.
     pub projects: Vec<ProjectId>,
+    /// The personal access tokens, with their secrets.
     pub tokens: Vec<tokens::Created>,
+    /// The applications, with their secrets.
     pub applications: Vec<Created>,
+    /// The OAuth tokens, with their secrets.
     pub oauth_tokens: Vec<Issued>,
 }
 
@@ -157,6 +163,7 @@ impl Token {
         };
         let create = tokens::CreateToken {
             user,
+            administrator: None,
             name: self.name.clone(),
             scopes: self.scopes.clone(),
             expires_at: day,

@@ -40,6 +40,7 @@ pub struct Seed {
 }
 
 impl Seed {
+    /// Reads and checks a file. Fails with every mistake in it at once.
     pub fn load(path: &Path) -> Result<Self, Unusable> {
         check::check(&Source::read(path)?)
     }

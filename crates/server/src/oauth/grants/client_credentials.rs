@@ -6,6 +6,7 @@ use crate::oauth::token::{Granted, without_a_page};
 use crate::oauth::{Call, client};
 use crate::operations::grants::ClientCredentials;
 
+/// Needs a confidential client. The token has no user and no refresh token.
 pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Failure> {
     let client = client::required(app, call).await?;
     if !client.confidential {

@@ -10,6 +10,8 @@ use crate::oauth::{Call, client};
 use crate::operations::grants::PasswordGrant;
 use crate::operations::password_check::{Checked, Origin, check, not_counted};
 
+/// Needs `oauth.password_grant`, and a confidential client unless `compat.password_grant` is `gitlab`. `invalid_grant`
+/// does not tell why.
 pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Failure> {
     let anybody = app.settings.compat.password_grant.is_gitlab();
     let client = client::authenticate(app, call).await?;

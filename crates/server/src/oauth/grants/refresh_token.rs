@@ -12,6 +12,7 @@ use crate::oauth::{Call, client};
 use crate::operations::refresh::Refresh;
 use crate::operations::rotation::Rotated;
 
+/// 503 while the family settles (rotation.md rule 4).
 pub(in crate::oauth) async fn grant(app: &App, call: &Call) -> Result<Granted, Failure> {
     let presented = Plaintext::new(call.required("refresh_token")?.to_owned());
     let pass = app.auth.permit(call.address()).await;

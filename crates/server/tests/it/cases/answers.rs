@@ -50,7 +50,7 @@ const SETTLED: &[(&str, &str, bool)] = &[
     ("PUT /api/v4/groups/{id}", "top_level", true),
 ];
 
-struct Scene {
+pub(super) struct Scene {
     t: TestServer,
     ada: Person,
     grace: Person,
@@ -62,7 +62,7 @@ struct Scene {
 
 impl Scene {
     /// Grace has a private profile, and Ada is a reporter in one of two public projects, and has one of her own.
-    async fn new(t: TestServer) -> Self {
+    pub(super) async fn new(t: TestServer) -> Self {
         let (ada, grace, warden) = (t.user("ada").await, t.user("grace").await, t.admin().await);
         t.person(CreateUser { kind: UserKind::Bot, ..CreateUser::person("deployer", "Deployer") }).await;
         let profile = Profile { private_profile: Some(true), ..Profile::default() };
@@ -83,7 +83,7 @@ impl Scene {
     }
 
     /// Requests that this endpoint answers with success.
-    async fn asks(&self, endpoint: &str) -> Vec<Ask> {
+    pub(super) async fn asks(&self, endpoint: &str) -> Vec<Ask> {
         let Self { t, ada, grace, warden, tokens, group } = self;
         let [by_ada, by_grace, by_warden] = tokens.each_ref();
         // By everybody who may, beginning with an anonymous caller.
@@ -148,6 +148,7 @@ impl Scene {
                 vec![t.ask(Method::PUT, "/api/v4/groups/team").token(by_grace).json(change)]
             }
             "GET /api/v4/version" => read(false, &["/api/v4/version"]),
+            "GET /api/v4/openapi.json" => read(true, &["/api/v4/openapi.json"]),
             "GET /api/v4/metadata" => read(false, &["/api/v4/metadata"]),
             "GET /api/v4/personal_access_tokens/self" => {
                 let expiring = ada.token_until(Date::parse("2027-01-01").expect("a day")).await;
@@ -187,7 +188,7 @@ fn answering() -> impl Iterator<Item = (String, Endpoint)> {
 
 fn schema(endpoint: &Endpoint) -> Option<&'static Schema> {
     match endpoint.answer().expect("an answer").body {
-        BodySchema::Nothing => None,
+        BodySchema::Nothing | BodySchema::Document => None,
         BodySchema::One(schema) | BodySchema::All(schema) | BodySchema::Page(schema) => Some(schema),
     }
 }
@@ -240,7 +241,7 @@ async fn an_answer_without_a_required_key_is_noticed(t: TestServer) {
             required.truncate(1);
         }
         for field in required {
-            let ask = scene.asks(&name).await.swap_remove(0);
+            let ask = scene.asks(&name).await.swap_remove(0).unchecked();
             scene.t.app.faults.leave_out(field.key);
             let reply = ask.await;
             let told = check(Version::default(), &endpoint, &reply, &mut Seen::default());
@@ -326,6 +327,8 @@ fn check(version: Version, endpoint: &Endpoint, reply: &Reply, seen: &mut Seen) 
     let (schema, list) = match declared.body {
         BodySchema::Nothing if reply.body.is_empty() => return Ok(()),
         BodySchema::Nothing => return Err("it has a body".to_owned()),
+        // What is in it is held against the table by a test beside it.
+        BodySchema::Document => return Ok(()),
         BodySchema::One(schema) => (schema, false),
         BodySchema::All(schema) => (schema, true),
         BodySchema::Page(schema) => {

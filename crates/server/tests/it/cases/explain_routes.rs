@@ -11,6 +11,8 @@ use tollhouse::operations::users::SetState;
 use tollhouse::params::ParamType;
 use tollhouse::routes::table;
 use tollhouse::surface::Surface;
+use tollhouse_domain::access::{AccessLevel, Visibility};
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Plaintext;
 
@@ -128,14 +130,24 @@ fn questions<'t>(t: &'t TestServer, ada: &Person) -> Vec<(String, Question<'t>)>
             ParamType::Integer => ada.id.to_string(),
             _ => "team%2Fapp".into(),
         });
+        // Where the caller has to be something to the target: one that Ada owns, and one that she sees.
+        let on_target = route.access().is_some_and(|access| access.on_group.is_some());
+        let others = [OWNED, SEEN].into_iter().filter(|_| on_target).map(|group| path.replace("team%2Fapp", group));
+        let paths: Vec<String> = others.chain([path.clone()]).collect();
         let form = FORMS.iter().find(|(route, _)| *route == name).map(|(_, form)| *form);
         for form in if form.is_some() { vec![None, form] } else { vec![None] } {
-            let (method, headers) = (route.method.clone(), Vec::new());
-            all.push((name.clone(), Question { t, method, path: path.clone(), form, headers }));
+            for path in &paths {
+                let (method, headers) = (route.method.clone(), Vec::new());
+                all.push((name.clone(), Question { t, method, path: path.clone(), form, headers }));
+            }
         }
     }
     all
 }
+
+/// Paths of groups.
+const OWNED: &str = "owned-by-ada";
+const SEEN: &str = "seen-by-all";
 
 fn name(route: &Endpoint) -> String {
     format!("{} {}", route.method, route.path)
@@ -190,6 +202,9 @@ struct Cast {
 impl Cast {
     async fn of(t: &TestServer) -> Self {
         let (ada, warden, blocked) = (t.user("ada").await, t.admin().await, t.user("bo").await);
+        let owned = t.group(OWNED, Visibility::Private).await;
+        t.member(MembershipSource::Group(owned), &ada, AccessLevel::Owner).await;
+        t.group(SEEN, Visibility::Public).await;
         let client = t.client("api read_api read_user openid sudo").await;
         let (mut tokens, mut access, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
         // Before the day that `expired_token` waits.

@@ -39,6 +39,7 @@ mod metrics;
 mod model;
 mod oauth_processes;
 mod oauth_tokens;
+mod openapi;
 mod openid;
 pub mod oracles;
 mod password;
@@ -133,6 +134,7 @@ pub fn all() -> Vec<Case> {
         oauth_tokens::guards::CASES,
         oauth_tokens::introspection::CASES,
         oauth_tokens::revocation::CASES,
+        openapi::CASES,
         openid::discovery::CASES,
         openid::signing::CASES,
         openid::userinfo::CASES,

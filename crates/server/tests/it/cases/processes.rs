@@ -49,6 +49,7 @@ impl Operation for Tokens {
         for _ in 0..self.count {
             let create = tokens::CreateToken {
                 user: self.user,
+                administrator: None,
                 name: "test".into(),
                 scopes: Scopes::from([Scope::Api]),
                 expires_at: None,

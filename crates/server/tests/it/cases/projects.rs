@@ -467,9 +467,9 @@ async fn projects_limit_holds_for_many_at_once(t: TestServer) {
 }
 
 /// There is no operation for it yet.
-struct SetLimit {
-    user: tollhouse_domain::id::UserId,
-    limit: i64,
+pub(super) struct SetLimit {
+    pub(super) user: tollhouse_domain::id::UserId,
+    pub(super) limit: i64,
 }
 
 impl tollhouse::operations::Operation for SetLimit {

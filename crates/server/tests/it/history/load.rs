@@ -104,6 +104,7 @@ impl HistoryRun {
     async fn make_token(&self, owner: &Rc<Owner>) -> Option<Rc<Family>> {
         let create = tokens::CreateToken {
             user: owner.id,
+            administrator: None,
             name: "test".into(),
             scopes: Scopes::from([Scope::Api]),
             expires_at: None,

@@ -4,7 +4,7 @@ mod database;
 mod history;
 mod model;
 mod network;
-mod randomness;
+pub mod randomness;
 mod store;
 
 use std::time::Duration;

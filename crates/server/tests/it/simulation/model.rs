@@ -138,7 +138,7 @@ impl Change {
             Self::RenewSecret { client, .. } | Self::DeleteClient { client, .. } => {
                 vec![Invalidation::Application(ApplicationId(client as i64))]
             }
-            Self::Move { .. } => vec![Invalidation::All],
+            Self::Move { .. } => vec![Invalidation::Paths],
             Self::Nothing => vec![Invalidation::Nothing],
         }
     }

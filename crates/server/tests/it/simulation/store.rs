@@ -131,6 +131,7 @@ impl Store {
                 let chosen = matches!(change, Change::Import { .. }).then(|| Plaintext::new(self.chosen(token)));
                 let create = tokens::CreateToken {
                     user: self.owners[owner as usize],
+                    administrator: None,
                     name: "simulated".into(),
                     scopes: Scopes::from([Scope::Api]),
                     expires_at: None,
@@ -181,7 +182,7 @@ impl Store {
                 client.stands = false;
                 Some(self.runtime.block_on(perform(&self.db, applications::Delete { id: client.id })).until)
             }
-            Change::Member { .. } | Change::Move { .. } if self.holds(change) => Some(Until::Newest),
+            Change::Member { .. } if self.holds(change) => Some(Until::Newest),
             Change::Move { away } => {
                 self.away = away;
                 let path = if away { model::ELSEWHERE } else { model::PATH };

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tollhouse::error::Reason;
 
 use super::{Person, Session, TestServer};
+use crate::contract;
 
 /// A request that is being made.
 pub struct Ask {
@@ -19,6 +20,8 @@ pub struct Ask {
     body: Vec<u8>,
     peer: IpAddr,
     version: Version,
+    /// Whether the answer is held against the OpenAPI document.
+    checked: bool,
 }
 
 impl Ask {
@@ -27,7 +30,9 @@ impl Ask {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:8080"));
         let peer = IpAddr::from([127, 0, 0, 1]);
-        Self { server, method, target: target.to_owned(), headers, body: Vec::new(), peer, version: Version::HTTP_11 }
+        // A server that is broken on purpose answers what is not documented.
+        let (checked, target) = (server.wrong.is_none() && !server.app.faults.garbles(), target.to_owned());
+        Self { server, method, target, headers, body: Vec::new(), peer, version: Version::HTTP_11, checked }
     }
 
     /// `PRIVATE-TOKEN`.
@@ -87,6 +92,12 @@ impl Ask {
         self
     }
 
+    /// The test itself has broken the answer.
+    pub fn unchecked(mut self) -> Self {
+        self.checked = false;
+        self
+    }
+
     /// What would be sent.
     pub fn request(&self) -> Request<Body> {
         let mut request = Request::new(Body::from(self.body.clone()));
@@ -102,13 +113,20 @@ impl Ask {
         let response = self.server.service.call(request, Some(self.peer)).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
-        Reply {
+        let reply = Reply {
             asked: format!("{} {}", self.method, self.target),
             status: parts.status,
             headers: parts.headers,
             reason: parts.extensions.get::<Reason>().map(|reason| reason.0),
             body: String::from_utf8_lossy(&bytes).into_owned(),
+        };
+        if self.checked
+            && let Err(why) =
+                contract::check(contract::document_of(&self.server.app), &self.method, &self.target, &reply)
+        {
+            panic!("{} is not answered as the document says: {why}: {}", reply.asked, reply.body);
         }
+        reply
     }
 }
 
@@ -123,7 +141,7 @@ impl IntoFuture for Ask {
 
 #[derive(Clone, Debug)]
 pub struct Reply {
-    asked: String,
+    pub asked: String,
     pub status: StatusCode,
     pub headers: HeaderMap,
     /// The code of a refusal, as the log has it.

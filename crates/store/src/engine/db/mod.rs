@@ -41,6 +41,7 @@ pub struct Db {
     reserve: u64,
     /// Transactions that may write, since the start.
     begun: Arc<AtomicU64>,
+    /// What fails on demand.
     #[cfg(feature = "faults")]
     pub faults: crate::engine::faults::Faults,
 }

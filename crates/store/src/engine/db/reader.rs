@@ -6,12 +6,16 @@ use crate::engine::{postgres, sqlite};
 /// A connection held for reading.
 pub struct Reader(pub(super) Held);
 
+/// The connection, which goes back when this is dropped.
 pub(super) enum Held {
+    /// To the readers of the file.
     Sqlite(sqlite::readers::Held),
+    /// To the pool of those who only read.
     Postgres(postgres::pool::Held),
 }
 
 impl Reader {
+    /// For a list that has its thread to itself.
     pub(crate) fn sqlite(held: sqlite::readers::Held) -> Self {
         Self(Held::Sqlite(held))
     }

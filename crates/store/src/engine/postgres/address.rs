@@ -22,8 +22,11 @@ use crate::error::{Cause, Error};
 #[derive(Clone)]
 pub struct Address(pub(super) Arc<Way>);
 
+/// What is needed for a connection.
 pub(super) struct Way {
+    /// Host, user, password, database and time limits.
     pub(super) config: Config,
+    /// Whether and how the connection is encrypted.
     pub(super) tls: Tls,
 }
 

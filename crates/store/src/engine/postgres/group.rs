@@ -25,6 +25,7 @@ use crate::engine::tx::Tx;
 use crate::engine::work::Job;
 use crate::error::{Cause, Error, Result};
 
+/// Those that wait for the next commit, and who runs them.
 pub(crate) struct Group {
     pool: Arc<Pool>,
     /// For connections of those that run alone.
@@ -58,6 +59,7 @@ enum Ran {
 }
 
 impl Group {
+    /// `pool`: the connections that may write.
     pub(crate) fn new(pool: Arc<Pool>) -> Self {
         Self { pool, alone: Arc::new(Semaphore::new(ALONE)), waiting: Mutex::default() }
     }

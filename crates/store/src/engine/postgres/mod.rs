@@ -117,6 +117,7 @@ impl Address {
     }
 }
 
+/// The server answered as one that only follows another; whoever asks tries the next host, or later.
 pub(crate) fn standby() -> Error {
     Error::Unavailable(Cause::Rule("this is a standby, not the primary"))
 }

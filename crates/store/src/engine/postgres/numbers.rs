@@ -22,14 +22,18 @@ macro_rules! drawn {
 /// Of which table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sequence {
+    /// `token_families`
     TokenFamilies,
+    /// `personal_access_tokens`
     PersonalAccessTokens,
+    /// `oauth_access_tokens`
     OauthAccessTokens,
 }
 
 impl Sequence {
     const ALL: [Self; 3] = [Self::TokenFamilies, Self::PersonalAccessTokens, Self::OauthAccessTokens];
 
+    /// The statement that draws `$1` numbers.
     pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::TokenFamilies => drawn!("token_families"),
@@ -39,6 +43,7 @@ impl Sequence {
     }
 }
 
+/// Numbers in stock, for all connections of one database.
 #[derive(Default)]
 pub(crate) struct Numbers([Mutex<Stock>; 3]);
 
@@ -51,13 +56,16 @@ struct Stock {
     asked: bool,
 }
 
+/// What came of asking for a number.
 pub(crate) struct Taken {
+    /// `None`: the stock is empty; ask again after [`Numbers::fill`].
     pub(crate) number: Option<i64>,
     /// So many should be drawn with the next statement.
     pub(crate) more: Option<i64>,
 }
 
 impl Numbers {
+    /// Takes one, and says how many to draw if few are left.
     pub(crate) fn take(&self, of: Sequence) -> Taken {
         let mut stock = self.stock(of);
         let number = stock.numbers.pop_front();
@@ -71,6 +79,7 @@ impl Numbers {
         Taken { number, more: Some(stock.drawn) }
     }
 
+    /// Puts what was drawn into the stock.
     pub(crate) fn fill(&self, of: Sequence, rows: &[Row]) {
         let mut stock = self.stock(of);
         stock.asked = false;

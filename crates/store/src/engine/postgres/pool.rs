@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::session::{Origin, Session};
 use crate::error::{Error, Result};
 
+/// Connections of one purpose, at most a fixed number at a time.
 pub(crate) struct Pool {
     origin: Origin,
     permits: Arc<Semaphore>,
@@ -24,10 +25,12 @@ pub(crate) struct Held {
 }
 
 impl Pool {
+    /// `most`: how many may be open at a time.
     pub(crate) fn new(origin: Origin, most: usize) -> Self {
         Self { origin, permits: Arc::new(Semaphore::new(most)), idle: Mutex::default() }
     }
 
+    /// Waits for a free connection for at most 5 seconds, then [`Error::Unavailable`].
     pub(crate) async fn take(self: &Arc<Self>) -> Result<Held> {
         let taking = async {
             let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::closed())?;
@@ -59,6 +62,7 @@ impl Pool {
         found.map(|(session, _)| session)
     }
 
+    /// Whoever waits or comes later gets [`Error::Unavailable`]; those in use end when they come back.
     pub(crate) fn close(&self) {
         self.permits.close();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -74,6 +78,7 @@ impl Pool {
 }
 
 impl Held {
+    /// `None`: it was discarded.
     pub(crate) fn session(&mut self) -> Option<&mut Session> {
         self.session.as_deref_mut()
     }

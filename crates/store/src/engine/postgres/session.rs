@@ -23,6 +23,7 @@ use crate::engine::conn::{Conn, Runs};
 use crate::engine::value::Value;
 use crate::error::{Cause, Error, Result};
 
+/// One connection to PostgreSQL, with the statements it has prepared and those that wait to be sent together.
 pub struct Session {
     client: Client,
     known: HashMap<Cow<'static, str>, Statement>,
@@ -53,7 +54,9 @@ pub struct Session {
 #[derive(Clone)]
 pub(crate) struct Origin {
     pub(crate) address: Address,
+    /// Numbers drawn ahead, which all of them share.
     pub(crate) numbers: Arc<Numbers>,
+    /// How often an answer was waited for, over all of them.
     pub(crate) rounds: Arc<AtomicU64>,
 }
 
@@ -102,6 +105,7 @@ struct SentQuery<'q> {
     rows: bool,
 }
 
+/// What the server answered to one thing that was sent.
 pub(crate) enum Answer {
     Done,
     Rows(Vec<Row>),
@@ -111,6 +115,7 @@ pub(crate) enum Answer {
 type Sent<'s> = Pin<Box<dyn Future<Output = std::result::Result<Answer, tokio_postgres::Error>> + Send + 's>>;
 
 impl Session {
+    /// `origin`: the pool's. `None`: a connection by itself, which draws no numbers.
     pub(crate) fn new(client: Client, origin: Option<Origin>) -> Self {
         let rounds = origin.as_ref().map(|origin| origin.rounds.clone()).unwrap_or_default();
         Self {
@@ -130,6 +135,7 @@ impl Session {
         }
     }
 
+    /// [`Error::Unavailable`] if the server is a standby, or does not say so within 5 seconds.
     pub(crate) async fn primary(&mut self) -> Result<()> {
         let asked = self.client.simple_query(CONNECTED);
         let said = tokio::time::timeout(Duration::from_secs(5), asked).await.map_err(|_| Error::late())??;
@@ -138,6 +144,7 @@ impl Session {
         if is_primary { Ok(()) } else { Err(standby()) }
     }
 
+    /// Whether the next one may have it: no answer is missing, and it is not closed.
     pub(crate) fn is_usable(&self) -> bool {
         !self.broken && !self.client.is_closed()
     }
@@ -147,6 +154,7 @@ impl Session {
         self.waits.load(Ordering::SeqCst)
     }
 
+    /// Whether an answer is waited for, to be looked at from elsewhere.
     pub(crate) fn waits(&self) -> Arc<AtomicBool> {
         self.waits.clone()
     }
@@ -155,6 +163,7 @@ impl Session {
         self.runtime
     }
 
+    /// `None`: a connection by itself.
     pub(crate) fn numbers(&self) -> Option<Arc<Numbers>> {
         self.origin.as_ref().map(|origin| origin.numbers.clone())
     }
@@ -163,6 +172,8 @@ impl Session {
         self.failure
     }
 
+    /// Sends what waits and this statement, and gives its rows. After `patience` without an answer the connection is of
+    /// no use, and the error is [`Error::Unavailable`].
     pub(crate) async fn rows(
         &mut self,
         sql: Cow<'static, str>,
@@ -254,6 +265,7 @@ impl Session {
         self.queue.push(Queued { what, of: self.turn });
     }
 
+    /// Which operation of the transaction has its turn; 0 is none of them.
     pub(crate) fn turn_to(&mut self, of: usize) {
         self.turn = of;
     }
@@ -291,6 +303,7 @@ impl Session {
         Ok(())
     }
 
+    /// Where an operation begins. It is sent only if the operation sends something.
     pub(crate) fn savepoint(&mut self) -> Savepoint {
         let savepoint = Savepoint { of: self.turn, at: self.queue.len(), sends: self.sends };
         self.push(What::Text("SAVEPOINT job"));
@@ -308,6 +321,7 @@ impl Session {
         }
     }
 
+    /// Undoes what was done since then, on the server with whatever is sent next.
     pub(crate) fn undo(&mut self, savepoint: &Savepoint) {
         let failure = self.failure.take();
         match self.has_sent(savepoint) {
@@ -320,6 +334,7 @@ impl Session {
         }
     }
 
+    /// To be sent with the next statement; it has no parameters.
     pub(crate) fn queue_text(&mut self, text: &'static str) {
         self.push(What::Text(text));
     }
@@ -330,10 +345,12 @@ impl Session {
         self.queue.len() - 1
     }
 
+    /// To be sent with the next statement; how many rows it changes is not told.
     pub(crate) fn queue_statement(&mut self, sql: Cow<'static, str>, values: Vec<Value<'static>>) {
         self.push(What::Statement(sql, values));
     }
 
+    /// Draws so many numbers together with the next statement.
     pub(crate) fn queue_numbers(&mut self, of: Sequence, count: i64) {
         self.push(What::Numbers(of, [count.into()]));
     }

@@ -32,6 +32,7 @@ pub(super) enum Verify {
 pub(super) struct Tls(Option<Arc<ClientConfig>>);
 
 impl Tls {
+    /// Never encrypted.
     pub(super) fn none() -> Self {
         Self(None)
     }
@@ -176,6 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> TlsConnect<S> for Conne
     }
 }
 
+/// An encrypted connection.
 pub(super) struct Stream<S>(tokio_rustls::client::TlsStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> tokio_postgres::tls::TlsStream for Stream<S> {

@@ -30,6 +30,7 @@ const BEGIN_TOGETHER: &str = begin!("500ms");
 /// Before the end of what [`Transaction::begin_together`] began: the head of the log is waited for as usual.
 pub(crate) const LAST_OF_ALL: &str = "SET LOCAL lock_timeout = '6s'";
 
+/// Rolled back when it is dropped without a commit.
 pub(crate) struct Transaction {
     held: Option<Held>,
 }
@@ -51,6 +52,7 @@ impl Transaction {
         Ok(Self { held: Some(held) })
     }
 
+    /// `None`: the connection was given back.
     pub(crate) fn session(&mut self) -> Option<&mut Session> {
         self.held.as_mut().and_then(Held::session)
     }

@@ -45,11 +45,14 @@ struct Asker {
 }
 
 impl Lists {
+    /// Threads are started when they are needed.
     pub(crate) fn new(readers: Arc<Readers>) -> Self {
         let shared = Shared { readers, queue: Mutex::default(), wake: Condvar::new() };
         Self { shared: Arc::new(shared) }
     }
 
+    /// Runs it here if that takes few instructions, else from the beginning in a thread for lists.
+    /// [`Error::Unavailable`] if it takes too long; it is interrupted when whoever asked goes away.
     pub(crate) async fn run<T, F>(&self, work: F) -> Result<T>
     where
         F: for<'r> FnOnce(&'r mut Reader) -> Boxed<'r, Result<T>> + Clone + Send + 'static,
@@ -86,6 +89,7 @@ impl Lists {
         (!too_long.load(Ordering::Relaxed)).then_some(done)
     }
 
+    /// Whoever waits or comes later gets [`Error::Unavailable`].
     pub(crate) fn close(&self) {
         let mut queue = self.shared.lock();
         queue.closed = true;

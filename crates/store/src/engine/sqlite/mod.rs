@@ -17,11 +17,13 @@ pub(crate) mod writer;
 /// Which file a path led to.
 #[derive(Clone)]
 pub(crate) struct File {
+    /// The path by which it was opened.
     pub(crate) path: PathBuf,
     id: (u64, u64),
 }
 
 impl File {
+    /// The file that is there now.
     pub(crate) fn at(path: &Path) -> Result<Self> {
         Ok(Self { path: path.to_owned(), id: Self::id(path)? })
     }
@@ -31,6 +33,7 @@ impl File {
         Ok((known.dev(), known.ino()))
     }
 
+    /// [`Error::Replaced`] if the path leads to another file by now.
     pub(crate) fn is_there(&self) -> Result<()> {
         match Self::id(&self.path) {
             Ok(id) if id == self.id => Ok(()),

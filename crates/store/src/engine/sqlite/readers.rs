@@ -25,10 +25,12 @@ pub(crate) struct Held {
 }
 
 impl Readers {
+    /// Nothing is opened yet.
     pub(crate) fn new(file: File) -> Self {
         Self { file, idle: Mutex::default(), open: AtomicUsize::new(0), closed: AtomicBool::new(false) }
     }
 
+    /// An idle connection, or a new one. [`Error::Unavailable`] if 64 are open.
     pub(crate) fn take(self: &Arc<Self>) -> Result<Held> {
         let idle = self.idle().pop();
         let connection = match idle {
@@ -59,6 +61,7 @@ impl Readers {
         Ok(connection)
     }
 
+    /// Whoever comes later gets [`Error::Unavailable`]; those in use end when they come back.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         self.idle().clear();
@@ -70,6 +73,7 @@ impl Readers {
 }
 
 impl Held {
+    /// `None`: it was given back.
     pub(crate) fn connection(&mut self) -> Option<&mut Connection> {
         self.connection.as_mut()
     }

@@ -58,6 +58,7 @@ pub(crate) struct Lease {
 type Returned = (Connection, Option<oneshot::Sender<Result<()>>>);
 
 impl Writer {
+    /// Opens the file and starts the thread `writer`, which alone writes to it.
     pub(crate) fn start(file: &File) -> Result<Self> {
         let mut connection = connect(&file.path, BUSY)?;
         // A checkpoint is made when those who wait for the commit have been told (see `checkpoint`).
@@ -173,10 +174,12 @@ impl Waiting {
 }
 
 impl Lease {
+    /// `None`: it was given back.
     pub(crate) fn connection(&mut self) -> Option<&mut Connection> {
         self.connection.as_mut()
     }
 
+    /// Gives the connection back and waits until the writer has committed. An error leaves open whether it happened.
     pub(crate) async fn commit(mut self) -> Result<()> {
         let (tell, told) = oneshot::channel();
         let connection = self.connection.take().ok_or_else(Error::closed)?;

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use axum::http::Method;
 use tokio::time::{Instant, sleep, timeout};
 use tollhouse::error::Error;
 use tollhouse::operations::Done;
 use tollhouse::operations::rotate::{RotateById, RotateSelf};
 use tollhouse::operations::rotation::Rotated;
 use tollhouse::refusal::Refusal;
+use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::agreement::{LEASE, WAIT};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::invalidation::Invalidation;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_store::faults;
@@ -28,6 +31,7 @@ cases![
     the_writer_is_given_back_before_the_wait,
     w4_a_repeat_waits_like_the_first breaks RepeatWithoutWait,
     w4_a_repeat_by_command_waits_too breaks RepeatWithoutWait,
+    w4_a_repeated_change_of_a_group_waits_too breaks RepeatWithoutWait,
     w5_a_refusal_that_ends_a_family_waits breaks NoWait,
     d1_what_is_acknowledged_is_on_the_disk,
 ];
@@ -171,6 +175,26 @@ async fn w4_a_repeat_by_command_waits_too(t: TestServer) {
     let repeat = t.app.perform(rotate, &by).await;
     assert!(matches!(repeat, Err(Error::Refused(Refusal::AlreadyRevoked))), "it is done already");
     assert!(began.elapsed() > WAIT);
+}
+
+/// A group that is narrowed or moved: the first answer, and that to a repeat by number or by the old path (T27).
+async fn w4_a_repeated_change_of_a_group_waits_too(t: TestServer) {
+    let ada = t.user("ada").await;
+    let token = ada.token([Scope::Api]).await;
+    settled(&t).await;
+    for (change, by_path) in [("visibility=private", false), ("path=moved", false), ("path=moved-again", true)] {
+        let name = change.split('=').next_back().unwrap_or_default().replace("-again", "");
+        let group = t.group(&format!("group-{name}-{by_path}"), Visibility::Public).await;
+        t.member(MembershipSource::Group(group), &ada, AccessLevel::Owner).await;
+        let id = if by_path { format!("group-{name}-{by_path}") } else { group.to_string() };
+        let ask = || t.ask(Method::PUT, &format!("/api/v4/groups/{id}")).token(&token).form(change);
+        laggard(&t).await;
+        assert!(timeout(Duration::from_millis(100), ask().send()).await.is_err(), "{change} waits");
+        let began = Instant::now();
+        ask().await.has(if by_path { 404 } else { 200 });
+        assert!(began.elapsed() > WAIT, "a repeated {change} is acknowledged like the first");
+        super::by_hand(&t, "DELETE FROM nodes WHERE name = 'laggard'").await;
+    }
 }
 
 /// Whoever stands still in a transaction has drawn the last number, and nobody else gets one.

@@ -100,6 +100,7 @@ async fn what_gives_and_ends_tokens_takes_two_round_trips(t: TestServer) {
     let issue = std::sync::Arc::new(issue);
     let create = CreateToken {
         user: ada.id,
+        administrator: None,
         name: "ci".into(),
         scopes,
         expires_at: None,
@@ -166,6 +167,7 @@ async fn numbers_that_are_drawn_ahead_are_given_out_once(t: TestServer) {
     let other = t.reopened("").await;
     let create = |secret| tokens::CreateToken {
         user: ada.id,
+        administrator: None,
         name: "ci".into(),
         scopes: Scopes::from([Scope::Api]),
         expires_at: None,

@@ -81,6 +81,7 @@ async fn families(t: &TestServer, count: usize) -> Vec<FamilyId> {
     let ada = t.user("ada").await;
     let create = CreateToken {
         user: ada.id,
+        administrator: None,
         name: "ci".into(),
         scopes: Scopes::from([Scope::Api]),
         expires_at: None,

@@ -2,9 +2,13 @@
 
 use axum::http::Method;
 use serde_json::json;
-use tollhouse::operations::members;
+use tollhouse::error::Error;
+use tollhouse::operations::groups::{CreateGroup, UpdateGroup};
+use tollhouse::operations::{Operation, members};
+use tollhouse::refusal::{Refusal, ResourceKind};
 use tollhouse_domain::access::{AccessLevel, Visibility};
-use tollhouse_domain::id::NamespaceId;
+use tollhouse_domain::audit::By;
+use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
@@ -21,6 +25,8 @@ cases![
     t27_a_narrowed_visibility_counts_from_the_answer_on,
     a_change_of_nothing_writes_nothing,
     of_two_changes_at_once_the_last_one_stays,
+    the_right_is_checked_again_with_the_change,
+    what_is_created_deep_inside_moves_too,
 ];
 
 const NOT_FOUND: &str = r#"{"message":"404 Group Not Found"}"#;
@@ -64,6 +70,11 @@ async fn an_owner_changes_a_group(t: TestServer) {
     // In the query and as a form too, by path, and an empty description takes it away.
     let body = put(&t, "TEAM?name=Team").token(&token).form("description=").await.has(200).json();
     assert_eq!((&body["name"], &body["description"]), (&"Team".into(), &"".into()));
+    put(&t, group).token(&token).json(json!({ "description": "again" })).await.has(200);
+    put(&t, group).token(&token).json(json!({ "name": null })).await.has(200);
+    assert_eq!(t.get(&format!("/api/v4/groups/{group}")).await.has(200).json()["description"], "again");
+    let body = put(&t, group).token(&token).json(json!({ "description": null })).await.has(200).json();
+    assert_eq!((&body["name"], &body["description"]), (&"Team".into(), &"".into()), "null clears it");
 }
 
 async fn who_may_change_a_group(t: TestServer) {
@@ -177,7 +188,7 @@ async fn a_group_that_moves_takes_everything_with_it(t: TestServer) {
     let again = t.group("team", Visibility::Public).await;
     assert_eq!(shown("/api/v4/groups/team").await["id"], again.0);
     let log = t.log(0).await;
-    assert!(log.iter().any(|(_, entry)| *entry == Invalidation::All), "{log:?}");
+    assert!(log.iter().any(|(_, entry)| *entry == Invalidation::Paths), "{log:?}");
 }
 
 async fn t27_a_narrowed_visibility_counts_from_the_answer_on(t: TestServer) {
@@ -221,4 +232,46 @@ async fn of_two_changes_at_once_the_last_one_stays(t: TestServer) {
     assert_eq!(end["path"], end["full_path"]);
     assert_eq!(end["path"].as_str().and_then(|path| path.strip_prefix("team-")), end["description"].as_str());
     t.get(&format!("/api/v4/groups/{}", end["path"].as_str().expect("a path"))).await.has(200);
+}
+
+/// The right may end between the pipeline and the transaction.
+async fn the_right_is_checked_again_with_the_change(t: TestServer) {
+    let (group, _) = owned(&t).await;
+    let closed = t.group("closed", Visibility::Private).await;
+    let (ada, warden) = (t.user("grace").await, t.admin().await);
+    let tried = async |group: NamespaceId, caller: UserId| {
+        let (name, path, visibility) = Default::default();
+        let description = Some(format!("by {caller}"));
+        let change = UpdateGroup { group, caller: Some(caller), name, path, description, visibility };
+        t.app.perform(change, &By::system()).await.map(drop)
+    };
+    assert_eq!(tried(group, ada.id).await, Err(Error::Refused(Refusal::NotAllowed)));
+    assert_eq!(tried(closed, ada.id).await, Err(Error::NotFound(ResourceKind::Group)));
+    t.member(MembershipSource::Group(closed), &ada, AccessLevel::Maintainer).await;
+    assert_eq!(tried(closed, ada.id).await, Err(Error::Refused(Refusal::NotAllowed)));
+    t.member(MembershipSource::Group(closed), &t.user("second").await, AccessLevel::Owner).await;
+    t.does(members::Remove { of: MembershipSource::Group(closed), user: ada.id }).await;
+    assert_eq!(tried(closed, ada.id).await, Err(Error::NotFound(ResourceKind::Group)));
+    assert_eq!(tried(closed, warden.id).await, Ok(()));
+    assert_eq!(tried(closed, UserId(999)).await, Err(Error::NotFound(ResourceKind::Group)));
+}
+
+/// Two transactions by hand: a group is being created two levels further down while the one above moves.
+async fn what_is_created_deep_inside_moves_too(t: TestServer) {
+    let (group, token) = owned(&t).await;
+    let inner = t.subgroup("inner", Some(group), Visibility::Public).await;
+    let mut tx = t.app.db.begin().await.expect("a transaction");
+    let (name, path, visibility) = ("Deep".to_owned(), "deep".to_owned(), Visibility::Public);
+    let create = CreateGroup { name, path, parent: Some(inner), visibility, owner: None };
+    let created = create.run(&mut tx, t.now()).await.expect("a group");
+    let mover = t.clone();
+    let moving = tokio::task::spawn_local(async move {
+        put(&mover, group).token(&token).json(json!({ "path": "crew", "name": "Crew" })).await.status.as_u16()
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(!moving.is_finished(), "it waits for what is being created in it");
+    let _committed = tx.commit(created, &By::system(), t.now()).await.expect("a commit");
+    assert_eq!(moving.await.expect("an answer"), 200);
+    let deep = t.get("/api/v4/groups/crew%2Finner%2Fdeep").await.has(200).json();
+    assert_eq!((&deep["full_path"], &deep["full_name"]), (&"crew/inner/deep".into(), &"Crew / inner / Deep".into()));
 }

@@ -1,7 +1,12 @@
 //! `POST /users/:user_id/personal_access_tokens` (rest-api.md 2.5).
 
 use serde_json::{Value, json};
-use tollhouse_domain::scope::Scope;
+use tollhouse::error::Error;
+use tollhouse::operations::tokens::CreateToken;
+use tollhouse::operations::users::{CreateUser, SetState};
+use tollhouse::refusal::Refusal;
+use tollhouse_domain::audit::By;
+use tollhouse_domain::scope::{Scope, Scopes};
 
 use crate::test_server::{Ask, M401, Person, TestServer};
 
@@ -12,6 +17,7 @@ cases![
     who_may_not_make_a_token_for_somebody,
     a_token_that_is_asked_for_badly_is_not_made,
     many_tokens_at_once,
+    the_administrator_is_one_still_with_the_change,
 ];
 
 fn ask(t: &TestServer, owner: &Person, body: &Value) -> Ask {
@@ -157,4 +163,18 @@ async fn many_tokens_at_once(t: TestServer) {
     for secret in secrets {
         t.get("/api/v4/user").token(&secret).await.is_user(&ada);
     }
+}
+
+/// The right may end between the pipeline and the transaction.
+async fn the_administrator_is_one_still_with_the_change(t: TestServer) {
+    let (ada, warden) = (t.user("ada").await, t.admin().await);
+    let tried = async |by: &Person| {
+        let create = ada.create_token(Scopes::from_iter([Scope::Api]), None);
+        t.app.perform(CreateToken { administrator: Some(by.id), ..create }, &By::system()).await.map(drop)
+    };
+    assert_eq!(tried(&ada).await, Err(Error::Refused(Refusal::NotAllowed)));
+    assert_eq!(tried(&warden).await, Ok(()));
+    t.person(CreateUser { administrator: true, ..CreateUser::person("second", "Second") }).await;
+    t.does(SetState::block(warden.id)).await;
+    assert_eq!(tried(&warden).await, Err(Error::Refused(Refusal::NotAllowed)));
 }

@@ -1,0 +1,220 @@
+"""schemathesis against the OpenAPI document, as an administrator and as a stranger: no 500, no undocumented status, no
+answer that is not what the document says of it."""
+
+import collections
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from house import Demo, call, check, expect, folder, with_token
+
+SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+SEED = os.environ.get("E2E_FUZZ_SEED", "18511")
+EXAMPLES_EACH = "20"
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
+    "response_schema_conformance"
+)
+
+SEED_FILE = """
+[[user]]
+username = "maker"
+admin = true
+[[user]]
+username = "scratch"
+admin = true
+[[user]]
+username = "stranger"
+[[user]]
+username = "ada"
+[[group]]
+path = "harbour"
+visibility = "public"
+members = [{ user = "ada", level = "owner" }]
+[[group]]
+path = "harbour/pilots"
+visibility = "public"
+[[project]]
+path = "harbour/timetable"
+visibility = "public"
+[[project]]
+path = "harbour/plans"
+[[application]]
+name = "portal"
+redirect_uris = ["https://portal.test/"]
+scopes = ["api"]
+[[token]]
+user = "maker"
+name = "maker"
+scopes = ["api"]
+[[token]]
+user = "scratch"
+name = "scratch"
+scopes = ["api", "sudo"]
+[[token]]
+user = "stranger"
+name = "stranger"
+scopes = ["api"]
+"""
+
+PROJECT_NAME = "made by an example"
+
+
+def examples(facts):
+    """Values that exist, by operation; `body` is the whole body."""
+    group, project = facts.groups["harbour"], facts.projects["harbour/timetable"]
+    ada, application = facts.users["ada"]["id"], facts.applications[0]["id"]
+    new_application = {"name": "made", "redirect_uri": "https://made.test/", "scopes": "api", "confidential": True}
+    return {
+        "get_users": {"username": "ada"},
+        "get_users_id": {"id": ada},
+        "post_users_user_id_personal_access_tokens": {"user_id": ada, "body": {"name": "made", "scopes": ["read_api"]}},
+        "get_projects_id": {"id": str(project)},
+        "post_projects": {"body": {"name": PROJECT_NAME}},
+        "get_projects_id_members_all_user_id": {"id": str(project), "user_id": ada},
+        "get_groups_id": {"id": str(group)},
+        "put_groups_id": {"id": str(group), "body": {"description": "changed"}},
+        "post_personal_access_tokens_self_rotate": {"body": {}},
+        "post_applications": {"body": new_application},
+        "delete_applications_id": {"id": application},
+        "post_applications_id_renew_secret": {"id": application},
+    }
+
+
+class Altering(BaseHTTPRequestHandler):
+    """Before the server: it alters some answers, as a faulty server would give them."""
+
+    ALTERED = {
+        "GET /api/v4/version": ("a key that is not declared", "JsonSchemaError"),
+        "GET /api/v4/user": ("a key is missing", "JsonSchemaError"),
+        "GET /api/v4/metadata": ("a status that is not documented", "UndefinedStatusCode"),
+        "GET /api/v4/applications": ("a crash", "ServerError"),
+        "GET /api/v4/groups": ("a header is missing", "MissingHeaders"),
+        "GET /api/v4/personal_access_tokens/self": ("another content type", "UndefinedContentType"),
+    }
+
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        answer = call(self.server.base_url, self.path, self.command, dict(self.headers), body or None)
+        status, headers, text = answer.status, dict(answer.headers), answer.text
+        what, _ = self.ALTERED.get(f"{self.command} {self.path.split('?')[0]}", ("", ""))
+        if status == 200 and what:
+            match what:
+                case "a key that is not declared":
+                    text = text.replace("{", '{"more":1,', 1)
+                case "a key is missing":
+                    text = text.replace('"username"', '"user_name"', 1)
+                case "a status that is not documented":
+                    status = 418
+                case "a crash":
+                    status, text = 500, '{"message":"500 Internal Server Error"}'
+                case "a header is missing":
+                    headers.pop("x-page")
+                case "another content type":
+                    headers["content-type"] = "text/html"
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "connection", "date"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(text.encode())))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_QUERY = answer
+
+    def log_message(self, *_):
+        pass
+
+
+def fuzz(cwd, facts, who, *more, url=None):
+    """Runs schemathesis as one user; gives its output and how often each operation was answered with each status."""
+    [token] = [token["token"] for token in facts.tokens if token["user"] == who]
+    [maker] = [token["token"] for token in facts.tokens if token["user"] == "maker"]
+    plan = {
+        "base_url": facts.base_url,
+        "token": token,
+        "maker": maker,
+        "user_id": facts.users[who]["id"],
+        "admin": facts.users[who]["admin"],
+        "examples": examples(facts),
+        "application_id": facts.applications[0]["id"],
+        "project_name": PROJECT_NAME,
+        "ends_credential": ["delete_personal_access_tokens_self", "post_personal_access_tokens_self_rotate"],
+        "ends_application": ["delete_applications_id"],
+        "calls": str(cwd / f"{who}.calls"),
+    }
+    (cwd / f"{who}.json").write_text(json.dumps(plan))
+    # From its URL, it would leave out the operation that gives the document.
+    command = [SCHEMATHESIS, "--no-color", "run", cwd / "openapi.json", "--url", url or facts.base_url]
+    command += ["--seed", SEED, "--max-examples", EXAMPLES_EACH]
+    command += ["--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--generation-database", "none"]
+    command += ["--generation-with-security-parameters", "false", "--continue-on-failure", "--no-shrink"]
+    command += ["--warnings", "off", *more]
+    env = {**os.environ, "SCHEMATHESIS_HOOKS": "fuzz_hooks", "E2E_FUZZ": str(cwd / f"{who}.json"), "COLUMNS": "160"}
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=150)
+    tally = collections.defaultdict(collections.Counter)
+    for line in (cwd / f"{who}.calls").read_text().splitlines():
+        operation, status = line.split()
+        tally[operation][int(status)] += 1
+    return done, tally
+
+
+def successes(statuses):
+    return sum(count for status, count in statuses.items() if 200 <= status < 300)
+
+
+began = time.monotonic()
+with folder() as cwd:
+    (cwd / "seed.toml").write_text(SEED_FILE)
+    with Demo(cwd, "--seed", "seed.toml") as demo:
+        text = call(demo.base_url, "/api/v4/openapi.json").text
+        (cwd / "openapi.json").write_text(text)
+        document = json.loads(text)
+        operations = {o["operationId"] for methods in document["paths"].values() for o in methods.values()}
+        tallies = {}
+        for who in "scratch", "stranger":
+            with check(f"fuzzing: as {who}, every answer is one that the document has"):
+                done, tallies[who] = fuzz(cwd, demo.facts, who)
+                findings = re.sub(r"glpat-[\w.-]+", "glpat-...", done.stdout)
+                if done.returncode != 0:
+                    print(findings[-20000:], done.stderr[-2000:], file=sys.stderr, flush=True)
+                expect(f"exit code ({' '.join(findings[-600:].split())})", done.returncode, 0)
+                expect("operations that were called", set(tallies[who]), operations)
+                for operation, statuses in tallies[who].items():
+                    assert not any(status >= 500 for status in statuses), f"{operation}: {dict(statuses)}"
+        with check("fuzzing: each operation is answered with 2xx at least once"):
+            both = {o: sum((tallies[who][o] for who in tallies), collections.Counter()) for o in operations}
+            for operation in sorted(operations):
+                per_user = ", ".join(f"{successes(tallies[who][operation])} as {who}" for who in tallies)
+                statuses = " ".join(f"{status}:{count}" for status, count in sorted(both[operation].items()))
+                print(f"# {operation}: 2xx {per_user}; {statuses}", flush=True)
+            cases = sum(sum(statuses.values()) for statuses in both.values())
+            good = sum(map(successes, both.values()))
+            took = time.monotonic() - began
+            print(f"# fuzzing: {len(operations)} operations, {cases} cases, {good} of them 2xx, {took:.0f} s", flush=True)
+            expect("operations without 2xx", [o for o in sorted(operations) if not successes(both[o])], [])
+            assert took < 180, f"{took:.0f} s"
+        with check("fuzzing: an answer that a faulty server would give is noticed"):
+            proxy = ThreadingHTTPServer(("127.0.0.1", 0), Altering)
+            proxy.base_url = demo.base_url
+            threading.Thread(target=proxy.serve_forever, daemon=True).start()
+            names = [*Altering.ALTERED, "GET /api/v4/users"]
+            chosen = [argument for name in names for argument in ("--include-name", name)]
+            report = cwd / "altered.json"
+            url = f"http://127.0.0.1:{proxy.server_port}"
+            more = [*chosen, "--report", "json", "--report-json-path", report, "--max-examples", "2"]
+            fuzz(cwd, demo.facts, "scratch", *more, url=url)
+            proxy.shutdown()
+            failures = json.loads(report.read_text())["failures"]
+            noticed = {(operation, failure["type"]) for failure in failures for operation in failure["operations"]}
+            expect("what was noticed", noticed, {(name, kind) for name, (_, kind) in Altering.ALTERED.items()})
+            print(f"# fuzzing: {len(noticed)} altered answers were noticed", flush=True)
+        with check("fuzzing: the server goes on afterwards"):
+            [maker] = [token["token"] for token in demo.facts.tokens if token["user"] == "maker"]
+            expect("status", call(demo.base_url, "/api/v4/user", headers=with_token(maker)).status, 200)
