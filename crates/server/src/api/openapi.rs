@@ -39,7 +39,7 @@ struct Built {
 
 impl Built {
     fn new(app: &App) -> Self {
-        let body = openapi::document(&table(), app.urls.base()).to_string();
+        let body = openapi::document(&table(), app.urls.base(), app.settings.api.version).to_string();
         let etag = format!("\"{}\"", HEXLOWER.encode(&Digest::of(body.as_bytes()).0[..16]));
         // Hexadecimal digits between quotes are a header value.
         let etag = HeaderValue::try_from(etag).unwrap_or(HeaderValue::from_static("\"\""));

@@ -7,15 +7,17 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use tollhouse::app::App;
 use tollhouse::endpoint::openapi;
+use tollhouse::entity::version::Version;
 use tollhouse::routes::table;
 use tollhouse_domain::time::Date;
 
 use crate::test_server::Reply;
 
 /// The document of a server, but for its URL.
-pub fn document_of(_: &App) -> &'static Value {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(&table(), "https://host.test"));
-    &DOCUMENT
+pub fn document_of(app: &App) -> &'static Value {
+    static DOCUMENTS: LazyLock<[Value; Version::ALL.len()]> =
+        LazyLock::new(|| Version::ALL.map(|version| openapi::document(&table(), "https://host.test", version)));
+    &DOCUMENTS[app.settings.api.version as usize]
 }
 
 /// Why this is no answer of the operation that was asked. `Ok` too if the document has no such operation.

@@ -7,24 +7,31 @@ use serde_json::{Map, Value, json};
 use crate::endpoint::Endpoint;
 use crate::endpoint::answer::{AnswerSchema, BodySchema};
 use crate::endpoint::refusals::{PIPELINE, RefusalBody};
+use crate::entity::version::Version;
 use crate::entity::{Schema, Shape, Type};
 
-/// `components/schemas`, as far as they were referred to.
-#[derive(Default)]
-pub(super) struct Schemas(BTreeMap<&'static str, Value>);
+/// `components/schemas` in one version of the API, as far as they were referred to.
+pub(super) struct Schemas {
+    version: Version,
+    known: BTreeMap<&'static str, Value>,
+}
 
 impl Schemas {
+    pub(super) fn new(version: Version) -> Self {
+        Self { version, known: BTreeMap::new() }
+    }
+
     pub(super) fn into_components(mut self) -> BTreeMap<&'static str, Value> {
-        self.0.extend(RefusalBody::ALL.map(|body| (body.name(), body.schema())));
-        self.0
+        self.known.extend(RefusalBody::ALL.map(|body| (body.name(), body.schema())));
+        self.known
     }
 
     fn entity(&mut self, schema: &'static Schema) -> Value {
-        if !self.0.contains_key(schema.name) {
+        if !self.known.contains_key(schema.name) {
             // One that holds itself refers to itself.
-            self.0.insert(schema.name, Value::Null);
+            self.known.insert(schema.name, Value::Null);
             let object = self.object(schema);
-            self.0.insert(schema.name, object);
+            self.known.insert(schema.name, object);
         }
         refers_to(schema.name)
     }
@@ -32,7 +39,7 @@ impl Schemas {
     /// Closed. A key without a condition is required.
     fn object(&mut self, schema: &Schema) -> Value {
         let (mut properties, mut required) = (Map::new(), Vec::new());
-        for field in schema.fields() {
+        for field in schema.fields(self.version) {
             if field.conditions.is_empty() && !required.contains(&field.key) {
                 required.push(field.key);
             }

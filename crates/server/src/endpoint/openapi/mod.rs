@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Endpoint;
 use super::answer::AnswerSchema;
+use crate::entity::version::Version;
 use crate::params::GroupRule;
 
 mod answers;
@@ -19,9 +20,10 @@ use answers::Schemas;
 /// What every path of the API begins with.
 const PREFIX: &str = "/api/v4/";
 
-/// The document of the endpoints that belong to the API. `base`: the URL of the server, without a slash at its end.
-pub fn document(endpoints: &[Endpoint], base: &str) -> Value {
-    let mut schemas = Schemas::default();
+/// The document of the endpoints that belong to the API. `base`: the URL of the server, without a slash at its end. Its answers are those
+/// of one version of the API.
+pub fn document(endpoints: &[Endpoint], base: &str, version: Version) -> Value {
+    let mut schemas = Schemas::new(version);
     let mut paths = Map::new();
     let mut tags = BTreeSet::new();
     for endpoint in endpoints {

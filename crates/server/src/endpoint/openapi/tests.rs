@@ -43,7 +43,7 @@ async fn nothing(_: App, _: Option<Identity>, _: Every) -> Result<NoContent, Err
 fn described(method: Method) -> Value {
     let path = "/api/v4/things/{id}/{named}";
     let name = method.as_str().to_ascii_lowercase();
-    let document = document(&[Endpoint::api(method, path, anyone(), nothing)], "https://host.test");
+    let document = document(&[Endpoint::api(method, path, anyone(), nothing)], "https://host.test", Version::default());
     document["paths"][path][name].clone()
 }
 
@@ -127,7 +127,7 @@ fn rule(rule: GroupRule) -> Value {
 
 #[test]
 fn the_document_has_every_endpoint_of_the_api_and_nothing_else() {
-    let document = document(&table(), "https://host.test");
+    let document = document(&table(), "https://host.test", Version::default());
     let told: BTreeSet<(String, String)> = document["paths"]
         .as_object()
         .expect("paths")
@@ -146,7 +146,7 @@ fn the_document_has_every_endpoint_of_the_api_and_nothing_else() {
 
 #[test]
 fn every_operation_has_an_id_of_its_own_and_a_list_of_statuses() {
-    let document = document(&table(), "https://host.test");
+    let document = document(&table(), "https://host.test", Version::default());
     let mut ids: BTreeMap<String, String> = BTreeMap::new();
     for (path, at) in document["paths"].as_object().expect("paths") {
         for (method, operation) in at.as_object().expect("methods") {
@@ -165,7 +165,7 @@ fn every_operation_has_an_id_of_its_own_and_a_list_of_statuses() {
 
 #[test]
 fn what_is_referred_to_exists_and_is_used() {
-    let document = document(&table(), "https://host.test");
+    let document = document(&table(), "https://host.test", Version::default());
     let mut used = BTreeSet::new();
     references(&document, &mut used);
     let components = document["components"].as_object().expect("components");
@@ -194,7 +194,7 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
 
 #[test]
 fn an_entity_is_closed_and_names_what_is_always_there() {
-    let document = document(&table(), "https://host.test");
+    let document = document(&table(), "https://host.test", Version::default());
     let schemas = document["components"]["schemas"].as_object().expect("schemas");
     for (name, schema) in schemas {
         assert_eq!(schema["additionalProperties"], false, "{name}");

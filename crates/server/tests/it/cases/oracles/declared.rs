@@ -247,7 +247,7 @@ async fn declared_keys_stand_in_their_order(_: TestServer) {
     let mut unlisted: BTreeSet<&str> = KEYS.iter().map(|(endpoint, ..)| *endpoint).collect();
     for (name, endpoint) in ours() {
         let schema = match endpoint.answer().expect("an answer").body {
-            BodySchema::Nothing => continue,
+            BodySchema::Nothing | BodySchema::Document => continue,
             BodySchema::One(schema) | BodySchema::All(schema) | BodySchema::Page(schema) => schema,
         };
         let row = KEYS.iter().find(|(known, ..)| *known == name);
