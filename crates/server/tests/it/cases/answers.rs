@@ -46,8 +46,6 @@ const SETTLED: &[(&str, &str, bool)] = &[
     ("PUT /api/v4/groups/{id}", "with_projects", true),
     // Only who administers a group may change it.
     ("PUT /api/v4/groups/{id}", "administered", true),
-    ("PUT /api/v4/groups/{id}", "administered_top_level", true),
-    ("PUT /api/v4/groups/{id}", "top_level", true),
 ];
 
 pub(super) struct Scene {
@@ -68,6 +66,7 @@ impl Scene {
         let profile = Profile { private_profile: Some(true), ..Profile::default() };
         t.does(SetProfile { user: grace.id, profile }).await;
         let group = t.group("team", Visibility::Public).await;
+        t.subgroup("inner", Some(group), Visibility::Public).await;
         let app = t.project(group, "app", Visibility::Public).await;
         t.project(group, "plan", Visibility::Public).await;
         t.member(MembershipSource::Project(app), &ada, AccessLevel::Reporter).await;
@@ -141,11 +140,14 @@ impl Scene {
             }
             "GET /api/v4/groups" => read(true, &["/api/v4/groups"]),
             "GET /api/v4/groups/{id}" => {
-                read(true, &["/api/v4/groups/team", "/api/v4/groups/team?with_projects=false"])
+                let target = "/api/v4/groups/team";
+                read(true, &[target, "/api/v4/groups/team?with_projects=false", "/api/v4/groups/team%2Finner"])
             }
             "PUT /api/v4/groups/{id}" => {
                 let change = json!({"description": "d"});
-                vec![t.ask(Method::PUT, "/api/v4/groups/team").token(by_grace).json(change)]
+                ["/api/v4/groups/team", "/api/v4/groups/team%2Finner"]
+                    .map(|target| t.ask(Method::PUT, target).token(by_grace).json(&change))
+                    .into()
             }
             "GET /api/v4/version" => read(false, &["/api/v4/version"]),
             "GET /api/v4/openapi.json" => read(true, &["/api/v4/openapi.json"]),

@@ -85,7 +85,7 @@ async fn app_014_a_renewed_secret(t: TestServer) {
     let reply = renew(&t, &token, old.id).await;
     let new = client(&t, &reply);
     let known = format!(
-        r#"{{"id":{},"application_id":"{}","application_name":"Ferry board","callback_url":"{CALLBACK}","confidential":true,"secret":"{}"}}"#,
+        r#"{{"id":{},"application_id":"{}","application_name":"Ferry board","callback_url":"{CALLBACK}","confidential":true,"scopes":["api"],"secret":"{}"}}"#,
         old.id, old.uid, new.secret
     );
     reply.is(201, &known);
