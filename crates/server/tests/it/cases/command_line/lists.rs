@@ -36,7 +36,11 @@ async fn a_list_is_what_the_api_shows_an_administrator(t: TestServer) {
     t.client("api").await;
     let mut of_wire = t.get("/api/v4/users").token(&token).await.json();
     of_wire.as_array_mut().expect("a list").reverse();
-    assert_eq!(t.shell_json(&["user", "list"]).await, of_wire);
+    let mut listed = t.shell_json(&["user", "list"]).await;
+    // Nobody follows themselves, so the API leaves that out of the row of whoever asks.
+    let own = listed[0].as_object_mut().expect("the warden");
+    assert!(["followers", "following", "is_followed"].iter().all(|key| own.remove(*key).is_some()));
+    assert_eq!(listed, of_wire);
     for (words, target) in [
         (["project", "list"], "/api/v4/projects?order_by=id&sort=asc"),
         (["group", "list"], "/api/v4/groups?order_by=id"),
