@@ -87,7 +87,7 @@ impl Operation for CreateApplication {
     }
 }
 
-/// Removes an application, with every code and token it was given.
+/// Removes an application, with all its codes and tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Delete {
     pub id: ApplicationId,
