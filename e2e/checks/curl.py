@@ -18,7 +18,7 @@ SPELLINGS = {
 }
 
 # What is said above the lines that show a refusal, and the status of that.
-REFUSALS = {"No such token": 401, "A token that may only read, shown for a write": 403}
+REFUSALS = {"No such token": 401, "A read-only token, used for a write": 403}
 
 
 class PlainDemo(Server):

@@ -184,7 +184,7 @@ impl From<tollhouse_store::error::Error> for Error {
                 Self::Unavailable
             }
             Store::Full(_) => {
-                tracing::error!(%error, reason = "storage_full", "growth refused");
+                tracing::error!(%error, reason = "storage_full", "new data is refused");
                 Self::Full
             }
             Store::Taken | Store::Broken(_) | Store::Damaged(_) | Store::Schema(_) | Store::Migration { .. } => {

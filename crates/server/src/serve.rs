@@ -32,7 +32,7 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Re
     let keys = app.clone();
     tokio::spawn(async move {
         if let Err(error) = keys.keys().await {
-            tracing::error!(?error, "the keys of this server could not be made");
+            tracing::error!(?error, "the keys of this server could not be created");
         }
     });
     // Nobody is answered from memory before its first round.
@@ -70,7 +70,7 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Re
     // What remains is answered from the database: the others no longer wait for us (N1).
     following.await.unwrap_or(Err(Lost::Follower))?;
     if !workers.end().await {
-        tracing::warn!("some requests did not end in time");
+        tracing::warn!("some requests did not finish in time");
     }
     let _ = housekeeping.await;
     drop(workers);
@@ -81,16 +81,16 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) -> Re
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
     /// The database was replaced, or answers in a way that does not end by waiting.
-    #[error("{0}; this server ends, since it cannot see what others revoke")]
+    #[error("{0}; this server stops, because it cannot see revocations by other servers")]
     Database(#[from] StoreError),
     /// The task that follows the log panicked.
-    #[error("a mistake of ours ended the task that follows the log of revocations")]
+    #[error("a bug ended the task that reads the invalidation log")]
     Follower,
     /// A thread that serves connections panicked.
-    #[error("a mistake of ours ended a thread that serves connections")]
+    #[error("a bug ended a thread that serves connections")]
     Worker,
     /// The system gave no thread.
-    #[error("no thread could be started to serve connections: {0}")]
+    #[error("a thread to serve connections could not be started: {0}")]
     Threads(#[from] std::io::Error),
 }
 

@@ -29,7 +29,7 @@ impl Urls {
         let unset = external.trim().is_empty();
         let given = if unset { format!("http://{listen}") } else { external.to_owned() };
         let url = Url::parse(given.trim())
-            .map_err(|error| Unusable(format!("external_url: it cannot be read ({error}); {ADVICE}")))?;
+            .map_err(|error| Unusable(format!("external_url: it cannot be parsed ({error}); {ADVICE}")))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(Unusable(format!("external_url must be http:// or https:// and a host; {ADVICE}")));
         }

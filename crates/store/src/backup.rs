@@ -42,7 +42,7 @@ fn verify(copy: &Path, stopped: &impl Stopped) -> Result<()> {
         return Err(Error::Damaged(told.join("; ")));
     }
     if copy.prepare("PRAGMA foreign_key_check")?.exists([])? {
-        return Err(Error::Damaged("a row belongs to another one that is not there".into()));
+        return Err(Error::Damaged("a row refers to another one that does not exist".into()));
     }
     foreign_checked(copy).map(drop)
 }

@@ -27,11 +27,11 @@ pub(super) async fn run(flags: super::Backup) -> Result<(), Failure> {
     let (settings, url) = open::prepared(&flags.at)?;
     let Url::Sqlite(database) = &url else { return Err(Failure::Unusable(USE_PG_DUMP.into())) };
     if Db::is_empty(&url).await.with_context(|| format!("{url}"))? {
-        return Err(anyhow!("{url}: there is nothing in it").into());
+        return Err(anyhow!("{url}: the database is empty").into());
     }
     let done = copy(database, &flags.file, &settings, flags.with_key, &stop).await;
     match done {
-        Err(_) if stop.is_cancelled() => Err(anyhow!("interrupted; there is no copy").into()),
+        Err(_) if stop.is_cancelled() => Err(anyhow!("interrupted; no copy was made").into()),
         done => done,
     }
 }
@@ -79,7 +79,7 @@ async fn copy(
     println!("copied {} to {} and verified it ({size} bytes)", database.display(), file.display());
     match (with_key, secret) {
         (true, _) => println!("the secret of its keys is in {}", key_file.display()),
-        (false, Some(secret)) => println!("the secret of its keys is not in it: keep {} too", secret.display()),
+        (false, Some(secret)) => println!("the secret of its keys is not in the copy: keep {} too", secret.display()),
         (false, None) => {}
     }
     Ok(())
@@ -93,7 +93,7 @@ fn refuse_existing(path: &Path) -> Result<(), Failure> {
 }
 
 fn taken(path: &Path) -> Failure {
-    anyhow!("{} is there already, and nothing is overwritten", path.display()).into()
+    anyhow!("{} already exists, and is not overwritten", path.display()).into()
 }
 
 /// A file for its owner alone that goes unless it is kept.

@@ -42,7 +42,7 @@ pub(super) fn request(words: &[String]) -> Result<Request<Vec<u8>>, String> {
 
 /// Of other programs no option is known here, and guessing would explain another request.
 pub(super) const NOT_CURL: &str =
-    "the line does not begin with curl, the one program whose lines are read: write it as curl -H 'NAME: VALUE' URL";
+    "the command does not begin with curl, the only program that is supported: write it as curl -H 'NAME: VALUE' URL";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Opt {
@@ -130,13 +130,13 @@ fn unknown_long(name: &str) -> String {
         None if name.len() <= 32 && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.')) => {
             unknown(&format!("--{name}"))
         }
-        None => "there is an option of curl that is not known here; leave it out".to_owned(),
+        None => "the command has an unknown curl option; leave it out".to_owned(),
     }
 }
 
 fn unknown(name: &str) -> String {
     let name = printable(name);
-    format!("the curl option {name} is not known here; say what it does with -H, -X, -u, -b, -d or -F, or leave it out")
+    format!("the curl option {name} is not supported; replace it by -H, -X, -u, -b, -d or -F, or leave it out")
 }
 
 #[derive(Default)]
@@ -162,7 +162,7 @@ impl Line {
     fn url(&mut self, url: &str) -> Result<(), String> {
         match self.url.replace(url.to_owned()) {
             None => Ok(()),
-            Some(_) => Err("there is more than one URL, or a word that belongs to no option; paste one request".into()),
+            Some(_) => Err("there is more than one URL, or an argument without an option; paste one request".into()),
         }
     }
 
@@ -172,7 +172,7 @@ impl Line {
             false => "",
         };
         let file = |value: &str| match value.starts_with('@') {
-            true => Err(format!("the curl option {name} names a file, which is not read; paste what is in it")),
+            true => Err(format!("the curl option {name} names a file, and files are not read; paste its content")),
             false => Ok(()),
         };
         match option {
@@ -184,7 +184,9 @@ impl Line {
             Opt::User => self.user = Some(value.to_owned()),
             Opt::Bearer => self.bearer = Some(value.to_owned()),
             Opt::Cookie if !value.contains('=') => {
-                return Err(format!("the curl option {name} names a file, which is not read; write {name} name=value"));
+                return Err(format!(
+                    "the curl option {name} names a file, and files are not read; write {name} name=value"
+                ));
             }
             Opt::Cookie => self.cookies.push(value.to_owned()),
             Opt::Data => {
@@ -246,7 +248,7 @@ impl Line {
     fn request(mut self) -> Result<Request<Vec<u8>>, String> {
         let url = self.url.take().ok_or("there is no URL")?;
         if !self.parts.is_empty() && (self.data.is_some() || self.get || self.head) {
-            return Err("-F makes a body of its own; leave out -d, --json, -G and -I, or leave out -F".to_owned());
+            return Err("-F cannot be combined with -d, --json, -G or -I".to_owned());
         }
         let boundary = self.boundary();
         let mut target = Target::parse(&url, self.path_as_is)?;
@@ -257,16 +259,19 @@ impl Line {
             target.path = format!("{}{between}{data}", target.path);
         }
         let method = match (&self.method, self.head, self.data.is_some() || !self.parts.is_empty()) {
-            (Some(method), ..) => Method::from_bytes(method.as_bytes()).map_err(|_| "-X names no method")?,
+            (Some(method), ..) => Method::from_bytes(method.as_bytes()).map_err(|_| "-X has no valid method")?,
             (None, true, _) => Method::HEAD,
             (None, false, true) => Method::POST,
             (None, false, false) => Method::GET,
         };
-        let uri = Uri::try_from(&target.path).map_err(|_| "the URL cannot be read: are there quotes around it?")?;
+        let uri = Uri::try_from(&target.path).map_err(|_| "the URL cannot be parsed: put quotes around it")?;
         let mut headers = self.standard(&target)?;
         if !self.parts.is_empty() {
             let media = HeaderValue::try_from(format!("multipart/form-data; boundary={boundary}"));
-            headers.insert(CONTENT_TYPE, media.map_err(|_| "a value holds what no header can")?);
+            headers.insert(
+                CONTENT_TYPE,
+                media.map_err(|_| "a value contains characters that are not allowed in a header")?,
+            );
         }
         self.own(&mut headers)?;
         let body = match self.parts.is_empty() {
@@ -298,7 +303,7 @@ impl Line {
                 headers.insert(name, value);
                 Ok(())
             }
-            Err(_) => Err("a value holds what no header can".to_owned()),
+            Err(_) => Err("a value contains characters that are not allowed in a header".to_owned()),
         };
         set(HOST, &target.host)?;
         set(ACCEPT, if self.json { "application/json" } else { "*/*" })?;
@@ -333,7 +338,7 @@ impl Line {
                 (None, Some(name)) => (name, Some("")),
                 (None, None) => return Err("a header is -H 'Name: value'".to_owned()),
             };
-            let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| "-H names no header")?;
+            let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| "-H has no valid header name")?;
             if !replaced.contains(&name) {
                 // Cookies of -b and of -H are both sent.
                 if name != COOKIE {
@@ -342,8 +347,8 @@ impl Line {
                 replaced.push(name.clone());
             }
             if let Some(value) = value {
-                let value =
-                    HeaderValue::from_bytes(value.as_bytes()).map_err(|_| "a value holds what no header can")?;
+                let value = HeaderValue::from_bytes(value.as_bytes())
+                    .map_err(|_| "a value contains characters that are not allowed in a header")?;
                 headers.append(name, value);
             }
         }
@@ -385,7 +390,7 @@ impl Target {
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
         if host.is_empty() {
-            return Err("the URL names no host".to_owned());
+            return Err("the URL has no host".to_owned());
         }
         let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
         let path = if as_is { path.to_owned() } else { without_dots(path) };
@@ -545,7 +550,7 @@ mod tests {
             ("curl -sZhunter3 h.test", "-Z is not known"),
             ("curl h.test -H", "-H needs a value"),
             ("curl h.test -H hunter3", "-H 'Name: value'"),
-            ("curl h.test -H 'a b: hunter3'", "-H names no header"),
+            ("curl h.test -H 'a b: hunter3'", "-H has no valid header name"),
             ("curl h.test -d @hunter3", "names a file"),
             ("curl h.test --data-urlencode x@hunter3", "names a file"),
             ("curl h.test -H @hunter3", "names a file"),
@@ -554,7 +559,7 @@ mod tests {
             ("curl 'h.test/a hunter3'", "white space in the URL"),
             ("curl ftp://hunter3", "must be http"),
             ("curl http:///hunter3", "names no host"),
-            ("curl -X 'G T' hunter3", "names no method"),
+            ("curl -X 'G T' hunter3", "no valid method"),
             ("curl h.test -H $'a: hunter3\\x01'", "no header can"),
         ] {
             let told = error(line);

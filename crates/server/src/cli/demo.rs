@@ -50,7 +50,7 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
         None => Url::Sqlite(folder.0.join("tollhouse.db")),
     };
     if !Db::is_empty(&url).await.with_context(|| format!("{url}"))? {
-        return Err(anyhow!("{url} is not empty; demo fills an empty database only").into());
+        return Err(anyhow!("{url} is not empty; demo fills only an empty database").into());
     }
     let mut settings = Settings::with("log.level = 'warn'")?;
     settings.data_dir = folder.0.clone();
@@ -197,7 +197,7 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
         secret: None,
     };
     let user_token = made(app.perform(token(ada, "demo", Scopes::from([Scope::Api])), &by).await)?.secret;
-    let reads = token(ada, "demo, reads only", Scopes::from([Scope::ReadApi, Scope::SelfRotate]));
+    let reads = token(ada, "demo, read-only", Scopes::from([Scope::ReadApi, Scope::SelfRotate]));
     let read_token = made(app.perform(reads, &by).await)?.secret;
     let admin = token(root, "demo", Scopes::from([Scope::Api, Scope::Sudo]));
     let admin_token = made(app.perform(admin, &by).await)?.secret;
@@ -282,43 +282,43 @@ Tollhouse is listening on {base}
 
 In a browser: {base}/  (sign in as {login}, password {password})
 
-Anonymous: public projects alone, and no more of them than everybody may know
+Anonymous: only public projects, with the fields that everybody may see
   curl -s {base}/api/v4/projects/{public}
-A personal access token, in each of its places
+A personal access token, in each place where it may be sent
   curl -s -H 'PRIVATE-TOKEN: {token}' {base}/api/v4/user
   curl -s -H 'Authorization: Bearer {token}' {base}/api/v4/projects/{private}
   curl -s '{base}/api/v4/projects?private_token={token}'
   curl -s '{base}/api/v4/projects/{internal}?access_token={token}'
-A session, as the pages use it: the cookie to read, and its CSRF token to write
+A session, as the pages use it: the cookie to read, and also its CSRF token to write
   curl -s -b '_gitlab_session={session}' {base}/api/v4/projects
   curl -s -b '_gitlab_session={session}' -H 'X-CSRF-Token: {csrf}' -d name=Lighthouse {base}/api/v4/projects
-An administrator who acts as somebody else
+An administrator acts as another user
   curl -s -H 'PRIVATE-TOKEN: {admin}' -H 'Sudo: {login}' {base}/api/v4/user
-A token that may only read, shown for a write: refused, and told what would be enough
+A read-only token, used for a write: the refusal lists the sufficient scopes
   curl -s -H 'PRIVATE-TOKEN: {read}' -d name=Refused {base}/api/v4/projects
 No such token
   curl -s -H 'PRIVATE-TOKEN: glpat-nobody-was-given-this' {base}/api/v4/user
-What a token is, and a successor for it (the old one is dead at once)
+Inspect a token and rotate it (the old one stops working at once)
   curl -s -H 'PRIVATE-TOKEN: {read}' {base}/api/v4/personal_access_tokens/self
   curl -s -X POST -H 'PRIVATE-TOKEN: {read}' {base}/api/v4/personal_access_tokens/self/rotate
 
-Sign in with Tollhouse: an application asks for a token. Nothing listens at its address, so the code stays in the
+Sign in with Tollhouse: an application asks for a token. No server listens at its redirect URI, so the code stays in the
 address bar. In a browser, as {login}:
   {asks}
-The same without a browser, and what came back:
+The same without a browser; it prints the redirect:
   curl -s -o /dev/null -w '%{{redirect_url}}\\n' -b '_gitlab_session={session}' --data-urlencode 'authenticity_token={csrf}' -d 'client_id={client}&redirect_uri={REDIRECT_URI}&response_type=code&scope=openid+read_user&state=demo' {base}/oauth/authorize
 Then the application redeems the code (put it in place of CODE), uses the token, and refreshes it
   curl -s -u '{client}:{secret}' -d 'grant_type=authorization_code&code=CODE&redirect_uri={REDIRECT_URI}' {base}/oauth/token
   curl -s -H 'Authorization: Bearer ACCESS_TOKEN' {base}/oauth/userinfo
   curl -s '{base}/api/v4/user?access_token=ACCESS_TOKEN'
   curl -s -u '{client}:{secret}' -d 'grant_type=refresh_token&refresh_token=REFRESH_TOKEN' {base}/oauth/token
-An application that cannot keep a secret shows with PKCE that it was the one who asked
+An application that cannot keep a secret uses PKCE
   {asks_with_challenge}&code_challenge={challenge}&code_challenge_method=S256
   curl -s -d 'grant_type=authorization_code&client_id={spa}&code=CODE&redirect_uri={REDIRECT_URI}&code_verifier={verifier}' {base}/oauth/token
-What a client can find out by itself
+Discovery
   curl -s {base}/.well-known/openid-configuration
 
-Ctrl-C ends it.
+Ctrl-C stops the demo.
 "
         )
     }

@@ -13,7 +13,7 @@ pub(super) async fn run(flags: super::Explain) -> Result<(), Failure> {
     let request = asked(&flags.curl).map_err(Failure::Unusable)?;
     let app = open::app(&flags.at).await?;
     if !flags.curl.is_empty() && !app.demo {
-        eprintln!("tollhouse: warning: others can read a command line; paste the request on stdin instead");
+        eprintln!("tollhouse: warning: others can read a command line; pass the request on stdin instead");
     }
     let told = explain(&app, request.map(Body::from)).await;
     app.db.close().await;
@@ -42,7 +42,7 @@ fn asked(words: &[String]) -> Result<Request<Vec<u8>>, String> {
     }
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
-        eprintln!("Paste a line with curl or the head of a request, then press Ctrl-D:");
+        eprintln!("Paste a curl command or the head of a request, then press Ctrl-D:");
     }
     let mut text = Vec::new();
     let read = stdin.lock().take(LARGEST as u64 + 1).read_to_end(&mut text);

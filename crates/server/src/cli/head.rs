@@ -23,9 +23,9 @@ pub(super) fn request(text: &[u8]) -> Result<Request<Vec<u8>>, String> {
             break;
         }
         if line[0] == b' ' || line[0] == b'\t' {
-            return Err(format!("line {number} goes on with the one before it, which is not read: make them one line"));
+            return Err(format!("line {number} continues the line before it, which is not supported: join them"));
         }
-        let (name, value) = header(line).ok_or_else(|| format!("line {number} is no header"))?;
+        let (name, value) = header(line).ok_or_else(|| format!("line {number} is not a header"))?;
         request.headers_mut().append(name, value);
     }
     let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -56,15 +56,15 @@ fn request_line(line: &[u8]) -> Result<(Method, Uri, Version), String> {
         [method, target, b"HTTP/1.1"] => (method, target, Version::HTTP_11),
         [method, target, b"HTTP/1.0"] => (method, target, Version::HTTP_10),
         [method, target, version] if version.starts_with(b"HTTP/") => (method, target, Version::HTTP_2),
-        _ => return Err("the first line is not METHOD TARGET HTTP/1.1, nor does it begin with curl".to_owned()),
+        _ => return Err("the first line is neither METHOD TARGET HTTP/1.1 nor a curl command".to_owned()),
     };
-    let method = Method::from_bytes(method).map_err(|_| "the first line names no method")?;
+    let method = Method::from_bytes(method).map_err(|_| "the first line has no valid method")?;
     let fits = |uri: &Uri| match uri.path() {
         "*" => method == Method::OPTIONS,
         path => path.starts_with('/') || method == Method::CONNECT,
     };
     let uri = Uri::try_from(target).ok().filter(fits);
-    Ok((method, uri.ok_or("the target in the first line cannot be read")?, version))
+    Ok((method, uri.ok_or("the target in the first line cannot be parsed")?, version))
 }
 
 /// Programs that people have a line of at hand; none of these is a method.
@@ -148,16 +148,16 @@ mod tests {
             (b"Invoke-WebRequest http://h.test/hunter2", "begin with curl"),
             (b"fetch http://h.test/hunter2", "first line"),
             (b"GET /hunter2 FTP/1", "first line"),
-            (b"G@T /hunter2 HTTP/1.1", "names no method"),
+            (b"G@T /hunter2 HTTP/1.1", "no valid method"),
             (b"GET hunter2:1 HTTP/1.1", "target"),
             (b"GET * HTTP/1.1", "target"),
             (b"GET /hunter2\x01 HTTP/1.1", "target"),
-            (b"GET / HTTP/1.1\nhunter2", "line 2 is no header"),
-            (b"GET / HTTP/1.1\nA: b\n hunter2", "line 3 goes on"),
-            (b"GET / HTTP/1.1\nA : hunter2", "line 2 is no header"),
-            (b"GET / HTTP/1.1\nA: hunter2\0", "line 2 is no header"),
-            (b"GET / HTTP/1.1\n: hunter2", "line 2 is no header"),
-            (b"GET / HTTP/1.1\nA: b\rhunter2: c", "line 2 is no header"),
+            (b"GET / HTTP/1.1\nhunter2", "line 2 is not a header"),
+            (b"GET / HTTP/1.1\nA: b\n hunter2", "line 3 continues"),
+            (b"GET / HTTP/1.1\nA : hunter2", "line 2 is not a header"),
+            (b"GET / HTTP/1.1\nA: hunter2\0", "line 2 is not a header"),
+            (b"GET / HTTP/1.1\n: hunter2", "line 2 is not a header"),
+            (b"GET / HTTP/1.1\nA: b\rhunter2: c", "line 2 is not a header"),
         ] {
             let error = request(text).expect_err("an error");
             assert!(error.contains(told) && !error.contains("hunter2"), "{error}");

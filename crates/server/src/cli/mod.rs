@@ -234,7 +234,7 @@ fn tell_of_other_spelling(urls: &Urls) {
         tracing::warn!(
             old,
             new = urls.base(),
-            "external_url is spelt anew: links, origin and `iss` are made of the new text"
+            "external_url was normalized: links, origin and `iss` use the normalized text"
         );
     }
 }

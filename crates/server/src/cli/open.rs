@@ -87,7 +87,7 @@ fn source(settings: &Settings) -> String {
         None => {
             let [here, of_the_machine] = Settings::usual_files().map(|file| file.display().to_string());
             format!(
-                "settings: the defaults, since there is no {here} here and no {of_the_machine}; --config names another"
+                "settings: the defaults, because there is no {here} in this folder and no {of_the_machine}; --config names a file"
             )
         }
     }

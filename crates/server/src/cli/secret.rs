@@ -35,16 +35,16 @@ pub(super) async fn password(from_stdin: bool) -> Result<Option<Plaintext>, Fail
 /// The same, where there must be one.
 pub(super) async fn some_password(from_stdin: bool) -> Result<Plaintext, Failure> {
     let asks = from_stdin || stdin().is_terminal() && std::env::var_os("TOLLHOUSE_PASSWORD").is_none();
-    let missing = || Failure::Unusable("no password: give it on stdin, with --password-stdin".into());
+    let missing = || Failure::Unusable("no password was given: pass it on stdin with --password-stdin".into());
     password(asks).await?.ok_or_else(missing)
 }
 
 /// So that nobody is locked out by a slip of the finger that they could not see.
 async fn typed_twice() -> Result<Plaintext, Failure> {
-    let (first, again) = (prompt("New password").await?, prompt("The same again").await?);
+    let (first, again) = (prompt("New password").await?, prompt("Repeat the new password").await?);
     match first.reveal() == again.reveal() {
         true => Ok(first),
-        false => Err(anyhow!("the two are not the same").into()),
+        false => Err(anyhow!("the two passwords differ").into()),
     }
 }
 
@@ -85,8 +85,8 @@ async fn read(what: &str) -> Result<Plaintext, Failure> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     match text {
-        "" => Err(refused("is missing: nothing came")),
-        _ if text.contains(char::is_control) => Err(refused("is more than one line, or holds control characters")),
+        "" => Err(refused("is missing: stdin is empty")),
+        _ if text.contains(char::is_control) => Err(refused("has more than one line, or contains control characters")),
         _ => Ok(Plaintext::new(text.to_owned())),
     }
 }

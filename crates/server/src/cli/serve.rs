@@ -59,7 +59,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
         private_folder(&settings.data_dir)?;
     }
     if settings.keys.at_rest == AtRest::Open {
-        tracing::warn!("keys.at_rest is \"open\": whoever has a copy of the database can sign in this server's name");
+        tracing::warn!("keys.at_rest is \"open\": anyone with a copy of the database can sign in this server's name");
     }
     let db = Db::open(&url, settings.storage.reserve.0).await.with_context(|| format!("{url}"))?;
     let address = bound.address();
@@ -90,13 +90,13 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
     }
     if app.demo && !app.settings.demo_data {
         return Err(Failure::Unusable(format!(
-            "{url} was made by `tollhouse demo`, so its secrets are known; --demo-data serves it all the same"
+            "{url} was created by `tollhouse demo`, so its secrets are known; --demo-data serves it anyway"
         )));
     }
     first_administrator(&app).await?;
     // Where the disk is nearly full the server starts all the same; nobody signs in then.
     if let Err(error) = app.device_key().await {
-        tracing::warn!(?error, "the key that known browsers are told by could not be made");
+        tracing::warn!(?error, "the key for recognizing known browsers could not be created");
     }
 
     tokio::spawn(gateway::reload(app.clone(), hangup));
@@ -116,7 +116,7 @@ pub(super) async fn run(flags: super::Serve) -> Result<(), Failure> {
 /// Metrics are for the operator (T34).
 fn warn_of_open_metrics(settings: &Settings) {
     if let Some(address) = settings.metrics.listen.0.filter(|address| !address.ip().is_loopback()) {
-        tracing::warn!(%address, "metrics.listen is beyond loopback: everybody who reaches the address can read the metrics");
+        tracing::warn!(%address, "metrics.listen is beyond loopback: anyone who can reach the address can read the metrics");
     }
 }
 
@@ -135,10 +135,10 @@ async fn report(settings: &Settings, url: &Url) -> Result<(), Failure> {
     let metrics = settings.metrics.listen.0.map(|address| ("metrics.listen", address));
     for (setting, address) in [("listen", settings.listen)].into_iter().chain(metrics) {
         if check::in_use(setting, address)? {
-            tracing::warn!(%address, "{setting}: another program has this address just now");
+            tracing::warn!(%address, "{setting}: another program is using this address");
         }
     }
-    println!("settings, rules, keys and address can be used");
+    println!("settings, rules, keys and addresses are valid");
     Ok(())
 }
 
@@ -162,7 +162,10 @@ fn fit_connections(settings: &mut Settings) {
     let room = files.map_or(usize::MAX, |files| (files as usize).saturating_sub(OTHER_FILES + 4 * cores).max(16));
     let limits = &mut settings.limits;
     if limits.connections > room {
-        tracing::warn!(connections = room, "fewer connections than set: the system allows no more open files");
+        tracing::warn!(
+            connections = room,
+            "fewer connections than limits.connections: the system allows no more open files"
+        );
         limits.connections = room;
     }
     // Some are always left for others.
@@ -197,11 +200,11 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
         email: app.settings.root_email.clone(),
     };
     let made = app.perform(operation, &By::system()).await;
-    let made = made.map_err(|error| anyhow!("root could not be made: {}", admin::sentence(&error)))?;
+    let made = made.map_err(|error| anyhow!("root could not be created: {}", admin::sentence(&error)))?;
     match (made.into_inner(), generated) {
         (Some(_), true) => {
             std::fs::rename(&draft, &path).with_context(|| format!("{}", path.display()))?;
-            tracing::info!(file = %path.display(), "made the first administrator, root; the password is in this file");
+            tracing::info!(file = %path.display(), "created the first administrator, root; the password is in this file");
         }
         (None, true) => std::fs::remove_file(&draft)?,
         (_, false) => {}

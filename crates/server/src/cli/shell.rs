@@ -29,8 +29,8 @@ impl Splitter<'_> {
                     self.left.by_ref().take_while(|c| *c != '\n').for_each(drop);
                     return self.last('\n');
                 }
-                '<' | '>' => return Err("leave out < and > and what belongs to them".to_owned()),
-                '(' | ')' => return Err("there is a bracket outside quotes, which no shell would take".to_owned()),
+                '<' | '>' => return Err("leave out redirections with < and >".to_owned()),
+                '(' | ')' => return Err("there is a bracket outside quotes, which a shell would not accept".to_owned()),
                 '\'' => self.single()?,
                 '"' => self.double()?,
                 '\\' => match self.left.next() {
@@ -108,10 +108,10 @@ impl Splitter<'_> {
         }
         let name: String = self.left.clone().skip_while(|c| *c == '{').take_while(|c| is_name(*c)).collect();
         match name.is_empty() || c == '`' {
-            true => Err("a command inside the line is not run; put in its place what it prints".to_owned()),
+            true => Err("a command substitution is not run; replace it by its output".to_owned()),
             // What looks like one may be half a password.
             false => {
-                Err("a variable is known to your shell alone; put its value there, or quote the dollar".to_owned())
+                Err("variables of your shell are not known here; insert the value, or quote the dollar".to_owned())
             }
         }
     }
@@ -170,14 +170,14 @@ impl Splitter<'_> {
 fn char_of(digits: &str, base: u32) -> Result<char, String> {
     let number =
         u32::from_str_radix(digits, base).ok().filter(|number| base == 16 && digits.len() > 2 || *number < 128);
-    number.and_then(char::from_u32).ok_or_else(|| "an escape in $'...' cannot be read".to_owned())
+    number.and_then(char::from_u32).ok_or_else(|| "an escape in $'...' cannot be parsed".to_owned())
 }
 
 fn is_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-const OPEN: &str = "a quote is opened and never closed";
+const OPEN: &str = "a quote is opened but not closed";
 
 #[cfg(test)]
 mod tests {
@@ -213,22 +213,22 @@ mod tests {
     #[test]
     fn what_only_the_shell_knows_is_an_error() {
         for (line, told) in [
-            ("a $TOKEN", "a variable is known"),
-            ("a \"x: ${TOKEN}\"", "a variable is known"),
+            ("a $TOKEN", "variables of your shell"),
+            ("a \"x: ${TOKEN}\"", "variables of your shell"),
             // It may be half of a password.
-            ("a -u \"me:pa$w0rd\"", "a variable is known"),
-            ("a $(cat x)", "inside the line"),
-            ("a `cat x`", "inside the line"),
-            ("a \"`x`\"", "inside the line"),
-            ("a $?", "inside the line"),
-            ("a 'b", "never closed"),
-            ("a \"b", "never closed"),
-            ("a \"b\\", "never closed"),
-            ("a $'b\\'", "never closed"),
+            ("a -u \"me:pa$w0rd\"", "variables of your shell"),
+            ("a $(cat x)", "command substitution"),
+            ("a `cat x`", "command substitution"),
+            ("a \"`x`\"", "command substitution"),
+            ("a $?", "command substitution"),
+            ("a 'b", "not closed"),
+            ("a \"b", "not closed"),
+            ("a \"b\\", "not closed"),
+            ("a $'b\\'", "not closed"),
             ("a b?c=1&d=2", "put the URL in quotes"),
             ("a; b", "more than one command"),
             ("a\nb", "more than one command"),
-            ("a > b", "leave out < and >"),
+            ("a > b", "redirections with < and >"),
             ("a (b)", "bracket"),
             (r"$'\xff'", "cannot be read"),
             (r"$'\ud800'", "cannot be read"),

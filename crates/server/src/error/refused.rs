@@ -52,7 +52,7 @@ pub fn sentence(refusal: &Refusal) -> Option<Cow<'static, str>> {
         Refusal::LastAdministrator => LAST_ADMINISTRATOR.into(),
         Refusal::AlreadyRotated => ALREADY_ROTATED.into(),
         Refusal::AlreadyRevoked => ALREADY_REVOKED.into(),
-        Refusal::AlreadyClaimed => "another demo fills this database".into(),
+        Refusal::AlreadyClaimed => "another demo is filling this database".into(),
         _ => return None,
     })
 }

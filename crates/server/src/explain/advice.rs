@@ -59,8 +59,8 @@ impl Advice {
     pub(super) fn without_judgement(error: &Error) -> Self {
         let one = |remedy: &str| vec![remedy.to_owned()];
         let (why, remedies) = match error {
-            Error::NoRoute => ("there is no such path, or not with this method; no credential is looked at", vec![]),
-            Error::NoApiVersion => ("the path only begins like a version of the API", one("a path below /api/v4/")),
+            Error::NoRoute => ("there is no such path, or not with this method; no credential is checked", vec![]),
+            Error::NoApiVersion => ("the path is not below a version of the API", one("a path below /api/v4/")),
             Error::ApiV3 => ("version 3 of the API is gone", one("the same path below /api/v4/")),
             Error::Malformed => (
                 "there is a NUL, or something that is not UTF-8, in path, parameters or Authorization; or the target is \
@@ -72,19 +72,21 @@ impl Advice {
                 one("one header Host that is a name or an address, with a port if there is one"),
             ),
             Error::WrongHost => (
-                "pages and discovery answer under the names of this server alone",
+                "pages and discovery documents answer only under the names of this server",
                 one("the host of external_url as Host, or an entry for it in external_hosts"),
             ),
-            Error::NotImplemented => ("this server opens no tunnels", one("another method than CONNECT")),
+            Error::NotImplemented => ("this server does not support tunnels", one("another method than CONNECT")),
             Error::TwoBearers => (
                 "a bearer header and the parameter access_token contradict each other, even if one is empty",
                 one("leave one of the two out"),
             ),
             Error::Parameters(sentences) => {
-                let why = format!("of the parameters, {}", printable(&sentences.join(", ")));
+                let why = format!("invalid parameters: {}", printable(&sentences.join(", ")));
                 return Self { reason: error.code(), why, remedies: vec!["parameters that fit".to_owned()] };
             }
-            Error::BrokenJson => ("the body says it is JSON and is not", one("a body that is one JSON object")),
+            Error::BrokenJson => {
+                ("the body is declared as JSON but is not JSON", one("a body that is one JSON object"))
+            }
             Error::MediaType(_) => (
                 "bodies of this type are not read",
                 one("Content-Type: application/json, or application/x-www-form-urlencoded"),
@@ -115,11 +117,11 @@ impl Case<'_> {
                 vec!["a token of a member of the group".to_owned(), "a token of an administrator".to_owned()],
             )),
             Error::Refused(Refusal::NotAllowed) => Some((
-                "the caller sees it, and may not change it",
+                "the caller may see it, but may not change it",
                 vec!["a token of an owner of the group".to_owned(), "a token of an administrator".to_owned()],
             )),
             Error::BadRequest(_) | Error::MethodNotAllowed if self.trial.record().is_some() => Some((
-                "it is about the presented personal access token, and the presented credential is none",
+                "it is about the presented personal access token, but the presented credential is not one",
                 vec!["a personal access token".to_owned()],
             )),
             _ => None,
@@ -138,43 +140,40 @@ impl Case<'_> {
                     "the token was rotated: it has a successor, or was replaced".to_owned(),
                     self.fresh("the newest token of this rotation"),
                 ),
-                _ => (
-                    "the token was revoked, or the family it belongs to was ended".to_owned(),
-                    self.fresh("a token that is live"),
-                ),
+                _ => ("the token was revoked, or its token family was revoked".to_owned(), self.fresh("a valid token")),
             },
             Denial::Account(fault) => {
                 let state = self.trial.record().and_then(|record| record.owner.as_ref()).map(|owner| owner.state);
                 account(*fault, &name(), state)
             }
             Denial::Scope(accepted) if accepted[..] == [Scope::Sudo] => (
-                "sudo was asked for, and the token does not have the scope sudo".to_owned(),
+                "sudo was requested, but the token does not have the scope sudo".to_owned(),
                 vec![format!("a token of {} with the scope sudo", name()), "leave sudo out".to_owned()],
             ),
             Denial::Scope(_) => {
-                let why = format!("the scopes of the token do not open this with {}", self.method());
+                let why = format!("the scopes of the token are not sufficient for {}", self.method());
                 (why, vec![self.token()])
             }
             Denial::NotAdministrator if self.presented.sudo().is_some() => (
-                "only administrators may, and whoever is acted as is none".to_owned(),
+                "only administrators may, and the sudo user is not one".to_owned(),
                 vec!["leave sudo out".to_owned(), "act as an administrator".to_owned()],
             ),
             Denial::NotAdministrator => {
-                (format!("only administrators may, and {} is none", name()), one("a credential of an administrator"))
+                (format!("only administrators may, and {} is not one", name()), one("a credential of an administrator"))
             }
             Denial::SudoNotAdministrator => (
-                format!("only administrators may act as somebody else, and {} is none", name()),
+                format!("only administrators may use sudo, and {} is not one", name()),
                 vec!["leave sudo out".to_owned(), "a token of an administrator with the scope sudo".to_owned()],
             ),
             Denial::SudoWithoutToken => (
-                "a session cannot act as somebody else".to_owned(),
+                "a session cannot use sudo".to_owned(),
                 vec!["a token of an administrator with the scope sudo".to_owned(), "leave sudo out".to_owned()],
             ),
             Denial::SudoUnknown(target) => {
                 (format!("there is no user `{}` to act as", loggable(target)), one("the name or number of a user"))
             }
             Denial::SudoInvalid => (
-                "sudo is a list, a hash or two different names: whom to act as cannot be told".to_owned(),
+                "sudo is a list, a hash or two different names, so it does not name one user".to_owned(),
                 vec!["give sudo once, as the name or number of one user".to_owned()],
             ),
             Denial::Unavailable => ("the database does not answer".to_owned(), vec![]),
@@ -183,28 +182,30 @@ impl Case<'_> {
 
     fn missing(&self) -> (String, Vec<String>) {
         if let Some(record) = self.trial.record().filter(|record| record.owner.is_none()) {
-            let why = format!("the token is of {}", owner(record));
-            return (why, vec!["a token that a person let the application have (authorization code)".to_owned()]);
+            let why = format!("the token belongs to {}", owner(record));
+            return (why, vec!["a token that the application got for a user (authorization code)".to_owned()]);
         }
         if self.presented.sudo().is_some() && self.requirement.anonymous {
             return (
-                "sudo was asked for by an anonymous caller".to_owned(),
+                "an anonymous caller requested sudo".to_owned(),
                 vec!["leave sudo out".to_owned(), "a token of an administrator with the scope sudo".to_owned()],
             );
         }
         let mut remedies = vec![format!("{}, as `PRIVATE-TOKEN: ...` or `Authorization: Bearer ...`", self.token())];
         let why = match &self.trial.cookie {
-            Cookie::None if self.trial.other_scheme => "the API reads no other scheme in Authorization than Bearer",
+            Cookie::None if self.trial.other_scheme => "the API accepts only the scheme Bearer in Authorization",
             Cookie::None | Cookie::NotAsked | Cookie::Counts => "no valid credential is presented",
             Cookie::Several => {
                 remedies.insert(0, "send the cookie of one session only".to_owned());
-                "two live sessions were sent, or too many session cookies, so none counts"
+                "two live sessions were sent, or too many session cookies, so none is accepted"
             }
             Cookie::WithoutToken { sent } => {
                 remedies.insert(0, "send X-CSRF-Token with the token of this session".to_owned());
                 match sent {
-                    false => "for a write, a session counts only with its CSRF token",
-                    true => "for a write, a session counts only with its own CSRF token; this one is of another",
+                    false => "for a write, a session is accepted only with its CSRF token",
+                    true => {
+                        "for a write, a session is accepted only with its own CSRF token; this one belongs to another session"
+                    }
                 }
             }
             Cookie::TooLong => {
@@ -213,7 +214,7 @@ impl Case<'_> {
             }
             Cookie::Ended => {
                 remedies.insert(0, "sign in again".to_owned());
-                "the session has ended, or was never begun here"
+                "the session has ended, or never existed here"
             }
         };
         (why.to_owned(), remedies)
@@ -226,11 +227,11 @@ impl Case<'_> {
         }
         let mut remedies = vec![self.token()];
         if self.open {
-            remedies.push("present no credential: anonymous callers may ask".to_owned());
+            remedies.push("present no credential: this endpoint is open to anonymous callers".to_owned());
         }
         let why = match self.trial.decided_by().and_then(|_| self.spelling()) {
-            Some(hint) => format!("nobody was given this value: {hint}"),
-            None => "nobody was given this value; a token that is long dead is forgotten, and those of other servers \
+            Some(hint) => format!("this value is unknown: {hint}"),
+            None => "this value is unknown; a token that was revoked long ago is deleted, and tokens of other servers \
                      are not known"
                 .to_owned(),
         };
@@ -244,11 +245,11 @@ impl Case<'_> {
         let ends = [value.first()?, value.last()?];
         match () {
             () if ends.iter().any(|b| b.is_ascii_whitespace()) => {
-                Some("it begins or ends with white space, which counts")
+                Some("it begins or ends with white space, which is part of the value")
             }
             () if ends.iter().any(|b| matches!(b, b'"' | b'\'' | b'`')) => Some("there are quotes around it"),
             () if matches!(ends[0], b'$' | b'<') => Some("it looks like the name of a variable, not its value"),
-            () if value.contains(&b',') => Some("a comma is in it, as when a header comes twice"),
+            () if value.contains(&b',') => Some("it contains a comma, as when a header is sent twice"),
             () if value.iter().any(u8::is_ascii_whitespace) => Some("there is white space in it"),
             () => None,
         }
@@ -281,7 +282,7 @@ impl Case<'_> {
 fn account(fault: AccountFault, name: &str, state: Option<AccountState>) -> (String, Vec<String>) {
     let (why, remedy) = match fault {
         AccountFault::Internal => {
-            (format!("{name} is an account of the program itself"), "a credential of a person".to_owned())
+            (format!("{name} is an account of the server itself"), "a credential of a user".to_owned())
         }
         AccountFault::PendingApproval => {
             let remedy = format!("let the user in: tollhouse user block {name}, and then unblock {name}");
@@ -339,17 +340,19 @@ pub(super) fn takes(requirement: &AccessRequirement, method: &Method, open: bool
 pub(super) fn takes_elsewhere(endpoint: &Endpoint) -> &'static str {
     match (endpoint.path, endpoint.surface) {
         ("/oauth/token", _) => {
-            "a client (HTTP Basic, or client_id and client_secret in the body), and what its grant_type wants"
+            "client authentication (HTTP Basic, or client_id and client_secret in the body), and the parameters of its grant_type"
         }
-        ("/oauth/revoke", _) => "a client, as /oauth/token does; the token to end is the parameter token",
+        ("/oauth/revoke", _) => {
+            "client authentication, as for /oauth/token; the token to revoke is the parameter token"
+        }
         ("/oauth/introspect", _) => {
-            "a client, as /oauth/token does, or a token of that client; the token asked about is the parameter token"
+            "client authentication, as for /oauth/token, or a token of that client; the token to inspect is the parameter token"
         }
         ("/oauth/token/info", _) => "the OAuth access token it is about, as bearer or access_token",
         ("/oauth/userinfo", _) => "an OAuth access token with the scope openid, as bearer or access_token",
         ("/oauth/authorize", _) => {
-            "a session cookie; a form also its authenticity_token, or X-CSRF-Token; with prompt=none and openid nothing, \
-             and the application is told by redirect what is missing"
+            "a session cookie; a form also its authenticity_token, or X-CSRF-Token; with prompt=none and openid nothing; \
+             the application is then told by redirect what is missing"
         }
         (path, Surface::Page) if !path.starts_with("/assets/") => {
             "a session cookie; a form also its authenticity_token, or X-CSRF-Token"
@@ -363,18 +366,18 @@ const NOTHING: &str = "nothing";
 /// What becomes of credentials of the API at an endpoint that has no requirement.
 pub(super) fn elsewhere(endpoint: &Endpoint) -> &'static str {
     match endpoint.surface {
-        _ if takes_elsewhere(endpoint) == NOTHING => "not looked at",
-        Surface::Page => "a page looks at the session cookie alone",
-        _ => "this endpoint judges for itself",
+        _ if takes_elsewhere(endpoint) == NOTHING => "not checked",
+        Surface::Page => "a page accepts only the session cookie",
+        _ => "this endpoint checks it itself",
     }
 }
 
 /// Why there is nothing to say about credentials there.
 pub(super) fn not_judged(endpoint: &Endpoint) -> &'static str {
     match endpoint.surface {
-        _ if takes_elsewhere(endpoint) == NOTHING => "It looks at no credential.",
-        Surface::Page => "It is a page. Tokens never count there.",
-        _ => "It is an endpoint of OAuth, which decides for itself who may ask.",
+        _ if takes_elsewhere(endpoint) == NOTHING => "It checks no credential.",
+        Surface::Page => "It is a page. Pages do not accept tokens.",
+        _ => "It is an OAuth endpoint, which has its own rules.",
     }
 }
 
@@ -394,20 +397,20 @@ pub(super) fn notes(
             );
         }
         Some(TokenStatus::Rotated) if requirement.rotates && outcome.is_ok() => {
-            note("this token was rotated away; the endpoint decides whether it is given its successor again");
+            note("this token was rotated; the endpoint decides whether to return its successor again");
         }
         _ => {}
     }
     if matches!(outcome, Err(Error::Parameters(_))) {
-        note("the credential is good enough");
+        note("the credential is sufficient");
     }
     if matches!(outcome, Ok(None))
         && matches!(trial.cookie, Cookie::WithoutToken { .. } | Cookie::Ended | Cookie::TooLong | Cookie::Several)
     {
-        note("the session does not count, so the caller is anonymous");
+        note("the session is not accepted, so the caller is anonymous");
     }
     if matches!(outcome, Ok(Some(who)) if who.sudo_by.is_some()) {
-        note("under sudo the scopes of the endpoint are not asked for");
+        note("under sudo the scopes of the endpoint are not required");
     }
     notes
 }

@@ -47,38 +47,40 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
     match target::settle(&mut request) {
         Ok(Target::Path) => {}
         Ok(Target::Server) => {
-            told.untried(&sent, "not looked at");
-            return Ok(told.without_judgement("It asks about the server as a whole: 204, whatever is shown."));
+            told.untried(&sent, "not checked");
+            return Ok(
+                told.without_judgement("It asks about the server as a whole: 204, whatever credentials are sent.")
+            );
         }
         Err(error) => {
-            told.untried(&sent, "not looked at");
+            told.untried(&sent, "not checked");
             let advice = Advice::without_judgement(&error);
             return told.refused(unsettled(&request, error, app), advice).await;
         }
     }
     let path = request.uri().path().to_owned();
     if told.surface == Surface::Gateway.as_str() {
-        told.untried(&sent, "not looked at");
+        told.untried(&sent, "not checked");
         return Ok(told.without_judgement(
-            "It is a proxy asking about another request. What that other request shows is not explained here.",
+            "It is a proxy asking about another request. The credentials of that request are not explained here.",
         ));
     }
     if sent.headers.len() > MOST_HEADERS {
-        told.untried(&sent, "not looked at");
-        return Ok(told.without_judgement("It has more headers than are read at all: 431, whatever is shown."));
+        told.untried(&sent, "not checked");
+        return Ok(told.without_judgement("It has too many headers: 431, whatever credentials are sent."));
     }
     if cors::preflight(&request, &app.urls).is_some() && !unreadable(&request) {
-        told.untried(&sent, "a browser's preflight is answered before anybody looks");
+        told.untried(&sent, "a CORS preflight is answered before credentials are checked");
         return Ok(told.without_judgement(
-            "It is a browser asking what a page may ask. That is answered to everybody, whatever is shown.",
+            "It is a CORS preflight. It is answered for everybody, whatever credentials are sent.",
         ));
     }
     if let Err(error) = Guards::new(&endpoints).check(app, &mut request) {
-        told.untried(&sent, "not looked at");
+        told.untried(&sent, "not checked");
         return told.refused(routes::refused_at(&path, error.clone(), app), Advice::without_judgement(&error)).await;
     }
     if asks_for_own_name(&path) && request.headers().contains_key(header::HOST) && !app.urls.serves(request.headers()) {
-        told.untried(&sent, "not looked at");
+        told.untried(&sent, "not checked");
         let answer = routes::refused_at(&path, Error::WrongHost, app);
         return told.refused(answer, Advice::without_judgement(&Error::WrongHost)).await;
     }
@@ -97,11 +99,11 @@ pub async fn explain(app: &App, mut request: Request<Body>) -> Result<Explanatio
     match read(app, endpoint, &access.requirement, captures, request).await {
         Ok(Read::Whole(parsed)) => judged(app, told, endpoint, access, &parsed).await,
         Ok(Read::Head(parsed)) => {
-            told.notes.push("the head decided; the body was not looked at".to_owned());
+            told.notes.push("the head decided; the body was not read".to_owned());
             by_credentials(app, told, endpoint, access, &parsed).await
         }
         Err(error) => {
-            told.untried(&sent, "not looked at");
+            told.untried(&sent, "not checked");
             told.refused(error.api(&app.urls), Advice::without_judgement(&error)).await
         }
     }
@@ -154,8 +156,8 @@ async fn judged(
     parsed: &ParsedRequest,
 ) -> Result<Explanation, Error> {
     if let Err(error) = endpoint.check_first(parsed) {
-        told.credentials = seen::untried(&presented(parsed), &parsed.parts.headers, "not looked at");
-        told.notes.push("this endpoint looks at parameters before credentials".to_owned());
+        told.credentials = seen::untried(&presented(parsed), &parsed.parts.headers, "not checked");
+        told.notes.push("this endpoint checks parameters before credentials".to_owned());
         return told.refused(error.api(&app.urls), Advice::without_judgement(&error)).await;
     }
     by_credentials(app, told, endpoint, access, parsed).await
@@ -210,11 +212,11 @@ async fn nowhere(
     matched: RouteMatch,
     request: Request<Body>,
 ) -> Result<Explanation, Error> {
-    told.untried(sent, "not looked at");
+    told.untried(sent, "not checked");
     let path = request.uri().path().to_owned();
     if told.surface == Surface::Page.as_str() {
         return Ok(told.without_judgement(
-            "There is no such page. Who is not signed in is sent to the sign-in page, everybody else gets 404.",
+            "There is no such page. Anonymous callers are sent to the sign-in page, signed-in users get 404.",
         ));
     }
     let mut error = Error::NoRoute;

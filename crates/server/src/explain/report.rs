@@ -135,10 +135,10 @@ impl Explanation {
         self.verdict = Verdict::Passes;
         self.why = match who {
             Some(who) => format!(
-                "It gets in. Whether what it asks for is there, and {} may see it, is the endpoint's own affair.",
+                "The credentials are sufficient. The endpoint decides whether the object exists and whether {} may see it.",
                 printable(&who.user.username)
             ),
-            None => "The caller is anonymous, which this endpoint admits: it sees what everybody may see.".to_owned(),
+            None => "The caller is anonymous, which this endpoint allows: the answer has only public data.".to_owned(),
         };
         self
     }
@@ -217,7 +217,7 @@ impl fmt::Display for Explanation {
             row(f, if i == 0 { "Note" } else { "" }, note)?;
         }
         let Some(answer) = &self.answer else { return Ok(()) };
-        let body = answer.body.as_deref().map_or_else(|| "and a page that says so".to_owned(), escaped);
+        let body = answer.body.as_deref().map_or_else(|| "and a page with the reason".to_owned(), escaped);
         row(f, "Answer", &format!("{} {body}", answer.status))?;
         match &answer.www_authenticate {
             Some(challenge) => row(f, "", &format!("WWW-Authenticate: {challenge}")),
@@ -229,9 +229,9 @@ impl fmt::Display for Explanation {
 impl Explanation {
     fn presented(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.credentials.is_empty() {
-            return row(f, "Shown", "no credential");
+            return row(f, "Presented", "no credential");
         }
-        writeln!(f, "Shown, in the order in which it is looked at:")?;
+        writeln!(f, "Presented, in the order in which they are tried:")?;
         let masked: Vec<String> = self.credentials.iter().map(Seen::masked).collect();
         let places = self.credentials.iter().map(|seen| seen.place.len()).max().unwrap_or_default();
         let widths = masked.iter().map(String::len).max().unwrap_or_default();

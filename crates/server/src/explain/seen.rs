@@ -153,15 +153,15 @@ impl Trial {
         let mut all: Vec<Seen> =
             presented.places().map(|(place, secret)| self.place(place, secret, presented)).collect();
         all.extend(session(headers, |cookies| match &self.cookie {
-            Cookie::Several if cookies.too_many() => format!("does not count: more than {MOST_COOKIES} of them"),
-            Cookie::Several => "does not count: two of them are live sessions".into(),
-            Cookie::WithoutToken { sent: false } => "does not count: a write also needs X-CSRF-Token".into(),
-            Cookie::WithoutToken { sent: true } => "does not count: X-CSRF-Token is not of this session".into(),
+            Cookie::Several if cookies.too_many() => format!("not accepted: more than {MOST_COOKIES} of them"),
+            Cookie::Several => "not accepted: two of them are live sessions".into(),
+            Cookie::WithoutToken { sent: false } => "not accepted: a write also needs X-CSRF-Token".into(),
+            Cookie::WithoutToken { sent: true } => "not accepted: X-CSRF-Token belongs to another session".into(),
             Cookie::Ended => "no session, or one that has ended".into(),
             Cookie::TooLong => "a session that has lasted for sessions.longest".into(),
             Cookie::Counts if cookies.count() > 1 => format!("a session of {}, the only live one", self.owner()),
             Cookie::Counts => format!("a session of {}", self.owner()),
-            Cookie::NotAsked | Cookie::None => "not looked at".into(),
+            Cookie::NotAsked | Cookie::None => "not checked".into(),
         }));
         if let Some((decided, _)) = &self.decided {
             for seen in all.iter_mut().filter(|seen| seen.place == *decided) {
@@ -179,8 +179,8 @@ impl Trial {
             _ if secret.blank() => "blank: it counts as absent".to_owned(),
             false => told.join("; "),
             true if !candidate && is_job_token(secret) => "a job token: it counts as absent".to_owned(),
-            true if !candidate => "not looked at: another place comes first".to_owned(),
-            true => "not looked at".to_owned(),
+            true if !candidate => "not checked: another place has precedence".to_owned(),
+            true => "not checked".to_owned(),
         };
         masked(name(place), secret, outcome)
     }
@@ -204,7 +204,7 @@ impl Step {
             Found::OfOtherKind(record) => {
                 format!("no {kind}, but {} of {}", what(&record.credential), owner(record))
             }
-            Found::Unknown => format!("no {kind} that anybody was given"),
+            Found::Unknown => format!("unknown {kind}"),
             Found::Unusable => format!("cannot be a {kind}"),
         }
     }
@@ -223,7 +223,7 @@ pub(super) fn untried(presented: &PresentedCredentials<'_>, headers: &HeaderMap,
 pub(super) fn owner(record: &Record) -> String {
     match &record.owner {
         Some(owner) => printable(&owner.username),
-        None => "an application, which speaks for nobody".to_owned(),
+        None => "an application, without a user".to_owned(),
     }
 }
 

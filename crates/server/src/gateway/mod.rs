@@ -80,13 +80,13 @@ impl Gateway {
             let again = read(&file)?;
             if again == text {
                 if Rules::parse(&text, &name)?.0.is_empty() {
-                    return Err(Unusable(format!("{name}: there are no rules in it")).into());
+                    return Err(Unusable(format!("{name}: the file has no rules")).into());
                 }
                 return self.replace(&text, &name, db).await;
             }
             text = again;
         }
-        Err(Unusable(format!("{name}: it changes all the time")).into())
+        Err(Unusable(format!("{name}: the file keeps changing")).into())
     }
 
     /// From now on these rules count; how many they are.
@@ -94,7 +94,7 @@ impl Gateway {
         let rules = Rules::parse(text, name)?.bind(db).await?;
         let count = rules.0.len();
         if count == 0 {
-            tracing::warn!(file = name, "there are no rules in it, so everything is refused");
+            tracing::warn!(file = name, "the file has no rules, so every request is refused");
         }
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(count)
@@ -148,7 +148,7 @@ pub async fn reload(app: App, mut hangup: Signal) {
             match app.gateway.load_again(&app.db).await {
                 Ok(rules) => tracing::info!(rules, "read the rules of the gateway again"),
                 Err(error) => {
-                    tracing::error!(%error, "the rules of the gateway stay as they are");
+                    tracing::error!(%error, "the rules of the gateway are unchanged");
                     if let Unloaded::Store(_) = error {
                         tokio::time::sleep(AGAIN).await;
                         continue;

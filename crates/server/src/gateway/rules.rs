@@ -44,7 +44,9 @@ impl Rules {
                 }
                 if let Some(shadow) = rule.shadow(&rules) {
                     let (name, line) = (&shadow.name, shadow.line);
-                    return Err(fault(format!("it can never match, since rule `{name}` in line {line} comes first")));
+                    return Err(fault(format!(
+                        "it can never match, because rule `{name}` in line {line} matches first"
+                    )));
                 }
                 rules.push(rule);
             }
@@ -70,7 +72,11 @@ impl Rules {
                 };
                 if member.of.is_none() {
                     let path = loggable(&member.path);
-                    tracing::warn!(rule = rule.name, path, "nothing has this path, so the rule refuses");
+                    tracing::warn!(
+                        rule = rule.name,
+                        path,
+                        "no group or project has this path, so the rule refuses every request"
+                    );
                 }
             }
             rule.applications.clear();
@@ -163,7 +169,7 @@ impl<'t> Fields<'_, 't> {
             (Some(path), None) => (Kind::Group, path),
             (None, Some(path)) => (Kind::Project, path),
             (None, None) if level.is_none() => return Ok(None),
-            (None, None) => return Err(self.fault_at("level", "this says nothing without `group` or `project`")),
+            (None, None) => return Err(self.fault_at("level", "this has no effect without `group` or `project`")),
             (Some(_), Some(_)) => return Err(self.fault_at("project", "a rule has `group` or `project`, not both")),
         };
         Ok(Some(Member { kind, path, level: level.unwrap_or(AccessLevel::Guest), of: None }))
@@ -259,17 +265,17 @@ fn pattern(text: &str) -> Read<Pattern> {
         None => (text, false),
     };
     if text.contains('*') {
-        return Err("`*` stands at the end alone, after a `/`");
+        return Err("`*` is allowed only at the end, after a `/`");
     }
     if below && text.is_empty() {
         return Ok(Pattern { decoded: String::new(), encoded: String::new(), below });
     }
-    let path = Path::read(text).map_err(|_| "no request has this path, as far as requests are judged")?;
+    let path = Path::read(text).map_err(|_| "requests with this path are always refused")?;
     if below && text.ends_with('/') {
-        return Err("no request has this path, as far as requests are judged");
+        return Err("requests with this path are always refused");
     }
     if !path.oddities.is_empty() {
-        return Err("`%2f`, `;`, `%3f` and `%23` are read in many ways; name the path above them");
+        return Err("`%2f`, `;`, `%3f` and `%23` are interpreted differently by servers; name the path above them");
     }
     Ok(Pattern { decoded: path.decoded.into_owned(), encoded: in_capitals(text), below })
 }
@@ -286,7 +292,7 @@ fn allow(word: &str) -> Read<Allow> {
 /// T6: `openid` says who somebody is, and opens nothing.
 fn scope(word: &str) -> Read<Extra> {
     match Scope::parse(word) {
-        Some(Scope::Openid) => Err("`openid` opens nothing"),
+        Some(Scope::Openid) => Err("`openid` gives no access"),
         Some(scope) => Ok(Extra::any(scope)),
         None => Err("there is no such scope"),
     }
@@ -299,7 +305,7 @@ fn level(word: &str) -> Read<AccessLevel> {
 
 fn full_path(text: &str) -> Read<String> {
     let known = text.split('/').all(namespace::valid_path);
-    if known { Ok(text.to_ascii_lowercase()) } else { Err("this is no full path, such as `harbour/pilots`") }
+    if known { Ok(text.to_ascii_lowercase()) } else { Err("this is not a full path, such as `harbour/pilots`") }
 }
 
 fn client_id(text: &str) -> Read<String> {
@@ -310,7 +316,7 @@ fn preflight(word: &str) -> Read<bool> {
     if word == "pass" { Ok(true) } else { Err("this must be `pass`") }
 }
 
-const NO_HOST: &str = "this is no host, such as `api.example.test` or `api.example.test:8443`";
+const NO_HOST: &str = "this is not a host, such as `api.example.test` or `api.example.test:8443`";
 
 const KEYS: [&str; 13] = [
     "name",
@@ -351,9 +357,9 @@ mod tests {
             ("scopes = ['read_user',\n'nope']", "line 7: rule `x`: `scopes`: there is no such scope"),
             ("scopes = []", "line 6: rule `x`: `scopes` is empty"),
             ("method = ['GET', 'post']", "line 6: rule `x`: `method`: this must be a method, in capitals"),
-            ("level = 'guest'", "line 6: rule `x`: `level`: this says nothing without `group` or `project`"),
+            ("level = 'guest'", "line 6: rule `x`: `level`: this has no effect without `group` or `project`"),
             ("group = 'g'\nproject = 'g/p'", "line 7: rule `x`: `project`: a rule has `group` or `project`, not both"),
-            ("group = '/g'", "line 6: rule `x`: `group`: this is no full path, such as `harbour/pilots`"),
+            ("group = '/g'", "line 6: rule `x`: `group`: this is not a full path, such as `harbour/pilots`"),
             (
                 "project = 'g'\nlevel = 'minimal'",
                 "line 7: rule `x`: `level`: this must be `guest`, `planner`, `reporter`, `security_manager`, `developer`, `maintainer` or `owner`",
@@ -380,7 +386,7 @@ mod tests {
             ("[[rule]]\nname = 'x'\nhost = 'b.test'\npath = '/'", "line 6: rule `x`: line 2 has a rule of that name"),
             (
                 "[[rule]]\nname = 'y'\nhost = 'a.test'\npath = '/'",
-                "line 6: rule `y`: it can never match, since rule `x` in line 2 comes first",
+                "line 6: rule `y`: it can never match, because rule `x` in line 2 comes first",
             ),
             ("[[rule]]\nname = 'y'\npath = '/'", "line 6: rule `y`: `host` is missing"),
             ("[[rule]]\nname = 'y'\nhost = 'b.test'", "line 6: rule `y`: `path` is missing"),

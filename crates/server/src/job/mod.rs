@@ -37,7 +37,7 @@ pub async fn flush(app: &App) {
         sessions: gathered.sessions.into_iter().map(|(digest, (at, until))| (digest, at, until)).collect(),
     };
     if let Err(error) = sweep::flush(&app.db, used, app.auth.use_rules().interval).await {
-        tracing::warn!(%error, "last use could not be written");
+        tracing::warn!(%error, "last-use times could not be written");
         return;
     }
     for (at, token) in gathered.tokens.values() {
@@ -48,7 +48,7 @@ pub async fn flush(app: &App) {
 /// Removes what is dead for good, batch after batch, so that others get to write in between.
 pub async fn sweep(app: &App) {
     if let Err(error) = oauth_access_grants::hash_plain_challenges(&app.db).await {
-        tracing::warn!(%error, "challenges of an older version could not be hashed");
+        tracing::warn!(%error, "PKCE challenges of an older version could not be hashed");
     }
     let keep = Keep {
         salts: app.rotation().settings.window,
@@ -67,7 +67,7 @@ pub async fn sweep(app: &App) {
             // Another server removes the same.
             Err(StoreError::Clash) => break,
             Err(error) => {
-                tracing::warn!(%error, "dead rows could not be removed");
+                tracing::warn!(%error, "expired rows could not be deleted");
                 break;
             }
         }

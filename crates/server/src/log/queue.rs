@@ -67,7 +67,7 @@ impl Queue {
                 if lost == 0 { std::mem::take(&mut state.untold) } else { 0 }
             };
             if untold > 0 {
-                tracing::warn!(lines = untold, "lines of the log were lost");
+                tracing::warn!(lines = untold, "log lines were lost");
             }
         }
     }

@@ -40,7 +40,7 @@ pub async fn run(app: App, listener: TcpListener, stop: CancellationToken) {
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => socket,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection for metrics could not be accepted");
+                    tracing::warn!(%error, "a metrics connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }

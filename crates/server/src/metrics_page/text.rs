@@ -27,7 +27,7 @@ fn text(app: &App) -> String {
     out.family("tollhouse_build_info", "gauge", "The version of this program; always 1.");
     out.line("tollhouse_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
 
-    out.family("tollhouse_requests_total", "counter", "Requests that were answered, by face and class of status.");
+    out.family("tollhouse_requests_total", "counter", "Answered requests, by part of the server and class of status.");
     for surface in Surface::ALL {
         for (i, class) in CLASSES.iter().enumerate() {
             let labels = [("face", surface.as_str()), ("class", *class)];
@@ -35,14 +35,14 @@ fn text(app: &App) -> String {
         }
     }
 
-    out.family("tollhouse_refusals_total", "counter", "Requests that were refused, by the reason in the log.");
+    out.family("tollhouse_refusals_total", "counter", "Refused requests, by the reason in the log.");
     for (i, reason) in REASONS.iter().chain(&["other"]).enumerate() {
         let count = metrics.sum(|shard| &shard.refusals[i]);
         out.line("tollhouse_refusals_total", &[("reason", *reason)], count);
     }
 
     let name = "tollhouse_judgement_duration_seconds";
-    out.family(name, "histogram", "How long it took to say who asks at the API, the database included.");
+    out.family(name, "histogram", "Time to authenticate and authorize an API request, including the database.");
     let mut count = 0;
     let bounds = BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
     for (i, bound) in bounds.enumerate() {
@@ -53,35 +53,35 @@ fn text(app: &App) -> String {
     out.line(&format!("{name}_count"), &[], count);
 
     let name = "tollhouse_ledger_recalls_total";
-    out.family(name, "counter", "Credentials that the memory of this process was asked for, by what it said.");
+    out.family(name, "counter", "Look-ups in the credential cache, by result.");
     let recalls = app.auth.cache_counts();
     for (result, count) in [("hit", recalls.known), ("unknown", recalls.unknown), ("miss", recalls.ask)] {
         out.line(name, &[("result", result)], count);
     }
-    out.single("tollhouse_ledger_entries", "gauge", "Credentials that are remembered.", app.auth.remembered());
-    let help = "Questions to the database about a credential.";
+    out.single("tollhouse_ledger_entries", "gauge", "Credentials in the cache.", app.auth.remembered());
+    let help = "Look-ups of a credential in the database.";
     out.single("tollhouse_lookups_total", "counter", help, app.auth.look_ups());
     if let Some(lag) = app.node.lag() {
-        let help = "Seconds since this server began the reading of the log that it applied last.";
+        let help = "Seconds since this server started its last successful read of the invalidation log.";
         out.single("tollhouse_log_lag_seconds", "gauge", help, lag.as_secs_f64());
     }
 
-    let help = "Transactions that may write, those that waited in vain for the database included.";
+    let help = "Transactions that may write, including those that timed out waiting for the database.";
     out.single("tollhouse_write_transactions_total", "counter", help, app.db.begun());
 
     let queue = app.hasher.load();
-    let help = "Passwords that wait to be hashed, those that are about to wait included.";
+    let help = "Passwords waiting to be hashed, including those about to wait.";
     out.single("tollhouse_hash_queue_waiting", "gauge", help, queue.waiting);
-    out.single("tollhouse_hash_queue_running", "gauge", "Passwords that are being hashed.", queue.running);
+    out.single("tollhouse_hash_queue_running", "gauge", "Passwords being hashed.", queue.running);
 
-    let help = "Bytes that bodies of requests under way take; at most limits.bodies.";
+    let help = "Bytes used by bodies of requests in progress; at most limits.bodies.";
     out.single("tollhouse_body_bytes", "gauge", help, app.bodies.held());
 
-    let help = "Lines of the log that could not be written.";
+    let help = "Log lines that could not be written.";
     out.single("tollhouse_log_lines_lost_total", "counter", help, crate::log::lost());
 
     let connections = metrics.connections.load(Relaxed);
-    out.single("tollhouse_connections", "gauge", "Connections that are open.", connections);
+    out.single("tollhouse_connections", "gauge", "Open connections.", connections);
     out.0
 }
 

@@ -108,7 +108,7 @@ impl<A: NodeEnvironment> Node<A> {
                 Step::GiveUp { remove, mark } => {
                     tracing::warn!(
                         servers = remove.len() + mark.len(),
-                        "not all servers answered in time; those remember nothing any more"
+                        "not all servers answered in time; those that did not no longer use their caches"
                     );
                     let position = position.unwrap_or(i64::MAX);
                     // Without it the next one waits as long; nothing else changes.
@@ -185,7 +185,7 @@ impl<A: NodeEnvironment> Node<A> {
             link = match self.within(PATIENCE + PATIENCE, round).await {
                 Ok(linked) => {
                     if std::mem::take(&mut failures) > 0 {
-                        tracing::info!("the log of revocations can be read again");
+                        tracing::info!("the invalidation log can be read again");
                     }
                     Some(linked)
                 }
@@ -196,7 +196,7 @@ impl<A: NodeEnvironment> Node<A> {
                 Err(error) => {
                     failures = failures.saturating_add(1);
                     if failures == 1 {
-                        tracing::warn!(%error, "the log of revocations cannot be read; credentials are looked up");
+                        tracing::warn!(%error, "the invalidation log cannot be read; credentials are looked up in the database");
                     }
                     None
                 }
@@ -224,7 +224,7 @@ impl<A: NodeEnvironment> Node<A> {
         self.applied.send_replace(Tick::MAX);
         let left = self.within(PATIENCE, self.environment.leave(&follower.rows())).await;
         if left.is_err() {
-            tracing::warn!("the row of this server could not be removed; the next revocations wait for it");
+            tracing::warn!("the row of this server could not be removed; the next revocations will wait for it");
         }
         lost
     }
@@ -356,7 +356,7 @@ impl<A: NodeEnvironment> Node<A> {
                     Ok(until) if self.acknowledge(until, None, self.environment.now()).await => return,
                     Ok(_) => told += 1,
                     Err(error) => {
-                        tracing::debug!(%error, "this server could not announce itself yet");
+                        tracing::debug!(%error, "this server could not register itself yet");
                         self.environment.sleep(Duration::from_secs(1)).await;
                     }
                 }

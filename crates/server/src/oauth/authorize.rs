@@ -445,9 +445,9 @@ fn in_json(error: OauthError, state: Option<&str>) -> Response {
 /// Always 200, and never a redirect: whoever sees it can go no further from here.
 fn told(app: &App, visitor: &Visitor, error: OauthError) -> Result<Html, Error> {
     let title = match error {
-        OauthError::UnconfirmedEmail => "Confirm your address first",
+        OauthError::UnconfirmedEmail => "Confirm your e-mail address first",
         OauthError::NotForAdministrators => "Not for administrators",
-        _ => "This application asked in the wrong way",
+        _ => "The application sent an invalid request",
     };
     let next = match (visitor.identity.is_some(), visitor.owner.is_some()) {
         (true, _) => NextPage::Projects,

@@ -1,4 +1,4 @@
-//! What a client can find out by itself: the documents of oauth.md section 10. They list what works.
+//! Discovery: the documents of oauth.md section 10. They list what works.
 
 use axum::http::StatusCode;
 use axum::response::Response;

@@ -287,7 +287,10 @@ pub fn render(error: &Error, urls: &Urls) -> Response {
         404 => ("invalid_request", "There is no such endpoint."),
         421 => ("invalid_request", "This server does not answer under that name; see external_hosts."),
         429 => ("temporarily_unavailable", "Retry later"),
-        503 => ("temporarily_unavailable", "The authorization server cannot answer now. Try the same again later."),
+        503 => (
+            "temporarily_unavailable",
+            "The authorization server cannot answer now. Send the same request again later.",
+        ),
         500 => ("server_error", "The authorization server met something it did not expect."),
         414 => ("invalid_request", "The target of the request is too long."),
         431 => ("invalid_request", "The head of the request is too large."),

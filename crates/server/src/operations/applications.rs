@@ -93,7 +93,7 @@ impl Operation for CreateApplication {
     }
 }
 
-/// Removes an application, with every code and token it was given.
+/// Removes an application, with all its codes and tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Delete {
     /// [`ResourceKind::Application`] is told if there is none.

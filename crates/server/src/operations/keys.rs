@@ -27,7 +27,7 @@ pub async fn open(app: &App) -> Result<Keys, Error> {
         let sealed = app.seal.seal(&key.purpose, &key.kid, &plain)?;
         // It opens as it is; the next start tries again.
         if let Err(error) = app.perform(Reseal { key: key.clone(), sealed }, &By::system()).await {
-            tracing::warn!(kid = key.kid, ?error, "a key could not be sealed again");
+            tracing::warn!(kid = key.kid, ?error, "a key could not be encrypted again");
         }
     }
     // Somebody else may have been first.

@@ -131,7 +131,7 @@ pub async fn check(app: &App, login: &str, password: &Plaintext, origin: Origin<
         if let Err(Ok(Checked::Wrong(wrong))) = tell.send(compared) {
             owner.metrics.refused(wrong.code());
             let (peer, account) = (address.map(tracing::field::display), wrong.account_text());
-            tracing::info!(reason = wrong.code(), peer, account, "refused, and nobody waited for the answer");
+            tracing::info!(reason = wrong.code(), peer, account, "refused; the client had disconnected");
         }
     });
     told.await.map_err(|_| Error::Internal)?

@@ -427,7 +427,7 @@ pub fn failure(error: &Error, app: &App, signed_in: bool) -> Response {
     }
     let wire = error.wire(&app.urls);
     let (title, text) = match error {
-        Error::Denied(Denial::Account(fault)) => ("You cannot come in", cannot_come_in(*fault).to_owned()),
+        Error::Denied(Denial::Account(fault)) => ("You cannot sign in", cannot_come_in(*fault).to_owned()),
         Error::NoRoute | Error::NotFound(_) => ("Nothing here", "There is no page at this address.".to_owned()),
         Error::Forged => (
             "This form is out of date",
@@ -436,10 +436,11 @@ pub fn failure(error: &Error, app: &App, signed_in: bool) -> Response {
                 .to_owned(),
         ),
         Error::WrongHost => (
-            "Wrong name",
-            "This server does not answer under that name. Its operator can add it to external_hosts.".to_owned(),
+            "Wrong host name",
+            "This server does not answer under that host name. Its operator can add the name to external_hosts."
+                .to_owned(),
         ),
-        Error::BodyTooLarge => ("That is too much", "A form of this server is at most 64 KiB large.".to_owned()),
+        Error::BodyTooLarge => ("Form too large", "A form may have at most 64 KiB.".to_owned()),
         Error::Busy => ("Too many people are signing in", "Please try again in a few seconds.".to_owned()),
         Error::TooManyFailures(exceeded) => (
             "Retry later",
@@ -449,10 +450,10 @@ pub fn failure(error: &Error, app: &App, signed_in: bool) -> Response {
             ),
         ),
         Error::Unavailable | Error::Full | Error::BodiesFull => {
-            ("Not available", "Please try again in a moment.".to_owned())
+            ("Temporarily unavailable", "Please try again in a moment.".to_owned())
         }
         Error::BadRequest(_) | Error::Malformed | Error::TooManyParameters | Error::Parameters(_) => {
-            ("That cannot be read", "The form was not filled in the way this page sends it.".to_owned())
+            ("Invalid form", "The form does not have the fields that this page sends.".to_owned())
         }
         _ => ("Something went wrong", "The request could not be answered.".to_owned()),
     };
@@ -477,7 +478,7 @@ fn cannot_come_in(fault: AccountFault) -> &'static str {
     match fault {
         AccountFault::Internal => "This account belongs to the server itself. Nobody can sign in to it.",
         AccountFault::PendingApproval => "Your account is waiting for the approval of an administrator of this server.",
-        AccountFault::Deactivated => "Your account is deactivated. Sign out and sign in again, and it is active again.",
+        AccountFault::Deactivated => "Your account is deactivated. Sign out and sign in again to reactivate it.",
         AccountFault::Unconfirmed => {
             "Your e-mail address is not confirmed. Please ask an administrator of this server."
         }

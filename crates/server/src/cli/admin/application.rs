@@ -90,7 +90,7 @@ async fn delete(operator: &Operator, named: &str) -> Result<(), Failure> {
         return Err(operator.gone(absent("application", named)).await);
     };
     operator.perform(Delete { id }).await?;
-    operator.say(&format!("removed {} ({id}), with every code and token it was given", printable(&name)))
+    operator.say(&format!("removed {} ({id}), with all its codes and tokens", printable(&name)))
 }
 
 struct Applications;

@@ -68,7 +68,7 @@ async fn make(operator: &Operator, new: NewGroup) -> Result<(), Failure> {
     let operation =
         CreateGroup { name: name.clone(), path: path.to_owned(), parent, visibility: new.visibility, owner };
     let made = operator.perform_given(operation, &given).await?;
-    let text = format!("made the group {} ({})", printable(&made.full_path), made.id);
+    let text = format!("created the group {} ({})", printable(&made.full_path), made.id);
     operator.tell(&text, || operator.object::<GroupDetails, _>(&Shown::new(&operator.app.urls, &made, VIEWER)))
 }
 

@@ -69,14 +69,16 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
 
 async fn add(operator: &Operator, NewMember { one, level, expires_at }: NewMember) -> Result<(), Failure> {
     if let Some(day) = expires_at.filter(|day| *day <= operator.now().date()) {
-        return Err(Failure::Unusable(format!("--expires-at: {day} is not after today, so it would never count")));
+        return Err(Failure::Unusable(format!(
+            "--expires-at: {day} is not after today, so the membership would never be valid"
+        )));
     }
     let (of, path) = operator.of(&one.of).await?;
     let user = operator.user(&one.user).await?;
     let operation = Add { of, user: user.id, level, expires_at };
     operator.perform_given(operation, &[("user", &user.username)]).await?;
     let made = members::find(&mut operator.reader().await?, of, user.id).await?;
-    let made = made.ok_or_else(|| anyhow!("{} is no member any longer", called(&user)))?;
+    let made = made.ok_or_else(|| anyhow!("{} is no longer a member", called(&user)))?;
     let until = expires_at.map_or_else(String::new, |day| format!(", until {day}"));
     let text = format!("{} is a member of {path} as {}{until}", called(&user), level.as_str());
     let user = user::Shown::new(&operator.app.urls, &user, VIEWER, operator.now());
@@ -94,7 +96,7 @@ async fn remove(operator: &Operator, one: One) -> Result<(), Failure> {
         }
         Err(error) => return Err(refusal_of(error, &[("user", &user.username)])),
     }
-    operator.say(&format!("{} is not a member of {path} any longer", called(&user)))
+    operator.say(&format!("{} is no longer a member of {path}", called(&user)))
 }
 
 impl Operator {

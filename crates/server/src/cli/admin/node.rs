@@ -26,7 +26,7 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
         Command::List => {
             let asked = ask(operator).await;
             if let Err(failure) = &asked {
-                warn(&format!("the servers could not be asked for a sign of life: {failure}"));
+                warn(&format!("the servers could not be asked to respond: {failure}"));
             }
             let listed = list(operator, &Nodes { asked: asked.is_ok() }).await;
             // One that did not answer is marked by now. Whoever waits for it once more removes its row (revocation.md W3),
@@ -38,7 +38,7 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
         }
         Command::Refresh => {
             operator.perform(Refresh).await?;
-            operator.say("whatever servers remembered is forgotten")
+            operator.say("the caches of all servers are empty")
         }
     }
 }

@@ -117,7 +117,8 @@ impl Operator {
     /// Prints a secret, or the object that holds it. It is shown this once, so somebody must have taken it.
     pub(super) fn hand_over(&self, what: &str, text: &str, object: impl FnOnce() -> Object) -> Result<(), Failure> {
         let bytes = Zeroizing::new(if self.json { object().finish() } else { text.as_bytes().to_vec() });
-        line(&bytes).with_context(|| format!("{what} was made, but its secret could not be printed, and is lost"))?;
+        line(&bytes)
+            .with_context(|| format!("{what} was created, but its secret could not be printed, and is lost"))?;
         Ok(())
     }
 

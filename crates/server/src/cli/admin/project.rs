@@ -69,7 +69,7 @@ async fn make(operator: &Operator, new: NewProject) -> Result<(), Failure> {
     let creator = match (&new.user, within.kind, within.owner_id) {
         (Some(named), ..) => operator.user(named).await?.id,
         (None, NamespaceKind::User, Some(owner)) => owner,
-        _ => return Err(Failure::Unusable("--user says who makes a project in a group".into())),
+        _ => return Err(Failure::Unusable("--user is required: it names the creator of a project in a group".into())),
     };
     let operation = CreateProject {
         creator,
@@ -86,7 +86,7 @@ async fn make(operator: &Operator, new: NewProject) -> Result<(), Failure> {
     let made = made.ok_or_else(|| absent("project", &id.to_string()))?;
     let owners = owners(&mut reader, std::slice::from_ref(&made)).await?;
     let owner = owner(&owners, &made);
-    let text = format!("made the project {} ({id})", printable(&made.project.full_path()));
+    let text = format!("created the project {} ({id})", printable(&made.project.full_path()));
     operator.tell(&text, || object(operator, &made, owner, Options { alone: true, ..Options::default() }))
 }
 

@@ -121,7 +121,9 @@ impl One {
 
 /// It is not repeated either: what stands here may be a token.
 fn never_an_argument() -> Failure {
-    Failure::Unusable("a token is never an argument, since others can read that: give it on stdin, or a number".into())
+    Failure::Unusable(
+        "a token is never an argument, because others can read it: give it on stdin, or give a number".into(),
+    )
 }
 
 async fn make(operator: &Operator, new: NewToken) -> Result<(), Failure> {
@@ -157,9 +159,9 @@ fn not_available(scopes: &Scopes, user: &User) -> Option<String> {
         (!words.is_empty()).then(|| words.join(", "))
     };
     let administrators = refused(Holder::Administrators)
-        .map(|words| format!("{words}: for administrators alone, and {} is none", called(user)));
+        .map(|words| format!("{words}: only for administrators, and {} is not one", called(user)));
     let applications = refused(Holder::ApplicationsOnly)
-        .map(|words| format!("{words}: for applications alone, and no personal access token has it"));
+        .map(|words| format!("{words}: only for applications, not for personal access tokens"));
     let told: Vec<_> = administrators.into_iter().chain(applications).collect();
     (!told.is_empty()).then(|| format!("scopes: {}", told.join("; ")))
 }
@@ -172,7 +174,7 @@ fn hand_over(operator: &Operator, made: &PersonalAccessToken, secret: &Plaintext
 async fn rotate(operator: &Operator, presented: Plaintext, expires_at: Option<Date>) -> Result<(), Failure> {
     match operator.look_up(&presented).await? {
         Token::Personal(_) => {}
-        Token::Oauth { .. } => return Err(anyhow!("it is an OAuth token, which its application refreshes").into()),
+        Token::Oauth { .. } => return Err(anyhow!("it is an OAuth token; its application refreshes it").into()),
     }
     let rules = operator.app.rotation();
     let require_expiry = operator.app.settings.tokens.require_expiry;
@@ -228,13 +230,13 @@ impl Operator {
     /// It changes nothing: no use is noted.
     async fn look_up(&self, shown: &Plaintext) -> Result<Token, Failure> {
         let found = named::token(&mut self.reader().await?, shown.digest()).await?;
-        found.ok_or_else(|| anyhow!("nobody was given this token").into())
+        found.ok_or_else(|| anyhow!("this token is unknown").into())
     }
 
     /// One that was there a moment ago.
     async fn token(&self, id: PersonalAccessTokenId) -> Result<PersonalAccessToken, Failure> {
         let found = personal_access_tokens::find(&mut self.reader().await?, id).await?;
-        Ok(found.ok_or_else(|| anyhow!("there is no token {id} any longer"))?.token)
+        Ok(found.ok_or_else(|| anyhow!("token {id} no longer exists"))?.token)
     }
 }
 

@@ -104,7 +104,7 @@ async fn make(operator: &Operator, new: NewUser) -> Result<(), Failure> {
         None => (operator.perform_given(operation, &given).await?, ", without a password"),
     };
     let made = operator.user_by_id(id).await?;
-    show(operator, &made, &format!("made {}{without}", called(&made))).await
+    show(operator, &made, &format!("created {}{without}", called(&made))).await
 }
 
 async fn set_state(
@@ -119,7 +119,11 @@ async fn set_state(
     let text = match changed {
         true => format!("{} is {state} now", called(&now)),
         false if now.state.as_str() == state => format!("{} was {state} already", called(&now)),
-        false => return Err(anyhow!("{} is {}, and stays that", called(&now), now.state.as_str()).into()),
+        false => {
+            return Err(
+                anyhow!("{} is {}, and this command does not change that", called(&now), now.state.as_str()).into()
+            );
+        }
     };
     show(operator, &now, &text).await
 }
@@ -134,16 +138,16 @@ async fn unlock(operator: &Operator, named: &str) -> Result<(), Failure> {
 
 async fn password(operator: &Operator, asked: Password) -> Result<(), Failure> {
     if asked.no_password.is_some() {
-        return Err(Failure::Unusable("a password is never an argument, since others can read that".into()));
+        return Err(Failure::Unusable("a password is never an argument, because others can read it".into()));
     }
     let user = operator.user(&asked.user).await?;
     let password = secret::some_password(asked.password_stdin).await?;
     let change = NewPassword { user: user.id, seen: None, expires_at: None };
     if !set_password(&operator.app, change, &password, &operator.by).await.map_err(refusal)?.into_inner() {
-        return Err(anyhow!("there is no user {} any longer", called(&user)).into());
+        return Err(anyhow!("user {} no longer exists", called(&user)).into());
     }
     let now = operator.user_by_id(user.id).await?;
-    show(operator, &now, &format!("{} has a new password, and no session any longer", called(&now))).await
+    show(operator, &now, &format!("{} has a new password, and all sessions have ended", called(&now))).await
 }
 
 /// The field set of `GET /users` for an administrator.
@@ -163,7 +167,7 @@ impl Operator {
     /// One that was there a moment ago.
     async fn user_by_id(&self, id: UserId) -> Result<User, Failure> {
         let found = users::find(&mut self.reader().await?, id).await?;
-        found.ok_or_else(|| anyhow!("there is no user {id} any longer").into())
+        found.ok_or_else(|| anyhow!("user {id} no longer exists").into())
     }
 }
 

@@ -43,14 +43,16 @@ fn sentence_of(error: &Error, given: &[Given<'_>]) -> String {
         Error::BadRequest(Some(reason)) => with_given(reason, given),
         Error::Forbidden(Some(reason)) => format!("refused: {reason}"),
         Error::NotFound(thing) => format!("there is no such {}", noun(*thing)),
-        Error::Denied(Denial::Unknown) => "nobody was given this token".into(),
+        Error::Denied(Denial::Unknown) => "this token is unknown".into(),
         Error::Denied(Denial::Expired) => "the token has expired".into(),
         Error::Denied(Denial::Revoked) => "the token is revoked".into(),
         Error::Settling { seconds, .. } => {
             format!("a successor was handed out just now: try again in {seconds} seconds")
         }
-        Error::Unavailable => "the database did not answer; look whether it was done before you try again".into(),
-        Error::Full => "the disk is nearly full, so nothing new is taken in (storage.reserve)".into(),
+        Error::Unavailable => {
+            "the database did not answer; check whether the change was made before you try again".into()
+        }
+        Error::Full => "the disk is almost full, so new data is refused (storage.reserve)".into(),
         other => format!("refused: {}", other.code()),
     }
 }

@@ -127,7 +127,7 @@ impl Facts {
             text.push_str(&sign_in(created, base));
         }
         text.push_str(&self.left_to_chance());
-        text.push_str("\n--json prints every number and every secret as one line first. Ctrl-C ends it.\n");
+        text.push_str("\nWith --json, every number and secret is printed first, as one line. Ctrl-C stops the demo.\n");
         text
     }
 

@@ -71,7 +71,7 @@ impl<'s> Mistakes<'s> {
             Ok(table) => table.into_inner(),
             // Megabytes of something else would be millions of mistakes.
             Err(first) if source.text.len() > LONGEST_TO_MEND => {
-                mistakes.syntax(&first, ", and what follows was not looked at");
+                mistakes.syntax(&first, "; the rest of the file was not checked");
                 DeTable::new()
             }
             Err(_) => {
@@ -81,7 +81,7 @@ impl<'s> Mistakes<'s> {
             }
         };
         if mistakes.broken.is_empty() && table.is_empty() {
-            mistakes.push(0, "there is nothing in it".to_owned());
+            mistakes.push(0, "the file is empty".to_owned());
         }
         (mistakes, table)
     }
@@ -117,7 +117,7 @@ impl<'s> Mistakes<'s> {
         match found.len() {
             0 => return None,
             1 => {}
-            count => lines.insert(0, format!("{name}: {count} mistakes, so nothing was made")),
+            count => lines.insert(0, format!("{name}: {count} mistakes, so nothing was created")),
         }
         if let Some(more) = found.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
             lines.push(format!("{name}: and {more} more"));

@@ -285,7 +285,7 @@ async fn t14_bodies_under_way_have_a_budget_of_their_own(t: TestServer) {
     let (refused, body) = ask("127.0.0.1", "/oauth/token", "").await;
     assert!(refused && body.starts_with(r#"{"error":"temporarily_unavailable""#), "{body}");
     let (refused, body) = ask("127.0.0.1", "/users/sign_in", "").await;
-    assert!(refused && body.contains("Not available"), "{body}");
+    assert!(refused && body.contains("Temporarily unavailable"), "{body}");
     assert!(!ask("127.0.0.2", "/api/v4/projects", "").await.0, "another address");
     // What has no body needs none of it.
     t.get("/api/v4/user").token(&token).await.has(200);

@@ -465,7 +465,7 @@ async fn explain_says_where_no_credential_of_the_api_counts(t: TestServer) {
                 let told = explain(&t.app, ask.request()).await.expect("a database");
                 let done = ask.await;
                 assert!(alike(&done, &alone), "{name}, {state}: {done:?}\n{alone:?}");
-                let looks = if told.takes == "nothing" { "not looked at" } else { "the session cookie alone" };
+                let looks = if told.takes == "nothing" { "not checked" } else { "only the session cookie" };
                 let all = told.credentials.iter().all(|seen| seen.outcome.contains(looks));
                 assert!(told.verdict == Verdict::NotJudged && all, "{name}: {told}");
             }
@@ -550,7 +550,7 @@ async fn explain_agrees_about_paths_without_a_route(t: TestServer) {
                 assert!(told.why.contains("a proxy asking about another request"), "{context}");
                 continue;
             }
-            assert!(told.why.contains("sent to the sign-in page, everybody else gets 404"), "{context}");
+            assert!(told.why.contains("sent to the sign-in page, signed-in users get 404"), "{context}");
             let state = shown.iter().find(|shown| shown.place == Place::CookieToWrite).map(|shown| shown.state);
             match state {
                 Some("live" | "administrator") => {

@@ -291,7 +291,7 @@ async fn t34_metrics_listen_nowhere_unless_told(t: TestServer) {
         let text = String::from_utf8(ended.stderr).expect("UTF-8");
         assert_eq!(ended.status.code(), Some(code), "{text}");
         assert!(text.contains(&format!("metrics.listen: {address}: ")), "{text}");
-        assert_eq!(text.contains("everybody who reaches the address can read the metrics"), warned, "{text}");
+        assert_eq!(text.contains("anyone who can reach the address can read the metrics"), warned, "{text}");
     }
     assert_eq!(server.terminate().await, Some(0));
 }

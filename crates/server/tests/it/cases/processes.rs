@@ -265,7 +265,7 @@ async fn external_url_is_spelt_anew_and_both_are_told(t: TestServer) {
         let server = Process::serve(&t, &["--external-url", typed]).await;
         let (status, body) = ask(server.address, "GET", "/api/v4/groups", "").await.expect("an answer");
         assert_eq!((status, body.as_str()), (200, "[]"));
-        let lines: Vec<_> = server.said.iter().filter(|line| line.contains("spelt anew")).collect();
+        let lines: Vec<_> = server.said.iter().filter(|line| line.contains("was normalized")).collect();
         assert_eq!(lines.len(), usize::from(told), "{:?}", server.said);
         let named = |line: &str| line.contains(typed) && line.contains("https://xn--bcher-kva.example");
         assert!(lines.iter().all(|line| named(line)), "{lines:?}");

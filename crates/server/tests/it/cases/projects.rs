@@ -379,7 +379,9 @@ async fn proj_012_pages_by_keyset(t: TestServer) {
                 "id_after" => format!("id_after={last}&membership=false&order_by=id&owned=false&pagination=keyset"),
                 _ => format!("id_before={last}&membership=false&order_by=id&owned=false&pagination=keyset"),
             };
-            let url = format!("http://127.0.0.1:8080/api/v4/projects?{query}&per_page=2&simple=true&sort={sort}&statistics=false");
+            let url = format!(
+                "http://127.0.0.1:8080/api/v4/projects?{query}&per_page=2&simple=true&sort={sort}&statistics=false"
+            );
             assert_eq!(link, format!("<{url}>; rel=\"next\""));
             path = url.trim_start_matches("http://127.0.0.1:8080").to_owned();
         }

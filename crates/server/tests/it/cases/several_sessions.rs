@@ -185,7 +185,12 @@ async fn t9_explain_agrees_about_several_sessions(t: TestServer) {
         (Method::GET, nine, String::new(), "too many session cookies"),
         (Method::GET, vec![unknown.as_str(), "x"], String::new(), "has ended"),
         (Method::POST, vec![unknown.as_str(), &a.cookie], a.csrf(), "the only live one"),
-        (Method::POST, vec![unknown.as_str(), &a.cookie], Session { cookie: unknown.clone() }.csrf(), "is of another"),
+        (
+            Method::POST,
+            vec![unknown.as_str(), &a.cookie],
+            Session { cookie: unknown.clone() }.csrf(),
+            "belongs to another",
+        ),
         (Method::POST, vec![&a.cookie, &b.cookie], a.csrf(), "two live sessions were sent"),
     ] {
         let (path, body) = if method == Method::GET { ("/api/v4/user", "") } else { (PROJECTS, "name=x") };

@@ -42,7 +42,7 @@ impl Db {
         match Self::version(url).await? {
             None => Err(Error::Schema(migrate::FOREIGN)),
             Some(version) if version < migrate::NEWEST => {
-                Err(Error::Schema("it is of an older version; `tollhouse serve` brings it up to date"))
+                Err(Error::Schema("it is of an older version; `tollhouse serve` updates it"))
             }
             Some(version) if version > migrate::NEWEST => Err(Error::Schema(migrate::NEWER)),
             Some(_) => Self::connect(url, reserve).await,
@@ -124,6 +124,6 @@ const READERS: usize = 9;
 const WRITERS: usize = 6;
 
 /// Why a command does not join a database that is not there, or empty.
-pub const NOTHING: &str = "there is nothing in it; `tollhouse serve` makes what is needed";
+pub const NOTHING: &str = "it is empty; `tollhouse serve` creates the tables";
 
 const BUSY: Duration = Duration::from_secs(5);

@@ -31,7 +31,7 @@ pub(super) fn tokens_of<'f>(file: &Fields<'f>, known: &mut Known<'f>) -> Vec<Tok
         let secret = chosen(&fields, "token", known);
         let (day, expired) = (fields.day("expires_at"), fields.flag("expired", false));
         if expired && fields.has("expires_at") {
-            fields.wrong(fields.place("expired"), "`expired` and `expires_at` can't stand together");
+            fields.wrong(fields.place("expired"), "`expired` and `expires_at` can't be used together");
         }
         let end = if expired { End::Past } else { day.map_or(End::Usual, End::On) };
         let revoked = fields.flag("revoked", false);
@@ -58,7 +58,7 @@ pub(super) fn applications_of<'f>(file: &Fields<'f>, known: &mut Known<'f>) -> V
             if let Entry::Vacant(free) = known.applications.entry(name.value) {
                 free.insert(all.len());
             } else {
-                fields.wrong(name.at, "there is an application of that name in this file already");
+                fields.wrong(name.at, "this file already has an application with that name");
             }
         }
         let uris = fields.some_texts("redirect_uris");
@@ -118,13 +118,13 @@ pub(super) fn oauth_tokens_of<'f>(file: &Fields<'f>, known: &mut Known<'f>) -> V
         let token = chosen(&fields, "token", known);
         let refresh_token = chosen(&fields, "refresh_token", known);
         if fields.has("refresh_token") && !fields.has("user") {
-            let what = "`refresh_token` needs a `user`: what an application gets for itself cannot be refreshed";
+            let what = "`refresh_token` needs a `user`: a token of the application itself cannot be refreshed";
             fields.wrong(fields.place("refresh_token"), what);
         }
         let lifetime = fields.number("expires_in", 1, LONGEST_LIFE).map(|seconds| Duration::from_secs(seconds as u64));
         let expired = fields.flag("expired", false);
         if expired && fields.has("expires_in") {
-            fields.wrong(fields.place("expired"), "`expired` and `expires_in` can't stand together");
+            fields.wrong(fields.place("expired"), "`expired` and `expires_in` can't be used together");
         }
         let revoked = fields.flag("revoked", false);
         fields.end();

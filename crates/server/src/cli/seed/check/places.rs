@@ -68,10 +68,10 @@ pub(super) fn users_of<'f>(file: &Fields<'f>, known: &mut Known<'f>) -> Vec<User
 fn password(fields: &Fields<'_>) -> Option<Plaintext> {
     let password = fields.text("password")?;
     if fields.has("password_hash") {
-        fields.wrong(password.at, "`password` and `password_hash` can't stand together");
+        fields.wrong(password.at, "`password` and `password_hash` can't be used together");
     }
     if password.value.starts_with("$argon2") {
-        fields.wrong(password.at, "`password` is taken as it stands; a hash goes to `password_hash`");
+        fields.wrong(password.at, "`password` is a clear-text password; put a hash into `password_hash`");
     } else if let Some(fault) = password::seed_fault(password.value) {
         fields.wrong(password.at, &format!("`password` {fault}"));
     }
@@ -196,7 +196,7 @@ fn members<'f>(fields: &Fields<'f>, known: &Known<'f>, owner: Option<usize>) -> 
         fields.end();
         let Some(user) = user else { continue };
         if owner == Some(user) {
-            fields.wrong(fields.at, "is its owner already");
+            fields.wrong(fields.at, "is already its owner");
         } else if !seen.insert(user) {
             fields.wrong(fields.at, "is a member already");
         }

@@ -183,7 +183,7 @@ async fn servers_that_cannot_be_asked_are_listed_all_the_same(t: TestServer) {
     super::by_hand(&t, "DELETE FROM invalidation_head").await;
     let said = t.shell(&["node", "list"]).await;
     assert_eq!(said.code, Some(0), "{said:?}");
-    let warning = "tollhouse: warning: the servers could not be asked for a sign of life: ";
+    let warning = "tollhouse: warning: the servers could not be asked to respond: ";
     assert!(said.err.starts_with(warning) && said.err.lines().count() == 1, "{said:?}");
     assert!(said.out.contains("unknown") && !said.out.contains("running"), "{said:?}");
     let json: Value = serde_json::from_str(&t.shell(&["node", "list", "--json"]).await.out).expect("JSON");

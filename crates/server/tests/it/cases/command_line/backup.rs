@@ -131,7 +131,7 @@ async fn a_copy_overwrites_nothing_and_leaves_nothing_behind(t: TestServer) {
     std::os::unix::fs::symlink("nowhere", folder.join("link")).expect("a link");
     std::fs::create_dir(folder.join("open")).expect("a folder");
     std::fs::set_permissions(folder.join("open"), PermissionsExt::from_mode(0o777)).expect("a mode");
-    let taken = |name: &str| format!("{name} is there already, and nothing is overwritten");
+    let taken = |name: &str| format!("{name} already exists, and is not overwritten");
     assert_eq!(copy(&["there"]).await.refused(1), taken("there"));
     assert_eq!(copy(&["."]).await.refused(1), taken("."));
     assert_eq!(copy(&["link"]).await.refused(1), taken("link"));

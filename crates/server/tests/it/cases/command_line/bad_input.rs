@@ -21,12 +21,12 @@ cases![
 
 /// What is no one line of text.
 const BROKEN: &[(&[u8], &str)] = &[
-    (b"", "is missing: nothing came"),
-    (b"\n", "is missing: nothing came"),
-    (b"\r\n", "is missing: nothing came"),
-    (b"glpat-a\nglpat-b\n", "is more than one line, or holds control characters"),
-    (b"glpat-a\0b", "is more than one line, or holds control characters"),
-    (b"\0", "is more than one line, or holds control characters"),
+    (b"", "is missing: stdin is empty"),
+    (b"\n", "is missing: stdin is empty"),
+    (b"\r\n", "is missing: stdin is empty"),
+    (b"glpat-a\nglpat-b\n", "has more than one line, or contains control characters"),
+    (b"glpat-a\0b", "has more than one line, or contains control characters"),
+    (b"\0", "has more than one line, or contains control characters"),
     (b"glpat-\xff", "is not UTF-8"),
     (b"glpat-\xc0\xaf", "is not UTF-8"),
 ];
@@ -42,9 +42,9 @@ async fn what_is_no_token_on_stdin(t: TestServer) {
         let huge = said(t.command(&["token", verb]), &b"x".repeat(8 << 20)).await;
         assert_eq!(huge.refused(2), "the token on stdin is too long");
         let twice = t.shell_with(&["token", verb], &format!("{token} {token}")).await;
-        assert_eq!(twice.refused(1), "nobody was given this token", "{verb}");
+        assert_eq!(twice.refused(1), "this token is unknown", "{verb}");
         let cut = t.shell_with(&["token", verb], &token[..token.len() - 1]).await;
-        assert_eq!(cut.refused(1), "nobody was given this token", "{verb}");
+        assert_eq!(cut.refused(1), "this token is unknown", "{verb}");
     }
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
 }

@@ -51,7 +51,7 @@ async fn a_command_makes_no_database(t: TestServer) {
     std::fs::write(&empty, "").expect("a file");
     private(&empty);
     for path in [&missing, &empty] {
-        let text = "there is nothing in it; `tollhouse serve` makes what is needed";
+        let text = "it is empty; `tollhouse serve` creates the tables";
         assert_eq!(list(&t, &sqlite(path)).await.refused(1), format!("{}: {text}", sqlite(path)));
     }
     assert!(!missing.exists() && std::fs::read(&empty).expect("a file").is_empty());
@@ -63,7 +63,7 @@ async fn a_command_makes_no_database(t: TestServer) {
         let (start, end) = t.database_url.split_once("localhost/").expect("a URL");
         let (_, end) = end.split_once('?').expect("a URL");
         let said = list(&t, &format!("{start}localhost/nothing_in_it?{end}")).await;
-        assert!(said.refused(1).ends_with("there is nothing in it; `tollhouse serve` makes what is needed"));
+        assert!(said.refused(1).ends_with("it is empty; `tollhouse serve` creates the tables"));
     }
     let mut folder = tollhouse(t.folder.path());
     folder.args(["user", "list", "--database", "sqlite:."]);
@@ -98,7 +98,7 @@ async fn an_older_or_newer_schema_is_refused(t: TestServer) {
     let now = "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
     by_hand(&t.url(), now).await.expect("changed");
     let older = list(&t, &t.database_url).await;
-    assert!(older.refused(1).ends_with("it is of an older version; `tollhouse serve` brings it up to date"));
+    assert!(older.refused(1).ends_with("it is of an older version; `tollhouse serve` updates it"));
     by_hand(&t.url(), "UPDATE _sqlx_migrations SET version = 999 WHERE version > 1 AND version = (SELECT max(version) FROM _sqlx_migrations)").await.expect("changed");
     let none = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) SELECT 999, 'x', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1 AND NOT EXISTS (SELECT 1 FROM _sqlx_migrations WHERE version = 999)";
     by_hand(&t.url(), none).await.expect("changed");
@@ -135,7 +135,7 @@ async fn the_settings_say_where_it_is(t: TestServer) {
     assert_eq!(
         nowhere.refused(1),
         format!(
-            "sqlite:tollhouse-data/tollhouse.db: there is nothing in it; `tollhouse serve` makes what is needed (settings: \
+            "sqlite:tollhouse-data/tollhouse.db: it is empty; `tollhouse serve` creates the tables (settings: \
              the defaults, since there is no tollhouse.toml here and no {}; --config names another)",
             etc.display()
         )
@@ -169,9 +169,8 @@ async fn one_file_is_for_the_server_and_for_commands(t: TestServer) {
     write("named/by-variable.toml", &there("variable"));
     write("named/by-flag.toml", &there("flag"));
     let names = async |set: &[(&str, &str)], flags: &[&str], database: &str, file: &str| {
-        let text = format!(
-            "sqlite:{database}.db: there is nothing in it; `tollhouse serve` makes what is needed (settings: {file})"
-        );
+        let text =
+            format!("sqlite:{database}.db: it is empty; `tollhouse serve` creates the tables (settings: {file})");
         assert_eq!(run(set, flags).await.refused(1), text);
     };
     let by_variable = [("TOLLHOUSE_CONFIG", "named/by-variable.toml")];
@@ -292,7 +291,7 @@ async fn a_full_disk_takes_nothing_in_and_lets_rights_be_taken_away(t: TestServe
     if t.app.db.is_postgres() {
         made.done();
     } else {
-        assert_eq!(made.refused(1), "the disk is nearly full, so nothing new is taken in (storage.reserve)");
+        assert_eq!(made.refused(1), "the disk is almost full, so new data is refused (storage.reserve)");
     }
     assert_eq!(full(&["user", "block", "ada"]).await.done(), "ada (1) is blocked now");
 }

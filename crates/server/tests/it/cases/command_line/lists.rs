@@ -110,7 +110,7 @@ async fn a_reader_who_has_seen_enough_ends_it(t: TestServer) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        said.starts_with("tollhouse: token 1 was made, but its secret could not be printed, and is lost"),
+        said.starts_with("tollhouse: token 1 was created, but its secret could not be printed, and is lost"),
         "{said}"
     );
 }

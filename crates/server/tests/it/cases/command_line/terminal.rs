@@ -119,7 +119,7 @@ async fn a_new_password_is_typed_twice(t: TestServer) {
         let mut typist = Typist::start(&t, &["user", "password", "ada"]);
         typist.asked("New password: ").await;
         typist.types("correct horse\n");
-        typist.asked("The same again: ").await;
+        typist.asked("Repeat the new password: ").await;
         typist.types(&format!("{again}\n"));
         let (ended, _, shown) = typist.ended().await;
         assert_eq!(ended, Some(code), "{shown}");

@@ -69,7 +69,7 @@ async fn an_application_goes_with_its_tokens(t: TestServer) {
     let other = t.client("api").await;
     oauth::user(&t, &pair.access).await.has(200);
     let removed = t.shell(&["application", "delete", "1"]).await;
-    assert_eq!(removed.done(), "removed Ferry board (1), with every code and token it was given");
+    assert_eq!(removed.done(), "removed Ferry board (1), with all its codes and tokens");
     oauth::user(&t, &pair.access).await.has(401);
     client.refresh(&pair.refresh).await.has(400);
     assert_eq!(t.shell(&["application", "delete", "1"]).await.refused(1), "there is no application 1");
@@ -82,7 +82,7 @@ async fn groups_and_projects_are_made_by_their_paths(t: TestServer) {
     let (ada, warden) = (t.user("ada").await, t.admin().await);
     let make = async |words: &[&str]| t.shell(words).await;
     let harbour = ["group", "create", "harbour", "--name", "Harbour", "--visibility", "public", "--owner", "ada"];
-    assert_eq!(make(&harbour).await.done(), "made the group harbour (3)");
+    assert_eq!(make(&harbour).await.done(), "created the group harbour (3)");
     let pilots = t.shell_json(&["group", "create", "Harbour/pilots"]).await;
     let token = warden.token([Scope::Api]).await;
     assert_eq!(pilots, t.get("/api/v4/groups/harbour%2Fpilots?with_projects=false").token(&token).await.json());
@@ -100,10 +100,10 @@ async fn groups_and_projects_are_made_by_their_paths(t: TestServer) {
     shown.as_object_mut().expect("an object").remove("permissions");
     assert_eq!(made, shown);
     assert_eq!((&made["creator_id"], &made["visibility"]), (&ada.id.0.into(), &"private".into()));
-    assert_eq!(make(&["project", "create", "ada/notes"]).await.done(), "made the project ada/notes (2)");
+    assert_eq!(make(&["project", "create", "ada/notes"]).await.done(), "created the project ada/notes (2)");
     t.get("/api/v4/projects/ada%2Fnotes").token(&ada.token([Scope::Api]).await).await.has(200);
     let who = make(&["project", "create", "harbour/x"]).await;
-    assert_eq!(who.refused(2), "--user says who makes a project in a group");
+    assert_eq!(who.refused(2), "--user is required: it names the creator of a project in a group");
     assert_eq!(
         make(&["project", "create", "x"]).await.refused(2),
         "x: the full path of a project is NAMESPACE/PROJECT, such as ada/notes"
@@ -139,7 +139,7 @@ async fn members_come_and_go(t: TestServer) {
     let again = member(&["add", "--group", &harbour.to_string(), "--level", "owner"]).await;
     assert_eq!(again.refused(1), "user \"ada\" is a member already");
     let removed = member(&["remove", "--group", "HARBOUR"]).await;
-    assert_eq!(removed.done(), "ada (1) is not a member of harbour any longer");
+    assert_eq!(removed.done(), "ada (1) is no longer a member of harbour");
     assert_eq!(sees().await, 404);
     assert_eq!(member(&["remove", "--group", "harbour"]).await.refused(1), "ada (1) is not a member of harbour");
     let made = member(&["add", "--project", "harbour/charts", "--level", "reporter", "--json"]).await.json();
@@ -185,7 +185,7 @@ async fn members_come_and_go(t: TestServer) {
 async fn a_refresh_is_one_entry_that_says_all(t: TestServer) {
     let words = async || t.log(1).await.into_iter().filter(|(_, word)| *word == Invalidation::All).count();
     assert_eq!(words().await, 0);
-    assert_eq!(t.shell(&["node", "refresh"]).await.done(), "whatever servers remembered is forgotten");
+    assert_eq!(t.shell(&["node", "refresh"]).await.done(), "the caches of all servers are empty");
     assert_eq!(words().await, 1);
 }
 

@@ -48,7 +48,7 @@ async fn a_token_is_made_and_nothing_else_printed(t: TestServer) {
     };
     assert_eq!(refused("nobody", "api", "2999-01-01").await.refused(1), "there is no user nobody");
     let administrators = "for administrators alone, and ada (1) is none";
-    let applications = "for applications alone, and no personal access token has it";
+    let applications = "only for applications, not for personal access tokens";
     for (scopes, told) in [
         ("openid", format!("openid: {applications}")),
         ("sudo", format!("sudo: {administrators}")),
@@ -98,7 +98,7 @@ async fn a_token_is_identified_without_being_used(t: TestServer) {
     t.shell(&["user", "block", "ada"]).await.done();
     assert!(t.shell_with(&["token", "identify"], &successor).await.done().contains("ada (1), blocked"));
     let unknown = t.shell_with(&["token", "identify"], "glpat-nobody-was-given-this").await;
-    assert_eq!(unknown.refused(1), "nobody was given this token");
+    assert_eq!(unknown.refused(1), "this token is unknown");
 }
 
 async fn a_token_is_revoked_by_what_it_is(t: TestServer) {
@@ -106,7 +106,7 @@ async fn a_token_is_revoked_by_what_it_is(t: TestServer) {
     let token = made(&t, "ci").await;
     t.get(USER).token(&token).await.is_user(&ada);
     let text = t.shell_with(&["token", "revoke"], &token).await;
-    assert_eq!(text.done(), "personal access token 1 of ada (1) is revoked, with everything that grew from it");
+    assert_eq!(text.done(), "personal access token 1 of ada (1) is revoked, with its whole family");
     t.get(USER).token(&token).await.is(401, REVOKED);
     let again = t.shell_with(&["token", "revoke"], &token).await;
     assert_eq!(again.done(), "personal access token 1 of ada (1) was revoked already");
@@ -119,7 +119,7 @@ async fn a_token_is_revoked_by_what_it_is(t: TestServer) {
     t.shell_with(&["token", "revoke"], &old).await.done();
     t.get(USER).token(&new).await.is(401, REVOKED);
     let unknown = t.shell_with(&["token", "revoke"], "glpat-nobody-was-given-this").await;
-    assert_eq!(unknown.refused(1), "nobody was given this token");
+    assert_eq!(unknown.refused(1), "this token is unknown");
 }
 
 async fn a_token_is_revoked_by_number(t: TestServer) {
@@ -164,7 +164,7 @@ async fn a_token_rotates_by_its_secret(t: TestServer) {
     assert_eq!(other.refused(1), "Token already rotated");
     t.shell_with(&["token", "revoke"], &new).await.done();
     assert_eq!(rotate(&new, &[]).await.refused(1), "the token is revoked");
-    assert_eq!(rotate("glpat-nobody", &[]).await.refused(1), "nobody was given this token");
+    assert_eq!(rotate("glpat-nobody", &[]).await.refused(1), "this token is unknown");
 }
 
 async fn rotation_rule_9_by_number_the_family_ends(t: TestServer) {
@@ -220,9 +220,9 @@ async fn tokens_of_oauth_are_known_too(t: TestServer) {
     }
     oauth::user(&t, &pair.access).await.has(200);
     let rotated = t.shell_with(&["token", "rotate"], &pair.refresh).await;
-    assert_eq!(rotated.refused(1), "it is an OAuth token, which its application refreshes");
+    assert_eq!(rotated.refused(1), "it is an OAuth token; its application refreshes it");
     let text = t.shell_with(&["token", "revoke"], &pair.refresh).await;
-    assert_eq!(text.done(), "OAuth refresh token 1 of ada (1) is revoked, with everything that grew from it");
+    assert_eq!(text.done(), "OAuth refresh token 1 of ada (1) is revoked, with its whole family");
     oauth::user(&t, &pair.access).await.is(401, REVOKED);
     oauth::is_error(&client.refresh(&pair.refresh).await, 400, "invalid_grant");
     assert_eq!(t.shell_with(&["token", "identify", "--json"], &pair.access).await.json()["revoked"], true);

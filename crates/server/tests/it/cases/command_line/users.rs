@@ -26,7 +26,7 @@ cases![
 
 async fn a_user_is_made(t: TestServer) {
     let text = t.shell(&["user", "create", "grace", "--email", "grace@example.test"]).await;
-    assert_eq!(text.done(), "made grace (1), without a password");
+    assert_eq!(text.done(), "created grace (1), without a password");
     let words = ["user", "create", "ada", "--email", "ada@example.test", "--name", "Ada Example", "--admin", "--json"];
     let words: Vec<&str> = words.into_iter().chain(["--external", "--password-stdin"]).collect();
     let made = t.shell_with(&words, "correct horse\n").await.json();
@@ -45,14 +45,14 @@ async fn a_user_is_made(t: TestServer) {
     assert!(keys(&shown[0]).is_subset(&keys(&made)));
     let mut by_variable = t.command(&["user", "create", "linus", "--email", "linus@example.test"]);
     by_variable.env("TOLLHOUSE_PASSWORD", "battery staple");
-    assert_eq!(said(by_variable, b"").await.done(), "made linus (3)");
+    assert_eq!(said(by_variable, b"").await.done(), "created linus (3)");
     guess(&t, "linus", "battery staple").await.has(302);
 }
 
 async fn a_user_without_an_address_is_made(t: TestServer) {
     for (login, id) in [("grace", 1), ("linus", 2)] {
         let said = t.shell(&["user", "create", login]).await;
-        assert_eq!(said.done(), format!("made {login} ({id}), without a password"));
+        assert_eq!(said.done(), format!("created {login} ({id}), without a password"));
     }
     let made = t.shell_json(&["user", "create", "ada", "--admin"]).await;
     assert_eq!((&made["email"], &made["commit_email"]), (&"".into(), &"".into()));
@@ -152,7 +152,7 @@ async fn a_password_is_set_and_sessions_end(t: TestServer) {
     let ada = t.user_with_password("ada", "correct horse").await;
     let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
     let set = async |password: &str| t.shell_with(&["user", "password", "ada", "--password-stdin"], password).await;
-    assert_eq!(set(" battery staple ").await.done(), "ada (1) has a new password, and no session any longer");
+    assert_eq!(set(" battery staple ").await.done(), "ada (1) has a new password, and all sessions have ended");
     t.get("/api/v4/user").session(&session).await.is(401, M401);
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
     guess(&t, "ada", "correct horse").await.has(200);
@@ -167,9 +167,9 @@ async fn a_password_is_set_and_sessions_end(t: TestServer) {
     let old = "password is the one that the account has already: choose a new one";
     assert_eq!(set(" battery staple ").await.refused(1), old);
     let none = t.shell(&["user", "password", "ada"]).await;
-    assert_eq!(none.refused(2), "no password: give it on stdin, with --password-stdin");
+    assert_eq!(none.refused(2), "no password was given: pass it on stdin with --password-stdin");
     let shown = t.shell(&["user", "password", "ada", "hunter22"]).await;
-    assert_eq!(shown.refused(2), "a password is never an argument, since others can read that");
+    assert_eq!(shown.refused(2), "a password is never an argument, because others can read it");
     guess(&t, "ada", " battery staple ").await.has(302);
 }
 

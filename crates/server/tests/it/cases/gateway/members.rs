@@ -238,7 +238,7 @@ async fn gate_065_what_is_not_there_is_not_bound(t: TestServer) {
     let (ada, root) = (t.user("ada").await, t.admin().await);
     for lines in ["group = 'harbour'", "project = 'harbour/charts'", "group = 'ada'", "project = 'ada'"] {
         let words = crate::test_server::logged(async { rule(&t, lines).await }).await;
-        assert!(words.contains("nothing has this path"), "{lines}: {words}");
+        assert!(words.contains("no group or project has this path"), "{lines}: {words}");
         ask(&t, &ada).await.await.is_kept_out(403);
         ask(&t, &root).await.await.is_kept_out(403);
         asked(&t, "GET", &format!("{HERE}/x")).await.is_kept_out(401);

@@ -15,8 +15,8 @@ cases![
 
 /// A file with one mistake: on which line, and some words of what is told.
 const MISTAKES: &[(&str, usize, &str)] = &[
-    ("", 1, "there is nothing in it"),
-    ("\n\n# nothing\n", 1, "there is nothing in it"),
+    ("", 1, "the file is empty"),
+    ("\n\n# nothing\n", 1, "the file is empty"),
     ("\nusers = 1", 2, "there is no `users` here, only user, group, project, token, application, oauth_token"),
     ("user = 1", 1, "`user` must be [[user]], not an integer"),
     ("[user]\nusername = 'ada'", 1, "`user` must be [[user]], not a table"),
@@ -43,7 +43,7 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     ),
     ("[[user]]\nusername = 'ada'\nstate = 'asleep'", 3, "`state` must be one of active, blocked,"),
     ("[[user]]\nusername = 'ada'\npassword = 'short'", 3, "`password` is too short"),
-    ("[[user]]\nusername = 'ada'\npassword = '$argon2id$v=19$m=8,t=1,p=1$x$y'", 3, "a hash goes to `password_hash`"),
+    ("[[user]]\nusername = 'ada'\npassword = '$argon2id$v=19$m=8,t=1,p=1$x$y'", 3, "put a hash into `password_hash`"),
     ("[[user]]\nusername = 'ada'\npassword_hash = 'secret'", 3, "`password_hash` must be a PHC string of Argon2"),
     ("[[group]]\npath = 'a/b'", 2, "group `a/b`: there is no group `a` in this file"),
     ("[[group]]\npath = 'admin'", 2, "`path` is a reserved name"),
@@ -102,7 +102,7 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     (
         "[[user]]\nusername='u'\n[[project]]\npath='u/a'\nmembers=[{user='u',level='guest'}]",
         5,
-        "project `u/a`: member `u`: is its owner already",
+        "project `u/a`: member `u`: is already its owner",
     ),
     ("[[token]]\nname='t'\nscopes=['api']", 1, "token `t`: `user` is missing"),
     ("[[token]]\nname='t'\nscopes=['api']\nuser='u'", 4, "token `t`: there is no user `u` in this file"),
@@ -146,7 +146,7 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     (
         "[[user]]\nusername='u'\n[[token]]\nuser='u'\nname='t'\nscopes=['api']\nexpires_at=2031-01-31\nexpired=true",
         8,
-        "`expired` and `expires_at` can't stand together",
+        "`expired` and `expires_at` can't be used together",
     ),
     ("[[application]]\nredirect_uris=['https://a.test/']", 1, "application: `name` is missing"),
     ("[[application]]\nname='A'", 1, "application `A`: `redirect_uris` is missing"),
@@ -169,7 +169,7 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         "[[application]]\nname='A'\nredirect_uris=['https://a.test/']\n\
          [[application]]\nname='A'\nredirect_uris=['https://a.test/']",
         5,
-        "there is an application of that name in this file already",
+        "this file already has an application with that name",
     ),
     (
         "[[oauth_token]]\napplication='A'\nscopes=['api']",
@@ -233,7 +233,7 @@ async fn seed_all_mistakes_are_told_at_once(_: TestServer) {
         [[token]]\nuser = 'z\n";
     let told = Seed::of(&source(text)).expect_err("mistakes").0;
     let mut lines = told.lines();
-    assert_eq!(lines.next(), Some("seed.toml: 22 mistakes, so nothing was made"), "{told}");
+    assert_eq!(lines.next(), Some("seed.toml: 22 mistakes, so nothing was created"), "{told}");
     let numbers: Vec<usize> = lines
         .map(|line| line.split(':').nth(1).and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{line}")))
         .collect();
@@ -248,7 +248,7 @@ async fn seed_all_mistakes_are_told_at_once(_: TestServer) {
     assert!(told.ends_with("seed.toml: and 5000 more"), "{}", told.lines().last().unwrap_or_default());
     let much = format!("{}=", "a = 1\n".repeat(200_000));
     let told = Seed::of(&source(&much)).expect_err("no TOML").0;
-    assert_eq!(told, "seed.toml:2: duplicate key, and what follows was not looked at");
+    assert_eq!(told, "seed.toml:2: duplicate key; the rest of the file was not checked");
 }
 
 async fn seed_what_is_no_file_of_text(t: TestServer) {

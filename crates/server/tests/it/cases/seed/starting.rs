@@ -112,7 +112,7 @@ async fn seed_a_mistake_ends_it_before_anything_is_made(t: TestServer) {
     let told = refused("seed.toml").await;
     let lines: Vec<_> = told.lines().collect();
     assert_eq!(lines.len(), 3, "{told}");
-    assert_eq!(lines[0], "tollhouse: seed.toml: 2 mistakes, so nothing was made");
+    assert_eq!(lines[0], "tollhouse: seed.toml: 2 mistakes, so nothing was created");
     assert!(lines[1].starts_with("seed.toml:2: user `a b`: ") && lines[2].starts_with("seed.toml:4: user `c d`: "));
     assert!(refused(".").await.starts_with("tollhouse: .: Is a directory"));
     assert!(refused("nowhere.toml").await.starts_with("tollhouse: nowhere.toml: No such file"));
