@@ -308,7 +308,7 @@ async fn explain_names_what_became_of_a_token(t: TestServer) {
     let old = told(&t, &t.get(SELF).token(&token)).await;
     assert!(old.reason == Some("revoked") && old.why.contains("was rotated"), "{old}");
     let again = told(&t, &t.post(ROTATE).token(&token)).await;
-    assert!(again.verdict == Verdict::Passes && again.notes[0].contains("given its successor again"), "{again}");
+    assert!(again.verdict == Verdict::Passes && again.notes[0].contains("return its successor again"), "{again}");
     let first = told(&t, &t.get(SELF).token(&next)).await;
     assert!(first.notes[0].contains("never used"), "{first}");
     t.post(ROTATE).token(&token).await.has(200);
@@ -488,9 +488,9 @@ async fn explain_refuses_what_it_cannot_read(t: TestServer) {
         (b"\0\0", "the first line is neither"),
         (b"\xff\xfe hunter2", "the first line has no valid method"),
         (b"curl -H 'a: \xff' hunter2", "not UTF-8"),
-        (b"curl -H 'a: b\0hunter2' h.test", "no header can"),
+        (b"curl -H 'a: b\0hunter2' h.test", "not allowed in a header"),
         (b"curl", "there is no URL"),
-        (b"curl --frobnicate hunter2", "--frobnicate is not known"),
+        (b"curl --frobnicate hunter2", "--frobnicate is not supported"),
         (b"curl -F a=@hunter2 h.test", "names a file"),
         (b"wget http://h.test/hunter2", "does not begin with curl"),
         (b"wget -O- 'http://h.test/?private_token=hunter2'", "does not begin with curl"),
@@ -498,7 +498,7 @@ async fn explain_refuses_what_it_cannot_read(t: TestServer) {
         (b"curl -H \"PRIVATE-TOKEN: $TOKEN\" hunter2", "variables of your shell are not known here"),
         (b"curl h.test/a?private_token=hunter2&b=c", "put the URL in quotes"),
         (b"curl a.test; curl hunter2", "more than one command"),
-        (b"GET / HTTP/1.1\r\n hunter2: b\r\n\r\n", "line 2 goes on"),
+        (b"GET / HTTP/1.1\r\n hunter2: b\r\n\r\n", "line 2 continues"),
         (b"GET / HTTP/1.1\r\nhunter2\r\n\r\n", "line 2 is not a header"),
         (large.as_bytes(), "larger than 64 KiB"),
         (&[b' '; 70_000], "larger than 64 KiB"),

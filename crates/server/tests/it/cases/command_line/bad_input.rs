@@ -82,7 +82,7 @@ async fn a_stdin_that_is_closed(t: TestServer) {
         shell.args(["-c", &line]).arg(command.get_program()).arg(&t.database_url).current_dir(t.folder.path());
         shell.stdout(Stdio::piped());
         let said = said(shell, b"").await;
-        assert_eq!(said.refused(2), format!("the {what} on stdin is missing: nothing came"));
+        assert_eq!(said.refused(2), format!("the {what} on stdin is missing: stdin is empty"));
     }
 }
 

@@ -136,7 +136,7 @@ async fn the_settings_say_where_it_is(t: TestServer) {
         nowhere.refused(1),
         format!(
             "sqlite:tollhouse-data/tollhouse.db: it is empty; `tollhouse serve` creates the tables (settings: \
-             the defaults, since there is no tollhouse.toml here and no {}; --config names another)",
+             the defaults, because there is no tollhouse.toml in this folder and no {}; --config names a file)",
             etc.display()
         )
     );

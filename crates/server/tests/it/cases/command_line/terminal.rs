@@ -110,7 +110,10 @@ async fn a_typed_token_is_not_shown(t: TestServer) {
     typist.asked("Token: ").await;
     typist.types("\n");
     let (code, _, shown) = typist.ended().await;
-    assert_eq!((code, shown.as_str()), (Some(2), "Token: \ntollhouse: the token on stdin is missing: nothing came\n"));
+    assert_eq!(
+        (code, shown.as_str()),
+        (Some(2), "Token: \ntollhouse: the token on stdin is missing: stdin is empty\n")
+    );
 }
 
 async fn a_new_password_is_typed_twice(t: TestServer) {

@@ -135,7 +135,10 @@ async fn who_is_blocked_is_refused_until_they_are_not(t: TestServer) {
     assert_eq!(t.count("user.blocked").await, 1);
     ada.set_state(SetState::ban(ada.id)).await;
     for change in ["block", "unblock"] {
-        assert_eq!(t.shell(&["user", change, "ada"]).await.refused(1), "ada (1) is banned, and stays that");
+        assert_eq!(
+            t.shell(&["user", change, "ada"]).await.refused(1),
+            "ada (1) is banned, and this command does not change that"
+        );
     }
     assert_eq!(t.shell(&["user", "block", "nobody"]).await.refused(1), "there is no user nobody");
     let pending =
