@@ -117,7 +117,7 @@ async fn seed_a_mistake_ends_it_before_anything_is_made(t: TestServer) {
     assert!(refused(".").await.starts_with("tollhouse: .: Is a directory"));
     assert!(refused("nowhere.toml").await.starts_with("tollhouse: nowhere.toml: No such file"));
     // Standard input is closed.
-    assert_eq!(refused("-").await, "tollhouse: standard input:1: there is nothing in it\n");
+    assert_eq!(refused("-").await, "tollhouse: standard input:1: the file is empty\n");
     assert!(Db::is_empty(&empty.parse().expect("a URL")).await.expect("an answer"));
     assert!(!t.folder.path().join("empty.db").exists());
 }
