@@ -137,8 +137,8 @@ impl RedirectUri {
         let end = self.text[authority..].find(['/', '?']).map_or(self.text.len(), |at| authority + at);
         let (before, rest) = self.text.split_at(end);
         let digits = before.len() - before.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-        // `127.0.0.1` ends in digits too, but with no colon before them.
-        let before = before[..before.len() - digits].strip_suffix(':').filter(|_| digits > 0).unwrap_or(before);
+        // `127.0.0.1` ends in digits too, but with no colon before them. A colon without digits is not accepted.
+        let before = before[..before.len() - digits].strip_suffix(':').unwrap_or(before);
         Some((before, rest))
     }
 
@@ -146,10 +146,9 @@ impl RedirectUri {
         let (Target::Url(known), Target::Url(url)) = (&self.target, &asked.target) else {
             return self.text == asked.text;
         };
-        let any_port = is_loopback_literal(known) && is_loopback_literal(url);
         known.scheme() == url.scheme()
             && host(known) == host(url)
-            && (any_port || known.port_or_known_default() == url.port_or_known_default())
+            && (is_loopback_literal(known) || known.port_or_known_default() == url.port_or_known_default())
             && known.path() == url.path()
             && adds_to(known, url)
     }
@@ -271,7 +270,7 @@ fn says_what_it_means(text: &str, url: &Url) -> bool {
             }
             path
         }
-        None if is_web(url) => return false,
+        // Of `https:/host/path` a browser makes another path than this.
         None => before_query,
     };
     if path != url.path() && !(path.is_empty() && url.path() == "/") {
@@ -461,6 +460,8 @@ mod tests {
             ("http://127.0.0.1/cb", "https://127.0.0.1:9999/cb", false, false),
             ("http://[::1]:1/cb", "http://[::1]:2/cb", true, true),
             ("http://[::1]/cb", "http://[::1]:2/cb", true, true),
+            ("https://[::1]", "https://[::1]", true, true),
+            ("https://[::1]/cb", "https://[::1]:2/cb", true, true),
             ("http://127.0.0.1/cb", "http://127.0.0.2/cb", false, false),
             ("http://127.0.0.1/cb", "http://[::1]/cb", false, false),
             ("http://localhost/cb", "http://localhost:9999/cb", false, false),
@@ -514,5 +515,78 @@ mod tests {
         assert_eq!(uri("custom://cb").form_action(), "custom:");
         assert_eq!(uri("urn:ietf:wg:oauth:2.0:oob").form_action(), "");
         assert_eq!(uri("https://a.test:8443/cb").destination(), "a.test:8443");
+    }
+
+    #[test]
+    fn t20_a_redirect_uri_has_2048_bytes_of_printable_ascii_at_most() {
+        let long = |length: usize| format!("https://a.test/{}", "x".repeat(length - 15));
+        assert_eq!(uri(&long(2048)).as_str(), long(2048));
+        assert_eq!(RedirectUri::parse(&long(2049)).err(), Some(Fault::Invalid));
+        // Browsers encode some of these in a query, and drop others.
+        for c in ['\t', '\n', ' ', '"', '<', '>', '\\', '^', '`', '{', '|', '}', '\u{7f}', '\u{80}', '\u{e9}'] {
+            let text = format!("https://a.test/cb?x={c}y");
+            assert_eq!(RedirectUri::parse(&text).err(), Some(Fault::Invalid), "{text:?}");
+        }
+        assert_eq!(uri("https://a.test/cb?x=!~'()*").as_str(), "https://a.test/cb?x=!~'()*");
+    }
+
+    #[test]
+    fn a_fault_is_told_in_the_words_of_the_wire() {
+        for (fault, words) in [
+            (Fault::Blank, "can't be blank"),
+            (Fault::Invalid, "must be a valid URI."),
+            (Fault::Relative, "must be an absolute URI."),
+            (Fault::NoScheme, "must specify a scheme."),
+            (Fault::Fragment, "cannot contain a fragment."),
+            (Fault::Forbidden, "is forbidden by the server."),
+            (Fault::PlainHttp, "must be an HTTPS/SSL URI."),
+        ] {
+            assert_eq!(fault.sentence(), words);
+        }
+    }
+
+    #[test]
+    fn only_the_two_urns_show_the_code_to_the_person() {
+        for (text, shown) in [
+            ("urn:ietf:wg:oauth:2.0:oob", true),
+            ("urn:ietf:wg:oauth:2.0:oob:auto", true),
+            ("https://a.test/cb", false),
+            ("myapp://cb", false),
+        ] {
+            assert_eq!(uri(text).is_out_of_band(), shown, "{text}");
+        }
+        assert_eq!(RedirectUri::parse("urn:ietf:wg:oauth:2.0:other").err(), Some(Fault::NoScheme));
+    }
+
+    #[test]
+    fn a_request_is_answered_where_one_of_the_registered_addresses_leads() {
+        let registered = RedirectUris::parse("https://a.test/cb myapp://cb").expect("two");
+        let texts: Vec<&str> = registered.iter().map(RedirectUri::as_str).collect();
+        assert_eq!(texts, ["https://a.test/cb", "myapp://cb"]);
+        for (asked, exact, parsed) in [
+            ("https://a.test/cb", true, true),
+            ("myapp://cb", true, true),
+            ("https://a.test/cb?x=1", false, true),
+            ("https://b.test/cb", false, false),
+            ("nonsense", false, false),
+        ] {
+            let accepted = [Matching::Exact, Matching::Parsed]
+                .map(|matching| registered.accept(asked, matching).is_some_and(|uri| uri.as_str() == asked));
+            assert_eq!(accepted, [exact, parsed], "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_person_is_told_where_the_code_goes() {
+        for (text, told) in [
+            ("https://A.test/cb?x=1", "a.test"),
+            ("https://a.test:8443/cb", "a.test:8443"),
+            ("http://127.0.0.1:1/cb", "127.0.0.1:1"),
+            ("https://a.test:443/cb", "a.test"),
+            ("myapp://cb", "an app on this device that opens myapp: links"),
+            ("urn:ietf:wg:oauth:2.0:oob", "a page of this server that shows you a code"),
+        ] {
+            assert_eq!(uri(text).destination(), told, "{text}");
+        }
     }
 }
