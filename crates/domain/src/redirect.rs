@@ -92,7 +92,7 @@ impl RedirectUri {
         if url.cannot_be_a_base() || url.scheme() == "localhost" {
             return Err(Fault::NoScheme);
         }
-        if !url.username().is_empty() || url.password().is_some() || !says_what_it_means(text, &url) {
+        if !says_what_it_means(text, &url) {
             return Err(Fault::Invalid);
         }
         if url.query().is_some_and(names_something_reserved) {
@@ -265,6 +265,7 @@ fn says_what_it_means(text: &str, url: &Url) -> bool {
             if is_web(url) && !literal && !name.bytes().all(plain) {
                 return false;
             }
+            // The name still has a user name and a password, if there are any; a host has neither.
             if name.is_empty() || !url.host_str().is_some_and(|host| host.eq_ignore_ascii_case(name)) {
                 return false;
             }
@@ -383,6 +384,14 @@ mod tests {
             ("https://app.test/cb#", Fault::Fragment),
             ("https://ada@app.test/cb", Fault::Invalid),
             ("https://ada:x@app.test/cb", Fault::Invalid),
+            ("https://@app.test/cb", Fault::Invalid),
+            ("https://:@app.test/cb", Fault::Invalid),
+            ("https://:x@app.test/cb", Fault::Invalid),
+            ("http://ada@127.0.0.1/cb", Fault::Invalid),
+            ("http://ada:1@[::1]:80/cb", Fault::Invalid),
+            ("myapp://ada@cb", Fault::Invalid),
+            ("myapp://:x@cb", Fault::Invalid),
+            ("myapp://ada:1@", Fault::Invalid),
             ("https://app.test@evil.test/", Fault::Invalid),
             ("https://app.test\\@evil.test/", Fault::Invalid),
             ("https:\\\\app.test/", Fault::Invalid),

@@ -212,6 +212,7 @@ mod tests {
         let say = follower.to_say().expect("its row says 0");
         assert_eq!(say, Say { node: HERE, place: LogPosition { position: 5, mark: 55 } });
         follower.said(say);
+        assert_eq!(follower.to_say(), None, "its row says 5 now");
         assert_eq!(follower.begin(Tick(200), || HERE), Ask::Read { from: 5, node: HERE });
         let done = follower.read(page(&[(5, 55), (6, 66), (7, 77)], Some((5, false))), Tick(201));
         assert_eq!(done, [Do::Invalidation(vec![Invalidation::Nothing; 2]), Do::Lease(Tick(200) + LEASE)]);
