@@ -148,3 +148,58 @@ impl Viewer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::UserId;
+
+    #[test]
+    fn a_level_has_its_number_and_its_word() {
+        for (number, word, level) in [
+            (5, "minimal", AccessLevel::Minimal),
+            (10, "guest", AccessLevel::Guest),
+            (15, "planner", AccessLevel::Planner),
+            (20, "reporter", AccessLevel::Reporter),
+            (30, "developer", AccessLevel::Developer),
+            (40, "maintainer", AccessLevel::Maintainer),
+            (50, "owner", AccessLevel::Owner),
+        ] {
+            assert_eq!(AccessLevel::from_number(number), Some(level));
+            assert_eq!((level.as_str(), AccessLevel::parse(word)), (word, Some(level)));
+        }
+        for number in [-5, 0, 1, 60] {
+            assert_eq!(AccessLevel::from_number(number), None, "{number} is stored for nobody");
+        }
+        for word in ["", "none", "Owner", "admin"] {
+            assert_eq!(AccessLevel::parse(word), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_visibility_has_its_number_and_its_word() {
+        for (number, word, visibility) in [
+            (0, "private", Visibility::Private),
+            (10, "internal", Visibility::Internal),
+            (20, "public", Visibility::Public),
+        ] {
+            assert_eq!(Visibility::from_number(number), Some(visibility));
+            assert_eq!((visibility.as_str(), Visibility::parse(word)), (word, Some(visibility)));
+        }
+        assert_eq!(Visibility::from_number(5), None);
+        assert_eq!(Visibility::parse("Public"), None);
+    }
+
+    #[test]
+    fn what_is_visible_without_a_membership() {
+        let ada = UserId(7);
+        for (viewer, id, least) in [
+            (Viewer::Anonymous, None, Visibility::Public),
+            (Viewer::User { id: ada, external: true }, Some(ada), Visibility::Public),
+            (Viewer::User { id: ada, external: false }, Some(ada), Visibility::Internal),
+            (Viewer::Administrator { id: ada }, Some(ada), Visibility::Private),
+        ] {
+            assert_eq!((viewer.user_id(), viewer.least_visible()), (id, least), "{viewer:?}");
+        }
+    }
+}

@@ -62,3 +62,70 @@ impl Application {
         self.scopes.is_empty() || REACHING.into_iter().any(|scope| self.scopes.contains(scope))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn application(scopes: &str) -> Application {
+        Application {
+            id: ApplicationId(1),
+            uid: "0".repeat(64),
+            secret_digest: Digest([0; 32]),
+            name: "App".into(),
+            redirect_uris: RedirectUris::parse("https://a.test/cb").expect("a redirect URI"),
+            scopes: Scopes::from_words(scopes),
+            confidential: true,
+            trusted: false,
+            owner: None,
+            created_at: Timestamp(0),
+        }
+    }
+
+    #[test]
+    fn a_request_gets_what_it_asks_for_if_the_application_has_it() {
+        for (registered, asked, given) in [
+            // The default is `api`; an application that lacks it has to be asked for something else.
+            ("", None, Some("api")),
+            ("api read_user", None, Some("api")),
+            ("read_user", None, None),
+            ("read_user openid", Some("openid read_user"), Some("openid read_user")),
+            ("read_user openid", Some("openid api"), None),
+            // No scope contains another.
+            ("api", Some("read_api"), None),
+            // Without scopes of its own it may have every scope of the server.
+            ("", Some("sudo email"), Some("sudo email")),
+            ("", Some("nonsense"), None),
+            ("", Some("api\tread_user"), None),
+            ("", Some(""), None),
+            ("api", Some(" "), None),
+        ] {
+            let scopes = application(registered).scopes_for(asked);
+            assert_eq!(scopes.map(|scopes| scopes.to_string()).as_deref(), given, "{registered:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn what_opens_api_repositories_or_registries_reaches_administrators() {
+        for reaching in [
+            "",
+            "api",
+            "read_api",
+            "sudo",
+            "admin_mode",
+            "read_service_ping",
+            "read_repository",
+            "write_repository",
+            "read_registry",
+            "write_registry",
+            "read_virtual_registry",
+            "write_virtual_registry",
+            "openid api",
+        ] {
+            assert!(application(reaching).reaches_administrators(), "{reaching:?}");
+        }
+        for harmless in ["read_user", "openid profile email", "create_runner"] {
+            assert!(!application(harmless).reaches_administrators(), "{harmless}");
+        }
+    }
+}

@@ -130,3 +130,31 @@ impl Target {
         Self { kind, id }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t29_the_column_names_the_credential_and_its_number() {
+        for (credential, text) in [
+            (CredentialName::System, "system"),
+            (CredentialName::CommandLine("1000(ada)".into()), "command_line:1000(ada)"),
+            (CredentialName::Nothing, "nothing"),
+            (CredentialName::Password, "password"),
+            (CredentialName::Session, "session"),
+            (CredentialName::PersonalAccessToken(GenerationId(7)), "personal_access_token:7"),
+            (CredentialName::OauthAccessToken(GenerationId(7)), "oauth_access_token:7"),
+            (CredentialName::Application(ApplicationId(3)), "application:3"),
+        ] {
+            assert_eq!(credential.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn t29_a_command_is_told_by_the_user_of_the_machine_and_has_no_actor() {
+        let by = By::command_line("1000(ada)".into());
+        assert_eq!(by.credential, CredentialName::CommandLine("1000(ada)".into()));
+        assert_eq!((by.actor, by.subject, by.address), (None, None, None));
+    }
+}

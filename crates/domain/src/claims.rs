@@ -7,7 +7,6 @@ use sha2::{Digest, Sha256};
 use crate::access::AccessLevel;
 use crate::id::UserId;
 use crate::scope::{Scope, Scopes};
-use crate::time::Timestamp;
 use crate::user::User;
 
 /// A group that a person is in, with the highest level there.
@@ -139,11 +138,6 @@ impl<'a> UserInfo<'a> {
     }
 }
 
-/// Seconds since 1970, as every time in these documents.
-pub fn seconds(at: Timestamp) -> i64 {
-    at.0.div_euclid(1000)
-}
-
 /// Every claim there may be, for discovery (oauth.md 10.1).
 pub const SUPPORTED: [&str; 18] = [
     "iss",
@@ -169,6 +163,7 @@ pub const SUPPORTED: [&str; 18] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Timestamp;
     use crate::user::tests::ada;
 
     #[test]

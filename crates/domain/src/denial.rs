@@ -96,3 +96,35 @@ impl AccountFault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The list is in deploy.md, "Logs".
+    #[test]
+    fn a_reason_has_the_code_that_is_documented() {
+        for (denial, code) in [
+            (Denial::Missing, "missing"),
+            (Denial::Unknown, "unknown"),
+            (Denial::Expired, "expired"),
+            (Denial::Revoked, "revoked"),
+            (Denial::Reused(FamilyId(1)), "reused"),
+            (Denial::Account(AccountFault::Internal), "account_internal"),
+            (Denial::Account(AccountFault::PendingApproval), "account_pending_approval"),
+            (Denial::Account(AccountFault::Deactivated), "account_deactivated"),
+            (Denial::Account(AccountFault::Unconfirmed), "account_unconfirmed"),
+            (Denial::Account(AccountFault::Blocked), "account_blocked"),
+            (Denial::Account(AccountFault::PasswordExpired), "account_password_expired"),
+            (Denial::Scope(vec![Scope::Api]), "insufficient_scope"),
+            (Denial::NotAdministrator, "not_administrator"),
+            (Denial::SudoNotAdministrator, "sudo_not_administrator"),
+            (Denial::SudoWithoutToken, "sudo_without_token"),
+            (Denial::SudoUnknown("ada".into()), "sudo_unknown"),
+            (Denial::SudoInvalid, "sudo_invalid"),
+            (Denial::Unavailable, "unavailable"),
+        ] {
+            assert_eq!(denial.code(), code);
+        }
+    }
+}

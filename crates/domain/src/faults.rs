@@ -78,3 +78,22 @@ impl Mutants {
         Mutant::ALL.iter().copied().find(|mutant| mutant.code() == code)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_mistake_at_a_time_is_switched_on_by_its_code() {
+        let mutants = Mutants::default();
+        let on = || Mutant::ALL.iter().copied().filter(|mutant| mutants.is(*mutant)).collect::<Vec<_>>();
+        assert_eq!(on(), []);
+        for mutant in Mutant::ALL.iter().copied() {
+            mutants.clone().set(Mutants::named(mutant.code()));
+            assert_eq!(on(), [mutant]);
+        }
+        mutants.set(None);
+        assert_eq!((on(), Mutants::named("nonsense")), (vec![], None));
+        assert_eq!(Mutants::named("no_wait"), Some(Mutant::NoWait));
+    }
+}

@@ -238,4 +238,50 @@ mod tests {
         let gitlab = redeemed.decide(&presented, rules, Timestamp(T * 2));
         assert_eq!(gitlab, Redemption::Refuse, "nothing ever dies");
     }
+
+    fn token(created_at: Timestamp) -> OauthAccessToken {
+        OauthAccessToken {
+            id: OauthAccessTokenId(1),
+            family_id: FamilyId(1),
+            previous_id: None,
+            application: None,
+            user: None,
+            scopes: Scopes::default(),
+            redirect_uri: None,
+            authenticated_at: None,
+            created_at,
+            expires_at: created_at + Duration::from_secs(7200),
+        }
+    }
+
+    #[test]
+    fn an_access_token_lives_through_its_last_instant() {
+        // "Expired when now > created + 7200" (authentication.md 5.5).
+        let token = token(Timestamp(T));
+        for (after, expired) in [(0, false), (7_199_999, false), (7_200_000, false), (7_200_001, true), (T, true)] {
+            assert_eq!(token.expired(Timestamp(T + after)), expired, "{after} ms");
+        }
+        assert_eq!(dead_from(token.expires_at), Timestamp(T + 7_200_001));
+        assert_eq!(expires_at(Some(dead_from(token.expires_at))), token.expires_at);
+        assert_eq!(expires_at(None), Timestamp(i64::MAX), "every OAuth token has an end");
+    }
+
+    #[test]
+    fn a_second_that_has_begun_is_left() {
+        let token = token(Timestamp(T));
+        for (after, left) in [
+            (0, 7200),
+            (1, 7200),
+            (999, 7200),
+            (1_000, 7199),
+            (1_001, 7199),
+            (7_199_000, 1),
+            (7_199_999, 1),
+            (7_200_000, 0),
+            (7_200_001, 0),
+            (7_300_000, 0),
+        ] {
+            assert_eq!(token.expires_in(Timestamp(T + after)), left, "{after} ms");
+        }
+    }
 }

@@ -46,3 +46,15 @@ impl From<OauthAccessTokenId> for GenerationId {
         Self(id.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_written_in_decimal_and_stays_the_same_for_a_generation() {
+        assert_eq!(UserId(1_000).to_string(), "1000");
+        assert_eq!(GenerationId::from(PersonalAccessTokenId(7)), GenerationId(7));
+        assert_eq!(GenerationId::from(OauthAccessTokenId(8)), GenerationId(8));
+    }
+}

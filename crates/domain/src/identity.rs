@@ -187,7 +187,7 @@ fn token_stands(
 mod tests {
     use super::*;
     use crate::denial::AccountFault;
-    use crate::id::{FamilyId, GenerationId};
+    use crate::id::{ApplicationId, FamilyId, GenerationId};
     use crate::scope::Scope;
     use crate::secret::Digest;
     use crate::time::Date;
@@ -196,14 +196,8 @@ mod tests {
     const ACCOUNTS: AccountRules = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
     const ROTATE: AccessRequirement<'_> = AccessRequirement { rotates: true, ..AccessRequirement::PLAIN };
 
-    fn judge(
-        status: TokenStatus,
-        expires: i32,
-        state: AccountState,
-        requirement: &AccessRequirement<'_>,
-        gitlab: bool,
-    ) -> Option<Denial> {
-        let token = TokenRecord {
+    fn token(status: TokenStatus, expires: i32) -> TokenRecord {
+        TokenRecord {
             id: GenerationId(1),
             family: FamilyId(2),
             digest: Digest([0; 32]),
@@ -216,7 +210,17 @@ mod tests {
             dead_from: Some(Date(expires).start()),
             last_used_at: None.into(),
             status,
-        };
+        }
+    }
+
+    fn judge(
+        status: TokenStatus,
+        expires: i32,
+        state: AccountState,
+        requirement: &AccessRequirement<'_>,
+        gitlab: bool,
+    ) -> Option<Denial> {
+        let token = token(status, expires);
         let mut owner = ada();
         owner.state = state;
         let record =
@@ -249,5 +253,93 @@ mod tests {
         assert_eq!(judge(TokenStatus::Ended, 101, Active, &ROTATE, false), Some(Denial::Revoked));
         assert_eq!(judge(TokenStatus::Rotated, 101, Active, &ROTATE, true), Some(Denial::Reused(FamilyId(2))));
         assert_eq!(judge(TokenStatus::Rotated, 101, Active, &AccessRequirement::PLAIN, true), Some(Denial::Revoked));
+    }
+
+    const LIVE: TokenStatus = TokenStatus::Live { used: true };
+    const RULES: Rules = Rules { accounts: ACCOUNTS, gitlab_rotation: true };
+
+    fn of_ada(credential: Credential) -> Record {
+        Record { credential, owner: Some(Arc::new(ada())) }
+    }
+
+    fn session() -> Credential {
+        let (authenticated_at, expires_at) = (Timestamp(0), Timestamp(1));
+        let extended_at = None.into();
+        Credential::Session(Arc::new(SessionRecord {
+            digest: Digest([9; 32]),
+            authenticated_at,
+            expires_at,
+            extended_at,
+        }))
+    }
+
+    #[test]
+    fn a_token_has_scopes_and_a_session_has_none() {
+        let plain = &AccessRequirement::PLAIN;
+        let api = Scopes::from([Scope::Api]);
+        let resolved =
+            |credential| Caller::resolve(of_ada(credential), plain, RULES, Timestamp(0)).expect("it is live");
+        for credential in [
+            Credential::PersonalAccessToken(Arc::new(token(LIVE, 101))),
+            Credential::OauthAccessToken(Arc::new(token(LIVE, 101))),
+        ] {
+            assert!(credential.token().is_some_and(|token| token.id == GenerationId(1)));
+            let caller = resolved(credential);
+            assert_eq!(caller.scopes(), Some(&api));
+            assert!(caller.person().expect("it is ada").session().is_none());
+        }
+        assert!(session().token().is_none());
+        let caller = resolved(session());
+        assert_eq!(caller.scopes(), None);
+        let who = caller.person().expect("it is ada");
+        assert_eq!(who.session().map(|session| session.digest), Some(Digest([9; 32])));
+    }
+
+    #[test]
+    fn t6_an_application_counts_where_it_is_named_and_is_nobody_elsewhere() {
+        const NAMED: [ApplicationId; 1] = [ApplicationId(3)];
+        let named = AccessRequirement { applications: &NAMED, ..AccessRequirement::PLAIN };
+        let resolve = |application, status, requirement: &AccessRequirement<'_>| {
+            let token = TokenRecord { application, ..token(status, 101) };
+            let record = Record { credential: Credential::OauthAccessToken(Arc::new(token)), owner: None };
+            Caller::resolve(record, requirement, RULES, Timestamp(0))
+        };
+        let caller = resolve(Some(ApplicationId(3)), LIVE, &named).expect("it is named");
+        assert_eq!(caller.scopes(), Some(&Scopes::from([Scope::Api])));
+        assert_eq!(caller.person().err(), Some(Denial::Missing), "it is no user");
+        for (application, status, requirement, denial) in [
+            (Some(ApplicationId(3)), LIVE, &AccessRequirement::PLAIN, Denial::Missing),
+            (Some(ApplicationId(4)), LIVE, &named, Denial::Missing),
+            (None, LIVE, &named, Denial::Missing),
+            (Some(ApplicationId(3)), TokenStatus::Ended, &named, Denial::Revoked),
+        ] {
+            let refused = resolve(application, status, requirement);
+            assert_eq!(refused.err(), Some(denial), "{application:?} {status:?}");
+        }
+    }
+
+    #[test]
+    fn an_oauth_token_that_was_refreshed_is_revoked_on_the_routes_of_rotation_too() {
+        for gitlab_rotation in [false, true] {
+            let rules = Rules { gitlab_rotation, ..RULES };
+            let record = of_ada(Credential::OauthAccessToken(Arc::new(token(TokenStatus::Rotated, 101))));
+            let resolved = Identity::resolve(record, &ROTATE, rules, Timestamp(0));
+            assert_eq!(resolved.err(), Some(Denial::Revoked));
+        }
+    }
+
+    #[test]
+    fn only_an_administrator_has_the_proof_of_being_one() {
+        let identity = |administrator| Identity {
+            user: Arc::new(User { administrator, ..ada() }),
+            via: Via::PersonalAccessToken(Arc::new(token(LIVE, 101))),
+            // Under sudo the assumed user counts.
+            sudo_by: Some(Arc::new(User { administrator: true, ..ada() })),
+        };
+        assert!(identity(true).administrator().is_ok_and(|proof| proof.identity().user.administrator));
+        assert_eq!(identity(false).administrator().err(), Some(Denial::NotAdministrator));
+        let id = ada().id;
+        assert_eq!(identity(true).viewer(), Viewer::Administrator { id });
+        assert_eq!(identity(false).viewer(), Viewer::User { id, external: false });
     }
 }

@@ -187,3 +187,43 @@ pub struct SessionRecord {
     /// When use last extended it.
     pub extended_at: LastUse,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(600);
+
+    #[test]
+    fn a_use_is_noted_once_in_an_interval() {
+        let last = LastUse::from(Some(Timestamp(0)));
+        for (now, noted) in [
+            (599_999, false),
+            (600_000, true),
+            (600_000, false),
+            (1_199_999, false),
+            (1_200_000, true),
+            // Another request read the clock earlier and comes later.
+            (1_100_000, false),
+        ] {
+            assert_eq!(last.note(Timestamp(now), INTERVAL), noted, "{now}");
+        }
+        assert_eq!(last.get(), Some(Timestamp(0)), "what is noted is not written yet");
+    }
+
+    #[test]
+    fn the_first_use_is_noted_at_once() {
+        let last = LastUse::from(None);
+        assert_eq!(last.get(), None);
+        assert!(last.note(Timestamp(1), INTERVAL) && !last.note(Timestamp(2), INTERVAL));
+    }
+
+    #[test]
+    fn a_batch_that_is_late_does_not_turn_the_last_use_back() {
+        let last = LastUse::from(None);
+        for (written, shown) in [(5, 5), (9, 9), (7, 9)] {
+            last.wrote(Timestamp(written));
+            assert_eq!(last.get(), Some(Timestamp(shown)));
+        }
+    }
+}

@@ -149,4 +149,44 @@ mod tests {
         assert_eq!(told(before), [("a", guest, true), ("a/b", owner, true), ("c", owner, true)]);
         assert_eq!(told(until.start()), [("a", guest, true), ("a/b", guest, false)]);
     }
+
+    #[test]
+    fn t27_a_project_is_reached_by_itself_and_by_its_group_while_that_lasts() {
+        let until = Date(100);
+        let project = crate::project::tests::app(3);
+        let held = |level, expires_on| Held { level, expires_on };
+        let row = |id, level, expires_on| GroupMembership {
+            id: NamespaceId(id),
+            full_path: "team/inner".into(),
+            held: held(level, expires_on),
+            direct: true,
+        };
+        let (guest, reporter, owner) = (AccessLevel::Guest, AccessLevel::Reporter, AccessLevel::Owner);
+        let all = UserMemberships {
+            groups: [row(3, guest, None), row(3, reporter, Some(until)), row(4, owner, None)].into(),
+            projects: [
+                (project.id, held(reporter, None)),
+                (project.id, held(guest, None)),
+                (project.id, held(owner, Some(until))),
+                (ProjectId(99), held(owner, None)),
+            ]
+            .into(),
+        };
+        let before = Timestamp(until.start().0 - 1);
+        let told = |project, group| project::Membership { project: Some(project), group: Some(group) };
+        assert_eq!(all.of_project(&project, before), told(owner, reporter));
+        assert_eq!(all.of_project(&project, until.start()), told(reporter, guest));
+        assert_eq!(UserMemberships::default().of_project(&project, before), project::Membership::default());
+    }
+
+    #[test]
+    fn t27_somebody_is_in_a_group_until_the_membership_ends() {
+        let until = Date(100);
+        let held = Held { level: AccessLevel::Guest, expires_on: Some(until) };
+        let row = GroupMembership { id: NamespaceId(3), full_path: "team".into(), held, direct: true };
+        let all = UserMemberships { groups: [row].into(), projects: Box::default() };
+        let before = Timestamp(until.start().0 - 1);
+        assert!(all.is_in(NamespaceId(3), before) && !all.is_in(NamespaceId(3), until.start()));
+        assert!(!all.is_in(NamespaceId(4), before));
+    }
 }

@@ -128,4 +128,23 @@ mod tests {
         }
         assert!(reserved("API") && reserved("users") && !reserved("ada"));
     }
+
+    #[test]
+    fn a_path_has_255_characters_at_most_and_names_no_repository() {
+        assert!(valid_path(&"a".repeat(255)));
+        for bad in ["a.GIT", "a.atom", "a.Atom"] {
+            assert!(!valid_path(bad), "{bad}");
+        }
+        for good in ["a.gitx", "atom", "git", "a.b"] {
+            assert!(valid_path(good), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_kind_is_read_as_it_is_written() {
+        for (word, kind) in [("user", NamespaceKind::User), ("group", NamespaceKind::Group)] {
+            assert_eq!((kind.as_str(), NamespaceKind::parse(word)), (word, Some(kind)));
+        }
+        assert_eq!(NamespaceKind::parse("Group"), None);
+    }
 }

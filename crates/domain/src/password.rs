@@ -104,4 +104,10 @@ mod tests {
         assert_eq!(normalized(&"x".repeat(1025)), None);
         assert_eq!(normalized(&"e\u{301}".repeat(4096)), None);
     }
+
+    #[test]
+    fn ten_wrong_passwords_lock_for_ten_minutes() {
+        let Lockout { attempts, period } = Lockout::default();
+        assert_eq!((attempts, period), (10, Duration::from_secs(600)));
+    }
 }

@@ -59,3 +59,60 @@ impl Membership {
         self.project.max(self.group)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::id::NamespaceId;
+    use crate::namespace::NamespaceKind;
+
+    /// In the group with this number.
+    pub(crate) fn app(group: i64) -> Project {
+        let namespace = Namespace {
+            id: NamespaceId(group),
+            kind: NamespaceKind::Group,
+            parent_id: None,
+            owner_id: None,
+            name: "Inner".into(),
+            path: "inner".into(),
+            full_path: "team/inner".into(),
+            full_name: "Team / Inner".into(),
+            description: String::new(),
+            visibility: Visibility::Private,
+            created_at: Timestamp(0),
+        };
+        Project {
+            id: ProjectId(12),
+            namespace,
+            creator_id: None,
+            name: "App".into(),
+            path: "app".into(),
+            description: None,
+            visibility: Visibility::Private,
+            archived: false,
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+            last_activity_at: Timestamp(0),
+        }
+    }
+
+    #[test]
+    fn a_project_is_called_by_its_namespaces_too() {
+        assert_eq!(app(1).full_path(), "team/inner/app");
+        assert_eq!(app(1).full_name(), "Team / Inner / App");
+    }
+
+    #[test]
+    fn the_higher_of_both_memberships_counts() {
+        let (guest, owner) = (Some(AccessLevel::Guest), Some(AccessLevel::Owner));
+        for (project, group, highest) in [
+            (None, None, None),
+            (guest, None, guest),
+            (None, guest, guest),
+            (guest, owner, owner),
+            (owner, guest, owner),
+        ] {
+            assert_eq!(Membership { project, group }.highest(), highest);
+        }
+    }
+}

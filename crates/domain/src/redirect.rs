@@ -92,7 +92,7 @@ impl RedirectUri {
         if url.cannot_be_a_base() || url.scheme() == "localhost" {
             return Err(Fault::NoScheme);
         }
-        if !url.username().is_empty() || url.password().is_some() || !says_what_it_means(text, &url) {
+        if !says_what_it_means(text, &url) {
             return Err(Fault::Invalid);
         }
         if url.query().is_some_and(names_something_reserved) {
@@ -137,8 +137,8 @@ impl RedirectUri {
         let end = self.text[authority..].find(['/', '?']).map_or(self.text.len(), |at| authority + at);
         let (before, rest) = self.text.split_at(end);
         let digits = before.len() - before.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-        // `127.0.0.1` ends in digits too, but with no colon before them.
-        let before = before[..before.len() - digits].strip_suffix(':').filter(|_| digits > 0).unwrap_or(before);
+        // `127.0.0.1` ends in digits too, but with no colon before them. A colon without digits is not accepted.
+        let before = before[..before.len() - digits].strip_suffix(':').unwrap_or(before);
         Some((before, rest))
     }
 
@@ -146,10 +146,9 @@ impl RedirectUri {
         let (Target::Url(known), Target::Url(url)) = (&self.target, &asked.target) else {
             return self.text == asked.text;
         };
-        let any_port = is_loopback_literal(known) && is_loopback_literal(url);
         known.scheme() == url.scheme()
             && host(known) == host(url)
-            && (any_port || known.port_or_known_default() == url.port_or_known_default())
+            && (is_loopback_literal(known) || known.port_or_known_default() == url.port_or_known_default())
             && known.path() == url.path()
             && adds_to(known, url)
     }
@@ -266,14 +265,16 @@ fn says_what_it_means(text: &str, url: &Url) -> bool {
             if is_web(url) && !literal && !name.bytes().all(plain) {
                 return false;
             }
+            // The name still has a user name and a password, if there are any; a host has neither.
             if name.is_empty() || !url.host_str().is_some_and(|host| host.eq_ignore_ascii_case(name)) {
                 return false;
             }
             path
         }
-        None if is_web(url) => return false,
+        // Of `https:/host/path` a browser makes another path than this.
         None => before_query,
     };
+    // A browser resolves `.` and `..`, however they are encoded.
     if path != url.path() && !(path.is_empty() && url.path() == "/") {
         return false;
     }
@@ -283,11 +284,7 @@ fn says_what_it_means(text: &str, url: &Url) -> bool {
         });
         malformed || percent_decoded(text).any(|b| b < b' ' || b == 0x7f || b == b'\\')
     };
-    let segments = path.split('/').map(|segment| percent_decoded(segment).collect::<Vec<u8>>());
-    !path.contains("//")
-        && !segments.into_iter().any(|segment| segment == b"." || segment == b"..")
-        && !hidden(path)
-        && !url.query().is_some_and(hidden)
+    !path.contains("//") && !hidden(path) && !url.query().is_some_and(hidden)
 }
 
 fn percent_decoded(text: &str) -> impl Iterator<Item = u8> + '_ {
@@ -361,6 +358,9 @@ mod tests {
             "https://app.example.test",
             "https://app.example.test/cb?tenant=1",
             "HTTPS://App.Example.test/cb",
+            "https://app.example.test/a%20b?c=%20d",
+            "https://my-app_1.example.test/cb",
+            "https://app.example.test:8443/cb",
             "http://127.0.0.1:0/cb",
             "http://[::1]/cb",
             "myapp://cb",
@@ -384,6 +384,14 @@ mod tests {
             ("https://app.test/cb#", Fault::Fragment),
             ("https://ada@app.test/cb", Fault::Invalid),
             ("https://ada:x@app.test/cb", Fault::Invalid),
+            ("https://@app.test/cb", Fault::Invalid),
+            ("https://:@app.test/cb", Fault::Invalid),
+            ("https://:x@app.test/cb", Fault::Invalid),
+            ("http://ada@127.0.0.1/cb", Fault::Invalid),
+            ("http://ada:1@[::1]:80/cb", Fault::Invalid),
+            ("myapp://ada@cb", Fault::Invalid),
+            ("myapp://:x@cb", Fault::Invalid),
+            ("myapp://ada:1@", Fault::Invalid),
             ("https://app.test@evil.test/", Fault::Invalid),
             ("https://app.test\\@evil.test/", Fault::Invalid),
             ("https:\\\\app.test/", Fault::Invalid),
@@ -391,8 +399,26 @@ mod tests {
             ("https:///app.test/cb", Fault::Invalid),
             ("https://app.test/a/../cb", Fault::Invalid),
             ("https://app.test/a/%2e%2e/cb", Fault::Invalid),
+            ("https://app.test/a/.%2E/cb", Fault::Invalid),
+            ("https://app.test/.", Fault::Invalid),
+            ("https://app.test/%2e", Fault::Invalid),
+            ("https://app.test/a/%2E%2E", Fault::Invalid),
+            ("https://app.test/cb/.", Fault::Invalid),
+            ("myapp://cb/a/../b", Fault::Invalid),
+            ("myapp://cb/%2e", Fault::Invalid),
+            ("com.example.app:/a/%2e%2e/b", Fault::Invalid),
+            ("com.example.app:/..", Fault::Invalid),
             ("https://app.test//cb", Fault::Invalid),
+            ("myapp://cb//a", Fault::Invalid),
             ("https://app.test/cb%00", Fault::Invalid),
+            ("https://app.test/cb%1f", Fault::Invalid),
+            ("https://app.test/cb%7f", Fault::Invalid),
+            ("https://app.test/cb?x=%00", Fault::Invalid),
+            ("https://app.test/cb?x=%5C", Fault::Invalid),
+            ("https://app.test/cb?x=%", Fault::Invalid),
+            ("https://app.test/cb?x=%2", Fault::Invalid),
+            ("https://app.test/cb?x=%g2", Fault::Invalid),
+            ("https://app.test/cb?x=%2g", Fault::Invalid),
             ("https://app.test/cb%0d%0a", Fault::Invalid),
             ("https://app.test/%5cevil", Fault::Invalid),
             ("https://app.test/%zz", Fault::Invalid),
@@ -461,6 +487,8 @@ mod tests {
             ("http://127.0.0.1/cb", "https://127.0.0.1:9999/cb", false, false),
             ("http://[::1]:1/cb", "http://[::1]:2/cb", true, true),
             ("http://[::1]/cb", "http://[::1]:2/cb", true, true),
+            ("https://[::1]", "https://[::1]", true, true),
+            ("https://[::1]/cb", "https://[::1]:2/cb", true, true),
             ("http://127.0.0.1/cb", "http://127.0.0.2/cb", false, false),
             ("http://127.0.0.1/cb", "http://[::1]/cb", false, false),
             ("http://localhost/cb", "http://localhost:9999/cb", false, false),
@@ -514,5 +542,78 @@ mod tests {
         assert_eq!(uri("custom://cb").form_action(), "custom:");
         assert_eq!(uri("urn:ietf:wg:oauth:2.0:oob").form_action(), "");
         assert_eq!(uri("https://a.test:8443/cb").destination(), "a.test:8443");
+    }
+
+    #[test]
+    fn t20_a_redirect_uri_has_2048_bytes_of_printable_ascii_at_most() {
+        let long = |length: usize| format!("https://a.test/{}", "x".repeat(length - 15));
+        assert_eq!(uri(&long(2048)).as_str(), long(2048));
+        assert_eq!(RedirectUri::parse(&long(2049)).err(), Some(Fault::Invalid));
+        // Browsers encode some of these in a query, and drop others.
+        for c in ['\t', '\n', ' ', '"', '<', '>', '\\', '^', '`', '{', '|', '}', '\u{7f}', '\u{80}', '\u{e9}'] {
+            let text = format!("https://a.test/cb?x={c}y");
+            assert_eq!(RedirectUri::parse(&text).err(), Some(Fault::Invalid), "{text:?}");
+        }
+        assert_eq!(uri("https://a.test/cb?x=!~'()*").as_str(), "https://a.test/cb?x=!~'()*");
+    }
+
+    #[test]
+    fn a_fault_is_told_in_the_words_of_the_wire() {
+        for (fault, words) in [
+            (Fault::Blank, "can't be blank"),
+            (Fault::Invalid, "must be a valid URI."),
+            (Fault::Relative, "must be an absolute URI."),
+            (Fault::NoScheme, "must specify a scheme."),
+            (Fault::Fragment, "cannot contain a fragment."),
+            (Fault::Forbidden, "is forbidden by the server."),
+            (Fault::PlainHttp, "must be an HTTPS/SSL URI."),
+        ] {
+            assert_eq!(fault.sentence(), words);
+        }
+    }
+
+    #[test]
+    fn only_the_two_urns_show_the_code_to_the_person() {
+        for (text, shown) in [
+            ("urn:ietf:wg:oauth:2.0:oob", true),
+            ("urn:ietf:wg:oauth:2.0:oob:auto", true),
+            ("https://a.test/cb", false),
+            ("myapp://cb", false),
+        ] {
+            assert_eq!(uri(text).is_out_of_band(), shown, "{text}");
+        }
+        assert_eq!(RedirectUri::parse("urn:ietf:wg:oauth:2.0:other").err(), Some(Fault::NoScheme));
+    }
+
+    #[test]
+    fn a_request_is_answered_where_one_of_the_registered_addresses_leads() {
+        let registered = RedirectUris::parse("https://a.test/cb myapp://cb").expect("two");
+        let texts: Vec<&str> = registered.iter().map(RedirectUri::as_str).collect();
+        assert_eq!(texts, ["https://a.test/cb", "myapp://cb"]);
+        for (asked, exact, parsed) in [
+            ("https://a.test/cb", true, true),
+            ("myapp://cb", true, true),
+            ("https://a.test/cb?x=1", false, true),
+            ("https://b.test/cb", false, false),
+            ("nonsense", false, false),
+        ] {
+            let accepted = [Matching::Exact, Matching::Parsed]
+                .map(|matching| registered.accept(asked, matching).is_some_and(|uri| uri.as_str() == asked));
+            assert_eq!(accepted, [exact, parsed], "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_person_is_told_where_the_code_goes() {
+        for (text, told) in [
+            ("https://A.test/cb?x=1", "a.test"),
+            ("https://a.test:8443/cb", "a.test:8443"),
+            ("http://127.0.0.1:1/cb", "127.0.0.1:1"),
+            ("https://a.test:443/cb", "a.test"),
+            ("myapp://cb", "an app on this device that opens myapp: links"),
+            ("urn:ietf:wg:oauth:2.0:oob", "a page of this server that shows you a code"),
+        ] {
+            assert_eq!(uri(text).destination(), told, "{text}");
+        }
     }
 }

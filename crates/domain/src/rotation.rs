@@ -181,4 +181,20 @@ mod tests {
         assert_eq!(decide(rotated(FamilyPosition::PredecessorOfHead), settings, at(119)), Outcome::Same);
         assert_eq!(decide(rotated(FamilyPosition::PredecessorOfHead), settings, at(999)), Outcome::Replace);
     }
+
+    #[test]
+    fn with_a_long_window_an_older_secret_waits_for_its_end() {
+        use FamilyPosition::{Other, PredecessorOfHead};
+        let settings = Settings { window: Duration::from_secs(300), ..Settings::default() };
+        for (place, now, outcome) in [
+            (PredecessorOfHead, 200, Outcome::Same),
+            (PredecessorOfHead, 300, Outcome::Replace),
+            (Other, 100, Outcome::Wait { until: at(300) }),
+            (Other, 200, Outcome::Wait { until: at(300) }),
+            (Other, 299, Outcome::Wait { until: at(300) }),
+            (Other, 300, Outcome::Theft),
+        ] {
+            assert_eq!(decide(rotated(place), settings, at(now)), outcome, "{place:?} at {now}");
+        }
+    }
 }

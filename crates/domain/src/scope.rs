@@ -213,4 +213,69 @@ mod tests {
         assert!(scopes.contains(Scope::Api) && !scopes.contains(Scope::ReadApi));
         assert_eq!(Scope::parse("API"), None);
     }
+
+    #[test]
+    fn only_administrators_and_applications_have_what_is_theirs() {
+        // authentication.md 3.3
+        for scope in Scope::ALL.iter().copied() {
+            let (person, administrator) = match scope.as_str() {
+                "sudo" | "admin_mode" | "read_service_ping" => (false, true),
+                "openid" | "profile" | "email" | "ai_workflows" => (false, false),
+                _ => (true, true),
+            };
+            let admitted = [false, true].map(|administrator| scope.holder().admits(administrator));
+            assert_eq!(admitted, [person, administrator], "{scope}");
+            let for_administrators = Scopes::from([Scope::Api, scope]).for_administrators();
+            assert_eq!(for_administrators, administrator && !person, "{scope}");
+        }
+        assert!(!Scopes::default().for_administrators());
+    }
+
+    #[test]
+    fn a_scope_is_read_as_it_is_written() {
+        for scope in Scope::ALL.iter().copied() {
+            assert_eq!(Scope::parse(&scope.to_string()), Some(scope));
+        }
+    }
+
+    #[test]
+    fn every_scope_is_told_apart_in_words() {
+        let words: std::collections::HashSet<_> = Scope::ALL.iter().map(|scope| scope.description()).collect();
+        assert_eq!(words.len(), Scope::ALL.len());
+        assert!(words.iter().all(|words| words.contains(' ')), "for people");
+    }
+
+    #[test]
+    fn one_set_is_within_another_in_any_order() {
+        for (one, other, within, same) in [
+            ("api", "api", true, true),
+            ("api sudo", "sudo api", true, true),
+            ("api", "api sudo", true, false),
+            ("api sudo", "api", false, false),
+            ("read_api", "api", false, false),
+            ("", "api", true, false),
+            ("", "", true, true),
+        ] {
+            let (one, other) = (Scopes::from_words(one), Scopes::from_words(other));
+            assert_eq!((one.is_within(&other), one.is_same_set(&other)), (within, same), "{one} / {other}");
+            assert_eq!(other.is_same_set(&one), same, "{one} / {other}");
+            assert_eq!(one.is_empty(), one.iter().next().is_none());
+        }
+    }
+
+    #[test]
+    fn scopes_of_a_request_are_separated_by_spaces_alone() {
+        // oauth.md section 3
+        for (text, read) in [
+            ("read_user  api", Some("read_user api")),
+            ("", Some("")),
+            ("api nonsense", None),
+            ("api,read_user", None),
+            ("api\tread_user", None),
+            ("api\r", None),
+            ("api\n", None),
+        ] {
+            assert_eq!(Scopes::parse(text).map(|scopes| scopes.to_string()).as_deref(), read, "{text:?}");
+        }
+    }
 }

@@ -267,4 +267,49 @@ mod tests {
     fn a_secret_has_no_way_into_a_log() {
         assert_eq!(format!("{:?}", Plaintext::new("glpat-x".into())), "Plaintext(***)");
     }
+
+    #[test]
+    fn a_new_secret_has_its_form_and_is_never_the_same() {
+        let hex = |length: usize| {
+            move |text: &str| text.len() == length && !text.contains(|c| !"0123456789abcdef".contains(c))
+        };
+        let after = |prefix: &'static str, form: fn(&str) -> bool| {
+            move |text: &str| text.strip_prefix(prefix).is_some_and(form)
+        };
+        type Form<'a> = (fn() -> Plaintext, &'a dyn Fn(&str) -> bool);
+        let forms: [Form<'_>; 5] = [
+            (Plaintext::hex, &hex(64)),
+            (Plaintext::application_secret, &after("gloas-", |rest| rest.len() == 64)),
+            (Plaintext::session, &hex(32)),
+            (Plaintext::password, &|text| text.len() == 24),
+            (|| Plaintext::personal_access_token("glpat-", UserId(1)), &after("glpat-", |rest| rest.len() == 45)),
+        ];
+        for (make, has_form) in forms {
+            let (one, other) = (make(), make());
+            assert!(has_form(one.reveal()), "{}", one.reveal());
+            assert_ne!(one.reveal(), other.reveal());
+        }
+    }
+
+    #[test]
+    fn a_digest_is_of_one_secret_alone() {
+        // FIPS 180-2, appendix B.1
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let digest = Plaintext::new("abc".into()).digest();
+        assert_eq!(HEXLOWER.encode(&digest.0), abc);
+        assert!(digest.is_of(b"abc") && !digest.is_of(b"abd") && !digest.is_of(b""));
+        assert_eq!(Digest::from_slice(&digest.0), Some(digest));
+        assert_eq!(Digest::from_slice(&digest.0[..31]), None);
+    }
+
+    #[test]
+    fn a_csrf_token_is_read_in_either_alphabet() {
+        // authentication.md 6.4: a pad, and the secret under it. These pads are spelled with `-` and `_`.
+        let secret = CsrfSecret([0; 32]);
+        for (pad, characters) in [(0xfb, "-"), (0xff, "_")] {
+            let url_safe = BASE64URL_NOPAD.encode(&[pad; 64]);
+            assert!(url_safe.contains(characters) && secret.accepts(url_safe.as_bytes()), "{url_safe}");
+            assert!(secret.accepts(data_encoding::BASE64.encode(&[pad; 64]).as_bytes()), "{pad}");
+        }
+    }
 }

@@ -55,7 +55,7 @@ fn masked(text: &str) -> Cow<'_, str> {
             at = if digits > 0 { behind_digits } else { at + unit(bytes, at).1 };
         }
     }
-    if kept == 0 && out.is_empty() {
+    if out.is_empty() {
         return Cow::Borrowed(text);
     }
     out.extend_from_slice(&bytes[kept..]);
@@ -214,5 +214,41 @@ mod tests {
         for bad in ["", " \t", "a\nb", "a\u{1b}[2J", "a\u{202e}b", "a\u{200b}b", &"é".repeat(256)] {
             assert!(name_fault(bad).is_some(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn t30_what_fits_is_not_cut_and_no_character_is_cut_in_two() {
+        for (text, length) in [
+            ("a".repeat(256), 256),
+            ("a".repeat(257), 256),
+            ("é".repeat(128), 256),
+            (format!("{}é", "a".repeat(255)), 255),
+            (format!("{}\n", "a".repeat(251)), 256),
+            (format!("{}\n", "a".repeat(252)), 252),
+        ] {
+            assert_eq!(printable(&text).len(), length, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn t30_the_shortest_token_is_masked_where_nothing_is_around_it() {
+        let token = format!("gldt-{}", "x".repeat(20));
+        assert_eq!(loggable(&token), "gldt-***");
+        assert_eq!(loggable(&token[..24]), &token[..24]);
+    }
+
+    #[test]
+    fn a_name_is_told_what_is_wrong_with_it() {
+        for (name, fault) in [
+            (" \t".to_owned(), NameFault::Blank),
+            ("é".repeat(256), NameFault::TooLong(255)),
+            ("a\u{202e}b".to_owned(), NameFault::ControlCharacters),
+        ] {
+            assert_eq!(name_fault(&name), Some(fault), "{name:?}");
+        }
+        for hidden in ["a\tb", "a\u{2066}b", "a\u{ad}b"] {
+            assert!(deceives(hidden), "{hidden:?}");
+        }
+        assert!(!deceives("a\u{200d}b"), "joiners are needed");
     }
 }

@@ -198,4 +198,55 @@ mod tests {
             assert_eq!(Date::parse(bad), None, "{bad}");
         }
     }
+
+    #[test]
+    fn a_day_beyond_the_calendar_is_printed_as_the_nearest_one() {
+        for (date, text) in [
+            (Date(i32::MIN), "0000-01-01"),
+            (Date::parse("0000-01-01").expect("a day").plus_days(-1), "0000-01-01"),
+            (Date::parse("9999-12-31").expect("a day").plus_days(1), "9999-12-31"),
+            (Date(i32::MAX), "9999-12-31"),
+        ] {
+            assert_eq!(date.to_string(), text);
+        }
+        assert_eq!(Timestamp(i64::MIN).date(), Date(i32::MIN));
+        assert_eq!(Timestamp(i64::MAX).date(), Date(i32::MAX));
+    }
+
+    #[test]
+    fn a_day_is_read_from_a_date_time_that_has_at_least_a_time() {
+        for (text, day) in [
+            ("2026-01-31T10:0", Some(Date(20484))),
+            ("2026-01-31 10:00", Some(Date(20484))),
+            ("2026-01-31T10:", None),
+            ("2026-01-31T", None),
+        ] {
+            assert_eq!(Date::parse(text), day, "{text}");
+        }
+        assert_eq!(Date(20484).plus_days(1), Date(20485));
+        assert_eq!(Date(20484).plus_days(-1), Date(20483));
+        assert_eq!(Date(i32::MAX).plus_days(1), Date(i32::MAX));
+    }
+
+    #[test]
+    fn seconds_are_whole_and_rounded_down() {
+        for (millis, seconds) in [(0, 0), (999, 0), (1_000, 1), (1_999, 1), (-1, -1), (-1_000, -1), (-1_001, -2)] {
+            assert_eq!(Timestamp(millis).seconds(), seconds, "{millis}");
+        }
+    }
+
+    #[test]
+    fn a_clock_by_hand_stands_still_and_its_copies_move_with_it() {
+        let clock = Clock::by_hand(Timestamp(5));
+        let copy = clock.clone();
+        assert_eq!((clock.now(), clock.now()), (Timestamp(5), Timestamp(5)));
+        clock.advance(Duration::from_secs(2));
+        assert_eq!((clock.now(), copy.now()), (Timestamp(2_005), Timestamp(2_005)));
+    }
+
+    #[test]
+    fn the_clock_of_the_machine_is_read_in_milliseconds() {
+        let now = Clock::system().now();
+        assert!(("2026-01-01".."2200-01-01").contains(&&*now.date().to_string()), "{}", now.iso());
+    }
 }

@@ -121,4 +121,42 @@ mod tests {
         assert!(expired(Some(day), day.start()));
         assert!(!expired(None, day.start()));
     }
+
+    #[test]
+    fn an_expired_token_is_not_revoked_and_neither_is_active() {
+        let day = Date(20_000);
+        let token = |status| PersonalAccessToken {
+            id: PersonalAccessTokenId(1),
+            family_id: FamilyId(1),
+            previous_id: None,
+            user_id: UserId(1),
+            name: String::new(),
+            description: None,
+            scopes: Scopes::default(),
+            impersonation: false,
+            created_at: Timestamp(0),
+            expires_at: Some(day),
+            last_used_at: None,
+            status,
+        };
+        let before = Timestamp(day.start().0 - 1);
+        for (status, revoked) in [
+            (TokenStatus::Live { used: false }, false),
+            (TokenStatus::Live { used: true }, false),
+            (TokenStatus::Rotated, true),
+            (TokenStatus::Ended, true),
+        ] {
+            let token = token(status);
+            assert_eq!((token.revoked(), token.active(before)), (revoked, !revoked), "{status:?}");
+            assert!(!token.active(day.start()), "{status:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_lasts_a_year_at_most_and_a_week_after_a_rotation() {
+        // authentication.md 5.5 and 5.7, at the last instant of a day.
+        let now = Timestamp(Date(20_001).start().0 - 1);
+        assert_eq!(latest_expiry(now), Date(20_365));
+        assert_eq!(default_expiry_after_rotation(now), Date(20_007));
+    }
 }

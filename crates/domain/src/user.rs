@@ -286,4 +286,70 @@ pub(crate) mod tests {
         user.kind = UserKind::Internal;
         assert_eq!(judge(&user), Err(AccountFault::Internal));
     }
+
+    #[test]
+    fn a_state_is_read_as_it_is_written() {
+        for (word, state) in [
+            ("active", AccountState::Active),
+            ("blocked", AccountState::Blocked),
+            ("deactivated", AccountState::Deactivated),
+            ("banned", AccountState::Banned),
+            ("ldap_blocked", AccountState::LdapBlocked),
+            ("blocked_pending_approval", AccountState::BlockedPendingApproval),
+        ] {
+            assert_eq!((state.as_str(), AccountState::parse(word)), (word, Some(state)));
+        }
+        for (word, kind) in [("human", UserKind::Human), ("bot", UserKind::Bot), ("internal", UserKind::Internal)] {
+            assert_eq!((kind.as_str(), UserKind::parse(word)), (word, Some(kind)));
+        }
+        assert_eq!((AccountState::parse("Active"), UserKind::parse("")), (None, None));
+    }
+
+    #[test]
+    fn every_blocked_state_closes_the_api_and_a_bot_needs_no_confirmation() {
+        use AccountState::{Active, Banned, Blocked, LdapBlocked};
+        let rules = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
+        let blocked = Err(AccountFault::Blocked);
+        for (state, kind, confirmed, judged) in [
+            (Active, UserKind::Bot, false, Ok(())),
+            (Active, UserKind::Human, false, Err(AccountFault::Unconfirmed)),
+            (Blocked, UserKind::Human, true, blocked),
+            (LdapBlocked, UserKind::Bot, true, blocked),
+            (Banned, UserKind::Human, true, blocked),
+        ] {
+            let user = User { state, kind, confirmed_at: confirmed.then_some(Timestamp(0)), ..ada() };
+            assert_eq!(user.may_use_api(Timestamp(1), rules), judged, "{state:?} {kind:?}");
+        }
+        let lax = AccountRules { confirmation_required: false, ..rules };
+        assert_eq!(User { confirmed_at: None, ..ada() }.may_use_api(Timestamp(1), lax), Ok(()));
+    }
+
+    #[test]
+    fn a_lock_and_a_password_end_at_their_instant() {
+        let now = Timestamp(1_000);
+        for (until, locked) in [(None, false), (Some(999), false), (Some(1_000), false), (Some(1_001), true)] {
+            assert_eq!(User { locked_until: until.map(Timestamp), ..ada() }.locked(now), locked, "{until:?}");
+        }
+        let rules = AccountRules { confirmation_required: true, lockout_stops_tokens: true };
+        let judged = |at| User { password_expires_at: Some(Timestamp(at)), ..ada() }.may_use_api(now, rules);
+        assert_eq!((judged(1_001), judged(1_000)), (Ok(()), Err(AccountFault::PasswordExpired)));
+    }
+
+    #[test]
+    fn what_a_user_sees_depends_on_administrator_and_external() {
+        let id = ada().id;
+        for (administrator, external, viewer) in [
+            (false, false, Viewer::User { id, external: false }),
+            (false, true, Viewer::User { id, external: true }),
+            (true, true, Viewer::Administrator { id }),
+        ] {
+            assert_eq!(User { administrator, external, ..ada() }.viewer(), viewer);
+        }
+    }
+
+    #[test]
+    fn t22_an_address_has_255_bytes_at_most() {
+        assert!(is_email(&format!("a@{}", "b".repeat(253))));
+        assert!(!is_email(&format!("a@{}", "b".repeat(254))));
+    }
 }

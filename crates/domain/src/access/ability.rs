@@ -71,4 +71,15 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_least_levels_are_those_of_the_wire() {
+        // rest-api.md 4.3 and 4.4
+        for (ability, least, unmet) in [
+            (Ability::AdminGroup, AccessLevel::Owner, Unmet::Forbidden),
+            (Ability::CreateProjects, AccessLevel::Developer, Unmet::InvalidField("namespace")),
+        ] {
+            assert_eq!((ability.least(), ability.unmet()), (least, unmet));
+        }
+    }
 }

@@ -122,16 +122,15 @@ impl Follower {
                 return vec![Do::DropLease];
             }
         }
-        let Some(newest) = entries.last().map(|entry| entry.place) else {
+        let (Some(Entry { place: first, .. }), Some(Entry { place: newest, .. })) = (entries.first(), entries.last())
+        else {
             // The log is never empty; whatever this was, it was no read of it.
             return vec![Do::DropLease];
         };
-        let known = match (self.applied, entries.first()) {
-            (Some(applied), Some(first)) if broken!(self, MarkOfEntryIgnored) => {
-                applied.position == first.place.position
-            }
-            (applied, first) => applied.is_some() && applied == first.map(|entry| entry.place),
-        };
+        let (first, newest) = (*first, *newest);
+        let same_number = |applied: LogPosition| applied.position == first.position;
+        let known =
+            self.applied == Some(first) || broken!(self, MarkOfEntryIgnored) && self.applied.is_some_and(same_number);
         let mut done = Vec::new();
         if !known {
             done.push(Do::ForgetEverything);
@@ -213,6 +212,7 @@ mod tests {
         let say = follower.to_say().expect("its row says 0");
         assert_eq!(say, Say { node: HERE, place: LogPosition { position: 5, mark: 55 } });
         follower.said(say);
+        assert_eq!(follower.to_say(), None, "its row says 5 now");
         assert_eq!(follower.begin(Tick(200), || HERE), Ask::Read { from: 5, node: HERE });
         let done = follower.read(page(&[(5, 55), (6, 66), (7, 77)], Some((5, false))), Tick(201));
         assert_eq!(done, [Do::Invalidation(vec![Invalidation::Nothing; 2]), Do::Lease(Tick(200) + LEASE)]);
@@ -249,5 +249,91 @@ mod tests {
             follower.registered();
             assert_eq!(follower.begin(Tick(500), || HERE), Ask::Read { from: 5, node: third }, "what it knows is kept");
         }
+    }
+
+    #[test]
+    fn f_2_at_most_64_rows_of_failed_attempts_are_remembered_the_newest_ones() {
+        let id = |number: u8| NodeId([number; 16]);
+        let mut follower = Follower::new(id(0));
+        for attempt in 0..=100 {
+            let ask = follower.begin(Tick(0), || id(attempt));
+            let remove: Vec<_> = (attempt.saturating_sub(64)..attempt).map(id).collect();
+            assert_eq!(ask, Ask::Register { remove, insert: id(attempt) });
+        }
+        follower.registered();
+        assert_eq!(follower.rows(), [id(100)], "whoever registers it removes the others");
+    }
+
+    #[test]
+    fn n_1_every_row_that_may_be_there_is_removed_at_the_end() {
+        let mut follower = Follower::new(HERE);
+        assert_eq!((follower.rows(), follower.node()), (vec![], None), "nothing was sent");
+        follower.begin(Tick(0), || HERE);
+        assert_eq!((follower.rows(), follower.node()), (vec![HERE], None), "it may have been inserted");
+        let second = NodeId([2; 16]);
+        follower.begin(Tick(1), || second);
+        assert_eq!(follower.rows(), [HERE, second]);
+        follower.registered();
+        assert_eq!((follower.rows(), follower.node()), (vec![second], Some(second)));
+    }
+
+    #[test]
+    fn a_round_begins_when_it_is_asked_for_and_an_entry_counts_once_it_is_applied() {
+        let mut follower = at_five();
+        assert_eq!(follower.began(), Tick(100));
+        follower.begin(Tick(200), || HERE);
+        let five = LogPosition { position: 5, mark: 55 };
+        assert_eq!((follower.began(), follower.applied()), (Tick(200), Some(five)));
+        assert_eq!(Follower::new(HERE).applied(), None);
+    }
+
+    #[test]
+    fn an_empty_log_is_no_read_of_it() {
+        let mut follower = at_five();
+        assert_eq!(follower.read(page(&[], Some((5, false))), Tick(201)), [Do::DropLease]);
+        assert!(follower.applied().is_some_and(|place| place.position == 5), "what it knows is kept");
+    }
+
+    #[test]
+    fn f_5_nothing_is_said_without_a_row() {
+        let mut follower = at_five();
+        assert!(follower.to_say().is_some());
+        follower.read(page(&[(5, 55)], None), Tick(201));
+        assert_eq!(follower.to_say(), None);
+    }
+
+    #[cfg(feature = "faults")]
+    #[test]
+    fn a_mistake_that_is_switched_on_is_made() {
+        use crate::faults::Mutant;
+        let lease = |began| Do::Lease(Tick(began) + LEASE);
+        let forget = || Do::ForgetEverything;
+        for (mutant, place, own, right, wrong) in [
+            (Mutant::OwnRowNotChecked, (5, 55), None, vec![Do::DropLease], vec![lease(200)]),
+            (Mutant::MarkCleared, (5, 55), Some((5, true)), vec![Do::DropLease], vec![lease(200)]),
+            (Mutant::LeaseFromReply, (5, 55), Some((5, false)), vec![lease(200)], vec![lease(300)]),
+            (Mutant::MarkOfEntryIgnored, (5, 56), Some((5, false)), vec![forget(), lease(200)], vec![lease(200)]),
+        ] {
+            for (switched, expected) in [(None, right), (Some(mutant), wrong)] {
+                let mut follower = at_five();
+                follower.mutants.set(switched);
+                follower.begin(Tick(200), || HERE);
+                let done = follower.read(page(&[place], own), Tick(300));
+                let applied = done.iter().filter(|one| **one != Do::Invalidation(vec![])).cloned().collect::<Vec<_>>();
+                assert_eq!(applied, expected, "{mutant:?} {switched:?}");
+            }
+        }
+    }
+
+    #[cfg(feature = "faults")]
+    #[test]
+    fn the_mistake_of_a_lease_before_registration_ends_with_the_registration() {
+        let mut follower = Follower::new(HERE);
+        follower.mutants.set(Some(crate::faults::Mutant::LeaseBeforeRegistration));
+        assert_eq!(follower.begin(Tick(0), || HERE), Ask::Read { from: i64::MAX, node: HERE });
+        assert_eq!(follower.read(page(&[(5, 55)], None), Tick(1)), [Do::ForgetEverything, Do::Lease(Tick(0) + LEASE)]);
+        assert_eq!(follower.begin(Tick(2), || HERE), Ask::Register { remove: vec![], insert: HERE });
+        follower.registered();
+        assert_eq!(follower.read(page(&[(5, 55)], None), Tick(3)), [Do::DropLease]);
     }
 }

@@ -99,3 +99,24 @@ pub struct Behind {
     /// Whether it was marked before, so that it may be deleted.
     pub marked: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_saturates_at_both_ends() {
+        let second = Duration::from_secs(1);
+        assert_eq!(Tick(5) + second, Tick(1_000_000_005));
+        assert_eq!(Tick(u64::MAX - 5) + second, Tick::MAX);
+        assert_eq!(Tick(1_000_000_005) - Tick(5), second);
+        assert_eq!(Tick(5) - Tick(6), Duration::ZERO, "a later moment is no time ago");
+    }
+
+    /// revocation.md section 4, "Time".
+    #[test]
+    fn who_revokes_waits_longer_than_anybody_answers_from_memory() {
+        assert_eq!((LEASE, WAIT), (Duration::from_secs(2), Duration::from_millis(2_500)));
+        assert!(POLL < LEASE && BLIND_POLL < POLL && PATIENCE < LEASE);
+    }
+}

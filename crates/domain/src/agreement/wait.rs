@@ -143,4 +143,37 @@ mod tests {
         let _ = wait.looked(at(1_000), &[A], at(0));
         assert!(matches!(wait.failed(at(3_499)), Step::Pause(_)), "the time counts from the first look");
     }
+
+    #[test]
+    fn the_pauses_grow_to_32_milliseconds() {
+        let mut wait = Wait::new(at(0));
+        let mut pauses = vec![2, 4];
+        pauses.extend([8; 10]);
+        pauses.extend([32; 3]);
+        for pause in pauses {
+            assert_eq!(wait.looked(at(1), &[A], at(0)), Step::Pause(Duration::from_millis(pause)));
+        }
+    }
+
+    #[cfg(feature = "faults")]
+    #[test]
+    fn a_mistake_that_is_switched_on_is_made() {
+        use crate::faults::Mutant;
+        let marked_since = Behind { marked: true, ..A };
+        let give_up = |remove: &[NodeId], mark: &[NodeId]| Step::GiveUp { remove: remove.into(), mark: mark.into() };
+        // The commit was answered at 0. The first look is at 5,000, the second at the given time.
+        for (mutant, second, right, wrong) in [
+            (Mutant::NoWait, 5_001, Step::Pause(Duration::from_millis(4)), Step::Done),
+            (Mutant::TimerBeforeCommit, 5_001, Step::Pause(Duration::from_millis(4)), give_up(&[], &[A.id])),
+            (Mutant::RowRemovedAtOnce, 7_500, give_up(&[], &[A.id]), give_up(&[A.id], &[])),
+            (Mutant::RowRemovedBySomebodyLate, 7_500, give_up(&[], &[A.id]), give_up(&[A.id], &[])),
+        ] {
+            for (switched, expected) in [(None, right), (Some(mutant), wrong)] {
+                let mut wait = Wait::new(at(0));
+                wait.mutants.set(switched);
+                let _ = wait.looked(at(5_000), &[A], at(0));
+                assert_eq!(wait.looked(at(second), &[marked_since], at(0)), expected, "{mutant:?} {switched:?}");
+            }
+        }
+    }
 }

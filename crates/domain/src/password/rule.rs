@@ -184,6 +184,7 @@ mod tests {
             " password ",
             "password!",
             "Password1!",
+            "*password?",
             "\u{ff50}assword",
             // Repeated, or in sequence.
             "        ",
@@ -269,6 +270,66 @@ mod tests {
         assert!(words.is_sorted_by(|one, next| one < next));
         for word in words {
             assert!(word.len() >= SHORTEST_CHARACTERS && word == folded(word) && word == word.trim(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn t14_a_text_that_is_too_short_by_itself_is_no_password_when_repeated() {
+        for (password, expected) in [
+            ("xk4!vQ2xk4!vQ2", Some(Fault::Common)),
+            ("xk4!vQ2xk4!vQ2xk4", Some(Fault::Common)),
+            // Less than twice, and a text that is long enough.
+            ("xk4!vQ2xk", None),
+            ("xk4!vQ2zxk4!vQ2z", None),
+            // Two characters that are one when width is left out: less than eight remain.
+            ("\u{ff76}\u{ff9e}\u{ff77}\u{ff9e}\u{ff78}\u{ff9e}\u{ff79}\u{ff9e}", None),
+        ] {
+            assert_eq!(fault(password, &ADA), expected, "{password:?}");
+        }
+    }
+
+    #[test]
+    fn t14_a_sequence_is_no_password_in_either_direction() {
+        for (password, expected) in [
+            ("fghijklmnop", Some(Fault::Common)),
+            ("zyxwvutsrq", Some(Fault::Common)),
+            ("\u{431}\u{432}\u{433}\u{434}\u{435}\u{436}\u{437}\u{438}", Some(Fault::Common)),
+            ("\u{438}\u{437}\u{436}\u{435}\u{434}\u{433}\u{432}\u{431}", Some(Fault::Common)),
+            ("fghijklmnoq", None),
+            ("bdfhjlnprt", None),
+        ] {
+            assert_eq!(fault(password, &ADA), expected, "{password:?}");
+        }
+    }
+
+    #[test]
+    fn t14_a_few_digits_around_a_name_are_less_than_eight() {
+        let numbered = Holder { username: "harbour99", ..ADA };
+        for (password, holder, expected) in [
+            ("lovelace8264917", &ADA, Some(Fault::Personal)),
+            ("826lovelace4917", &ADA, Some(Fault::Personal)),
+            ("lovelace82649173", &ADA, None),
+            ("lovelacexyzzy", &ADA, None),
+            // Digits that belong to the name are none around it.
+            ("harbour_99", &numbered, Some(Fault::Personal)),
+            ("99ruobrah!", &numbered, Some(Fault::Personal)),
+            ("harbour98", &numbered, None),
+        ] {
+            assert_eq!(fault(password, holder), expected, "{password:?}");
+        }
+    }
+
+    #[test]
+    fn a_fault_says_what_is_wrong_after_the_word_password() {
+        for (fault, part) in [
+            (Fault::TooShort, "is too short (minimum is 8 characters)"),
+            (Fault::TooLong, "is too long (maximum is 128 characters)"),
+            (Fault::ControlCharacter, "control characters"),
+            (Fault::Personal, "the user name, the name or the e-mail address"),
+            (Fault::Common, "too easy to guess"),
+            (Fault::Old, "the one that the account has already"),
+        ] {
+            assert!(fault.text().contains(part), "{fault:?}");
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use serde::Deserialize;
 use tollhouse_domain::application::Application;
-use tollhouse_domain::claims::{IdToken, Person, seconds};
+use tollhouse_domain::claims::{IdToken, Person};
 use tollhouse_domain::grant::OauthAccessToken;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::prompt::Hint;
 use tollhouse_domain::scope::Scopes;
+use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::user::User;
 use tollhouse_store::{members, users};
 
@@ -29,10 +30,10 @@ pub(super) async fn made(
     let claims = IdToken {
         iss: app.urls.base(),
         aud: &client.uid,
-        exp: seconds(now + app.settings.oauth.id_token_lifetime.0),
-        iat: seconds(now),
+        exp: (now + app.settings.oauth.id_token_lifetime.0).seconds(),
+        iat: now.seconds(),
         nonce,
-        auth_time: token.authenticated_at.map(seconds),
+        auth_time: token.authenticated_at.map(Timestamp::seconds),
         person: person(app, &user, &token.scopes).await?,
         groups_direct: memberships
             .groups(now)

@@ -2,7 +2,6 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use tollhouse_domain::claims::seconds;
 use tollhouse_domain::secret::Digest;
 
 use crate::app::App;
@@ -58,7 +57,7 @@ fn told(found: Option<Known>) -> Response {
         .field("scope", scopes.to_string())
         .field("client_id", client_id)
         .field("token_type", "Bearer")
-        .field("exp", seconds(expires_at))
-        .field("iat", seconds(created_at));
+        .field("exp", expires_at.seconds())
+        .field("iat", created_at.seconds());
     answer(StatusCode::OK, object)
 }

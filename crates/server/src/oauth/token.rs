@@ -37,7 +37,7 @@ pub async fn issue(app: App, call: Call) -> Result<Response, Failure> {
         .field("expires_in", token.expires_in(app.now()))
         .when(issued.refresh.is_some(), |o| o.field("refresh_token", issued.refresh.as_ref().map(|r| r.reveal())))
         .when(!scopes.is_empty(), |o| o.field("scope", scopes.to_string()))
-        .field("created_at", tollhouse_domain::claims::seconds(token.created_at))
+        .field("created_at", token.created_at.seconds())
         .when(id_token.is_some(), |o| o.field("id_token", &id_token));
     Ok(answer(StatusCode::OK, object))
 }

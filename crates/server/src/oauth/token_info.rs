@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use tollhouse_domain::claims::seconds;
 use tollhouse_domain::grant::{self, seconds_left};
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::lookup::{Credential, Key, TokenRecord};
@@ -52,7 +51,7 @@ impl Info<'_> {
             .field("scope", self.scopes)
             .field("expires_in", left)
             .object("application", Object::default().field("uid", self.client_id))
-            .field("created_at", seconds(self.created_at))
+            .field("created_at", self.created_at.seconds())
             .field("scopes", self.scopes)
             .field("expires_in_seconds", left)
     }
