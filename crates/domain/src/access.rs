@@ -161,6 +161,7 @@ mod tests {
             (10, "guest", AccessLevel::Guest),
             (15, "planner", AccessLevel::Planner),
             (20, "reporter", AccessLevel::Reporter),
+            (25, "security_manager", AccessLevel::SecurityManager),
             (30, "developer", AccessLevel::Developer),
             (40, "maintainer", AccessLevel::Maintainer),
             (50, "owner", AccessLevel::Owner),
