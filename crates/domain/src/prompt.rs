@@ -302,4 +302,11 @@ mod tests {
             assert_eq!(SignedIn.without(same), same.replace("&&", "&"), "{same}");
         }
     }
+
+    #[test]
+    fn only_none_forbids_a_page() {
+        for (prompt, none) in [("none", true), ("", false), ("login", false), ("consent select_account", false)] {
+            assert_eq!(read(prompt, "").expect("it can be read").is_none(), none, "{prompt}");
+        }
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Browsers read more into a URL than its grammar allows, so a text counts only if what a browser makes of it is the
 //! text itself. Then comparing the parts compares what will happen.
+//!
+//! Above 600 lines: half of them are the tables of the tests, which read best beside the rules.
 
 use std::fmt;
 

@@ -312,4 +312,19 @@ mod tests {
             assert!(secret.accepts(data_encoding::BASE64.encode(&[pad; 64]).as_bytes()), "{pad}");
         }
     }
+
+    #[test]
+    fn a_number_has_as_many_digits_of_base_36_as_it_needs() {
+        // authentication.md 5.3 has `2s` for 100.
+        for (number, least, text) in [
+            (0, 1, "0"),
+            (35, 1, "z"),
+            (36, 1, "10"),
+            (100, 1, "2s"),
+            (100, 7, "000002s"),
+            (u64::MAX, 1, "3w5e11264sgsf"),
+        ] {
+            assert_eq!(base36(number, least), text);
+        }
+    }
 }

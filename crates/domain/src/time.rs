@@ -29,7 +29,7 @@ impl Timestamp {
         text.push(':');
         digits(&mut text, millis / 1_000 % 60, 2);
         text.push('.');
-        digits(&mut text, millis % 1_000, 3);
+        digits(&mut text, millis, 3);
         text.push('Z');
         text
     }
@@ -104,7 +104,7 @@ impl Date {
     }
 }
 
-/// Digit by digit: every answer about a user holds half a dozen instants.
+/// The last digits of a number, one by one: every answer about a user holds half a dozen instants.
 fn digits(text: &mut String, number: i64, width: u32) {
     for place in (0..width).rev() {
         let digit = number / 10_i64.pow(place) % 10;
