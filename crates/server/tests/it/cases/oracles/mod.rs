@@ -74,11 +74,14 @@ impl Json {
 
     #[track_caller]
     fn texts(&self, key: &str) -> Vec<&str> {
-        let text = |value| match value {
-            &Self::Text(ref text) => text.as_str(),
-            other => panic!("{key} has {other:?}"),
-        };
-        self.list(key).iter().map(text).collect()
+        let mut texts = Vec::new();
+        for value in self.list(key) {
+            match value {
+                Self::Text(text) => texts.push(text.as_str()),
+                other => panic!("{key} has {other:?}"),
+            }
+        }
+        texts
     }
 }
 
