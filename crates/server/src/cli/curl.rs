@@ -540,14 +540,14 @@ mod tests {
         for (line, words) in [
             ("curl", "no URL"),
             ("wget h.test", "does not begin with curl"),
-            ("curl --hunter2=hunter3 h.test", "--hunter2 is not known"),
+            ("curl --hunter2=hunter3 h.test", "--hunter2 is not supported"),
             ("curl -F hunter3 h.test", "-F is -F 'NAME=VALUE'"),
             ("curl -F x=@hunter3 h.test", "names a file"),
             ("curl -F 'x=<hunter3' h.test", "names a file"),
             ("curl -F 'x=hunter3;type=text/plain' h.test", "--form-string"),
-            ("curl -F x=hunter3 -d y=hunter3 h.test", "-F makes a body of its own"),
-            ("curl -F x=hunter3 -G h.test", "-F makes a body of its own"),
-            ("curl -sZhunter3 h.test", "-Z is not known"),
+            ("curl -F x=hunter3 -d y=hunter3 h.test", "-F cannot be combined"),
+            ("curl -F x=hunter3 -G h.test", "-F cannot be combined"),
+            ("curl -sZhunter3 h.test", "-Z is not supported"),
             ("curl h.test -H", "-H needs a value"),
             ("curl h.test -H hunter3", "-H 'Name: value'"),
             ("curl h.test -H 'a b: hunter3'", "-H has no valid header name"),
@@ -558,9 +558,9 @@ mod tests {
             ("curl a.test hunter3", "more than one URL"),
             ("curl 'h.test/a hunter3'", "white space in the URL"),
             ("curl ftp://hunter3", "must be http"),
-            ("curl http:///hunter3", "names no host"),
+            ("curl http:///hunter3", "has no host"),
             ("curl -X 'G T' hunter3", "no valid method"),
-            ("curl h.test -H $'a: hunter3\\x01'", "no header can"),
+            ("curl h.test -H $'a: hunter3\\x01'", "not allowed in a header"),
         ] {
             let told = error(line);
             assert!(told.contains(words) && !told.contains("hunter3") && !told.contains('\n'), "{line}: {told}");

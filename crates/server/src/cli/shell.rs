@@ -230,8 +230,8 @@ mod tests {
             ("a\nb", "more than one command"),
             ("a > b", "redirections with < and >"),
             ("a (b)", "bracket"),
-            (r"$'\xff'", "cannot be read"),
-            (r"$'\ud800'", "cannot be read"),
+            (r"$'\xff'", "cannot be parsed"),
+            (r"$'\ud800'", "cannot be parsed"),
         ] {
             let error = words(line).expect_err(line);
             assert!(error.contains(told) && !error.contains("w0rd"), "{line}: {error}");

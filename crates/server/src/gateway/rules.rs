@@ -353,7 +353,7 @@ mod tests {
             ("nope = 1", "line 6: rule `x`: there is no such key: `nope`"),
             ("allow = 1", "line 6: rule `x`: `allow` must be text, not integer"),
             ("allow = 'all'", "line 6: rule `x`: `allow`: this must be `anyone`, `signed_in` or `administrator`"),
-            ("scopes = ['openid']", "line 6: rule `x`: `scopes`: `openid` opens nothing"),
+            ("scopes = ['openid']", "line 6: rule `x`: `scopes`: `openid` gives no access"),
             ("scopes = ['read_user',\n'nope']", "line 7: rule `x`: `scopes`: there is no such scope"),
             ("scopes = []", "line 6: rule `x`: `scopes` is empty"),
             ("method = ['GET', 'post']", "line 6: rule `x`: `method`: this must be a method, in capitals"),
@@ -386,7 +386,7 @@ mod tests {
             ("[[rule]]\nname = 'x'\nhost = 'b.test'\npath = '/'", "line 6: rule `x`: line 2 has a rule of that name"),
             (
                 "[[rule]]\nname = 'y'\nhost = 'a.test'\npath = '/'",
-                "line 6: rule `y`: it can never match, because rule `x` in line 2 comes first",
+                "line 6: rule `y`: it can never match, because rule `x` in line 2 matches first",
             ),
             ("[[rule]]\nname = 'y'\npath = '/'", "line 6: rule `y`: `host` is missing"),
             ("[[rule]]\nname = 'y'\nhost = 'b.test'", "line 6: rule `y`: `path` is missing"),

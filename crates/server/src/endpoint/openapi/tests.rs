@@ -75,7 +75,7 @@ fn parameters_of_a_read_stand_in_path_and_query() {
         plain("day", false, json!({ "type": "string", "format": "date" })),
         plain("flag", false, json!({ "type": "boolean", "default": true })),
         plain("number", false, json!({ "type": "integer", "format": "int64", "default": 7 })),
-        plain("level", false, json!({ "type": "integer", "format": "int64", "enum": [5, 10, 15, 20, 30, 40, 50] })),
+        plain("level", false, json!({ "type": "integer", "format": "int64", "enum": [10, 15, 20, 25, 30, 40, 50] })),
         plain("word", false, json!({ "type": "string", "enum": ["private", "internal", "public"] })),
         // A query has no null.
         plain("cleared", false, json!({ "type": "string" })),
