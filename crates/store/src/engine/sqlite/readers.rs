@@ -92,7 +92,7 @@ impl Drop for Held {
 
 /// KiB of pages that a reader keeps; it allocates what it has read. The inner pages of the index of ten million tokens take
 /// 6 MB, and with SQLite's 2,000 KiB each look-up reads them again.
-const CACHE: u32 = 16_384;
+const CACHE: u32 = 8_192;
 
 /// Readers at once; each holds a few file descriptors and its statements.
 const MOST: usize = 64;
