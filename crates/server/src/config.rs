@@ -210,7 +210,7 @@ pub struct Retired {
 }
 
 const RETIRED: &[Retired] =
-    &[Retired { key: "metrics.allow", instead: "metrics.listen gives the numbers a listener of their own" }];
+    &[Retired { key: "metrics.allow", instead: "metrics.listen serves the metrics on an address of its own" }];
 
 /// `ADDRESS:PORT`, or nothing where nothing listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -417,7 +417,7 @@ impl Settings {
         }
         if !settings.root_email.is_empty() && !is_email(&settings.root_email) {
             let given = printable(&settings.root_email);
-            return Err(Unusable(format!("root_email: `{given}` is no address, such as root@example.org")));
+            return Err(Unusable(format!("root_email: `{given}` is not an address, such as root@example.org")));
         }
         log_level::check(&settings.log.level).map_err(Unusable)?;
         if settings.sessions.lifetime.0 < Duration::from_secs(60) {

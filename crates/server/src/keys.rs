@@ -42,8 +42,8 @@ pub struct WrongKey;
 impl fmt::Display for WrongKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "the secret does not open the keys in this database: secret_key_file must be the one that they were sealed \
-             with (beside a SQLite file: its name and .key)",
+            "the secret cannot decrypt the keys in this database: secret_key_file must be the file that they were \
+             encrypted with (for SQLite, by default, the name of the database file with .key added)",
         )
     }
 }

@@ -125,7 +125,7 @@ fn short_option(letter: char) -> Option<Opt> {
 /// Without a space behind it, the value of an option is part of its name.
 fn unknown_long(name: &str) -> String {
     match (1..name.len()).rev().filter_map(|end| name.get(..end)).find(|name| long_option(name).is_some()) {
-        Some(known) => format!("behind the curl option --{known} belongs a space or a `=`"),
+        Some(known) => format!("the curl option --{known} must be followed by a space or a `=`"),
         // So every option of curl is spelt; a secret of ours has capitals.
         None if name.len() <= 32 && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.')) => {
             unknown(&format!("--{name}"))
@@ -218,7 +218,7 @@ impl Line {
                     file(&content.replacen('<', "@", usize::from(content.starts_with('<'))))?;
                     if content.contains(';') {
                         return Err(format!(
-                            "behind a `;` {name} takes more than a value; write it with --form-string"
+                            "{name} does not take what follows a `;` as part of the value; write it with --form-string"
                         ));
                     }
                 }
@@ -465,7 +465,7 @@ mod tests {
             let said = error(line);
             assert!(!said.contains("glpat-x"), "{said}");
         }
-        assert!(error("curl --headerA:b h.test").contains("--header belongs a space"));
+        assert!(error("curl --headerA:b h.test").contains("--header must be followed by a space"));
     }
 
     #[test]

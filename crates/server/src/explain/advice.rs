@@ -64,7 +64,7 @@ impl Advice {
             Error::ApiV3 => ("version 3 of the API is gone", one("the same path below /api/v4/")),
             Error::Malformed => (
                 "there is a NUL, or something that is not UTF-8, in path, parameters or Authorization; or the target is \
-                 no path",
+                 not a path",
                 one("percent-encode the bytes of UTF-8 text, without %00"),
             ),
             Error::BadHost => (
@@ -75,7 +75,7 @@ impl Advice {
                 "pages and discovery documents answer only under the names of this server",
                 one("the host of external_url as Host, or an entry for it in external_hosts"),
             ),
-            Error::NotImplemented => ("this server does not support tunnels", one("another method than CONNECT")),
+            Error::NotImplemented => ("this server does not support tunnels", one("a method other than CONNECT")),
             Error::TwoBearers => (
                 "a bearer header and the parameter access_token contradict each other, even if one is empty",
                 one("leave one of the two out"),
@@ -91,14 +91,16 @@ impl Advice {
                 "bodies of this type are not read",
                 one("Content-Type: application/json, or application/x-www-form-urlencoded"),
             ),
-            Error::Format(_) => ("the parameter format asks for something else than JSON", one("leave format out")),
+            Error::Format(_) => ("the parameter format asks for something other than JSON", one("leave format out")),
             Error::TargetTooLong => ("path and query are longer than limits.target", one("put parameters into a body")),
             Error::HeadTooLarge => ("the head is larger than limits.head", one("fewer or shorter headers")),
             Error::BodyTooLarge => (
                 "the body is larger than limits.body, or than 64 KiB without a live credential in the head",
-                vec!["a smaller body".to_owned(), "a credential in the head that counts".to_owned()],
+                vec!["a smaller body".to_owned(), "a valid credential in the head".to_owned()],
             ),
-            Error::TooManyParameters => ("there are too many parameters, or they are too deep", one("fewer of them")),
+            Error::TooManyParameters => {
+                ("there are too many parameters, or they are nested too deeply", one("fewer of them"))
+            }
             _ => ("the request cannot be answered", vec![]),
         };
         Self { reason: error.code(), why: why.to_owned(), remedies }
@@ -285,27 +287,28 @@ fn account(fault: AccountFault, name: &str, state: Option<AccountState>) -> (Str
             (format!("{name} is an account of the server itself"), "a credential of a user".to_owned())
         }
         AccountFault::PendingApproval => {
-            let remedy = format!("let the user in: tollhouse user block {name}, and then unblock {name}");
+            let remedy = format!("approve the user: tollhouse user block {name}, then tollhouse user unblock {name}");
             (format!("{name} waits for an administrator's approval"), remedy)
         }
         AccountFault::Deactivated => {
-            (format!("{name} is deactivated"), format!("let {name} sign in with a browser, which reactivates"))
+            let remedy = format!("let {name} sign in with a browser, which reactivates the account");
+            (format!("{name} is deactivated"), remedy)
         }
         AccountFault::Unconfirmed => (
             format!("the e-mail address of {name} was never confirmed"),
-            "accounts.confirmation_required = false, or a credential of somebody else: there is no command that confirms \
+            "accounts.confirmation_required = false, or a credential of another user: there is no command that confirms \
              an address"
                 .to_owned(),
         ),
         AccountFault::Blocked if state != Some(AccountState::Blocked) => (
             format!("{name} is banned, or blocked by a directory"),
-            "a credential of somebody else: there is no command that undoes this".to_owned(),
+            "a credential of another user: there is no command that undoes this".to_owned(),
         ),
         AccountFault::Blocked => {
             (format!("{name} is blocked"), format!("unblock the user: tollhouse user unblock {name}"))
         }
         AccountFault::PasswordExpired => {
-            (format!("the password of {name} has expired"), format!("let {name} choose a new one with a browser"))
+            (format!("the password of {name} has expired"), format!("let {name} choose a new password with a browser"))
         }
     };
     (why, vec![remedy])
@@ -331,7 +334,7 @@ pub(super) fn takes(requirement: &AccessRequirement, method: &Method, open: bool
     if requirement.any_scope || requirement.rotates {
         return format!("a personal access token with {}", scopes(requirement, read));
     }
-    let nothing = if open { "nothing, for what everybody may see; or " } else { "" };
+    let nothing = if open { "no credential, for public data; or " } else { "" };
     let whose = if requirement.administrator { " of an administrator" } else { "" };
     format!("{nothing}a token{whose} with {}; or {session}{whose}", scopes(requirement, read))
 }
@@ -348,14 +351,14 @@ pub(super) fn takes_elsewhere(endpoint: &Endpoint) -> &'static str {
         ("/oauth/introspect", _) => {
             "client authentication, as for /oauth/token, or a token of that client; the token to inspect is the parameter token"
         }
-        ("/oauth/token/info", _) => "the OAuth access token it is about, as bearer or access_token",
+        ("/oauth/token/info", _) => "the OAuth access token to inspect, as bearer or access_token",
         ("/oauth/userinfo", _) => "an OAuth access token with the scope openid, as bearer or access_token",
         ("/oauth/authorize", _) => {
-            "a session cookie; a form also its authenticity_token, or X-CSRF-Token; with prompt=none and openid nothing; \
-             the application is then told by redirect what is missing"
+            "a session cookie, and for a form also its authenticity_token or X-CSRF-Token; no credential with prompt=none \
+             and the scope openid, because a redirect then tells the application what is missing"
         }
         (path, Surface::Page) if !path.starts_with("/assets/") => {
-            "a session cookie; a form also its authenticity_token, or X-CSRF-Token"
+            "a session cookie, and for a form also its authenticity_token or X-CSRF-Token"
         }
         _ => NOTHING,
     }

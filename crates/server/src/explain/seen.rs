@@ -176,9 +176,9 @@ impl Trial {
         let told: Vec<String> = self.steps.iter().filter(|step| step.place == place).map(Step::words).collect();
         let candidate = presented.candidates().any(|candidate| candidate.place == place);
         let outcome = match told.is_empty() {
-            _ if secret.blank() => "blank: it counts as absent".to_owned(),
+            _ if secret.blank() => "blank: treated as absent".to_owned(),
             false => told.join("; "),
-            true if !candidate && is_job_token(secret) => "a job token: it counts as absent".to_owned(),
+            true if !candidate && is_job_token(secret) => "a job token: treated as absent".to_owned(),
             true if !candidate => "not checked: another place has precedence".to_owned(),
             true => "not checked".to_owned(),
         };

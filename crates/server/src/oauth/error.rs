@@ -291,7 +291,7 @@ pub fn render(error: &Error, urls: &Urls) -> Response {
             "temporarily_unavailable",
             "The authorization server cannot answer now. Send the same request again later.",
         ),
-        500 => ("server_error", "The authorization server met something it did not expect."),
+        500 => ("server_error", "The authorization server encountered an unexpected error."),
         414 => ("invalid_request", "The target of the request is too long."),
         431 => ("invalid_request", "The head of the request is too large."),
         413 => ("invalid_request", "The body of the request is too large."),

@@ -541,8 +541,8 @@ pub fn after_wrong_password(app: &App) -> String {
         seconds => counted(seconds, "second"),
     };
     format!(
-        "Check Caps Lock and the keyboard layout. After {attempts} wrong passwords in a row, signing in by password is \
-         closed for {period}. If you have forgotten your password, ask an administrator of this server to set a new one."
+        "Check Caps Lock and the keyboard layout. After {attempts} wrong passwords in a row, password sign-in is locked \
+         for {period}. If you have forgotten your password, ask an administrator of this server to set a new one."
     )
 }
 

@@ -17,9 +17,9 @@ pub fn response(app: &App, headers: &HeaderMap, path: &str) -> Response {
 
 /// 400, with `Set-Cookie` that deletes them. `path`: of the request.
 pub fn page(app: &App, headers: &HeaderMap, path: &str) -> Result<Html, Error> {
-    let text = "Your browser sent more than one session for this server, so none of them counts. They have been removed \
-               from your browser. Please sign in again. If this page comes back, another site under the same domain \
-               keeps setting the cookie _gitlab_session.";
+    let text = "Your browser sent more than one session for this server, so none of them is accepted. They have been \
+               removed from your browser. Please sign in again. If this page comes back, another site under the same \
+               domain keeps setting the cookie _gitlab_session.";
     let page = Failure::new(app, "Several sessions", text, NextPage::SignIn);
     let page = Html::page(app, StatusCode::BAD_REQUEST, &page)?.because("several_sessions");
     Ok(forget(app, page, headers, path))

@@ -216,7 +216,7 @@ async fn revoke(operator: &Operator, shown: Plaintext) -> Result<(), Failure> {
     operator.perform(grants::Revoke { family: before.family() }).await?;
     let after = Described::of(operator, operator.look_up(&shown).await?).await?;
     let already = before.status() == TokenStatus::Ended;
-    let text = if already { "was revoked already" } else { "is revoked, with everything that grew from it" };
+    let text = if already { "was revoked already" } else { "is revoked, with its whole family" };
     let name = format!("{} {} of {}", after.kind(), after.id(), after.owner());
     operator.tell(&format!("{name} {text}"), || after.object(operator))
 }

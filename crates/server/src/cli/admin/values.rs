@@ -18,7 +18,7 @@ pub(super) fn scopes(text: &str) -> Result<Scopes, String> {
 
 /// `2026-01-31`, in UTC.
 pub(super) fn date(text: &str) -> Result<Date, String> {
-    Date::parse(text).ok_or_else(|| "a day is written 2027-01-31".into())
+    Date::parse(text).ok_or_else(|| "a date must be written as 2027-01-31".into())
 }
 
 /// `private`, `internal` or `public`.

@@ -279,7 +279,7 @@ async fn t14_bodies_under_way_have_a_budget_of_their_own(t: TestServer) {
     };
     for headers in ["", &private] {
         let (refused, body) = ask("127.0.0.1", "/api/v4/projects", headers).await;
-        let text = r#"{"message":"503 Service Unavailable - Too many bodies of requests are under way"}"#;
+        let text = r#"{"message":"503 Service Unavailable - Too many request bodies are in progress"}"#;
         assert_eq!((refused, body.as_str()), (true, text), "of one address");
     }
     let (refused, body) = ask("127.0.0.1", "/oauth/token", "").await;

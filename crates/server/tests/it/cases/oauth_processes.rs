@@ -143,7 +143,7 @@ async fn t23_a_server_starts_with_the_right_secret_alone(t: TestServer) {
         std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).expect("its mode");
     };
     private(&other, &"0a".repeat(32));
-    refused(&other, "does not open the keys in this database").await;
+    refused(&other, "cannot decrypt the keys in this database").await;
     for damaged in ["", "\n", "abc", &"zz".repeat(32), &format!("{0}\n{0}\n{0}", "0a".repeat(32))] {
         private(&other, damaged);
         refused(&other, "one secret of 64 hexadecimal digits").await;
@@ -173,7 +173,7 @@ async fn t23_a_server_starts_with_the_right_secret_alone(t: TestServer) {
     again.leave().await;
     assert_eq!(server.terminate().await, Some(0));
     private(&other, &old);
-    refused(&other, "does not open the keys in this database").await;
+    refused(&other, "cannot decrypt the keys in this database").await;
     private(&right, &"0b".repeat(32));
     assert_eq!(Process::serve(&t, &[]).await.terminate().await, Some(0));
 }

@@ -357,7 +357,7 @@ async fn t31_the_first_administrator_has_the_address_that_was_given(t: TestServe
     assert_eq!(start(&t.database_url, "root@example.org").await, ("".into(), true));
     assert_eq!(start(&empty, "Root@example.org").await, ("Root@example.org".into(), false));
     for (bad, told) in
-        [("root", "`root` is no address"), ("a@b@c", "`a@b@c` is no address"), (" ", "` ` is no address")]
+        [("root", "`root` is not an address"), ("a@b@c", "`a@b@c` is not an address"), (" ", "` ` is not an address")]
     {
         let mut serve = tollhouse(folder);
         serve.args(["serve", "--listen", "127.0.0.1:0", "--database", &empty]).env("TOLLHOUSE_ROOT_EMAIL", bad);

@@ -346,7 +346,7 @@ async fn t14_what_helps_after_a_wrong_password_tells_nothing(t: TestServer) {
         let token = reply.has(200).authenticity_token();
         pages.push(reply.body.replace(&token, "").replace(&format!("value=\"{login}\""), "value"));
     }
-    let hint = "Check Caps Lock and the keyboard layout. After 10 wrong passwords in a row, signing in by password is closed \
+    let hint = "Check Caps Lock and the keyboard layout. After 10 wrong passwords in a row, password sign-in is locked \
                 for 10 minutes. If you have forgotten your password, ask an administrator of this server to set a new one.";
     assert!(pages[0].contains(hint), "{}", pages[0]);
     for page in &pages {
@@ -372,7 +372,7 @@ async fn t14_what_helps_after_a_wrong_password_tells_nothing(t: TestServer) {
 
 async fn the_hint_says_when_sign_in_closes(t: TestServer) {
     let page = guess(&t, "nobody", "x").await;
-    assert!(page.body.contains("After 3 wrong passwords in a row, signing in by password is closed for 1 hour."));
+    assert!(page.body.contains("After 3 wrong passwords in a row, password sign-in is locked for 1 hour."));
 }
 
 /// Every kind of error page: what it is, the answer, where it leads.

@@ -174,7 +174,7 @@ impl Said {
             None => 5432,
         };
         let hostaddr: Option<IpAddr> = match &self.hostaddr {
-            Some(address) => Some(address.parse().map_err(|_| format!("hostaddr: {address:?} is no address"))?),
+            Some(address) => Some(address.parse().map_err(|_| format!("hostaddr: {address:?} is not an address"))?),
             None => None,
         };
         let host = match (self.host.clone(), hostaddr) {

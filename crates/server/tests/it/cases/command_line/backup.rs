@@ -146,7 +146,7 @@ async fn a_copy_overwrites_nothing_and_leaves_nothing_behind(t: TestServer) {
     std::fs::set_permissions(folder.join("wrong"), PermissionsExt::from_mode(0o600)).expect("a mode");
     t.app.keys().await.expect("keys");
     wrong.env("TOLLHOUSE_SECRET_KEY_FILE", folder.join("wrong"));
-    assert!(said(wrong, b"").await.refused(1).starts_with("the secret does not open the keys"));
+    assert!(said(wrong, b"").await.refused(1).starts_with("the secret cannot decrypt the keys"));
     for name in ["missing.db", "there"] {
         let words = ["copy", "--database", &format!("sqlite:{name}")];
         assert!(backup(folder, &words).await.refused(1).starts_with(&format!("sqlite:{name}: ")), "{name}");

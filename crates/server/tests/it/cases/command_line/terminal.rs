@@ -97,7 +97,7 @@ impl Typist {
 async fn a_typed_token_is_not_shown(t: TestServer) {
     let ada = t.user("ada").await;
     let token = ada.token([Scope::Api]).await;
-    for (verb, says) in [("identify", "state      "), ("revoke", "is revoked, with everything that grew from it")] {
+    for (verb, says) in [("identify", "state      "), ("revoke", "is revoked, with its whole family")] {
         let mut typist = Typist::start(&t, &["token", verb]);
         typist.asked("Token: ").await;
         typist.types(&format!("{token}\n"));

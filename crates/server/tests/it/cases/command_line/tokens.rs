@@ -106,7 +106,7 @@ async fn a_token_is_revoked_by_what_it_is(t: TestServer) {
     let token = made(&t, "ci").await;
     t.get(USER).token(&token).await.is_user(&ada);
     let text = t.shell_with(&["token", "revoke"], &token).await;
-    assert_eq!(text.done(), "personal access token 1 of ada (1) is revoked, with everything that grew from it");
+    assert_eq!(text.done(), "personal access token 1 of ada (1) is revoked, with its whole family");
     t.get(USER).token(&token).await.is(401, REVOKED);
     let again = t.shell_with(&["token", "revoke"], &token).await;
     assert_eq!(again.done(), "personal access token 1 of ada (1) was revoked already");
@@ -222,7 +222,7 @@ async fn tokens_of_oauth_are_known_too(t: TestServer) {
     let rotated = t.shell_with(&["token", "rotate"], &pair.refresh).await;
     assert_eq!(rotated.refused(1), "it is an OAuth token; its application refreshes it");
     let text = t.shell_with(&["token", "revoke"], &pair.refresh).await;
-    assert_eq!(text.done(), "OAuth refresh token 1 of ada (1) is revoked, with everything that grew from it");
+    assert_eq!(text.done(), "OAuth refresh token 1 of ada (1) is revoked, with its whole family");
     oauth::user(&t, &pair.access).await.is(401, REVOKED);
     oauth::is_error(&client.refresh(&pair.refresh).await, 400, "invalid_grant");
     assert_eq!(t.shell_with(&["token", "identify", "--json"], &pair.access).await.json()["revoked"], true);
