@@ -144,7 +144,8 @@ params! {
     }
 }
 
-/// `PUT /groups/:id`: null and absent both leave a field as it is. 400 for a field that breaks a rule.
+/// `PUT /groups/:id`: what is absent or null stays as it is, but null clears `description`. 400 for a field that breaks a
+/// rule.
 pub async fn update(app: App, on: OnGroup, params: Update) -> Result<One<GroupDetails>, Error> {
     let OnGroup { identity, group } = on;
     let operation = UpdateGroup {

@@ -15,6 +15,7 @@ use tollhouse_domain::scope::Scope;
 
 use super::access::{Caller, CallerKind, EndpointAccess};
 use super::{Endpoint, Serves};
+use crate::params::Presence;
 use crate::web::PageAccess;
 
 /// A change of one field of what an endpoint requires of its caller.
@@ -65,7 +66,11 @@ impl Endpoint {
     /// nothing.
     pub fn flips(&self) -> Vec<Flip> {
         match &self.serves {
-            Serves::Api { access, .. } => access.flips(self.method == Method::GET),
+            // A parameter of the path that is no number is 404 before any credential is looked at.
+            Serves::Api { access, .. } => {
+                let checked = self.params.iter().any(|param| param.presence != Presence::Path);
+                access.flips(self.method == Method::GET, checked)
+            }
             Serves::Page { admits, .. } => {
                 PageAccess::ALL.into_iter().filter(|other| other != admits).map(Flip::Page).collect()
             }
@@ -84,18 +89,23 @@ impl Endpoint {
 }
 
 impl EndpointAccess {
-    fn flips(&self, reads: bool) -> Vec<Flip> {
+    /// `reads`: the method is a read, so there is no other. `checked`: it has parameters that can be wrong.
+    fn flips(&self, reads: bool, checked: bool) -> Vec<Flip> {
         let AccessRequirement { scopes, any_scope, .. } = self.requirement;
         let mut all: Vec<Flip> =
             CallerKind::ALL.into_iter().filter(|kind| *kind != self.caller_kind).map(Flip::Who).collect();
         // Where any scope opens it, a list of scopes has no meaning.
         for scope in Scope::ALL.iter().copied().filter(|_| !any_scope) {
             match scopes.iter().any(|extra| extra.scope == scope) {
-                true => all.extend([Flip::Closes(scope), Flip::ReadsOnly(scope)]),
+                true => {
+                    all.push(Flip::Closes(scope));
+                    all.extend((!reads).then_some(Flip::ReadsOnly(scope)));
+                }
                 false => all.push(Flip::Opens(scope)),
             }
         }
-        all.extend([Flip::AnyScope, Flip::CheckOrder, Flip::Revokes, Flip::Application]);
+        all.extend([Flip::AnyScope, Flip::Revokes, Flip::Application]);
+        all.extend(checked.then_some(Flip::CheckOrder));
         all.extend(self.condition.map(|_| Flip::NoCondition));
         if let Some(ability) = self.on_group {
             let others = Ability::ALL.into_iter().filter(|other| *other != ability).map(Some);
