@@ -525,6 +525,19 @@ mod tests {
     }
 
     #[test]
+    fn the_query_wins_in_each_place() {
+        for name in ["access_token", "bearer_token", "private_token"] {
+            for (query, expected) in [("q", of("q")), ("", None)] {
+                let parts = head(&format!("/?{name}={query}"), &[]);
+                let body = Map::from_iter([(name.to_owned(), Value::from("b"))]);
+                let presented = PresentedCredentials::in_head(&parts, None).and_in_body(&body);
+                let found = presented.candidates().last().and_then(|candidate| candidate.secret.digest());
+                assert_eq!(found, expected, "{name}={query}: what is blank wins too");
+            }
+        }
+    }
+
+    #[test]
     fn what_a_body_says_is_a_secret_or_cannot_be_one_and_null_is_absent() {
         let parts = head("/", &[]);
         for (value, expected) in [

@@ -119,10 +119,14 @@ fn each_word_forgets_what_it_names_and_nothing_else() {
         (Invalidation::Owner(UserId(1)), &["token 10", "token 11", "memberships", "all memberships"]),
         (Invalidation::Owner(UserId(2)), &["token 20", "refresh 21", "session 2"]),
         (Invalidation::Owner(UserId(5)), &[]),
+        (Invalidation::Owner(UserId(10)), &[]),
         (Invalidation::Family(FamilyId(11)), &["token 11"]),
         (Invalidation::Family(FamilyId(20)), &["token 20", "refresh 21"]),
         (Invalidation::Application(ApplicationId(5)), &["token 20", "refresh 21", "application"]),
+        (Invalidation::Family(FamilyId(1)), &[]),
+        (Invalidation::Family(FamilyId(5)), &[]),
         (Invalidation::Application(ApplicationId(1)), &[]),
+        (Invalidation::Application(ApplicationId(10)), &[]),
         (Invalidation::Groups, &["all memberships"]),
         (Invalidation::Paths, &["memberships", "all memberships"]),
         (Invalidation::Unknown(digest(30)), &["unknown token", "unknown application"]),
@@ -232,7 +236,21 @@ fn credentials_of_one_owner_share_one_record() {
     renamed.owner = Some(Arc::new(User { name: "Somebody".into(), ..(*first).clone() }));
     let renamed = owner(keep(4, renamed));
     assert_eq!(renamed.name, "Somebody", "what the database says counts");
+    let freed = Arc::downgrade(&renamed);
     assert!(Arc::ptr_eq(&renamed, &owner(keep(5, Record { owner: Some(Arc::new((*renamed).clone())), ..record(1) }))));
+    drop((first, second, renamed));
+    cache.invalidate(&[Invalidation::All]);
+    assert!(freed.upgrade().is_none(), "nothing of an owner stays in memory");
+}
+
+#[test]
+fn what_was_known_and_is_gone_is_unknown() {
+    let cache = leased(100);
+    let key = Key::Session(digest(1));
+    cache.insert(cache.ticket(), key, Some(record(1)));
+    cache.invalidate(&[Invalidation::Owner(UserId(1))]);
+    assert!(cache.insert::<Record>(cache.ticket(), key, None).is_none());
+    assert!(matches!(cache.get::<Record>(key, NOW), Cached::Unknown));
 }
 
 #[test]

@@ -83,7 +83,7 @@ async fn t27_memberships_are_remembered_until_they_are_forgotten() {
 
 #[tokio::test]
 async fn t14_look_ups_of_one_address_wait_for_a_permit() {
-    let setup = Setup::new();
+    let setup = Setup::leased();
     setup.memory.put_token("x", Row::of(Kind::PersonalAccessToken));
     let (here, elsewhere) = ("192.0.2.1".parse().ok(), "192.0.2.2".parse().ok());
     let mut permits = Vec::new();
@@ -96,7 +96,9 @@ async fn t14_look_ups_of_one_address_wait_for_a_permit() {
     assert_eq!(setup.memory.found(), 0, "all permits are taken");
     assert!(setup.auth.oauth_secret(token_key("x"), elsewhere, NOW).await.is_ok());
     assert_eq!(setup.memory.found(), 1, "another address has permits of its own");
+    setup.cache.invalidate(&[Invalidation::All]);
     permits.pop();
     assert_eq!(waiting.await.expect("no panic"), Ok(()));
     assert_eq!(setup.memory.found(), 2);
+    assert_eq!(setup.auth.remembered(), 1, "what was forgotten during the wait does not count against it");
 }
