@@ -474,4 +474,4 @@ const LOOK_UPS: u32 = 8;
 const ROUNDS: usize = 4;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -12,5 +12,7 @@ pub mod limiter;
 pub mod presented;
 pub mod session_cookies;
 mod sudo;
+#[cfg(test)]
+mod test_records;
 pub mod uptime;
 pub mod uses;

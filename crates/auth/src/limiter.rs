@@ -135,4 +135,39 @@ mod tests {
         drop(alone);
         assert!(limiter.permit(here).await.is_some());
     }
+
+    #[tokio::test]
+    async fn holders_and_waiters_of_an_address_are_counted() {
+        let limiter = Limiter::new(1);
+        let (here, elsewhere) = ("192.0.2.1".parse().ok(), "192.0.2.2".parse().ok());
+        let asking = || [here, elsewhere, None].map(|peer| limiter.asking(peer));
+        assert_eq!(asking(), [0, 0, 0]);
+        let held = limiter.permit(here).await;
+        let soon = std::time::Duration::from_millis(1);
+        {
+            let mut waiting = [Box::pin(limiter.permit(here)), Box::pin(limiter.permit(here))];
+            for waiting in &mut waiting {
+                assert!(tokio::time::timeout(soon, waiting).await.is_err());
+            }
+            assert_eq!(asking(), [3, 0, 0]);
+        }
+        assert_eq!(asking(), [1, 0, 0], "those who went away are counted out");
+        drop(held);
+        assert_eq!(asking(), [0, 0, 0]);
+        assert!(limiter.permit(None).await.is_none() && limiter.permit_alone(None).await.is_none());
+    }
+
+    #[test]
+    fn t14_addresses_that_count_as_one() {
+        for (address, of_network, of_site) in [
+            ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", "2001:db8:1::"),
+            ("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db8:ffff:ffff::", "2001:db8:ffff::"),
+        ] {
+            let parsed = |text: &str| text.parse::<IpAddr>().expect("an address");
+            let expected = (parsed(of_network), parsed(of_site));
+            assert_eq!((network(parsed(address)), site(parsed(address))), expected, "{address}");
+        }
+    }
 }

@@ -442,6 +442,119 @@ mod tests {
         assert_eq!(candidates("/", &[("private-token", "glcbt-1_x")]), []);
     }
 
+    #[test]
+    fn a_bearer_is_what_follows_the_scheme_and_one_space() {
+        let long = format!("Bearer {}", "x".repeat(1_025));
+        for (lines, expected) in [
+            (&["Bearer x"][..], Some(of("x"))),
+            (&["bEARER x"], Some(of("x"))),
+            (&["Bearer x y"], Some(of("x y"))),
+            (&["Bearer  x"], Some(of(" x"))),
+            (&["Bearer x", "Bearer y"], Some(of("x,Bearer y"))),
+            (&[&long], Some(None)),
+            (&["Bearer  "], None),
+            (&["Bearer"], None),
+            (&["Bearerx"], None),
+            (&["Bearer\tx"], None),
+            (&["Bearer,x"], None),
+            (&["Basic x"], None),
+            (&["Basic x", "Bearer x"], None),
+            (&["x"], None),
+            (&[""], None),
+            (&[], None),
+        ] {
+            let headers: Vec<_> = lines.iter().map(|line| ("authorization", *line)).collect();
+            let parts = head("/", &headers);
+            let presented = PresentedCredentials::in_head(&parts, None);
+            assert_eq!(presented.bearer().map(Secret::digest), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn every_place_is_listed_blank_or_not() {
+        use CredentialPlace::{
+            AccessTokenParameter, AuthorizationHeader, BearerTokenParameter, PrivateTokenHeader, PrivateTokenParameter,
+        };
+        let headers = [("authorization", "Bearer h"), ("private-token", " ")];
+        let parts = head("/?private_token[]=q&bearer_token=b&access_token=a", &headers);
+        let presented = PresentedCredentials::in_head(&parts, None);
+        let places: Vec<_> = presented.places().map(|(place, secret)| (place, secret.digest())).collect();
+        assert_eq!(
+            places,
+            [
+                (AccessTokenParameter, of("a")),
+                (AuthorizationHeader, of("h")),
+                (BearerTokenParameter, of("b")),
+                (PrivateTokenParameter, None),
+                (PrivateTokenHeader, of(" ")),
+            ]
+        );
+        assert_eq!(PresentedCredentials::in_head(&head("/", &[]), None).places().count(), 0);
+    }
+
+    #[test]
+    fn a_token_that_was_presented_is_given_back_in_clear() {
+        let parts = head("/?access_token=a&private_token=p", &[("private-token", "other")]);
+        let presented = PresentedCredentials::in_head(&parts, None);
+        for (secret, expected) in [("a", true), ("p", true), ("other", false), ("", false)] {
+            let plaintext = presented.plaintext_of(Digest::of(secret.as_bytes()));
+            assert_eq!(plaintext.as_ref().map(Plaintext::reveal), expected.then_some(secret), "{secret}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_printed_and_has_no_digest_beyond_1024_bytes() {
+        for (length, expected) in [(1, true), (1_024, true), (1_025, false)] {
+            let secret = Secret::Value(vec![b'x'; length].into());
+            assert_eq!((secret.digest().is_some(), format!("{secret:?}").as_str()), (expected, "Secret(***)"));
+        }
+    }
+
+    #[test]
+    fn reads_are_get_and_head() {
+        let peer = "192.0.2.1".parse().ok();
+        let mut parts = head("/", &[]);
+        for (method, read) in
+            [(Method::GET, true), (Method::HEAD, true), (Method::POST, false), (Method::OPTIONS, false)]
+        {
+            parts.method = method;
+            let presented = PresentedCredentials::in_head(&parts, peer);
+            assert_eq!((presented.is_read(), presented.peer()), (read, peer), "{}", parts.method);
+        }
+        assert_eq!(PresentedCredentials::in_head(&parts, None).peer(), None);
+    }
+
+    #[test]
+    fn the_query_wins_in_each_place() {
+        for name in ["access_token", "bearer_token", "private_token"] {
+            for (query, expected) in [("q", of("q")), ("", None)] {
+                let parts = head(&format!("/?{name}={query}"), &[]);
+                let body = Map::from_iter([(name.to_owned(), Value::from("b"))]);
+                let presented = PresentedCredentials::in_head(&parts, None).and_in_body(&body);
+                let found = presented.candidates().last().and_then(|candidate| candidate.secret.digest());
+                assert_eq!(found, expected, "{name}={query}: what is blank wins too");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_body_says_is_a_secret_or_cannot_be_one_and_null_is_absent() {
+        let parts = head("/", &[]);
+        for (value, expected) in [
+            (serde_json::json!("b"), Some(of("b"))),
+            (serde_json::json!(null), None),
+            (serde_json::json!(7), Some(None)),
+            (serde_json::json!(["b"]), Some(None)),
+        ] {
+            for name in ["access_token", "bearer_token", "private_token"] {
+                let body = Map::from_iter([(name.to_owned(), value.clone())]);
+                let presented = PresentedCredentials::in_head(&parts, None).and_in_body(&body);
+                let found = presented.candidates().last().map(|candidate| candidate.secret.digest());
+                assert_eq!(found, expected, "{body:?}");
+            }
+        }
+    }
+
     fn sessions(presented: &PresentedCredentials<'_>) -> Vec<String> {
         presented.sessions().map(|cookies| cookies.iter().map(str::to_owned).collect()).unwrap_or_default()
     }

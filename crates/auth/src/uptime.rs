@@ -50,4 +50,20 @@ mod tests {
         let now = Uptime::system().now().0 as f64 / 1e9;
         assert!((now - told).abs() < 5.0, "{now} {told}");
     }
+
+    #[test]
+    fn it_does_not_run_backwards() {
+        let uptime = Uptime::system();
+        let ticks: Vec<Tick> = (0..1_000).map(|_| uptime.now()).collect();
+        assert!(ticks.is_sorted_by_key(|tick| tick.0) && ticks.first() != ticks.last());
+    }
+
+    #[test]
+    fn somebody_else_can_move_it() {
+        let nanos = Arc::new(AtomicU64::new(5));
+        let uptime = Uptime::by_hand(nanos.clone());
+        assert_eq!(uptime.now(), Tick(5));
+        nanos.store(9, Ordering::SeqCst);
+        assert_eq!(uptime.clone().now(), Tick(9));
+    }
 }

@@ -1,7 +1,7 @@
 //! Which credentials were used, gathered until somebody writes it down.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tollhouse_domain::id::GenerationId;
@@ -53,32 +53,109 @@ impl Uses {
     /// Notes the use of a credential, at most once in an interval. OAuth tokens are left out, and so are sessions that
     /// use does not extend (`from_sign_in`).
     pub(crate) fn note(&self, entry: &Entry, rules: UseRules, now: Timestamp) {
-        let (last, interval) = match &entry.record.credential {
-            Credential::PersonalAccessToken(token) => (&token.last_used_at, rules.interval),
-            Credential::OauthAccessToken(_) => return,
-            // A short session must be extended before it ends.
-            Credential::Session(session) => (&session.extended_at, rules.interval.min(rules.session_lifetime / 4)),
-        };
-        if !last.note(now, interval) {
-            return;
-        }
-        let mut gathered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A short session must be extended before it ends.
+        let session_interval = rules.interval.min(rules.session_lifetime / 4);
         match &entry.record.credential {
-            Credential::PersonalAccessToken(token) => {
-                gathered.tokens.insert(token.id, (now, token.clone()));
+            Credential::PersonalAccessToken(token) if token.last_used_at.note(now, rules.interval) => {
+                self.gathered().tokens.insert(token.id, (now, token.clone()));
             }
-            Credential::OauthAccessToken(_) => {}
-            Credential::Session(_) if rules.from_sign_in => {}
-            Credential::Session(session) => {
-                gathered
-                    .sessions
-                    .insert(session.digest, (now, (now + rules.session_lifetime).min(rules.last_of(session))));
+            Credential::Session(session) if !rules.from_sign_in && session.extended_at.note(now, session_interval) => {
+                let end = (now + rules.session_lifetime).min(rules.last_of(session));
+                self.gathered().sessions.insert(session.digest, (now, end));
             }
+            Credential::PersonalAccessToken(_) | Credential::OauthAccessToken(_) | Credential::Session(_) => {}
         }
     }
 
     /// Takes what was gathered since the last time.
     pub fn take(&self) -> Gathered {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.gathered())
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollhouse_domain::lookup::{Key, Record};
+
+    use super::*;
+    use crate::credential_cache::CredentialCache;
+    use crate::test_records;
+
+    const DIGEST: Digest = Digest([1; 32]);
+
+    const RULES: UseRules = UseRules {
+        session_lifetime: Duration::from_millis(1_000),
+        from_sign_in: false,
+        session_longest: None,
+        interval: Duration::from_millis(600),
+    };
+
+    fn entry(credential: Credential) -> Arc<Entry> {
+        let cache = CredentialCache::new(10);
+        let record = Record { credential, owner: None };
+        cache.insert(cache.ticket(), Key::Token(DIGEST), Some(record)).expect("the record")
+    }
+
+    fn token() -> Arc<TokenRecord> {
+        Arc::new(test_records::token(7, DIGEST))
+    }
+
+    fn session() -> Credential {
+        Credential::Session(Arc::new(test_records::session(DIGEST, Timestamp(1_000))))
+    }
+
+    #[test]
+    fn a_use_of_a_personal_access_token_is_noted_once_in_an_interval() {
+        let (uses, entry) = (Uses::default(), entry(Credential::PersonalAccessToken(token())));
+        for (now, noted) in [(5, true), (5, false), (604, false), (605, true), (1_204, false), (1_205, true)] {
+            uses.note(&entry, RULES, Timestamp(now));
+            let gathered = uses.take();
+            let at = gathered.tokens.get(&GenerationId(7)).map(|(at, token)| (*at, token.digest));
+            assert_eq!(at, noted.then_some((Timestamp(now), DIGEST)), "at {now}");
+            assert!(gathered.sessions.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_use_of_an_oauth_token_is_not_noted() {
+        let uses = Uses::default();
+        uses.note(&entry(Credential::OauthAccessToken(token())), RULES, Timestamp(5));
+        assert!(uses.take().tokens.is_empty());
+    }
+
+    #[test]
+    fn a_use_extends_a_session_up_to_its_longest_time() {
+        let longest = |millis| UseRules { session_longest: Some(Duration::from_millis(millis)), ..RULES };
+        let seldom = UseRules { interval: Duration::from_millis(100), ..RULES };
+        for (name, rules, now, extended_to) in [
+            ("within a quarter of its life", RULES, 249, None),
+            ("after a quarter of its life", RULES, 250, Some(1_250)),
+            ("within the interval", seldom, 99, None),
+            ("after the interval", seldom, 100, Some(1_100)),
+            ("up to the longest time", longest(1_249), 250, Some(1_249)),
+            ("as far as the longest time allows", longest(1_251), 250, Some(1_250)),
+            ("from sign-in", UseRules { from_sign_in: true, ..RULES }, 250, None),
+        ] {
+            let uses = Uses::default();
+            uses.note(&entry(session()), rules, Timestamp(now));
+            let gathered = uses.take();
+            let expected = extended_to.map(|end| (Timestamp(now), Timestamp(end)));
+            assert_eq!(gathered.sessions.get(&DIGEST).copied(), expected, "{name}");
+            assert!(gathered.tokens.is_empty() && uses.take().sessions.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_over_at_its_end_or_at_its_longest_time() {
+        let session =
+            SessionRecord { authenticated_at: Timestamp(100), ..test_records::session(DIGEST, Timestamp(1_000)) };
+        for (longest, last, end) in [(None, i64::MAX, 1_000), (Some(899), 999, 999), (Some(901), 1_001, 1_000)] {
+            let rules = UseRules { session_longest: longest.map(Duration::from_millis), ..RULES };
+            assert_eq!((rules.last_of(&session), rules.end_of(&session)), (Timestamp(last), Timestamp(end)));
+        }
     }
 }

@@ -1,0 +1,92 @@
+//! Records as a database would give them, for the tests of this crate.
+
+use tollhouse_domain::application::Application;
+use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, UserId};
+use tollhouse_domain::lookup::{SessionRecord, TokenRecord};
+use tollhouse_domain::redirect::RedirectUris;
+use tollhouse_domain::scope::{Scope, Scopes};
+use tollhouse_domain::secret::Digest;
+use tollhouse_domain::time::Timestamp;
+use tollhouse_domain::token::TokenStatus;
+use tollhouse_domain::user::{AccountState, User, UserKind};
+
+/// A token with the scope `api`, in use and without an end. `id` is also the number of its family.
+pub(crate) fn token(id: i64, digest: Digest) -> TokenRecord {
+    TokenRecord {
+        id: GenerationId(id),
+        family: FamilyId(id),
+        digest,
+        scopes: Scopes::from([Scope::Api]),
+        impersonation: false,
+        application: None,
+        client_id: None,
+        label: None,
+        created_at: Timestamp(0),
+        dead_from: None,
+        last_used_at: None.into(),
+        status: TokenStatus::Live { used: true },
+    }
+}
+
+/// A session that began at 0 and was not extended.
+pub(crate) fn session(digest: Digest, expires_at: Timestamp) -> SessionRecord {
+    SessionRecord { digest, authenticated_at: Timestamp(0), expires_at, extended_at: Some(Timestamp(0)).into() }
+}
+
+/// A confidential application; its `client_id` is `client` and the number.
+pub(crate) fn application(id: i64) -> Application {
+    Application {
+        id: ApplicationId(id),
+        uid: format!("client{id}"),
+        secret_digest: Digest::of(b"secret"),
+        name: String::new(),
+        redirect_uris: RedirectUris::parse("https://a.test/").expect("a URI"),
+        scopes: Scopes::from([]),
+        confidential: true,
+        trusted: false,
+        owner: None,
+        created_at: Timestamp(0),
+    }
+}
+
+/// An active person with the user name `user` and the number.
+pub(crate) fn user(id: i64) -> User {
+    User {
+        id: UserId(id),
+        username: format!("user{id}"),
+        name: String::new(),
+        email: String::new(),
+        public_email: String::new(),
+        commit_email: String::new(),
+        state: AccountState::Active,
+        kind: UserKind::Human,
+        administrator: false,
+        external: false,
+        private_profile: false,
+        can_create_group: true,
+        projects_limit: 0,
+        bio: String::new(),
+        location: None,
+        linkedin: String::new(),
+        twitter: String::new(),
+        discord: String::new(),
+        github: String::new(),
+        website_url: String::new(),
+        organization: String::new(),
+        job_title: String::new(),
+        pronouns: None,
+        note: None,
+        namespace_id: None,
+        created_by_id: None,
+        created_at: Timestamp(0),
+        confirmed_at: Some(Timestamp(0)),
+        password_expires_at: None,
+        locked_until: None,
+        last_activity_on: None,
+        current_sign_in_at: None,
+        last_sign_in_at: None,
+        current_sign_in_ip: None,
+        last_sign_in_ip: None,
+        sign_in_count: 0,
+    }
+}
