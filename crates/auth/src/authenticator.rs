@@ -129,7 +129,7 @@ impl Authenticator {
         requirement: &AccessRequirement<'_>,
         now: Timestamp,
     ) -> Result<Head, Denial> {
-        let Some((entry, _)) = self.credential(presented, now).await? else { return Ok(Head::Nothing) };
+        let Some((entry, _)) = self.credential(presented, requirement, now).await? else { return Ok(Head::Nothing) };
         match Caller::resolve(entry.record.clone(), requirement, self.rules, now) {
             Ok(_) => Ok(Head::Live),
             Err(_) => Ok(Head::Dead),
@@ -242,6 +242,8 @@ impl Authenticator {
     pub fn evict_negative(&self, digest: Digest) {
         self.cache.evict_negative(Key::Token(digest));
         self.cache.evict_negative(Key::Refresh(digest));
+        self.cache.evict_negative(Key::Deploy(digest));
+        self.cache.evict_negative(Key::Job(digest));
     }
 
     /// The uses that wait to be written to the database.
@@ -277,7 +279,7 @@ impl Authenticator {
         requirement: &AccessRequirement<'_>,
         now: Timestamp,
     ) -> Result<Option<(Caller, CredentialPlace)>, Denial> {
-        let Some((entry, place)) = self.credential(presented, now).await? else { return Ok(None) };
+        let Some((entry, place)) = self.credential(presented, requirement, now).await? else { return Ok(None) };
         let caller = Caller::resolve(entry.record.clone(), requirement, self.rules, now)?;
         self.uses.note(&entry, self.use_rules, now);
         Ok(Some((caller, place)))
@@ -286,15 +288,22 @@ impl Authenticator {
     async fn credential(
         &self,
         presented: &PresentedCredentials<'_>,
+        requirement: &AccessRequirement<'_>,
         now: Timestamp,
     ) -> Result<Option<(Arc<Entry>, CredentialPlace)>, Denial> {
-        // The same value is often tried as one kind and then as the other; both stand in one space of digests.
+        // The same value is often tried as one kind of access token and then as the other; both stand in one space of
+        // digests.
         let mut seen: Option<(&Secret<'_>, Option<Arc<Entry>>)> = None;
-        for candidate in presented.candidates() {
-            let found = match (seen.take(), candidate.secret) {
-                (Some((secret, found)), again) if std::ptr::eq(secret, again) => found,
-                (_, secret) => match secret.digest() {
-                    Some(digest) => self.by_token(Key::Token(digest), now, presented.peer()).await?,
+        for candidate in presented.candidates(requirement) {
+            let is_access_token = candidate.kind.is_access_token();
+            let found = match seen.take() {
+                Some((secret, found)) if is_access_token && std::ptr::eq(secret, candidate.secret) => found,
+                _ => match candidate.secret.digest().map(|digest| candidate.kind.key(digest)) {
+                    Some(key) if is_access_token => self.by_token(key, now, presented.peer()).await?,
+                    Some(key) => {
+                        let found = self.find(key, presented.peer()).await?;
+                        found.filter(|entry| !entry.record.credential.is_over(now))
+                    }
                     None => None,
                 },
             };
@@ -303,7 +312,8 @@ impl Authenticator {
                     return Ok(Some((entry, candidate.place)));
                 }
                 _ if candidate.if_unknown == IfUnknown::Stop => return Err(Denial::Unknown),
-                found => seen = Some((candidate.secret, found)),
+                found if is_access_token => seen = Some((candidate.secret, found)),
+                _ => {}
             }
         }
         let Some(cookies) = presented.sessions() else { return Ok(None) };
@@ -344,7 +354,10 @@ impl Authenticator {
         let key = Key::Session(digest);
         let live = |entry: &Arc<Entry>| match &entry.record.credential {
             Credential::Session(session) => now < self.use_rules.end_of(session),
-            Credential::PersonalAccessToken(_) | Credential::OauthAccessToken(_) => false,
+            Credential::PersonalAccessToken(_)
+            | Credential::OauthAccessToken(_)
+            | Credential::DeployToken(_)
+            | Credential::JobToken(_) => false,
         };
         let Some(entry) = self.find(key, peer).await? else { return Ok(None) };
         if live(&entry) {
@@ -466,6 +479,8 @@ pub fn is_of(kind: CandidateKind, credential: &Credential) -> bool {
         (kind, credential),
         (CandidateKind::OauthAccessToken, Credential::OauthAccessToken(_))
             | (CandidateKind::PersonalAccessToken, Credential::PersonalAccessToken(_))
+            | (CandidateKind::DeployToken, Credential::DeployToken(_))
+            | (CandidateKind::JobToken, Credential::JobToken(_))
     )
 }
 

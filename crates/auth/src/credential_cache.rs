@@ -413,6 +413,8 @@ impl CredentialCache {
     fn remove_token(&self, digest: Digest) {
         self.credentials.remove(Key::Token(digest));
         self.credentials.remove(Key::Refresh(digest));
+        self.credentials.remove(Key::Deploy(digest));
+        self.credentials.remove(Key::Job(digest));
     }
 
     fn clear(&self) {

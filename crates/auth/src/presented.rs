@@ -4,9 +4,12 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use data_encoding::BASE64;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, header};
 use serde_json::{Map, Value};
+use tollhouse_domain::access_requirement::{AccessRequirement, JobTokens};
+use tollhouse_domain::lookup::Key;
 use tollhouse_domain::secret::{CsrfSecret, Digest, Plaintext};
 use tollhouse_domain::token::JOB_TOKEN;
 
@@ -20,6 +23,12 @@ pub struct PresentedCredentials<'r> {
     bearer_token: Option<Secret<'r>>,
     private_token: Option<Secret<'r>>,
     private_header: Option<Secret<'r>>,
+    job_token: Option<Secret<'r>>,
+    /// `token`, which is a credential where job tokens count and nowhere else.
+    token: Option<Secret<'r>>,
+    job_header: Option<Secret<'r>>,
+    deploy_header: Option<Secret<'r>>,
+    basic: Option<Basic<'r>>,
     sessions: SessionCookies,
     /// A token that came as `X-CSRF-Token`. It must be that of the session that counts.
     csrf_token: Option<Cow<'r, [u8]>>,
@@ -50,6 +59,26 @@ pub enum CandidateKind {
     OauthAccessToken,
     /// A personal access token.
     PersonalAccessToken,
+    /// A deploy token.
+    DeployToken,
+    /// The token of a CI job.
+    JobToken,
+}
+
+impl CandidateKind {
+    /// Whether it is looked up among the access tokens; both kinds of them are.
+    pub fn is_access_token(self) -> bool {
+        matches!(self, Self::OauthAccessToken | Self::PersonalAccessToken)
+    }
+
+    /// Where a secret of this kind is looked up.
+    pub fn key(self, digest: Digest) -> Key {
+        match self {
+            Self::OauthAccessToken | Self::PersonalAccessToken => Key::Token(digest),
+            Self::DeployToken => Key::Deploy(digest),
+            Self::JobToken => Key::Job(digest),
+        }
+    }
 }
 
 /// Where in a request a credential stands (authentication.md 1.1).
@@ -65,6 +94,16 @@ pub enum CredentialPlace {
     PrivateTokenParameter,
     /// `PRIVATE-TOKEN`.
     PrivateTokenHeader,
+    /// `job_token` in query or body.
+    JobTokenParameter,
+    /// `token` in query or body, where job tokens count.
+    TokenParameter,
+    /// `Job-Token`.
+    JobTokenHeader,
+    /// `Deploy-Token`.
+    DeployTokenHeader,
+    /// The password of `Authorization: Basic`.
+    BasicPassword,
     /// The cookie [`SESSION_COOKIE`](crate::session_cookies::SESSION_COOKIE).
     SessionCookie,
 }
@@ -106,6 +145,26 @@ impl<'r> Sudo<'r> {
             Some(known) if known != next => Self::Unreadable,
             _ => next,
         }
+    }
+}
+
+/// User name and password of HTTP Basic (RFC 7617).
+#[derive(Debug)]
+struct Basic<'r> {
+    user: Box<[u8]>,
+    password: Secret<'r>,
+}
+
+impl Basic<'_> {
+    /// `None`: another scheme, no base64, or no colon. A password may hold colons; a user name may not.
+    fn of(authorization: &[u8]) -> Option<Self> {
+        let scheme = authorization.get(..6)?;
+        if !scheme.eq_ignore_ascii_case(b"basic ") {
+            return None;
+        }
+        let pair = BASE64.decode(authorization[6..].trim_ascii()).ok()?;
+        let colon = pair.iter().position(|byte| *byte == b':')?;
+        Some(Self { user: pair[..colon].into(), password: Secret::Value(pair[colon + 1..].to_vec().into()) })
     }
 }
 
@@ -183,12 +242,19 @@ impl<'r> PresentedCredentials<'r> {
     fn in_headers(headers: &'r HeaderMap, method: &Method, peer: Option<IpAddr>) -> Self {
         let sessions = SessionCookies::of(headers);
         let csrf_token = if sessions.is_empty() { None } else { header_value(headers, &X_CSRF_TOKEN) };
+        let secret = |name| header_value(headers, name).map(Secret::Value);
+        let authorization = header_value(headers, &header::AUTHORIZATION);
         Self {
             access_token: None,
-            authorization: bearer(headers),
+            basic: authorization.as_deref().and_then(Basic::of),
+            authorization: authorization.and_then(bearer),
             bearer_token: None,
             private_token: None,
-            private_header: header_value(headers, &PRIVATE_TOKEN).map(Secret::Value),
+            private_header: secret(&PRIVATE_TOKEN),
+            job_token: None,
+            token: None,
+            job_header: secret(&JOB_TOKEN_HEADER),
+            deploy_header: secret(&DEPLOY_TOKEN_HEADER),
             sessions,
             csrf_token,
             vouched: false,
@@ -209,6 +275,8 @@ impl<'r> PresentedCredentials<'r> {
                 "access_token" => &mut self.access_token,
                 "bearer_token" => &mut self.bearer_token,
                 "private_token" => &mut self.private_token,
+                "job_token" => &mut self.job_token,
+                "token" => &mut self.token,
                 "sudo" => {
                     let named = if nested { Sudo::Unreadable } else { Sudo::Name(value) };
                     self.sudo_parameter = Some(Sudo::and(self.sudo_parameter.take(), named));
@@ -230,6 +298,8 @@ impl<'r> PresentedCredentials<'r> {
         self.access_token = self.access_token.or_else(|| secret("access_token"));
         self.bearer_token = self.bearer_token.or_else(|| secret("bearer_token"));
         self.private_token = self.private_token.or_else(|| secret("private_token"));
+        self.job_token = self.job_token.or_else(|| secret("job_token"));
+        self.token = self.token.or_else(|| secret("token"));
         let named = match body.get("sudo") {
             Some(Value::String(value)) => Some(Sudo::Name(value.into())),
             Some(Value::Number(value)) => Some(Sudo::Name(value.to_string().into())),
@@ -242,9 +312,14 @@ impl<'r> PresentedCredentials<'r> {
         self
     }
 
-    /// What is to be tried, in the order of the specification (1.1).
-    pub fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
+    /// What is to be tried where this is required, in the order of the specification (1.1).
+    pub fn candidates(&self, requirement: &AccessRequirement<'_>) -> impl Iterator<Item = Candidate<'_>> {
         let bearer = self.bearer_value();
+        let password = self.basic.as_ref().map(|basic| (&basic.password, CredentialPlace::BasicPassword));
+        let password = password.filter(|(secret, _)| !secret.blank());
+        let deploy = password.or(given(&self.deploy_header, CredentialPlace::DeployTokenHeader)).or(bearer);
+        let deploy = deploy.filter(|_| !requirement.deploy_tokens.is_empty());
+        let jobs = requirement.job_tokens != JobTokens::None;
         let personal = first([
             (&self.private_token, CredentialPlace::PrivateTokenParameter),
             (&self.private_header, CredentialPlace::PrivateTokenHeader),
@@ -254,23 +329,41 @@ impl<'r> PresentedCredentials<'r> {
         let personal = personal.filter(
             |(secret, _)| !matches!(secret, Secret::Value(value) if value.starts_with(JOB_TOKEN.prefix.as_bytes())),
         );
-        let oauth = bearer.map(|(secret, place)| Candidate {
-            kind: CandidateKind::OauthAccessToken,
-            place,
-            secret,
-            if_unknown: IfUnknown::Next,
-        });
-        let personal = personal.map(|(secret, place)| Candidate {
-            kind: CandidateKind::PersonalAccessToken,
-            place,
-            secret,
-            if_unknown: IfUnknown::Stop,
-        });
-        oauth.into_iter().chain(personal)
+        let is_job = |basic: &&Basic<'_>| &*basic.user == JOB_USER && requirement.job_tokens == JobTokens::AnyPlace;
+        let job_request = first([
+            (&self.job_token, CredentialPlace::JobTokenParameter),
+            (&self.token, CredentialPlace::TokenParameter),
+            (&self.job_header, CredentialPlace::JobTokenHeader),
+        ]);
+        let as_kind = |kind, if_unknown| move |(secret, place)| Candidate { kind, place, secret, if_unknown };
+        use CandidateKind::{DeployToken, JobToken, OauthAccessToken, PersonalAccessToken};
+        [
+            deploy.map(as_kind(DeployToken, IfUnknown::Next)),
+            bearer.filter(|_| jobs).map(as_kind(JobToken, IfUnknown::Next)),
+            bearer.map(as_kind(OauthAccessToken, IfUnknown::Next)),
+            personal.map(as_kind(PersonalAccessToken, IfUnknown::Stop)),
+            password.filter(|_| requirement.token_as_password).map(as_kind(PersonalAccessToken, IfUnknown::Next)),
+            password
+                .filter(|_| self.basic.as_ref().is_some_and(|basic| is_job(&basic)))
+                .map(as_kind(JobToken, IfUnknown::Stop)),
+            job_request.filter(|_| jobs).map(as_kind(JobToken, IfUnknown::Stop)),
+        ]
+        .into_iter()
+        .flatten()
     }
 
-    /// Every place where something stands, blank or not, in the order in which they are looked at (1.1).
-    pub fn places(&self) -> impl Iterator<Item = (CredentialPlace, &Secret<'r>)> {
+    /// Every place that counts where this is required and where something stands, blank or not, in the order of 1.1.
+    pub fn places(&self, requirement: &AccessRequirement<'_>) -> impl Iterator<Item = (CredentialPlace, &Secret<'r>)> {
+        let password = self.basic.as_ref().filter(|_| requirement.reads_basic()).map(|basic| &basic.password);
+        let deploy = self.deploy_header.as_ref().filter(|_| !requirement.deploy_tokens.is_empty());
+        let jobs = [
+            (CredentialPlace::JobTokenParameter, &self.job_token),
+            (CredentialPlace::TokenParameter, &self.token),
+            (CredentialPlace::JobTokenHeader, &self.job_header),
+        ];
+        let jobs = jobs.into_iter().filter(|_| requirement.job_tokens != JobTokens::None);
+        let others = [(CredentialPlace::DeployTokenHeader, deploy), (CredentialPlace::BasicPassword, password)];
+        let others = others.into_iter().filter_map(|(place, secret)| Some((place, secret?)));
         let places = [
             (CredentialPlace::AccessTokenParameter, &self.access_token),
             (CredentialPlace::AuthorizationHeader, &self.authorization),
@@ -278,7 +371,7 @@ impl<'r> PresentedCredentials<'r> {
             (CredentialPlace::PrivateTokenParameter, &self.private_token),
             (CredentialPlace::PrivateTokenHeader, &self.private_header),
         ];
-        places.into_iter().filter_map(|(place, secret)| Some((place, secret.as_ref()?)))
+        places.into_iter().chain(jobs).filter_map(|(place, secret)| Some((place, secret.as_ref()?))).chain(others)
     }
 
     /// The bearer value: what may be an OAuth access token (1.1).
@@ -296,7 +389,8 @@ impl<'r> PresentedCredentials<'r> {
 
     /// The presented token with this digest, in clear: for rotation, which derives its successor from it.
     pub fn plaintext_of(&self, digest: Digest) -> Option<Plaintext> {
-        let candidate = self.candidates().find(|candidate| candidate.secret.digest() == Some(digest))?;
+        let candidate =
+            self.candidates(&AccessRequirement::PLAIN).find(|candidate| candidate.secret.digest() == Some(digest))?;
         match candidate.secret {
             Secret::Value(value) => String::from_utf8(value.to_vec()).ok().map(Plaintext::new),
             Secret::Unusable => None,
@@ -334,8 +428,7 @@ impl<'r> PresentedCredentials<'r> {
 }
 
 /// The value of `Authorization: Bearer`, the scheme in any case, one space taken off (1.4).
-fn bearer(headers: &HeaderMap) -> Option<Secret<'_>> {
-    let value = header_value(headers, &header::AUTHORIZATION)?;
+fn bearer(value: Cow<'_, [u8]>) -> Option<Secret<'_>> {
     let scheme = value.get(..6)?;
     if !scheme.eq_ignore_ascii_case(b"bearer") || value.get(6) != Some(&b' ') {
         return None;
@@ -362,7 +455,11 @@ fn header_value<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<Cow<'r,
 fn first<'s, 'r, const N: usize>(
     places: [(&'s Option<Secret<'r>>, CredentialPlace); N],
 ) -> Option<(&'s Secret<'r>, CredentialPlace)> {
-    places.into_iter().find_map(|(secret, place)| Some((secret.as_ref()?, place)).filter(|(s, _)| !s.blank()))
+    places.into_iter().find_map(|(secret, place)| given(secret, place))
+}
+
+fn given<'s, 'r>(secret: &'s Option<Secret<'r>>, place: CredentialPlace) -> Option<(&'s Secret<'r>, CredentialPlace)> {
+    Some((secret.as_ref()?, place)).filter(|(secret, _)| !secret.blank())
 }
 
 fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
@@ -380,6 +477,10 @@ fn lossy(value: &[u8]) -> Cow<'_, str> {
 const LONGEST_SECRET: usize = 1024;
 
 const PRIVATE_TOKEN: HeaderName = HeaderName::from_static("private-token");
+const JOB_TOKEN_HEADER: HeaderName = HeaderName::from_static("job-token");
+const DEPLOY_TOKEN_HEADER: HeaderName = HeaderName::from_static("deploy-token");
+/// The user name that goes with a job token in HTTP Basic (1.1).
+const JOB_USER: &[u8] = b"gitlab-ci-token";
 const SUDO: HeaderName = HeaderName::from_static("sudo");
 const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 

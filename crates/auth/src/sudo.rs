@@ -14,7 +14,7 @@ pub(crate) async fn assume(who: Identity, target: &str, lookup: &dyn Lookup) -> 
         return Err(Denial::SudoNotAdministrator);
     }
     match &who.via {
-        Via::Session(_) => return Err(Denial::SudoWithoutToken),
+        Via::Session(_) | Via::JobToken(_) => return Err(Denial::SudoWithoutToken),
         Via::PersonalAccessToken(token) | Via::OauthAccessToken(token) => {
             if !token.scopes.contains(Scope::Sudo) {
                 return Err(Denial::Scope(vec![Scope::Sudo]));

@@ -1,8 +1,10 @@
 //! Records as a database would give them, for the tests of this crate.
 
 use tollhouse_domain::application::Application;
-use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, UserId};
-use tollhouse_domain::lookup::{SessionRecord, TokenRecord};
+use tollhouse_domain::deploy_token::DeployScope;
+use tollhouse_domain::id::{ApplicationId, DeployTokenId, FamilyId, GenerationId, JobTokenId, ProjectId, UserId};
+use tollhouse_domain::lookup::{DeployTokenRecord, JobTokenRecord, SessionRecord, TokenRecord};
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::redirect::RedirectUris;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Digest;
@@ -25,6 +27,31 @@ pub(crate) fn token(id: i64, digest: Digest) -> TokenRecord {
         dead_from: None,
         last_used_at: None.into(),
         status: TokenStatus::Live { used: true },
+    }
+}
+
+/// A deploy token of project 1 with the scope `read_registry`.
+pub(crate) fn deploy_token(digest: Digest, dead_from: Option<Timestamp>) -> DeployTokenRecord {
+    DeployTokenRecord {
+        id: DeployTokenId(1),
+        digest,
+        of: MembershipSource::Project(ProjectId(1)),
+        username: "deployer".into(),
+        scopes: [DeployScope::ReadRegistry].into_iter().collect(),
+        dead_from,
+        revoked: false,
+    }
+}
+
+/// The token of a job in project 1, which began at 0.
+pub(crate) fn job_token(digest: Digest, dead_from: Timestamp) -> JobTokenRecord {
+    JobTokenRecord {
+        id: JobTokenId(1),
+        digest,
+        project: ProjectId(1),
+        created_at: Timestamp(0),
+        dead_from,
+        revoked: false,
     }
 }
 

@@ -50,8 +50,8 @@ pub struct Gathered {
 }
 
 impl Uses {
-    /// Notes the use of a credential, at most once in an interval. OAuth tokens are left out, and so are sessions that
-    /// use does not extend (`from_sign_in`).
+    /// Notes the use of a credential, at most once in an interval. OAuth, deploy and job tokens are left out, and so
+    /// are sessions that use does not extend (`from_sign_in`).
     pub(crate) fn note(&self, entry: &Entry, rules: UseRules, now: Timestamp) {
         // A short session must be extended before it ends.
         let session_interval = rules.interval.min(rules.session_lifetime / 4);
@@ -63,7 +63,11 @@ impl Uses {
                 let end = (now + rules.session_lifetime).min(rules.last_of(session));
                 self.gathered().sessions.insert(session.digest, (now, end));
             }
-            Credential::PersonalAccessToken(_) | Credential::OauthAccessToken(_) | Credential::Session(_) => {}
+            Credential::PersonalAccessToken(_)
+            | Credential::OauthAccessToken(_)
+            | Credential::Session(_)
+            | Credential::DeployToken(_)
+            | Credential::JobToken(_) => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a route, or a rule of the gateway, asks of its caller. A route cannot be declared without one.
 
 use crate::denial::Denial;
+use crate::deploy_token::{DeployScope, DeployScopes};
 use crate::id::ApplicationId;
 use crate::scope::{Scope, Scopes};
 
@@ -18,6 +19,12 @@ pub struct AccessRequirement<'a> {
     pub any_scope: bool,
     /// Applications whose own tokens count, though they speak for nobody (T6).
     pub applications: &'a [ApplicationId],
+    /// Deploy tokens with one of these scopes count. Empty: deploy tokens are not looked for.
+    pub deploy_tokens: &'a [DeployScope],
+    /// How job tokens count.
+    pub job_tokens: JobTokens,
+    /// A personal access token counts as password of HTTP Basic too, whatever the user name.
+    pub token_as_password: bool,
     /// Which mistake is reported when both the credential and a parameter are wrong.
     pub check_order: CheckOrder,
     /// A token that was rotated away may come this far, to be given its successor again (rotation.md section 3).
@@ -35,6 +42,9 @@ impl AccessRequirement<'_> {
         scopes: &[],
         any_scope: false,
         applications: &[],
+        deploy_tokens: &[],
+        job_tokens: JobTokens::None,
+        token_as_password: false,
         check_order: CheckOrder::BeforeParameters,
         rotates: false,
         revokes: false,
@@ -50,6 +60,16 @@ impl AccessRequirement<'_> {
             return Ok(());
         }
         Err(Denial::Scope(self.registered().collect()))
+    }
+
+    /// Whether a deploy token with these scopes opens the route. No scope of access tokens does.
+    pub fn accepts_deploy_token(&self, held: &DeployScopes) -> Result<(), Denial> {
+        if held.any_of(self.deploy_tokens) { Ok(()) } else { Err(Denial::Scope(self.registered().collect())) }
+    }
+
+    /// Whether a password of HTTP Basic may be a credential.
+    pub fn reads_basic(&self) -> bool {
+        self.token_as_password || self.job_tokens == JobTokens::AnyPlace || !self.deploy_tokens.is_empty()
     }
 
     /// The scopes each of which alone opens it, in the order in which a refusal lists them. `read`: for GET and HEAD.
@@ -81,6 +101,17 @@ impl Extra {
     pub const fn any(scope: Scope) -> Self {
         Self { scope, reads_only: false }
     }
+}
+
+/// Where a job token counts (authentication.md 1.5). As bearer value it counts wherever it counts at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobTokens {
+    /// Nowhere.
+    None,
+    /// In `job_token`, `token` and `Job-Token`.
+    Request,
+    /// There, and as password of the user `gitlab-ci-token` in HTTP Basic.
+    AnyPlace,
 }
 
 /// Whether a bad credential or a bad parameter is reported first (authentication.md section 0, stages 7 to 9).

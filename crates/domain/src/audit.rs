@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::id::{ApplicationId, GenerationId, UserId};
+use crate::id::{ApplicationId, GenerationId, JobTokenId, UserId};
 use crate::identity::{Identity, Via};
 
 /// Who is behind a change.
@@ -46,6 +46,7 @@ impl By {
             Via::PersonalAccessToken(token) => CredentialName::PersonalAccessToken(token.id),
             Via::OauthAccessToken(token) => CredentialName::OauthAccessToken(token.id),
             Via::Session(_) => CredentialName::Session,
+            Via::JobToken(job) => CredentialName::JobToken(job.id),
         };
         match &who.sudo_by {
             Some(real) => Self { actor: Some(real.id), subject: Some(who.user.id), credential, address },
@@ -72,6 +73,8 @@ pub enum CredentialName {
     PersonalAccessToken(GenerationId),
     /// An OAuth access token, by its generation.
     OauthAccessToken(GenerationId),
+    /// The token of a CI job.
+    JobToken(JobTokenId),
     /// An application that showed its own credentials.
     Application(ApplicationId),
 }
@@ -86,6 +89,7 @@ impl std::fmt::Display for CredentialName {
             Self::Session => f.write_str("session"),
             Self::PersonalAccessToken(id) => write!(f, "personal_access_token:{id}"),
             Self::OauthAccessToken(id) => write!(f, "oauth_access_token:{id}"),
+            Self::JobToken(id) => write!(f, "job_token:{id}"),
             Self::Application(id) => write!(f, "application:{id}"),
         }
     }
@@ -145,6 +149,7 @@ mod tests {
             (CredentialName::Session, "session"),
             (CredentialName::PersonalAccessToken(GenerationId(7)), "personal_access_token:7"),
             (CredentialName::OauthAccessToken(GenerationId(7)), "oauth_access_token:7"),
+            (CredentialName::JobToken(JobTokenId(7)), "job_token:7"),
             (CredentialName::Application(ApplicationId(3)), "application:3"),
         ] {
             assert_eq!(credential.to_string(), text);

@@ -40,6 +40,8 @@ mutants! {
     SecretRenewedUnmarked = "secret_renewed_unmarked",
     GroupLeftUnmarked = "group_left_unmarked",
     GroupMovedUnmarked = "group_moved_unmarked",
+    DeployTokenUnmarked = "deploy_token_unmarked",
+    JobTokenUnmarked = "job_token_unmarked",
     // Waiting
     NoWait = "no_wait",
     TimerBeforeCommit = "timer_before_commit",

@@ -29,6 +29,10 @@ ids! {
     OauthAccessTokenId,
     /// Of one generation of a family: the number of a personal or an OAuth access token, whichever the family is of.
     GenerationId,
+    /// Of a deploy token.
+    DeployTokenId,
+    /// Of a job token; `id` of the job on the wire.
+    JobTokenId,
     /// Of an OAuth application; the `client_id` is another value.
     ApplicationId,
     /// Of what grew from one sign-in, grant or token creation (`docs/protocols/rotation.md` section 2).

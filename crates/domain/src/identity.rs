@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::access::Viewer;
 use crate::access_requirement::AccessRequirement;
 use crate::denial::Denial;
-use crate::lookup::{Credential, Record, SessionRecord, TokenRecord};
+use crate::lookup::{Credential, DeployTokenRecord, JobTokenRecord, Record, SessionRecord, TokenRecord};
 use crate::scope::Scopes;
 use crate::time::Timestamp;
 use crate::token::TokenStatus;
@@ -31,6 +31,8 @@ pub enum Via {
     OauthAccessToken(Arc<TokenRecord>),
     /// A browser session, with all rights of its user.
     Session(Arc<SessionRecord>),
+    /// The token of a CI job. It has no scopes; few routes admit it.
+    JobToken(Arc<JobTokenRecord>),
 }
 
 impl Identity {
@@ -53,6 +55,11 @@ impl Identity {
                 Via::OauthAccessToken(token)
             }
             Credential::Session(session) => Via::Session(session),
+            Credential::JobToken(job) if job.is_live(now) => Via::JobToken(job),
+            // Like one that never was (authentication.md 2.1).
+            Credential::JobToken(_) => return Err(Denial::Unknown),
+            // It is nobody's.
+            Credential::DeployToken(_) => return Err(Denial::Missing),
         };
         // An application that speaks for nobody has no place on the API (authentication.md 2.1).
         let owner = owner.ok_or(Denial::Missing)?;
@@ -60,11 +67,12 @@ impl Identity {
         Ok(Self { user: owner, via, sudo_by: None })
     }
 
-    /// The scopes of the token; a session has all rights of its user.
+    /// The scopes that bound the credential. `None`: none do. A session has all rights of its user, and a job token
+    /// comes only where it is admitted (authentication.md 0.1).
     pub fn scopes(&self) -> Option<&Scopes> {
         match &self.via {
             Via::PersonalAccessToken(token) | Via::OauthAccessToken(token) => Some(&token.scopes),
-            Via::Session(_) => None,
+            Via::Session(_) | Via::JobToken(_) => None,
         }
     }
 
@@ -72,7 +80,7 @@ impl Identity {
     pub fn session(&self) -> Option<&SessionRecord> {
         match &self.via {
             Via::Session(session) => Some(session),
-            Via::PersonalAccessToken(_) | Via::OauthAccessToken(_) => None,
+            Via::PersonalAccessToken(_) | Via::OauthAccessToken(_) | Via::JobToken(_) => None,
         }
     }
 
@@ -94,10 +102,13 @@ pub enum Caller {
     Person(Identity),
     /// An application by a token of its own (RFC 6749 section 4.4); it is no user.
     Application(Arc<TokenRecord>),
+    /// A deployment by a deploy token; it is no user.
+    Deployment(Arc<DeployTokenRecord>),
 }
 
 impl Caller {
-    /// As [`Identity::resolve`], but that an application's own token counts where the access requirement names it (T6).
+    /// As [`Identity::resolve`], but that an application's own token counts where the access requirement names it (T6), and
+    /// a deploy token where one of its scopes does.
     pub fn resolve(
         record: Record,
         requirement: &AccessRequirement<'_>,
@@ -111,23 +122,32 @@ impl Caller {
                 oauth_token_stands(&token, requirement, rules, now)?;
                 Ok(Self::Application(token))
             }
+            Record { credential: Credential::DeployToken(token), .. } => {
+                if !token.is_live(now) {
+                    return Err(Denial::Unknown);
+                }
+                requirement.accepts_deploy_token(&token.scopes)?;
+                Ok(Self::Deployment(token))
+            }
             record => Identity::resolve(record, requirement, rules, now).map(Self::Person),
         }
     }
 
-    /// `None`: a session, which has all rights of its user.
+    /// The scopes of an access token. `None`: these do not bound it ([`Identity::scopes`]); those of a deploy token were
+    /// checked when it was resolved.
     pub fn scopes(&self) -> Option<&Scopes> {
         match self {
             Self::Person(who) => who.scopes(),
             Self::Application(token) => Some(&token.scopes),
+            Self::Deployment(_) => None,
         }
     }
 
-    /// Fails with [`Denial::Missing`] for an application's own token.
+    /// Fails with [`Denial::Missing`] for a token that is nobody's.
     pub fn person(self) -> Result<Identity, Denial> {
         match self {
             Self::Person(who) => Ok(who),
-            Self::Application(_) => Err(Denial::Missing),
+            Self::Application(_) | Self::Deployment(_) => Err(Denial::Missing),
         }
     }
 }

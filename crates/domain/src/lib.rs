@@ -22,6 +22,7 @@ pub mod application;
 pub mod audit;
 pub mod claims;
 pub mod denial;
+pub mod deploy_token;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod grant;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::application::Application;
-use crate::id::{ApplicationId, FamilyId, GenerationId, UserId};
+use crate::deploy_token::DeployScopes;
+use crate::id::{ApplicationId, DeployTokenId, FamilyId, GenerationId, JobTokenId, ProjectId, UserId};
 use crate::membership::{MembershipSource, Memberships, UserMemberships};
 use crate::scope::Scopes;
 use crate::secret::Digest;
@@ -45,8 +46,8 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + S
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable;
 
-/// Where to look: tokens of every kind share one space of digests, sessions and refresh tokens have their own, so that
-/// none opens another's door.
+/// Where to look: personal and OAuth access tokens share one space of digests. Every other kind has its own, so that none
+/// counts where another is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// A personal or an OAuth access token.
@@ -55,6 +56,10 @@ pub enum Key {
     Refresh(Digest),
     /// The value of a session cookie.
     Session(Digest),
+    /// A deploy token.
+    Deploy(Digest),
+    /// A job token.
+    Job(Digest),
 }
 
 /// How a request names the user whom it wants to act as.
@@ -71,7 +76,7 @@ pub enum UserName<'a> {
 pub struct Record {
     /// What was presented.
     pub credential: Credential,
-    /// `None`: a token that an application got for itself (RFC 6749 section 4.4).
+    /// `None`: a deploy token, or a token that an application got for itself (RFC 6749 section 4.4).
     pub owner: Option<Arc<User>>,
 }
 
@@ -84,15 +89,78 @@ pub enum Credential {
     OauthAccessToken(Arc<TokenRecord>),
     /// A browser session.
     Session(Arc<SessionRecord>),
+    /// A deploy token, which is nobody's.
+    DeployToken(Arc<DeployTokenRecord>),
+    /// The token of a CI job, which acts as the user of the job.
+    JobToken(Arc<JobTokenRecord>),
 }
 
 impl Credential {
-    /// `None`: a session.
+    /// `None`: a session, a deploy token or a job token. These have no family.
     pub fn token(&self) -> Option<&TokenRecord> {
         match self {
             Self::PersonalAccessToken(token) | Self::OauthAccessToken(token) => Some(token),
-            Self::Session(_) => None,
+            Self::Session(_) | Self::DeployToken(_) | Self::JobToken(_) => None,
         }
+    }
+
+    /// Whether it is a deploy or job token that is over, which counts as if it had never been.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        match self {
+            Self::DeployToken(token) => !token.is_live(now),
+            Self::JobToken(job) => !job.is_live(now),
+            Self::PersonalAccessToken(_) | Self::OauthAccessToken(_) | Self::Session(_) => false,
+        }
+    }
+}
+
+/// A deploy token, as far as deciding about it goes (rest-api.md 2.11).
+#[derive(Debug)]
+pub struct DeployTokenRecord {
+    /// `id` on the wire.
+    pub id: DeployTokenId,
+    /// Of the secret that was looked up.
+    pub digest: Digest,
+    /// The project or group that it belongs to; it opens nothing elsewhere.
+    pub of: MembershipSource,
+    /// The user name that goes with it in Basic authentication.
+    pub username: Box<str>,
+    /// What it opens there.
+    pub scopes: DeployScopes,
+    /// The first instant at which it is expired. `None`: it does not expire.
+    pub dead_from: Option<Timestamp>,
+    /// Whether it was revoked, which is for good.
+    pub revoked: bool,
+}
+
+impl DeployTokenRecord {
+    /// Whether it opens anything now.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        !self.revoked && self.dead_from.is_none_or(|at| now < at)
+    }
+}
+
+/// The token of a CI job, as far as deciding about it goes (rest-api.md 2.12).
+#[derive(Debug)]
+pub struct JobTokenRecord {
+    /// `id` of the job on the wire.
+    pub id: JobTokenId,
+    /// Of the secret that was looked up.
+    pub digest: Digest,
+    /// The project in which the job runs.
+    pub project: ProjectId,
+    /// When the job began.
+    pub created_at: Timestamp,
+    /// The first instant at which the job is over.
+    pub dead_from: Timestamp,
+    /// Whether it was revoked, which is for good.
+    pub revoked: bool,
+}
+
+impl JobTokenRecord {
+    /// Whether the job runs now.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        !self.revoked && now < self.dead_from
     }
 }
 

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::id::UserId;
-use crate::token::{APPLICATION_SECRET, JOB_TOKEN};
+use crate::token::{APPLICATION_SECRET, DEPLOY_TOKEN, JOB_TOKEN};
 
 /// A secret that may be shown once. It has no way into a log, an error or a query.
 #[derive(Clone)]
@@ -42,6 +42,23 @@ impl Plaintext {
         let checksum = crc32fast::hash(token.as_bytes());
         token.push_str(&base36(u64::from(checksum), 7));
         Self::new(token)
+    }
+
+    /// A new deploy token: `gldt-` and 20 characters, from 15 random bytes (authentication.md 5.1).
+    pub fn deploy_token() -> Self {
+        Self::opaque(DEPLOY_TOKEN.prefix)
+    }
+
+    /// A new job token: `glcbt-`, the number of a partition, which is always 1 here, `_` and 20 characters, from 15 random
+    /// bytes (authentication.md 5.1).
+    pub fn job_token() -> Self {
+        Self::opaque(&format!("{}1_", JOB_TOKEN.prefix))
+    }
+
+    fn opaque(begin: &str) -> Self {
+        let random = Zeroizing::new(random::<15>());
+        let text = Zeroizing::new(BASE64URL_NOPAD.encode(&*random));
+        Self::new(format!("{begin}{}", *text))
     }
 
     /// A client id, an authorization code, an access or a refresh token: 64 lower-case hexadecimal digits

@@ -21,12 +21,15 @@ pub const APPLICATION_SECRET: TokenKind = TokenKind { name: "application_secret"
 /// The token of a CI job.
 pub const JOB_TOKEN: TokenKind = TokenKind { name: "job_token", prefix: "glcbt-" };
 
+/// The token that a project or group gives to a deployment.
+pub const DEPLOY_TOKEN: TokenKind = TokenKind { name: "deploy_token", prefix: "gldt-" };
+
 /// What tokens begin with: ours, and those that people mistake for ours.
 pub const PREFIXES: [&str; 10] = [
     PERSONAL_ACCESS_TOKEN.prefix,
     APPLICATION_SECRET.prefix,
     JOB_TOKEN.prefix,
-    "gldt-",
+    DEPLOY_TOKEN.prefix,
     "glrt-",
     "glptt-",
     "glft-",

@@ -84,6 +84,12 @@ pub enum FieldFault {
     NotAllowedHere,
     /// The user has a membership there, which still counts.
     AlreadyMember,
+    /// A user name of a deploy token holds other characters than letters, digits, `.`, `+`, `_` and `-`.
+    UsernameCharacters,
+    /// No time at all, or longer than a job may run.
+    JobLifetime,
+    /// The user is below Developer in the project of the job, or not active.
+    MayNotRunJobs,
     /// The group would be without an owner.
     LastOwner,
     /// The owner of the token may not hold one of the scopes.
@@ -183,6 +189,9 @@ impl FieldFault {
             Self::ExceedsGroup => "is not allowed in this group",
             Self::NotAllowedHere => "is not valid",
             Self::AlreadyMember => "is a member already",
+            Self::UsernameCharacters => "can contain only letters, digits, '_', '-', '+', and '.'",
+            Self::JobLifetime => "must be between a second and 30 days",
+            Self::MayNotRunJobs => "may not run jobs in this project: Developer or above is required",
             Self::LastOwner => "is the last owner of the group",
             Self::ScopesNotAvailable => "can only contain available scopes",
             Self::ScopesUnknown => "doesn't match configured on the server.",

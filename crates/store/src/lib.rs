@@ -9,6 +9,7 @@ pub mod engine;
 
 pub mod audit_events;
 pub mod backup;
+pub mod deploy_tokens;
 pub mod error;
 #[cfg(feature = "faults")]
 pub mod every_list;
@@ -16,6 +17,7 @@ pub mod failed_sign_ins;
 pub mod files;
 pub mod instance;
 pub mod invalidations;
+pub mod job_tokens;
 pub mod list;
 pub mod lookup;
 pub mod members;
@@ -44,6 +46,8 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         oauth_access_grants::ALL,
         oauth_applications::ALL,
         audit_events::ALL,
+        deploy_tokens::ALL,
+        job_tokens::ALL,
         failed_sign_ins::ALL,
         instance::ALL,
         sealed_keys::ALL,

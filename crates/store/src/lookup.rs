@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tollhouse_domain::application::Application;
 use tollhouse_domain::grant::dead_from;
-use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, UserId};
+use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, JobTokenId, ProjectId, UserId};
 use tollhouse_domain::lookup::{
-    Answer, Credential, Key, Label, Lookup, Record, SessionRecord, TokenRecord, Unavailable, UserName,
+    Answer, Credential, JobTokenRecord, Key, Label, Lookup, Record, SessionRecord, TokenRecord, Unavailable, UserName,
 };
 use tollhouse_domain::membership::{MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::scope::Scopes;
@@ -18,7 +18,7 @@ use crate::engine::db::Db;
 use crate::engine::query::query;
 use crate::engine::row::{FromRow, Row};
 use crate::error::{Error, Result};
-use crate::{members, oauth_applications, token_families, users};
+use crate::{deploy_tokens, members, oauth_applications, token_families, users};
 
 impl Lookup for Db {
     fn find(&self, key: Key) -> Answer<'_, Option<Record>> {
@@ -27,6 +27,8 @@ impl Lookup for Db {
                 Key::Token(digest) => self.token(digest, TOKEN).await,
                 Key::Refresh(digest) => self.token(digest, REFRESH).await,
                 Key::Session(digest) => self.session(digest).await,
+                Key::Deploy(digest) => self.deploy_token(digest).await,
+                Key::Job(digest) => self.job_token(digest).await,
             };
             found.map_err(unavailable)
         })
@@ -119,6 +121,17 @@ row! {
     }
 }
 
+row! {
+    struct JobRow {
+        job_id: i64,
+        project_id: i64,
+        created_at: i64,
+        expires_at: i64,
+        revoked_at: Option<i64>,
+        owner: users::Row,
+    }
+}
+
 impl Db {
     async fn token(&self, digest: Digest, text: &'static str) -> Result<Option<Record>> {
         let mut reader = self.read().await?;
@@ -150,6 +163,27 @@ impl Db {
             false => Credential::PersonalAccessToken(record),
         };
         Ok(Some(Record { credential, owner: owner.map(users::Row::user).transpose()?.map(Arc::new) }))
+    }
+
+    async fn deploy_token(&self, digest: Digest) -> Result<Option<Record>> {
+        let found = deploy_tokens::record(&mut self.read().await?, digest).await?;
+        Ok(found.map(|token| Record { credential: Credential::DeployToken(Arc::new(token)), owner: None }))
+    }
+
+    async fn job_token(&self, digest: Digest) -> Result<Option<Record>> {
+        let mut reader = self.read().await?;
+        let row: Option<JobRow> = query(JOB).bind(&digest.0[..]).optional(&mut reader).await?;
+        let Some(row) = row else { return Ok(None) };
+        let job = JobTokenRecord {
+            id: JobTokenId(row.job_id),
+            digest,
+            project: ProjectId(row.project_id),
+            created_at: Timestamp(row.created_at),
+            dead_from: Timestamp(row.expires_at),
+            revoked: row.revoked_at.is_some(),
+        };
+        let owner = Some(Arc::new(row.owner.user()?));
+        Ok(Some(Record { credential: Credential::JobToken(Arc::new(job)), owner }))
     }
 
     async fn session(&self, digest: Digest) -> Result<Option<Record>> {
@@ -197,6 +231,11 @@ statements! {
     );
 
     REFRESH = concat!(oauth!(), "WHERE t.refresh_digest = $1");
+
+    JOB = concat!(
+        "SELECT j.id AS job_id, j.project_id, j.created_at, j.expires_at, j.revoked_at, ", users::columns!(),
+        " FROM job_tokens j JOIN users u ON u.id = j.user_id WHERE j.digest = $1"
+    );
 
     SESSION = concat!(
         "SELECT s.created_at AS authenticated_at, s.extended_at, s.expires_at, ", users::columns!(),

@@ -27,10 +27,19 @@ macro_rules! mine {
 }
 pub(crate) use mine;
 
-fn source(of: MembershipSource) -> (&'static str, i64) {
+pub(crate) fn source(of: MembershipSource) -> (&'static str, i64) {
     match of {
         MembershipSource::Group(id) => ("group", id.0),
         MembershipSource::Project(id) => ("project", id.0),
+    }
+}
+
+/// As [`source`] wrote it.
+pub(crate) fn source_of(kind: &str, id: i64) -> Result<MembershipSource> {
+    match kind {
+        "group" => Ok(MembershipSource::Group(NamespaceId(id))),
+        "project" => Ok(MembershipSource::Project(ProjectId(id))),
+        _ => Err(Error::Damaged(format!("the kind of what {id} is the number of"))),
     }
 }
 

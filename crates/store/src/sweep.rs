@@ -113,6 +113,7 @@ async fn remove(tx: &mut Tx, keep: Keep, now: Timestamp, idle: Timestamp) -> Res
     gone += query(REPLACED).bind((now - keep.dead_tokens).0).changed(tx).await?;
     gone += query(TOKENS_OF_ENDED).bind((now - keep.dead_tokens).0).changed(tx).await?;
     gone += query(FAMILIES).bind((now - keep.dead_tokens).0).changed(tx).await?;
+    gone += query(JOB_TOKENS).bind((now - keep.dead_tokens).0).changed(tx).await?;
     gone += query(CODES).bind(now.0).changed(tx).await?;
     for text in [REDEEMED_CODES, OAUTH_GENERATIONS, OAUTH_REPLACED, OAUTH_ENDED, OAUTH_OVER] {
         gone += query(text).bind(over.0).changed(tx).await?;
@@ -130,6 +131,7 @@ statements! {
         OR EXISTS (SELECT 1 FROM sign_in_failures WHERE minute < $9)
         OR EXISTS (SELECT 1 FROM invalidations WHERE position <= (SELECT max(position) FROM invalidations) - $5)
         OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE rotated_at <= $6)
+        OR EXISTS (SELECT 1 FROM job_tokens WHERE expires_at <= $6)
         OR EXISTS (SELECT 1 FROM personal_access_tokens WHERE replaced_at <= $6)
         OR EXISTS (SELECT 1 FROM token_families f
                     WHERE f.ended_at <= $6 AND NOT EXISTS (SELECT 1 FROM oauth_access_tokens t WHERE t.family_id = f.id))
@@ -203,6 +205,9 @@ statements! {
 
     GENERATIONS = "    DELETE FROM personal_access_tokens
      WHERE id IN (SELECT id FROM personal_access_tokens WHERE rotated_at <= $1 ORDER BY id LIMIT 500)";
+
+    JOB_TOKENS = "
+    DELETE FROM job_tokens WHERE id IN (SELECT id FROM job_tokens WHERE expires_at <= $1 ORDER BY id LIMIT 500)";
 
     REPLACED = "
     DELETE FROM personal_access_tokens

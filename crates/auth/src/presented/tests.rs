@@ -13,7 +13,10 @@ fn head(uri: &str, headers: &[(&str, &str)]) -> Parts {
 /// CandidateKind, place and secret of each candidate.
 fn candidates(uri: &str, headers: &[(&str, &str)]) -> Vec<(CandidateKind, CredentialPlace, Option<Digest>)> {
     let parts = head(uri, headers);
-    PresentedCredentials::in_head(&parts, None).candidates().map(|c| (c.kind, c.place, c.secret.digest())).collect()
+    PresentedCredentials::in_head(&parts, None)
+        .candidates(&AccessRequirement::PLAIN)
+        .map(|c| (c.kind, c.place, c.secret.digest()))
+        .collect()
 }
 
 fn of(secret: &str) -> Option<Digest> {
@@ -93,7 +96,8 @@ fn every_place_is_listed_blank_or_not() {
     let headers = [("authorization", "Bearer h"), ("private-token", " ")];
     let parts = head("/?private_token[]=q&bearer_token=b&access_token=a", &headers);
     let presented = PresentedCredentials::in_head(&parts, None);
-    let places: Vec<_> = presented.places().map(|(place, secret)| (place, secret.digest())).collect();
+    let places: Vec<_> =
+        presented.places(&AccessRequirement::PLAIN).map(|(place, secret)| (place, secret.digest())).collect();
     assert_eq!(
         places,
         [
@@ -104,7 +108,7 @@ fn every_place_is_listed_blank_or_not() {
             (PrivateTokenHeader, of(" ")),
         ]
     );
-    assert_eq!(PresentedCredentials::in_head(&head("/", &[]), None).places().count(), 0);
+    assert_eq!(PresentedCredentials::in_head(&head("/", &[]), None).places(&AccessRequirement::PLAIN).count(), 0);
 }
 
 #[test]
@@ -144,7 +148,8 @@ fn the_query_wins_in_each_place() {
             let parts = head(&format!("/?{name}={query}"), &[]);
             let body = Map::from_iter([(name.to_owned(), Value::from("b"))]);
             let presented = PresentedCredentials::in_head(&parts, None).and_in_body(&body);
-            let found = presented.candidates().last().and_then(|candidate| candidate.secret.digest());
+            let found =
+                presented.candidates(&AccessRequirement::PLAIN).last().and_then(|candidate| candidate.secret.digest());
             assert_eq!(found, expected, "{name}={query}: what is blank wins too");
         }
     }
@@ -162,7 +167,8 @@ fn what_a_body_says_is_a_secret_or_cannot_be_one_and_null_is_absent() {
         for name in ["access_token", "bearer_token", "private_token"] {
             let body = Map::from_iter([(name.to_owned(), value.clone())]);
             let presented = PresentedCredentials::in_head(&parts, None).and_in_body(&body);
-            let found = presented.candidates().last().map(|candidate| candidate.secret.digest());
+            let found =
+                presented.candidates(&AccessRequirement::PLAIN).last().map(|candidate| candidate.secret.digest());
             assert_eq!(found, expected, "{body:?}");
         }
     }
@@ -207,7 +213,7 @@ fn the_query_wins_for_credentials_and_the_body_for_sudo() {
         unreachable!("an object");
     };
     let presented = PresentedCredentials::in_head(&parts, None).and_in_body(&body);
-    let list: Vec<_> = presented.candidates().map(|c| (c.place, c.secret.digest())).collect();
+    let list: Vec<_> = presented.candidates(&AccessRequirement::PLAIN).map(|c| (c.place, c.secret.digest())).collect();
     assert_eq!(
         list,
         [(CredentialPlace::AccessTokenParameter, of("a")), (CredentialPlace::AccessTokenParameter, of("a"))]

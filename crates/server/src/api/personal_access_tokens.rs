@@ -101,7 +101,7 @@ pub fn shows_none(who: Option<&Identity>, _: &ParsedRequest) -> Result<(), Error
 fn presented(caller: &Identity) -> Result<&TokenRecord, Error> {
     match &caller.via {
         Via::PersonalAccessToken(token) => Ok(token),
-        Via::OauthAccessToken(_) | Via::Session(_) => {
+        Via::OauthAccessToken(_) | Via::Session(_) | Via::JobToken(_) => {
             Err(Error::BadRequest(Some("This endpoint requires token type to be a personal access token".into())))
         }
     }

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use tollhouse_auth::presented::PresentedCredentials;
 use tollhouse_domain::access::AccessLevel;
 use tollhouse_domain::access::ability::Ability;
-use tollhouse_domain::access_requirement::{AccessRequirement, CheckOrder, Extra};
+use tollhouse_domain::access_requirement::{AccessRequirement, CheckOrder, Extra, JobTokens};
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::identity::{Administrator, Identity, Via};
 use tollhouse_domain::namespace::Namespace;
@@ -138,6 +138,12 @@ impl<C> Access<C> {
         self
     }
 
+    /// The token of a CI job counts: as bearer value, and in `job_token`, `token` and `Job-Token` (authentication.md 1.5).
+    pub const fn or_job_token(mut self) -> Self {
+        self.access.requirement.job_tokens = JobTokens::Request;
+        self
+    }
+
     /// An invalid parameter is reported before an invalid credential.
     pub const fn after_parameters(mut self) -> Self {
         self.access.requirement.check_order = CheckOrder::AfterParameters;
@@ -180,7 +186,7 @@ impl EndpointAccess {
             (CallerKind::Presenter, Some(identity)) => {
                 let secret = match &identity.via {
                     Via::PersonalAccessToken(token) => presented.plaintext_of(token.digest),
-                    Via::OauthAccessToken(_) | Via::Session(_) => None,
+                    Via::OauthAccessToken(_) | Via::Session(_) | Via::JobToken(_) => None,
                 };
                 Caller::Presenter(Presenter { identity, secret })
             }

@@ -242,7 +242,7 @@ impl Case<'_> {
 
     /// What people get wrong about a value, without telling it.
     fn spelling(&self) -> Option<&'static str> {
-        let last = self.presented.candidates().last()?;
+        let last = self.presented.candidates(self.requirement).last()?;
         let Secret::Value(value) = last.secret else { return Some("it is a list or a table, not a text") };
         let ends = [value.first()?, value.last()?];
         match () {

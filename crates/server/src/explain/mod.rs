@@ -185,8 +185,8 @@ async fn by_credentials(
     if matches!(outcome, Err(Error::Unavailable)) {
         return Err(Error::Unavailable);
     }
-    let trial = Trial::of(&presented, &parsed.parts.headers, &witness, &judging, app.now()).await?;
-    told.credentials = trial.seen(&presented, &parsed.parts.headers);
+    let trial = Trial::of(&presented, requirement, &parsed.parts.headers, &witness, &judging, app.now()).await?;
+    told.credentials = trial.seen(&presented, requirement, &parsed.parts.headers);
     told.decided_by = trial.decided_by();
     told.notes.extend(advice::notes(&trial, requirement, &outcome));
     told.identity = trial.record().and_then(Who::of);

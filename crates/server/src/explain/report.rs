@@ -152,9 +152,12 @@ impl Who {
             Credential::PersonalAccessToken(token) => Via::PersonalAccessToken(token.clone()),
             Credential::OauthAccessToken(token) => Via::OauthAccessToken(token.clone()),
             Credential::Session(session) => Via::Session(session.clone()),
+            Credential::JobToken(job) => Via::JobToken(job.clone()),
+            Credential::DeployToken(_) => return None,
         };
         let expires_at = match &record.credential {
             Credential::Session(session) => Some(session.expires_at),
+            Credential::JobToken(job) => Some(job.dead_from),
             credential => credential.token().and_then(|token| token.dead_from),
         };
         let application = record.credential.token().and_then(|token| token.application);

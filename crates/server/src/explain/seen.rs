@@ -5,6 +5,7 @@ use serde::Serialize;
 use tollhouse_auth::authenticator::{Authenticator, is_of};
 use tollhouse_auth::presented::{CandidateKind, CredentialPlace, IfUnknown, PresentedCredentials, Secret};
 use tollhouse_auth::session_cookies::{LiveSession, MOST_COOKIES, SessionCookies};
+use tollhouse_domain::access_requirement::{AccessRequirement, JobTokens};
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::lookup::{Credential, Key, Record};
 use tollhouse_domain::secret::Digest;
@@ -42,6 +43,7 @@ pub(super) struct Trial {
 struct Step {
     place: CredentialPlace,
     kind: CandidateKind,
+    if_unknown: IfUnknown,
     found: Found,
 }
 
@@ -49,6 +51,8 @@ enum Found {
     Counts(Record),
     /// It is a token, but not of the kind that stands in this place.
     OfOtherKind(Record),
+    /// It was the token of a job or a deploy token.
+    Over(Record),
     Unknown,
     /// Nobody can have been given this.
     Unusable,
@@ -80,6 +84,7 @@ impl Trial {
     /// Tries what was presented as the authenticator does; nothing is written.
     pub(super) async fn of(
         presented: &PresentedCredentials<'_>,
+        requirement: &AccessRequirement<'_>,
         headers: &HeaderMap,
         witness: &Witness,
         judging: &Authenticator,
@@ -87,12 +92,13 @@ impl Trial {
     ) -> Result<Self, Denial> {
         let mut steps = Vec::new();
         let mut decided = None;
-        for candidate in presented.candidates() {
-            let found = match candidate.secret.digest().map(|digest| witness.saw(Key::Token(digest))) {
+        for candidate in presented.candidates(requirement) {
+            let found = match candidate.secret.digest().map(|digest| witness.saw(candidate.kind.key(digest))) {
                 None => Found::Unusable,
                 // Nobody came this far.
                 Some(None) => break,
                 Some(Some(None)) => Found::Unknown,
+                Some(Some(Some(record))) if record.credential.is_over(now) => Found::Over(record),
                 Some(Some(Some(record))) if is_of(candidate.kind, &record.credential) => Found::Counts(record),
                 Some(Some(Some(record))) => Found::OfOtherKind(record),
             };
@@ -102,7 +108,8 @@ impl Trial {
                 _ => None,
             };
             decided = record.map(|record| (name(candidate.place), record));
-            steps.push(Step { place: candidate.place, kind: candidate.kind, found });
+            let (place, kind, if_unknown) = (candidate.place, candidate.kind, candidate.if_unknown);
+            steps.push(Step { place, kind, if_unknown, found });
             if decided.is_some() {
                 break;
             }
@@ -149,9 +156,14 @@ impl Trial {
     }
 
     /// One line for each of them, the session cookie last.
-    pub(super) fn seen(&self, presented: &PresentedCredentials<'_>, headers: &HeaderMap) -> Vec<Seen> {
-        let mut all: Vec<Seen> =
-            presented.places().map(|(place, secret)| self.place(place, secret, presented)).collect();
+    pub(super) fn seen(
+        &self,
+        presented: &PresentedCredentials<'_>,
+        requirement: &AccessRequirement<'_>,
+        headers: &HeaderMap,
+    ) -> Vec<Seen> {
+        let place = |(place, secret)| self.place(place, secret, presented, requirement);
+        let mut all: Vec<Seen> = presented.places(requirement).map(place).collect();
         all.extend(session(headers, |cookies| match &self.cookie {
             Cookie::Several if cookies.too_many() => format!("not accepted: more than {MOST_COOKIES} of them"),
             Cookie::Several => "not accepted: two of them are live sessions".into(),
@@ -168,13 +180,21 @@ impl Trial {
                 seen.decided = true;
             }
         }
-        all.extend(ignored(headers, "the API does not read it"));
+        all.extend(ignored(headers, requirement, "the API does not read it", |kind| {
+            format!("not checked: this endpoint does not accept {kind}")
+        }));
         all
     }
 
-    fn place(&self, place: CredentialPlace, secret: &Secret<'_>, presented: &PresentedCredentials<'_>) -> Seen {
+    fn place(
+        &self,
+        place: CredentialPlace,
+        secret: &Secret<'_>,
+        presented: &PresentedCredentials<'_>,
+        requirement: &AccessRequirement<'_>,
+    ) -> Seen {
         let told: Vec<String> = self.steps.iter().filter(|step| step.place == place).map(Step::words).collect();
-        let candidate = presented.candidates().any(|candidate| candidate.place == place);
+        let candidate = presented.candidates(requirement).any(|candidate| candidate.place == place);
         let outcome = match told.is_empty() {
             _ if secret.blank() => "blank: treated as absent".to_owned(),
             false => told.join("; "),
@@ -195,12 +215,13 @@ impl Step {
         let kind = match self.kind {
             CandidateKind::OauthAccessToken => "OAuth access token",
             CandidateKind::PersonalAccessToken => "personal access token",
+            CandidateKind::DeployToken => "deploy token",
+            CandidateKind::JobToken => "job token",
         };
         match &self.found {
             Found::Counts(record) => format!("{} of {}", what(&record.credential), owner(record)),
-            Found::OfOtherKind(_) | Found::Unknown if self.kind == CandidateKind::OauthAccessToken => {
-                format!("no {kind}")
-            }
+            Found::Over(record) => format!("{} of {}, which is over", what(&record.credential), owner(record)),
+            Found::OfOtherKind(_) | Found::Unknown if self.if_unknown == IfUnknown::Next => format!("no {kind}"),
             Found::OfOtherKind(record) => {
                 format!("no {kind}, but {} of {}", what(&record.credential), owner(record))
             }
@@ -212,10 +233,11 @@ impl Step {
 
 /// Everything in the head, when nobody looks at it.
 pub(super) fn untried(presented: &PresentedCredentials<'_>, headers: &HeaderMap, why: &str) -> Vec<Seen> {
+    let plain = &AccessRequirement::PLAIN;
     let mut all: Vec<Seen> =
-        presented.places().map(|(place, secret)| masked(name(place), secret, why.to_owned())).collect();
+        presented.places(plain).map(|(place, secret)| masked(name(place), secret, why.to_owned())).collect();
     all.extend(session(headers, |_| why.to_owned()));
-    all.extend(ignored(headers, why));
+    all.extend(ignored(headers, plain, why, |_| why.to_owned()));
     all
 }
 
@@ -232,6 +254,8 @@ fn what(credential: &Credential) -> &'static str {
         Credential::PersonalAccessToken(_) => "a personal access token",
         Credential::OauthAccessToken(_) => "an OAuth access token",
         Credential::Session(_) => "a session",
+        Credential::DeployToken(_) => "a deploy token",
+        Credential::JobToken(_) => "a job token",
     }
 }
 
@@ -247,16 +271,24 @@ fn session(headers: &HeaderMap, outcome: impl FnOnce(&SessionCookies) -> String)
     })
 }
 
-/// What the API does not read, though people send it.
-fn ignored(headers: &HeaderMap, why: &str) -> Vec<Seen> {
+/// What the endpoint does not read, though people send it.
+fn ignored(
+    headers: &HeaderMap,
+    requirement: &AccessRequirement<'_>,
+    why: &str,
+    token: impl Fn(&str) -> String,
+) -> Vec<Seen> {
     let mut all = Vec::new();
     if let Some((place, length)) = scheme(headers) {
         all.push(Seen { place, prefix: None, length: Some(length), outcome: why.to_owned(), decided: false });
     }
-    for (header, place) in [("job-token", "JOB-TOKEN"), ("deploy-token", "Deploy-Token")] {
-        if let Some(value) = headers.get(header) {
-            let prefix = prefix(value.as_bytes());
-            let outcome = "this server has no such tokens".to_owned();
+    let jobs = requirement.job_tokens != JobTokens::None;
+    for (header, place, kind, read) in [
+        ("job-token", "JOB-TOKEN", "job tokens", jobs),
+        ("deploy-token", "Deploy-Token", "deploy tokens", !requirement.deploy_tokens.is_empty()),
+    ] {
+        if let Some(value) = headers.get(header).filter(|_| !read) {
+            let (prefix, outcome) = (prefix(value.as_bytes()), token(kind));
             all.push(Seen { place, prefix, length: Some(value.len()), outcome, decided: false });
         }
     }
@@ -299,6 +331,11 @@ fn name(place: CredentialPlace) -> &'static str {
         CredentialPlace::BearerTokenParameter => "bearer_token parameter",
         CredentialPlace::PrivateTokenParameter => "private_token parameter",
         CredentialPlace::PrivateTokenHeader => "PRIVATE-TOKEN",
+        CredentialPlace::JobTokenParameter => "job_token parameter",
+        CredentialPlace::TokenParameter => "token parameter",
+        CredentialPlace::JobTokenHeader => "JOB-TOKEN",
+        CredentialPlace::DeployTokenHeader => "Deploy-Token",
+        CredentialPlace::BasicPassword => "Authorization: Basic",
         CredentialPlace::SessionCookie => SESSION,
     }
 }

@@ -9,17 +9,21 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::FutureExt;
 use tollhouse_auth::presented::{CredentialPlace, PresentedCredentials};
+use tollhouse_domain::access_requirement::{AccessRequirement, JobTokens};
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::UserId;
-use tollhouse_domain::identity::Caller;
+use tollhouse_domain::identity::{Caller, Identity, Via};
+use tollhouse_domain::lookup::DeployTokenRecord;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::text::loggable;
 use tollhouse_domain::time::Timestamp;
+use tollhouse_store::job_tokens;
 
 use super::browser::{session, sign_in};
 use super::identity::has_odd_name;
-use super::matching::{Allow, Rule, Rules};
-use super::question::{PRIVATE_TOKEN, Question, client, is_repeated};
+use super::matching::{Allow, Member, Rule, Rules};
+use super::question::{DEPLOY_TOKEN, JOB_TOKEN, PRIVATE_TOKEN, Question, client, is_repeated};
 use super::refusal::{Refusal, status};
 use crate::app::App;
 use crate::error::{CHALLENGE, Error, Reason, scope_challenge};
@@ -76,23 +80,27 @@ async fn judge<'r>(
         return Ok((None, rule));
     }
     let query = question.query().filter(|_| rule.query_credentials);
-    readable(headers, query)?;
+    let requirement = rule.requirement();
+    readable(headers, query, &requirement)?;
     let session = session(question, headers, &gateway.own);
     let presented = PresentedCredentials::relayed(headers, &question.method, query, session, Some(client));
     let judging = Instant::now();
-    let vouched = app.auth.authorize_relayed(&presented, &rule.requirement(), now).await;
+    let vouched = app.auth.authorize_relayed(&presented, &requirement, now).await;
     app.metrics.judged(judging.elapsed());
     let who = match vouched {
-        Err(Denial::Missing) if presented.candidates().next().is_none() => return Err(Refusal::NoCredential),
+        Err(Denial::Missing) if presented.candidates(&requirement).next().is_none() => {
+            return Err(Refusal::NoCredential);
+        }
         judged => judged?,
     };
     let person = match &who {
         Some((Caller::Person(who), _)) => Some(&who.user),
-        Some((Caller::Application(_), _)) | None => None,
+        Some((Caller::Application(_) | Caller::Deployment(_), _)) | None => None,
     };
     if rule.allow == Allow::Administrator && person.is_some_and(|user| !user.administrator) {
         return Err(Denial::NotAdministrator.into());
     }
+    let caller = who.as_ref().map(|(caller, _)| caller);
     if let Some(member) = &rule.member {
         let of = member.of.ok_or(Refusal::Unbound)?;
         // An application for itself came this far because the rule names it (T6). It is a member of nothing, but where
@@ -105,17 +113,58 @@ async fn judge<'r>(
         if person.is_some_and(|user| !user.administrator && known.level(now) < Some(member.level)) {
             return Err(Refusal::NotAMember);
         }
+        match caller {
+            Some(Caller::Deployment(token)) if !belongs(app, token, member, client, now).await? => {
+                return Err(Refusal::NotAMember);
+            }
+            Some(Caller::Person(who)) => job_is_admitted(app, who, of, client).await?,
+            Some(Caller::Deployment(_) | Caller::Application(_)) | None => {}
+        }
     }
     Ok((who, rule))
 }
 
+/// Whether a deploy token is one of what the rule names, or of a group around it. Its scopes take the place of a level.
+async fn belongs(
+    app: &App,
+    token: &DeployTokenRecord,
+    member: &Member,
+    client: IpAddr,
+    now: Timestamp,
+) -> Result<bool, Denial> {
+    let own = app.auth.memberships(UserId(0), token.of, Some(client), now).await?;
+    let Some(own) = own.path.as_deref() else { return Ok(false) };
+    let inside = |path: &str| member.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+    Ok(own == member.path || matches!(token.of, MembershipSource::Group(_)) && inside(own))
+}
+
+/// A job's token counts for its own project, and for others that admit it (rest-api.md 2.12). A group has no list of whom
+/// it admits.
+async fn job_is_admitted(app: &App, who: &Identity, of: MembershipSource, client: IpAddr) -> Result<(), Refusal> {
+    let (Via::JobToken(job), MembershipSource::Project(to)) = (&who.via, of) else { return Ok(()) };
+    if job.project == to {
+        return Ok(());
+    }
+    let _permit = app.auth.permit(Some(client)).await;
+    let admitted = async { job_tokens::admitted(&mut app.db.read().await?, job.project, to).await };
+    match admitted.await.map_err(|_| Error::Unavailable)? {
+        Some(true) => Ok(()),
+        Some(false) | None => Err(Refusal::JobOutsideAllowlist),
+    }
+}
+
 /// The guards of the API on what a credential stands in (authentication.md 1.3), and one more: of two headers or two
 /// parameters only one is judged, and the API behind could take the other (GATE-053).
-fn readable(headers: &HeaderMap, query: Option<&str>) -> Result<(), Error> {
+fn readable(headers: &HeaderMap, query: Option<&str>, requirement: &AccessRequirement<'_>) -> Result<(), Error> {
     let query = query.unwrap_or_default();
     let authorized = headers.contains_key(header::AUTHORIZATION);
     let twice = is_repeated(headers, &PRIVATE_TOKEN) || (authorized && is_repeated(headers, &header::AUTHORIZATION));
-    let in_query = || repeats(query.as_bytes()).iter().any(|name| IN_QUERY.contains(&name.as_str()));
+    let jobs = requirement.job_tokens != JobTokens::None;
+    let twice = twice
+        || (jobs && is_repeated(headers, &JOB_TOKEN))
+        || (!requirement.deploy_tokens.is_empty() && is_repeated(headers, &DEPLOY_TOKEN));
+    let counts = |name: &str| IN_QUERY.contains(&name) || (jobs && JOBS_IN_QUERY.contains(&name));
+    let in_query = || repeats(query.as_bytes()).iter().any(|name| counts(name));
     if twice || (authorized && malformed_authorization(headers)) || malformed(query.as_bytes()) || in_query() {
         return Err(Error::Malformed);
     }
@@ -127,6 +176,9 @@ fn readable(headers: &HeaderMap, query: Option<&str>) -> Result<(), Error> {
 
 /// What counts with `query_credentials`.
 const IN_QUERY: [&str; 3] = ["access_token", "bearer_token", "private_token"];
+
+/// What counts there too where job tokens do.
+const JOBS_IN_QUERY: [&str; 2] = ["job_token", "token"];
 
 fn allowed(app: &App, who: Option<&(Caller, CredentialPlace)>, rule: &Rule) -> Response {
     let mut response = empty(StatusCode::NO_CONTENT);
@@ -144,6 +196,7 @@ fn refused(app: &App, refusal: &Refusal, headers: &HeaderMap, seen: &Seen<'_>) -
     let (challenge, retry_after) = wire.map_or((None, None), |wire| (wire.challenge, wire.retry_after));
     let challenge = match refusal {
         Refusal::Request(Error::Denied(Denial::Scope(_))) => seen.opened_by().map(|scopes| scope_challenge(&scopes)),
+        _ if status == StatusCode::UNAUTHORIZED && seen.reads_basic() => Some(BASIC_CHALLENGE.to_owned()),
         // RFC 9110 section 15.5.2: a 401 has a challenge.
         _ if status == StatusCode::UNAUTHORIZED => challenge.or_else(|| Some(CHALLENGE.to_owned())),
         _ => None,
@@ -161,6 +214,9 @@ fn refused(app: &App, refusal: &Refusal, headers: &HeaderMap, seen: &Seen<'_>) -
     }
     response
 }
+
+/// RFC 7617. Clients that know no other scheme, as those of package registries, send a password only if they are asked.
+const BASIC_CHALLENGE: &str = "Basic realm=\"Tollhouse\"";
 
 fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
@@ -184,6 +240,11 @@ impl Seen<'_> {
     fn opened_by(&self) -> Option<Vec<Scope>> {
         let read = [Method::GET, Method::HEAD].contains(&self.question.as_ref()?.method);
         Some(self.rule?.requirement().opened_by(read))
+    }
+
+    /// Whether a client that knows HTTP Basic alone can pass.
+    fn reads_basic(&self) -> bool {
+        self.rule.is_some_and(|rule| rule.requirement().reads_basic())
     }
 
     fn log(&self, response: &Response, peer: Option<IpAddr>, id: &str, began: Instant) {

@@ -62,7 +62,7 @@ impl Names {
         let mut set = |name: &HeaderName, value: HeaderValue| drop(headers.insert(name.clone(), value));
         let user = match who {
             Some((Caller::Person(who), _)) => Some(&*who.user),
-            Some((Caller::Application(_), _)) | None => None,
+            Some((Caller::Application(_) | Caller::Deployment(_), _)) | None => None,
         };
         set(&self.user_id, user.map_or(NONE, |user| user.id.0.into()));
         set(&self.user, user.map_or(NONE, |user| value(&user.username)));
@@ -70,8 +70,7 @@ impl Names {
         set(&self.email, user.and_then(User::confirmed_email).map_or(NONE, value));
         let administrator = user.is_some_and(|user| user.administrator);
         set(&self.administrator, HeaderValue::from_static(if administrator { "true" } else { "false" }));
-        let scopes = who.map(|(caller, _)| caller.scopes());
-        set(&self.scopes, scopes.map_or(NONE, |scopes| scopes.map_or(ALL, |scopes| value(&scopes.to_string()))));
+        set(&self.scopes, who.map_or(NONE, |(caller, _)| scopes(caller)));
         set(&self.credential, who.map_or(NONE, |(caller, _)| credential(caller)));
         set(&self.place, who.map_or(NONE, |(_, place)| spelt(*place)));
         set(&self.application, who.and_then(|(caller, _)| client_id(caller)).map_or(NONE, value));
@@ -87,34 +86,54 @@ pub fn has_odd_name(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| !name.as_str().bytes().all(plain))
 }
 
+/// A session has all rights of its user. A job token has no scopes, and is not to be taken for a session.
+fn scopes(caller: &Caller) -> HeaderValue {
+    match caller {
+        Caller::Application(token) => value(&token.scopes.to_string()),
+        Caller::Deployment(token) => value(&token.scopes.to_string()),
+        Caller::Person(who) => match &who.via {
+            Via::PersonalAccessToken(token) | Via::OauthAccessToken(token) => value(&token.scopes.to_string()),
+            Via::Session(_) => ALL,
+            Via::JobToken(_) => NONE,
+        },
+    }
+}
+
 fn credential(caller: &Caller) -> HeaderValue {
     HeaderValue::from_static(match caller {
         Caller::Application(_) => "oauth_access_token",
+        Caller::Deployment(_) => "deploy_token",
         Caller::Person(who) => match who.via {
             Via::PersonalAccessToken(_) => "personal_access_token",
             Via::OauthAccessToken(_) => "oauth_access_token",
             Via::Session(_) => "session",
+            Via::JobToken(_) => "job_token",
         },
     })
 }
 
 fn spelt(place: CredentialPlace) -> HeaderValue {
     HeaderValue::from_static(match place {
-        CredentialPlace::AuthorizationHeader => "authorization",
+        CredentialPlace::AuthorizationHeader | CredentialPlace::BasicPassword => "authorization",
+        CredentialPlace::DeployTokenHeader => "deploy_token",
+        CredentialPlace::JobTokenHeader => "job_token",
         CredentialPlace::PrivateTokenHeader => "private_token",
         CredentialPlace::SessionCookie => "session",
         CredentialPlace::AccessTokenParameter
         | CredentialPlace::BearerTokenParameter
-        | CredentialPlace::PrivateTokenParameter => "query",
+        | CredentialPlace::PrivateTokenParameter
+        | CredentialPlace::JobTokenParameter
+        | CredentialPlace::TokenParameter => "query",
     })
 }
 
 fn client_id(caller: &Caller) -> Option<&str> {
     let token = match caller {
         Caller::Application(token) => token,
+        Caller::Deployment(_) => return None,
         Caller::Person(who) => match &who.via {
             Via::OauthAccessToken(token) => token,
-            Via::PersonalAccessToken(_) | Via::Session(_) => return None,
+            Via::PersonalAccessToken(_) | Via::Session(_) | Via::JobToken(_) => return None,
         },
     };
     token.client_id.as_deref()

@@ -3,7 +3,8 @@
 use axum::http::HeaderValue;
 use axum::http::Method;
 use tollhouse_domain::access::AccessLevel;
-use tollhouse_domain::access_requirement::{AccessRequirement, Extra};
+use tollhouse_domain::access_requirement::{AccessRequirement, Extra, JobTokens};
+use tollhouse_domain::deploy_token::DeployScope;
 use tollhouse_domain::id::ApplicationId;
 use tollhouse_domain::membership::MembershipSource;
 
@@ -42,6 +43,12 @@ pub struct Rule {
     /// The applications that `clients` named when the rules were read. Their own tokens are admitted too, though they
     /// speak for nobody (T6).
     pub applications: Vec<ApplicationId>,
+    /// Deploy tokens with one of these scopes are admitted. Empty: none is.
+    pub deploy_tokens: Vec<DeployScope>,
+    /// Whether tokens of CI jobs are admitted, which act as the user of their job.
+    pub job_tokens: bool,
+    /// Whether a personal access token counts as password of HTTP Basic.
+    pub token_as_password: bool,
     /// Whether a credential in the query counts.
     pub query_credentials: bool,
     /// Preflights pass without being judged.
@@ -141,6 +148,9 @@ impl Rule {
             administrator: self.allow == Allow::Administrator,
             scopes: &self.scopes,
             applications: &self.applications,
+            deploy_tokens: &self.deploy_tokens,
+            job_tokens: if self.job_tokens { JobTokens::AnyPlace } else { JobTokens::None },
+            token_as_password: self.token_as_password,
             ..AccessRequirement::PLAIN
         }
     }

@@ -60,7 +60,9 @@ impl<'r> Question<'r> {
         self.method == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-            && ![header::AUTHORIZATION, PRIVATE_TOKEN, header::COOKIE].iter().any(|name| headers.contains_key(name))
+            && ![header::AUTHORIZATION, PRIVATE_TOKEN, JOB_TOKEN, DEPLOY_TOKEN, header::COOKIE]
+                .iter()
+                .any(|name| headers.contains_key(name))
     }
 }
 
@@ -94,6 +96,8 @@ pub fn is_repeated(headers: &HeaderMap, name: &HeaderName) -> bool {
 
 /// The header `PRIVATE-TOKEN`.
 pub const PRIVATE_TOKEN: HeaderName = HeaderName::from_static("private-token");
+pub const JOB_TOKEN: HeaderName = HeaderName::from_static("job-token");
+pub const DEPLOY_TOKEN: HeaderName = HeaderName::from_static("deploy-token");
 
 struct Names {
     method: HeaderName,

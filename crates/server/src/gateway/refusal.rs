@@ -27,6 +27,8 @@ pub enum Refusal {
     Unbound,
     /// The caller has not the level in the group or project that the rule names, or none that still counts.
     NotAMember,
+    /// The project that the rule names does not admit job tokens of the caller's project (rest-api.md 2.12).
+    JobOutsideAllowlist,
     /// A credential is required, and none was presented.
     NoCredential,
     /// What a route of ours would refuse with.
@@ -46,6 +48,7 @@ impl Refusal {
             Self::NoRule => "no_rule",
             Self::Unbound => "unbound_rule",
             Self::NotAMember => "not_a_member",
+            Self::JobOutsideAllowlist => "job_outside_allowlist",
             Self::NoCredential => Denial::Missing.code(),
             Self::Request(error) => error.code(),
         }
@@ -62,7 +65,7 @@ impl Refusal {
             Self::Unclear => "unclear_question",
             Self::Crooked => "crooked_path",
             Self::NoCredential => "unauthorized",
-            Self::Unbound | Self::NotAMember => "forbidden",
+            Self::Unbound | Self::NotAMember | Self::JobOutsideAllowlist => "forbidden",
             Self::Request(Error::Denied(denial)) => match denial {
                 Denial::Missing | Denial::Unknown => "unauthorized",
                 Denial::Revoked | Denial::Reused(_) => "revoked",
@@ -143,7 +146,7 @@ mod tests {
                 assert_eq!(alike, told, "{one:?} and {other:?}");
             }
         }
-        for hidden in [Refusal::Unbound, Refusal::NotAMember] {
+        for hidden in [Refusal::Unbound, Refusal::NotAMember, Refusal::JobOutsideAllowlist] {
             assert_eq!(hidden.told(), Refusal::from(Denial::NotAdministrator).told());
         }
     }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use axum::http::{HeaderValue, Method};
 use tollhouse_domain::access::AccessLevel;
 use tollhouse_domain::access_requirement::Extra;
+use tollhouse_domain::deploy_token::DeployScope;
 use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::namespace::{self, NamespaceKind};
 use tollhouse_domain::scope::Scope;
@@ -155,6 +156,9 @@ impl<'t> Fields<'_, 't> {
             member: self.member()?,
             clients: self.any("applications", client_id)?,
             applications: Vec::new(),
+            deploy_tokens: self.any("deploy_tokens", deploy_scope)?,
+            job_tokens: self.flag("job_tokens")?,
+            token_as_password: self.flag("token_as_password")?,
             query_credentials: self.flag("query_credentials")?,
             preflight: self.one("preflight", preflight)?.unwrap_or_default(),
             admits,
@@ -178,8 +182,8 @@ impl<'t> Fields<'_, 't> {
     /// What one key says must not be idle because of another.
     fn contradictions(&self, rule: &Rule) -> Result<(), Unusable> {
         let idle: &[&str] = match rule.allow {
-            Allow::Anyone => &["scopes", "group", "project", "applications"],
-            Allow::Administrator => &["group", "project", "applications"],
+            Allow::Anyone => &["scopes", "group", "project", "applications", "deploy_tokens"],
+            Allow::Administrator => &["group", "project", "applications", "deploy_tokens"],
             Allow::SignedIn => &[],
         };
         let word = if rule.allow == Allow::Anyone { "anyone" } else { "administrator" };
@@ -298,6 +302,10 @@ fn scope(word: &str) -> Read<Extra> {
     }
 }
 
+fn deploy_scope(word: &str) -> Read<DeployScope> {
+    DeployScope::parse(word).ok_or("there is no such scope of deploy tokens")
+}
+
 fn level(word: &str) -> Read<AccessLevel> {
     let known = AccessLevel::parse(word).filter(|level| *level >= AccessLevel::Guest);
     known.ok_or("this must be `guest`, `planner`, `reporter`, `security_manager`, `developer`, `maintainer` or `owner`")
@@ -318,7 +326,7 @@ fn preflight(word: &str) -> Read<bool> {
 
 const NO_HOST: &str = "this is not a host, such as `api.example.test` or `api.example.test:8443`";
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 16] = [
     "name",
     "host",
     "path",
@@ -329,6 +337,9 @@ const KEYS: [&str; 13] = [
     "project",
     "level",
     "applications",
+    "deploy_tokens",
+    "job_tokens",
+    "token_as_password",
     "query_credentials",
     "preflight",
     "admits",

@@ -14,8 +14,10 @@ use tollhouse_store::tx::{Change, Tx};
 use crate::refusal::{FieldFault, Refusal};
 
 pub mod applications;
+pub mod deploy_tokens;
 pub mod grants;
 pub mod groups;
+pub mod job_tokens;
 pub mod keys;
 pub mod members;
 pub mod named;

@@ -1,6 +1,9 @@
 //! Which of several presented credentials counts (authentication.md 1.1).
 
+use data_encoding::BASE64;
 use http::Method;
+use tollhouse_domain::access_requirement::JobTokens;
+use tollhouse_domain::deploy_token::DeployScope;
 use tollhouse_domain::secret::CsrfSecret;
 
 use super::*;
@@ -79,5 +82,109 @@ async fn t9_a_session_writes_only_with_a_csrf_token_of_its_own() {
         }
         assert_eq!(names(setup.required(&request, &OPEN).await), expected, "{cookies} {csrf:?}");
         assert_eq!(setup.memory.found() - before, finds, "{cookies} {csrf:?}");
+    }
+}
+
+/// What passes, and who it is: `person 1`, `deployment 1`, `nobody`, or the reason.
+async fn relayed(setup: &Setup, request: &Parts, requirement: &AccessRequirement<'_>) -> String {
+    let presented = PresentedCredentials::in_head(request, None);
+    match setup.auth.authorize_relayed(&presented, requirement, NOW).await {
+        Ok(None) => "nobody".to_owned(),
+        Ok(Some((Caller::Person(who), place))) => format!("person {} {place:?}", who.user.id),
+        Ok(Some((Caller::Deployment(token), place))) => format!("deployment {} {place:?}", token.id),
+        Ok(Some((Caller::Application(_), _))) => "an application".to_owned(),
+        Err(denial) => denial.code().to_owned(),
+    }
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", BASE64.encode(format!("{user}:{password}").as_bytes()))
+}
+
+#[tokio::test]
+async fn deploy_tokens_job_tokens_and_passwords_count_where_they_are_admitted_and_nowhere_else() {
+    let setup = Setup::new();
+    let key = |kind: CandidateKind, secret: &str| kind.key(Digest::of(secret.as_bytes()));
+    let over = Some(NOW);
+    setup.memory.put_token("personal", Row { owner: Some(2), ..Row::of(Kind::PersonalAccessToken) });
+    setup.memory.put_token("per:sonal", Row { owner: Some(2), ..Row::of(Kind::PersonalAccessToken) });
+    setup.memory.put(key(CandidateKind::DeployToken, "gldt-d"), Row::of(Kind::DeployToken));
+    setup.memory.put(key(CandidateKind::DeployToken, "gldt-over"), Row { ends: over, ..Row::of(Kind::DeployToken) });
+    setup.memory.put(key(CandidateKind::JobToken, "glcbt-j"), Row::of(Kind::JobToken));
+    setup.memory.put(key(CandidateKind::JobToken, "glcbt-over"), Row { ends: over, ..Row::of(Kind::JobToken) });
+    let open = AccessRequirement { anonymous: true, ..AccessRequirement::PLAIN };
+    let deploy = AccessRequirement { deploy_tokens: &[DeployScope::ReadRegistry], ..open };
+    let other_scope = AccessRequirement { deploy_tokens: &[DeployScope::WriteRegistry], ..open };
+    let request = AccessRequirement { job_tokens: JobTokens::Request, ..open };
+    let any = AccessRequirement { job_tokens: JobTokens::AnyPlace, ..open };
+    let password = AccessRequirement { token_as_password: true, ..open };
+    let all = AccessRequirement {
+        deploy_tokens: &[DeployScope::ReadRegistry],
+        job_tokens: JobTokens::AnyPlace,
+        token_as_password: true,
+        ..open
+    };
+    let job_user = basic("gitlab-ci-token", "glcbt-j");
+    let over_user = basic("gitlab-ci-token", "glcbt-over");
+    let no_user = basic("gitlab-ci-token", "");
+    let (d, p, colons) = (basic("any", "gldt-d"), basic("any", "personal"), basic("any", "per:sonal"));
+    let unknown = basic("any", "nonsense");
+    for (requirement, query, headers, expected) in [
+        // Deploy tokens: header, bearer value, Basic password (AUTH-107 to AUTH-110).
+        (&deploy, "", &[("deploy-token", "gldt-d")][..], "deployment 1 DeployTokenHeader"),
+        (&deploy, "", &[("authorization", "Bearer gldt-d")], "deployment 1 AuthorizationHeader"),
+        (&deploy, "access_token=gldt-d", &[], "deployment 1 AccessTokenParameter"),
+        (&deploy, "", &[("authorization", &d)], "deployment 1 BasicPassword"),
+        (&other_scope, "", &[("deploy-token", "gldt-d")], "insufficient_scope"),
+        (&deploy, "", &[("deploy-token", "gldt-over")], "nobody"),
+        (&deploy, "", &[("deploy-token", "nonsense")], "nobody"),
+        (&deploy, "", &[("deploy-token", "nonsense"), ("private-token", "personal")], "person 2 PrivateTokenHeader"),
+        // A password overrides the header, and a blank one does not.
+        (&deploy, "", &[("authorization", &unknown), ("deploy-token", "gldt-d")], "nobody"),
+        (&deploy, "", &[("authorization", &no_user), ("deploy-token", "gldt-d")], "deployment 1 DeployTokenHeader"),
+        (&deploy, "", &[("private-token", "gldt-d")], "unknown"),
+        (&open, "", &[("deploy-token", "gldt-d")], "nobody"),
+        (&open, "", &[("authorization", "Bearer gldt-d")], "unknown"),
+        (&open, "", &[("authorization", &d)], "nobody"),
+        // Job tokens (AUTH-098 to AUTH-106, AUTH-196).
+        (&request, "", &[("job-token", "glcbt-j")], "person 1 JobTokenHeader"),
+        (&request, "job_token=glcbt-j", &[], "person 1 JobTokenParameter"),
+        (&request, "token=glcbt-j", &[], "person 1 TokenParameter"),
+        (&request, "", &[("authorization", "Bearer glcbt-j")], "person 1 AuthorizationHeader"),
+        (&request, "job_token=%20&token=glcbt-j", &[], "person 1 TokenParameter"),
+        (&request, "job_token=x&token=glcbt-j", &[], "unknown"),
+        (&request, "", &[("job-token", "glcbt-over")], "unknown"),
+        (&request, "", &[("authorization", "Bearer glcbt-over")], "nobody"),
+        (&request, "job_token[]=glcbt-j", &[], "unknown"),
+        (&request, "", &[("authorization", &job_user)], "nobody"),
+        (&any, "", &[("authorization", &job_user)], "person 1 BasicPassword"),
+        (&any, "", &[("authorization", &over_user)], "unknown"),
+        (&any, "", &[("authorization", &no_user)], "nobody"),
+        (&any, "", &[("authorization", &basic("Gitlab-ci-token", "glcbt-j"))], "nobody"),
+        (&any, "", &[("job-token", "glcbt-j"), ("private-token", "personal")], "person 2 PrivateTokenHeader"),
+        (
+            &any,
+            "",
+            &[("authorization", "Bearer glcbt-j"), ("private-token", "personal")],
+            "person 1 AuthorizationHeader",
+        ),
+        (&open, "job_token=glcbt-j&token=glcbt-j", &[("job-token", "glcbt-j")], "nobody"),
+        (&open, "", &[("authorization", "Bearer glcbt-j")], "nobody"),
+        (&any, "", &[("job-token", "personal")], "unknown"),
+        // A personal access token as password (AUTH-093, AUTH-094).
+        (&password, "", &[("authorization", &p)], "person 2 BasicPassword"),
+        (&password, "", &[("authorization", &colons)], "person 2 BasicPassword"),
+        (&password, "", &[("authorization", &unknown)], "nobody"),
+        (&password, "", &[("authorization", &d)], "nobody"),
+        (&password, "", &[("authorization", &p), ("private-token", "nonsense")], "unknown"),
+        (&open, "", &[("authorization", &p)], "nobody"),
+        (&all, "", &[("authorization", &p)], "person 2 BasicPassword"),
+        (&all, "", &[("authorization", &d)], "deployment 1 BasicPassword"),
+        (&all, "", &[("authorization", &job_user)], "person 1 BasicPassword"),
+        (&all, "", &[("authorization", "Basic !")], "nobody"),
+        (&all, "", &[("authorization", &format!("Basic {}", BASE64.encode(b"no colon")))], "nobody"),
+    ] {
+        let answer = relayed(&setup, &get(&format!("/?{query}"), headers), requirement).await;
+        assert_eq!(answer, expected, "{query} {headers:?} {requirement:?}");
     }
 }

@@ -54,10 +54,14 @@ pub(super) enum Kind {
     OauthAccessToken,
     /// It began at 0.
     Session,
+    /// Of project 1, with `read_registry`.
+    DeployToken,
+    /// Of a job in project 1.
+    JobToken,
 }
 
 impl Row {
-    /// A credential of user 1 with the scope `api`, in use and without an end; a session ends after [`NOW`].
+    /// A credential of user 1 with the scope `api`, in use and without an end; a session and a job end after [`NOW`].
     pub(super) fn of(kind: Kind) -> Self {
         Self {
             kind,
@@ -65,12 +69,13 @@ impl Row {
             scopes: &[Scope::Api],
             application: None,
             status: TokenStatus::Live { used: true },
-            ends: matches!(kind, Kind::Session).then_some(Timestamp(NOW.0 + 1)),
+            ends: matches!(kind, Kind::Session | Kind::JobToken).then_some(Timestamp(NOW.0 + 1)),
         }
     }
 
     fn record(&self, key: Key, users: &[User]) -> Record {
-        let (Key::Token(digest) | Key::Refresh(digest) | Key::Session(digest)) = key;
+        let (Key::Token(digest) | Key::Refresh(digest) | Key::Session(digest) | Key::Deploy(digest) | Key::Job(digest)) =
+            key;
         let id = self.owner.unwrap_or_default();
         let token = || {
             Arc::new(TokenRecord {
@@ -84,12 +89,17 @@ impl Row {
         let credential = match self.kind {
             Kind::PersonalAccessToken => Credential::PersonalAccessToken(token()),
             Kind::OauthAccessToken => Credential::OauthAccessToken(token()),
+            Kind::DeployToken => Credential::DeployToken(Arc::new(test_records::deploy_token(digest, self.ends))),
+            Kind::JobToken => {
+                Credential::JobToken(Arc::new(test_records::job_token(digest, self.ends.expect("a job ends"))))
+            }
             Kind::Session => {
                 let ends = self.ends.expect("a session ends");
                 Credential::Session(Arc::new(test_records::session(digest, ends)))
             }
         };
-        let owner = self.owner.map(|id| users.iter().find(|user| user.id.0 == id).expect("its owner").clone());
+        let owner = self.owner.filter(|_| !matches!(self.kind, Kind::DeployToken));
+        let owner = owner.map(|id| users.iter().find(|user| user.id.0 == id).expect("its owner").clone());
         Record { credential, owner: owner.map(Arc::new) }
     }
 }

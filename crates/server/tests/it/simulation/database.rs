@@ -59,6 +59,14 @@ impl Database {
         }
     }
 
+    /// The secret of a deploy or job token, once it has one.
+    pub fn narrow_secret(&self, token: u64) -> Option<String> {
+        match self {
+            Self::Memory(_) => Some(model::secret(token)),
+            Self::Store(store) => store.narrow_secret(token),
+        }
+    }
+
     /// Of a client, once it has one, and its secret of that number.
     pub fn credentials(&self, client: u64, secret: u64) -> Option<(String, String)> {
         match self {

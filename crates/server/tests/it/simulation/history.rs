@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     Token(u64),
+    /// A deploy token or a job token.
+    Narrow(u64),
     Owner(u64),
     Secret(u64, u64),
     Member(u64),

@@ -230,6 +230,8 @@ fn suits(mutant: Mutant) -> &'static [Theme] {
         | Mutant::SecretRenewedUnmarked
         | Mutant::GroupLeftUnmarked
         | Mutant::GroupMovedUnmarked
+        | Mutant::DeployTokenUnmarked
+        | Mutant::JobTokenUnmarked
         | Mutant::EntryAfter
         | Mutant::NoEntry
         | Mutant::NoWait

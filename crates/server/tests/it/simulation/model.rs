@@ -8,11 +8,14 @@ use tollhouse_domain::access::AccessLevel;
 use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::{Behind, Entry, LogPosition, NodeId, OwnRow, Page};
 use tollhouse_domain::application::Application;
+use tollhouse_domain::deploy_token::DeployScope;
 use tollhouse_domain::faults::Mutant;
-use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, NamespaceId, UserId};
+use tollhouse_domain::id::{
+    ApplicationId, DeployTokenId, FamilyId, GenerationId, JobTokenId, NamespaceId, ProjectId, UserId,
+};
 use tollhouse_domain::invalidation::Invalidation;
-use tollhouse_domain::lookup::{Credential, Key, Record, TokenRecord};
-use tollhouse_domain::membership::{GroupMembership, Held, Memberships, UserMemberships};
+use tollhouse_domain::lookup::{Credential, DeployTokenRecord, JobTokenRecord, Key, Record, TokenRecord};
+use tollhouse_domain::membership::{GroupMembership, Held, MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::redirect::RedirectUris;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Digest;
@@ -32,6 +35,8 @@ pub struct Truth {
     /// Token, its owner, and whether it stands.
     tokens: BTreeMap<u64, (u64, bool)>,
     of_digest: BTreeMap<[u8; 32], u64>,
+    /// Deploy and job tokens, and whether they stand.
+    narrow: BTreeMap<u64, (Narrow, bool)>,
     blocked: BTreeMap<u64, bool>,
     /// The number of the secret that each client has now.
     clients: BTreeMap<u64, u64>,
@@ -41,6 +46,23 @@ pub struct Truth {
     members: BTreeSet<u64>,
     entries: Vec<Entry>,
     nodes: BTreeMap<NodeId, Row>,
+}
+
+/// A credential that counts at few places, and belongs to no family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Narrow {
+    Deploy,
+    Job,
+}
+
+impl Narrow {
+    pub fn key(self, secret: &str) -> Key {
+        let digest = Digest::of(secret.as_bytes());
+        match self {
+            Self::Deploy => Key::Deploy(digest),
+            Self::Job => Key::Job(digest),
+        }
+    }
 }
 
 /// What an operation makes true.
@@ -56,6 +78,14 @@ pub enum Change {
         owner: u64,
     },
     Revoke {
+        token: u64,
+    },
+    CreateNarrow {
+        kind: Narrow,
+        token: u64,
+    },
+    RevokeNarrow {
+        kind: Narrow,
         token: u64,
     },
     Block {
@@ -118,6 +148,8 @@ impl Change {
     /// The mistake of which it says nothing of it to the log.
     pub fn unmarked_by(self) -> Option<Mutant> {
         match self {
+            Self::RevokeNarrow { kind: Narrow::Deploy, .. } => Some(Mutant::DeployTokenUnmarked),
+            Self::RevokeNarrow { kind: Narrow::Job, .. } => Some(Mutant::JobTokenUnmarked),
             Self::CreateClient { .. } => Some(Mutant::ApplicationCreatedUnmarked),
             Self::RenewSecret { .. } => Some(Mutant::SecretRenewedUnmarked),
             Self::DeleteClient { .. } => Some(Mutant::ApplicationDeletedUnmarked),
@@ -130,7 +162,8 @@ impl Change {
     /// What becomes untrue with it.
     pub fn forgets(self) -> Vec<Invalidation> {
         match self {
-            Self::Create { .. } => Vec::new(),
+            Self::Create { .. } | Self::CreateNarrow { .. } => Vec::new(),
+            Self::RevokeNarrow { token, .. } => vec![Invalidation::Token(digest(token))],
             Self::Import { token, .. } => vec![Invalidation::Unknown(digest(token))],
             Self::Revoke { token } => vec![Invalidation::Family(family(token))],
             Self::Block { owner, .. } | Self::Member { owner, .. } => vec![Invalidation::Owner(UserId(owner as i64))],
@@ -154,12 +187,14 @@ impl Truth {
     pub fn holds(&self, change: Change) -> bool {
         match change {
             Change::Revoke { token } => self.tokens.get(&token).is_some_and(|(_, stands)| !stands),
+            Change::RevokeNarrow { token, .. } => self.narrow.get(&token).is_some_and(|(_, stands)| !stands),
             Change::Block { owner, blocked } => self.blocked.get(&owner).copied().unwrap_or_default() == blocked,
             Change::DeleteClient { client, .. } => !self.clients.contains_key(&client),
             Change::Member { owner, member } => self.members.contains(&owner) == member,
             Change::Move { away } => self.away == away,
             Change::Create { .. }
             | Change::Import { .. }
+            | Change::CreateNarrow { .. }
             | Change::CreateClient { .. }
             | Change::RenewSecret { .. }
             | Change::Nothing => false,
@@ -182,6 +217,14 @@ impl Truth {
             }
             Change::Revoke { token } => {
                 if let Some((_, stands)) = self.tokens.get_mut(&token) {
+                    *stands = false;
+                }
+            }
+            Change::CreateNarrow { kind, token } => {
+                self.narrow.insert(token, (kind, true));
+            }
+            Change::RevokeNarrow { token, .. } => {
+                if let Some((_, stands)) = self.narrow.get_mut(&token) {
                     *stands = false;
                 }
             }
@@ -271,8 +314,42 @@ impl Truth {
         }
     }
 
+    fn find_narrow(&self, wanted: Key, somebody: &User) -> Option<Record> {
+        let is = |(token, (kind, _)): &(&u64, &(Narrow, bool))| kind.key(&secret(**token)) == wanted;
+        let (token, (kind, stands)) = self.narrow.iter().find(is)?;
+        let (id, digest, revoked) = (*token as i64, digest(*token), !stands);
+        Some(match kind {
+            Narrow::Deploy => {
+                let token = DeployTokenRecord {
+                    id: DeployTokenId(id),
+                    digest,
+                    of: MembershipSource::Group(GROUP),
+                    username: "simulated".into(),
+                    scopes: DeployScope::ALL.iter().copied().collect(),
+                    dead_from: None,
+                    revoked,
+                };
+                Record { credential: Credential::DeployToken(Arc::new(token)), owner: None }
+            }
+            Narrow::Job => {
+                let job = JobTokenRecord {
+                    id: JobTokenId(id),
+                    digest,
+                    project: ProjectId(1),
+                    created_at: Timestamp(0),
+                    dead_from: Timestamp(i64::MAX),
+                    revoked,
+                };
+                Record { credential: Credential::JobToken(Arc::new(job)), owner: Some(Arc::new(somebody.clone())) }
+            }
+        })
+    }
+
     /// As `store/lookup.rs` would find it.
     pub fn find(&self, key: Key, somebody: &User) -> Option<Record> {
+        if matches!(key, Key::Deploy(_) | Key::Job(_)) {
+            return self.find_narrow(key, somebody);
+        }
         let Key::Token(wanted) = key else { return None };
         let token = self.of_digest.get(&wanted.0)?;
         let (owner, stands) = self.tokens.get(token)?;

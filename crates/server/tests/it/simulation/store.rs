@@ -2,15 +2,21 @@
 //! own, so that the scheduler, which waits for nobody, can wait for them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tollhouse::operations::{Operation, applications, groups, members, tokens, users};
+use tollhouse::operations::{
+    Operation, applications, deploy_tokens, groups, job_tokens, members, projects, tokens, users,
+};
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::{Behind, NodeId, Page};
 use tollhouse_domain::audit::By;
+use tollhouse_domain::deploy_token::DeployScope;
 use tollhouse_domain::faults::Mutant;
-use tollhouse_domain::id::{ApplicationId, NamespaceId, PersonalAccessTokenId, UserId};
+use tollhouse_domain::id::{
+    ApplicationId, DeployTokenId, JobTokenId, NamespaceId, PersonalAccessTokenId, ProjectId, UserId,
+};
 use tollhouse_domain::lookup::Lookup;
 use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::{Scope, Scopes};
@@ -21,7 +27,7 @@ use tollhouse_store::invalidations::{self, Link};
 use tollhouse_store::nodes;
 use tollhouse_store::tx::{Change as Done, Committed, Until};
 
-use super::model::{self, Change};
+use super::model::{self, Change, Narrow};
 use super::network::{Question, Told};
 use crate::test_server::START;
 
@@ -30,7 +36,11 @@ pub struct Store {
     db: Db,
     link: Link,
     owners: Vec<UserId>,
+    /// Of deploy and job tokens, and whose jobs they are.
+    project: ProjectId,
+    runner: UserId,
     tokens: BTreeMap<u64, Token>,
+    narrow: BTreeMap<u64, NarrowToken>,
     blocked: BTreeMap<u64, bool>,
     clients: BTreeMap<u64, Client>,
     group: NamespaceId,
@@ -48,6 +58,13 @@ struct Client {
     stands: bool,
 }
 
+/// A deploy or job token.
+struct NarrowToken {
+    secret: String,
+    id: i64,
+    stands: bool,
+}
+
 struct Token {
     secret: String,
     id: PersonalAccessTokenId,
@@ -57,7 +74,7 @@ struct Token {
 impl Store {
     pub fn open(url: &Url, owners: u64) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let (db, link, owners, group) = runtime.block_on(async {
+        let (db, link, owners, group, project, runner) = runtime.block_on(async {
             let db = Db::open(url, 0).await.expect("a database");
             let link = db.link().await.expect("a link");
             let mut ids = Vec::new();
@@ -67,10 +84,36 @@ impl Store {
             }
             let (name, path) = (model::PATH.to_owned(), model::PATH.to_owned());
             let group = groups::CreateGroup { name, path, parent: None, visibility: Visibility::Private, owner: None };
-            (db.clone(), link, ids, perform(&db, group).await.value.id)
+            let group = perform(&db, group).await.value.id;
+            let runner = perform(&db, users::CreateUser::person("runner", "Runner")).await.value;
+            let project = projects::CreateProject {
+                creator: runner,
+                name: Some("jobs".to_owned()),
+                path: None,
+                namespace: None,
+                description: None,
+                visibility: Visibility::Private,
+            };
+            let project = perform(&db, project).await.value;
+            (db.clone(), link, ids, group, project, runner)
         });
-        let (tokens, blocked, clients, members) = Default::default();
-        Self { runtime, db, link, owners, tokens, blocked, clients, group, members, away: false, worlds: 0 }
+        let (tokens, narrow, blocked, clients, members) = Default::default();
+        Self {
+            runtime,
+            db,
+            link,
+            owners,
+            project,
+            runner,
+            tokens,
+            narrow,
+            blocked,
+            clients,
+            group,
+            members,
+            away: false,
+            worlds: 0,
+        }
     }
 
     /// For one more run: nobody is there, everybody has their rights.
@@ -87,6 +130,7 @@ impl Store {
             nodes::leave(&self.db, &rows).await.expect("they leave");
         });
         self.tokens.clear();
+        self.narrow.clear();
         self.clients.clear();
         self.worlds += 1;
         self.db.faults.mutants.set(mutant);
@@ -94,6 +138,10 @@ impl Store {
 
     pub fn secret(&self, token: u64) -> Option<String> {
         Some(self.tokens.get(&token).map_or_else(|| self.chosen(token), |token| token.secret.clone()))
+    }
+
+    pub fn narrow_secret(&self, token: u64) -> Option<String> {
+        self.narrow.get(&token).map(|token| token.secret.clone())
     }
 
     pub fn credentials(&self, client: u64, secret: u64) -> Option<(String, String)> {
@@ -112,12 +160,14 @@ impl Store {
     pub fn holds(&self, change: Change) -> bool {
         match change {
             Change::Revoke { token } => self.tokens.get(&token).is_some_and(|token| !token.stands),
+            Change::RevokeNarrow { token, .. } => self.narrow.get(&token).is_some_and(|token| !token.stands),
             Change::Block { owner, blocked } => self.blocked.get(&owner).copied().unwrap_or_default() == blocked,
             Change::DeleteClient { client, .. } => self.clients.get(&client).is_some_and(|client| !client.stands),
             Change::Member { owner, member } => self.members.get(&owner).copied().unwrap_or_default() == member,
             Change::Move { away } => self.away == away,
             Change::Create { .. }
             | Change::Import { .. }
+            | Change::CreateNarrow { .. }
             | Change::CreateClient { .. }
             | Change::RenewSecret { .. }
             | Change::Nothing => false,
@@ -148,6 +198,43 @@ impl Store {
                 let token = self.tokens.get_mut(&token)?;
                 token.stands = false;
                 Some(self.runtime.block_on(perform(&self.db, tokens::Revoke { id: token.id })).until)
+            }
+            Change::CreateNarrow { kind: Narrow::Deploy, token } => {
+                let create = deploy_tokens::CreateDeployToken {
+                    of: MembershipSource::Project(self.project),
+                    caller: None,
+                    name: "simulated".into(),
+                    username: None,
+                    scopes: DeployScope::ALL.iter().copied().collect(),
+                    expires_at: None,
+                };
+                let made = self.runtime.block_on(perform(&self.db, create));
+                let secret = made.value.secret.reveal().to_owned();
+                self.narrow.insert(token, NarrowToken { secret, id: made.value.token.id.0, stands: true });
+                Some(made.until)
+            }
+            Change::CreateNarrow { kind: Narrow::Job, token } => {
+                let (project, user, lifetime) = (self.project, self.runner, Duration::from_secs(3600));
+                let create = job_tokens::CreateJobToken { project, user, lifetime };
+                let made = self.runtime.block_on(perform(&self.db, create));
+                let secret = made.value.secret.reveal().to_owned();
+                self.narrow.insert(token, NarrowToken { secret, id: made.value.token.id.0, stands: true });
+                Some(made.until)
+            }
+            Change::RevokeNarrow { kind, token } => {
+                let token = self.narrow.get_mut(&token)?;
+                token.stands = false;
+                let id = token.id;
+                Some(match kind {
+                    Narrow::Deploy => {
+                        let revoke = deploy_tokens::RevokeDeployToken { id: DeployTokenId(id), caller: None };
+                        self.runtime.block_on(perform(&self.db, revoke)).until
+                    }
+                    Narrow::Job => {
+                        let revoke = job_tokens::RevokeJobToken { id: JobTokenId(id) };
+                        self.runtime.block_on(perform(&self.db, revoke)).until
+                    }
+                })
             }
             Change::Block { owner, blocked } => {
                 self.blocked.insert(owner, blocked);

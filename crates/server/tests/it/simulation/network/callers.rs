@@ -4,8 +4,9 @@ use std::pin::Pin;
 use std::sync::Weak;
 
 use tollhouse_auth::presented::PresentedCredentials;
-use tollhouse_domain::access_requirement::AccessRequirement;
+use tollhouse_domain::access_requirement::{AccessRequirement, JobTokens};
 use tollhouse_domain::denial::Denial;
+use tollhouse_domain::deploy_token::DeployScope;
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::membership::MembershipSource;
 
@@ -13,7 +14,7 @@ use super::requests::{About, Outcome, Question, Slot, Told};
 use super::weather::Theme;
 use super::{Event, MILLI, OWNERS, SimulatedNetwork};
 use crate::simulation::history::{Check, Subject};
-use crate::simulation::model::{Change, PATH};
+use crate::simulation::model::{Change, Narrow, PATH};
 use crate::test_server::START;
 
 impl SimulatedNetwork {
@@ -39,6 +40,7 @@ impl SimulatedNetwork {
             0..5 => self.create(),
             10..45 => self.operate(Change::Revoke { token }, by),
             60..75 => self.change_client(by),
+            163..190 => self.change_narrow(by),
             75..90 => {
                 let member = !self.database.holds(Change::Member { owner, member: true });
                 self.operate(Change::Member { owner, member }, by);
@@ -117,11 +119,29 @@ impl SimulatedNetwork {
             About::Token(token) => {
                 let Some(value) = self.database.secret(token) else { return };
                 Box::pin(async move {
-                    let head = http_head(&value);
+                    let head = http_head(&value, "private-token");
                     match auth
                         .authenticate(&PresentedCredentials::in_head(&head, None), &AccessRequirement::PLAIN, START)
                         .await
                     {
+                        Ok(who) => Ok(who.is_some()),
+                        Err(Denial::Unavailable) => Err(Denial::Unavailable),
+                        Err(_) => Ok(false),
+                    }
+                })
+            }
+            About::Narrow(kind, token) => {
+                let Some(value) = self.database.narrow_secret(token) else { return };
+                Box::pin(async move {
+                    let head = http_head(
+                        &value,
+                        match kind {
+                            Narrow::Deploy => "deploy-token",
+                            Narrow::Job => "job-token",
+                        },
+                    );
+                    let presented = PresentedCredentials::in_head(&head, None);
+                    match auth.authorize_relayed(&presented, &NARROW, START).await {
                         Ok(who) => Ok(who.is_some()),
                         Err(Denial::Unavailable) => Err(Denial::Unavailable),
                         Err(_) => Ok(false),
@@ -161,6 +181,7 @@ impl SimulatedNetwork {
                 let Some(owner) = self.owners.get(&token) else { return };
                 [Some(Subject::Token(token)), Some(Subject::Owner(*owner))]
             }
+            About::Narrow(_, token) => [Some(Subject::Narrow(token)), None],
             About::Secret { client, secret } => [Some(Subject::Secret(client, secret)), None],
             About::Member { owner, .. } => [Some(Subject::Member(owner)), Some(Subject::GroupPath)],
         };
@@ -186,7 +207,11 @@ impl SimulatedNetwork {
     }
 }
 
-pub fn http_head(token: &str) -> axum::http::request::Parts {
-    let request = axum::http::Request::get("/").header("private-token", token).body(());
+/// Where deploy and job tokens count.
+const NARROW: AccessRequirement<'static> =
+    AccessRequirement { deploy_tokens: DeployScope::ALL, job_tokens: JobTokens::Request, ..AccessRequirement::PLAIN };
+
+pub fn http_head(token: &str, header: &'static str) -> axum::http::request::Parts {
+    let request = axum::http::Request::get("/").header(header, token).body(());
     request.expect("a request").into_parts().0
 }

@@ -2,7 +2,7 @@
 
 use super::requests::About;
 use super::{OWNERS, SimulatedNetwork};
-use crate::simulation::model::Change;
+use crate::simulation::model::{Change, Narrow};
 
 impl SimulatedNetwork {
     /// Somebody makes a client, gives one a new secret, or deletes one.
@@ -23,9 +23,23 @@ impl SimulatedNetwork {
         self.operate(Change::RenewSecret { client, old, secret: self.next_token }, by);
     }
 
+    /// Somebody makes a deploy or a job token, or revokes one.
+    pub(super) fn change_narrow(&mut self, by: Option<usize>) {
+        let old = self.randomness.below(3) as usize;
+        if old >= self.narrow.len() {
+            self.next_token += 1;
+            let kind = if self.randomness.often(500) { Narrow::Deploy } else { Narrow::Job };
+            return self.operate(Change::CreateNarrow { kind, token: self.next_token }, by);
+        }
+        let (kind, token) = self.narrow.remove(old);
+        self.operate(Change::RevokeNarrow { kind, token }, by);
+    }
+
     /// Whether a client has its secret, or an owner is a member.
     pub(super) fn check_something_else(&mut self, owner: u64) {
+        let narrow = if self.randomness.often(300) { self.randomness.pick(&self.narrow) } else { None };
         let about = match self.randomness.pick(&self.clients) {
+            _ if narrow.is_some() => narrow.map(|(kind, token)| About::Narrow(kind, token)).expect("one"),
             Some((client, secret)) if self.randomness.often(600) => About::Secret { client, secret },
             _ => About::Member { owner, by_all: self.randomness.often(500) },
         };
@@ -40,6 +54,11 @@ impl SimulatedNetwork {
                 self.clients.push((client, secret));
                 self.ask_everybody(About::Secret { client, secret });
             }
+            Change::CreateNarrow { kind, token } => {
+                self.narrow.push((kind, token));
+                self.ask_everybody(About::Narrow(kind, token));
+            }
+            Change::RevokeNarrow { kind, token } => self.ask_everybody(About::Narrow(kind, token)),
             Change::RenewSecret { client, old, secret } => {
                 self.clients.push((client, secret));
                 for secret in [old, secret] {

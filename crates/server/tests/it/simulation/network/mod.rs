@@ -20,6 +20,7 @@ use tollhouse_domain::faults::{Mutant, Mutants};
 
 use super::database::Database;
 use super::history::{History, Subject};
+use super::model::Narrow;
 use super::randomness::Randomness;
 use drills::Plan;
 use nodes::{Node, Process};
@@ -54,6 +55,8 @@ pub struct SimulatedNetwork {
     next_token: u64,
     /// Clients that stand, with the number of their secret; not those of which something is under way.
     clients: Vec<(u64, u64)>,
+    /// Deploy and job tokens that nobody has revoked yet.
+    narrow: Vec<(Narrow, u64)>,
     weather: Weather,
     season: u64,
     /// Answers to look-ups that are made until then come late.
@@ -135,6 +138,7 @@ impl SimulatedNetwork {
             owners: BTreeMap::new(),
             next_token: 0,
             clients: Vec::new(),
+            narrow: Vec::new(),
             weather,
             season: 0,
             late_until: 0,

@@ -47,6 +47,8 @@ impl SimulatedNetwork {
         let subjects = match change {
             Change::Create { token, .. } | Change::Import { token, .. } => [Some((Subject::Token(token), true)), None],
             Change::Revoke { token } => [Some((Subject::Token(token), false)), None],
+            Change::CreateNarrow { token, .. } => [Some((Subject::Narrow(token), true)), None],
+            Change::RevokeNarrow { token, .. } => [Some((Subject::Narrow(token), false)), None],
             Change::Block { owner, blocked } => [Some((Subject::Owner(owner), !blocked)), None],
             Change::CreateClient { client, secret } => [Some((Subject::Secret(client, secret), true)), None],
             Change::RenewSecret { client, old, secret } => {

@@ -22,6 +22,7 @@ use tollhouse_domain::user::User;
 use tollhouse_store::error::{Error, Result};
 use tollhouse_store::tx::Until;
 
+use crate::simulation::model::Narrow;
 use crate::simulation::randomness::Randomness;
 
 #[derive(Clone, Debug)]
@@ -266,6 +267,8 @@ pub struct Tasks {
 #[derive(Clone, Copy, Debug)]
 pub enum About {
     Token(u64),
+    /// A deploy or job token, where its kind counts.
+    Narrow(Narrow, u64),
     /// Whether this client has the secret of that number.
     Secret {
         client: u64,
