@@ -210,7 +210,7 @@ pub struct Retired {
 }
 
 const RETIRED: &[Retired] =
-    &[Retired { key: "metrics.allow", instead: "metrics.listen serves the metrics on an address of its own" }];
+    &[Retired { key: "metrics.allow", instead: "set metrics.listen, an address of its own for the metrics" }];
 
 /// `ADDRESS:PORT`, or nothing where nothing listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -371,7 +371,9 @@ impl Settings {
         for (key, value) in flags {
             layers.settings.insert((*key).to_owned(), Value::String(value.clone()));
         }
-        Ok(Self { file: read, ..Self::of(layers)? })
+        let given = layers.given.clone();
+        let settings = Self::of(layers).map_err(|fault| layers::placed(fault, &given))?;
+        Ok(Self { file: read, ..settings })
     }
 
     /// Where settings are looked for if nothing names a file: here, then for the whole machine.
@@ -412,7 +414,7 @@ impl Settings {
             }
         }
         // A twin offers the grant, unless somebody said that this one does not.
-        if settings.compat.password_grant.is_gitlab() && !layers.given.contains("oauth.password_grant") {
+        if settings.compat.password_grant.is_gitlab() && !layers.given.contains_key("oauth.password_grant") {
             settings.oauth.password_grant = true;
         }
         if !settings.root_email.is_empty() && !is_email(&settings.root_email) {

@@ -413,7 +413,10 @@ async fn settings_are_read_and_refused(t: TestServer) {
     let (code, text) = refused(&t, &["serve"]).await;
     assert_eq!(
         (code, text.as_str()),
-        (Some(2), "tollhouse: tollhouse.toml: rotation.windows: there is no such setting")
+        (
+            Some(2),
+            "tollhouse: tollhouse.toml: rotation.windows: there is no such setting; did you mean rotation.window? tollhouse config --print-default lists all"
+        )
     );
     let (code, text) = refused(&t, &["serve", "--config", "nowhere.toml"]).await;
     assert_eq!(code, Some(2));
