@@ -20,7 +20,7 @@ use crate::network::Network;
 
 use gateway::{Dialect, Prefix};
 pub(crate) use layers::one_line;
-use layers::{Layers, misfit, usual};
+use layers::{Layers, misfit, placed, usual};
 
 pub mod gateway;
 mod layers;
@@ -371,9 +371,7 @@ impl Settings {
         for (key, value) in flags {
             layers.settings.insert((*key).to_owned(), Value::String(value.clone()));
         }
-        let given = layers.given.clone();
-        let settings = Self::of(layers).map_err(|fault| layers::placed(fault, &given))?;
-        Ok(Self { file: read, ..settings })
+        Ok(Self { file: read, ..Self::of(layers)? })
     }
 
     /// Where settings are looked for if nothing names a file: here, then for the whole machine.
@@ -393,6 +391,11 @@ impl Settings {
     }
 
     fn of(layers: Layers) -> Result<Self, Unusable> {
+        let given = layers.given.clone();
+        Self::checked(layers).map_err(|fault| placed(fault, &given))
+    }
+
+    fn checked(layers: Layers) -> Result<Self, Unusable> {
         let mut settings: Self = Value::Table(layers.settings).try_into().map_err(|error| misfit(&error))?;
         settings.retired = layers.retired;
         if settings.compat.all.is_gitlab() {
