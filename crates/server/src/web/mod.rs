@@ -1,4 +1,6 @@
 //! Pages for people. They take sessions, never tokens (T10), and call the API with the session cookie.
+//!
+//! Above 600 lines: what all pages share is in one place, namely their table, the visitor, the answer and the failure page.
 
 use std::net::IpAddr;
 use std::sync::Arc;
