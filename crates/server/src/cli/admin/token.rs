@@ -11,8 +11,7 @@ use tollhouse_domain::text::{name_fault, printable};
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::token::{PersonalAccessToken, TokenStatus, expired};
 use tollhouse_domain::user::User;
-use tollhouse_store::personal_access_tokens::{self, Found};
-use tollhouse_store::users;
+use tollhouse_store::{personal_access_tokens, users};
 
 use super::described::{Described, state};
 use super::listing::{Listing, list};
@@ -191,8 +190,9 @@ async fn rotate_by_id(operator: &Operator, id: PersonalAccessTokenId, expires_at
     let operation = RotateById { id, expires_at, require_expiry };
     match operator.app.perform(operation, &operator.by).await {
         Err(Error::Refused(Refusal::AlreadyRevoked)) => {
-            let found = operator.found(id).await?;
-            Err(anyhow!("token {id} ({}) {}", printable(&found.token.name), ended(&found)).into())
+            let name = printable(&operator.token(id).await?.name);
+            let tip = "tollhouse token list --active shows the tokens in use";
+            Err(anyhow!("token {id} ({name}) was rotated or revoked already; {tip}").into())
         }
         Err(Error::NotFound(_)) => Err(absent("token", &id.to_string())),
         done => {
@@ -205,18 +205,15 @@ async fn rotate_by_id(operator: &Operator, id: PersonalAccessTokenId, expires_at
 async fn revoke_by_id(operator: &Operator, id: PersonalAccessTokenId) -> Result<(), Failure> {
     let named = id.to_string();
     let revoked = operator.perform_on(tokens::Revoke { id }, ("token", &named)).await?;
-    let found = operator.found(id).await?;
-    let text = if revoked { "is revoked".to_owned() } else { ended(&found) };
+    let found = personal_access_tokens::find(&mut operator.reader().await?, id).await?;
+    let found = found.ok_or_else(|| absent("token", &named))?;
+    let text = match (revoked, found.token.status, found.generation.head) {
+        (true, ..) => "is revoked".to_owned(),
+        (false, TokenStatus::Rotated, Some(head)) => format!("was rotated already; {head} is the one in use"),
+        (false, ..) => "was revoked already".to_owned(),
+    };
     let object = || operator.object::<token::Token, _>(&Shown::new(&found.token, operator.now()));
     operator.tell(&format!("token {id} ({}) {text}", printable(&found.token.name)), object)
-}
-
-/// What became of a token that is dead already.
-fn ended(found: &Found) -> String {
-    match (found.token.status, found.generation.head) {
-        (TokenStatus::Rotated, Some(head)) => format!("was rotated already; {head} is the one in use"),
-        _ => "was revoked already".to_owned(),
-    }
 }
 
 /// Whoever has any secret of it can do nothing with it from here on.
@@ -251,13 +248,8 @@ impl Operator {
 
     /// One that was there a moment ago.
     async fn token(&self, id: PersonalAccessTokenId) -> Result<PersonalAccessToken, Failure> {
-        Ok(self.found(id).await?.token)
-    }
-
-    /// The same, with its place in its family.
-    async fn found(&self, id: PersonalAccessTokenId) -> Result<Found, Failure> {
         let found = personal_access_tokens::find(&mut self.reader().await?, id).await?;
-        found.ok_or_else(|| anyhow!("token {id} no longer exists").into())
+        Ok(found.ok_or_else(|| anyhow!("token {id} no longer exists"))?.token)
     }
 }
 

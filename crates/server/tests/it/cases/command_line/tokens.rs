@@ -167,6 +167,9 @@ async fn a_token_rotates_by_its_secret(t: TestServer) {
     assert_eq!(rotate("glpat-nobody", &[]).await.refused(1), format!("this token is unknown in {}", t.url()));
 }
 
+const ROTATED: &str =
+    "token 1 (ci) was rotated or revoked already; tollhouse token list --active shows the tokens in use";
+
 async fn rotation_rule_9_by_number_the_family_ends(t: TestServer) {
     let ada = t.user("ada").await;
     let old = made(&t, "ci").await;
@@ -180,7 +183,7 @@ async fn rotation_rule_9_by_number_the_family_ends(t: TestServer) {
     // The old secret can do nothing any longer: neither be told the successor, nor end it.
     assert_eq!(t.shell_with(&["token", "rotate"], &old).await.refused(1), "the token is revoked");
     let again = t.shell(&["token", "rotate", "1"]).await;
-    assert_eq!(again.refused(1), "token 1 (ci) was rotated already; 2 is the one in use");
+    assert_eq!(again.refused(1), ROTATED);
     t.get(USER).token(new).await.is_user(&ada);
     let last = t.shell(&["token", "rotate", "2"]).await.done().to_owned();
     t.get(USER).token(&last).await.is_user(&ada);
@@ -202,7 +205,7 @@ async fn rotations_by_number_at_once_make_one_successor(t: TestServer) {
         let said = run.await.expect("an end");
         match said.code {
             Some(0) => secrets.push(said.done().to_owned()),
-            _ => assert_eq!(said.refused(1), "token 1 (ci) was rotated already; 2 is the one in use"),
+            _ => assert_eq!(said.refused(1), ROTATED),
         }
     }
     assert_eq!(secrets.len(), 1);
