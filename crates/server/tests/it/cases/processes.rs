@@ -256,7 +256,7 @@ async fn t12_http_for_others_must_be_asked_for(t: TestServer) {
     assert!(text.contains("set external_url to an https URL, such as"), "{text}");
     let (code, text) = refused(&t, &["demo", "--listen", "0.0.0.0:0"]).await;
     assert_eq!(code, Some(2));
-    assert!(text.contains("--public allows that"), "{text}");
+    assert!(text.contains("add --public and --external-url"), "{text}");
 }
 
 async fn external_url_is_spelt_anew_and_both_are_told(t: TestServer) {
