@@ -36,17 +36,17 @@ fetch-advisories:
 mutants shard="0/1":
     CARGO_TARGET_DIR=target/mutants cargo mutants --package tollhouse-domain --package tollhouse-auth --all-features --shard {{shard}} --output target/mutants
 
-# Mutants of the gateway's judgement and of the access requirement, at most 60, against a part of tests/it
+# Mutants of the gateway's decision and of the access requirement, at most 60, against a part of tests/it
 mutants-server shard="0/1":
     CARGO_TARGET_DIR=target/mutants cargo mutants --package tollhouse --features faults --shard {{shard}} --output target/mutants \
         --file crates/server/src/gateway/answer.rs --file crates/server/src/gateway/matching.rs --file crates/server/src/endpoint/access.rs \
         --re ' in (judge|readable|Rules::decide|Rule::is_about|Rule::requirement)$|Rule::(is_about|takes) ->|readable ->|struct AccessRequirement|admit|from_caller .*None' \
         -- --test it -- every_route_answers_every_credential
 
-# What has to be green before a change is merged
+# Everything that must be green before a change is merged
 ci:
     .ci/run
 
-# What the code says of itself
+# Documentation of the code
 doc:
     cargo doc --workspace --no-deps

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Sign in with Tollhouse from a program of your own: an authorization code with PKCE, by the standard library alone.
+"""Sign in with Tollhouse from a program of your own: an authorization code with PKCE, with the standard library only.
 
     python3 examples/sign_in.py URL CLIENT_ID
 
-http://127.0.0.1:8976/callback must be a redirect URI of the application. The secret of a confidential one is read from
-the environment: CLIENT_SECRET.
+http://127.0.0.1:8976/callback must be a redirect URI of the application. The secret of a confidential application is
+read from the environment variable CLIENT_SECRET.
 """
 
 import base64
@@ -25,11 +25,11 @@ came_back = queue.Queue()
 
 
 class Callback(BaseHTTPRequestHandler):
-    """Where the browser is sent afterwards. It may ask for other things too, such as an icon."""
+    """Receives the browser when it comes back. It may request other things too, such as an icon."""
 
     def do_GET(self):
         answer = dict(parse_qsl(urlsplit(self.path).query))
-        ours = answer.get("state") == state  # or somebody else sent the browser here
+        ours = answer.get("state") == state  # otherwise another site sent the browser here
         self.send_response(200 if ours else 404)
         self.end_headers()
         self.wfile.write(b"Back at the program. This page can be closed.\n" if ours else b"Nothing here.\n")
@@ -37,7 +37,7 @@ class Callback(BaseHTTPRequestHandler):
             came_back.put(answer)
 
     def log_message(self, *_):
-        """Nothing: the query has the code in it."""
+        """Logs nothing, because the query contains the code."""
 
 
 def ask(url, form=None, token=None):
@@ -54,7 +54,7 @@ if len(sys.argv) != 3:
 server = ask(f"{sys.argv[1].rstrip('/')}/.well-known/openid-configuration")
 client = {"client_id": sys.argv[2], "redirect_uri": REDIRECT_URI}
 
-# New each time: the state ties the answer to the question, the verifier shows that it was we who asked.
+# New each time: the state ties the answer to this request, the verifier proves that the same program redeems the code.
 state, verifier = secrets.token_urlsafe(16), secrets.token_urlsafe(32)
 challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 question = {**client, "response_type": "code", "scope": "openid", "state": state}

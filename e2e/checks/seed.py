@@ -27,7 +27,7 @@ with folder() as cwd:
                 expect(f"exit code ({done.stderr})", done.returncode, 0)
         with check("seed: every secret of the first line is what the file says"):
             for token in demo.facts.tokens:
-                gone = token["name"] in ("over", "withdrawn", "of somebody blocked")
+                gone = token["name"] in ("over", "withdrawn", "of a blocked user")
                 status = call(demo.base_url, "/api/v4/user", headers=with_token(token["token"])).status
                 assert (status != 200) == gone, f"{token['name']}: {status}"
 

@@ -20,7 +20,7 @@ use crate::network::Network;
 
 use gateway::{Dialect, Prefix};
 pub(crate) use layers::one_line;
-use layers::{Layers, misfit, usual};
+use layers::{Layers, misfit, placed, usual};
 
 pub mod gateway;
 mod layers;
@@ -210,7 +210,7 @@ pub struct Retired {
 }
 
 const RETIRED: &[Retired] =
-    &[Retired { key: "metrics.allow", instead: "metrics.listen serves the metrics on an address of its own" }];
+    &[Retired { key: "metrics.allow", instead: "set metrics.listen, an address of its own for the metrics" }];
 
 /// `ADDRESS:PORT`, or nothing where nothing listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -391,6 +391,11 @@ impl Settings {
     }
 
     fn of(layers: Layers) -> Result<Self, Unusable> {
+        let given = layers.given.clone();
+        Self::checked(layers).map_err(|fault| placed(fault, &given))
+    }
+
+    fn checked(layers: Layers) -> Result<Self, Unusable> {
         let mut settings: Self = Value::Table(layers.settings).try_into().map_err(|error| misfit(&error))?;
         settings.retired = layers.retired;
         if settings.compat.all.is_gitlab() {
@@ -412,7 +417,7 @@ impl Settings {
             }
         }
         // A twin offers the grant, unless somebody said that this one does not.
-        if settings.compat.password_grant.is_gitlab() && !layers.given.contains("oauth.password_grant") {
+        if settings.compat.password_grant.is_gitlab() && !layers.given.contains_key("oauth.password_grant") {
             settings.oauth.password_grant = true;
         }
         if !settings.root_email.is_empty() && !is_email(&settings.root_email) {

@@ -83,6 +83,7 @@ impl Seal {
             (AtRest::Open, None, _) => Ok(Self::open()),
             (AtRest::Sealed, Some(path), _) => Self::read(&path),
             (AtRest::Sealed, None, Some(path)) if !sealed => Self::made(&path),
+            (AtRest::Sealed, None, Some(path)) if !path.exists() => Err(unusable(&path, LOST)),
             (AtRest::Sealed, None, Some(path)) => Self::read(&path),
             (AtRest::Sealed, None, None) => Err(unnamed()),
         }
@@ -106,7 +107,11 @@ impl Seal {
     /// From a file that must be there.
     pub fn read(path: &Path) -> Result<Self, Unusable> {
         check_file(path).map_err(|fault| Unusable(format!("secret_key_file: {fault}")))?;
-        let text = Zeroizing::new(fs::read_to_string(path).map_err(|error| unusable(path, &error.to_string()))?);
+        let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => unusable(path, MISSING),
+            _ => unusable(path, &error.to_string()),
+        });
+        let text = Zeroizing::new(text?);
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let secrets: Option<Vec<_>> = lines.map(secret_of).collect();
         match secrets {
@@ -187,6 +192,11 @@ fn secret_of(line: &str) -> Option<Zeroizing<[u8; 32]>> {
     let bytes = Zeroizing::new(HEXLOWER_PERMISSIVE.decode(line.as_bytes()).ok()?);
     bytes.as_slice().try_into().ok().map(Zeroizing::new)
 }
+
+const LOST: &str = "there is no such file, but the database has keys that were encrypted with it: restore it from the \
+                    back-up (docs/deploy.md, Keys)";
+const MISSING: &str = "there is no such file; restore it from the back-up, or create it for a new database (docs/deploy.md, \
+                       Keys)";
 
 fn unusable(path: &Path, what: &str) -> Unusable {
     Unusable(format!("secret_key_file: {}: {what}", path.display()))

@@ -1,4 +1,4 @@
-//! Tollhouse: an API authentication server that speaks the GitLab dialect.
+//! Tollhouse: an API authentication server that speaks the GitLab REST API.
 //!
 //! [`http_service`] takes every request; [`endpoint`] has the table of endpoints; [`operations`] is what a caller may
 //! do, once, for every surface.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, header};
-use url::Url;
+use url::{ParseError, Url};
 
 use crate::config::Unusable;
 use crate::origin::{self, Origin};
@@ -28,8 +28,13 @@ impl Urls {
     pub fn new(external: &str, hosts: &[String], listen: SocketAddr, insecure: bool) -> Result<Self, Unusable> {
         let unset = external.trim().is_empty();
         let given = if unset { format!("http://{listen}") } else { external.to_owned() };
-        let url = Url::parse(given.trim())
-            .map_err(|error| Unusable(format!("external_url: it cannot be parsed ({error}); {ADVICE}")))?;
+        let url = Url::parse(given.trim()).map_err(|error| {
+            let fault = match error {
+                ParseError::RelativeUrlWithoutBase => "it has no scheme".to_owned(),
+                error => format!("it cannot be parsed ({error})"),
+            };
+            Unusable(format!("external_url: {fault}; {ADVICE}"))
+        })?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(Unusable(format!("external_url must be http:// or https:// and a host; {ADVICE}")));
         }
@@ -49,7 +54,8 @@ impl Urls {
         let listens_on_loopback = listen.ip().is_loopback();
         if !listens_on_loopback && !own.https && !insecure {
             return Err(Unusable(format!(
-                "{listen} can be reached by others: external_url must be https, or set insecure_http = true; {ADVICE}"
+                "{listen} can be reached by others: set external_url to an https URL, such as https://git.example.test, or \
+                 set insecure_http = true"
             )));
         }
         let others = hosts.iter().enumerate().map(|(place, host)| {

@@ -27,7 +27,7 @@ pub(super) async fn run(flags: super::Backup) -> Result<(), Failure> {
     let (settings, url) = open::prepared(&flags.at)?;
     let Url::Sqlite(database) = &url else { return Err(Failure::Unusable(USE_PG_DUMP.into())) };
     if Db::is_empty(&url).await.with_context(|| format!("{url}"))? {
-        return Err(anyhow!("{url}: the database is empty").into());
+        return Err(anyhow!("{url}: the database is empty, so there is nothing to back up").into());
     }
     let done = copy(database, &flags.file, &settings, flags.with_key, &stop).await;
     match done {

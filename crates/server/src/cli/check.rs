@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use rustix::fs::Access;
 use tokio::net::{TcpListener, TcpSocket};
 use tollhouse_domain::password;
 use tollhouse_domain::secret::Plaintext;
@@ -25,6 +26,9 @@ pub(super) fn settings(settings: &Settings, url: &Url) -> Result<(), Failure> {
     Urls::new(&settings.external_url, &settings.external_hosts, settings.listen, settings.insecure_http)?;
     gateway::check(&settings.gateway)?;
     Seal::check(settings, beside(url))?;
+    if beside(url).is_some_and(|path| path.starts_with(&settings.data_dir)) {
+        data_folder(&settings.data_dir)?;
+    }
     check_folder(&settings.data_dir).map_err(Failure::Unusable)?;
     beside(url).map_or(Ok(()), open::check_database)
 }
@@ -104,11 +108,38 @@ pub(super) fn in_use(setting: &'static str, address: SocketAddr) -> Result<bool,
 
 /// An address that is taken may be free another time; any other is a mistake in the settings.
 fn cannot_listen(setting: &str, address: SocketAddr, error: &std::io::Error) -> Failure {
-    let text = format!("{setting}: {address}: {error}");
     match error.kind() {
-        ErrorKind::AddrInUse => Failure::Broken(anyhow!(text)),
-        _ => Failure::Unusable(text),
+        ErrorKind::AddrInUse => Failure::Broken(anyhow!("{setting}: {}", taken(address))),
+        _ => Failure::Unusable(format!("{setting}: {address}: {error}")),
     }
+}
+
+/// What is said of an address that another program has.
+pub(super) fn taken(address: SocketAddr) -> String {
+    let free = SocketAddr::new(address.ip(), 0);
+    format!("{address}: another program uses this address; choose another one, or {free} for a free port")
+}
+
+/// Whether the data folder is there, or can be created; the error names the setting.
+fn data_folder(folder: &Path) -> Result<(), Failure> {
+    let above = folder.ancestors().find(|above| above.exists());
+    let above = above.unwrap_or(Path::new("."));
+    if above == folder {
+        return Ok(());
+    }
+    rustix::fs::access(above, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| cannot_create(folder, &error.into()))
+}
+
+/// What is said of a data folder that cannot be made.
+pub(super) fn cannot_create(folder: &Path, error: &std::io::Error) -> Failure {
+    let at = match std::env::current_dir() {
+        Ok(here) if folder.is_relative() => format!(" in {}", here.display()),
+        _ => String::new(),
+    };
+    let folder = folder.display();
+    Failure::Unusable(format!(
+        "data_dir: {folder} cannot be created{at}: {error}; name a folder that this user may create and write to"
+    ))
 }
 
 /// Connections that may wait to be accepted.

@@ -1,7 +1,7 @@
 //! `tollhouse demo`: a server with something in it, and lines to paste.
 
 use std::fs::DirBuilder;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tollhouse_store::instance;
 use tollhouse_store::tx::{Change, Tx};
 
 use super::seed::{self, Fill, Seed};
-use super::{ENDING, Failure, open};
+use super::{ENDING, Failure, check, open};
 use crate::app::{App, DEMO};
 use crate::config::Settings;
 use crate::error::Error;
@@ -37,7 +37,10 @@ use crate::urls::Urls;
 
 pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
     if !flags.listen.ip().is_loopback() && !flags.public {
-        return Err(Failure::Unusable(format!("{} can be reached by others: --public allows that", flags.listen)));
+        return Err(Failure::Unusable(format!(
+            "{} can be reached by others: to allow that, add --public and --external-url URL, under which they reach it",
+            flags.listen
+        )));
     }
     super::warn_of_password(flags.database.as_deref());
     // A file with a mistake leaves no trace.
@@ -50,15 +53,21 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
         None => Url::Sqlite(folder.0.join("tollhouse.db")),
     };
     if !Db::is_empty(&url).await.with_context(|| format!("{url}"))? {
-        return Err(anyhow!("{url} is not empty; demo fills only an empty database").into());
+        return Err(anyhow!(
+            "{url} is not empty; demo fills only an empty database (to serve one that demo filled: tollhouse serve \
+             --demo-data --database {url})"
+        )
+        .into());
     }
     let mut settings = Settings::with("log.level = 'warn'")?;
     settings.data_dir = folder.0.clone();
     settings.insecure_http = flags.public;
     super::log(&settings)?;
 
-    let listener =
-        TcpListener::bind(flags.listen).await.with_context(|| format!("cannot listen on {}", flags.listen))?;
+    let listener = TcpListener::bind(flags.listen).await.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow!("--listen: {}", check::taken(flags.listen)),
+        _ => anyhow!("--listen: {}: {error}", flags.listen),
+    })?;
     let address = listener.local_addr()?;
     let external = flags.external_url.as_deref().unwrap_or_default();
     let urls = Urls::new(external, &[], address, settings.insecure_http)?;
@@ -86,7 +95,7 @@ pub(super) async fn run(flags: super::Demo) -> Result<(), Failure> {
         None => serve::base_url(address),
     };
     let (json, text) = match seeded {
-        Some(facts) => (facts.json(&base), facts.text(&base, app.now())),
+        Some(facts) => (facts.json(&base), facts.text(&base, app.now(), flags.json)),
         None => {
             let facts = fill(&app).await?;
             (facts.json(&base), facts.text(&base))
@@ -249,6 +258,9 @@ impl Facts {
             "user_login": self.user_login,
             "user_password": self.user_password.reveal(),
             "user_token": self.user_token.reveal(),
+            "read_token": self.read_token.reveal(),
+            "session": self.session.reveal(),
+            "csrf_token": self.csrf_token(),
             "public_project_id": self.public,
             "internal_project_id": self.internal,
             "private_project_id": self.private,
@@ -260,10 +272,15 @@ impl Facts {
         })
     }
 
+    /// Of the session, masked anew each time.
+    fn csrf_token(&self) -> String {
+        CsrfSecret::of_session(self.session.reveal().as_bytes()).mask()
+    }
+
     fn text(&self, base: &str) -> String {
         let (token, read, admin) = (self.user_token.reveal(), self.read_token.reveal(), self.admin_token.reveal());
         let (login, password, session) = (self.user_login, self.user_password.reveal(), self.session.reveal());
-        let csrf = CsrfSecret::of_session(session.as_bytes()).mask();
+        let csrf = self.csrf_token();
         let Self { public, internal, private, .. } = self;
         let (client, secret) = (&self.confidential.application.uid, self.confidential.secret.reveal());
         let spa = &self.spa.application.uid;
@@ -294,7 +311,7 @@ A session, as the pages use it: the cookie to read, and also its CSRF token to w
   curl -s -b '_gitlab_session={session}' -H 'X-CSRF-Token: {csrf}' -d name=Lighthouse {base}/api/v4/projects
 An administrator acts as another user
   curl -s -H 'PRIVATE-TOKEN: {admin}' -H 'Sudo: {login}' {base}/api/v4/user
-A read-only token, used for a write: the refusal lists the sufficient scopes
+A read-only token, used for a write: refused. `scope` has all scopes of the endpoint, but only `api` may write
   curl -s -H 'PRIVATE-TOKEN: {read}' -d name=Refused {base}/api/v4/projects
 No such token
   curl -s -H 'PRIVATE-TOKEN: glpat-nobody-was-given-this' {base}/api/v4/user

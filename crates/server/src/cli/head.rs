@@ -5,12 +5,14 @@ use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use super::curl::NOT_CURL;
 
+const NOTHING: &str = "there is no request: paste a curl command or the head of a request, then press Ctrl-D";
+
 /// Lines end in CRLF or LF. What follows the empty line is the body, as far as `Content-Length` says. Errors name a
 /// line by its number: it may hold a credential.
 pub(super) fn request(text: &[u8]) -> Result<Request<Vec<u8>>, String> {
     let shown = sent_lines(text);
     let text = shown.as_deref().unwrap_or(text);
-    let start = text.iter().position(|b| !b.is_ascii_whitespace()).ok_or("there is no request")?;
+    let start = text.iter().position(|b| !b.is_ascii_whitespace()).ok_or(NOTHING)?;
     let (mut rest, mut number) = (&text[start..], 0);
     let mut request = Request::new(Vec::new());
     while let Some(line) = line(&mut rest) {

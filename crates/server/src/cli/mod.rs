@@ -35,7 +35,12 @@ mod shell;
 mod usage;
 
 #[derive(Parser)]
-#[command(name = "tollhouse", version, about = "An API authentication server that speaks the GitLab dialect")]
+#[command(
+    name = "tollhouse",
+    version,
+    about = "An API authentication server that speaks the GitLab REST API",
+    after_help = "To begin: tollhouse demo. It is explained in docs/quick-start.md; docs/administration.md explains the commands."
+)]
 struct Command {
     #[command(subcommand)]
     what: What,
@@ -51,7 +56,7 @@ enum What {
     Explain(Explain),
     /// Back up a SQLite database while servers use it, and verify the copy
     Backup(Backup),
-    /// Show the settings
+    /// Print the default settings
     Config(Config),
     #[command(flatten)]
     Admin(admin::Command),
@@ -93,7 +98,7 @@ struct Demo {
     /// First print URLs and secrets as one line of JSON
     #[arg(long)]
     json: bool,
-    /// Allow an address that others can reach
+    /// Allow an address that others can reach; needs --external-url
     #[arg(long, requires = "external_url")]
     public: bool,
     /// Public URL of this server

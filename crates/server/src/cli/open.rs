@@ -15,14 +15,17 @@ use crate::config::Settings;
 use crate::file_access::check_file;
 use crate::urls::Urls;
 
+/// Of the flags that every command takes.
+pub(super) const COMMON: &str = "Common options";
+
 /// Which database a command works on.
 #[derive(Args)]
 pub(super) struct At {
     /// Settings file [default: tollhouse.toml in this folder, else /etc/tollhouse/tollhouse.toml]
-    #[arg(long, value_name = "FILE", env = "TOLLHOUSE_CONFIG", global = true)]
+    #[arg(long, value_name = "FILE", env = "TOLLHOUSE_CONFIG", global = true, help_heading = COMMON)]
     config: Option<PathBuf>,
     /// sqlite:PATH or postgres://USER@HOST/NAME [default: that of the settings]
-    #[arg(long, value_name = "URL", global = true)]
+    #[arg(long, value_name = "URL", global = true, help_heading = COMMON)]
     database: Option<String>,
 }
 
@@ -51,7 +54,7 @@ pub(super) fn prepared(at: &At) -> Result<(Settings, Url), Failure> {
     settings.log.level = "warn,tollhouse::error=off".into();
     super::log(&settings)?;
     if let Url::Sqlite(path) = &url {
-        is_database(path)?;
+        is_database(path, || at.database.is_none().then(|| source(&settings)))?;
         check_database(path)?;
     }
     Ok((settings, url))
@@ -93,17 +96,26 @@ fn source(settings: &Settings) -> String {
     }
 }
 
-/// No advice is given about files that are no database. What is not there, or cannot be read, is told when it is opened.
-fn is_database(path: &Path) -> Result<(), Failure> {
-    use std::io::Read;
+/// No advice is given about files that are no database. `from`: where the settings are from, if they named the file.
+fn is_database(path: &Path, from: impl Fn() -> Option<String>) -> Result<(), Failure> {
+    use std::io::{ErrorKind, Read};
     let mut begins = [0; 16];
     let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut begins));
-    match read {
-        Ok(0) => Ok(()),
-        Ok(_) if begins == *b"SQLite format 3\0" => Ok(()),
-        Err(error) if error.kind() != std::io::ErrorKind::IsADirectory => Ok(()),
-        _ => Err(anyhow::anyhow!("sqlite:{}: it is not a database of Tollhouse", path.display()).into()),
-    }
+    let fault = match read {
+        Ok(0) => return Ok(()),
+        Ok(_) if begins == *b"SQLite format 3\0" => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let from = from().map_or_else(String::new, |from| format!(" ({from})"));
+            format!("there is no such file; `tollhouse serve` creates it{from}")
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            "permission denied: run this as the user of the server or as root, such as with sudo -u tollhouse"
+                .to_owned()
+        }
+        Err(error) if error.kind() != ErrorKind::IsADirectory => return Ok(()),
+        _ => "it is not a database of Tollhouse".to_owned(),
+    };
+    Err(anyhow::anyhow!("sqlite:{}: {fault}", path.display()).into())
 }
 
 /// Lets go of a database, which may have gone away meanwhile.

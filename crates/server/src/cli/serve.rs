@@ -215,7 +215,7 @@ async fn first_administrator(app: &App) -> Result<(), Failure> {
 /// The folder is made for its owner alone; in one that is there, nobody else may replace files (T31).
 fn private_folder(folder: &Path) -> Result<(), Failure> {
     if !folder.exists() {
-        files::create_folder(folder).with_context(|| format!("{}", folder.display()))?;
+        files::create_folder(folder).map_err(|error| check::cannot_create(folder, &error))?;
     }
     check_folder(folder).map_err(Failure::Unusable)
 }

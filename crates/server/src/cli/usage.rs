@@ -6,8 +6,10 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 /// The same mistake, but a command is suggested only if what was typed is a slip of it: the library takes `create` for what
 /// somebody meant who typed `rename`. In its place stands what there is.
 pub(super) fn told(mut error: Error, program: &Command) -> Error {
-    if error.kind() != ErrorKind::InvalidSubcommand {
-        return error;
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {}
+        ErrorKind::UnknownArgument => return before_the_command(error),
+        _ => return error,
     }
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand).cloned() else { return error };
     error.remove(ContextKind::SuggestedSubcommand);
@@ -21,6 +23,21 @@ pub(super) fn told(mut error: Error, program: &Command) -> Error {
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]))
         }
     };
+    error
+}
+
+/// Of a flag before the command the library says that a command has it; here it is said where the flag goes.
+fn before_the_command(mut error: Error) -> Error {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg).cloned() else { return error };
+    let is_first = std::env::args_os().nth(1).is_some_and(|first| first.to_string_lossy().starts_with(&flag));
+    if is_first && ["--config", "--database", "--json"].contains(&flag.as_str()) {
+        for known in [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::Suggested] {
+            error.remove(known);
+        }
+        let tip = format!("put {flag} after the command, as in `tollhouse user list {flag} ...`");
+        let tip = if flag == "--json" { tip.replace(" ...", "") } else { tip };
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
     error
 }
 

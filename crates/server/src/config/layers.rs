@@ -1,7 +1,7 @@
 //! Files and environment, laid over the defaults key by key. What does not fit is told with its place, the value and an
 //! example.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use tollhouse_domain::text::printable;
@@ -14,15 +14,15 @@ use crate::file_access::check_file;
 pub(super) struct Layers {
     /// Every key there is, with the value that counts so far.
     pub(super) settings: Table,
-    /// `section.key` of those that stand in a file or in the environment.
-    pub(super) given: BTreeSet<String>,
+    /// `section.key` of those that stand in a file or in the environment, and where: `FILE: section.key`, or the variable.
+    pub(super) given: BTreeMap<String, String>,
     /// Those that were given though they are no longer used.
     pub(super) retired: Vec<&'static Retired>,
 }
 
 impl Default for Layers {
     fn default() -> Self {
-        Self { settings: defaults(), given: BTreeSet::new(), retired: Vec::new() }
+        Self { settings: defaults(), given: BTreeMap::new(), retired: Vec::new() }
     }
 }
 
@@ -33,7 +33,8 @@ impl Layers {
         // Never the line itself: it may hold the password of the database.
         let file: Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-            Unusable(format!("{at}: line {line}: {}", one_line(error.message())))
+            let hint = text.lines().nth(line - 1).and_then(unquoted).unwrap_or_default();
+            Unusable(format!("{at}: line {line}: {}{hint}", one_line(error.message())))
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let from_a_file = file.contains_key("database_file");
@@ -43,12 +44,17 @@ impl Layers {
                     for (name, value) in values {
                         if !retire(&mut self.retired, &key, &name) {
                             let dotted = format!("{key}.{name}");
-                            set(section, &name, anchored(&dotted, value, folder), &format!("{at}: {dotted}"))?;
-                            self.given.insert(dotted);
+                            let place = format!("{at}: {dotted}");
+                            set(section, &name, anchored(&dotted, value, folder), &place)?;
+                            self.given.insert(dotted, place);
                         }
                     }
                 }
-                (_, value) => set(&mut self.settings, &key, anchored(&key, value, folder), &format!("{at}: {key}"))?,
+                (_, value) => {
+                    let place = format!("{at}: {key}");
+                    set(&mut self.settings, &key, anchored(&key, value, folder), &place)?;
+                    self.given.insert(key, place);
+                }
             }
         }
         if from_a_file && let Some(url) = self.settings.get_mut("database") {
@@ -85,12 +91,14 @@ impl Layers {
                 }
                 let value = typed(known.get(rest)).ok_or_else(|| bad(known.get(rest)))?;
                 set(known, rest, value, name)?;
-                self.given.insert(format!("{section}.{rest}"));
+                self.given.insert(format!("{section}.{rest}"), name.to_owned());
                 return Ok(());
             }
         }
         let value = typed(self.settings.get(&key)).ok_or_else(|| bad(self.settings.get(&key)))?;
-        set(&mut self.settings, &key, value, name)
+        set(&mut self.settings, &key, value, name)?;
+        self.given.insert(key, name.to_owned());
+        Ok(())
     }
 }
 
@@ -136,7 +144,7 @@ fn set(table: &mut Table, key: &str, value: Value, place: &str) -> Result<(), Un
         return Ok(());
     }
     match table.get(key) {
-        None => Err(Unusable(format!("{place}: there is no such setting"))),
+        None => Err(Unusable(format!("{place}: there is no such setting; {}", meant(table, key, place)))),
         Some(known) if known.type_str() != value.type_str() => {
             let (wanted, given) = (kind(known), kind(&value));
             Err(Unusable(format!("{place}: {}this must be {wanted}{}, not {given}", shown(&value), example(known))))
@@ -152,11 +160,54 @@ fn defaults() -> Table {
     DEFAULT.parse().expect("the default settings are TOML; a test reads them")
 }
 
+/// What may have been meant by a name that is no setting, and where all of them are. `place` ends in it.
+fn meant(table: &Table, key: &str, place: &str) -> String {
+    const ALL: &str = "tollhouse config --print-default lists all";
+    let alike = table.keys().map(|known| (strsim::jaro_winkler(known, key), known));
+    match alike.max_by(|(one, _), (other, _)| one.total_cmp(other)) {
+        Some((near, known)) if near > 0.85 => {
+            // Of a variable, in capitals.
+            let given = place.rsplit(' ').next().unwrap_or_default();
+            let (before, known) = match given.strip_suffix(key) {
+                Some(before) => (before, known.clone()),
+                None => (&given[..given.len().saturating_sub(key.len())], known.to_ascii_uppercase()),
+            };
+            format!("did you mean {before}{known}? {ALL}")
+        }
+        _ => ALL.to_owned(),
+    }
+}
+
+/// A hint for a line of TOML that cannot be parsed, if its value has no quotes. Never the line itself.
+fn unquoted(line: &str) -> Option<&'static str> {
+    let (_, value) = line.split_once('=')?;
+    let first = value.trim_start().chars().next()?;
+    (!matches!(first, '"' | '\'' | '[' | '{'))
+        .then_some("; text must be in quotes, such as listen = \"127.0.0.1:8080\"")
+}
+
+/// A fault that begins with the name of a setting, with the place where it was given in place of the name.
+pub(super) fn placed(fault: Unusable, given: &BTreeMap<String, String>) -> Unusable {
+    let placed = given.iter().find_map(|(key, place)| {
+        let rest = fault.0.strip_prefix(key.as_str())?;
+        rest.starts_with([':', ' ', '[']).then(|| format!("{place}{rest}"))
+    });
+    placed.map_or(fault, Unusable)
+}
+
+/// `"on" is not valid: write "tollhouse" or "gitlab"`, if a value is none of the words that a setting has.
+fn no_such_word(message: &str) -> Option<String> {
+    let (given, words) = message.strip_prefix("unknown variant `")?.rsplit_once("`, expected ")?;
+    let words = words.trim_start_matches("one of ").replace('`', "\"");
+    Some(format!("\"{}\" is not valid: write {words}", printable(given)))
+}
+
 /// What the parser says of a value, with the name of the setting before it and the default behind it, as an example.
 pub(super) fn misfit(error: &toml::de::Error) -> Unusable {
     let text = error.to_string();
     let (message, key) = text.trim_end().rsplit_once("\nin `").unwrap_or((text.as_str(), ""));
     let (message, key) = (one_line(message), key.trim_end_matches('`'));
+    let message = no_such_word(&message).unwrap_or(message);
     // The default of a list is one of the whole list.
     let usual = usual(key.split('[').next().unwrap_or_default());
     Unusable(match (key, usual.as_str()) {

@@ -139,13 +139,33 @@ fn a_setting_that_has_gone_is_taken_and_noted_once() {
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
     let error = |file: &str, environment: &[(&str, &str)]| load(file, environment).expect_err(file).0;
-    assert_eq!(error("[compat]\nrotate = 'x'", &[]), "x.toml: compat.rotate: there is no such setting");
-    assert_eq!(error("nope = 1", &[]), "x.toml: nope: there is no such setting");
+    assert_eq!(
+        error("[compat]\nrotate = 'x'", &[]),
+        "x.toml: compat.rotate: there is no such setting; did you mean compat.rotation? tollhouse config --print-default lists all"
+    );
+    assert_eq!(
+        error("nope = 1", &[]),
+        "x.toml: nope: there is no such setting; tollhouse config --print-default lists all"
+    );
     assert_eq!(
         error("listen = 1", &[]),
         "x.toml: listen: 1: this must be text in quotes, such as \"127.0.0.1:8080\", not a whole number"
     );
-    assert_eq!(error("", &[("TOLLHOUSE_NOPE", "1")]), "TOLLHOUSE_NOPE: there is no such setting");
+    assert_eq!(
+        error("", &[("TOLLHOUSE_NOPE", "1")]),
+        "TOLLHOUSE_NOPE: there is no such setting; tollhouse config --print-default lists all"
+    );
+    let meant = "there is no such setting; did you mean TOLLHOUSE_LISTEN? tollhouse config --print-default lists all";
+    assert_eq!(error("", &[("TOLLHOUSE_LISTN", "x")]), format!("TOLLHOUSE_LISTN: {meant}"));
+    let meant =
+        "there is no such setting; did you mean TOLLHOUSE_LOG_LEVEL? tollhouse config --print-default lists all";
+    assert_eq!(error("", &[("TOLLHOUSE_LOG_LEVLE", "x")]), format!("TOLLHOUSE_LOG_LEVLE: {meant}"));
+    assert_eq!(
+        error("", &[("TOLLHOUSE_COMPAT_ISS", "on")]),
+        "TOLLHOUSE_COMPAT_ISS: \"on\" is not valid: write \"tollhouse\" or \"gitlab\"; the default is \"tollhouse\""
+    );
+    let bare = error("# one\nlisten = 127.0.0.1:8080", &[]);
+    assert!(bare.starts_with("x.toml: line 2: ") && bare.contains("text must be in quotes"), "{bare}");
     assert_eq!(
         error("", &[("TOLLHOUSE_INSECURE_HTTP", "perhaps")]),
         "TOLLHOUSE_INSECURE_HTTP: \"perhaps\" does not fit: this must be true or false, such as false"
@@ -174,7 +194,7 @@ fn a_value_that_does_not_fit_is_told_with_an_example() {
         ),
         (
             "log.format = 'xml'",
-            "log.format: unknown variant `xml`, expected `text` or `json`; the default is \"text\"".to_owned(),
+            "log.format: \"xml\" is not valid: write \"text\" or \"json\"; the default is \"text\"".to_owned(),
         ),
         ("sessions.lifetime = '59s'", "sessions.lifetime: 59s is too short; write at least 60s, such as 7d".to_owned()),
         ("passwords.attempts = 0", "passwords.attempts: 0 is too few; write at least 1, such as 10".to_owned()),
@@ -199,6 +219,7 @@ fn a_value_that_does_not_fit_is_told_with_an_example() {
                 .to_owned(),
         ),
     ] {
+        let told = if told.starts_with("x.toml: ") { told } else { format!("x.toml: {told}") };
         assert_eq!(load(file, &[]).expect_err(file).0, told, "{file}");
     }
     for (file, value, example) in [
@@ -206,13 +227,16 @@ fn a_value_that_does_not_fit_is_told_with_an_example() {
         ("proxies.trusted = ['10.1.2.3/8']", "10.1.2.3/8", "the network is 10.0.0.0/8"),
         ("gateway.peers = ['me']", "`me`", "such as 192.0.2.0/24"),
         ("gateway.prefix = 'X'", "\"X\"", "the default is \"X-Tollhouse-\""),
-        ("gateway.dialect = 'nginx'", "`nginx`", "`original`"),
-        ("compat.pkce = 'github'", "`github`", "`gitlab`"),
-        ("keys.at_rest = 'shut'", "`shut`", "`sealed`"),
+        ("gateway.dialect = 'nginx'", "\"nginx\"", "\"original\""),
+        ("compat.pkce = 'github'", "\"github\"", "\"gitlab\""),
+        ("keys.at_rest = 'shut'", "\"shut\"", "\"sealed\""),
     ] {
         let told = load(file, &[]).expect_err(file).0;
         let key = file.split(' ').next().expect("a key");
-        assert!(told.starts_with(key) && told.contains(value) && told.contains(example), "{told}");
+        assert!(
+            told.starts_with(&format!("x.toml: {key}")) && told.contains(value) && told.contains(example),
+            "{told}"
+        );
     }
     let number = load("", &[("TOLLHOUSE_PASSWORDS_ATTEMPTS", "ten")]).expect_err("no number").0;
     assert_eq!(number, "TOLLHOUSE_PASSWORDS_ATTEMPTS: \"ten\" does not fit: this must be a whole number, such as 10");

@@ -454,7 +454,12 @@ fn told(app: &App, visitor: &Visitor, error: OauthError) -> Result<Html, Error> 
         (false, true) => NextPage::AnotherAccount,
         (false, false) => NextPage::Start,
     };
-    let description = error.description();
+    let mut description = error.description();
+    if error == OauthError::InvalidRedirectUri {
+        // Who sees this is most often the author of the application.
+        description
+            .push_str(" It must equal a registered one exactly; only for 127.0.0.1 and [::1] may the port differ.");
+    }
     let page = Failure::new(app, title, &description, next);
     Ok(Html::page(app, StatusCode::OK, &page)?.to(app, visitor).because(error.code()))
 }

@@ -284,7 +284,7 @@ impl Failure {
 pub fn render(error: &Error, urls: &Urls) -> Response {
     let wire = error.wire(urls);
     let (code, description) = match wire.status.as_u16() {
-        404 => ("invalid_request", "There is no such endpoint."),
+        404 => ("invalid_request", "There is no such endpoint, or not with this method."),
         421 => ("invalid_request", "This server does not answer under that name; see external_hosts."),
         429 => ("temporarily_unavailable", "Retry later"),
         503 => (

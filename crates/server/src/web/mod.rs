@@ -1,4 +1,6 @@
 //! Pages for people. They take sessions, never tokens (T10), and call the API with the session cookie.
+//!
+//! Above 600 lines: what all pages share is in one place, namely their table, the visitor, the answer and the failure page.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -435,11 +437,13 @@ pub fn failure(error: &Error, app: &App, signed_in: bool) -> Response {
              again."
                 .to_owned(),
         ),
-        Error::WrongHost => (
-            "Wrong host name",
-            "This server does not answer under that host name. Its operator can add the name to external_hosts."
-                .to_owned(),
-        ),
+        Error::WrongHost => {
+            // `demo` reads no settings.
+            let also = if app.demo { ", or start the demo with --external-url" } else { "" };
+            let text =
+                "This server does not answer under that host name. Its operator can add the name to external_hosts";
+            ("Wrong host name", format!("{text}{also}."))
+        }
         Error::BodyTooLarge => ("Form too large", "A form may have at most 64 KiB.".to_owned()),
         Error::Busy => ("Too many people are signing in", "Please try again in a few seconds.".to_owned()),
         Error::TooManyFailures(exceeded) => (

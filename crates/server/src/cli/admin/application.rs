@@ -35,7 +35,7 @@ pub(crate) struct NewApplication {
     /// Redirect URI; may be repeated
     #[arg(long, value_name = "URI", required = true)]
     redirect_uri: Vec<String>,
-    /// Scopes that it may request, such as openid,email
+    /// Scopes that it may request, separated by commas, such as openid,email (docs/oauth.md explains them)
     #[arg(long, value_parser = values::scopes)]
     scopes: Scopes,
     /// A public application, which cannot keep a secret: a program in a browser or on a phone

@@ -64,7 +64,7 @@ async fn make(operator: &Operator, new: NewGroup) -> Result<(), Failure> {
         None => None,
     };
     let name = new.name.as_deref().unwrap_or(path).to_owned();
-    let given = [("name", &*name), ("path", path)];
+    let given = [("name", &*name), ("path", path), ("visibility_level", new.visibility.as_str())];
     let operation =
         CreateGroup { name: name.clone(), path: path.to_owned(), parent, visibility: new.visibility, owner };
     let made = operator.perform_given(operation, &given).await?;

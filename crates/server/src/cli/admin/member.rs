@@ -32,7 +32,7 @@ pub(crate) enum Command {
 pub(crate) struct NewMember {
     #[command(flatten)]
     one: One,
-    /// Access level: guest, planner, reporter, security_manager, developer, maintainer or owner
+    /// Access level: minimal, guest, planner, reporter, security_manager, developer, maintainer or owner
     #[arg(long, value_parser = values::level)]
     level: AccessLevel,
     /// The membership ends at the start of this day, in UTC

@@ -30,9 +30,9 @@ pub(super) enum Command {
     Token(Of<token::Command>),
     /// Manage OAuth applications of this instance
     Application(Of<application::Command>),
-    /// Projects
+    /// Create and list projects
     Project(Of<project::Command>),
-    /// Groups
+    /// Create and list groups
     Group(Of<group::Command>),
     /// Manage members of groups and projects
     Member(Of<member::Command>),
@@ -45,8 +45,8 @@ pub(super) enum Command {
 pub(super) struct Of<C: Subcommand> {
     #[command(flatten)]
     at: open::At,
-    /// Print the JSON of the REST API
-    #[arg(long, global = true)]
+    /// Print JSON, where there is something to show
+    #[arg(long, global = true, help_heading = open::COMMON)]
     json: bool,
     #[command(subcommand)]
     what: C,

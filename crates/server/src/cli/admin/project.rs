@@ -79,7 +79,12 @@ async fn make(operator: &Operator, new: NewProject) -> Result<(), Failure> {
         description: new.description,
         visibility: new.visibility,
     };
-    let given = [("name", new.name.as_deref().unwrap_or(path)), ("path", path), ("namespace", namespace)];
+    let given = [
+        ("name", new.name.as_deref().unwrap_or(path)),
+        ("path", path),
+        ("namespace", namespace),
+        ("visibility_level", new.visibility.as_str()),
+    ];
     let id = operator.perform_given(operation, &given).await?;
     let mut reader = operator.reader().await?;
     let made = projects::visible(&mut reader, id, VIEWER, operator.now()).await?;

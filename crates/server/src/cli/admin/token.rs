@@ -19,14 +19,14 @@ use super::operator::{Operator, absent, called};
 use super::values;
 use super::words::refusal;
 use crate::api::entities::token::{self, Shown, TokenWithSecret, WithSecret};
-use crate::cli::{Failure, secret};
-use crate::error::settling;
+use crate::cli::{Failure, open, secret};
+use crate::error::{Error, settling};
 use crate::json::Object;
 use crate::operations::named::{self, Token};
 use crate::operations::rotate::{RotateById, RotateSelf, Successor};
 use crate::operations::rotation::Rotated;
 use crate::operations::{grants, tokens};
-use crate::refusal::FieldFault;
+use crate::refusal::{FieldFault, Refusal};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -50,7 +50,7 @@ pub(crate) struct NewToken {
     /// Its name
     #[arg(long)]
     name: String,
-    /// Its scopes, such as api,read_user
+    /// Its scopes, separated by commas: api, read_api, read_user, self_rotate, ... (docs/oauth.md explains them)
     #[arg(long, value_parser = values::scopes)]
     scopes: Scopes,
     /// It expires at the start of this day, in UTC [default: as late as the settings allow]
@@ -70,7 +70,7 @@ pub(crate) struct Which {
 
 #[derive(Args)]
 pub(crate) struct One {
-    /// Number of a personal access token; the token itself is read from stdin
+    /// Number of a personal access token; without it, the token is read from stdin
     id: Option<String>,
 }
 
@@ -146,7 +146,7 @@ async fn make(operator: &Operator, new: NewToken) -> Result<(), Failure> {
         secret: None,
     };
     let day = new.expires_at.map(|day| day.to_string()).unwrap_or_default();
-    let made = operator.perform_given(operation, &[("Expires at", &day)]).await?;
+    let made = operator.perform_given(operation, &[("expires_at", &day)]).await?;
     let token = operator.token(made.token.id).await?;
     hand_over(operator, &token, &made.secret)
 }
@@ -188,8 +188,18 @@ async fn rotate(operator: &Operator, presented: Plaintext, expires_at: Option<Da
 async fn rotate_by_id(operator: &Operator, id: PersonalAccessTokenId, expires_at: Option<Date>) -> Result<(), Failure> {
     let require_expiry = operator.app.settings.tokens.require_expiry;
     let operation = RotateById { id, expires_at, require_expiry };
-    let Successor { token, secret } = operator.perform_on(operation, ("token", &id.to_string())).await?;
-    hand_over(operator, &token, &secret)
+    match operator.app.perform(operation, &operator.by).await {
+        Err(Error::Refused(Refusal::AlreadyRevoked)) => {
+            let name = printable(&operator.token(id).await?.name);
+            let tip = "tollhouse token list --active shows the tokens in use";
+            Err(anyhow!("token {id} ({name}) was rotated or revoked already; {tip}").into())
+        }
+        Err(Error::NotFound(_)) => Err(absent("token", &id.to_string())),
+        done => {
+            let Successor { token, secret } = done.map_err(refusal)?.into_inner();
+            hand_over(operator, &token, &secret)
+        }
+    }
 }
 
 async fn revoke_by_id(operator: &Operator, id: PersonalAccessTokenId) -> Result<(), Failure> {
@@ -230,7 +240,10 @@ impl Operator {
     /// It changes nothing: no use is noted.
     async fn look_up(&self, shown: &Plaintext) -> Result<Token, Failure> {
         let found = named::token(&mut self.reader().await?, shown.digest()).await?;
-        found.ok_or_else(|| anyhow!("this token is unknown").into())
+        match found {
+            Some(found) => Ok(found),
+            None => Err(anyhow!("this token is unknown in {}", open::url(&self.app.settings)?).into()),
+        }
     }
 
     /// One that was there a moment ago.

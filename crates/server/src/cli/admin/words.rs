@@ -7,7 +7,7 @@ use tollhouse_domain::text::printable;
 
 use crate::cli::Failure;
 use crate::error::{Error, sentence as refused_as};
-use crate::refusal::{FieldFault, Refusal, ResourceKind};
+use crate::refusal::{ExpiryFault, FieldFault, Refusal, ResourceKind};
 
 /// One line; the code is that of "anything else".
 pub(super) fn refusal(error: Error) -> Failure {
@@ -30,13 +30,13 @@ pub(in crate::cli) fn sentence(error: &Error) -> String {
 fn sentence_of(error: &Error, given: &[Given<'_>]) -> String {
     match error {
         Error::Refused(Refusal::Invalid(faults)) => faults_by_text(faults, given),
-        Error::Refused(Refusal::Expiry(fault)) => with_given(&fault.sentence(), given),
+        Error::Refused(Refusal::Expiry(fault)) => expiry(*fault, given),
         Error::Refused(Refusal::ProjectLimit(limit)) => {
             format!("Your project limit is {limit} projects! Please contact your administrator to increase it")
         }
         Error::Refused(refusal) => match refused_as(refusal) {
             Some(sentence) if *refusal != Refusal::LastAdministrator => sentence.into_owned(),
-            Some(sentence) => format!("refused: {sentence}"),
+            Some(_) => LAST_ADMINISTRATOR.to_owned(),
             None => format!("refused: {}", refusal.code()),
         },
         Error::Parameters(sentences) => sentences.join(", "),
@@ -55,6 +55,13 @@ fn sentence_of(error: &Error, given: &[Given<'_>]) -> String {
         Error::Full => "the disk is almost full, so new data is refused (storage.reserve)".into(),
         other => format!("refused: {}", other.code()),
     }
+}
+
+/// `--expires-at 2020-01-01 must be after today`: the day is always from that flag.
+fn expiry(fault: ExpiryFault, given: &[Given<'_>]) -> String {
+    let day = given.iter().find(|(field, day)| *field == "expires_at" && !day.is_empty());
+    let day = day.map_or_else(String::new, |(_, day)| format!(" {day}"));
+    format!("--expires-at{day} {}", fault.sentence().trim_start_matches("Expires at "))
 }
 
 /// `name "a", path "a" has already been taken; email "x" is invalid, write one such as ada@example.test`. Fields with a dot
@@ -82,9 +89,11 @@ fn with_given(sentence: &str, given: &[Given<'_>]) -> String {
 
 /// What is empty, or long, is told by the rule alone.
 fn with_value(field: &str, given: &[Given<'_>]) -> String {
+    // The wire has the name of a column here; the flag has the other one.
+    let name = if field == "visibility_level" { "visibility" } else { field };
     match given.iter().find(|(known, _)| *known == field) {
-        Some((_, value)) if (1..=LONGEST).contains(&value.len()) => format!("{field} \"{}\"", printable(value)),
-        _ => field.to_owned(),
+        Some((_, value)) if (1..=LONGEST).contains(&value.len()) => format!("{name} \"{}\"", printable(value)),
+        _ => name.to_owned(),
     }
 }
 
@@ -94,13 +103,20 @@ fn example(field: &str, fault: FieldFault) -> &'static str {
         (_, FieldFault::NotAnEmail) => ", write one such as ada@example.test",
         ("username", FieldFault::PathCharacters) => ", such as ada-lovelace",
         (_, FieldFault::PathCharacters) => ", such as time-table",
+        (_, FieldFault::ExceedsParentGroup | FieldFault::ExceedsGroup) => ", because that group is less visible",
         (_, FieldFault::RedirectUri(redirect::Fault::Blank)) => "",
+        (_, FieldFault::RedirectUri(redirect::Fault::PlainHttp)) => {
+            ", because external_url is https: write one such as https://app.example.test/callback"
+        }
         (_, FieldFault::RedirectUri(_)) => ", write one such as https://app.example.test/callback",
         _ => "",
     }
 }
 
 const LONGEST: usize = 128;
+
+const LAST_ADMINISTRATOR: &str = "refused: this is the last administrator who can act; create another one first, such as \
+                                  with tollhouse user create NAME --admin";
 
 fn noun(thing: ResourceKind) -> &'static str {
     match thing {
@@ -115,7 +131,6 @@ fn noun(thing: ResourceKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusal::ExpiryFault;
 
     #[test]
     fn a_refusal_is_a_sentence() {
@@ -133,10 +148,12 @@ mod tests {
         let with = format!("name \"a\\u{{1b}}\", path has already been taken; email \"x\" is invalid, {example}");
         assert_eq!(sentence_of(&Refusal::Invalid(faults).into(), &given), with);
         let late = Error::from(Refusal::Expiry(ExpiryFault::NotAfterToday));
-        assert_eq!(
-            sentence_of(&late, &[("Expires at", "2020-01-01")]),
-            "Expires at \"2020-01-01\" must be after today"
-        );
+        let told = sentence_of(&late, &[("expires_at", "2020-01-01")]);
+        assert_eq!(told, "--expires-at 2020-01-01 must be after today");
+        assert_eq!(sentence_of(&late, &[("expires_at", "")]), "--expires-at must be after today");
+        let wide = Error::from(Refusal::field("visibility_level", FieldFault::ExceedsGroup));
+        let told = "visibility \"public\" is not allowed in this group, because that group is less visible";
+        assert_eq!(sentence_of(&wide, &[("visibility_level", "public")]), told);
         assert_eq!(sentence(&Error::NotFound(ResourceKind::User)), "there is no such user");
         assert_eq!(sentence(&Error::Forbidden(Some("Because".into()))), "refused: Because");
         assert_eq!(sentence(&Error::Busy), "refused: busy");

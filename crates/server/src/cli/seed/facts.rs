@@ -106,8 +106,8 @@ impl Facts {
         })
     }
 
-    /// The same for people. `now`: a credential that is dead by then is not suggested.
-    pub fn text(&self, base: &str, now: Timestamp) -> String {
+    /// The same for people. `now`: a credential that is dead by then is not suggested. `with_json`: [`Self::json`] was printed.
+    pub fn text(&self, base: &str, now: Timestamp, with_json: bool) -> String {
         let (seed, made) = (self.fill.seed(), &self.filled);
         let mut text = format!("Tollhouse is listening on {base}\n\nFrom {}: {}\n", seed.name, seed.counts());
         if let Some(user) = seed.users.iter().find(|user| user.create.password_digest.is_some()) {
@@ -127,7 +127,11 @@ impl Facts {
             text.push_str(&sign_in(created, base));
         }
         text.push_str(&self.left_to_chance());
-        text.push_str("\nWith --json, every number and secret is printed first, as one line. Ctrl-C stops the demo.\n");
+        text.push('\n');
+        if !with_json {
+            text.push_str("With --json, every number and secret is printed first, as one line. ");
+        }
+        text.push_str("Ctrl-C stops the demo.\n");
         text
     }
 

@@ -148,7 +148,7 @@ async fn an_unconfirmed_account_may_come_in_where_none_must_be(t: TestServer) {
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
 }
 
-const LAST: &str = "This is the last administrator who can act";
+const LAST: &str = "refused: this is the last administrator who can act; create another one first";
 
 type Change = fn(UserId) -> SetState;
 
@@ -177,7 +177,7 @@ async fn t31_the_last_administrator_is_not_blocked(t: TestServer) {
     refused_as_last(&t, unconfirm(warden.id)).await;
     t.get("/api/v4/user").token(&token).await.is_user(&warden);
     let refused = t.shell(&["user", "block", "warden"]).await;
-    assert_eq!(refused.refused(1), format!("refused: {LAST}"));
+    assert!(refused.refused(1).starts_with(LAST), "{refused:?}");
     assert_eq!(t.count("user.blocked").await, 1, "ada alone");
 
     let second = CreateUser { administrator: true, ..CreateUser::person("second", "Second") };
@@ -221,7 +221,7 @@ async fn t31_of_two_administrators_who_block_each_other_one_remains(t: TestServe
         for (said, person) in [(one, &warden), (other, &second)] {
             match said.code {
                 Some(0) => person.set_state(SetState::unblock(person.id)).await,
-                _ => assert_eq!(said.refused(1), format!("refused: {LAST}")),
+                _ => assert!(said.refused(1).starts_with(LAST), "{said:?}"),
             }
         }
     }

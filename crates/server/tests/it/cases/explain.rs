@@ -526,7 +526,7 @@ async fn explain_without_a_usable_database(t: TestServer) {
         assert!(text.contains(words) && output.stdout.is_empty(), "{text}");
     };
     let nowhere = format!("sqlite:{}", folder.join("nowhere.db").display());
-    failed(&nowhere, 1, "it is empty").await;
+    failed(&nowhere, 1, "there is no such file").await;
     assert!(!folder.join("nowhere.db").exists(), "it makes none");
     failed("mysql://x", 2, "a database is sqlite:PATH or postgres://").await;
     failed("postgres://nobody@127.0.0.1:1/x", 1, "postgres://127.0.0.1:1/x").await;

@@ -253,10 +253,10 @@ async fn refused(t: &TestServer, arguments: &[&str]) -> (Option<i32>, String) {
 async fn t12_http_for_others_must_be_asked_for(t: TestServer) {
     let (code, text) = refused(&t, &["serve", "--listen", "0.0.0.0:0", "--database", &t.database_url]).await;
     assert_eq!(code, Some(2));
-    assert!(text.contains("external_url must be https, or set insecure_http = true"), "{text}");
+    assert!(text.contains("set external_url to an https URL, such as"), "{text}");
     let (code, text) = refused(&t, &["demo", "--listen", "0.0.0.0:0"]).await;
     assert_eq!(code, Some(2));
-    assert!(text.contains("--public allows that"), "{text}");
+    assert!(text.contains("add --public and --external-url"), "{text}");
 }
 
 async fn external_url_is_spelt_anew_and_both_are_told(t: TestServer) {
@@ -364,7 +364,7 @@ async fn t31_the_first_administrator_has_the_address_that_was_given(t: TestServe
         let ended = output(serve).await;
         let text = String::from_utf8(ended.stderr).expect("UTF-8");
         assert!(
-            ended.status.code() == Some(2) && text.starts_with(&format!("tollhouse: root_email: {told}")),
+            ended.status.code() == Some(2) && text.starts_with(&format!("tollhouse: TOLLHOUSE_ROOT_EMAIL: {told}")),
             "{text}"
         );
     }
@@ -413,11 +413,20 @@ async fn settings_are_read_and_refused(t: TestServer) {
     let (code, text) = refused(&t, &["serve"]).await;
     assert_eq!(
         (code, text.as_str()),
-        (Some(2), "tollhouse: tollhouse.toml: rotation.windows: there is no such setting")
+        (
+            Some(2),
+            "tollhouse: tollhouse.toml: rotation.windows: there is no such setting; did you mean rotation.window? tollhouse config --print-default lists all"
+        )
     );
     let (code, text) = refused(&t, &["serve", "--config", "nowhere.toml"]).await;
     assert_eq!(code, Some(2));
     assert!(text.contains("nowhere.toml"), "{text}");
+    let mut nowhere = tollhouse(t.folder.path());
+    std::fs::write(t.folder.path().join("a-file"), "").expect("a file");
+    nowhere.args(["serve", "--check"]).env("TOLLHOUSE_DATA_DIR", "a-file/data").env("TOLLHOUSE_CONFIG", "/dev/null");
+    let nowhere = output(nowhere).await;
+    let text = String::from_utf8(nowhere.stderr).expect("UTF-8");
+    assert!(nowhere.status.code() == Some(2) && text.contains("data_dir: a-file/data cannot be created in "), "{text}");
     let mut unknown = tollhouse(t.folder.path());
     unknown.args(["serve", "--nope"]);
     assert_eq!(output(unknown).await.status.code(), Some(2));
@@ -471,7 +480,7 @@ async fn a_start_that_cannot_succeed_touches_no_database(t: TestServer) {
         ("TOLLHOUSE_LISTEN", taken.clone(), format!("listen: {taken}: ")),
         ("TOLLHOUSE_METRICS_LISTEN", taken.clone(), format!("metrics.listen: {taken}: ")),
         ("TOLLHOUSE_EXTERNAL_URL", "git.example.test".into(), "external_url".into()),
-        ("TOLLHOUSE_LOG_LEVEL", "warning".into(), "log.level: `warning` is no level: ".into()),
+        ("TOLLHOUSE_LOG_LEVEL", "warning".into(), "TOLLHOUSE_LOG_LEVEL: `warning` is no level: ".into()),
         ("TOLLHOUSE_ROOT_PASSWORD", "short".into(), "TOLLHOUSE_ROOT_PASSWORD is too short".into()),
         ("TOLLHOUSE_ROOT_PASSWORD", "12345678".into(), "TOLLHOUSE_ROOT_PASSWORD is too easy to guess: ".into()),
         ("TOLLHOUSE_ROOT_PASSWORD", "Administrator".into(), "TOLLHOUSE_ROOT_PASSWORD is the user name, ".into()),

@@ -42,9 +42,9 @@ async fn what_is_no_token_on_stdin(t: TestServer) {
         let huge = said(t.command(&["token", verb]), &b"x".repeat(8 << 20)).await;
         assert_eq!(huge.refused(2), "the token on stdin is too long");
         let twice = t.shell_with(&["token", verb], &format!("{token} {token}")).await;
-        assert_eq!(twice.refused(1), "this token is unknown", "{verb}");
+        assert_eq!(twice.refused(1), format!("this token is unknown in {}", t.url()), "{verb}");
         let cut = t.shell_with(&["token", verb], &token[..token.len() - 1]).await;
-        assert_eq!(cut.refused(1), "this token is unknown", "{verb}");
+        assert_eq!(cut.refused(1), format!("this token is unknown in {}", t.url()), "{verb}");
     }
     t.get("/api/v4/user").token(&token).await.is_user(&ada);
 }

@@ -50,8 +50,10 @@ async fn a_command_makes_no_database(t: TestServer) {
     let (missing, empty) = (t.folder.path().join("missing.db"), t.folder.path().join("empty.db"));
     std::fs::write(&empty, "").expect("a file");
     private(&empty);
-    for path in [&missing, &empty] {
-        let text = "it is empty; `tollhouse serve` creates the tables";
+    for (path, text) in [
+        (&missing, "there is no such file; `tollhouse serve` creates it"),
+        (&empty, "it is empty; `tollhouse serve` creates the tables"),
+    ] {
         assert_eq!(list(&t, &sqlite(path)).await.refused(1), format!("{}: {text}", sqlite(path)));
     }
     assert!(!missing.exists() && std::fs::read(&empty).expect("a file").is_empty());
@@ -128,14 +130,17 @@ async fn the_settings_say_where_it_is(t: TestServer) {
     command.args(["user", "--json", "list", "--config"]).arg(&file);
     assert_eq!(said(command, b"").await.json()[0]["web_url"], "https://git.example.test/ada");
     assert!(run("TOLLHOUSE_CONFIG", "nowhere.toml").await.refused(2).starts_with("nowhere.toml: "));
-    assert_eq!(run("TOLLHOUSE_NOPE", "1").await.refused(2), "TOLLHOUSE_NOPE: there is no such setting");
+    assert_eq!(
+        run("TOLLHOUSE_NOPE", "1").await.refused(2),
+        "TOLLHOUSE_NOPE: there is no such setting; tollhouse config --print-default lists all"
+    );
     // Neither flag nor file: what `serve` would take here, which is not there.
     let nowhere = run("TOLLHOUSE_PASSWORD", "a secret that is no setting").await;
     let etc = t.folder.path().join("etc/tollhouse.toml");
     assert_eq!(
         nowhere.refused(1),
         format!(
-            "sqlite:tollhouse-data/tollhouse.db: it is empty; `tollhouse serve` creates the tables (settings: \
+            "sqlite:tollhouse-data/tollhouse.db: there is no such file; `tollhouse serve` creates it (settings: \
              the defaults, because there is no tollhouse.toml in this folder and no {}; --config names a file)",
             etc.display()
         )
@@ -170,7 +175,7 @@ async fn one_file_is_for_the_server_and_for_commands(t: TestServer) {
     write("named/by-flag.toml", &there("flag"));
     let names = async |set: &[(&str, &str)], flags: &[&str], database: &str, file: &str| {
         let text =
-            format!("sqlite:{database}.db: it is empty; `tollhouse serve` creates the tables (settings: {file})");
+            format!("sqlite:{database}.db: there is no such file; `tollhouse serve` creates it (settings: {file})");
         assert_eq!(run(set, flags).await.refused(1), text);
     };
     let by_variable = [("TOLLHOUSE_CONFIG", "named/by-variable.toml")];
@@ -373,6 +378,12 @@ async fn t31_a_database_of_another_user_is_refused(t: TestServer) {
         "{path} belongs to the user 7, who is neither the user of this process nor root: chown {NOBODY} {path}"
     );
     assert_eq!(list().await.refused(2), text);
+    mode(&database, 0o600);
+    let text = format!(
+        "sqlite:{path}: permission denied: run this as the user of the server or as root, such as with sudo -u tollhouse"
+    );
+    assert_eq!(list().await.refused(1), text);
+    mode(&database, 0o660);
     t.shell(&["user", "list"]).await.done();
     for name in ["tollhouse.db", "tollhouse.db-wal", "tollhouse.db-shm"] {
         std::os::unix::fs::chown(folder.join(name), Some(NOBODY), Some(NOBODY)).expect("an owner");

@@ -93,7 +93,10 @@ async fn groups_and_projects_are_made_by_their_paths(t: TestServer) {
     assert!(make(&["group", "create", "api"]).await.refused(1).starts_with("path "));
     assert_eq!(make(&["group", "create", ""]).await.refused(1), "name can't be blank");
     let public = ["group", "create", "harbour/pilots/x", "--visibility", "public"];
-    assert_eq!(make(&public).await.refused(1), "visibility_level is not allowed in this parent group");
+    assert_eq!(
+        make(&public).await.refused(1),
+        "visibility \"public\" is not allowed in this parent group, because that group is less visible"
+    );
 
     let made = t.shell_json(&["project", "create", "harbour/timetable", "--user", "ada", "--name", "Timetable"]).await;
     let mut shown = t.get("/api/v4/projects/1").token(&token).await.json();

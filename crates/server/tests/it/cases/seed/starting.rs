@@ -40,7 +40,7 @@ async fn seed_the_example_holds_what_it_says(t: TestServer) {
     assert_eq!(ask(at, "GET", own, "glpat-ada-revoked").await, Some((401, REVOKED.to_owned())));
     for token in facts["tokens"].as_array().expect("tokens") {
         let (name, secret) = (token["name"].as_str().expect("a name"), token["token"].as_str().expect("a secret"));
-        let live = !["over", "withdrawn", "of somebody blocked"].contains(&name);
+        let live = !["over", "withdrawn", "of a blocked user"].contains(&name);
         assert_eq!(status("/api/v4/user", secret).await == 200, live, "{name}");
     }
     let form = "grant_type=refresh_token&refresh_token=oauth-ada-expired-refresh&client_id=ferry-board\
