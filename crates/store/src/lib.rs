@@ -9,6 +9,7 @@ pub mod engine;
 
 pub mod audit_events;
 pub mod backup;
+pub mod bots;
 pub mod error;
 #[cfg(feature = "faults")]
 pub mod every_list;
@@ -44,6 +45,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         oauth_access_grants::ALL,
         oauth_applications::ALL,
         audit_events::ALL,
+        bots::ALL,
         failed_sign_ins::ALL,
         instance::ALL,
         sealed_keys::ALL,

@@ -192,6 +192,7 @@ const STEPS: &[(&str, &str)] = &[
     ("idle refresh tokens", include_str!("../../migrations/0006_idle_refresh_tokens.sql")),
     ("when servers were seen", include_str!("../../migrations/0007_when_servers_were_seen.sql")),
     ("orders of lists", include_str!("../../migrations/0008_orders_of_lists.sql")),
+    ("bots", include_str!("../../migrations/0010_bots.sql")),
 ];
 
 #[cfg(test)]
