@@ -32,6 +32,11 @@ def own_application():
     return post("/api/v4/applications", name="to be deleted", redirect_uri="https://a.test/", scopes="api")["id"]
 
 
+def access_token(resource):
+    """Of `projects/<id>` or `groups/<id>`, as answered."""
+    return post(f"/api/v4/{resource}/access_tokens", name="to be ended", scopes=["api"])
+
+
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
     for methods in raw_schema["paths"].values():
@@ -60,6 +65,15 @@ def before_call(context, case, kwargs):
     # The example stands for an application that is there.
     if operation in plan["ends_application"] and (case.path_parameters or {}).get("id") == plan["application_id"]:
         case.path_parameters = {**case.path_parameters, "id": own_application()}
+    # Each of these ends a token of the group or project that is in the examples.
+    if resource := plan["ends_access_token"].get(operation):
+        path = case.path_parameters or {}
+        if path.get("id") == resource.partition("/")[2]:
+            made = access_token(resource)
+            if operation.endswith("_self_rotate"):
+                case.headers["PRIVATE-TOKEN"] = made["token"]
+            elif path.get("token_id") == plan["access_token_id"]:
+                case.path_parameters = {**path, "token_id": made["id"]}
     # Two projects of one name are refused.
     if operation == "post_projects" and isinstance(case.body, dict) and case.body.get("name") == plan["project_name"]:
         case.body = {**case.body, "name": f"made {secrets.token_hex(6)}"}

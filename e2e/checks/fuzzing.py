@@ -64,6 +64,8 @@ scopes = ["api"]
 """
 
 PROJECT_NAME = "made by an example"
+# Stands for an access token that each call makes for itself.
+ACCESS_TOKEN_ID = 999999
 
 
 def examples(facts):
@@ -71,7 +73,19 @@ def examples(facts):
     group, project = facts.groups["harbour"], facts.projects["harbour/timetable"]
     ada, application = facts.users["ada"]["id"], facts.applications[0]["id"]
     new_application = {"name": "made", "redirect_uri": "https://made.test/", "scopes": "api", "confidential": True}
+    new_token = {"name": "made", "scopes": ["read_api"], "access_level": 20}
+    tokens = {}
+    for kind, number in ("projects", project), ("groups", group):
+        name, one = f"{kind}_id_access_tokens", {"id": str(number), "token_id": ACCESS_TOKEN_ID}
+        tokens |= {
+            f"post_{name}": {"id": str(number), "body": new_token},
+            f"get_{name}_token_id": one,
+            f"delete_{name}_token_id": one,
+            f"post_{name}_token_id_rotate": {**one, "body": {}},
+            f"post_{name}_self_rotate": {"id": str(number), "body": {}},
+        }
     return {
+        **tokens,
         "get_users": {"username": "ada"},
         "get_users_id": {"id": ada},
         "post_users_user_id_personal_access_tokens": {"user_id": ada, "body": {"name": "made", "scopes": ["read_api"]}},
@@ -147,6 +161,17 @@ def fuzz(cwd, facts, who, *more, url=None):
         "project_name": PROJECT_NAME,
         "ends_credential": ["delete_personal_access_tokens_self", "post_personal_access_tokens_self_rotate"],
         "ends_application": ["delete_applications_id"],
+        "access_token_id": ACCESS_TOKEN_ID,
+        "ends_access_token": {
+            f"{operation}_{kind}_id_access_tokens_{rest}": f"{kind}/{number}"
+            for kind, number in (("projects", facts.projects["harbour/timetable"]), ("groups", facts.groups["harbour"]))
+            for operation, rest in (
+                ("get", "token_id"),
+                ("delete", "token_id"),
+                ("post", "token_id_rotate"),
+                ("post", "self_rotate"),
+            )
+        },
         "calls": str(cwd / f"{who}.calls"),
     }
     (cwd / f"{who}.json").write_text(json.dumps(plan))

@@ -1,6 +1,7 @@
 //! What somebody is to a group or project, and until when.
 
 use crate::access::AccessLevel;
+use crate::access::ability::TargetKind;
 use crate::claims;
 use crate::id::{NamespaceId, ProjectId};
 use crate::project::{self, Project};
@@ -13,6 +14,24 @@ pub enum MembershipSource {
     Group(NamespaceId),
     /// A project alone.
     Project(ProjectId),
+}
+
+impl MembershipSource {
+    /// What it is.
+    pub const fn kind(self) -> TargetKind {
+        match self {
+            Self::Group(_) => TargetKind::Group,
+            Self::Project(_) => TargetKind::Project,
+        }
+    }
+
+    /// The number of the group or project.
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::Group(id) => id.0,
+            Self::Project(id) => id.0,
+        }
+    }
 }
 
 /// Every membership that one user has in one group or project, those of the groups above it included.

@@ -17,7 +17,7 @@ use crate::urls::Urls;
 
 mod refused;
 
-pub use refused::{as_sentence, sentence};
+pub use refused::{as_bad_request, as_sentence, sentence};
 
 /// Why a request is refused; [`Error::api`] has the answer of the REST API to each. Tests compare it with `==`.
 #[derive(Clone, Debug, PartialEq, Eq)]

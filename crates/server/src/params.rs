@@ -12,7 +12,7 @@ mod tests;
 mod types;
 
 pub(crate) use types::one_of;
-pub use types::{CommaList, List, MinAccessLevel, Nullable, Search, Sort};
+pub use types::{CommaList, List, MinAccessLevel, Nullable, ResourceScope, Search, Sort, TokenLevel};
 
 /// One declared parameter.
 #[derive(Clone, Copy, Debug)]

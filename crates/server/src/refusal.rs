@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt::{Display, Formatter};
 
 use tollhouse_domain::access::Visibility;
+use tollhouse_domain::access::ability::TargetKind;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::text::NameFault;
@@ -24,6 +25,21 @@ pub enum Refusal {
     ProjectLimit(i64),
     /// The caller sees the subject, and may not do this to it.
     NotAllowed,
+    /// It is not the caller's, or there is none: the caller is not told which.
+    NotYours,
+    /// The token has a scope that its owner may not hold any more, or that the caller may not hand on (rest-api.md 2.6).
+    NotEligible,
+    /// The caller may not create access tokens of the group or project (rest-api.md 2.10).
+    NoAccessTokens(TargetKind),
+    /// An access token would have a higher level than its creator.
+    LevelTooHigh,
+    /// The caller may not revoke the access token of this bot. The display names of both.
+    CannotDelete {
+        /// Who asked.
+        user: String,
+        /// The bot.
+        bot: String,
+    },
     /// Nobody else could administer the server (T31).
     LastAdministrator,
     /// A rotation was repeated with another expiry than the first time (rotation.md rule 10).
@@ -51,6 +67,8 @@ pub enum ResourceKind {
     User,
     /// `404 Application Not Found`
     Application,
+    /// `404 project Access Token Not Found`, with the kind of what the token is of.
+    AccessToken(TargetKind),
     /// `404 Not found`: a look-up of a record that GitLab does not name.
     Record,
 }
@@ -153,7 +171,9 @@ impl Refusal {
         match self {
             Self::NotFound(_) => "not_found",
             Self::Invalid(_) => "invalid",
-            Self::Expiry(_) | Self::AlreadyRotated | Self::AlreadyRevoked => "bad_request",
+            Self::Expiry(_) | Self::AlreadyRotated | Self::AlreadyRevoked | Self::NotEligible => "bad_request",
+            Self::NoAccessTokens(_) | Self::LevelTooHigh | Self::CannotDelete { .. } => "bad_request",
+            Self::NotYours => "not_yours",
             Self::ProjectLimit(_) => "limit",
             Self::NotAllowed | Self::LastAdministrator => "forbidden",
             Self::Denied(denial) => denial.code(),

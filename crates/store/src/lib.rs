@@ -9,6 +9,7 @@ pub mod engine;
 
 pub mod audit_events;
 pub mod backup;
+pub mod bots;
 pub mod deploy_tokens;
 pub mod error;
 #[cfg(feature = "faults")]
@@ -48,6 +49,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         audit_events::ALL,
         deploy_tokens::ALL,
         job_tokens::ALL,
+        bots::ALL,
         failed_sign_ins::ALL,
         instance::ALL,
         sealed_keys::ALL,

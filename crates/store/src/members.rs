@@ -79,6 +79,12 @@ pub async fn remove(tx: &mut Tx, of: MembershipSource, user: UserId) -> Result<b
     Ok(query(REMOVE).bind(kind).bind(id).bind(user.0).changed(tx).await? == 1)
 }
 
+/// Every membership of somebody who goes.
+pub async fn remove_all(tx: &mut Tx, user: UserId) -> Result<()> {
+    tx.invalidate(Invalidation::Owner(user));
+    query(REMOVE_ALL).bind(user.0).changed(tx).await.map(drop)
+}
+
 /// Whether a group has an owner without this membership, by another one of it or of a group above. Until the end of the
 /// transaction nobody else can ask: of two owners that go at once, one stays.
 pub async fn has_other_owner(tx: &mut Tx, group: NamespaceId, user: UserId, now: Timestamp) -> Result<bool> {
@@ -121,6 +127,12 @@ pub async fn find(at: &mut impl Runs, of: MembershipSource, user: UserId) -> Res
     row.map(|row| member(row, user)).transpose()
 }
 
+/// Whether a user has a membership of anything else.
+pub async fn is_in_another(at: &mut impl Runs, of: MembershipSource, user: UserId) -> Result<bool> {
+    let (kind, id) = source(of);
+    query(IS_IN_ANOTHER).bind(kind).bind(id).bind(user.0).one(at).await
+}
+
 /// The membership of a project that gives a user the highest level now: of the project itself, or of a group above it.
 /// Of several, the direct one, then the oldest.
 pub async fn inherited(at: &mut impl Runs, project: ProjectId, user: UserId, now: Timestamp) -> Result<Option<Member>> {
@@ -148,6 +160,19 @@ pub async fn level_in_group(
     let level: Option<i64> =
         query(LEVEL_IN_GROUP).bind(user.0).bind(group.0).bind(i64::from(now.date().0)).one(at).await?;
     Ok(level.and_then(AccessLevel::from_number))
+}
+
+/// The highest level in a group or project, by membership of it or of a group above.
+pub async fn level(
+    at: &mut impl Runs,
+    of: MembershipSource,
+    user: UserId,
+    now: Timestamp,
+) -> Result<Option<AccessLevel>> {
+    match of {
+        MembershipSource::Group(id) => level_in_group(at, id, user, now).await,
+        MembershipSource::Project(id) => Ok(inherited(at, id, user, now).await?.map(|member| member.level)),
+    }
 }
 
 /// Everything that a user is to one group or project, by membership of it or of a group above, and where that stands
@@ -231,6 +256,9 @@ statements! {
     SELECT access_level, expires_on, created_at FROM members
      WHERE source_kind = $1 AND source_id = $2 AND user_id = $3";
 
+    IS_IN_ANOTHER = "
+    SELECT EXISTS (SELECT 1 FROM members WHERE user_id = $3 AND (source_kind <> $1 OR source_id <> $2))";
+
     INSERT = "
     INSERT INTO members (source_kind, source_id, user_id, access_level, expires_on, created_by_id, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -275,6 +303,8 @@ statements! {
      WHERE (m.user_id <> $2 OR m.source_id <> $1) AND m.access_level = $3 AND (m.expires_on IS NULL OR m.expires_on > $4)";
 
     REMOVE = "DELETE FROM members WHERE source_kind = $1 AND source_id = $2 AND user_id = $3";
+
+    REMOVE_ALL = "DELETE FROM members WHERE user_id = $1";
 
     REMOVE_OVER = "DELETE FROM members WHERE source_kind = $1 AND source_id = $2 AND user_id = $3 AND expires_on <= $4";
 

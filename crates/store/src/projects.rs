@@ -112,6 +112,12 @@ pub async fn find(at: &mut impl Runs, id: ProjectId) -> Result<Option<Project>> 
     Ok(row.map(Row::seen).transpose()?.map(|seen| seen.project))
 }
 
+/// The group or personal namespace that it is in.
+pub async fn namespace(at: &mut impl Runs, id: ProjectId) -> Result<Option<NamespaceId>> {
+    let id: Option<i64> = query(NAMESPACE).bind(id.0).optional(at).await?;
+    Ok(id.map(NamespaceId))
+}
+
 /// A project that the viewer may see.
 pub async fn visible(at: &mut impl Runs, id: ProjectId, viewer: Viewer, now: Timestamp) -> Result<Option<Seen>> {
     let row: Option<Row> = query(VISIBLE)
@@ -225,6 +231,8 @@ macro_rules! found {
 }
 
 statements! {
+    NAMESPACE = "SELECT namespace_id FROM projects WHERE id = $1";
+
     FIND = concat!(found!("projects p JOIN namespaces n ON n.id = p.namespace_id"), " WHERE p.id = $1");
 
     INSIDE = concat!(

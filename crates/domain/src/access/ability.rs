@@ -3,6 +3,25 @@
 
 use super::AccessLevel;
 
+/// What an ability is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    /// A group.
+    Group,
+    /// A project.
+    Project,
+}
+
+impl TargetKind {
+    /// As sentences and user names have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::Project => "project",
+        }
+    }
+}
+
 /// Something that a caller may do to a group or project if their level there is high enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ability {
@@ -10,6 +29,10 @@ pub enum Ability {
     AdminGroup,
     /// Create a project in a group.
     CreateProjects,
+    /// List the access tokens of a group or project, and rotate them.
+    ManageAccessTokens,
+    /// Create an access token of a group or project.
+    CreateAccessTokens,
 }
 
 /// What the endpoint answers when the caller sees the target and lacks the ability.
@@ -17,37 +40,63 @@ pub enum Ability {
 pub enum Unmet {
     /// 403 `{"message":"403 Forbidden"}`
     Forbidden,
+    /// 401 `{"message":"401 Unauthorized"}`
+    Unauthorized,
     /// 400: this field, which names the target, is not valid.
     InvalidField(&'static str),
+    /// 400 with a sentence about access tokens (rest-api.md 2.10).
+    NoAccessTokens,
+}
+
+/// What an ability needs.
+struct Row {
+    /// `None`: it is not about groups.
+    group: Option<AccessLevel>,
+    /// `None`: it is not about projects.
+    project: Option<AccessLevel>,
+    unmet: Unmet,
 }
 
 /// One row for each ability.
-const TABLE: [(Ability, AccessLevel, Unmet); 2] = [
-    (Ability::AdminGroup, AccessLevel::Owner, Unmet::Forbidden),
-    (Ability::CreateProjects, AccessLevel::Developer, Unmet::InvalidField("namespace")),
+const TABLE: [(Ability, Row); 4] = [
+    (Ability::AdminGroup, Row { group: Some(AccessLevel::Owner), project: None, unmet: Unmet::Forbidden }),
+    (
+        Ability::CreateProjects,
+        Row { group: Some(AccessLevel::Developer), project: None, unmet: Unmet::InvalidField("namespace") },
+    ),
+    (Ability::ManageAccessTokens, access_tokens(Unmet::Unauthorized)),
+    (Ability::CreateAccessTokens, access_tokens(Unmet::NoAccessTokens)),
 ];
+
+const fn access_tokens(unmet: Unmet) -> Row {
+    Row { group: Some(AccessLevel::Owner), project: Some(AccessLevel::Maintainer), unmet }
+}
 
 impl Ability {
     /// Every ability, for tests and tables.
-    pub const ALL: [Self; 2] = [Self::AdminGroup, Self::CreateProjects];
+    pub const ALL: [Self; 4] =
+        [Self::AdminGroup, Self::CreateProjects, Self::ManageAccessTokens, Self::CreateAccessTokens];
 
-    const fn row(self) -> (Self, AccessLevel, Unmet) {
-        TABLE[self as usize]
+    const fn row(self) -> &'static Row {
+        &TABLE[self as usize].1
     }
 
-    /// The lowest level that is enough.
-    pub const fn least(self) -> AccessLevel {
-        self.row().1
+    /// The lowest level that is enough. `None`: it is not about targets of this kind.
+    pub const fn least(self, on: TargetKind) -> Option<AccessLevel> {
+        match on {
+            TargetKind::Group => self.row().group,
+            TargetKind::Project => self.row().project,
+        }
     }
 
     /// How the endpoint refuses a caller who sees the target and is below [`Ability::least`].
     pub const fn unmet(self) -> Unmet {
-        self.row().2
+        self.row().unmet
     }
 
     /// `level`: the highest that the caller has now, by membership of the target or of a group above it.
-    pub fn is_met(self, level: Option<AccessLevel>, administrator: bool) -> bool {
-        administrator || level >= Some(self.least())
+    pub fn is_met(self, on: TargetKind, level: Option<AccessLevel>, administrator: bool) -> bool {
+        administrator || self.least(on).is_some_and(|least| level >= Some(least))
     }
 }
 
@@ -55,31 +104,39 @@ impl Ability {
 mod tests {
     use super::*;
 
+    const KINDS: [TargetKind; 2] = [TargetKind::Group, TargetKind::Project];
+
     #[test]
     fn every_ability_has_its_row() {
         for ability in Ability::ALL {
-            assert_eq!(ability.row().0, ability);
+            assert_eq!(TABLE[ability as usize].0, ability);
         }
     }
 
     #[test]
     fn a_level_is_enough_from_the_least_on() {
-        for ability in Ability::ALL {
-            assert!(!ability.is_met(None, false) && ability.is_met(None, true));
+        for (ability, on) in Ability::ALL.into_iter().flat_map(|ability| KINDS.map(|on| (ability, on))) {
+            assert!(!ability.is_met(on, None, false) && ability.is_met(on, None, true));
             for level in AccessLevel::ALL {
-                assert_eq!(ability.is_met(Some(level), false), level >= ability.least(), "{ability:?} {level:?}");
+                let enough = ability.least(on).is_some_and(|least| level >= least);
+                assert_eq!(ability.is_met(on, Some(level), false), enough, "{ability:?} {on:?} {level:?}");
             }
         }
     }
 
     #[test]
     fn the_least_levels_are_those_of_the_wire() {
-        // rest-api.md 4.3 and 4.4
-        for (ability, least, unmet) in [
-            (Ability::AdminGroup, AccessLevel::Owner, Unmet::Forbidden),
-            (Ability::CreateProjects, AccessLevel::Developer, Unmet::InvalidField("namespace")),
+        // rest-api.md 2.10, 4.3 and 4.4
+        let (owner, maintainer, developer) = (AccessLevel::Owner, AccessLevel::Maintainer, AccessLevel::Developer);
+        for (ability, group, project, unmet) in [
+            (Ability::AdminGroup, Some(owner), None, Unmet::Forbidden),
+            (Ability::CreateProjects, Some(developer), None, Unmet::InvalidField("namespace")),
+            (Ability::ManageAccessTokens, Some(owner), Some(maintainer), Unmet::Unauthorized),
+            (Ability::CreateAccessTokens, Some(owner), Some(maintainer), Unmet::NoAccessTokens),
         ] {
-            assert_eq!((ability.least(), ability.unmet()), (least, unmet));
+            assert_eq!(KINDS.map(|on| ability.least(on)), [group, project], "{ability:?}");
+            assert_eq!(ability.unmet(), unmet, "{ability:?}");
         }
+        assert_eq!(KINDS.map(TargetKind::as_str), ["group", "project"]);
     }
 }

@@ -10,6 +10,7 @@ pub mod openapi;
 pub mod pages;
 pub mod personal_access_tokens;
 pub mod projects;
+pub mod resource_access_tokens;
 pub mod user;
 pub mod users;
 
@@ -25,6 +26,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         metadata::endpoints(),
         openapi::endpoints(),
         personal_access_tokens::endpoints(),
+        resource_access_tokens::endpoints(),
         applications::endpoints(),
     ];
     resources.into_iter().flatten().collect()

@@ -7,10 +7,12 @@ use std::marker::PhantomData;
 
 use tollhouse_auth::presented::PresentedCredentials;
 use tollhouse_domain::access::AccessLevel;
-use tollhouse_domain::access::ability::Ability;
+use tollhouse_domain::access::ability::{Ability, TargetKind};
 use tollhouse_domain::access_requirement::{AccessRequirement, CheckOrder, Extra, JobTokens};
 use tollhouse_domain::denial::Denial;
+use tollhouse_domain::id::ProjectId;
 use tollhouse_domain::identity::{Administrator, Identity, Via};
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::namespace::Namespace;
 use tollhouse_domain::secret::Plaintext;
 
@@ -24,8 +26,8 @@ pub struct EndpointAccess {
     pub requirement: AccessRequirement<'static>,
     /// A last rule. `None`: there is none.
     pub condition: Option<Condition>,
-    /// What the caller must be able to do with the group that the path names.
-    pub on_group: Option<Ability>,
+    /// The group or project that the path names. `None`: it names none, or the handler looks it up.
+    pub target: Option<RequiredTarget>,
     pub(super) caller_kind: CallerKind,
     #[cfg(feature = "faults")]
     pub(super) flipped: super::flips::Flipped,
@@ -48,6 +50,15 @@ impl CallerKind {
     pub(super) const ALL: [Self; 4] = [Self::Anyone, Self::SignedIn, Self::Administrator, Self::Presenter];
 }
 
+/// What the caller must be to the group or project in the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequiredTarget {
+    /// What the path names.
+    pub kind: TargetKind,
+    /// What the caller must be able to do with it. `None`: it is enough to see it.
+    pub ability: Option<Ability>,
+}
+
 /// Who calls, as far as the endpoint requires to know it.
 pub enum Caller {
     /// No credential was presented, and none is needed.
@@ -58,8 +69,16 @@ pub enum Caller {
     Administrator(Administrator),
     /// A person with the token that they presented.
     Presenter(Presenter),
-    /// A person with a group.
-    OnGroup(Box<OnGroup>),
+    /// A person with the group or project that the path names.
+    OnTarget(Box<(Identity, Target)>),
+}
+
+/// What the path names, as it was when the pipeline loaded it.
+pub enum Target {
+    /// A group.
+    Group(Namespace),
+    /// A project.
+    Project(ProjectId),
 }
 
 /// A signed-in caller with a group that the caller sees and has the required ability on.
@@ -68,6 +87,14 @@ pub struct OnGroup {
     pub identity: Identity,
     /// The group that the path names, as it was when the pipeline loaded it.
     pub group: Namespace,
+}
+
+/// The same where a group and a project are treated alike.
+pub struct OnResource {
+    /// Who calls.
+    pub identity: Identity,
+    /// The group or project that the path names.
+    pub resource: MembershipSource,
 }
 
 /// The bearer of a personal access token, together with its secret, though it may have been rotated away: what rotation
@@ -113,7 +140,7 @@ impl<C> Access<C> {
             requirement,
             caller_kind,
             condition: None,
-            on_group: None,
+            target: None,
             #[cfg(feature = "faults")]
             flipped: super::flips::Flipped::NOTHING,
         };
@@ -166,7 +193,13 @@ impl Access<Identity> {
     /// The parameter `id` of the path names a group. One that the caller may not see is absent (404). A caller who sees it and
     /// lacks the ability gets what [`Ability::unmet`] says.
     pub const fn on_group(mut self, ability: Ability) -> Access<OnGroup> {
-        self.access.on_group = Some(ability);
+        self.access.target = Some(RequiredTarget { kind: TargetKind::Group, ability: Some(ability) });
+        Access { access: self.access, caller: PhantomData }
+    }
+
+    /// The same of a group or a project, whichever the parameter `id` names here. Without an ability it is enough to see it.
+    pub const fn on(mut self, kind: TargetKind, ability: Option<Ability>) -> Access<OnResource> {
+        self.access.target = Some(RequiredTarget { kind, ability });
         Access { access: self.access, caller: PhantomData }
     }
 }
@@ -194,12 +227,12 @@ impl EndpointAccess {
     }
 
     /// Whether a caller with this level on the target has the ability.
-    pub fn is_met(&self, ability: Ability, level: Option<AccessLevel>, administrator: bool) -> bool {
+    pub fn is_met(&self, ability: Ability, on: TargetKind, level: Option<AccessLevel>, administrator: bool) -> bool {
         #[cfg(feature = "faults")]
         if let Some(met) = self.is_met_flipped(level, administrator) {
             return met;
         }
-        ability.is_met(level, administrator)
+        ability.is_met(on, level, administrator)
     }
 }
 
@@ -214,7 +247,7 @@ impl FromCaller for Option<Identity> {
         match caller {
             Caller::Anonymous => Some(None),
             Caller::Identity(identity) => Some(Some(identity)),
-            Caller::Administrator(_) | Caller::Presenter(_) | Caller::OnGroup(_) => None,
+            Caller::Administrator(_) | Caller::Presenter(_) | Caller::OnTarget(_) => None,
         }
     }
 }
@@ -233,7 +266,25 @@ impl FromCaller for Administrator {
 
 impl FromCaller for OnGroup {
     fn from_caller(caller: Caller) -> Option<Self> {
-        if let Caller::OnGroup(found) = caller { Some(*found) } else { None }
+        let Caller::OnTarget(found) = caller else { return None };
+        match *found {
+            (identity, Target::Group(group)) => Some(Self { identity, group }),
+            (_, Target::Project(_)) => None,
+        }
+    }
+}
+
+impl FromCaller for OnResource {
+    fn from_caller(caller: Caller) -> Option<Self> {
+        let Caller::OnTarget(found) = caller else { return None };
+        let (identity, target) = *found;
+        Some(Self {
+            identity,
+            resource: match target {
+                Target::Group(group) => MembershipSource::Group(group.id),
+                Target::Project(id) => MembershipSource::Project(id),
+            },
+        })
     }
 }
 

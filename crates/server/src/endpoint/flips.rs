@@ -6,14 +6,14 @@ use std::fmt;
 use axum::http::Method;
 use tollhouse_auth::presented::{PresentedCredentials, Session};
 use tollhouse_domain::access::AccessLevel;
-use tollhouse_domain::access::ability::Ability;
+use tollhouse_domain::access::ability::{Ability, Unmet};
 use tollhouse_domain::access_requirement::{AccessRequirement, CheckOrder, Extra};
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::ApplicationId;
 use tollhouse_domain::identity::Identity;
 use tollhouse_domain::scope::Scope;
 
-use super::access::{Caller, CallerKind, EndpointAccess};
+use super::access::{Caller, CallerKind, EndpointAccess, RequiredTarget};
 use super::{Endpoint, Serves};
 use crate::params::Presence;
 use crate::web::PageAccess;
@@ -39,9 +39,9 @@ pub enum Flip {
     Application,
     /// The condition is left out.
     NoCondition,
-    /// Another ability on the group of the path. `None`: the group is not looked at.
+    /// Another ability on the group or project of the path. `None`: it is not looked at.
     Ability(Option<Ability>),
-    /// This level on the group of the path is enough. `None`: administrators only.
+    /// This level on the group or project of the path is enough. `None`: administrators only.
     Level(Option<AccessLevel>),
     /// A session counts that far.
     Session(Session),
@@ -107,11 +107,16 @@ impl EndpointAccess {
         all.extend([Flip::AnyScope, Flip::Revokes, Flip::Application]);
         all.extend(checked.then_some(Flip::CheckOrder));
         all.extend(self.condition.map(|_| Flip::NoCondition));
-        if let Some(ability) = self.on_group {
-            let others = Ability::ALL.into_iter().filter(|other| *other != ability).map(Some);
+        if let Some(RequiredTarget { kind, ability }) = self.target {
+            // A refusal that names a field of another endpoint is documented there alone.
+            let named = |other: &Ability| matches!(other.unmet(), Unmet::InvalidField(_));
+            let applies = |other: &Ability| Some(*other) != ability && other.least(kind).is_some() && !named(other);
+            let others = Ability::ALL.into_iter().filter(applies).map(Some);
             all.extend(others.chain([None]).map(Flip::Ability));
-            let levels = AccessLevel::ALL.into_iter().filter(|level| *level != ability.least()).map(Some);
-            all.extend(levels.chain([None]).map(Flip::Level));
+            if let Some(ability) = ability {
+                let levels = AccessLevel::ALL.into_iter().map(Some).filter(|level| *level != ability.least(kind));
+                all.extend(levels.chain([None]).map(Flip::Level));
+            }
         }
         all.push(Flip::Session(Session::Foreign));
         // A read needs no CSRF token.
@@ -147,7 +152,8 @@ impl EndpointAccess {
             Flip::Revokes => requirement.revokes = !requirement.revokes,
             Flip::Application => requirement.applications = &[ApplicationId(1)],
             Flip::NoCondition => self.condition = None,
-            Flip::Ability(ability) => self.on_group = ability,
+            Flip::Ability(None) => self.target = None,
+            Flip::Ability(ability) => self.target = self.target.map(|target| RequiredTarget { ability, ..target }),
             Flip::Level(least) => self.flipped.level = Some(least),
             Flip::Session(session) => self.flipped.session = session,
             Flip::Page(_) => {}

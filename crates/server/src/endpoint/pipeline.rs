@@ -8,12 +8,13 @@ use axum::http::Request;
 use axum::response::Response;
 use tollhouse_auth::authenticator::Head;
 use tollhouse_auth::presented::PresentedCredentials;
-use tollhouse_domain::access::ability::Ability;
+use tollhouse_domain::access::ability::TargetKind;
 use tollhouse_domain::access_requirement::{AccessRequirement, CheckOrder};
 use tollhouse_domain::identity::Identity;
 use tollhouse_store::members;
+use tollhouse_store::projects::Seen;
 
-use super::access::{Caller, EndpointAccess, OnGroup};
+use super::access::{Caller, EndpointAccess, RequiredTarget, Target};
 use super::{ApiHandler, Endpoint, PageHandler, Parsed, Serves};
 use crate::app::App;
 use crate::bodies::{Limits, SMALL};
@@ -78,8 +79,8 @@ async fn api(
     let presented = access.flipped_session(presented);
     let who = app.authenticate(&presented, requirement).await?;
     let (caller, params) = admit(access, handler, early, who, &presented, &parsed)?;
-    let caller = match access.on_group {
-        Some(ability) => match Box::pin(on_group(app, access, ability, caller, &parsed)).await {
+    let caller = match access.target {
+        Some(target) => match Box::pin(on_target(app, access, target, caller, &parsed)).await {
             Ok(caller) => caller,
             Err(error) => {
                 // It may have been moved by an earlier try of the same request (revocation.md W4).
@@ -104,11 +105,11 @@ fn respelled(respell: fn(Refusal) -> Error) -> impl Fn(Error) -> Error {
     }
 }
 
-/// The group that the path names, if the caller sees it and has the ability.
-async fn on_group(
+/// The group or project that the path names, if the caller sees it and has the ability.
+async fn on_target(
     app: &App,
     access: &EndpointAccess,
-    ability: Ability,
+    required: RequiredTarget,
     caller: Caller,
     parsed: &ParsedRequest,
 ) -> Result<Caller, Error> {
@@ -116,12 +117,24 @@ async fn on_group(
     let named = parsed.capture(TARGET).ok_or(Error::Internal)?;
     let now = app.now();
     let mut reader = app.db.read().await?;
-    let found = named::group(&mut reader, named, identity.viewer(), now).await?;
-    let group = found.ok_or(Error::NotFound(ResourceKind::Group))?;
-    let level = members::level_in_group(&mut reader, group.id, identity.user.id, now).await?;
-    match access.is_met(ability, level, identity.user.administrator) {
-        true => Ok(Caller::OnGroup(Box::new(OnGroup { identity, group }))),
-        false => Err(refused(ability).into()),
+    let (target, level) = match required.kind {
+        TargetKind::Group => {
+            let found = named::group(&mut reader, named, identity.viewer(), now).await?;
+            let group = found.ok_or(Error::NotFound(ResourceKind::Group))?;
+            let level = members::level_in_group(&mut reader, group.id, identity.user.id, now).await?;
+            (Target::Group(group), level)
+        }
+        TargetKind::Project => {
+            let found = named::visible_project(&mut reader, named, identity.viewer(), now).await?;
+            let Seen { project, membership } = found.ok_or(Error::NotFound(ResourceKind::Project))?;
+            (Target::Project(project.id), membership.highest())
+        }
+    };
+    match required.ability {
+        Some(ability) if !access.is_met(ability, required.kind, level, identity.user.administrator) => {
+            Err(refused(ability, required.kind).into())
+        }
+        _ => Ok(Caller::OnTarget(Box::new((identity, target)))),
     }
 }
 
@@ -178,9 +191,9 @@ impl Endpoint {
         match &self.serves {
             Serves::Api { access, respell, handler, .. } => {
                 let (caller, _) = admit(access, &**handler, None, who, presented, parsed)?;
-                match access.on_group {
-                    Some(ability) => {
-                        let found = Box::pin(on_group(app, access, ability, caller, parsed)).await;
+                match access.target {
+                    Some(target) => {
+                        let found = Box::pin(on_target(app, access, target, caller, parsed)).await;
                         found.map(drop).map_err(respelled(*respell))
                     }
                     None => Ok(()),

@@ -3,6 +3,7 @@
 use std::fmt::Arguments;
 use std::marker::PhantomData;
 
+use tollhouse_domain::access::ability::TargetKind;
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::id::{ApplicationId, NamespaceId, PersonalAccessTokenId, ProjectId, UserId};
 use tollhouse_domain::namespace::NamespaceKind;
@@ -98,6 +99,7 @@ words! {
     AccountState: AccountState::ALL;
     NamespaceKind: [NamespaceKind::User, NamespaceKind::Group];
     Scope: Scope::ALL;
+    TargetKind: [TargetKind::Project, TargetKind::Group];
     Visibility: Visibility::ALL;
 }
 

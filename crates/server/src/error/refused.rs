@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use serde_json::json;
+use tollhouse_domain::access::ability::TargetKind;
 
 use super::{Error, Wire, message, wire};
 use crate::refusal::{FieldFault, GrantFault, Refusal, ResourceKind};
@@ -20,6 +21,13 @@ pub(super) fn refused(refusal: &Refusal) -> Wire {
             wire(403, json!({ "error": [sentence] }).to_string())
         }
         Refusal::NotAllowed => message(403, "403 Forbidden"),
+        Refusal::NotYours => message(401, "401 Unauthorized"),
+        Refusal::NotEligible => bad_request(NOT_ELIGIBLE),
+        Refusal::NoAccessTokens(of) => {
+            bad_request(&format!("User does not have permission to create {} access token", of.as_str()))
+        }
+        Refusal::LevelTooHigh => bad_request(LEVEL_TOO_HIGH),
+        Refusal::CannotDelete { user, bot } => bad_request(&format!("{user} cannot delete {bot}")),
         Refusal::LastAdministrator => message(403, &format!("403 Forbidden - {LAST_ADMINISTRATOR}")),
         Refusal::AlreadyRotated => bad_request(ALREADY_ROTATED),
         Refusal::AlreadyRevoked => bad_request(ALREADY_REVOKED),
@@ -34,15 +42,24 @@ pub(super) fn refused(refusal: &Refusal) -> Wire {
 /// As endpoints say it that give the first fault of a model as a sentence: `Name can't be blank` (rest-api.md 2.5).
 pub fn as_sentence(refusal: Refusal) -> Error {
     match refusal {
-        Refusal::Invalid(faults) if !faults.is_empty() => {
-            let (field, fault) = faults[0];
-            let (first, rest) = field.split_at(1);
-            let (first, rest) = (first.to_ascii_uppercase(), rest.replace('_', " "));
-            Error::Unprocessable(format!("{first}{rest} {}", fault.text()))
-        }
+        Refusal::Invalid(faults) if !faults.is_empty() => Error::Unprocessable(fault_sentence(faults[0])),
         Refusal::Expiry(fault) => Error::Unprocessable(fault.sentence()),
         refusal => refusal.into(),
     }
+}
+
+/// The same with 400, as the endpoints of access tokens say it (rest-api.md 2.10).
+pub fn as_bad_request(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::Invalid(faults) if !faults.is_empty() => Error::BadRequest(Some(fault_sentence(faults[0]))),
+        refusal => refusal.into(),
+    }
+}
+
+fn fault_sentence((field, fault): (&'static str, FieldFault)) -> String {
+    let (first, rest) = field.split_at(1);
+    let (first, rest) = (first.to_ascii_uppercase(), rest.replace('_', " "));
+    format!("{first}{rest} {}", fault.text())
 }
 
 /// What an operation refused, as text for people: pages and the command line.
@@ -52,6 +69,7 @@ pub fn sentence(refusal: &Refusal) -> Option<Cow<'static, str>> {
         Refusal::LastAdministrator => LAST_ADMINISTRATOR.into(),
         Refusal::AlreadyRotated => ALREADY_ROTATED.into(),
         Refusal::AlreadyRevoked => ALREADY_REVOKED.into(),
+        Refusal::NotEligible => NOT_ELIGIBLE.into(),
         Refusal::AlreadyClaimed => "another demo is filling this database".into(),
         _ => return None,
     })
@@ -64,6 +82,8 @@ pub(super) const fn not_found(kind: ResourceKind) -> &'static str {
         ResourceKind::Group => "404 Group Not Found",
         ResourceKind::User => "404 User Not Found",
         ResourceKind::Application => "404 Application Not Found",
+        ResourceKind::AccessToken(TargetKind::Group) => "404 group Access Token Not Found",
+        ResourceKind::AccessToken(TargetKind::Project) => "404 project Access Token Not Found",
         ResourceKind::Record => "404 Not found",
     }
 }
@@ -89,3 +109,5 @@ fn invalid(faults: &[(&'static str, FieldFault)]) -> Wire {
 const LAST_ADMINISTRATOR: &str = "This is the last administrator who can act";
 const ALREADY_ROTATED: &str = "Token already rotated";
 const ALREADY_REVOKED: &str = "Token already revoked";
+const NOT_ELIGIBLE: &str = "Not eligible to rotate tokens with permissions not held by the user";
+const LEVEL_TOO_HIGH: &str = "Access level of the token contains permissions not held by the creating user";

@@ -1,6 +1,7 @@
 //! The table of refusals, printed whole: a change of wire shows in review.
 
 use tollhouse_domain::access::Visibility;
+use tollhouse_domain::access::ability::TargetKind;
 use tollhouse_domain::id::FamilyId;
 use tollhouse_domain::time::Date;
 
@@ -49,6 +50,12 @@ fn the_whole_table() {
         Refusal::field("visibility_level", FieldFault::SubgroupsMoreVisible(Visibility::Private)).into(),
         Refusal::field("visibility_level", FieldFault::ProjectsMoreVisible(Visibility::Internal)).into(),
         Refusal::NotAllowed.into(),
+        Refusal::NotYours.into(),
+        Refusal::NotEligible.into(),
+        Refusal::NoAccessTokens(TargetKind::Group).into(),
+        Refusal::NoAccessTokens(TargetKind::Project).into(),
+        Refusal::LevelTooHigh.into(),
+        Refusal::CannotDelete { user: "Ada".into(), bot: "ci".into() }.into(),
         Refusal::LastAdministrator.into(),
         Refusal::AlreadyRotated.into(),
         Refusal::AlreadyRevoked.into(),
@@ -63,6 +70,8 @@ fn the_whole_table() {
         Error::NotFound(ResourceKind::Group),
         Error::NotFound(ResourceKind::User),
         Error::NotFound(ResourceKind::Application),
+        Error::NotFound(ResourceKind::AccessToken(TargetKind::Group)),
+        Error::NotFound(ResourceKind::AccessToken(TargetKind::Project)),
         Error::NotFound(ResourceKind::Record),
         Error::Forbidden(None),
         Error::Forbidden(Some("why".into())),

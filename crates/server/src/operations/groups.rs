@@ -9,11 +9,12 @@ use tollhouse_domain::namespace::{self, Namespace, NamespaceKind};
 use tollhouse_domain::text::name_fault;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::error::Error as StoreError;
+use tollhouse_store::members;
 use tollhouse_store::namespaces::{self, GroupChange};
 use tollhouse_store::tx::{Change, Tx};
-use tollhouse_store::{members, users};
 
-use crate::operations::{Failed, Operation, refused};
+use crate::operations::standing::require;
+use crate::operations::{Failed, Operation};
 use crate::refusal::{FieldFault, Refusal, ResourceKind};
 
 /// Makes a group, at the top or inside another; whoever makes it owns it.
@@ -120,7 +121,7 @@ impl Operation for UpdateGroup {
         let old = namespaces::find(tx, self.group).await?.filter(|found| found.kind == NamespaceKind::Group);
         let old = old.ok_or(Refusal::NotFound(ResourceKind::Group))?;
         if let Some(caller) = self.caller {
-            require(tx, caller, Ability::AdminGroup, &old, now).await?;
+            require(tx, caller, Ability::AdminGroup, MembershipSource::Group(old.id), now).await?;
         }
         let new = GroupChange {
             name: self.name.as_deref().unwrap_or(&old.name),
@@ -201,25 +202,6 @@ fn differences(old: &Namespace, new: &GroupChange<'_>) -> Vec<String> {
         all.push(format!("visibility {} to {}", old.visibility.as_str(), new.visibility.as_str()));
     }
     all
-}
-
-/// Refuses the caller who may not do this to the group now. One who cannot see it any more is told that it is not there.
-async fn require(
-    tx: &mut Tx,
-    caller: UserId,
-    ability: Ability,
-    group: &Namespace,
-    now: Timestamp,
-) -> Result<(), Failed> {
-    let user = users::find(tx, caller).await?.ok_or(Refusal::NotFound(ResourceKind::Group))?;
-    let level = members::level_in_group(tx, group.id, caller, now).await?;
-    if ability.is_met(level, user.administrator) {
-        return Ok(());
-    }
-    match namespaces::visible_group(tx, group.id, user.viewer(), now).await? {
-        Some(_) => Err(refused(ability).into()),
-        None => Err(Refusal::NotFound(ResourceKind::Group).into()),
-    }
 }
 
 /// In characters.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tollhouse_domain::access::ability::{Ability, Unmet};
+use tollhouse_domain::access::ability::{Ability, TargetKind, Unmet};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::tx::{Change, Tx};
@@ -25,9 +25,11 @@ pub mod nodes;
 pub mod password_check;
 pub mod projects;
 pub mod refresh;
+pub mod resource_access_tokens;
 pub mod rotate;
 pub mod rotation;
 pub mod sign_in;
+pub mod standing;
 pub mod tokens;
 pub mod users;
 
@@ -52,10 +54,12 @@ pub trait Operation: Send + Sync + 'static {
 }
 
 /// The refusal of somebody who sees the target and lacks the ability.
-pub fn refused(ability: Ability) -> Refusal {
+pub fn refused(ability: Ability, on: TargetKind) -> Refusal {
     match ability.unmet() {
         Unmet::Forbidden => Refusal::NotAllowed,
+        Unmet::Unauthorized => Refusal::NotYours,
         Unmet::InvalidField(name) => Refusal::field(name, FieldFault::NotAllowedHere),
+        Unmet::NoAccessTokens => Refusal::NoAccessTokens(on),
     }
 }
 

@@ -74,6 +74,14 @@ pub async fn project(reader: &mut Reader, named: &str) -> Result<Option<ProjectI
     }
 }
 
+/// A project that the viewer may see, with what the viewer is to it.
+pub async fn visible_project(reader: &mut Reader, named: &str, viewer: Viewer, now: Timestamp) -> Result<Option<Seen>> {
+    match project(reader, named).await? {
+        Some(id) => projects::visible(reader, id, viewer, now).await,
+        None => Ok(None),
+    }
+}
+
 /// By number or `client_id`.
 pub async fn application(reader: &mut Reader, named: &str) -> Result<Option<Application>> {
     if let Some(id) = number(named)

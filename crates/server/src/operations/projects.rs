@@ -1,6 +1,6 @@
 //! Projects.
 
-use tollhouse_domain::access::ability::Ability;
+use tollhouse_domain::access::ability::{Ability, TargetKind};
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
@@ -123,7 +123,7 @@ impl Plan {
 impl CreateProject {
     /// Where it goes, if the creator may put it there.
     async fn namespace(&self, tx: &mut Tx, creator: &User, now: Timestamp) -> Result<Namespace, Failed> {
-        let not_valid = || refused(Ability::CreateProjects);
+        let not_valid = || refused(Ability::CreateProjects, TargetKind::Group);
         let id = self.namespace.or(creator.namespace_id).ok_or_else(not_valid)?;
         // Its path, its visibility and the number of projects in it stay as they are until the commit.
         namespaces::lock_tree(tx, id).await?;
@@ -137,7 +137,7 @@ impl CreateProject {
             }
             NamespaceKind::Group => {
                 let level = members::level_in_group(tx, id, creator.id, now).await?;
-                if !Ability::CreateProjects.is_met(level, creator.administrator) {
+                if !Ability::CreateProjects.is_met(TargetKind::Group, level, creator.administrator) {
                     return Err(not_valid().into());
                 }
             }

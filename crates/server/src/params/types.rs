@@ -1,7 +1,7 @@
 //! What a parameter may hold: texts, numbers, dates, words out of a list, and lists of them.
 
 use serde_json::Value as Json;
-use tollhouse_domain::access::Visibility;
+use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Date;
 
@@ -150,6 +150,38 @@ const fn personal_scopes(into: &mut [&'static str; Scope::ALL.len()]) -> usize {
     count
 }
 
+/// A scope that an access token of a group or project may have (rest-api.md 2.10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResourceScope(pub Scope);
+
+impl Value for ResourceScope {
+    const KIND: ParamType = ParamType::Text;
+    const ALLOWED: &'static [&'static str] = &[
+        "api",
+        "read_api",
+        "create_runner",
+        "manage_runner",
+        "k8s_proxy",
+        "self_rotate",
+        "mcp",
+        "read_repository",
+        "write_repository",
+        "read_registry",
+        "write_registry",
+        "read_virtual_registry",
+        "write_virtual_registry",
+        "ai_features",
+    ];
+
+    fn read(given: &Json) -> Result<Option<Self>, Fault> {
+        match given {
+            Json::String(text) if Self::ALLOWED.contains(&text.as_str()) => Ok(Scope::parse(text).map(Self)),
+            Json::Null => Ok(None),
+            _ => Err(Fault::NotAllowed),
+        }
+    }
+}
+
 impl Value for i64 {
     const KIND: ParamType = ParamType::Integer;
 
@@ -254,9 +286,24 @@ impl Value for MinAccessLevel {
     }
 }
 
+/// The level of an access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenLevel(pub AccessLevel);
+
+impl Value for TokenLevel {
+    const KIND: ParamType = ParamType::Integer;
+    const ALLOWED: &'static [&'static str] = MinAccessLevel::ALLOWED;
+
+    fn read(given: &Json) -> Result<Option<Self>, Fault> {
+        let level = MinAccessLevel::read(given)?;
+        Ok(level.and_then(|MinAccessLevel(level)| AccessLevel::from_number(level)).map(Self))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tollhouse_domain::scope::Holder;
 
     use super::*;
 
@@ -293,6 +340,13 @@ mod tests {
         for given in [json!({"0": "api"}), json!(1), json!(true)] {
             assert_eq!(read(given.clone()), Err(Fault::Invalid), "{given}");
         }
+    }
+
+    #[test]
+    fn an_access_token_has_any_scope_that_everybody_may_have_but_one() {
+        let all = Scope::ALL.iter().copied().filter(|scope| scope.holder() == Holder::Anyone);
+        let all: Vec<&str> = all.filter(|scope| *scope != Scope::ReadUser).map(Scope::as_str).collect();
+        assert_eq!(ResourceScope::ALLOWED, all);
     }
 
     #[test]

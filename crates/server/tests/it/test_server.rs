@@ -12,6 +12,7 @@ use tollhouse::app::App;
 use tollhouse::config::Settings;
 use tollhouse::http_service::HttpService;
 use tollhouse::keys::Seal;
+use tollhouse::operations::resource_access_tokens::CreateResourceToken;
 use tollhouse::operations::{Failed, Operation, groups, members, projects, tokens, users};
 use tollhouse::routes::table;
 use tollhouse::urls::Urls;
@@ -268,6 +269,22 @@ impl TestServer {
             visibility,
         })
         .await
+    }
+
+    /// A token of a group or project with `api`, whose bot has this level.
+    pub async fn resource_token(&self, resource: MembershipSource, level: AccessLevel) -> tokens::Created {
+        let operation = CreateResourceToken {
+            resource,
+            caller: None,
+            name: "bot".into(),
+            description: None,
+            scopes: Scopes::from([Scope::Api]),
+            level,
+            expires_at: None,
+            require_expiry: true,
+            host: self.app.urls.ssh_host().to_owned(),
+        };
+        self.does(operation).await
     }
 
     pub async fn member(&self, of: MembershipSource, user: &Person, level: AccessLevel) {

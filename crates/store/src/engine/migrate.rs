@@ -193,6 +193,7 @@ const STEPS: &[(&str, &str)] = &[
     ("when servers were seen", include_str!("../../migrations/0007_when_servers_were_seen.sql")),
     ("orders of lists", include_str!("../../migrations/0008_orders_of_lists.sql")),
     ("deploy and job tokens", include_str!("../../migrations/0009_deploy_and_job_tokens.sql")),
+    ("bots", include_str!("../../migrations/0010_bots.sql")),
 ];
 
 #[cfg(test)]

@@ -75,6 +75,11 @@ impl<T> Change<T> {
         self.value
     }
 
+    /// The same with another value, for an operation that is made of another one.
+    pub fn map<U>(self, with: impl FnOnce(T) -> U) -> Change<U> {
+        Change { value: with(self.value), audit: self.audit, already: self.already }
+    }
+
     /// There was nothing to do, or what was written is a counter that speaks for itself (T29).
     pub fn nothing(value: T) -> Self {
         Self { value, audit: Vec::new(), already: false }

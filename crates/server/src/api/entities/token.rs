@@ -2,14 +2,17 @@
 
 use std::net::IpAddr;
 
+use tollhouse_domain::access::AccessLevel;
+use tollhouse_domain::access::ability::TargetKind;
 use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
 use tollhouse_domain::lookup::{Label, TokenRecord};
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::{PersonalAccessToken, TokenStatus};
 
 use crate::entity::entity;
-use crate::entity::types::{Boolean, Date, DateTime, Integer, List, Nullable, OneOf, Text};
+use crate::entity::types::{Boolean, Date, DateTime, Integer, Level, List, Nullable, OneOf, Text};
 
 /// A token, from its row or from the record by which it was recognised.
 pub struct Shown<'a> {
@@ -103,6 +106,38 @@ entity! {
     /// On create, and for the successor on rotation.
     pub TokenWithSecret(it: WithSecret<'_>) {
         ..Token = &it.token,
+        token: Text = it.secret,
+    }
+}
+
+/// A token of a group or project.
+pub struct OfResource<'a> {
+    pub token: Shown<'a>,
+    pub level: Option<AccessLevel>,
+    pub resource: MembershipSource,
+}
+
+/// The same with its secret, which is shown once.
+pub struct OfResourceWithSecret<'a> {
+    pub token: OfResource<'a>,
+    pub secret: &'a str,
+}
+
+entity! {
+    /// Of a group or project (rest-api.md 2.10).
+    pub ResourceAccessToken(it: OfResource<'_>) {
+        ..Token = &it.token,
+        // Null once the bot is no member any more.
+        access_level: Nullable<Level> = it.level,
+        resource_type: OneOf<TargetKind> = it.resource.kind(),
+        resource_id: Integer = it.resource.number(),
+    }
+}
+
+entity! {
+    /// On create, and for the successor on rotation.
+    pub ResourceAccessTokenWithSecret(it: OfResourceWithSecret<'_>) {
+        ..ResourceAccessToken = &it.token,
         token: Text = it.secret,
     }
 }

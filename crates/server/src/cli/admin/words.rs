@@ -124,6 +124,7 @@ fn noun(thing: ResourceKind) -> &'static str {
         ResourceKind::Group => "group",
         ResourceKind::User => "user",
         ResourceKind::Application => "application",
+        ResourceKind::AccessToken(_) => "access token",
         ResourceKind::Record => "record",
     }
 }

@@ -13,7 +13,7 @@ use tollhouse::entity::{Field, Member, Schema, Shape, Type};
 use tollhouse::operations::users::{CreateUser, SetProfile};
 use tollhouse::routes::table;
 use tollhouse_domain::access::{AccessLevel, Visibility};
-use tollhouse_domain::id::NamespaceId;
+use tollhouse_domain::id::{NamespaceId, ProjectId};
 use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Date;
@@ -56,6 +56,8 @@ pub(super) struct Scene {
     /// Of each of the three.
     tokens: [String; 3],
     group: NamespaceId,
+    /// In the group.
+    app: ProjectId,
 }
 
 impl Scene {
@@ -78,12 +80,12 @@ impl Scene {
         }
         let own = json!({"name": "own", "visibility": "public", "description": "<b>"});
         t.post("/api/v4/projects").token(&tokens[0]).json(own).await.has(201);
-        Self { t, ada, grace, warden, tokens, group }
+        Self { t, ada, grace, warden, tokens, group, app }
     }
 
     /// Requests that this endpoint answers with success.
     pub(super) async fn asks(&self, endpoint: &str) -> Vec<Ask> {
-        let Self { t, ada, grace, warden, tokens, group } = self;
+        let Self { t, ada, grace, warden, tokens, group, app } = self;
         let [by_ada, by_grace, by_warden] = tokens.each_ref();
         // By everybody who may, beginning with an anonymous caller.
         let read = |anonymous: bool, targets: &[&str]| {
@@ -98,6 +100,18 @@ impl Scene {
             t.post("/api/v4/applications").token(by_warden).json(new)
         };
         let application_id = async || application().await.await.has(201).json()["id"].to_string();
+        // Where access tokens are of, and whoever may manage them there.
+        let resource = |endpoint: &str| match endpoint.contains("/projects/") {
+            true => ("/api/v4/projects/team%2Fapp", by_grace),
+            false => ("/api/v4/groups/team", by_grace),
+        };
+        let resource_token = async |endpoint: &str| {
+            let of = match endpoint.contains("/projects/") {
+                true => MembershipSource::Project(*app),
+                false => MembershipSource::Group(*group),
+            };
+            t.resource_token(of, AccessLevel::Guest).await
+        };
         match endpoint {
             "GET /api/v4/user" => read(false, &["/api/v4/user"]),
             "GET /api/v4/users" => {
@@ -172,6 +186,32 @@ impl Scene {
             "POST /api/v4/applications/{id}/renew-secret" => {
                 let target = format!("/api/v4/applications/{}/renew-secret", application_id().await);
                 vec![t.post(&target).token(by_warden)]
+            }
+            "POST /api/v4/projects/{id}/access_tokens" | "POST /api/v4/groups/{id}/access_tokens" => {
+                let (of, by) = resource(endpoint);
+                let new = json!({"name": "ci", "scopes": ["read_api"], "description": "d", "access_level": 20});
+                vec![t.post(&format!("{of}/access_tokens")).token(by).json(new)]
+            }
+            "GET /api/v4/projects/{id}/access_tokens/{token_id}"
+            | "GET /api/v4/groups/{id}/access_tokens/{token_id}"
+            | "DELETE /api/v4/projects/{id}/access_tokens/{token_id}"
+            | "DELETE /api/v4/groups/{id}/access_tokens/{token_id}" => {
+                let (of, by) = resource(endpoint);
+                let target = format!("{of}/access_tokens/{}", resource_token(endpoint).await.token.id);
+                let method = if endpoint.starts_with("GET") { Method::GET } else { Method::DELETE };
+                vec![t.ask(method, &target).token(by)]
+            }
+            "POST /api/v4/projects/{id}/access_tokens/{token_id}/rotate"
+            | "POST /api/v4/groups/{id}/access_tokens/{token_id}/rotate" => {
+                let (of, by) = resource(endpoint);
+                let id = resource_token(endpoint).await.token.id;
+                vec![t.post(&format!("{of}/access_tokens/{id}/rotate")).token(by)]
+            }
+            "POST /api/v4/projects/{id}/access_tokens/self/rotate"
+            | "POST /api/v4/groups/{id}/access_tokens/self/rotate" => {
+                let made = resource_token(endpoint).await;
+                let target = format!("{}/access_tokens/self/rotate", resource(endpoint).0);
+                vec![t.post(&target).token(made.secret.reveal())]
             }
             // A new endpoint has an arm of its own: nothing is left out.
             _ => panic!("{endpoint} is asked for nothing here"),

@@ -11,6 +11,7 @@ use tollhouse::operations::users::SetState;
 use tollhouse::params::ParamType;
 use tollhouse::routes::table;
 use tollhouse::surface::Surface;
+use tollhouse_domain::access::ability::TargetKind;
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
@@ -28,14 +29,16 @@ cases![
 ];
 
 /// Why an endpoint refuses somebody whom it has let in. `explain` runs no handler, so it says "passes" of these.
-const OF_THE_HANDLER: [&str; 3] = ["not_found", "invalid", "no_keyset"];
+const OF_THE_HANDLER: [&str; 4] = ["not_found", "invalid", "no_keyset", "not_yours"];
 
 /// Routes that use up the token they are asked with.
 const USES_UP: [&str; 2] =
     ["DELETE /api/v4/personal_access_tokens/self", "POST /api/v4/personal_access_tokens/self/rotate"];
 
 /// Parameters with which a route that needs some is reached at all.
-const FORMS: [(&str, &str); 3] = [
+const FORMS: [(&str, &str); 5] = [
+    ("POST /api/v4/projects/{id}/access_tokens", "name=x&scopes[]=api"),
+    ("POST /api/v4/groups/{id}/access_tokens", "name=x&scopes[]=api"),
     ("POST /api/v4/projects", "name=x"),
     ("POST /api/v4/applications", "name=a&redirect_uri=https://a.test&scopes=api"),
     ("POST /api/v4/users/{user_id}/personal_access_tokens", "name=x&scopes[]=api"),
@@ -131,8 +134,12 @@ fn questions<'t>(t: &'t TestServer, ada: &Person) -> Vec<(String, Question<'t>)>
             _ => "team%2Fapp".into(),
         });
         // Where the caller has to be something to the target: one that Ada owns, and one that she sees.
-        let on_target = route.access().is_some_and(|access| access.on_group.is_some());
-        let others = [OWNED, SEEN].into_iter().filter(|_| on_target).map(|group| path.replace("team%2Fapp", group));
+        let target = route.access().and_then(|access| access.target);
+        let named = |group: &str| match target.map(|target| target.kind) {
+            Some(TargetKind::Project) => path.replace("team%2Fapp", &format!("{group}%2Fapp")),
+            _ => path.replace("team%2Fapp", group),
+        };
+        let others = [OWNED, SEEN].into_iter().filter(|_| target.is_some()).map(named);
         let paths: Vec<String> = others.chain([path.clone()]).collect();
         let form = FORMS.iter().find(|(route, _)| *route == name).map(|(_, form)| *form);
         for form in if form.is_some() { vec![None, form] } else { vec![None] } {
@@ -145,7 +152,7 @@ fn questions<'t>(t: &'t TestServer, ada: &Person) -> Vec<(String, Question<'t>)>
     all
 }
 
-/// Paths of groups.
+/// Paths of groups, each with a project `app`.
 const OWNED: &str = "owned-by-ada";
 const SEEN: &str = "seen-by-all";
 
@@ -204,7 +211,9 @@ impl Cast {
         let (ada, warden, blocked) = (t.user("ada").await, t.admin().await, t.user("bo").await);
         let owned = t.group(OWNED, Visibility::Private).await;
         t.member(MembershipSource::Group(owned), &ada, AccessLevel::Owner).await;
-        t.group(SEEN, Visibility::Public).await;
+        let seen = t.group(SEEN, Visibility::Public).await;
+        t.project(owned, "app", Visibility::Private).await;
+        t.project(seen, "app", Visibility::Public).await;
         let client = t.client("api read_api read_user openid sudo").await;
         let (mut tokens, mut access, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
         // Before the day that `expired_token` waits.
@@ -326,6 +335,7 @@ async fn explain_agrees_with_every_route_about_one_credential(t: TestServer) {
         "missing",
         "not_administrator",
         "not_found",
+        "not_yours",
         "parameters",
         "revoked",
         "unknown",

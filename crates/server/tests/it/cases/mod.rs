@@ -46,6 +46,7 @@ mod password;
 mod processes;
 mod projects;
 mod refresh;
+mod resource_access_tokens;
 mod rotation;
 mod scopes;
 mod second_tab;
@@ -150,6 +151,7 @@ pub fn all() -> Vec<Case> {
         refresh::theft::CASES,
         refresh::window::CASES,
         http_service::CASES,
+        resource_access_tokens::CASES,
         rotation::CASES,
         scopes::CASES,
         second_tab::CASES,

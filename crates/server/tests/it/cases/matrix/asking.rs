@@ -106,7 +106,7 @@ impl Cast {
         if query.is_empty() { path } else { format!("{path}?{query}") }
     }
 
-    fn form(&self, form: &str) -> String {
+    pub(super) fn form(&self, form: &str) -> String {
         let pairs = form.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').expect("a pair");
             format!("{name}={}", self.value(value))

@@ -125,7 +125,7 @@ impl Cast {
         let client = t.client("api read_user openid").await;
         let other = t.client("api").await;
         let crew = t.group("crew", Visibility::Public).await;
-        t.project(crew, "open", Visibility::Public).await;
+        let open = t.project(crew, "open", Visibility::Public).await;
         let mut owners = Vec::new();
         for owner in Owner::ALL {
             owners.push(t.does(account(*owner)).await);
@@ -141,7 +141,13 @@ impl Cast {
         for group in groups.iter().chain([&MembershipSource::Group(crew)]) {
             t.does(Join { group: *group, users: owners.clone() }).await;
         }
+        let (group_token, project_token) = (
+            t.resource_token(MembershipSource::Group(crew), AccessLevel::Guest).await.token.id,
+            t.resource_token(MembershipSource::Project(open), AccessLevel::Guest).await.token.id,
+        );
         let names = HashMap::from([
+            ("group_token", group_token.to_string()),
+            ("project_token", project_token.to_string()),
             ("person", of(Owner::External).to_string()),
             ("project", "crew%2Fopen".to_owned()),
             ("group", "crew".to_owned()),

@@ -9,7 +9,7 @@ use tollhouse_store::faults::Fault;
 
 use super::Matrix;
 use super::gateway::question;
-use super::lines::{Api, Line, Request, Rule, Who};
+use super::lines::{Api, Line, Member, Request, Rule, Who};
 use crate::test_server::{Ask, TestServer};
 
 pub struct Levels {
@@ -32,13 +32,18 @@ const GROUPS: [(&str, Visibility); 3] = [
     ("hull%2Fpublic", Visibility::Public),
 ];
 
+/// One in each of them, as visible, in the order of `Visibility`.
+const PROJECTS: [&str; 3] = ["hull%2Fprivate%2Fapp", "hull%2Finternal%2Fapp", "hull%2Fpublic%2Fapp"];
+
 impl Levels {
     pub async fn new(t: &TestServer) -> Self {
         let hull = t.group("hull", Visibility::Public).await;
         let mut groups = Vec::new();
         for (path, visibility) in GROUPS {
             let path = path.trim_start_matches("hull%2F");
-            groups.push(MembershipSource::Group(t.subgroup(path, Some(hull), visibility).await));
+            let group = t.subgroup(path, Some(hull), visibility).await;
+            t.project(group, "app", visibility).await;
+            groups.push(MembershipSource::Group(group));
         }
         let plain = |name: &str| CreateUser::person(&format!("at-{name}"), "Somebody");
         let mut callers = Vec::new();
@@ -81,7 +86,7 @@ impl Matrix {
     /// How many rows, and those that were answered otherwise.
     pub(super) async fn levels(&self, t: &TestServer, line: &Line) -> (usize, Vec<String>) {
         let rows: Vec<(&Caller, &str, Ask, u16)> = match &line.rule {
-            Rule::Api(Api { who: Who::Member(least), .. }) => self.of_route(t, line, *least),
+            Rule::Api(Api { who: Who::Member(member), .. }) => self.of_route(t, line, *member),
             Rule::Gateway(name, api) => self.of_rule(t, line, name, api.who),
             Rule::Api(_) | Rule::Page(_) | Rule::Oauth(_) | Rule::Open(_) => Vec::new(),
         };
@@ -101,19 +106,29 @@ impl Matrix {
         (count, wrong)
     }
 
-    fn of_route(&self, t: &TestServer, line: &Line, least: AccessLevel) -> Vec<(&Caller, &'static str, Ask, u16)> {
-        assert!(!line.reads(), "{}: a read does not show whether it was admitted", line.name);
+    fn of_route(&self, t: &TestServer, line: &Line, member: Member) -> Vec<(&Caller, &'static str, Ask, u16)> {
         let mut rows = Vec::new();
         for (group, visibility) in GROUPS {
-            let request = Request { captures: vec![("id", group)], ..line.request.clone() };
-            let target = self.cast.target(line, &request, "");
+            let target = if member.project { PROJECTS[visibility as usize / 10] } else { group };
+            let others = line.request.captures.iter().copied().filter(|(name, _)| *name != "id");
+            let captures = others.chain([("id", target)]).collect();
+            let target = self.cast.target(line, &Request { captures, ..line.request.clone() }, "");
+            // What is read below the group or project is not in this one.
+            let below = line.request.captures.len() > 1;
+            let able = match (line.reads(), below) {
+                (true, true) => 404,
+                (true, false) => 200,
+                (false, _) => 503,
+            };
             for caller in &self.levels.callers {
-                let expected = match (caller.sees(visibility), caller.has(least)) {
+                let expected = match (caller.sees(visibility), member.least.is_none_or(|least| caller.has(least))) {
                     (false, _) => 404,
-                    (true, false) => 403,
-                    (true, true) => 503,
+                    (true, false) => member.status,
+                    (true, true) => able,
                 };
-                rows.push((caller, group, t.ask(line.method.clone(), &target).form(request.form), expected));
+                let ask = t.ask(line.method.clone(), &target);
+                let form = self.cast.form(line.request.form);
+                rows.push((caller, group, if form.is_empty() { ask } else { ask.form(&form) }, expected));
             }
         }
         rows
@@ -122,7 +137,7 @@ impl Matrix {
     /// Of the group of the rule `members`. Other rules must not look at it.
     fn of_rule(&self, t: &TestServer, line: &Line, name: &str, who: Who) -> Vec<(&Caller, &'static str, Ask, u16)> {
         let passes = |caller: &Caller| match who {
-            Who::Member(least) => caller.has(least),
+            Who::Member(member) => member.least.is_none_or(|least| caller.has(least)),
             Who::Administrator => caller.administrator,
             _ => true,
         };

@@ -45,6 +45,10 @@ pub struct Api {
     /// With a parameter that is wrong, and whether that is noticed after the credential.
     pub faulty: Option<(Request, Faulty)>,
     pub answer: u16,
+    /// What administrators are answered. `None`: as everybody else.
+    pub to_administrators: Option<u16>,
+    /// Bots are refused as callers of too low a level are.
+    pub no_bots: bool,
     pub uses_up: bool,
     pub waits: bool,
 }
@@ -56,12 +60,23 @@ pub enum Who {
     /// Anonymous callers get 403 with this text in place of 401.
     SignedInElse(&'static str),
     Administrator,
-    /// Of the group that the path names.
-    Member(AccessLevel),
+    /// Of the group or project that the path names.
+    Member(Member),
     OwnToken,
     OwnTokenOrRotated,
     /// At the gateway.
     SignedInOrApplication,
+}
+
+/// What a caller has to be to the group or project of the path, and how one is refused who sees it and is less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub project: bool,
+    /// `None`: it is enough to see it.
+    pub least: Option<AccessLevel>,
+    pub status: u16,
+    /// `None`: that of the status.
+    pub text: Option<&'static str>,
 }
 
 /// When a wrong parameter is noticed.
@@ -196,8 +211,13 @@ fn api(who: &'static str, scopes: &'static str, faulty: &'static str, answer: &s
         "signed in or its own token" => Who::SignedInOrApplication,
         other => match (other.strip_prefix("signed in else 403 "), other.strip_suffix(" of {id}")) {
             (Some(text), _) => Who::SignedInElse(text),
-            (None, Some(level)) => Who::Member(AccessLevel::parse(level).expect("a level")),
-            (None, None) => panic!("nobody is `{other}`"),
+            (None, Some(level)) => Who::Member(Member {
+                project: false,
+                least: Some(AccessLevel::parse(level).expect("a level")),
+                status: 403,
+                text: None,
+            }),
+            (None, None) => Who::Member(member(other)),
         },
     };
     let faulty = faulty.split_once(' ').map(|(when, parameters)| match when {
@@ -206,9 +226,25 @@ fn api(who: &'static str, scopes: &'static str, faulty: &'static str, answer: &s
         other => panic!("a parameter is not checked `{other}`"),
     });
     let notes: Vec<&str> = notes.split(", ").filter(|note| !note.is_empty()).collect();
-    assert!(notes.iter().all(|note| ["uses up", "waits"].contains(note)), "{notes:?}");
-    let (uses_up, waits) = (notes.contains(&"uses up"), notes.contains(&"waits"));
-    Api { who, scopes: self::scopes(scopes), faulty, answer: status(answer), uses_up, waits }
+    assert!(notes.iter().all(|note| ["uses up", "waits", "no bots"].contains(note)), "{notes:?}");
+    let [uses_up, waits, no_bots] = ["uses up", "waits", "no bots"].map(|note| notes.contains(&note));
+    let (answer, to_administrators) = match answer.split_once(", administrators ") {
+        Some((answer, to_administrators)) => (status(answer), Some(status(to_administrators))),
+        None => (status(answer), None),
+    };
+    Api { who, scopes: self::scopes(scopes), faulty, answer, to_administrators, no_bots, uses_up, waits }
+}
+
+/// `owner of group else 401`, `maintainer of project else 400 TEXT`, `who sees group`
+fn member(text: &'static str) -> Member {
+    if let Some(kind) = text.strip_prefix("who sees ") {
+        return Member { project: kind == "project", least: None, status: 403, text: None };
+    }
+    let nobody = || panic!("nobody is `{text}`");
+    let (level, rest) = text.split_once(" of ").unwrap_or_else(nobody);
+    let (kind, refusal) = rest.split_once(" else ").unwrap_or_else(nobody);
+    let (code, text) = refusal.split_once(' ').map_or((refusal, None), |(code, text)| (code, Some(text)));
+    Member { project: kind == "project", least: AccessLevel::parse(level), status: status(code), text }
 }
 
 fn request(text: &'static str) -> Request {

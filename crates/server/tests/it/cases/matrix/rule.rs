@@ -4,7 +4,7 @@
 use tollhouse_domain::scope::Scope;
 
 use super::cast::{Credential, Kind, Owner, SessionState, State};
-use super::lines::{Api, Cell, Faulty, Line, Oauth, Page, Rule, Who, WithoutToken};
+use super::lines::{Api, Cell, Faulty, Line, Member, Oauth, Page, Rule, Who, WithoutToken};
 use super::rows::{Csrf, Junk, Place, Row, Shown};
 use crate::test_server::{EXPIRED, M401, REVOKED, Reply};
 
@@ -105,8 +105,26 @@ fn api_answer(api: &Api, row: &Row, reads: bool, faulty: bool) -> Answer {
         }
         (Who::OwnToken, _) if !personal => refusal(400, NO_PERSONAL_TOKEN),
         (Who::OwnTokenOrRotated, _) if !personal => refusal(405, r#"{"message":"405 Method Not Allowed"}"#),
+        (Who::Member(member), Seen::Token { owner: Some(Owner::Bot), .. } | Seen::Session(Owner::Bot))
+            if api.no_bots =>
+        {
+            refusal(member.status, &less(&member))
+        }
+        (_, Seen::Token { owner: Some(Owner::Administrator), .. } | Seen::Session(Owner::Administrator)) => {
+            Answer::Status(api.to_administrators.unwrap_or(api.answer))
+        }
         _ => Answer::Status(api.answer),
     }
+}
+
+/// What a caller is told who sees the group or project and is too little to it.
+pub fn less(member: &Member) -> String {
+    let text = match (member.text, member.status) {
+        (Some(text), status) => format!("{status} Bad request - {text}"),
+        (None, 401) => return M401.to_owned(),
+        (None, status) => format!("{status} Forbidden"),
+    };
+    serde_json::json!({ "message": text }).to_string()
 }
 
 const NO_PERSONAL_TOKEN: &str =

@@ -6,7 +6,7 @@ use tollhouse::operations::projects::CreateProject;
 use tollhouse::operations::users::CreateUser;
 use tollhouse::operations::{Failed, Operation};
 use tollhouse_domain::access::{AccessLevel, Visibility};
-use tollhouse_domain::id::UserId;
+use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
 use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::{Date, Timestamp};
@@ -37,6 +37,8 @@ pub struct Scene {
     warden: Person,
     noted: Person,
     owner: Person,
+    team: NamespaceId,
+    app: ProjectId,
     administrators: String,
     owners: String,
     strangers: String,
@@ -66,27 +68,35 @@ impl Scene {
             t.member(MembershipSource::Group(group), &owner, AccessLevel::Owner).await;
         }
         assert!(inner > team, "a group inside has no members of its own");
-        t.does(CreateProject {
+        let app = t.does(CreateProject {
             creator: first.id,
             name: Some("app".to_owned()),
             path: None,
             namespace: Some(team),
             description: Some("an app".to_owned()),
             visibility: Visibility::Public,
-        })
-        .await;
+        });
+        let app = app.await;
         let (administrators, owners) = (warden.token([Scope::Api]).await, owner.token([Scope::Api]).await);
         // A token says when it was used before, once that has been written.
         t.get("/api/v4/user").token(&owners).await;
         tollhouse::job::flush(&t.app).await;
         let (strangers, revoked) = (stranger.token([Scope::Api]).await, stranger.revoked_token([Scope::Api]).await);
-        Self { t, warden, noted, owner, administrators, owners, strangers, revoked }
+        Self { t, warden, noted, owner, team, app, administrators, owners, strangers, revoked }
     }
 
     /// The same request as a recorded one, with values of the kinds that were sent.
     pub async fn ask(&self, line: &Recorded, caller: Caller, target: &str) -> Reply {
         let target = target.replace("{warden}", &self.warden.id.to_string());
-        let target = target.replace("{noted}", &self.noted.id.to_string());
+        let mut target = target.replace("{noted}", &self.noted.id.to_string());
+        for (name, of) in
+            [("{team_token}", MembershipSource::Group(self.team)), ("{app_token}", MembershipSource::Project(self.app))]
+        {
+            if target.contains(name) {
+                let made = self.t.resource_token(of, AccessLevel::Guest).await;
+                target = target.replace(name, &made.token.id.to_string());
+            }
+        }
         let leavers;
         let token = match caller {
             Caller::Administrator => &self.administrators,
@@ -112,6 +122,7 @@ impl Scene {
     fn value(&self, name: &str, kind: &Json) -> Value {
         match (name, kind) {
             ("scopes", Json::List(_)) => Value::from(vec!["read_api"]),
+            ("access_level", Json::Text(_)) => Value::from(AccessLevel::Reporter as i64),
             (_, Json::Text(kind)) if kind == "date" => self.t.now().date().plus_days(30).to_string().into(),
             (_, Json::Text(kind)) if kind == "string" => name.into(),
             _ => panic!("{name}: {kind:?}"),
