@@ -6,7 +6,7 @@ use crate::access::Viewer;
 use crate::access_requirement::AccessRequirement;
 use crate::denial::Denial;
 use crate::lookup::{Credential, Record, SessionRecord, TokenRecord};
-use crate::scope::Scopes;
+use crate::scope::{Holder, Scope, Scopes};
 use crate::time::Timestamp;
 use crate::token::TokenStatus;
 use crate::user::{AccountRules, User};
@@ -68,6 +68,11 @@ impl Identity {
         }
     }
 
+    /// The scopes that it may put into a token.
+    pub fn grantable(&self) -> GrantableScopes {
+        GrantableScopes { held: self.scopes().cloned(), sudo: self.sudo_by.is_some() }
+    }
+
     /// The session through which it came, if it came through one.
     pub fn session(&self) -> Option<&SessionRecord> {
         match &self.via {
@@ -84,6 +89,29 @@ impl Identity {
     /// Fails with [`Denial::NotAdministrator`]. Under sudo it is the assumed user who counts.
     pub fn administrator(self) -> Result<Administrator, Denial> {
         if self.user.administrator { Ok(Administrator(self)) } else { Err(Denial::NotAdministrator) }
+    }
+}
+
+/// The scopes that a caller may put into a token it makes: none that its own credential could not use (authentication.md
+/// 3.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantableScopes {
+    /// `None`: a session, which has all rights of its user.
+    held: Option<Scopes>,
+    /// It acts as another user, where no scope but `sudo` is asked for (section 4).
+    sudo: bool,
+}
+
+impl GrantableScopes {
+    /// `api` opens whatever the other scopes do, but for those that only administrators may hold.
+    pub fn includes(&self, scope: Scope) -> bool {
+        let Some(held) = &self.held else { return true };
+        held.contains(scope) || (scope.holder() == Holder::Anyone && (self.sudo || held.contains(Scope::Api)))
+    }
+
+    /// Whether all of them are included.
+    pub fn include(&self, scopes: &Scopes) -> bool {
+        scopes.iter().all(|scope| self.includes(scope))
     }
 }
 
@@ -159,7 +187,7 @@ fn oauth_token_stands(
     rules: Rules,
     now: Timestamp,
 ) -> Result<(), Denial> {
-    token_stands(token, &AccessRequirement { rotates: false, ..*requirement }, rules, now)
+    token_stands(token, &AccessRequirement { rotates: false, detects_reuse: false, ..*requirement }, rules, now)
 }
 
 fn token_stands(
@@ -178,7 +206,7 @@ fn token_stands(
     }
     match token.status {
         TokenStatus::Live { .. } => Ok(()),
-        TokenStatus::Rotated if requirement.rotates && rules.gitlab_rotation => Err(Denial::Reused(token.family)),
+        TokenStatus::Rotated if requirement.detects_reuse && rules.gitlab_rotation => Err(Denial::Reused(token.family)),
         TokenStatus::Rotated | TokenStatus::Ended => Err(Denial::Revoked),
     }
 }
@@ -188,13 +216,13 @@ mod tests {
     use super::*;
     use crate::denial::AccountFault;
     use crate::id::{ApplicationId, FamilyId, GenerationId};
-    use crate::scope::Scope;
     use crate::secret::Digest;
     use crate::time::Date;
     use crate::user::{AccountState, tests::ada};
 
     const ACCOUNTS: AccountRules = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
-    const ROTATE: AccessRequirement<'_> = AccessRequirement { rotates: true, ..AccessRequirement::PLAIN };
+    const ROTATE: AccessRequirement<'_> =
+        AccessRequirement { rotates: true, detects_reuse: true, ..AccessRequirement::PLAIN };
 
     fn token(status: TokenStatus, expires: i32) -> TokenRecord {
         TokenRecord {
@@ -293,6 +321,27 @@ mod tests {
         assert_eq!(caller.scopes(), None);
         let who = caller.person().expect("it is ada");
         assert_eq!(who.session().map(|session| session.digest), Some(Digest([9; 32])));
+    }
+
+    #[test]
+    fn nobody_hands_on_a_scope_that_their_credential_could_not_use() {
+        // authentication.md 3.3
+        for scope in Scope::ALL.iter().copied() {
+            for (held, sudo, includes) in [
+                (None, false, true),
+                (Some("api"), false, scope.holder() == Holder::Anyone),
+                (Some("read_api"), false, scope == Scope::ReadApi),
+                (Some("api sudo"), false, scope.holder() == Holder::Anyone || scope == Scope::Sudo),
+                (Some("sudo"), true, scope.holder() == Holder::Anyone || scope == Scope::Sudo),
+                (Some(""), false, false),
+            ] {
+                let grantable = GrantableScopes { held: held.map(Scopes::from_words), sudo };
+                assert_eq!(grantable.includes(scope), includes, "{held:?} {sudo} {scope}");
+                let (one, two) = (Scopes::from([scope]), Scopes::from([scope, Scope::Openid]));
+                assert_eq!(grantable.include(&one), includes, "{held:?} {sudo} {scope}");
+                assert_eq!(grantable.include(&two), includes && held.is_none(), "{held:?} {sudo} {scope}");
+            }
+        }
     }
 
     #[test]

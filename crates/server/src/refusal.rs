@@ -24,12 +24,16 @@ pub enum Refusal {
     ProjectLimit(i64),
     /// The caller sees the subject, and may not do this to it.
     NotAllowed,
+    /// It is not the caller's, or there is none: the caller is not told which.
+    NotYours,
     /// Nobody else could administer the server (T31).
     LastAdministrator,
     /// A rotation was repeated with another expiry than the first time (rotation.md rule 10).
     AlreadyRotated,
     /// The token is dead already (rest-api.md 2.6).
     AlreadyRevoked,
+    /// The token has a scope that its owner may not hold any more, or that the caller may not hand on (rest-api.md 2.6).
+    NotEligible,
     /// The credential that the operation is about is not accepted.
     Denied(Denial),
     /// An OAuth grant cannot be redeemed.
@@ -53,6 +57,8 @@ pub enum ResourceKind {
     Application,
     /// `404 Not found`: a look-up of a record that GitLab does not name.
     Record,
+    /// `404 Not Found`: an endpoint that says so itself, without a name.
+    Unnamed,
 }
 
 /// What is wrong with one field.
@@ -147,9 +153,10 @@ impl Refusal {
         match self {
             Self::NotFound(_) => "not_found",
             Self::Invalid(_) => "invalid",
-            Self::Expiry(_) | Self::AlreadyRotated | Self::AlreadyRevoked => "bad_request",
+            Self::Expiry(_) | Self::AlreadyRotated | Self::AlreadyRevoked | Self::NotEligible => "bad_request",
             Self::ProjectLimit(_) => "limit",
             Self::NotAllowed | Self::LastAdministrator => "forbidden",
+            Self::NotYours => "not_yours",
             Self::Denied(denial) => denial.code(),
             Self::Grant(GrantFault::NoApplication) => "invalid_client",
             Self::Grant(GrantFault::Scope) => "invalid_scope",

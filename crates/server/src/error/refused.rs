@@ -20,9 +20,11 @@ pub(super) fn refused(refusal: &Refusal) -> Wire {
             wire(403, json!({ "error": [sentence] }).to_string())
         }
         Refusal::NotAllowed => message(403, "403 Forbidden"),
+        Refusal::NotYours => message(401, "401 Unauthorized"),
         Refusal::LastAdministrator => message(403, &format!("403 Forbidden - {LAST_ADMINISTRATOR}")),
         Refusal::AlreadyRotated => bad_request(ALREADY_ROTATED),
         Refusal::AlreadyRevoked => bad_request(ALREADY_REVOKED),
+        Refusal::NotEligible => bad_request(NOT_ELIGIBLE),
         // `Error` has variants of its own for the first two, OAuth endpoints say the third, and the command line the last.
         Refusal::Denied(_)
         | Refusal::TooManyFailures(_)
@@ -52,6 +54,7 @@ pub fn sentence(refusal: &Refusal) -> Option<Cow<'static, str>> {
         Refusal::LastAdministrator => LAST_ADMINISTRATOR.into(),
         Refusal::AlreadyRotated => ALREADY_ROTATED.into(),
         Refusal::AlreadyRevoked => ALREADY_REVOKED.into(),
+        Refusal::NotEligible => NOT_ELIGIBLE.into(),
         Refusal::AlreadyClaimed => "another demo is filling this database".into(),
         _ => return None,
     })
@@ -65,6 +68,7 @@ pub(super) const fn not_found(kind: ResourceKind) -> &'static str {
         ResourceKind::User => "404 User Not Found",
         ResourceKind::Application => "404 Application Not Found",
         ResourceKind::Record => "404 Not found",
+        ResourceKind::Unnamed => "404 Not Found",
     }
 }
 
@@ -89,3 +93,4 @@ fn invalid(faults: &[(&'static str, FieldFault)]) -> Wire {
 const LAST_ADMINISTRATOR: &str = "This is the last administrator who can act";
 const ALREADY_ROTATED: &str = "Token already rotated";
 const ALREADY_REVOKED: &str = "Token already revoked";
+const NOT_ELIGIBLE: &str = "Not eligible to rotate tokens with permissions not held by the user";

@@ -2,7 +2,7 @@
 
 /// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
 /// first refusal of its kind shows as a change.
-pub const REASONS: [&str; 81] = [
+pub const REASONS: [&str; 82] = [
     "access_denied",
     "account_blocked",
     "account_deactivated",
@@ -55,6 +55,7 @@ pub const REASONS: [&str; 81] = [
     "not_for_administrators",
     "not_found",
     "not_implemented",
+    "not_yours",
     "odd_header",
     "parameters",
     "password_locked",

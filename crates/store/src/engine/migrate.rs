@@ -192,6 +192,7 @@ const STEPS: &[(&str, &str)] = &[
     ("idle refresh tokens", include_str!("../../migrations/0006_idle_refresh_tokens.sql")),
     ("when servers were seen", include_str!("../../migrations/0007_when_servers_were_seen.sql")),
     ("orders of lists", include_str!("../../migrations/0008_orders_of_lists.sql")),
+    ("lists of tokens", include_str!("../../migrations/0009_lists_of_tokens.sql")),
 ];
 
 #[cfg(test)]

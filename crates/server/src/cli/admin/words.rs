@@ -108,7 +108,7 @@ fn noun(thing: ResourceKind) -> &'static str {
         ResourceKind::Group => "group",
         ResourceKind::User => "user",
         ResourceKind::Application => "application",
-        ResourceKind::Record => "record",
+        ResourceKind::Record | ResourceKind::Unnamed => "record",
     }
 }
 

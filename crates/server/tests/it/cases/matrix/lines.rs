@@ -47,6 +47,8 @@ pub struct Api {
     pub answer: u16,
     pub uses_up: bool,
     pub waits: bool,
+    /// 400 for an impersonation token of somebody who is no administrator.
+    pub no_impersonation: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub enum Who {
     /// Anonymous callers get 403 with this text in place of 401.
     SignedInElse(&'static str),
     Administrator,
+    /// Everybody is let in; others than administrators are told this, because what the path names is not theirs.
+    AdministratorElse(u16),
     /// Of the group that the path names.
     Member(AccessLevel),
     OwnToken,
@@ -191,6 +195,8 @@ fn api(who: &'static str, scopes: &'static str, faulty: &'static str, answer: &s
         "anyone" => Who::Anyone,
         "signed in" => Who::SignedIn,
         "administrator" => Who::Administrator,
+        "administrator else 400" => Who::AdministratorElse(400),
+        "administrator else 401" => Who::AdministratorElse(401),
         "own token" => Who::OwnToken,
         "own token or rotated" => Who::OwnTokenOrRotated,
         "signed in or its own token" => Who::SignedInOrApplication,
@@ -206,9 +212,9 @@ fn api(who: &'static str, scopes: &'static str, faulty: &'static str, answer: &s
         other => panic!("a parameter is not checked `{other}`"),
     });
     let notes: Vec<&str> = notes.split(", ").filter(|note| !note.is_empty()).collect();
-    assert!(notes.iter().all(|note| ["uses up", "waits"].contains(note)), "{notes:?}");
-    let (uses_up, waits) = (notes.contains(&"uses up"), notes.contains(&"waits"));
-    Api { who, scopes: self::scopes(scopes), faulty, answer: status(answer), uses_up, waits }
+    assert!(notes.iter().all(|note| ["uses up", "waits", "no impersonation"].contains(note)), "{notes:?}");
+    let [uses_up, waits, no_impersonation] = ["uses up", "waits", "no impersonation"].map(|note| notes.contains(&note));
+    Api { who, scopes: self::scopes(scopes), faulty, answer: status(answer), uses_up, waits, no_impersonation }
 }
 
 fn request(text: &'static str) -> Request {

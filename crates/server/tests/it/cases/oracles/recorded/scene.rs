@@ -87,6 +87,13 @@ impl Scene {
     pub async fn ask(&self, line: &Recorded, caller: Caller, target: &str) -> Reply {
         let target = target.replace("{warden}", &self.warden.id.to_string());
         let target = target.replace("{noted}", &self.noted.id.to_string());
+        let target = match target.contains("{spare}") {
+            true => {
+                let spare = self.owner.made_token([Scope::Api]).await.token.id;
+                target.replace("{spare}", &spare.to_string())
+            }
+            false => target,
+        };
         let leavers;
         let token = match caller {
             Caller::Administrator => &self.administrators,
