@@ -52,6 +52,9 @@ pub(crate) fn token_of(user: UserId) -> tokens::CreateToken {
     tokens::CreateToken {
         user,
         administrator: None,
+        self_service: false,
+        grantable: None,
+        impersonation: false,
         name: "bench".to_owned(),
         scopes: Scopes::from([Scope::Api]),
         expires_at: None,

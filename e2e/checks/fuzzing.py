@@ -52,7 +52,7 @@ scopes = ["api"]
 [[token]]
 user = "maker"
 name = "maker"
-scopes = ["api"]
+scopes = ["api", "sudo"]
 [[token]]
 user = "scratch"
 name = "scratch"
@@ -94,6 +94,10 @@ def examples(facts):
         "get_projects_id_members_all_user_id": {"id": str(project), "user_id": ada},
         "get_groups_id": {"id": str(group)},
         "put_groups_id": {"id": str(group), "body": {"description": "changed"}},
+        "get_personal_access_tokens": {"user_id": ada, "state": "active", "sort": "expires_asc"},
+        "get_personal_access_tokens_id": {"id": 1},
+        "delete_personal_access_tokens_id": {"id": 1},
+        "post_personal_access_tokens_id_rotate": {"id": 1, "body": {}},
         "post_personal_access_tokens_self_rotate": {"body": {}},
         "post_applications": {"body": new_application},
         "delete_applications_id": {"id": application},
@@ -160,6 +164,7 @@ def fuzz(cwd, facts, who, *more, url=None):
         "application_id": facts.applications[0]["id"],
         "project_name": PROJECT_NAME,
         "ends_credential": ["delete_personal_access_tokens_self", "post_personal_access_tokens_self_rotate"],
+        "ends_token": ["delete_personal_access_tokens_id", "post_personal_access_tokens_id_rotate"],
         "ends_application": ["delete_applications_id"],
         "access_token_id": ACCESS_TOKEN_ID,
         "ends_access_token": {

@@ -29,6 +29,9 @@ pub struct AccessRequirement<'a> {
     pub check_order: CheckOrder,
     /// A token that was rotated away may come this far, to be given its successor again (rotation.md section 3).
     pub rotates: bool,
+    /// With `compat.rotation = "gitlab"`: a token that was rotated away and is presented here ends its family
+    /// (authentication.md 5.7).
+    pub detects_reuse: bool,
     /// It takes the right away that was shown. So a refusal for want of that right may answer a repeat, and is an
     /// acknowledgement too (revocation.md W4).
     pub revokes: bool,
@@ -47,6 +50,7 @@ impl AccessRequirement<'_> {
         token_as_password: false,
         check_order: CheckOrder::BeforeParameters,
         rotates: false,
+        detects_reuse: false,
         revokes: false,
     };
 

@@ -207,7 +207,7 @@ fn oauth_token_stands(
     rules: Rules,
     now: Timestamp,
 ) -> Result<(), Denial> {
-    token_stands(token, &AccessRequirement { rotates: false, ..*requirement }, rules, now)
+    token_stands(token, &AccessRequirement { rotates: false, detects_reuse: false, ..*requirement }, rules, now)
 }
 
 fn token_stands(
@@ -226,7 +226,7 @@ fn token_stands(
     }
     match token.status {
         TokenStatus::Live { .. } => Ok(()),
-        TokenStatus::Rotated if requirement.rotates && rules.gitlab_rotation => Err(Denial::Reused(token.family)),
+        TokenStatus::Rotated if requirement.detects_reuse && rules.gitlab_rotation => Err(Denial::Reused(token.family)),
         TokenStatus::Rotated | TokenStatus::Ended => Err(Denial::Revoked),
     }
 }
@@ -241,7 +241,8 @@ mod tests {
     use crate::user::{AccountState, tests::ada};
 
     const ACCOUNTS: AccountRules = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
-    const ROTATE: AccessRequirement<'_> = AccessRequirement { rotates: true, ..AccessRequirement::PLAIN };
+    const ROTATE: AccessRequirement<'_> =
+        AccessRequirement { rotates: true, detects_reuse: true, ..AccessRequirement::PLAIN };
 
     fn token(status: TokenStatus, expires: i32) -> TokenRecord {
         TokenRecord {
@@ -340,6 +341,27 @@ mod tests {
         assert_eq!(caller.scopes(), None);
         let who = caller.person().expect("it is ada");
         assert_eq!(who.session().map(|session| session.digest), Some(Digest([9; 32])));
+    }
+
+    #[test]
+    fn nobody_hands_on_a_scope_that_their_credential_could_not_use() {
+        // authentication.md 3.3
+        for scope in Scope::ALL.iter().copied() {
+            for (held, sudo, includes) in [
+                (None, false, true),
+                (Some("api"), false, scope.holder() == Holder::Anyone),
+                (Some("read_api"), false, scope == Scope::ReadApi),
+                (Some("api sudo"), false, scope.holder() == Holder::Anyone || scope == Scope::Sudo),
+                (Some("sudo"), true, scope.holder() == Holder::Anyone || scope == Scope::Sudo),
+                (Some(""), false, false),
+            ] {
+                let grantable = GrantableScopes { held: held.map(Scopes::from_words), sudo };
+                assert_eq!(grantable.includes(scope), includes, "{held:?} {sudo} {scope}");
+                let (one, two) = (Scopes::from([scope]), Scopes::from([scope, Scope::Openid]));
+                assert_eq!(grantable.include(&one), includes, "{held:?} {sudo} {scope}");
+                assert_eq!(grantable.include(&two), includes && held.is_none(), "{held:?} {sudo} {scope}");
+            }
+        }
     }
 
     #[test]

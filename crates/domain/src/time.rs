@@ -34,6 +34,17 @@ impl Timestamp {
         text
     }
 
+    /// Reads ISO 8601: `2026-01-31T10:20:30.123+01:00`, without an offset as UTC, or a day alone, which is its first
+    /// instant. What is finer than a millisecond is cut off.
+    pub fn parse(text: &str) -> Option<Self> {
+        let instant = text.parse::<jiff::Timestamp>().map(|at| at.as_millisecond());
+        let instant = instant.or_else(|_| {
+            let civil: jiff::civil::DateTime = text.parse()?;
+            civil.to_zoned(jiff::tz::TimeZone::UTC).map(|at| at.timestamp().as_millisecond())
+        });
+        instant.ok().map(Self)
+    }
+
     /// Whole seconds since 1970, rounded down: times of OAuth and OpenID Connect.
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
@@ -188,6 +199,25 @@ mod tests {
             assert_eq!(date.start().iso(), format!("{day}T00:00:00.000Z"));
         }
         assert_eq!(Timestamp(i64::MAX).date().to_string().len(), 10, "never nothing");
+    }
+
+    #[test]
+    fn an_instant_is_read_with_an_offset_without_one_and_as_a_day() {
+        let ten = Timestamp(1_769_854_830_000);
+        for (text, read) in [
+            ("2026-01-31T10:20:30Z", Some(ten)),
+            ("2026-01-31T11:20:30+01:00", Some(ten)),
+            ("2026-01-31 10:20:30", Some(ten)),
+            ("2026-01-31T10:20:30.1239", Some(Timestamp(ten.0 + 123))),
+            ("2026-01-31", Some(Date(20484).start())),
+            ("2026-02-30T10:20:30Z", None),
+            ("2026-01-31T25:00:00Z", None),
+            ("asdf", None),
+            ("", None),
+        ] {
+            assert_eq!(Timestamp::parse(text), read, "{text}");
+        }
+        assert_eq!(Timestamp::parse(&ten.iso()), Some(ten));
     }
 
     #[test]

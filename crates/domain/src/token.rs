@@ -65,11 +65,19 @@ pub struct PersonalAccessToken {
     /// When it was last used, as far as that was written. `None`: never. Uses are written in batches, so it may be
     /// behind.
     pub last_used_at: Option<Timestamp>,
+    /// From where it was used, the newest first: at most five IPv4 addresses and IPv6 networks of 64 bits. Written with
+    /// `last_used_at`.
+    pub last_used_ips: Vec<String>,
     /// Whether it is live, rotated or ended; expiry is not part of it.
     pub status: TokenStatus,
 }
 
 impl PersonalAccessToken {
+    /// Whether it is this user's to manage: an impersonation token is the administrators'.
+    pub fn is_own(&self, user: UserId) -> bool {
+        self.user_id == user && !self.impersonation
+    }
+
     /// `revoked` on the wire: it was revoked or rotated away. An expired token is not revoked.
     pub fn revoked(&self) -> bool {
         !matches!(self.status, TokenStatus::Live { .. })
@@ -140,6 +148,7 @@ mod tests {
             created_at: Timestamp(0),
             expires_at: Some(day),
             last_used_at: None,
+            last_used_ips: Vec::new(),
             status,
         };
         let before = Timestamp(day.start().0 - 1);

@@ -16,7 +16,7 @@ use tollhouse_auth::uses::UseRules;
 use tollhouse_domain::access_requirement::AccessRequirement;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::denial::Denial;
-use tollhouse_domain::identity::{Identity, Rules};
+use tollhouse_domain::identity::{GrantableScopes, Identity, Rules};
 use tollhouse_domain::lookup::Lookup;
 use tollhouse_domain::membership::UserMemberships;
 use tollhouse_domain::password::Lockout;
@@ -38,6 +38,7 @@ use crate::hasher::Hasher;
 use crate::keys::{Keys, Seal, WrongKey};
 use crate::metrics::Metrics;
 use crate::node::{self, Node};
+use crate::operations::tokens::Asker;
 use crate::operations::{self, Done, Failed, Operation, rotation, tokens};
 use crate::refusal::Refusal;
 use crate::request::{RequestId, peer};
@@ -173,6 +174,17 @@ impl App {
     /// Who is behind a change that this caller asks for.
     pub fn by(&self, caller: &Identity) -> By {
         By::caller(caller, self.peer)
+    }
+
+    /// The caller of an endpoint that is about tokens.
+    pub fn asker(&self, caller: &Identity) -> Asker {
+        Asker { user: caller.user.id, grantable: self.grantable(caller) }
+    }
+
+    /// What the credential of a caller may put into a token (authentication.md 3.3). `None`: anything that the owner may
+    /// hold, which is GitLab's rule.
+    pub fn grantable(&self, caller: &Identity) -> Option<GrantableScopes> {
+        (!self.settings.compat.admin_scopes.is_gitlab()).then(|| caller.grantable())
     }
 
     /// The address that this request comes from, as far as it is known.

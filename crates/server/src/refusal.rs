@@ -27,8 +27,6 @@ pub enum Refusal {
     NotAllowed,
     /// It is not the caller's, or there is none: the caller is not told which.
     NotYours,
-    /// The token has a scope that its owner may not hold any more, or that the caller may not hand on (rest-api.md 2.6).
-    NotEligible,
     /// The caller may not create access tokens of the group or project (rest-api.md 2.10).
     NoAccessTokens(TargetKind),
     /// An access token would have a higher level than its creator.
@@ -46,6 +44,8 @@ pub enum Refusal {
     AlreadyRotated,
     /// The token is dead already (rest-api.md 2.6).
     AlreadyRevoked,
+    /// The token has a scope that its owner may not hold any more, or that the caller may not hand on (rest-api.md 2.6).
+    NotEligible,
     /// The credential that the operation is about is not accepted.
     Denied(Denial),
     /// An OAuth grant cannot be redeemed.
@@ -71,6 +71,8 @@ pub enum ResourceKind {
     AccessToken(TargetKind),
     /// `404 Not found`: a look-up of a record that GitLab does not name.
     Record,
+    /// `404 Not Found`: an endpoint that says so itself, without a name.
+    Unnamed,
 }
 
 /// What is wrong with one field.
@@ -173,9 +175,9 @@ impl Refusal {
             Self::Invalid(_) => "invalid",
             Self::Expiry(_) | Self::AlreadyRotated | Self::AlreadyRevoked | Self::NotEligible => "bad_request",
             Self::NoAccessTokens(_) | Self::LevelTooHigh | Self::CannotDelete { .. } => "bad_request",
-            Self::NotYours => "not_yours",
             Self::ProjectLimit(_) => "limit",
             Self::NotAllowed | Self::LastAdministrator => "forbidden",
+            Self::NotYours => "not_yours",
             Self::Denied(denial) => denial.code(),
             Self::Grant(GrantFault::NoApplication) => "invalid_client",
             Self::Grant(GrantFault::Scope) => "invalid_scope",

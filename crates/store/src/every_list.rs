@@ -98,7 +98,31 @@ pub fn every() -> Vec<(String, Statement)> {
             add(format!("users {viewer:?} {filter:?} {span:?}"), users::lists(&filter, viewer, span));
         }
     }
-    add("tokens".into(), personal_access_tokens::lists().into_iter().map(|one| ("page", one)).collect());
+    for (order, bits) in
+        personal_access_tokens::TokenOrder::ALL.into_iter().flat_map(|order| (0..256).map(move |bits| (order, bits)))
+    {
+        let (active, inactive) =
+            (personal_access_tokens::TokenState::Active, personal_access_tokens::TokenState::Inactive);
+        let filter = personal_access_tokens::Filter {
+            user: flags(bits, 0).then_some(id),
+            impersonation: flags(bits, 1).then_some(flags(bits, 2)),
+            state: flags(bits, 3).then_some((if flags(bits, 4) { active } else { inactive }, now)),
+            revoked: flags(bits, 5).then_some(flags(bits, 4)),
+            created_after: flags(bits, 6).then_some(now),
+            created_before: flags(bits, 7).then_some(now),
+            last_used_after: flags(bits, 6).then_some(now),
+            last_used_before: flags(bits, 7).then_some(now),
+            expires_after: flags(bits, 6).then_some(now.date()),
+            expires_before: flags(bits, 7).then_some(now.date()),
+            search: flags(bits, 7).then(|| "x".into()),
+            order,
+            ascending: flags(bits, 2),
+        };
+        add(format!("tokens {filter:?}"), personal_access_tokens::lists(&filter, &spans[bits % 2]));
+        if order == personal_access_tokens::TokenOrder::Id {
+            add(format!("tokens {filter:?} keyset"), personal_access_tokens::lists(&filter, &spans[2]));
+        }
+    }
     add("deploy tokens".into(), deploy_tokens::lists().into_iter().map(|one| ("page", one)).collect());
     add("applications".into(), oauth_applications::lists().into_iter().map(|one| ("page", one)).collect());
     all

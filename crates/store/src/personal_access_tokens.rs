@@ -12,13 +12,14 @@ use crate::engine::postgres::numbers::Sequence;
 use crate::engine::query::query;
 use crate::engine::tx::Tx;
 use crate::error::Result;
-use crate::list::{List, Order, Piece, Source, Span, Statement};
 use crate::token_families::{Generation, GenerationRow};
+
+pub use list::{Filter, TokenOrder, TokenState, after, list, statements as lists};
 
 macro_rules! columns {
     () => {
         "t.previous_id, t.user_id, t.name, t.description, t.scopes, t.impersonation, t.created_at, t.expires_on,
-        t.last_used_at, t.id, t.family_id, t.rotated_at, t.handed_at, t.salt, f.head_id, f.head_used_at, f.ended_at,
+        t.last_used_at, t.last_used_ips, t.id, t.family_id, t.rotated_at, t.handed_at, t.salt, f.head_id, f.head_used_at, f.ended_at,
         h.previous_id AS head_previous_id, CAST(NULL AS BIGINT) AS head_created_at"
     };
 }
@@ -37,6 +38,8 @@ macro_rules! selected {
     };
 }
 
+mod list;
+
 row! {
     struct Row {
         previous_id: Option<i64>,
@@ -48,6 +51,7 @@ row! {
         created_at: i64,
         expires_on: Option<i64>,
         last_used_at: Option<i64>,
+        last_used_ips: String,
         generation: GenerationRow,
     }
 }
@@ -75,6 +79,7 @@ impl Row {
             created_at: Timestamp(self.created_at),
             expires_at: self.expires_on.map(|day| Date(day as i32)),
             last_used_at: self.last_used_at.map(Timestamp),
+            last_used_ips: self.last_used_ips.split_ascii_whitespace().map(str::to_owned).collect(),
             status: self.generation.status(),
         };
         Found { token, generation: self.generation.generation() }
@@ -91,46 +96,6 @@ pub async fn find(at: &mut impl Runs, id: impl Into<GenerationId>) -> Result<Opt
 pub async fn by_digest(at: &mut impl Runs, digest: Digest) -> Result<Option<Found>> {
     let row: Option<Row> = query(BY_DIGEST).bind(&digest.0[..]).optional(at).await?;
     Ok(row.map(Row::found))
-}
-
-/// The next so many tokens after this number, oldest first: of one user, if one is named, and those that are active at
-/// an instant, if one is given.
-pub async fn after(
-    at: &mut impl Runs,
-    id: PersonalAccessTokenId,
-    user: Option<UserId>,
-    active: Option<Timestamp>,
-    limit: i64,
-) -> Result<Vec<PersonalAccessToken>> {
-    let rows: Vec<Row> = tokens(user, active).rows(at, &Span::after(id.0, limit)).await?;
-    Ok(rows.into_iter().map(|row| row.found().token).collect())
-}
-
-/// The statements of such lists.
-pub fn lists() -> Vec<Statement> {
-    let (user, now) = ([None, Some(UserId(1))], [None, Some(Timestamp(0))]);
-    let all = user.into_iter().flat_map(|user| now.map(|now| tokens(user, now).page(&Span::after(1, 500))));
-    all.collect()
-}
-
-fn tokens(user: Option<UserId>, active: Option<Timestamp>) -> List {
-    let source = match active {
-        Some(now) => {
-            let current = Piece::new("f.id = t.family_id AND f.ended_at IS NULL AND f.head_id = t.id");
-            let expiry = Piece::new("(t.expires_on IS NULL OR t.expires_on > ?)").bind(i64::from(now.date().0));
-            Source::ordered("personal_access_tokens t CROSS JOIN token_families f", current.and(expiry))
-        }
-        None => Source::ordered("personal_access_tokens t", "t.id > 0"),
-    };
-    List {
-        alias: "t",
-        with: Vec::new(),
-        sources: vec![source],
-        filters: user.map(|user| Piece::new("t.user_id = ?").bind(user.0)).into_iter().collect(),
-        order: Order { key: None, descending: false },
-        columns: columns!().into(),
-        joined: concat!(" CROSS JOIN ", joined!(), " WHERE t.id = page.id"),
-    }
 }
 
 /// A token that is about to exist.
@@ -172,6 +137,7 @@ pub async fn insert(tx: &mut Tx, new: &NewToken<'_>, now: Timestamp) -> Result<P
         .bind(new.impersonation)
         .bind(now.0)
         .bind(new.expires_at.map(|day| i64::from(day.0)))
+        .bind(new.name.to_lowercase())
         .numbered(drawn, tx)
         .await
         .map(PersonalAccessTokenId)
@@ -195,8 +161,8 @@ statements! {
 
     INSERT = "
     INSERT INTO personal_access_tokens (id, family_id, previous_id, digest, user_id, name, description, scopes, impersonation,
-                                        created_at, expires_on)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id";
+                                        created_at, expires_on, lower_name)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id";
 
     SET_USED = "
     UPDATE personal_access_tokens SET last_used_at = $2

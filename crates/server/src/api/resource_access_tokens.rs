@@ -14,7 +14,7 @@ use tollhouse_domain::token::PersonalAccessToken;
 use crate::api::entities::token::{
     OfResource, OfResourceWithSecret, ResourceAccessToken, ResourceAccessTokenWithSecret, Shown,
 };
-use crate::api::personal_access_tokens::shows_none;
+use crate::api::personal_access_tokens::itself::shows_none;
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::endpoint::access::{OnResource, Presenter, presenter, signed_in};
@@ -24,7 +24,7 @@ use crate::endpoint::refusals::OwnRefusal;
 use crate::error::{Error, as_bad_request, settling};
 use crate::operations::named;
 use crate::operations::resource_access_tokens::{
-    self as operations, Asker, CreateResourceToken, ResourceSuccessor, RevokeResourceToken, RotateOwnResourceToken,
+    self as operations, CreateResourceToken, ResourceSuccessor, RevokeResourceToken, RotateOwnResourceToken,
     RotateResourceToken,
 };
 use crate::operations::rotate::RotateSelf;
@@ -96,7 +96,7 @@ pub async fn create(app: App, on: OnResource, new: NewToken) -> Result<Created<R
     let OnResource { identity, resource } = on;
     let operation = CreateResourceToken {
         resource,
-        caller: Some(Asker::of(&identity)),
+        caller: Some(app.asker(&identity)),
         name: new.name,
         description: new.description.filter(|text| !text.is_empty()),
         scopes: Scopes::from_iter(new.scopes.0.into_iter().map(|ResourceScope(scope)| scope)),
@@ -154,7 +154,7 @@ pub async fn rotate_by_id(
     let operation = RotateResourceToken {
         resource,
         id: PersonalAccessTokenId(params.token_id),
-        caller: Asker::of(&identity),
+        caller: app.asker(&identity),
         expires_at: params.expires_at,
         require_expiry: app.settings.tokens.require_expiry,
     };

@@ -198,6 +198,9 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
     let token = |user: UserId, name: &str, scopes: Scopes| tokens::CreateToken {
         user,
         administrator: None,
+        self_service: false,
+        grantable: None,
+        impersonation: false,
         name: name.to_owned(),
         scopes,
         expires_at: None,

@@ -131,7 +131,10 @@ pub const fn administrator() -> Access<Administrator> {
 /// Admits the bearer of a personal access token, even of one that was rotated away. Sessions and OAuth tokens are
 /// admitted too, without a secret.
 pub const fn presenter() -> Access<Presenter> {
-    Access::new(AccessRequirement { rotates: true, ..AccessRequirement::PLAIN }, CallerKind::Presenter)
+    Access::new(
+        AccessRequirement { rotates: true, detects_reuse: true, ..AccessRequirement::PLAIN },
+        CallerKind::Presenter,
+    )
 }
 
 impl<C> Access<C> {
@@ -168,6 +171,12 @@ impl<C> Access<C> {
     /// The token of a CI job counts: as bearer value, and in `job_token`, `token` and `Job-Token` (authentication.md 1.5).
     pub const fn or_job_token(mut self) -> Self {
         self.access.requirement.job_tokens = JobTokens::Request;
+        self
+    }
+
+    /// With `compat.rotation = "gitlab"`, a token that was rotated away ends its family here, if it is presented.
+    pub const fn detects_reuse(mut self) -> Self {
+        self.access.requirement.detects_reuse = true;
         self
     }
 

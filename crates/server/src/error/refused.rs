@@ -22,7 +22,6 @@ pub(super) fn refused(refusal: &Refusal) -> Wire {
         }
         Refusal::NotAllowed => message(403, "403 Forbidden"),
         Refusal::NotYours => message(401, "401 Unauthorized"),
-        Refusal::NotEligible => bad_request(NOT_ELIGIBLE),
         Refusal::NoAccessTokens(of) => {
             bad_request(&format!("User does not have permission to create {} access token", of.as_str()))
         }
@@ -31,6 +30,7 @@ pub(super) fn refused(refusal: &Refusal) -> Wire {
         Refusal::LastAdministrator => message(403, &format!("403 Forbidden - {LAST_ADMINISTRATOR}")),
         Refusal::AlreadyRotated => bad_request(ALREADY_ROTATED),
         Refusal::AlreadyRevoked => bad_request(ALREADY_REVOKED),
+        Refusal::NotEligible => bad_request(NOT_ELIGIBLE),
         // `Error` has variants of its own for the first two, OAuth endpoints say the third, and the command line the last.
         Refusal::Denied(_)
         | Refusal::TooManyFailures(_)
@@ -85,6 +85,7 @@ pub(super) const fn not_found(kind: ResourceKind) -> &'static str {
         ResourceKind::AccessToken(TargetKind::Group) => "404 group Access Token Not Found",
         ResourceKind::AccessToken(TargetKind::Project) => "404 project Access Token Not Found",
         ResourceKind::Record => "404 Not found",
+        ResourceKind::Unnamed => "404 Not Found",
     }
 }
 

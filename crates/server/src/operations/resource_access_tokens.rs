@@ -6,7 +6,6 @@ use tollhouse_domain::access::ability::Ability;
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
-use tollhouse_domain::identity::{GrantableScopes, Identity};
 use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::random;
@@ -22,25 +21,9 @@ use tollhouse_store::{members, namespaces, personal_access_tokens, projects, use
 use crate::operations::rotate::{RotateById, RotateSelf, Successor};
 use crate::operations::rotation::Rotated;
 use crate::operations::standing::{Standing, require, standing};
-use crate::operations::tokens::{self, CreateToken, Created, Revoke};
+use crate::operations::tokens::{self, Asker, CreateToken, Created, Revoke};
 use crate::operations::{Failed, Operation};
 use crate::refusal::{FieldFault, Refusal, ResourceKind};
-
-/// Who asks for something about an access token. It is checked again with the change.
-#[derive(Clone, Debug)]
-pub struct Asker {
-    /// The account: under sudo the assumed one.
-    pub user: UserId,
-    /// What its credential may put into a token.
-    pub grantable: GrantableScopes,
-}
-
-impl Asker {
-    /// The caller of an endpoint.
-    pub fn of(caller: &Identity) -> Self {
-        Self { user: caller.user.id, grantable: caller.grantable() }
-    }
-}
 
 /// Creates a bot, its membership and its token. The bot cannot do more than the caller: neither by its level nor by the
 /// scopes of its token. Bots create none.
@@ -84,6 +67,9 @@ impl Operation for CreateResourceToken {
         let create = CreateToken {
             user: bot,
             administrator: None,
+            self_service: false,
+            grantable: None,
+            impersonation: false,
             name: self.name.clone(),
             description: self.description.clone(),
             scopes: self.scopes.clone(),
@@ -111,7 +97,7 @@ impl CreateResourceToken {
         if !standing.reaches(Some(self.level)) {
             return Err(Refusal::LevelTooHigh.into());
         }
-        if !caller.grantable.include(&self.scopes) {
+        if !caller.may_grant(&self.scopes) {
             return Err(Refusal::field("scopes", FieldFault::ScopesNotAvailable).into());
         }
         Ok(standing.user)
@@ -224,7 +210,7 @@ impl Operation for RotateResourceToken {
             return Err(Refusal::NotEligible.into());
         }
         let (expires_at, require_expiry) = (self.expires_at, self.require_expiry);
-        let rotated = RotateById { id: self.id, expires_at, require_expiry }.run(tx, now).await?;
+        let rotated = RotateById { id: self.id, caller: None, expires_at, require_expiry }.run(tx, now).await?;
         Ok(rotated.map(|successor| ResourceSuccessor { successor, level }))
     }
 }
@@ -238,7 +224,7 @@ impl RotateResourceToken {
         level: Option<AccessLevel>,
         token: &PersonalAccessToken,
     ) -> Result<bool, Failed> {
-        if !self.caller.grantable.include(&token.scopes) {
+        if !self.caller.may_grant(&token.scopes) {
             return Ok(false);
         }
         if caller.user.administrator {

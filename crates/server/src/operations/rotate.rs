@@ -12,6 +12,7 @@ use tollhouse_store::tx::{Change, Tx};
 use tollhouse_store::{personal_access_tokens, token_families};
 
 use crate::operations::rotation::{Rotated, RotationKind, Rules, rotate};
+use crate::operations::tokens::Asker;
 use crate::operations::{Failed, Operation, tokens};
 use crate::refusal::{Refusal, ResourceKind};
 
@@ -69,6 +70,7 @@ impl RotationKind for PersonalLine<'_> {
         if token::expired(old.expires_at, now) {
             return Err(Refusal::Denied(Denial::Expired).into());
         }
+        tokens::still_eligible(tx, old).await?;
         let otherwise = token::default_expiry_after_rotation(now);
         let expires_at = tokens::expiry(self.asked.expires_at, self.asked.require_expiry, otherwise, now)?;
         let secret = match salt {
@@ -105,10 +107,13 @@ impl PersonalLine<'_> {
 
 /// Somebody who shows no secret of it gives a token a successor. Its family ends, so that whatever was handed out of it
 /// is harmless, and a new one begins (rotation.md rule 9).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RotateById {
     /// The token that is rotated.
     pub id: PersonalAccessTokenId,
+    /// Who has to be its owner or an administrator at the commit, and able to hand on each of its scopes. `None`: the
+    /// operator.
+    pub caller: Option<Asker>,
     /// The day from which the successor is dead. `None`: today + 7 days, or never if `require_expiry` is off.
     pub expires_at: Option<Date>,
     /// Whether the successor must end some day.
@@ -120,7 +125,16 @@ impl Operation for RotateById {
     const REVOKES: bool = true;
 
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Successor>, Failed> {
+        if let Some(caller) = &self.caller {
+            let found = personal_access_tokens::find(tx, self.id).await?;
+            tokens::may_manage(tx, caller.user, found.as_ref().map(|found| &found.token)).await?;
+            let token = found.ok_or(Refusal::NotFound(ResourceKind::Unnamed))?.token;
+            if caller.grantable.as_ref().is_some_and(|grantable| !grantable.include(&token.scopes)) {
+                return Err(Refusal::NotEligible.into());
+            }
+        }
         let old = self.head(tx).await?;
+        tokens::still_eligible(tx, &old).await?;
         if token::expired(old.expires_at, now) {
             return Err(Refusal::Denied(Denial::Expired).into());
         }

@@ -2,6 +2,7 @@
 
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::id::{FamilyId, PersonalAccessTokenId, UserId};
+use tollhouse_domain::identity::GrantableScopes;
 use tollhouse_domain::rotation::{FamilyPosition, Presented};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
@@ -22,6 +23,12 @@ pub struct CreateToken {
     pub user: UserId,
     /// Who has to be an administrator, in use, at the commit. `None`: the operator.
     pub administrator: Option<UserId>,
+    /// The user makes it, and has to be in use at the commit.
+    pub self_service: bool,
+    /// What the credential of the caller may put into a token. `None`: anything that the owner may hold.
+    pub grantable: Option<GrantableScopes>,
+    /// Whether an administrator makes it to act as the user.
+    pub impersonation: bool,
     /// At most 255 characters.
     pub name: String,
     /// `None`: there is none.
@@ -56,10 +63,14 @@ impl Operation for CreateToken {
             }
         }
         let owner = users::find(tx, self.user).await?.ok_or(Refusal::NotFound(ResourceKind::User))?;
+        if self.self_service && owner.state != AccountState::Active {
+            return Err(Refusal::NotAllowed.into());
+        }
         if self.name.trim().is_empty() {
             return Err(Refusal::field("name", FieldFault::Blank).into());
         }
-        let may_hold = |scope: Scope| scope.holder().admits(owner.administrator);
+        let grantable = |scope: Scope| self.grantable.as_ref().is_none_or(|grantable| grantable.includes(scope));
+        let may_hold = |scope: Scope| scope.holder().admits(owner.administrator) && grantable(scope);
         if self.name.chars().count() > LONGEST {
             return Err(Refusal::field("name", FieldFault::TooLong(LONGEST)).into());
         }
@@ -86,7 +97,7 @@ impl Operation for CreateToken {
             name: &self.name,
             description: self.description.as_deref(),
             scopes: &self.scopes,
-            impersonation: false,
+            impersonation: self.impersonation,
             expires_at,
         };
         let id = personal_access_tokens::insert(tx, &new, now).await?;
@@ -103,10 +114,11 @@ impl Operation for CreateToken {
             name: self.name.clone(),
             description: self.description.clone(),
             scopes: self.scopes.clone(),
-            impersonation: false,
+            impersonation: self.impersonation,
             created_at: now,
             expires_at,
             last_used_at: None,
+            last_used_ips: Vec::new(),
             status: TokenStatus::Live { used: false },
         };
         Ok(Change::new(Created { token, secret }, [audit]))
@@ -142,6 +154,70 @@ impl Operation for Revoke {
             return Ok(Change::new(true, [Audit::new("token.revoked", target(self.id))]));
         }
         Ok(Change::already(false))
+    }
+}
+
+/// Who asks for something about a token. It is checked again with the change.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// The account: under sudo the assumed one.
+    pub user: UserId,
+    /// What its credential may put into a token. `None`: anything that the owner may hold.
+    pub grantable: Option<GrantableScopes>,
+}
+
+impl Asker {
+    /// Whether it may put all of these into a token.
+    pub fn may_grant(&self, scopes: &Scopes) -> bool {
+        self.grantable.as_ref().is_none_or(|grantable| grantable.include(scopes))
+    }
+}
+
+/// Revokes a token for somebody who must be its owner, or at the commit an administrator in use. Only administrators
+/// revoke an impersonation token. The rest is that of [`Revoke`].
+#[derive(Clone, Copy, Debug)]
+pub struct RevokeAs {
+    /// The token. If there is none, administrators are told [`ResourceKind::Record`], others [`Refusal::NotYours`].
+    pub id: PersonalAccessTokenId,
+    /// Who asks.
+    pub caller: UserId,
+}
+
+impl Operation for RevokeAs {
+    type Output = bool;
+    const GROWS: bool = Revoke::GROWS;
+    const REVOKES: bool = Revoke::REVOKES;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<bool>, Failed> {
+        let found = personal_access_tokens::find(tx, self.id).await?;
+        let token = found.as_ref().map(|found| &found.token);
+        // Whoever was blocked a moment ago may still end what is theirs.
+        if !token.is_some_and(|token| token.is_own(self.caller)) {
+            may_manage(tx, self.caller, token).await?;
+        }
+        Revoke { id: self.id }.run(tx, now).await
+    }
+}
+
+/// Administrators manage every token; anybody else their own that no administrator made to act as them. Fails with
+/// [`Refusal::NotYours`] for others, and for an account that may not act any more. `None`: there is no such token.
+pub(crate) async fn may_manage(tx: &mut Tx, caller: UserId, token: Option<&PersonalAccessToken>) -> Result<(), Failed> {
+    let account = users::find(tx, caller).await?.filter(|caller| caller.state == AccountState::Active);
+    let own = token.is_some_and(|token| token.is_own(caller));
+    match account {
+        Some(caller) if caller.administrator || own => Ok(()),
+        _ => Err(Refusal::NotYours.into()),
+    }
+}
+
+/// Fails with [`Refusal::NotEligible`] if the owner may not hold all scopes of the token any more.
+pub(crate) async fn still_eligible(tx: &mut Tx, token: &PersonalAccessToken) -> Result<(), Failed> {
+    if !token.scopes.for_administrators() {
+        return Ok(());
+    }
+    match users::find(tx, token.user_id).await? {
+        Some(owner) if owner.administrator => Ok(()),
+        _ => Err(Refusal::NotEligible.into()),
     }
 }
 

@@ -428,6 +428,9 @@ impl Person {
         tokens::CreateToken {
             user: self.id,
             administrator: None,
+            self_service: false,
+            grantable: None,
+            impersonation: false,
             name: "test".into(),
             scopes,
             expires_at,

@@ -194,6 +194,7 @@ const STEPS: &[(&str, &str)] = &[
     ("orders of lists", include_str!("../../migrations/0008_orders_of_lists.sql")),
     ("deploy and job tokens", include_str!("../../migrations/0009_deploy_and_job_tokens.sql")),
     ("bots", include_str!("../../migrations/0010_bots.sql")),
+    ("lists of tokens", include_str!("../../migrations/0011_lists_of_tokens.sql")),
 ];
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Personal access tokens (rest-api.md 2.1).
 
-use std::net::IpAddr;
-
 use tollhouse_domain::access::AccessLevel;
 use tollhouse_domain::access::ability::TargetKind;
 use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
@@ -64,11 +62,11 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// A token that was presented.
-pub struct Presented<'a> {
+/// A token alone, not one of a list.
+pub struct WithIps<'a> {
     pub token: Shown<'a>,
-    /// The address of this request; earlier ones are not kept.
-    pub address: Option<IpAddr>,
+    /// From where it was used, the newest first.
+    pub ips: &'a [String],
 }
 
 /// A token and its secret, which is shown once.
@@ -95,10 +93,10 @@ entity! {
 }
 
 entity! {
-    /// `GET /personal_access_tokens/self`
-    pub PresentedToken(it: Presented<'_>) {
+    /// `GET /personal_access_tokens/:id` and `/self`
+    pub TokenWithIps(it: WithIps<'_>) {
         ..Token = &it.token,
-        last_used_ips: List<Text> = it.address.map(|address| address.to_string()),
+        last_used_ips: List<Text> = it.ips,
     }
 }
 

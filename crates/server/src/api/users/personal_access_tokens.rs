@@ -46,6 +46,9 @@ pub async fn create(app: App, caller: Administrator, new: NewTokenParams) -> Res
     let create = CreateToken {
         user: UserId(new.user_id),
         administrator: Some(caller.identity().user.id),
+        self_service: false,
+        grantable: app.grantable(caller.identity()),
+        impersonation: false,
         name: new.name,
         description: new.description.filter(|text| !text.is_empty()),
         scopes: Scopes::from_iter(new.scopes.0),

@@ -11,6 +11,7 @@ use tollhouse_domain::text::{name_fault, printable};
 use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::token::{PersonalAccessToken, TokenStatus, expired};
 use tollhouse_domain::user::User;
+use tollhouse_store::personal_access_tokens::{Filter, TokenState};
 use tollhouse_store::{personal_access_tokens, users};
 
 use super::described::{Described, state};
@@ -138,6 +139,9 @@ async fn make(operator: &Operator, new: NewToken) -> Result<(), Failure> {
     let operation = tokens::CreateToken {
         user: user.id,
         administrator: None,
+        self_service: false,
+        grantable: None,
+        impersonation: false,
         name: new.name,
         scopes: new.scopes,
         expires_at: new.expires_at,
@@ -187,7 +191,7 @@ async fn rotate(operator: &Operator, presented: Plaintext, expires_at: Option<Da
 
 async fn rotate_by_id(operator: &Operator, id: PersonalAccessTokenId, expires_at: Option<Date>) -> Result<(), Failure> {
     let require_expiry = operator.app.settings.tokens.require_expiry;
-    let operation = RotateById { id, expires_at, require_expiry };
+    let operation = RotateById { id, caller: None, expires_at, require_expiry };
     match operator.app.perform(operation, &operator.by).await {
         Err(Error::Refused(Refusal::AlreadyRevoked)) => {
             let name = printable(&operator.token(id).await?.name);
@@ -268,7 +272,9 @@ impl Listing for Tokens {
     async fn after(&self, operator: &Operator, id: i64, limit: i64) -> Result<Vec<Self::Row>, Failure> {
         let mut reader = operator.reader().await?;
         let id = PersonalAccessTokenId(id);
-        let rows = personal_access_tokens::after(&mut reader, id, self.user, self.active, limit).await?;
+        let state = self.active.map(|now| (TokenState::Active, now));
+        let filter = Filter { user: self.user, state, ..Filter::default() };
+        let rows = personal_access_tokens::after(&mut reader, id, filter, limit).await?;
         let owners = match operator.json {
             true => HashMap::new(),
             false => users::several(&mut reader, rows.iter().map(|row| row.user_id)).await?,

@@ -125,7 +125,7 @@ fn noun(thing: ResourceKind) -> &'static str {
         ResourceKind::User => "user",
         ResourceKind::Application => "application",
         ResourceKind::AccessToken(_) => "access token",
-        ResourceKind::Record => "record",
+        ResourceKind::Record | ResourceKind::Unnamed => "record",
     }
 }
 

@@ -164,6 +164,9 @@ impl Token {
         let create = tokens::CreateToken {
             user,
             administrator: None,
+            self_service: false,
+            grantable: None,
+            impersonation: false,
             name: self.name.clone(),
             scopes: self.scopes.clone(),
             expires_at: day,

@@ -112,6 +112,10 @@ impl Scene {
             };
             t.resource_token(of, AccessLevel::Guest).await
         };
+        let token_of_ada = async || {
+            let made = ada.made_token([Scope::ReadUser]).await;
+            format!("/api/v4/personal_access_tokens/{}", made.token.id)
+        };
         match endpoint {
             "GET /api/v4/user" => read(false, &["/api/v4/user"]),
             "GET /api/v4/users" => {
@@ -166,6 +170,15 @@ impl Scene {
             "GET /api/v4/version" => read(false, &["/api/v4/version"]),
             "GET /api/v4/openapi.json" => read(true, &["/api/v4/openapi.json"]),
             "GET /api/v4/metadata" => read(false, &["/api/v4/metadata"]),
+            "GET /api/v4/personal_access_tokens" => read(false, &["/api/v4/personal_access_tokens"]),
+            "GET /api/v4/personal_access_tokens/{id}" => {
+                let target = token_of_ada().await;
+                vec![t.get(&target).token(by_ada), t.get(&target).token(by_warden)]
+            }
+            "DELETE /api/v4/personal_access_tokens/{id}" => vec![t.delete(&token_of_ada().await).token(by_ada)],
+            "POST /api/v4/personal_access_tokens/{id}/rotate" => {
+                vec![t.post(&format!("{}/rotate", token_of_ada().await)).token(by_ada)]
+            }
             "GET /api/v4/personal_access_tokens/self" => {
                 let expiring = ada.token_until(Date::parse("2027-01-01").expect("a day")).await;
                 let target = "/api/v4/personal_access_tokens/self";

@@ -130,7 +130,7 @@ async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(
             let (a, b) = match (param.allowed, param.kind) {
                 ([a, b, ..], _) => (*a, *b),
                 (_, ParamType::Boolean) => ("true", "false"),
-                (_, ParamType::Date) => ("2027-01-01", "2027-01-02"),
+                (_, ParamType::Date | ParamType::DateTime) => ("2027-01-01", "2027-01-02"),
                 (_, ParamType::Integer) => ("1", "2"),
                 (_, ParamType::Text | ParamType::List { .. }) => ("api", "read_api"),
             };

@@ -10,10 +10,11 @@ use tollhouse_domain::time::Timestamp;
 use tollhouse_store::every_list::{Cost, cost, every};
 use tollhouse_store::list::{Span, Start, Statement};
 use tollhouse_store::namespaces::GroupOrder;
+use tollhouse_store::personal_access_tokens::{TokenOrder, TokenState};
 use tollhouse_store::projects::{Filter, Plan, ProjectOrder};
 use tollhouse_store::query::query;
 use tollhouse_store::tx::{Change, Tx};
-use tollhouse_store::{namespaces, projects, users};
+use tollhouse_store::{namespaces, personal_access_tokens, projects, users};
 
 use crate::test_server::TestServer;
 
@@ -54,12 +55,13 @@ impl Large {
         }
         let rows = std::env::var("TOLLHOUSE_LIST_ROWS").map_or(20_000, |rows| rows.parse().expect("a number"));
         let [many, one, above] = ids[..] else { unreachable!() };
-        t.does(Fill { many, one, above, rows }).await;
+        t.does(Fill { postgres: t.app.db.is_postgres(), many, one, above, rows }).await;
         Self { many, one, above, rows }
     }
 }
 
 struct Fill {
+    postgres: bool,
     many: UserId,
     one: UserId,
     above: UserId,
@@ -74,6 +76,7 @@ impl Operation for Fill {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx, _: Timestamp) -> Result<Change<()>, Failed> {
+        let postgres = self.postgres;
         // Nearly all of it is private, as in a company: what is open to everybody is 2 in 100.
         query(
             "INSERT INTO namespaces (id, kind, parent_id, name, lower_name, path, full_path, full_name, visibility, created_at,
@@ -144,6 +147,30 @@ impl Operation for Fill {
         )
         .bind(self.rows - 1)
         .bind(FIRST)
+        .changed(tx)
+        .await?;
+        // Every hundredth is of `many`, and every second of these is dead.
+        query(
+            "INSERT INTO token_families (id, head_id, ended_at)
+             WITH RECURSIVE s(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM s WHERE i < $1)
+             SELECT $2 + i, $2 + i, CASE WHEN i % 200 = 0 THEN 1 END FROM s",
+        )
+        .bind(self.rows - 1)
+        .bind(FIRST)
+        .changed(tx)
+        .await?;
+        query(
+            "INSERT INTO personal_access_tokens (id, family_id, digest, user_id, name, lower_name, scopes, impersonation, created_at,
+                                                 expires_on, last_used_at)
+             WITH RECURSIVE s(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM s WHERE i < $1)
+             SELECT $2 + i, $2 + i, CAST('token-' || i AS BYTES), CASE WHEN i % 100 = 0 THEN $3 ELSE $2 + i END, 'T' || i, 't' || i,
+                    'api', FALSE, i, CASE WHEN i % 3 > 0 THEN 30000 + i % 1009 END, CASE WHEN i % 2 > 0 THEN (i * 7919) % 100003 END
+               FROM s"
+                .replace("BYTES", if postgres { "BYTEA" } else { "BLOB" }),
+        )
+        .bind(self.rows - 1)
+        .bind(FIRST)
+        .bind(self.many.0)
         .changed(tx)
         .await?;
         Ok(Change::nothing(()))
@@ -225,13 +252,36 @@ async fn no_list_reads_more_than_it_shows(t: TestServer) {
             see(format!("users {viewer:?} {filter:?}"), 0, made);
         }
     }
+    // Those of one user in another order than that of their numbers are read, all of them, and sorted.
+    let own = large.rows / 100;
+    for (order, ascending) in TokenOrder::ALL.into_iter().flat_map(|order| [(order, true), (order, false)]) {
+        for (user, revoked, state) in [
+            (None, None, None),
+            (Some(large.many), None, None),
+            (None, Some(false), None),
+            (Some(large.many), None, Some((TokenState::Active, now))),
+            (Some(large.many), None, Some((TokenState::Inactive, now))),
+        ] {
+            let filter =
+                personal_access_tokens::Filter { user, revoked, state, order, ascending, ..Default::default() };
+            // A family is looked up for each token that is counted.
+            let families = if revoked.is_some() { 3_500 } else { 0 };
+            let sorted = if user.is_some() && order != TokenOrder::Id { own } else { 0 };
+            let made = personal_access_tokens::lists(&filter, &page_500);
+            for (which, statement) in made {
+                let memberships = if which == "count" { families } else { sorted / 5 };
+                see(format!("tokens {filter:?}"), memberships, vec![(which, statement)]);
+            }
+        }
+    }
     let mut most = std::collections::BTreeMap::<String, (i64, String)>::new();
     for (name, rows, statement) in held {
         let Cost { plan, work } = cost(&mut reader, &statement).await.expect("an answer");
         let limit = if postgres { rows } else { rows * STEPS };
         assert!(work <= limit, "{name}: {work} of {limit}\n{}\n{}", statement.text, plan.join("\n"));
-        if !name.contains("users") {
-            let whole = ["SCAN p", "SCAN n", "SCAN m", "Seq Scan"].map(|scan| scan.to_owned());
+        // All tokens are counted, as all users are, in the order of the table.
+        if !name.contains("users") && !name.contains("tokens Filter { user: None") {
+            let whole = ["SCAN p", "SCAN n", "SCAN m", "SCAN f", "Seq Scan"].map(|scan| scan.to_owned());
             let scans = |line: &&String| {
                 whole.iter().any(|scan| {
                     line.trim() == scan

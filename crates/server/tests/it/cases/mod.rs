@@ -43,6 +43,7 @@ mod openapi;
 mod openid;
 pub mod oracles;
 mod password;
+mod personal_access_tokens;
 mod processes;
 mod projects;
 mod refresh;
@@ -142,6 +143,9 @@ pub fn all() -> Vec<Case> {
         oracles::declared::CASES,
         oracles::recorded::CASES,
         password::CASES,
+        personal_access_tokens::by_id::CASES,
+        personal_access_tokens::listing::CASES,
+        personal_access_tokens::rotating::CASES,
         processes::CASES,
         projects::CASES,
         projects::members::CASES,

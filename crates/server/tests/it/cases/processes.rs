@@ -50,6 +50,9 @@ impl Operation for Tokens {
             let create = tokens::CreateToken {
                 user: self.user,
                 administrator: None,
+                self_service: false,
+                grantable: None,
+                impersonation: false,
                 name: "test".into(),
                 scopes: Scopes::from([Scope::Api]),
                 expires_at: None,

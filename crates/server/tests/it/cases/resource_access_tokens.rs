@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use tollhouse::error::Error;
 use tollhouse::operations::members;
-use tollhouse::operations::resource_access_tokens::{Asker, CreateResourceToken, RotateResourceToken};
+use tollhouse::operations::resource_access_tokens::{CreateResourceToken, RotateResourceToken};
+use tollhouse::operations::tokens::Asker;
 use tollhouse::operations::users::{CreateUser, SetProfile};
 use tollhouse::refusal::{FieldFault, Refusal, ResourceKind};
 use tollhouse_auth::presented::PresentedCredentials;
@@ -489,7 +490,7 @@ async fn no_scope_beyond_those_of_the_caller(t: TestServer) {
             (Scope::CreateRunner, Scope::ReadApi, false),
         ] {
             let who = identity(&t, &resource.owner.token([held]).await).await;
-            let operation = CreateResourceToken { scopes: Scopes::from([asked]), ..plain(resource.source, &who) };
+            let operation = CreateResourceToken { scopes: Scopes::from([asked]), ..plain(&t, resource.source, &who) };
             let created = t.app.perform(operation, &By::system()).await.map(drop);
             let refused = Refusal::field("scopes", FieldFault::ScopesNotAvailable).into();
             assert_eq!(created, if allowed { Ok(()) } else { Err(refused) }, "{held} {asked}");
@@ -498,7 +499,7 @@ async fn no_scope_beyond_those_of_the_caller(t: TestServer) {
             let body = json!({ "name": "ci", "scopes": [asked.as_str()] });
             resource.create(&t, &token, &body).await.has(status);
         }
-        let caller = Asker::of(&identity(&t, &resource.owner.token([Scope::ReadApi]).await).await);
+        let caller = t.app.asker(&identity(&t, &resource.owner.token([Scope::ReadApi]).await).await);
         let (id, expires_at) = (PersonalAccessTokenId(made["id"].as_i64().expect("a number")), None);
         let rotate = RotateResourceToken { resource: resource.source, id, caller, expires_at, require_expiry: true };
         let rotated = t.app.perform(rotate, &By::system()).await.map(drop);
@@ -566,10 +567,10 @@ async fn a_bot_goes_with_its_last_token_alone(t: TestServer) {
 }
 
 /// With `api`, as a guest, by this caller.
-fn plain(resource: MembershipSource, caller: &Identity) -> CreateResourceToken {
+fn plain(t: &TestServer, resource: MembershipSource, caller: &Identity) -> CreateResourceToken {
     CreateResourceToken {
         resource,
-        caller: Some(Asker::of(caller)),
+        caller: Some(t.app.asker(caller)),
         name: "ci".into(),
         description: None,
         scopes: Scopes::from([Scope::Api]),
@@ -585,9 +586,9 @@ async fn the_right_is_checked_again_with_the_change(t: TestServer) {
     for resource in Resource::both(&t).await {
         let made = resource.made(&t, AccessLevel::Guest).await;
         let identity = identity(&t, &resource.owner.token([Scope::Api]).await).await;
-        let asker = |user: UserId| Asker { user, ..Asker::of(&identity) };
+        let asker = |user: UserId| Asker { user, ..t.app.asker(&identity) };
         let create = async |user: UserId| {
-            let operation = CreateResourceToken { caller: Some(asker(user)), ..plain(resource.source, &identity) };
+            let operation = CreateResourceToken { caller: Some(asker(user)), ..plain(&t, resource.source, &identity) };
             t.app.perform(operation, &By::system()).await.map(drop)
         };
         let rotate = async |user: UserId| {

@@ -105,6 +105,9 @@ impl HistoryRun {
         let create = tokens::CreateToken {
             user: owner.id,
             administrator: None,
+            self_service: false,
+            grantable: None,
+            impersonation: false,
             name: "test".into(),
             scopes: Scopes::from([Scope::Api]),
             expires_at: None,

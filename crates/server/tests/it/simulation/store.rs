@@ -182,6 +182,9 @@ impl Store {
                 let create = tokens::CreateToken {
                     user: self.owners[owner as usize],
                     administrator: None,
+                    self_service: false,
+                    grantable: None,
+                    impersonation: false,
                     name: "simulated".into(),
                     scopes: Scopes::from([Scope::Api]),
                     expires_at: None,

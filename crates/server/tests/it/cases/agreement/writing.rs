@@ -168,9 +168,9 @@ async fn w4_a_repeat_by_command_waits_too(t: TestServer) {
     let made = t.user("ada").await.made_token([Scope::Api]).await;
     settled(&t).await;
     laggard(&t).await;
-    let rotate = RotateById { id: made.token.id, expires_at: None, require_expiry: true };
+    let rotate = RotateById { id: made.token.id, caller: None, expires_at: None, require_expiry: true };
     let by = By::system();
-    assert!(timeout(Duration::from_millis(100), t.app.perform(rotate, &by)).await.is_err(), "it waits");
+    assert!(timeout(Duration::from_millis(100), t.app.perform(rotate.clone(), &by)).await.is_err(), "it waits");
     let began = Instant::now();
     let repeat = t.app.perform(rotate, &by).await;
     assert!(matches!(repeat, Err(Error::Refused(Refusal::AlreadyRevoked))), "it is done already");

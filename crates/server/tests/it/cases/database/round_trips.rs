@@ -101,6 +101,9 @@ async fn what_gives_and_ends_tokens_takes_two_round_trips(t: TestServer) {
     let create = CreateToken {
         user: ada.id,
         administrator: None,
+        self_service: false,
+        grantable: None,
+        impersonation: false,
         name: "ci".into(),
         scopes,
         expires_at: None,
@@ -168,6 +171,9 @@ async fn numbers_that_are_drawn_ahead_are_given_out_once(t: TestServer) {
     let create = |secret| tokens::CreateToken {
         user: ada.id,
         administrator: None,
+        self_service: false,
+        grantable: None,
+        impersonation: false,
         name: "ci".into(),
         scopes: Scopes::from([Scope::Api]),
         expires_at: None,

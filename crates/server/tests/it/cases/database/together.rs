@@ -82,6 +82,9 @@ async fn families(t: &TestServer, count: usize) -> Vec<FamilyId> {
     let create = CreateToken {
         user: ada.id,
         administrator: None,
+        self_service: false,
+        grantable: None,
+        impersonation: false,
         name: "ci".into(),
         scopes: Scopes::from([Scope::Api]),
         expires_at: None,

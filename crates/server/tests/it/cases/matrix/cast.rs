@@ -13,7 +13,7 @@ use tollhouse::operations::{Failed, Operation};
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::id::{ApplicationId, GenerationId, UserId};
 use tollhouse_domain::membership::MembershipSource;
-use tollhouse_domain::scope::{Scope, Scopes};
+use tollhouse_domain::scope::{Holder, Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::PERSONAL_ACCESS_TOKEN;
@@ -153,6 +153,7 @@ impl Cast {
             ("group", "crew".to_owned()),
             ("application", other.id.to_string()),
             ("absent", "999999".to_owned()),
+            ("others_token", t.user("outsider").await.made_token([Scope::Api]).await.token.id.to_string()),
         ]);
         let (made, count) = (Mutex::default(), AtomicUsize::default());
         let mut cast = Self { client, owners, names, made, count };
@@ -301,6 +302,19 @@ impl Insert {
         match state {
             State::Active | State::Expired => {}
             State::Revoked => drop(token_families::end(tx, family, EndReason::Revoked, now).await?),
+            // Nobody may rotate a token with a scope that its owner may not hold.
+            State::Rotated | State::RotatedLongAgo if scope.holder() != Holder::Anyone => {
+                let next = Plaintext::personal_access_token(PERSONAL_ACCESS_TOKEN.prefix, user);
+                let next = personal_access_tokens::NewToken { previous: Some(id), digest: next.digest(), ..new };
+                let next = personal_access_tokens::insert(tx, &next, made).await?;
+                let old = personal_access_tokens::find(tx, id).await?.ok_or(Failed::Inconsistent)?;
+                let heads: (GenerationId, GenerationId) = (id.into(), next.into());
+                let kind = FamilyKind::PersonalAccessToken;
+                assert!(token_families::rotate(tx, kind, &old.generation, heads, false, None, made).await?);
+                if state == State::RotatedLongAgo {
+                    token_families::first_use(tx, family, next.into(), made).await?;
+                }
+            }
             State::Rotated | State::RotatedLongAgo => {
                 let (presented, rules) = (secret.clone(), self.rules);
                 let rotation = RotateSelf { presented, expires_at: None, require_expiry: true, rules };

@@ -51,6 +51,8 @@ pub struct Api {
     pub no_bots: bool,
     pub uses_up: bool,
     pub waits: bool,
+    /// 400 for an impersonation token of somebody who is no administrator.
+    pub no_impersonation: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub enum Who {
     /// Anonymous callers get 403 with this text in place of 401.
     SignedInElse(&'static str),
     Administrator,
+    /// Everybody is let in; others than administrators are told this, because what the path names is not theirs.
+    AdministratorElse(u16),
     /// Of the group or project that the path names.
     Member(Member),
     OwnToken,
@@ -206,6 +210,8 @@ fn api(who: &'static str, scopes: &'static str, faulty: &'static str, answer: &s
         "anyone" => Who::Anyone,
         "signed in" => Who::SignedIn,
         "administrator" => Who::Administrator,
+        "administrator else 400" => Who::AdministratorElse(400),
+        "administrator else 401" => Who::AdministratorElse(401),
         "own token" => Who::OwnToken,
         "own token or rotated" => Who::OwnTokenOrRotated,
         "signed in or its own token" => Who::SignedInOrApplication,
@@ -226,13 +232,15 @@ fn api(who: &'static str, scopes: &'static str, faulty: &'static str, answer: &s
         other => panic!("a parameter is not checked `{other}`"),
     });
     let notes: Vec<&str> = notes.split(", ").filter(|note| !note.is_empty()).collect();
-    assert!(notes.iter().all(|note| ["uses up", "waits", "no bots"].contains(note)), "{notes:?}");
-    let [uses_up, waits, no_bots] = ["uses up", "waits", "no bots"].map(|note| notes.contains(&note));
+    let known = ["uses up", "waits", "no bots", "no impersonation"];
+    assert!(notes.iter().all(|note| known.contains(note)), "{notes:?}");
+    let [uses_up, waits, no_bots, no_impersonation] = known.map(|note| notes.contains(&note));
     let (answer, to_administrators) = match answer.split_once(", administrators ") {
         Some((answer, to_administrators)) => (status(answer), Some(status(to_administrators))),
         None => (status(answer), None),
     };
-    Api { who, scopes: self::scopes(scopes), faulty, answer, to_administrators, no_bots, uses_up, waits }
+    let scopes = self::scopes(scopes);
+    Api { who, scopes, faulty, answer, to_administrators, no_bots, uses_up, waits, no_impersonation }
 }
 
 /// `owner of group else 401`, `maintainer of project else 400 TEXT`, `who sees group`

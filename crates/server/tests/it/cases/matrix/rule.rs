@@ -47,6 +47,7 @@ enum Seen {
     /// `owner`: `None` for an application's own token. `personal`: not an OAuth token.
     Token {
         personal: bool,
+        impersonation: bool,
         state: State,
         owner: Option<Owner>,
         scope: Scope,
@@ -68,10 +69,11 @@ fn seen(row: &Row, reads: bool) -> Seen {
             Seen::Unknown
         }
         Shown::Credential(Credential::Token { kind, state, owner, scope }) => {
-            Seen::Token { personal: kind != Kind::Oauth, state, owner: Some(owner), scope }
+            let (personal, impersonation) = (kind != Kind::Oauth, kind == Kind::Impersonation);
+            Seen::Token { personal, impersonation, state, owner: Some(owner), scope }
         }
         Shown::Credential(Credential::Own { state, scope }) => {
-            Seen::Token { personal: false, state, owner: None, scope }
+            Seen::Token { personal: false, impersonation: false, state, owner: None, scope }
         }
         Shown::Credential(Credential::Session { .. }) => unreachable!("sessions come with or without a CSRF token"),
         Shown::Session(Credential::Session { state: SessionState::Active, owner }, csrf)
@@ -99,7 +101,14 @@ fn api_answer(api: &Api, row: &Row, reads: bool, faulty: bool) -> Answer {
         return Answer::Parameters;
     }
     let personal = matches!(seen, Seen::Token { personal: true, .. });
+    let administers =
+        matches!(seen, Seen::Token { owner: Some(Owner::Administrator), .. } | Seen::Session(Owner::Administrator));
     match (api.who, seen) {
+        (Who::AdministratorElse(401), _) if !administers => refusal(401, M401),
+        (Who::AdministratorElse(_), _) if !administers => refusal(400, r#"{"message":"400 Bad request"}"#),
+        (_, Seen::Token { impersonation: true, .. }) if api.no_impersonation && !administers => {
+            refusal(400, r#"{"message":"400 Bad request"}"#)
+        }
         (Who::SignedInElse(text), Seen::Anonymous) => {
             refusal(403, &serde_json::json!({ "message": format!("403 Forbidden - {text}") }).to_string())
         }

@@ -95,6 +95,7 @@ impl Described {
                 ParamType::Boolean => "boolean".to_owned(),
                 ParamType::Text => "string".to_owned(),
                 ParamType::Date => "string date".to_owned(),
+                ParamType::DateTime => "string date-time".to_owned(),
                 ParamType::List { of, .. } => format!("array of {}", kind(*of)),
             }
         }

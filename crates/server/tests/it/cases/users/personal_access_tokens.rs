@@ -14,6 +14,8 @@ cases![
     pat_077_an_administrator_makes_a_token_for_somebody,
     pat_078_an_expiry_beyond_the_limit,
     pat_094_a_scope_that_its_owner_may_not_have,
+    a_scope_that_the_credential_could_not_use,
+    a_scope_as_the_original with "compat.admin_scopes = 'gitlab'",
     who_may_not_make_a_token_for_somebody,
     a_token_that_is_asked_for_badly_is_not_made,
     many_tokens_at_once,
@@ -80,7 +82,40 @@ async fn pat_094_a_scope_that_its_owner_may_not_have(t: TestServer) {
     let body = json!({"name": "x", "scopes": ["sudo"]});
     let refusal = r#"{"message":"Scopes can only contain available scopes"}"#;
     ask(&t, &ada, &body).token(&warden).await.is(422, refusal);
-    ask(&t, &root, &body).token(&warden).await.has(201);
+    let with_sudo = root.token([Scope::Api, Scope::Sudo]).await;
+    ask(&t, &ada, &body).token(&with_sudo).await.is(422, refusal);
+    ask(&t, &root, &body).token(&with_sudo).await.has(201);
+}
+
+/// authentication.md 3.3: whoever holds the credential would hold more than was given to them.
+async fn a_scope_that_the_credential_could_not_use(t: TestServer) {
+    let root = t.admin().await;
+    let tokens = [root.token([Scope::Api]).await, root.token([Scope::Api, Scope::AdminMode]).await];
+    let refusal = r#"{"message":"Scopes can only contain available scopes"}"#;
+    for scopes in [["sudo", "api"], ["api", "sudo"], ["sudo", "sudo"], ["read_service_ping", "api"]] {
+        for token in &tokens {
+            ask(&t, &root, &json!({"name": "x", "scopes": scopes})).token(token).await.is(422, refusal);
+        }
+    }
+    let ordinary = json!({"name": "x", "scopes": ["read_api", "read_repository", "k8s_proxy", "self_rotate", "api"]});
+    ask(&t, &root, &ordinary).token(&tokens[0]).await.has(201);
+    // A session has all rights of its user.
+    let session = root.session().await;
+    let all = json!({"name": "x", "scopes": ["sudo", "admin_mode", "read_service_ping"]});
+    ask(&t, &root, &all).session(&session).with("x-csrf-token", &session.csrf()).await.has(201);
+    // Who acts as another administrator holds what `sudo` gives, and nothing else for administrators.
+    let second = t.admin_named("second").await;
+    let sudo = root.token([Scope::Sudo]).await;
+    let as_second =
+        |scopes| ask(&t, &second, &json!({"name": "x", "scopes": scopes})).token(&sudo).with("sudo", "second");
+    as_second(["api", "sudo"]).await.has(201);
+    as_second(["api", "admin_mode"]).await.is(422, refusal);
+}
+
+async fn a_scope_as_the_original(t: TestServer) {
+    let root = t.admin().await;
+    let body = json!({"name": "x", "scopes": ["sudo"]});
+    ask(&t, &root, &body).token(&root.token([Scope::Api]).await).await.has(201);
 }
 
 async fn who_may_not_make_a_token_for_somebody(t: TestServer) {

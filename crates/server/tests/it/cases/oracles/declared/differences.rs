@@ -367,7 +367,10 @@ pub const KEYS: &[(&str, &str, &[&str])] = &[
     ("PUT /groups/{id}", "APIEntitiesGroupDetail", &[]),
     ("GET /version", "APIEntitiesMetadata", &[]),
     ("GET /metadata", "APIEntitiesMetadata", &[]),
+    ("GET /personal_access_tokens", "APIEntitiesPersonalAccessToken", &[]),
     // Recorded at the end in every version of ours; 19.5 declares it further up.
+    ("GET /personal_access_tokens/{id}", "APIEntitiesPersonalAccessToken", &["last_used_ips"]),
+    ("POST /personal_access_tokens/{id}/rotate", "APIEntitiesPersonalAccessTokenWithToken", &[]),
     ("GET /personal_access_tokens/self", "APIEntitiesPersonalAccessToken", &["last_used_ips"]),
     ("POST /personal_access_tokens/self/rotate", "APIEntitiesPersonalAccessTokenWithToken", &[]),
     ("POST /projects/{id}/access_tokens", "APIEntitiesResourceAccessTokenWithToken", &[]),

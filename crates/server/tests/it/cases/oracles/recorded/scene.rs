@@ -97,6 +97,10 @@ impl Scene {
                 target = target.replace(name, &made.token.id.to_string());
             }
         }
+        if target.contains("{spare}") {
+            let spare = self.owner.made_token([Scope::Api]).await.token.id;
+            target = target.replace("{spare}", &spare.to_string());
+        }
         let leavers;
         let token = match caller {
             Caller::Administrator => &self.administrators,
