@@ -84,6 +84,7 @@ def examples(facts):
         "post_applications": {"body": new_application},
         "delete_applications_id": {"id": application},
         "post_applications_id_renew_secret": {"id": application},
+        "post_user_applications": {"body": new_application},
     }
 
 

@@ -37,6 +37,7 @@ mutants! {
     NoEntry = "no_entry",
     ApplicationCreatedUnmarked = "application_created_unmarked",
     ApplicationDeletedUnmarked = "application_deleted_unmarked",
+    ApplicationNarrowedUnmarked = "application_narrowed_unmarked",
     SecretRenewedUnmarked = "secret_renewed_unmarked",
     GroupLeftUnmarked = "group_left_unmarked",
     GroupMovedUnmarked = "group_moved_unmarked",

@@ -25,6 +25,7 @@ pub mod denial;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod grant;
+pub mod grantor;
 pub mod id;
 pub mod identity;
 pub mod invalidation;

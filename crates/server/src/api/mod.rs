@@ -26,6 +26,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         openapi::endpoints(),
         personal_access_tokens::endpoints(),
         applications::endpoints(),
+        user::applications::endpoints(),
     ];
     resources.into_iter().flatten().collect()
 }

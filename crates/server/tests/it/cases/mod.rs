@@ -74,6 +74,7 @@ pub fn all() -> Vec<Case> {
         answers::CASES,
         applications::keeping::CASES,
         applications::making::CASES,
+        applications::own::CASES,
         authorize::answers::CASES,
         authorize::bad_faith::CASES,
         authorize::mistakes::CASES,

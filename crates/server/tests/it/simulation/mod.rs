@@ -227,6 +227,7 @@ fn suits(mutant: Mutant) -> &'static [Theme] {
         Mutant::ReplicaLookup
         | Mutant::ApplicationCreatedUnmarked
         | Mutant::ApplicationDeletedUnmarked
+        | Mutant::ApplicationNarrowedUnmarked
         | Mutant::SecretRenewedUnmarked
         | Mutant::GroupLeftUnmarked
         | Mutant::GroupMovedUnmarked

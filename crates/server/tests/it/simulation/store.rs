@@ -10,6 +10,7 @@ use tollhouse_domain::agreement::follower::Say;
 use tollhouse_domain::agreement::{Behind, NodeId, Page};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::faults::Mutant;
+use tollhouse_domain::grantor::Grantor;
 use tollhouse_domain::id::{ApplicationId, NamespaceId, PersonalAccessTokenId, UserId};
 use tollhouse_domain::lookup::Lookup;
 use tollhouse_domain::membership::MembershipSource;
@@ -30,6 +31,8 @@ pub struct Store {
     db: Db,
     link: Link,
     owners: Vec<UserId>,
+    /// Whose applications they are; never blocked.
+    registrar: UserId,
     tokens: BTreeMap<u64, Token>,
     blocked: BTreeMap<u64, bool>,
     clients: BTreeMap<u64, Client>,
@@ -46,6 +49,7 @@ struct Client {
     uid: String,
     secrets: BTreeMap<u64, String>,
     stands: bool,
+    narrowed: bool,
 }
 
 struct Token {
@@ -57,7 +61,7 @@ struct Token {
 impl Store {
     pub fn open(url: &Url, owners: u64) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let (db, link, owners, group) = runtime.block_on(async {
+        let (db, link, owners, registrar, group) = runtime.block_on(async {
             let db = Db::open(url, 0).await.expect("a database");
             let link = db.link().await.expect("a link");
             let mut ids = Vec::new();
@@ -67,10 +71,11 @@ impl Store {
             }
             let (name, path) = (model::PATH.to_owned(), model::PATH.to_owned());
             let group = groups::CreateGroup { name, path, parent: None, visibility: Visibility::Private, owner: None };
-            (db.clone(), link, ids, perform(&db, group).await.value.id)
+            let registrar = perform(&db, users::CreateUser::person("registrar", "Registrar")).await.value;
+            (db.clone(), link, ids, registrar, perform(&db, group).await.value.id)
         });
         let (tokens, blocked, clients, members) = Default::default();
-        Self { runtime, db, link, owners, tokens, blocked, clients, group, members, away: false, worlds: 0 }
+        Self { runtime, db, link, owners, registrar, tokens, blocked, clients, group, members, away: false, worlds: 0 }
     }
 
     /// For one more run: nobody is there, everybody has their rights.
@@ -114,6 +119,7 @@ impl Store {
             Change::Revoke { token } => self.tokens.get(&token).is_some_and(|token| !token.stands),
             Change::Block { owner, blocked } => self.blocked.get(&owner).copied().unwrap_or_default() == blocked,
             Change::DeleteClient { client, .. } => self.clients.get(&client).is_some_and(|client| !client.stands),
+            Change::NarrowClient { client, .. } => self.clients.get(&client).is_some_and(|client| client.narrowed),
             Change::Member { owner, member } => self.members.get(&owner).copied().unwrap_or_default() == member,
             Change::Move { away } => self.away == away,
             Change::Create { .. }
@@ -159,16 +165,20 @@ impl Store {
                 let create = applications::CreateApplication {
                     name: "simulated".into(),
                     redirect_uri: "https://simulated.test/".into(),
-                    scopes: "api".into(),
+                    scopes: "api read_user".into(),
                     confidential: true,
                     trusted: false,
-                    owner: None,
+                    owner: Some(self.registrar),
+                    by: None,
                     plain_http: false,
                 };
                 let made = self.runtime.block_on(perform(&self.db, create));
                 let applications::Created { application, secret: text } = made.value;
                 let secrets = BTreeMap::from([(secret, text.reveal().to_owned())]);
-                self.clients.insert(client, Client { id: application.id, uid: application.uid, secrets, stands: true });
+                self.clients.insert(
+                    client,
+                    Client { id: application.id, uid: application.uid, secrets, stands: true, narrowed: false },
+                );
                 Some(made.until)
             }
             Change::RenewSecret { client, secret, .. } => {
@@ -181,6 +191,14 @@ impl Store {
                 let client = self.clients.get_mut(&client).filter(|client| client.stands)?;
                 client.stands = false;
                 Some(self.runtime.block_on(perform(&self.db, applications::Delete { id: client.id })).until)
+            }
+            Change::NarrowClient { client, .. } => {
+                let client = self.clients.get_mut(&client).filter(|client| client.stands)?;
+                client.narrowed = true;
+                let by = Grantor { user: self.registrar, actor: self.registrar, scopes: None };
+                let (name, scopes) = (None, Some("read_user".to_owned()));
+                let change = applications::ChangeOwn { id: client.id, by, name, scopes };
+                Some(self.runtime.block_on(perform(&self.db, change)).until)
             }
             Change::Member { .. } if self.holds(change) => Some(Until::Newest),
             Change::Move { away } => {

@@ -8,6 +8,7 @@ use tollhouse_domain::access_requirement::AccessRequirement;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::membership::MembershipSource;
+use tollhouse_domain::scope::Scope;
 
 use super::requests::{About, Outcome, Question, Slot, Told};
 use super::weather::Theme;
@@ -135,6 +136,13 @@ impl SimulatedNetwork {
                     Ok(known.is_some_and(|known| known.secret_digest.is_of(secret.as_bytes())))
                 })
             }
+            About::Scope { client, secret } => {
+                let Some((client_id, _)) = self.database.credentials(client, secret) else { return };
+                Box::pin(async move {
+                    let known = auth.application(&client_id, None).await?;
+                    Ok(known.is_some_and(|known| known.scopes.contains(Scope::Api)))
+                })
+            }
             About::Member { owner, by_all } => {
                 let (user, group) = self.database.membership(owner);
                 Box::pin(async move {
@@ -162,6 +170,7 @@ impl SimulatedNetwork {
                 [Some(Subject::Token(token)), Some(Subject::Owner(*owner))]
             }
             About::Secret { client, secret } => [Some(Subject::Secret(client, secret)), None],
+            About::Scope { client, .. } => [Some(Subject::Scope(client)), None],
             About::Member { owner, .. } => [Some(Subject::Member(owner)), Some(Subject::GroupPath)],
         };
         if let (Ok(accepted), false) = (accepted, self.nodes[n].lost) {

@@ -48,11 +48,16 @@ impl SimulatedNetwork {
             Change::Create { token, .. } | Change::Import { token, .. } => [Some((Subject::Token(token), true)), None],
             Change::Revoke { token } => [Some((Subject::Token(token), false)), None],
             Change::Block { owner, blocked } => [Some((Subject::Owner(owner), !blocked)), None],
-            Change::CreateClient { client, secret } => [Some((Subject::Secret(client, secret), true)), None],
+            Change::CreateClient { client, secret } => {
+                [Some((Subject::Secret(client, secret), true)), Some((Subject::Scope(client), true))]
+            }
+            Change::NarrowClient { client, .. } => [Some((Subject::Scope(client), false)), None],
             Change::RenewSecret { client, old, secret } => {
                 [Some((Subject::Secret(client, old), false)), Some((Subject::Secret(client, secret), true))]
             }
-            Change::DeleteClient { client, secret } => [Some((Subject::Secret(client, secret), false)), None],
+            Change::DeleteClient { client, secret } => {
+                [Some((Subject::Secret(client, secret), false)), Some((Subject::Scope(client), false))]
+            }
             Change::Member { owner, member } => [Some((Subject::Member(owner), member)), None],
             Change::Move { away } => [Some((Subject::GroupPath, !away)), None],
             Change::Nothing => [None, None],

@@ -325,4 +325,8 @@ pub const KEYS: &[(&str, &str, &[&str])] = &[
     ("GET /applications", "APIEntitiesApplication", &[]),
     ("POST /applications", "APIEntitiesApplicationWithSecret", &[]),
     ("POST /applications/{id}/renew-secret", "APIEntitiesApplicationWithSecret", &[]),
+    ("GET /user/applications", "APIEntitiesApplication", &[]),
+    ("POST /user/applications", "APIEntitiesApplicationWithSecret", &[]),
+    ("GET /user/applications/{id}", "APIEntitiesApplication", &[]),
+    ("PUT /user/applications/{id}", "APIEntitiesApplication", &[]),
 ];
