@@ -85,6 +85,7 @@ def examples(facts):
         "delete_applications_id": {"id": application},
         "post_applications_id_renew_secret": {"id": application},
         "post_user_applications": {"body": new_application},
+        "post_admin_revocations": {"body": {"name_like": "called by nobody", "dry_run": True}},
     }
 
 

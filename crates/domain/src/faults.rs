@@ -39,6 +39,7 @@ mutants! {
     ApplicationDeletedUnmarked = "application_deleted_unmarked",
     ApplicationNarrowedUnmarked = "application_narrowed_unmarked",
     SecretRenewedUnmarked = "secret_renewed_unmarked",
+    SelectedRevokedUnmarked = "selected_revoked_unmarked",
     GroupLeftUnmarked = "group_left_unmarked",
     GroupMovedUnmarked = "group_moved_unmarked",
     // Waiting

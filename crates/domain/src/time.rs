@@ -11,6 +11,19 @@ use std::time::Duration;
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// Reads ISO 8601: `2026-01-31T10:20:30Z`, with a fraction, or with another offset. Without an offset it is UTC, and a
+    /// day alone is its first instant.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > LONGEST {
+            return None;
+        }
+        if let Ok(at) = text.parse::<jiff::Timestamp>() {
+            return Some(Self(at.as_millisecond()));
+        }
+        let civil: jiff::civil::DateTime = text.parse().ok()?;
+        Some(Self(jiff::tz::TimeZone::UTC.to_timestamp(civil).ok()?.as_millisecond()))
+    }
+
     /// The UTC day this instant falls on.
     pub fn date(self) -> Date {
         Date(self.0.div_euclid(MILLIS_PER_DAY).clamp(i32::MIN.into(), i32::MAX.into()) as i32)
@@ -39,6 +52,9 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 }
+
+/// `2026-01-31T10:20:30.123456789+00:00`
+const LONGEST: usize = 35;
 
 /// However long: what is set to a million years must not be over at once.
 fn millis(span: Duration) -> i64 {
@@ -167,6 +183,30 @@ const EPOCH: jiff::civil::Date = jiff::civil::date(1970, 1, 1);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_instant_is_read_in_several_ways() {
+        let noon = Some("2026-01-31T12:00:00.000Z".to_owned());
+        for (text, read) in [
+            ("2026-01-31T12:00:00Z", noon.clone()),
+            ("2026-01-31T12:00:00.000Z", noon.clone()),
+            ("2026-01-31T14:00:00+02:00", noon.clone()),
+            ("2026-01-31T12:00:00", noon.clone()),
+            ("2026-01-31 12:00:00", noon.clone()),
+            ("2026-01-31T12:00", noon),
+            ("2026-01-31", Some("2026-01-31T00:00:00.000Z".to_owned())),
+            ("2028-02-29", Some("2028-02-29T00:00:00.000Z".to_owned())),
+            ("2026-02-29", None),
+            ("2026-01-31T25:00:00Z", None),
+            ("10000-01-01T00:00:00Z", None),
+            ("yesterday", None),
+            ("", None),
+            ("1769860800", None),
+        ] {
+            assert_eq!(Timestamp::parse(text).map(Timestamp::iso), read, "{text}");
+        }
+        assert_eq!(Timestamp::parse(&format!("2026-01-31T12:00:00.{}Z", "0".repeat(99))), None);
+    }
 
     #[test]
     fn a_long_time_is_not_a_short_one() {

@@ -44,6 +44,8 @@ pub enum ParamType {
     Text,
     /// A day, `2026-01-31` (rest-api.md 1.1).
     Date,
+    /// An instant, `2026-01-31T10:20:30Z`.
+    DateTime,
     /// Several values.
     List {
         /// What each of them is.

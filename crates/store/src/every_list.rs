@@ -9,7 +9,7 @@ use crate::engine::query::query;
 use crate::engine::sqlite;
 use crate::error::{Error, Result};
 use crate::list::{Span, Start, Statement};
-use crate::{namespaces, oauth_applications, personal_access_tokens, projects, users};
+use crate::{namespaces, oauth_applications, personal_access_tokens, projects, revocations, users};
 
 /// The statements that lists are made of, with what they bind: for each combination of conditions one, and for each order.
 pub fn every() -> Vec<(String, Statement)> {
@@ -99,6 +99,7 @@ pub fn every() -> Vec<(String, Statement)> {
         }
     }
     add("tokens".into(), personal_access_tokens::lists().into_iter().map(|one| ("page", one)).collect());
+    add("revocations".into(), revocations::statements().into_iter().map(|one| ("page", one)).collect());
     add("applications".into(), oauth_applications::lists().into_iter().map(|one| ("page", one)).collect());
     all
 }

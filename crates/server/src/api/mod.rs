@@ -2,6 +2,7 @@
 
 use crate::endpoint::Endpoint;
 
+pub mod admin;
 pub mod applications;
 pub mod entities;
 pub mod groups;
@@ -27,6 +28,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         personal_access_tokens::endpoints(),
         applications::endpoints(),
         user::applications::endpoints(),
+        admin::revocations::endpoints(),
     ];
     resources.into_iter().flatten().collect()
 }

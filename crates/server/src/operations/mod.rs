@@ -23,6 +23,7 @@ pub mod nodes;
 pub mod password_check;
 pub mod projects;
 pub mod refresh;
+pub mod revocations;
 pub mod rotate;
 pub mod rotation;
 pub mod sign_in;

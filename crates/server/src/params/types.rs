@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 use tollhouse_domain::access::Visibility;
 use tollhouse_domain::scope::Scope;
-use tollhouse_domain::time::Date;
+use tollhouse_domain::time::{Date, Timestamp};
 
 use super::{Fault, ParamType, Value};
 use crate::request::MOST_PARAMETERS;
@@ -192,6 +192,19 @@ impl Value for bool {
 
 impl Value for Date {
     const KIND: ParamType = ParamType::Date;
+
+    fn read(given: &Json) -> Result<Option<Self>, Fault> {
+        match given {
+            Json::String(text) if text.is_empty() => Ok(None),
+            Json::String(text) => Self::parse(text).map(Some).ok_or(Fault::Invalid),
+            Json::Null => Ok(None),
+            _ => Err(Fault::Invalid),
+        }
+    }
+}
+
+impl Value for Timestamp {
+    const KIND: ParamType = ParamType::DateTime;
 
     fn read(given: &Json) -> Result<Option<Self>, Fault> {
         match given {

@@ -163,6 +163,10 @@ fn value(kind: ParamType, allowed: &[&str]) -> Map<String, Value> {
             say("type", json!("string"));
             say("format", json!("date"));
         }
+        ParamType::DateTime => {
+            say("type", json!("string"));
+            say("format", json!("date-time"));
+        }
         ParamType::List { of, .. } => {
             say("type", json!("array"));
             say("items", Value::Object(value(*of, allowed)));
@@ -178,6 +182,6 @@ fn value(kind: ParamType, allowed: &[&str]) -> Map<String, Value> {
 fn literal(kind: ParamType, text: &str) -> Value {
     match kind {
         ParamType::Integer | ParamType::Boolean => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
-        ParamType::Text | ParamType::Date | ParamType::List { .. } => json!(text),
+        ParamType::Text | ParamType::Date | ParamType::DateTime | ParamType::List { .. } => json!(text),
     }
 }

@@ -193,6 +193,10 @@ impl Scene {
             "DELETE /api/v4/user/applications/{id}" => {
                 vec![t.delete(&format!("/api/v4/user/applications/{}", own_application_id().await)).token(by_ada)]
             }
+            "POST /api/v4/admin/revocations" => vec![
+                t.post("/api/v4/admin/revocations").token(by_warden).json(json!({"user": "ada", "dry_run": true})),
+                t.post("/api/v4/admin/revocations").token(by_warden).json(json!({"name_like": "called by nobody"})),
+            ],
             // A new endpoint has an arm of its own: nothing is left out.
             _ => panic!("{endpoint} is asked for nothing here"),
         }

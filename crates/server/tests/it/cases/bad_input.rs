@@ -131,6 +131,7 @@ async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(
                 ([a, b, ..], _) => (*a, *b),
                 (_, ParamType::Boolean) => ("true", "false"),
                 (_, ParamType::Date) => ("2027-01-01", "2027-01-02"),
+                (_, ParamType::DateTime) => ("2027-01-01T00:00:00Z", "2027-01-02T00:00:00Z"),
                 (_, ParamType::Integer) => ("1", "2"),
                 (_, ParamType::Text | ParamType::List { .. }) => ("api", "read_api"),
             };
@@ -168,7 +169,21 @@ async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(
             }
         }
     }
-    let expected = ["confidential", "expires_at", "membership", "min_access_level", "owned", "scopes", "visibility"];
+    let expected = [
+        "application",
+        "before",
+        "confidential",
+        "dry_run",
+        "expires_at",
+        "group",
+        "membership",
+        "min_access_level",
+        "name_like",
+        "owned",
+        "scopes",
+        "user",
+        "visibility",
+    ];
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected);
     // Said twice alike it is one value, and what narrows nothing goes by its last.
     t.get("/api/v4/projects?owned=true&owned=true&per_page=5&per_page=7").token(&token).await.has(200);

@@ -14,6 +14,7 @@ macro_rules! cases {
 }
 
 mod accounts;
+mod admin;
 mod agreement;
 mod answers;
 mod applications;
@@ -75,6 +76,7 @@ pub fn all() -> Vec<Case> {
         applications::keeping::CASES,
         applications::making::CASES,
         applications::own::CASES,
+        admin::revocations::CASES,
         authorize::answers::CASES,
         authorize::bad_faith::CASES,
         authorize::mistakes::CASES,

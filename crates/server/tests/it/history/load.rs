@@ -564,6 +564,54 @@ impl HistoryRun {
         }
     }
 
+    /// All tokens of somebody are revoked together, at any server or by the command line: they are refused at every server
+    /// after the acknowledgement.
+    pub async fn revoke_together(&self, user: UserId, administrator: &str) {
+        while !self.over.get() {
+            sleep(self.between(20, 400)).await;
+            let mut secrets = Vec::new();
+            for _ in 0..3 {
+                let create = tokens::CreateToken {
+                    user,
+                    administrator: None,
+                    name: "together".into(),
+                    scopes: Scopes::from([Scope::Api]),
+                    expires_at: None,
+                    description: None,
+                    require_expiry: true,
+                    secret: None,
+                };
+                let Ok(made) = self.command.perform(create, &By::system()).await else { continue };
+                secrets.push(made.into_inner().secret.reveal().to_owned());
+            }
+            let uses = |secret: &String| Request::new("GET", USER).with("PRIVATE-TOKEN", secret);
+            for (node, secret) in (0..self.servers.len()).flat_map(|node| secrets.iter().map(move |one| (node, one))) {
+                // So that each server remembers it.
+                drop(self.send(node, &uses(secret), None).await);
+            }
+            let done = if self.throw(3) == 0 {
+                let words = ["token", "revoke-all", "--user", &user.to_string(), "--name-like", "TOGETHER"];
+                self.server.shell(&words).await.code == Some(0)
+            } else {
+                let revoke = Request::new("POST", format!("/api/v4/admin/revocations?user={user}"));
+                let revoke = revoke.with("PRIVATE-TOKEN", administrator);
+                self.send(self.node(), &revoke, None).await.is_some_and(|answer| answer.status == 200)
+            };
+            let outcome = if done { "acknowledged" } else { "not acknowledged" };
+            self.count(format!("operation: Together {outcome}"));
+            if !done {
+                continue;
+            }
+            for (node, secret) in (0..self.servers.len()).flat_map(|node| secrets.iter().map(move |one| (node, one))) {
+                let Some(answer) = self.send(node, &uses(secret), None).await else { continue };
+                self.count("use: token that was revoked with others");
+                if answer.status == 200 {
+                    self.found_that(format!("a token that was revoked with others, at server {node}"));
+                }
+            }
+        }
+    }
+
     pub async fn in_peace(&self) {
         for (kind, taking) in WAYS {
             let asked = Instant::now();

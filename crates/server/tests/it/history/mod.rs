@@ -43,6 +43,7 @@ async fn history_of_three_servers(t: TestServer) {
     let sleeper = t.user("sleeper").await;
     let group = t.group("team", Visibility::Public).await;
     let warden = t.admin().await.token([Scope::Api]).await;
+    let crowd = t.user("crowd").await;
     let registrar = t.user("registrar").await;
     let own = registrar.token([Scope::Api]).await;
     let run = HistoryRun::found(t, &[]).await;
@@ -84,7 +85,14 @@ async fn history_of_three_servers(t: TestServer) {
         let asking = (0..6).map(|n| run.ask_on(n % 3));
         let living = (0..5).map(|_| run.live());
         let applications = run.narrow_applications(registrar.id, &own);
-        tokio::join!(join_all(asking), join_all(living), run.narrow_and_widen(group.0, &warden), applications);
+        let together = run.revoke_together(crowd.id, &warden);
+        tokio::join!(
+            join_all(asking),
+            join_all(living),
+            run.narrow_and_widen(group.0, &warden),
+            applications,
+            together
+        );
     };
     let sleepers = async {
         if long {
@@ -122,6 +130,8 @@ async fn history_of_three_servers(t: TestServer) {
         ("operation: Session Itself acknowledged", 1),
         ("operation: Group private acknowledged", 1),
         ("use: group private", 1),
+        ("operation: Together acknowledged", 1),
+        ("use: token that was revoked with others", 1),
         ("operation: Application narrowed acknowledged", 1),
         ("operation: Application deleted acknowledged", 1),
         ("use: token of an application that lost its scope", 1),

@@ -228,6 +228,7 @@ fn suits(mutant: Mutant) -> &'static [Theme] {
         | Mutant::ApplicationCreatedUnmarked
         | Mutant::ApplicationDeletedUnmarked
         | Mutant::ApplicationNarrowedUnmarked
+        | Mutant::SelectedRevokedUnmarked
         | Mutant::SecretRenewedUnmarked
         | Mutant::GroupLeftUnmarked
         | Mutant::GroupMovedUnmarked

@@ -60,6 +60,10 @@ pub enum Change {
     Revoke {
         token: u64,
     },
+    /// All tokens that the owner has at the commit, together.
+    RevokeAll {
+        owner: u64,
+    },
     Block {
         owner: u64,
         blocked: bool,
@@ -128,6 +132,7 @@ impl Change {
             Self::CreateClient { .. } => Some(Mutant::ApplicationCreatedUnmarked),
             Self::RenewSecret { .. } => Some(Mutant::SecretRenewedUnmarked),
             Self::DeleteClient { .. } => Some(Mutant::ApplicationDeletedUnmarked),
+            Self::RevokeAll { .. } => Some(Mutant::SelectedRevokedUnmarked),
             Self::NarrowClient { .. } => Some(Mutant::ApplicationNarrowedUnmarked),
             Self::Member { member: false, .. } => Some(Mutant::GroupLeftUnmarked),
             Self::Move { .. } => Some(Mutant::GroupMovedUnmarked),
@@ -141,7 +146,9 @@ impl Change {
             Self::Create { .. } => Vec::new(),
             Self::Import { token, .. } => vec![Invalidation::Unknown(digest(token))],
             Self::Revoke { token } => vec![Invalidation::Family(family(token))],
-            Self::Block { owner, .. } | Self::Member { owner, .. } => vec![Invalidation::Owner(UserId(owner as i64))],
+            Self::Block { owner, .. } | Self::Member { owner, .. } | Self::RevokeAll { owner } => {
+                vec![Invalidation::Owner(UserId(owner as i64))]
+            }
             Self::CreateClient { client, .. } => vec![Invalidation::Unknown(Digest::of(client_id(client).as_bytes()))],
             Self::RenewSecret { client, .. }
             | Self::DeleteClient { client, .. }
@@ -173,6 +180,7 @@ impl Truth {
             | Change::Import { .. }
             | Change::CreateClient { .. }
             | Change::RenewSecret { .. }
+            | Change::RevokeAll { .. }
             | Change::Nothing => false,
         }
     }
@@ -197,6 +205,10 @@ impl Truth {
                 if let Some((_, stands)) = self.tokens.get_mut(&token) {
                     *stands = false;
                 }
+            }
+            Change::RevokeAll { owner } => {
+                let of_owner = self.tokens.values_mut().filter(|(of, _)| *of == owner);
+                of_owner.for_each(|(_, stands)| *stands = false);
             }
             Change::Block { owner, blocked } => {
                 self.blocked.insert(owner, blocked);

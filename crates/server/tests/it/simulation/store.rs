@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use tokio::runtime::Runtime;
+use tollhouse::operations::revocations::RevokeSelected;
 use tollhouse::operations::{Operation, applications, groups, members, tokens, users};
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::agreement::follower::Say;
@@ -20,6 +21,7 @@ use tollhouse_store::db::{Db, Url};
 use tollhouse_store::error::Error;
 use tollhouse_store::invalidations::{self, Link};
 use tollhouse_store::nodes;
+use tollhouse_store::revocations::Selection;
 use tollhouse_store::tx::{Change as Done, Committed, Until};
 
 use super::model::{self, Change};
@@ -55,6 +57,7 @@ struct Client {
 struct Token {
     secret: String,
     id: PersonalAccessTokenId,
+    owner: u64,
     stands: bool,
 }
 
@@ -126,6 +129,7 @@ impl Store {
             | Change::Import { .. }
             | Change::CreateClient { .. }
             | Change::RenewSecret { .. }
+            | Change::RevokeAll { .. }
             | Change::Nothing => false,
         }
     }
@@ -147,13 +151,21 @@ impl Store {
                 };
                 let made = self.runtime.block_on(perform(&self.db, create));
                 let secret = made.value.secret.reveal().to_owned();
-                self.tokens.insert(token, Token { secret, id: made.value.token.id, stands: true });
+                self.tokens.insert(token, Token { secret, id: made.value.token.id, owner, stands: true });
                 Some(made.until)
             }
             Change::Revoke { token } => {
                 let token = self.tokens.get_mut(&token)?;
                 token.stands = false;
                 Some(self.runtime.block_on(perform(&self.db, tokens::Revoke { id: token.id })).until)
+            }
+            Change::RevokeAll { owner } => {
+                let of_owner = self.tokens.values_mut().filter(|token| token.owner == owner);
+                of_owner.for_each(|token| token.stands = false);
+                let user = Some(self.owners[owner as usize]);
+                let selection = Selection { user, ..Selection::default() };
+                let revoke = RevokeSelected { selection, administrator: None, dry_run: false };
+                Some(self.runtime.block_on(perform(&self.db, revoke)).until)
             }
             Change::Block { owner, blocked } => {
                 self.blocked.insert(owner, blocked);

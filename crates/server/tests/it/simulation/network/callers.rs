@@ -45,6 +45,7 @@ impl SimulatedNetwork {
                 self.operate(Change::Member { owner, member }, by);
             }
             90..160 => self.check_something_else(owner),
+            163..166 => self.operate(Change::RevokeAll { owner }, by),
             160..163 => {
                 let away = !self.database.holds(Change::Move { away: true });
                 self.operate(Change::Move { away }, by);
