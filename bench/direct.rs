@@ -5,17 +5,22 @@
 //! * `bench direct find DATABASE COUNT SECONDS`: `Lookup::find` of the tokens `bench-token-N`, at random.
 //! * `bench direct create FOLDER DATABASE CLIENTS SECONDS`: the operation that creates a personal access token, for a user
 //!   who is made first.
+//! * `bench direct revoke FOLDER DATABASE HOW COUNT SECONDS`: makes COUNT tokens of one user and revokes them, `together` or
+//!   `each` by itself (for SECONDS at most): tokens a second. `wait`: together, while somebody else makes tokens; the
+//!   longest of those writes in ms.
 //! * `bench direct list DATABASE USER MEMBERSHIP SECONDS`: a page of 20 projects with its count.
 
 use std::fmt::Display;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rusqlite::{Connection, OpenFlags};
 use tokio::runtime::Runtime;
-use tollhouse::operations::users;
+use tollhouse::operations::revocations::RevokeSelected;
+use tollhouse::operations::{tokens, users};
 use tollhouse_domain::access::Viewer;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::lookup::{Key, Lookup};
@@ -24,6 +29,7 @@ use tollhouse_domain::time::Clock;
 use tollhouse_store::db::{Db, Url};
 use tollhouse_store::list::Span;
 use tollhouse_store::projects::{self, Filter};
+use tollhouse_store::revocations::Selection;
 
 use crate::check::Dice;
 use crate::servers;
@@ -37,6 +43,9 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         ["find", database, count, seconds] => find(database, number(count)?, time(seconds)?)?,
         ["create", folder, database, clients, seconds] => {
             create(Path::new(folder), database, number(clients)?, time(seconds)?)?
+        }
+        ["revoke", folder, database, how, count, seconds] => {
+            revoke(Path::new(folder), database, how, number(count)?, time(seconds)?)?
         }
         ["list", database, user, membership, seconds] => {
             list(database, UserId(number(user)?), *membership == "true", time(seconds)?)?
@@ -133,6 +142,68 @@ fn create(folder: &Path, database: &str, clients: usize, during: Duration) -> Re
         let each = f64::from(done) / began.elapsed().as_secs_f64();
         app.db.close().await;
         Ok(each)
+    })
+}
+
+fn revoke(folder: &Path, database: &str, how: &str, count: usize, during: Duration) -> Result<f64> {
+    Runtime::new()?.block_on(async {
+        let (app, _) = servers::open(folder, database).await?;
+        let person = async |what: &str| {
+            let username = format!("bench-{what}-{}", app.now().0);
+            servers::perform(&app, users::CreateUser::person(&username, &username)).await
+        };
+        let (user, other) = (person("revoked").await?, person("other").await?);
+        let mut ids = Vec::with_capacity(count);
+        while ids.len() < count {
+            let made = (0..64.min(count - ids.len())).map(|_| servers::perform(&app, servers::token_of(user)));
+            for made in futures_util::future::join_all(made).await {
+                ids.push(made?.token.id);
+            }
+        }
+        let selection = Selection { user: Some(user), ..Selection::default() };
+        let together = RevokeSelected { selection, administrator: None, dry_run: false };
+        let began = Instant::now();
+        let figure = match how {
+            "together" => {
+                let ended = servers::perform(&app, together).await?.len();
+                ensure!(ended == count, "{ended} of {count} were revoked");
+                count as f64 / began.elapsed().as_secs_f64()
+            }
+            "each" => {
+                let mut done = 0;
+                for id in ids {
+                    servers::perform(&app, tokens::Revoke { id }).await?;
+                    done += 1;
+                    if began.elapsed() > during {
+                        break;
+                    }
+                }
+                f64::from(done) / began.elapsed().as_secs_f64()
+            }
+            "wait" => {
+                let over = AtomicBool::new(false);
+                let writes = async {
+                    let mut longest = Duration::ZERO;
+                    while !over.load(Ordering::Relaxed) {
+                        let began = Instant::now();
+                        servers::perform(&app, servers::token_of(other)).await?;
+                        longest = longest.max(began.elapsed());
+                    }
+                    anyhow::Ok(longest)
+                };
+                let revokes = async {
+                    let done = servers::perform(&app, together).await;
+                    over.store(true, Ordering::Relaxed);
+                    done
+                };
+                let (longest, ended) = tokio::join!(writes, revokes);
+                ensure!(ended?.len() == count, "not all were revoked");
+                longest?.as_secs_f64() * 1000.0
+            }
+            _ => bail!("together, each or wait: {how}"),
+        };
+        app.db.close().await;
+        Ok(figure)
     })
 }
 

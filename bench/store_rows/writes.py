@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 
-from .measure import CLIENT, CREDENTIALS, POSTGRES, REVOKE, Line, each, loaded, per_second
+from .measure import CLIENT, CREDENTIALS, POSTGRES, REVOKE, Line, at_most, each, loaded, per_second
 
 
 def write(bench, engine, clients):
@@ -24,6 +24,15 @@ def write_one(bench, engine):
 
 def write_many(bench, engine):
     yield from write(bench, engine, 64)
+
+
+def together(bench, engine):
+    site = bench.seeded("together", engine)
+    revoke = lambda how: bench.direct("revoke", site.folder, site.url, how, 10_000)
+    ours, alone = bench.rounds(lambda: revoke("together"), lambda: revoke("each"))
+    yield Line("10,000 tokens at once, to one by one", each(ours, alone), per_second(ours, alone))
+    (waits,) = bench.rounds(lambda: revoke("wait"))
+    yield Line("the longest wait of another write, in ms", waits, "", at_most(200))
 
 
 # What client_credentials inserts, in one transaction.

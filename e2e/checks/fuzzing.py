@@ -102,6 +102,8 @@ def examples(facts):
         "post_applications": {"body": new_application},
         "delete_applications_id": {"id": application},
         "post_applications_id_renew_secret": {"id": application},
+        "post_user_applications": {"body": new_application},
+        "post_admin_revocations": {"body": {"name_like": "called by nobody", "dry_run": True}},
     }
 
 

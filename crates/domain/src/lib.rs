@@ -26,6 +26,7 @@ pub mod deploy_token;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod grant;
+pub mod grantor;
 pub mod id;
 pub mod identity;
 pub mod invalidation;

@@ -451,7 +451,7 @@ fn has(at: &Value, keys: &[&str]) -> bool {
 pub const MOST_PARAMETERS: usize = 4096;
 const DEEPEST: usize = 32;
 
-const NARROWING: [&str; 10] = [
+const NARROWING: [&str; 16] = [
     "sudo",
     "scope",
     "scopes",
@@ -462,6 +462,13 @@ const NARROWING: [&str; 10] = [
     "owned",
     "membership",
     "min_access_level",
+    // Of a revocation in an incident: which tokens, and whether at all.
+    "user",
+    "application",
+    "group",
+    "before",
+    "name_like",
+    "dry_run",
 ];
 
 #[cfg(test)]

@@ -1,28 +1,56 @@
 //! `audit_events`: the audit log, append-only.
 
+use std::sync::LazyLock;
+
 use tollhouse_domain::audit::{Audit, By};
 use tollhouse_domain::text::loggable;
 use tollhouse_domain::time::Timestamp;
 
 use crate::engine::conn::Runs;
-use crate::engine::query::query;
+use crate::engine::query::{Query, query};
 use crate::engine::tx::Tx;
 use crate::error::Result;
 
-/// Writes one line with the change it is about. `now`: ms since 1970 in the column `at`. Its detail is escaped and cut.
-pub(crate) async fn append(tx: &mut Tx, line: &Audit, by: &By, now: Timestamp) -> Result<()> {
-    query(APPEND)
+/// Writes the lines of a change with it. `now`: ms since 1970 in the column `at`. Details are escaped and cut.
+pub(crate) async fn append(tx: &mut Tx, lines: &[Audit], by: &By, now: Timestamp) -> Result<()> {
+    // Most changes have one line, and a few have thousands.
+    let (many, few) = lines.as_chunks::<AT_ONCE>();
+    for lines in many {
+        written(&APPEND_MANY, lines, by, now).later(tx).await?;
+    }
+    for line in few {
+        written(&APPEND_ONE, std::slice::from_ref(line), by, now).later(tx).await?;
+    }
+    Ok(())
+}
+
+fn written<'a>(text: &'static str, lines: &'a [Audit], by: &By, now: Timestamp) -> Query<'a> {
+    let all = query(text)
         .bind(now.0)
-        .bind(line.event)
         .bind(by.actor.map(|id| id.0))
         .bind(by.subject.map(|id| id.0))
         .bind(by.credential.to_string())
-        .bind(by.address.map(|address| address.to_string()))
-        .bind(line.target.kind)
-        .bind(line.target.id)
-        .bind(loggable(&line.detail))
-        .later(tx)
-        .await
+        .bind(by.address.map(|address| address.to_string()));
+    lines.iter().fold(all, |all, line| {
+        let Audit { event, target, detail } = line;
+        all.bind(*event).bind(target.kind).bind(target.id).bind(loggable(detail))
+    })
+}
+
+/// How many lines one statement writes.
+const AT_ONCE: usize = 100;
+
+static APPEND_ONE: LazyLock<String> = LazyLock::new(|| appending(1));
+static APPEND_MANY: LazyLock<String> = LazyLock::new(|| appending(AT_ONCE));
+
+/// The first five values are those of every line.
+fn appending(lines: usize) -> String {
+    let row = |line: usize| {
+        let [event, kind, id, detail] = [6, 7, 8, 9].map(|first| first + 4 * line);
+        format!("($1, $2, $3, $4, $5, ${event}, ${kind}, ${id}, ${detail})")
+    };
+    let rows: Vec<String> = (0..lines).map(row).collect();
+    format!("{APPEND}{}", rows.join(", "))
 }
 
 row! {
@@ -62,11 +90,10 @@ pub async fn newest(at: &mut impl Runs, limit: i64) -> Result<Vec<AuditEvent>> {
     query(NEWEST).bind(limit).all(at).await
 }
 
-statements! {
-    APPEND = "
-    INSERT INTO audit_events (at, event, actor_id, subject_id, credential, address, target_kind, target_id, detail)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const APPEND: &str = "
+    INSERT INTO audit_events (at, actor_id, subject_id, credential, address, event, target_kind, target_id, detail) VALUES ";
 
+statements! {
     LAST_ADDRESS = "
     SELECT address FROM audit_events WHERE target_kind = $1 AND target_id = $2 ORDER BY id DESC LIMIT 1";
 

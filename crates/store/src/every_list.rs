@@ -9,7 +9,7 @@ use crate::engine::query::query;
 use crate::engine::sqlite;
 use crate::error::{Error, Result};
 use crate::list::{Span, Start, Statement};
-use crate::{deploy_tokens, namespaces, oauth_applications, personal_access_tokens, projects, users};
+use crate::{deploy_tokens, namespaces, oauth_applications, personal_access_tokens, projects, revocations, users};
 
 /// The statements that lists are made of, with what they bind: for each combination of conditions one, and for each order.
 pub fn every() -> Vec<(String, Statement)> {
@@ -124,6 +124,7 @@ pub fn every() -> Vec<(String, Statement)> {
         }
     }
     add("deploy tokens".into(), deploy_tokens::lists().into_iter().map(|one| ("page", one)).collect());
+    add("revocations".into(), revocations::statements().into_iter().map(|one| ("page", one)).collect());
     add("applications".into(), oauth_applications::lists().into_iter().map(|one| ("page", one)).collect());
     all
 }

@@ -29,6 +29,7 @@ pub mod oauth_access_tokens;
 pub mod oauth_applications;
 pub mod personal_access_tokens;
 pub mod projects;
+pub mod revocations;
 pub mod sealed_keys;
 pub mod sessions;
 pub mod sign_in_decoys;
@@ -61,6 +62,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         oauth_access_tokens::ALL,
         personal_access_tokens::ALL,
         projects::ALL,
+        revocations::ALL,
         sessions::ALL,
         sign_in_decoys::ALL,
         sign_in_failures::ALL,

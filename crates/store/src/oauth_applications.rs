@@ -10,15 +10,22 @@ use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
-use crate::engine::conn::Runs;
+use crate::engine::conn::{Conn, Runs};
 use crate::engine::query::query;
 use crate::engine::tx::Tx;
 use crate::error::{Error, Result};
 use crate::list::{List, Order, Source, Span, Statement};
+use crate::token_families::EndReason;
 
 macro_rules! columns {
     () => {
         "a.id, a.uid, a.secret_digest, a.name, a.redirect_uri, a.scopes, a.confidential, a.trusted, a.owner_id, a.created_at"
+    };
+}
+
+macro_rules! find {
+    () => {
+        concat!("SELECT ", columns!(), " FROM oauth_applications a WHERE a.id = $1")
     };
 }
 
@@ -61,6 +68,24 @@ pub async fn find(at: &mut impl Runs, id: ApplicationId) -> Result<Option<Applic
     row.map(Row::application).transpose()
 }
 
+/// The same for whoever gives it a code or a token: what it says holds until the commit. Without the lock, fewer scopes or
+/// a deletion could come between this and the insert, and miss what was given.
+pub async fn find_to_give(tx: &mut Tx, id: ApplicationId) -> Result<Option<Application>> {
+    locked(tx, id, concat!(find!(), " FOR KEY SHARE")).await
+}
+
+/// The same for whoever changes it: nobody gives it anything before the commit.
+pub async fn find_to_change(tx: &mut Tx, id: ApplicationId) -> Result<Option<Application>> {
+    locked(tx, id, concat!(find!(), " FOR UPDATE")).await
+}
+
+/// SQLite has one writer at a time, and needs no lock.
+async fn locked(tx: &mut Tx, id: ApplicationId, on_postgres: &'static str) -> Result<Option<Application>> {
+    let text = if matches!(tx.conn(), Conn::Postgres(_)) { on_postgres } else { FIND };
+    let row: Option<Row> = query(text).bind(id.0).optional(tx).await?;
+    row.map(Row::application).transpose()
+}
+
 /// By `client_id`.
 pub async fn by_uid(at: &mut impl Runs, uid: &str) -> Result<Option<Application>> {
     let row: Option<Row> = query(BY_UID).bind(uid).optional(at).await?;
@@ -70,6 +95,12 @@ pub async fn by_uid(at: &mut impl Runs, uid: &str) -> Result<Option<Application>
 /// Those that belong to the instance, oldest first.
 pub async fn list(at: &mut impl Runs) -> Result<Vec<Application>> {
     let rows: Vec<Row> = query(LIST).all(at).await?;
+    rows.into_iter().map(Row::application).collect()
+}
+
+/// Those of one user, oldest first.
+pub async fn of_user(at: &mut impl Runs, owner: UserId) -> Result<Vec<Application>> {
+    let rows: Vec<Row> = query(OF_USER).bind(owner.0).all(at).await?;
     rows.into_iter().map(Row::application).collect()
 }
 
@@ -152,6 +183,28 @@ pub async fn set_scopes(tx: &mut Tx, id: ApplicationId, scopes: &Scopes, now: Ti
     query(SET_SCOPES).bind(id.0).bind(scopes.to_string()).bind(now.0).changed(tx).await.map(drop)
 }
 
+/// Gives it this name and these scopes. If it loses a scope, its codes and token families that have one it may no longer ask
+/// for end. `old` comes from [`find_to_change`] in the same transaction. Returns how many families ended.
+pub async fn change(tx: &mut Tx, old: &Application, name: &str, scopes: &Scopes, now: Timestamp) -> Result<u64> {
+    tx.invalidate(Invalidation::Application(old.id));
+    #[cfg(feature = "faults")]
+    tx.unmark(Mutant::ApplicationNarrowedUnmarked);
+    query(CHANGE).bind(old.id.0).bind(name).bind(scopes.to_string()).bind(now.0).changed(tx).await?;
+    let beyond = |text: &String| !Scopes::from_words(text).is_within(scopes);
+    let codes: Vec<String> = query(SCOPES_OF_CODES).bind(old.id.0).all(tx).await?;
+    for text in codes.iter().filter(|text| beyond(text)) {
+        query(REMOVE_CODES).bind(old.id.0).bind(text).changed(tx).await?;
+    }
+    // Codes first: whoever redeemed one before that has a family now.
+    let tokens: Vec<String> = query(SCOPES_OF_TOKENS).bind(old.id.0).all(tx).await?;
+    let mut ended = 0;
+    for text in tokens.iter().filter(|text| beyond(text)) {
+        let end = query(END_FAMILIES).bind(old.id.0).bind(text).bind(now.0).bind(EndReason::Revoked.as_str());
+        ended += end.changed(tx).await?;
+    }
+    Ok(ended)
+}
+
 /// With its codes and every token that it was given. `false`: there is no such application.
 pub async fn remove(tx: &mut Tx, id: ApplicationId) -> Result<bool> {
     // A key that changes waits for whoever is giving this application a token now, and whoever would do so later waits
@@ -168,11 +221,13 @@ pub async fn remove(tx: &mut Tx, id: ApplicationId) -> Result<bool> {
 }
 
 statements! {
-    FIND = concat!("SELECT ", columns!(), " FROM oauth_applications a WHERE a.id = $1");
+    FIND = find!();
 
     BY_UID = concat!("SELECT ", columns!(), " FROM oauth_applications a WHERE a.uid = $1");
 
     LIST = concat!("SELECT ", columns!(), " FROM oauth_applications a WHERE a.owner_id IS NULL ORDER BY a.id");
+
+    OF_USER = concat!("SELECT ", columns!(), " FROM oauth_applications a WHERE a.owner_id = $1 ORDER BY a.id");
 
     INSERT = "
     INSERT INTO oauth_applications (uid, secret_digest, name, redirect_uri, scopes, confidential, trusted, owner_id,
@@ -182,6 +237,21 @@ statements! {
     SET_SECRET = "UPDATE oauth_applications SET secret_digest = $2, updated_at = $3 WHERE id = $1";
 
     SET_SCOPES = "UPDATE oauth_applications SET scopes = $2, updated_at = $3 WHERE id = $1";
+
+    CHANGE = "UPDATE oauth_applications SET name = $2, scopes = $3, updated_at = $4 WHERE id = $1";
+
+    SCOPES_OF_CODES = "
+    SELECT DISTINCT scopes FROM oauth_access_grants WHERE application_id = $1 AND redeemed_at IS NULL";
+
+    REMOVE_CODES = "
+    DELETE FROM oauth_access_grants WHERE application_id = $1 AND redeemed_at IS NULL AND scopes = $2";
+
+    SCOPES_OF_TOKENS = "SELECT DISTINCT scopes FROM oauth_access_tokens WHERE application_id = $1";
+
+    END_FAMILIES = "
+    UPDATE token_families SET ended_at = $3, end_reason = $4
+     WHERE ended_at IS NULL
+       AND id IN (SELECT family_id FROM oauth_access_tokens WHERE application_id = $1 AND scopes = $2)";
 
     HOLD = "UPDATE oauth_applications SET uid = uid || '-' WHERE id = $1";
 

@@ -107,7 +107,7 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Revoked => "revoked",
             Self::Rotated => "rotated",

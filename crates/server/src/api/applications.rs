@@ -1,6 +1,7 @@
 //! `/applications`: what an administrator registers for the whole instance (rest-api.md section 5).
 
 use axum::http::Method;
+use tollhouse_domain::grantor::Grantor;
 use tollhouse_domain::id::ApplicationId;
 use tollhouse_domain::identity::Administrator;
 use tollhouse_store::oauth_applications;
@@ -39,7 +40,7 @@ pub async fn list(app: App, _: Administrator, (): ()) -> Result<All<Application>
 }
 
 params! {
-    /// `POST /applications`
+    /// `POST /applications`, `POST /user/applications`
     pub struct NewApplicationParams {
         required name: String,
         required redirect_uri: String,
@@ -61,6 +62,7 @@ pub async fn create(
         confidential: new.confidential,
         trusted: false,
         owner: None,
+        by: Some(Grantor::of(caller.identity())),
         plain_http: app.plain_redirects(),
     };
     let made = app.perform(operation, &app.by(caller.identity())).await?.into_inner();
@@ -69,11 +71,11 @@ pub async fn create(
 
 params! {
     /// Of the row, not the `client_id`.
-    pub struct One { path id: i64 }
+    pub struct OneApplication { path id: i64 }
 }
 
 /// `DELETE /applications/:id`: 204. 404 also for a person's own application.
-pub async fn delete(app: App, caller: Administrator, one: One) -> Result<NoContent, Error> {
+pub async fn delete(app: App, caller: Administrator, one: OneApplication) -> Result<NoContent, Error> {
     let id = match of_the_instance(&app, one.id).await {
         // Perhaps because the same was asked for before (revocation.md W4).
         Err(error @ Error::NotFound(_)) => {
@@ -88,7 +90,11 @@ pub async fn delete(app: App, caller: Administrator, one: One) -> Result<NoConte
 }
 
 /// `POST /applications/:id/renew-secret`: 201 with the new secret; the old one stops at once.
-pub async fn renew_secret(app: App, caller: Administrator, one: One) -> Result<Created<ApplicationWithSecret>, Error> {
+pub async fn renew_secret(
+    app: App,
+    caller: Administrator,
+    one: OneApplication,
+) -> Result<Created<ApplicationWithSecret>, Error> {
     let operation = RenewSecret { id: of_the_instance(&app, one.id).await? };
     let made = app.perform(operation, &app.by(caller.identity())).await?.into_inner();
     Ok(with_secret(&app, &made))
@@ -100,6 +106,6 @@ async fn of_the_instance(app: &App, id: i64) -> Result<ApplicationId, Error> {
     known.filter(|known| known.owner.is_none()).map(|known| known.id).ok_or(Error::NotFound(ResourceKind::Application))
 }
 
-fn with_secret(app: &App, made: &operations::Created) -> Created<ApplicationWithSecret> {
+pub(super) fn with_secret(app: &App, made: &operations::Created) -> Created<ApplicationWithSecret> {
     Created::of(app, &WithSecret { application: &made.application, secret: made.secret.reveal() })
 }

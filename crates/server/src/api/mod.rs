@@ -2,6 +2,7 @@
 
 use crate::endpoint::Endpoint;
 
+pub mod admin;
 pub mod applications;
 pub mod entities;
 pub mod groups;
@@ -28,6 +29,8 @@ pub fn endpoints() -> Vec<Endpoint> {
         personal_access_tokens::endpoints(),
         resource_access_tokens::endpoints(),
         applications::endpoints(),
+        user::applications::endpoints(),
+        admin::revocations::endpoints(),
     ];
     resources.into_iter().flatten().collect()
 }

@@ -221,6 +221,7 @@ async fn fill(app: &App) -> Result<Facts, Failure> {
         confidential,
         trusted: false,
         owner: None,
+        by: None,
         plain_http: true,
     };
     let confidential = made(app.perform(application("Ferry board", true), &by).await)?;

@@ -1,15 +1,17 @@
-//! OAuth applications: registered, given a new secret, removed.
+//! OAuth applications: registered, changed, given a new secret, removed.
 
 use tollhouse_domain::application::Application;
 use tollhouse_domain::audit::{Audit, Target};
+use tollhouse_domain::grantor::Grantor;
 use tollhouse_domain::id::{ApplicationId, UserId};
 use tollhouse_domain::redirect::{Fault, RedirectUri, RedirectUris};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::text::name_fault;
 use tollhouse_domain::time::Timestamp;
-use tollhouse_store::oauth_applications;
+use tollhouse_domain::user::AccountState;
 use tollhouse_store::tx::{Change, Tx};
+use tollhouse_store::{oauth_applications, users};
 
 use crate::operations::{Failed, Operation};
 use crate::refusal::{FieldFault, Refusal, ResourceKind};
@@ -29,6 +31,8 @@ pub struct CreateApplication {
     pub trusted: bool,
     /// `None`: it belongs to the instance.
     pub owner: Option<UserId>,
+    /// Who registers it: the owner, or for the instance an administrator. `None`: the operator.
+    pub by: Option<Grantor>,
     /// Whether a redirect URI may be plain http beyond this machine (`App::plain_redirects`).
     pub plain_http: bool,
 }
@@ -51,6 +55,7 @@ impl CreateApplication {
         secret: Plaintext,
         now: Timestamp,
     ) -> Result<Change<Created>, Failed> {
+        let grants = grants(tx, self.by.as_ref(), self.owner).await?;
         let mut faults = Vec::new();
         faults.extend(name_fault(&self.name).map(|fault| ("name", FieldFault::from(fault))));
         let redirect_uris = RedirectUris::parse(&self.redirect_uri).and_then(|uris| {
@@ -60,10 +65,8 @@ impl CreateApplication {
         if let Err(fault) = &redirect_uris {
             faults.push(("redirect_uri", FieldFault::RedirectUri(*fault)));
         }
-        let scopes: Option<Scopes> = self.scopes.split_whitespace().map(Scope::parse).collect();
-        if scopes.is_none() {
-            faults.push(("scopes", FieldFault::ScopesUnknown));
-        }
+        let scopes = words(&self.scopes);
+        faults.extend(scopes_fault(scopes.as_ref(), &grants).map(|fault| ("scopes", fault)));
         let (Ok(redirect_uris), Some(scopes), true) = (redirect_uris, scopes, faults.is_empty()) else {
             return Err(Refusal::Invalid(faults).into());
         };
@@ -91,6 +94,121 @@ impl Operation for CreateApplication {
     async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Created>, Failed> {
         self.register(tx, Plaintext::hex().reveal(), Plaintext::application_secret(), now).await
     }
+}
+
+/// The scopes of a text, separated by white space. `None`: one of them is unknown.
+fn words(text: &str) -> Option<Scopes> {
+    text.split_whitespace().map(Scope::parse).collect()
+}
+
+fn scopes_fault(scopes: Option<&Scopes>, grants: &impl Fn(Scope) -> bool) -> Option<FieldFault> {
+    match scopes {
+        None => Some(FieldFault::ScopesUnknown),
+        Some(scopes) if scopes.iter().all(grants) => None,
+        Some(_) => Some(FieldFault::ScopesNotAvailable),
+    }
+}
+
+/// Which scopes may be given. Refuses who may not register applications at all: the account may have changed since the
+/// request was authenticated.
+async fn grants(
+    tx: &mut Tx,
+    by: Option<&Grantor>,
+    owner: Option<UserId>,
+) -> Result<impl Fn(Scope) -> bool + use<>, Failed> {
+    let administrator = match by {
+        None => true,
+        Some(by) => {
+            let actor = users::find(tx, by.actor).await?;
+            if actor.is_none_or(|actor| actor.state != AccountState::Active) {
+                return Err(Refusal::NotAllowed.into());
+            }
+            // Somebody who is blocked may be acted for by sudo.
+            let account = users::find(tx, by.user).await?.ok_or(Refusal::NotAllowed)?;
+            if owner.is_some_and(|owner| owner != by.user) || (owner.is_none() && !account.administrator) {
+                return Err(Refusal::NotAllowed.into());
+            }
+            account.administrator
+        }
+    };
+    let by = by.cloned();
+    Ok(move |scope| by.as_ref().is_none_or(|by| by.may_grant(scope, administrator)))
+}
+
+/// Changes a user's own application. Fewer scopes are a revocation: codes and token families that have a scope it may no
+/// longer ask for end.
+#[derive(Clone, Debug)]
+pub struct ChangeOwn {
+    /// [`ResourceKind::Application`] is told if there is none, and for somebody else's.
+    pub id: ApplicationId,
+    /// Its owner.
+    pub by: Grantor,
+    /// `None`: as it is.
+    pub name: Option<String>,
+    /// Separated by white space. `None`: as they are. No scope would mean any scope, so there must be one.
+    pub scopes: Option<String>,
+}
+
+impl Operation for ChangeOwn {
+    type Output = Application;
+    /// It may take scopes away, which no full disk prevents. It adds no row but its audit row.
+    const GROWS: bool = false;
+    const REVOKES: bool = true;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<Application>, Failed> {
+        let old = own(tx, self.id, self.by.user).await?;
+        let grants = grants(tx, Some(&self.by), old.owner).await?;
+        let name = self.name.as_deref().unwrap_or(&old.name);
+        let scopes = match &self.scopes {
+            Some(text) => words(text),
+            None => Some(old.scopes.clone()),
+        };
+        let mut faults = Vec::new();
+        if name != old.name {
+            faults.extend(name_fault(name).map(|fault| ("name", FieldFault::from(fault))));
+        }
+        // What it has already is not given again.
+        let kept = |scope| old.scopes.contains(scope) || grants(scope);
+        match &scopes {
+            Some(scopes) if scopes.is_empty() && self.scopes.is_some() => faults.push(("scopes", FieldFault::Blank)),
+            scopes => faults.extend(scopes_fault(scopes.as_ref(), &kept).map(|fault| ("scopes", fault))),
+        }
+        let (Some(scopes), true) = (scopes, faults.is_empty()) else { return Err(Refusal::Invalid(faults).into()) };
+        if name == old.name && scopes == old.scopes {
+            // A repeat after a lost answer is acknowledged as the change itself (revocation.md W4).
+            return Ok(Change::already(old));
+        }
+        let ended = oauth_applications::change(tx, &old, name, &scopes, now).await?;
+        let audit =
+            Audit::new("application.updated", target(self.id)).with(format!("{scopes}; {ended} families ended"));
+        Ok(Change::new(Application { name: name.to_owned(), scopes, ..old }, [audit]))
+    }
+}
+
+/// Removes a user's own application, with all its codes and tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteOwn {
+    /// [`ResourceKind::Application`] is told if there is none, and for somebody else's.
+    pub id: ApplicationId,
+    /// Its owner.
+    pub owner: UserId,
+}
+
+impl Operation for DeleteOwn {
+    type Output = ();
+    const GROWS: bool = false;
+    const REVOKES: bool = true;
+
+    async fn run(&self, tx: &mut Tx, now: Timestamp) -> Result<Change<()>, Failed> {
+        own(tx, self.id, self.owner).await?;
+        Delete { id: self.id }.run(tx, now).await
+    }
+}
+
+/// Locked, so that it stays as it is until the commit.
+async fn own(tx: &mut Tx, id: ApplicationId, owner: UserId) -> Result<Application, Failed> {
+    let found = oauth_applications::find_to_change(tx, id).await?.filter(|found| found.owner == Some(owner));
+    Ok(found.ok_or(Refusal::NotFound(ResourceKind::Application))?)
 }
 
 /// Removes an application, with all its codes and tokens.

@@ -59,9 +59,7 @@ impl Operation for Authorize {
             expires_at: now + CODE_LIFETIME,
             redeemed: None,
         };
-        if oauth_applications::find(tx, self.application).await?.is_none() {
-            return Err(Refusal::Grant(GrantFault::NoApplication).into());
-        }
+        may_be_given(tx, self.application, &self.scopes).await?;
         let code = Plaintext::hex();
         oauth_access_grants::insert(tx, code.digest(), &grant, now).await?;
         let audit = Audit::new("oauth.authorized", Target::new("application", self.application.0));
@@ -92,6 +90,16 @@ struct Fresh<'a> {
     lifetime: Duration,
 }
 
+/// The application may have been deleted, or lost scopes, since the request was looked at.
+async fn may_be_given(tx: &mut Tx, application: ApplicationId, scopes: &Scopes) -> Result<(), Failed> {
+    let found = oauth_applications::find_to_give(tx, application).await?;
+    let found = found.ok_or(Refusal::Grant(GrantFault::NoApplication))?;
+    if found.scopes.is_empty() || scopes.is_within(&found.scopes) {
+        return Ok(());
+    }
+    Err(Refusal::Grant(GrantFault::Scope).into())
+}
+
 /// Begins a family with its first token.
 async fn begin(tx: &mut Tx, fresh: &Fresh<'_>, now: Timestamp) -> Result<Issued, Failed> {
     begin_with(tx, fresh, (Plaintext::hex(), fresh.user.map(|_| Plaintext::hex())), now).await
@@ -103,10 +111,8 @@ async fn begin_with(
     (access, refresh): (Plaintext, Option<Plaintext>),
     now: Timestamp,
 ) -> Result<Issued, Failed> {
-    if let Some(application) = fresh.application
-        && oauth_applications::find(tx, application).await?.is_none()
-    {
-        return Err(Refusal::Grant(GrantFault::NoApplication).into());
+    if let Some(application) = fresh.application {
+        may_be_given(tx, application, fresh.scopes).await?;
     }
     let family = token_families::insert(tx).await?;
     let expires_at = now + fresh.lifetime;

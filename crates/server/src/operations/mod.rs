@@ -26,6 +26,7 @@ pub mod password_check;
 pub mod projects;
 pub mod refresh;
 pub mod resource_access_tokens;
+pub mod revocations;
 pub mod rotate;
 pub mod rotation;
 pub mod sign_in;

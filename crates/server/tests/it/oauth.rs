@@ -114,6 +114,7 @@ pub fn create(scopes: &str) -> applications::CreateApplication {
         confidential: true,
         trusted: false,
         owner: None,
+        by: None,
         plain_http: true,
     }
 }

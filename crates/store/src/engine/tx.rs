@@ -265,9 +265,7 @@ impl Tx {
     /// Writes the audit log and the log, or on PostgreSQL has it written with the commit. The numbers of the log are drawn last
     /// (revocation.md W2).
     pub(crate) async fn record<T>(&mut self, change: Change<T>, by: &By, now: Timestamp) -> Result<Committed<T>> {
-        for line in &change.audit {
-            audit_events::append(self, line, by, now).await?;
-        }
+        audit_events::append(self, &change.audit, by, now).await?;
         let (forget, created) = (std::mem::take(&mut self.forget), std::mem::take(&mut self.created));
         #[cfg(feature = "faults")]
         if self.breaks(Mutant::NoEntry) {

@@ -5,5 +5,6 @@ pub mod group;
 pub mod member;
 pub mod metadata;
 pub mod project;
+pub mod revocations;
 pub mod token;
 pub mod user;

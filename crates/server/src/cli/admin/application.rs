@@ -68,6 +68,7 @@ async fn make(operator: &Operator, new: NewApplication) -> Result<(), Failure> {
         confidential: !new.public,
         trusted: new.trusted,
         owner: None,
+        by: None,
         plain_http: operator.app.plain_redirects(),
     };
     let (name, redirect_uri) = (operation.name.clone(), operation.redirect_uri.clone());

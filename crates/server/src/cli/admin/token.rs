@@ -12,6 +12,7 @@ use tollhouse_domain::time::{Date, Timestamp};
 use tollhouse_domain::token::{PersonalAccessToken, TokenStatus, expired};
 use tollhouse_domain::user::User;
 use tollhouse_store::personal_access_tokens::{Filter, TokenState};
+use tollhouse_store::revocations::Selection;
 use tollhouse_store::{personal_access_tokens, users};
 
 use super::described::{Described, state};
@@ -19,11 +20,13 @@ use super::listing::{Listing, list};
 use super::operator::{Operator, absent, called};
 use super::values;
 use super::words::refusal;
+use crate::api::entities::revocations::{Revocations, Revoked};
 use crate::api::entities::token::{self, Shown, TokenWithSecret, WithSecret};
 use crate::cli::{Failure, open, secret};
 use crate::error::{Error, settling};
 use crate::json::Object;
 use crate::operations::named::{self, Token};
+use crate::operations::revocations::RevokeSelected;
 use crate::operations::rotate::{RotateById, RotateSelf, Successor};
 use crate::operations::rotation::Rotated;
 use crate::operations::{grants, tokens};
@@ -37,6 +40,8 @@ pub(crate) enum Command {
     List(Which),
     /// Revoke the token on stdin with its whole family, or a personal access token by number
     Revoke(One),
+    /// Revoke every token that meets all of the selections, OAuth tokens too, with their whole families
+    RevokeAll(Selected),
     /// Rotate the personal access token on stdin, or with that number, and print its successor
     Rotate(Rotate),
     /// Show what the token on stdin is
@@ -76,6 +81,35 @@ pub(crate) struct One {
 }
 
 #[derive(Args)]
+pub(crate) struct Selected {
+    #[command(flatten)]
+    which: Selections,
+    /// Revoke nothing, and print what would be revoked
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Selections {
+    /// Tokens of this user: user name or number
+    #[arg(long)]
+    user: Option<String>,
+    /// OAuth tokens of this application: client id or number
+    #[arg(long)]
+    application: Option<String>,
+    /// Tokens of the members of this group, inherited members included: full path or number
+    #[arg(long)]
+    group: Option<String>,
+    /// Tokens created before this time, such as 2027-01-31T10:20:30Z, or successors of such tokens
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    before: Option<Timestamp>,
+    /// Tokens whose name contains this text; an OAuth token has the name of its application
+    #[arg(long, value_name = "TEXT")]
+    name_like: Option<String>,
+}
+
+#[derive(Args)]
 pub(crate) struct Rotate {
     #[command(flatten)]
     one: One,
@@ -104,6 +138,7 @@ pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Fai
             Some(id) => revoke_by_id(operator, id).await,
             None => revoke(operator, secret::token().await?).await,
         },
+        Command::RevokeAll(selected) => revoke_all(operator, selected).await,
         Command::Rotate(Rotate { one, expires_at }) => match one.id()? {
             Some(id) => rotate_by_id(operator, id, expires_at).await,
             None => rotate(operator, secret::token().await?, expires_at).await,
@@ -233,6 +268,45 @@ async fn revoke(operator: &Operator, shown: Plaintext) -> Result<(), Failure> {
     let text = if already { "was revoked already" } else { "is revoked, with its whole family" };
     let name = format!("{} {} of {}", after.kind(), after.id(), after.owner());
     operator.tell(&format!("{name} {text}"), || after.object(operator))
+}
+
+async fn revoke_all(operator: &Operator, Selected { which, dry_run }: Selected) -> Result<(), Failure> {
+    let user = match &which.user {
+        Some(named) => Some(operator.user(named).await?.id),
+        None => None,
+    };
+    let application = match &which.application {
+        Some(named) => {
+            let found = named::application(&mut operator.reader().await?, named).await?;
+            Some(found.ok_or_else(|| absent("application", named))?.id)
+        }
+        None => None,
+    };
+    let group = match &which.group {
+        Some(named) => Some(operator.group(named).await?.id),
+        None => None,
+    };
+    let selection = Selection {
+        user,
+        application,
+        group,
+        before: which.before,
+        name_like: which.name_like.filter(|text| !text.is_empty()),
+    };
+    let done = operator.perform(RevokeSelected { selection, administrator: None, dry_run }).await?;
+    let shown = Revoked::of(&done);
+    let verb = match (dry_run, shown.count()) {
+        (false, 1) => "is revoked, with its whole family",
+        (false, _) => "are revoked, with their whole families",
+        (true, _) => "would be revoked",
+    };
+    let tokens = if shown.count() == 1 { "token" } else { "tokens" };
+    let mut text = format!("{} {tokens} {verb}", shown.count());
+    shown.ids().iter().for_each(|id| text.extend(["\n", id]));
+    if shown.ids().len() < done.len() {
+        text.push_str("\n...; the audit log names all that are revoked");
+    }
+    operator.tell(&text, || operator.object::<Revocations, _>(&shown))
 }
 
 async fn identify(operator: &Operator, shown: Plaintext) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::text::printable;
-use tollhouse_domain::time::Date;
+use tollhouse_domain::time::{Date, Timestamp};
 
 /// `api,read_user`; spaces do as well.
 pub(super) fn scopes(text: &str) -> Result<Scopes, String> {
@@ -19,6 +19,11 @@ pub(super) fn scopes(text: &str) -> Result<Scopes, String> {
 /// `2026-01-31`, in UTC.
 pub(super) fn date(text: &str) -> Result<Date, String> {
     Date::parse(text).ok_or_else(|| "a date must be written as 2027-01-31".into())
+}
+
+/// `2026-01-31T10:20:30Z`; without an offset it is UTC.
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).ok_or_else(|| "a time must be written as 2027-01-31T10:20:30Z, or as a date".into())
 }
 
 /// `private`, `internal` or `public`.

@@ -99,6 +99,11 @@ impl Scene {
             let new = json!({"name": "a", "redirect_uri": "https://a.test", "scopes": "api"});
             t.post("/api/v4/applications").token(by_warden).json(new)
         };
+        let own_application = async || {
+            let new = json!({"name": "a", "redirect_uri": "https://a.test", "scopes": "api"});
+            t.post("/api/v4/user/applications").token(by_ada).json(new)
+        };
+        let own_application_id = async || own_application().await.await.has(201).json()["id"].to_string();
         let application_id = async || application().await.await.has(201).json()["id"].to_string();
         // Where access tokens are of, and whoever may manage them there.
         let resource = |endpoint: &str| match endpoint.contains("/projects/") {
@@ -226,6 +231,25 @@ impl Scene {
                 let target = format!("{}/access_tokens/self/rotate", resource(endpoint).0);
                 vec![t.post(&target).token(made.secret.reveal())]
             }
+            "GET /api/v4/user/applications" => {
+                own_application_id().await;
+                vec![t.get("/api/v4/user/applications").token(by_ada)]
+            }
+            "POST /api/v4/user/applications" => vec![own_application().await],
+            "GET /api/v4/user/applications/{id}" => {
+                vec![t.get(&format!("/api/v4/user/applications/{}", own_application_id().await)).token(by_ada)]
+            }
+            "PUT /api/v4/user/applications/{id}" => {
+                let target = format!("/api/v4/user/applications/{}", own_application_id().await);
+                vec![t.ask(Method::PUT, &target).token(by_ada).json(json!({"name": "b", "scopes": "read_user"}))]
+            }
+            "DELETE /api/v4/user/applications/{id}" => {
+                vec![t.delete(&format!("/api/v4/user/applications/{}", own_application_id().await)).token(by_ada)]
+            }
+            "POST /api/v4/admin/revocations" => vec![
+                t.post("/api/v4/admin/revocations").token(by_warden).json(json!({"user": "ada", "dry_run": true})),
+                t.post("/api/v4/admin/revocations").token(by_warden).json(json!({"name_like": "called by nobody"})),
+            ],
             // A new endpoint has an arm of its own: nothing is left out.
             _ => panic!("{endpoint} is asked for nothing here"),
         }

@@ -168,7 +168,21 @@ async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(
             }
         }
     }
-    let expected = ["confidential", "expires_at", "membership", "min_access_level", "owned", "scopes", "visibility"];
+    let expected = [
+        "application",
+        "before",
+        "confidential",
+        "dry_run",
+        "expires_at",
+        "group",
+        "membership",
+        "min_access_level",
+        "name_like",
+        "owned",
+        "scopes",
+        "user",
+        "visibility",
+    ];
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected);
     // Said twice alike it is one value, and what narrows nothing goes by its last.
     t.get("/api/v4/projects?owned=true&owned=true&per_page=5&per_page=7").token(&token).await.has(200);

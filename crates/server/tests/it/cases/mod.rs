@@ -14,6 +14,7 @@ macro_rules! cases {
 }
 
 mod accounts;
+mod admin;
 mod agreement;
 mod answers;
 mod applications;
@@ -76,6 +77,8 @@ pub fn all() -> Vec<Case> {
         answers::CASES,
         applications::keeping::CASES,
         applications::making::CASES,
+        applications::own::CASES,
+        admin::revocations::CASES,
         authorize::answers::CASES,
         authorize::bad_faith::CASES,
         authorize::mistakes::CASES,

@@ -153,7 +153,17 @@ async fn every_refusal_that_an_endpoint_declares_can_occur(t: TestServer) {
         let ask = |target: &str| t.ask(endpoint.method.clone(), target);
         for refusal in endpoint.refusals {
             let ask = match (refusal, endpoint.path) {
-                (OwnRefusal::InvalidFields, "/api/v4/applications") => ask(&path)
+                (OwnRefusal::InvalidFields, "/api/v4/admin/revocations") => {
+                    ask(&path).token(&by_admin).json(json!({ "user": null }))
+                }
+                (OwnRefusal::InvalidFields, "/api/v4/user/applications/{id}") => {
+                    let new = json!({ "name": "x", "redirect_uri": "https://a.test", "scopes": "api" });
+                    let made = t.post("/api/v4/user/applications").token(&by_admin).json(new).await.has(201).json();
+                    ask(&format!("/api/v4/user/applications/{}", made["id"]))
+                        .token(&by_admin)
+                        .json(json!({ "name": "x".repeat(300) }))
+                }
+                (OwnRefusal::InvalidFields, "/api/v4/applications" | "/api/v4/user/applications") => ask(&path)
                     .token(&by_admin)
                     .json(json!({ "name": "x", "redirect_uri": "not a URL", "scopes": "api" })),
                 (OwnRefusal::InvalidFields, _) => ask(&path).token(&by_admin).json(json!({ "name": "x".repeat(300) })),

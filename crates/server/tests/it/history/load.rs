@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 use tollhouse::operations::{tokens, users};
 use tollhouse_domain::audit::By;
+use tollhouse_domain::id::{ApplicationId, UserId};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::CsrfSecret;
 
@@ -509,6 +510,111 @@ impl HistoryRun {
                 }
             }
             sleep(self.between(20, 400)).await;
+        }
+    }
+
+    /// Somebody's own application loses the scope of its tokens, or is deleted, at any server: they are refused at every
+    /// server after the acknowledgement. `user`: who registers it, with this token.
+    pub async fn narrow_applications(&self, user: UserId, token: &str) {
+        const PATH: &str = "/api/v4/user/applications";
+        let mut narrows = false;
+        while !self.over.get() {
+            sleep(self.between(20, 400)).await;
+            narrows = !narrows;
+            let with = [("name", "x"), ("redirect_uri", CALLBACK), ("scopes", "api read_user")];
+            let make = Request::new("POST", PATH).with("PRIVATE-TOKEN", token).form(&with);
+            let Some(made) = self.send(self.node(), &make, None).await.filter(|made| made.status == 201) else {
+                continue;
+            };
+            let made = made.json();
+            let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
+            let id = made["id"].as_i64().unwrap_or_default();
+            let allow = SignInAndAllow { user, application: ApplicationId(id) };
+            let Ok(code) = self.command.perform(allow, &By::system()).await else { continue };
+            let (client, secret, code) = (text("application_id"), text("secret"), code.into_inner());
+            let redeem = [
+                ("grant_type", "authorization_code"),
+                ("code", code.as_str()),
+                ("redirect_uri", CALLBACK),
+                ("client_id", client.as_str()),
+                ("client_secret", secret.as_str()),
+            ];
+            let given = self.send(self.node(), &Request::new("POST", "/oauth/token").form(&redeem), None).await;
+            let Some((access, _)) = given.as_ref().and_then(pair) else { continue };
+            let uses = Request::new("GET", USER).with("Authorization", &format!("Bearer {access}"));
+            for node in 0..self.servers.len() {
+                // So that each of them remembers it.
+                drop(self.send(node, &uses, None).await);
+            }
+            let (what, take, taken) = match narrows {
+                true => ("narrowed", Request::new("PUT", format!("{PATH}/{id}?scopes=read_user")), 200),
+                false => ("deleted", Request::new("DELETE", format!("{PATH}/{id}")), 204),
+            };
+            let take = take.with("PRIVATE-TOKEN", token);
+            let done = self.send(self.node(), &take, None).await.is_some_and(|answer| answer.status == taken);
+            let outcome = if done { "acknowledged" } else { "not acknowledged" };
+            self.count(format!("operation: Application {what} {outcome}"));
+            if !done {
+                continue;
+            }
+            for node in 0..self.servers.len() {
+                let Some(answer) = self.send(node, &uses, None).await else { continue };
+                self.count("use: token of an application that lost its scope");
+                if answer.status == 200 {
+                    self.found_that(format!("a token of an application that was {what}, at server {node}"));
+                }
+            }
+        }
+    }
+
+    /// All tokens of somebody are revoked together, at any server or by the command line: they are refused at every server
+    /// after the acknowledgement.
+    pub async fn revoke_together(&self, user: UserId, administrator: &str) {
+        while !self.over.get() {
+            sleep(self.between(20, 400)).await;
+            let mut secrets = Vec::new();
+            for _ in 0..3 {
+                let create = tokens::CreateToken {
+                    user,
+                    administrator: None,
+                    self_service: false,
+                    grantable: None,
+                    impersonation: false,
+                    name: "together".into(),
+                    scopes: Scopes::from([Scope::Api]),
+                    expires_at: None,
+                    description: None,
+                    require_expiry: true,
+                    secret: None,
+                };
+                let Ok(made) = self.command.perform(create, &By::system()).await else { continue };
+                secrets.push(made.into_inner().secret.reveal().to_owned());
+            }
+            let uses = |secret: &String| Request::new("GET", USER).with("PRIVATE-TOKEN", secret);
+            for (node, secret) in (0..self.servers.len()).flat_map(|node| secrets.iter().map(move |one| (node, one))) {
+                // So that each server remembers it.
+                drop(self.send(node, &uses(secret), None).await);
+            }
+            let done = if self.throw(3) == 0 {
+                let words = ["token", "revoke-all", "--user", &user.to_string(), "--name-like", "TOGETHER"];
+                self.server.shell(&words).await.code == Some(0)
+            } else {
+                let revoke = Request::new("POST", format!("/api/v4/admin/revocations?user={user}"));
+                let revoke = revoke.with("PRIVATE-TOKEN", administrator);
+                self.send(self.node(), &revoke, None).await.is_some_and(|answer| answer.status == 200)
+            };
+            let outcome = if done { "acknowledged" } else { "not acknowledged" };
+            self.count(format!("operation: Together {outcome}"));
+            if !done {
+                continue;
+            }
+            for (node, secret) in (0..self.servers.len()).flat_map(|node| secrets.iter().map(move |one| (node, one))) {
+                let Some(answer) = self.send(node, &uses(secret), None).await else { continue };
+                self.count("use: token that was revoked with others");
+                if answer.status == 200 {
+                    self.found_that(format!("a token that was revoked with others, at server {node}"));
+                }
+            }
         }
     }
 

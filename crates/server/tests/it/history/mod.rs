@@ -43,6 +43,9 @@ async fn history_of_three_servers(t: TestServer) {
     let sleeper = t.user("sleeper").await;
     let group = t.group("team", Visibility::Public).await;
     let warden = t.admin().await.token([Scope::Api]).await;
+    let crowd = t.user("crowd").await;
+    let registrar = t.user("registrar").await;
+    let own = registrar.token([Scope::Api]).await;
     let run = HistoryRun::found(t, &[]).await;
     let engine = if run.command.db.is_postgres() { "postgres" } else { "sqlite" };
     let began = Instant::now();
@@ -81,7 +84,15 @@ async fn history_of_three_servers(t: TestServer) {
     let clients = async {
         let asking = (0..6).map(|n| run.ask_on(n % 3));
         let living = (0..5).map(|_| run.live());
-        tokio::join!(join_all(asking), join_all(living), run.narrow_and_widen(group.0, &warden));
+        let applications = run.narrow_applications(registrar.id, &own);
+        let together = run.revoke_together(crowd.id, &warden);
+        tokio::join!(
+            join_all(asking),
+            join_all(living),
+            run.narrow_and_widen(group.0, &warden),
+            applications,
+            together
+        );
     };
     let sleepers = async {
         if long {
@@ -119,6 +130,11 @@ async fn history_of_three_servers(t: TestServer) {
         ("operation: Session Itself acknowledged", 1),
         ("operation: Group private acknowledged", 1),
         ("use: group private", 1),
+        ("operation: Together acknowledged", 1),
+        ("use: token that was revoked with others", 1),
+        ("operation: Application narrowed acknowledged", 1),
+        ("operation: Application deleted acknowledged", 1),
+        ("use: token of an application that lost its scope", 1),
     ];
     for (what, least) in enough {
         assert!(run.counted(what) >= least, "only {} {what}; {operations}", run.counted(what));

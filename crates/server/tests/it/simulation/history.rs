@@ -10,6 +10,8 @@ pub enum Subject {
     Narrow(u64),
     Owner(u64),
     Secret(u64, u64),
+    /// The scope that a client loses when it is narrowed.
+    Scope(u64),
     Member(u64),
     /// The path of the group, which leads to it or to nothing.
     GroupPath,

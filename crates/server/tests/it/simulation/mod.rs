@@ -227,6 +227,8 @@ fn suits(mutant: Mutant) -> &'static [Theme] {
         Mutant::ReplicaLookup
         | Mutant::ApplicationCreatedUnmarked
         | Mutant::ApplicationDeletedUnmarked
+        | Mutant::ApplicationNarrowedUnmarked
+        | Mutant::SelectedRevokedUnmarked
         | Mutant::SecretRenewedUnmarked
         | Mutant::GroupLeftUnmarked
         | Mutant::GroupMovedUnmarked

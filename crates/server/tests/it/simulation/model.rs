@@ -40,6 +40,8 @@ pub struct Truth {
     blocked: BTreeMap<u64, bool>,
     /// The number of the secret that each client has now.
     clients: BTreeMap<u64, u64>,
+    /// Clients that have lost a scope.
+    narrowed: BTreeSet<u64>,
     /// Whether the group has left its path.
     away: bool,
     /// Who is in the one group there is.
@@ -88,6 +90,10 @@ pub enum Change {
         kind: Narrow,
         token: u64,
     },
+    /// All tokens that the owner has at the commit, together.
+    RevokeAll {
+        owner: u64,
+    },
     Block {
         owner: u64,
         blocked: bool,
@@ -103,6 +109,11 @@ pub enum Change {
         secret: u64,
     },
     DeleteClient {
+        client: u64,
+        secret: u64,
+    },
+    /// It may ask for a scope no longer. `secret`: one that it has.
+    NarrowClient {
         client: u64,
         secret: u64,
     },
@@ -153,6 +164,8 @@ impl Change {
             Self::CreateClient { .. } => Some(Mutant::ApplicationCreatedUnmarked),
             Self::RenewSecret { .. } => Some(Mutant::SecretRenewedUnmarked),
             Self::DeleteClient { .. } => Some(Mutant::ApplicationDeletedUnmarked),
+            Self::RevokeAll { .. } => Some(Mutant::SelectedRevokedUnmarked),
+            Self::NarrowClient { .. } => Some(Mutant::ApplicationNarrowedUnmarked),
             Self::Member { member: false, .. } => Some(Mutant::GroupLeftUnmarked),
             Self::Move { .. } => Some(Mutant::GroupMovedUnmarked),
             _ => None,
@@ -166,9 +179,13 @@ impl Change {
             Self::RevokeNarrow { token, .. } => vec![Invalidation::Token(digest(token))],
             Self::Import { token, .. } => vec![Invalidation::Unknown(digest(token))],
             Self::Revoke { token } => vec![Invalidation::Family(family(token))],
-            Self::Block { owner, .. } | Self::Member { owner, .. } => vec![Invalidation::Owner(UserId(owner as i64))],
+            Self::Block { owner, .. } | Self::Member { owner, .. } | Self::RevokeAll { owner } => {
+                vec![Invalidation::Owner(UserId(owner as i64))]
+            }
             Self::CreateClient { client, .. } => vec![Invalidation::Unknown(Digest::of(client_id(client).as_bytes()))],
-            Self::RenewSecret { client, .. } | Self::DeleteClient { client, .. } => {
+            Self::RenewSecret { client, .. }
+            | Self::DeleteClient { client, .. }
+            | Self::NarrowClient { client, .. } => {
                 vec![Invalidation::Application(ApplicationId(client as i64))]
             }
             Self::Move { .. } => vec![Invalidation::Paths],
@@ -190,6 +207,7 @@ impl Truth {
             Change::RevokeNarrow { token, .. } => self.narrow.get(&token).is_some_and(|(_, stands)| !stands),
             Change::Block { owner, blocked } => self.blocked.get(&owner).copied().unwrap_or_default() == blocked,
             Change::DeleteClient { client, .. } => !self.clients.contains_key(&client),
+            Change::NarrowClient { client, .. } => self.narrowed.contains(&client),
             Change::Member { owner, member } => self.members.contains(&owner) == member,
             Change::Move { away } => self.away == away,
             Change::Create { .. }
@@ -197,6 +215,7 @@ impl Truth {
             | Change::CreateNarrow { .. }
             | Change::CreateClient { .. }
             | Change::RenewSecret { .. }
+            | Change::RevokeAll { .. }
             | Change::Nothing => false,
         }
     }
@@ -204,7 +223,9 @@ impl Truth {
     /// Whether there is something to do it to.
     pub fn can(&self, change: Change) -> bool {
         match change {
-            Change::RenewSecret { client, .. } => self.clients.contains_key(&client),
+            Change::RenewSecret { client, .. } | Change::NarrowClient { client, .. } => {
+                self.clients.contains_key(&client)
+            }
             _ => true,
         }
     }
@@ -228,6 +249,10 @@ impl Truth {
                     *stands = false;
                 }
             }
+            Change::RevokeAll { owner } => {
+                let of_owner = self.tokens.values_mut().filter(|(of, _)| *of == owner);
+                of_owner.for_each(|(_, stands)| *stands = false);
+            }
             Change::Block { owner, blocked } => {
                 self.blocked.insert(owner, blocked);
             }
@@ -236,6 +261,9 @@ impl Truth {
             }
             Change::DeleteClient { client, .. } => {
                 self.clients.remove(&client);
+            }
+            Change::NarrowClient { client, .. } => {
+                self.narrowed.insert(client);
             }
             Change::Member { owner, member: true } => {
                 self.members.insert(owner);
@@ -383,7 +411,7 @@ impl Truth {
             secret_digest: Digest::of(client_secret(*secret).as_bytes()),
             name: "simulated".into(),
             redirect_uris: RedirectUris::parse("https://simulated.test/").expect("a URI"),
-            scopes: Scopes::from([Scope::Api]),
+            scopes: Scopes::from([if self.narrowed.contains(client) { Scope::ReadUser } else { Scope::Api }]),
             confidential: true,
             trusted: false,
             owner: None,

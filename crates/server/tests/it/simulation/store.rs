@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tollhouse::operations::revocations::RevokeSelected;
 use tollhouse::operations::{
     Operation, applications, deploy_tokens, groups, job_tokens, members, projects, tokens, users,
 };
@@ -14,6 +15,7 @@ use tollhouse_domain::agreement::{Behind, NodeId, Page};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::deploy_token::DeployScope;
 use tollhouse_domain::faults::Mutant;
+use tollhouse_domain::grantor::Grantor;
 use tollhouse_domain::id::{
     ApplicationId, DeployTokenId, JobTokenId, NamespaceId, PersonalAccessTokenId, ProjectId, UserId,
 };
@@ -25,6 +27,7 @@ use tollhouse_store::db::{Db, Url};
 use tollhouse_store::error::Error;
 use tollhouse_store::invalidations::{self, Link};
 use tollhouse_store::nodes;
+use tollhouse_store::revocations::Selection;
 use tollhouse_store::tx::{Change as Done, Committed, Until};
 
 use super::model::{self, Change, Narrow};
@@ -39,6 +42,8 @@ pub struct Store {
     /// Of deploy and job tokens, and whose jobs they are.
     project: ProjectId,
     runner: UserId,
+    /// Whose applications they are; never blocked.
+    registrar: UserId,
     tokens: BTreeMap<u64, Token>,
     narrow: BTreeMap<u64, NarrowToken>,
     blocked: BTreeMap<u64, bool>,
@@ -56,6 +61,7 @@ struct Client {
     uid: String,
     secrets: BTreeMap<u64, String>,
     stands: bool,
+    narrowed: bool,
 }
 
 /// A deploy or job token.
@@ -68,13 +74,14 @@ struct NarrowToken {
 struct Token {
     secret: String,
     id: PersonalAccessTokenId,
+    owner: u64,
     stands: bool,
 }
 
 impl Store {
     pub fn open(url: &Url, owners: u64) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let (db, link, owners, group, project, runner) = runtime.block_on(async {
+        let (db, link, owners, registrar, group, project, runner) = runtime.block_on(async {
             let db = Db::open(url, 0).await.expect("a database");
             let link = db.link().await.expect("a link");
             let mut ids = Vec::new();
@@ -95,7 +102,8 @@ impl Store {
                 visibility: Visibility::Private,
             };
             let project = perform(&db, project).await.value;
-            (db.clone(), link, ids, group, project, runner)
+            let registrar = perform(&db, users::CreateUser::person("registrar", "Registrar")).await.value;
+            (db.clone(), link, ids, registrar, group, project, runner)
         });
         let (tokens, narrow, blocked, clients, members) = Default::default();
         Self {
@@ -103,6 +111,7 @@ impl Store {
             db,
             link,
             owners,
+            registrar,
             project,
             runner,
             tokens,
@@ -163,6 +172,7 @@ impl Store {
             Change::RevokeNarrow { token, .. } => self.narrow.get(&token).is_some_and(|token| !token.stands),
             Change::Block { owner, blocked } => self.blocked.get(&owner).copied().unwrap_or_default() == blocked,
             Change::DeleteClient { client, .. } => self.clients.get(&client).is_some_and(|client| !client.stands),
+            Change::NarrowClient { client, .. } => self.clients.get(&client).is_some_and(|client| client.narrowed),
             Change::Member { owner, member } => self.members.get(&owner).copied().unwrap_or_default() == member,
             Change::Move { away } => self.away == away,
             Change::Create { .. }
@@ -170,6 +180,7 @@ impl Store {
             | Change::CreateNarrow { .. }
             | Change::CreateClient { .. }
             | Change::RenewSecret { .. }
+            | Change::RevokeAll { .. }
             | Change::Nothing => false,
         }
     }
@@ -194,7 +205,7 @@ impl Store {
                 };
                 let made = self.runtime.block_on(perform(&self.db, create));
                 let secret = made.value.secret.reveal().to_owned();
-                self.tokens.insert(token, Token { secret, id: made.value.token.id, stands: true });
+                self.tokens.insert(token, Token { secret, id: made.value.token.id, owner, stands: true });
                 Some(made.until)
             }
             Change::Revoke { token } => {
@@ -239,6 +250,14 @@ impl Store {
                     }
                 })
             }
+            Change::RevokeAll { owner } => {
+                let of_owner = self.tokens.values_mut().filter(|token| token.owner == owner);
+                of_owner.for_each(|token| token.stands = false);
+                let user = Some(self.owners[owner as usize]);
+                let selection = Selection { user, ..Selection::default() };
+                let revoke = RevokeSelected { selection, administrator: None, dry_run: false };
+                Some(self.runtime.block_on(perform(&self.db, revoke)).until)
+            }
             Change::Block { owner, blocked } => {
                 self.blocked.insert(owner, blocked);
                 let user = self.owners[owner as usize];
@@ -249,16 +268,20 @@ impl Store {
                 let create = applications::CreateApplication {
                     name: "simulated".into(),
                     redirect_uri: "https://simulated.test/".into(),
-                    scopes: "api".into(),
+                    scopes: "api read_user".into(),
                     confidential: true,
                     trusted: false,
-                    owner: None,
+                    owner: Some(self.registrar),
+                    by: None,
                     plain_http: false,
                 };
                 let made = self.runtime.block_on(perform(&self.db, create));
                 let applications::Created { application, secret: text } = made.value;
                 let secrets = BTreeMap::from([(secret, text.reveal().to_owned())]);
-                self.clients.insert(client, Client { id: application.id, uid: application.uid, secrets, stands: true });
+                self.clients.insert(
+                    client,
+                    Client { id: application.id, uid: application.uid, secrets, stands: true, narrowed: false },
+                );
                 Some(made.until)
             }
             Change::RenewSecret { client, secret, .. } => {
@@ -271,6 +294,14 @@ impl Store {
                 let client = self.clients.get_mut(&client).filter(|client| client.stands)?;
                 client.stands = false;
                 Some(self.runtime.block_on(perform(&self.db, applications::Delete { id: client.id })).until)
+            }
+            Change::NarrowClient { client, .. } => {
+                let client = self.clients.get_mut(&client).filter(|client| client.stands)?;
+                client.narrowed = true;
+                let by = Grantor { user: self.registrar, actor: self.registrar, scopes: None };
+                let (name, scopes) = (None, Some("read_user".to_owned()));
+                let change = applications::ChangeOwn { id: client.id, by, name, scopes };
+                Some(self.runtime.block_on(perform(&self.db, change)).until)
             }
             Change::Member { .. } if self.holds(change) => Some(Until::Newest),
             Change::Move { away } => {

@@ -90,6 +90,7 @@ pub(super) fn applications_of<'f>(file: &Fields<'f>, known: &mut Known<'f>) -> V
             confidential: fields.flag("confidential", true),
             trusted: fields.flag("trusted", false),
             owner: None,
+            by: None,
             plain_http: true,
         };
         known.scopes_of_applications.push(scopes);

@@ -388,10 +388,14 @@ async fn t21_names_that_cannot_be_seen(t: TestServer) {
 async fn t21_only_administrators_register_their_scopes(t: TestServer) {
     let (warden, ada) = (t.admin().await, t.user("ada").await);
     let (hers, his) = (ada.token([Scope::Api]).await, warden.token([Scope::Api]).await);
+    let session = warden.session().await;
     for scopes in ["sudo", "api admin_mode", "read_service_ping"] {
         let body = json!({ "name": "Ferry board", "redirect_uri": CALLBACK, "scopes": scopes });
         t.post("/api/v4/applications").token(&hers).json(&body).await.has(403);
-        t.post("/api/v4/applications").token(&his).json(&body).await.has(201);
+        // With a credential that could use them.
+        t.post("/api/v4/applications").token(&his).json(&body).await.has(400);
+        let by_session = t.post("/api/v4/applications").session(&session).with("x-csrf-token", &session.csrf());
+        by_session.json(&body).await.has(201);
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod keeping;
 pub mod making;
+pub mod own;
 
 use serde_json::{Value, json};
 use tollhouse_domain::id::ApplicationId;

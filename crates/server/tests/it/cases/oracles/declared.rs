@@ -246,7 +246,7 @@ async fn declared_keys_stand_in_their_order(_: TestServer) {
     let schemas = lines("openapi-19.5-schemas.jsonl");
     let mut compared = 0;
     let mut unlisted: BTreeSet<&str> = KEYS.iter().map(|(endpoint, ..)| *endpoint).collect();
-    for (name, endpoint) in ours() {
+    for (name, endpoint) in ours().filter(|(name, _)| OURS.iter().all(|(ours, _)| ours != name)) {
         let schema = match endpoint.answer().expect("an answer").body {
             BodySchema::Nothing | BodySchema::Document => continue,
             BodySchema::One(schema) | BodySchema::All(schema) | BodySchema::Page(schema) => schema,

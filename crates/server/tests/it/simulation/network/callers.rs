@@ -9,6 +9,7 @@ use tollhouse_domain::denial::Denial;
 use tollhouse_domain::deploy_token::DeployScope;
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::membership::MembershipSource;
+use tollhouse_domain::scope::Scope;
 
 use super::requests::{About, Outcome, Question, Slot, Told};
 use super::weather::Theme;
@@ -40,12 +41,13 @@ impl SimulatedNetwork {
             0..5 => self.create(),
             10..45 => self.operate(Change::Revoke { token }, by),
             60..75 => self.change_client(by),
-            163..190 => self.change_narrow(by),
+            166..190 => self.change_narrow(by),
             75..90 => {
                 let member = !self.database.holds(Change::Member { owner, member: true });
                 self.operate(Change::Member { owner, member }, by);
             }
             90..160 => self.check_something_else(owner),
+            163..166 => self.operate(Change::RevokeAll { owner }, by),
             160..163 => {
                 let away = !self.database.holds(Change::Move { away: true });
                 self.operate(Change::Move { away }, by);
@@ -155,6 +157,13 @@ impl SimulatedNetwork {
                     Ok(known.is_some_and(|known| known.secret_digest.is_of(secret.as_bytes())))
                 })
             }
+            About::Scope { client, secret } => {
+                let Some((client_id, _)) = self.database.credentials(client, secret) else { return };
+                Box::pin(async move {
+                    let known = auth.application(&client_id, None).await?;
+                    Ok(known.is_some_and(|known| known.scopes.contains(Scope::Api)))
+                })
+            }
             About::Member { owner, by_all } => {
                 let (user, group) = self.database.membership(owner);
                 Box::pin(async move {
@@ -183,6 +192,7 @@ impl SimulatedNetwork {
             }
             About::Narrow(_, token) => [Some(Subject::Narrow(token)), None],
             About::Secret { client, secret } => [Some(Subject::Secret(client, secret)), None],
+            About::Scope { client, .. } => [Some(Subject::Scope(client)), None],
             About::Member { owner, .. } => [Some(Subject::Member(owner)), Some(Subject::GroupPath)],
         };
         if let (Ok(accepted), false) = (accepted, self.nodes[n].lost) {

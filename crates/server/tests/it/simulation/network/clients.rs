@@ -19,6 +19,10 @@ impl SimulatedNetwork {
         if self.randomness.often(300) {
             return self.operate(Change::DeleteClient { client, secret: old }, by);
         }
+        if self.randomness.often(300) {
+            self.clients.push((client, old));
+            return self.operate(Change::NarrowClient { client, secret: old }, by);
+        }
         self.next_token += 1;
         self.operate(Change::RenewSecret { client, old, secret: self.next_token }, by);
     }
@@ -40,7 +44,10 @@ impl SimulatedNetwork {
         let narrow = if self.randomness.often(300) { self.randomness.pick(&self.narrow) } else { None };
         let about = match self.randomness.pick(&self.clients) {
             _ if narrow.is_some() => narrow.map(|(kind, token)| About::Narrow(kind, token)).expect("one"),
-            Some((client, secret)) if self.randomness.often(600) => About::Secret { client, secret },
+            Some((client, secret)) if self.randomness.often(600) => match self.randomness.often(300) {
+                true => About::Scope { client, secret },
+                false => About::Secret { client, secret },
+            },
             _ => About::Member { owner, by_all: self.randomness.often(500) },
         };
         let Some(node) = self.somewhere() else { return };
@@ -53,12 +60,14 @@ impl SimulatedNetwork {
             Change::CreateClient { client, secret } => {
                 self.clients.push((client, secret));
                 self.ask_everybody(About::Secret { client, secret });
+                self.ask_everybody(About::Scope { client, secret });
             }
             Change::CreateNarrow { kind, token } => {
                 self.narrow.push((kind, token));
                 self.ask_everybody(About::Narrow(kind, token));
             }
             Change::RevokeNarrow { kind, token } => self.ask_everybody(About::Narrow(kind, token)),
+            Change::NarrowClient { client, secret } => self.ask_everybody(About::Scope { client, secret }),
             Change::RenewSecret { client, old, secret } => {
                 self.clients.push((client, secret));
                 for secret in [old, secret] {

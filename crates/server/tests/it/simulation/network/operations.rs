@@ -50,15 +50,22 @@ impl SimulatedNetwork {
             Change::CreateNarrow { token, .. } => [Some((Subject::Narrow(token), true)), None],
             Change::RevokeNarrow { token, .. } => [Some((Subject::Narrow(token), false)), None],
             Change::Block { owner, blocked } => [Some((Subject::Owner(owner), !blocked)), None],
-            Change::CreateClient { client, secret } => [Some((Subject::Secret(client, secret), true)), None],
+            Change::CreateClient { client, secret } => {
+                [Some((Subject::Secret(client, secret), true)), Some((Subject::Scope(client), true))]
+            }
+            Change::NarrowClient { client, .. } => [Some((Subject::Scope(client), false)), None],
             Change::RenewSecret { client, old, secret } => {
                 [Some((Subject::Secret(client, old), false)), Some((Subject::Secret(client, secret), true))]
             }
-            Change::DeleteClient { client, secret } => [Some((Subject::Secret(client, secret), false)), None],
+            Change::DeleteClient { client, secret } => {
+                [Some((Subject::Secret(client, secret), false)), Some((Subject::Scope(client), false))]
+            }
             Change::Member { owner, member } => [Some((Subject::Member(owner), member)), None],
             Change::Move { away } => [Some((Subject::GroupPath, !away)), None],
-            Change::Nothing => [None, None],
+            // Of each token there is at the commit.
+            Change::RevokeAll { .. } | Change::Nothing => [None, None],
         };
+        self.begin_revoke_all(id, change);
         for (subject, gives) in subjects.into_iter().flatten() {
             self.history.begin(id, subject, gives, self.now);
         }
@@ -79,6 +86,15 @@ impl SimulatedNetwork {
         let way = self.way();
         self.after(way, Event::Draw(id));
         id
+    }
+
+    /// It takes the rights of every token that its owner has, and of those that are being made.
+    fn begin_revoke_all(&mut self, op: u64, change: Change) {
+        let Change::RevokeAll { owner } = change else { return };
+        let of_owner = self.owners.iter().filter(|(_, of)| **of == owner).map(|(token, _)| *token);
+        for token in of_owner.collect::<Vec<_>>() {
+            self.history.begin(op, Subject::Token(token), false, self.now);
+        }
     }
 
     /// It did not happen, or nobody will be told.
@@ -196,6 +212,8 @@ impl SimulatedNetwork {
                 }
             }
         }
+        // With those that were made since it began.
+        self.begin_revoke_all(op, change);
         self.history.commit(op, self.now);
         if lost || dead {
             // The caller gets an error or nothing, and concludes nothing.
@@ -310,7 +328,7 @@ impl SimulatedNetwork {
         if let Change::Revoke { token } = running.change {
             self.ask_everywhere(token);
         }
-        if let Change::Block { owner, .. } = running.change {
+        if let Change::Block { owner, .. } | Change::RevokeAll { owner } = running.change {
             let of_owner = |(_, of): &&(u64, u64)| *of == owner;
             let tokens: Vec<u64> = self.tokens.iter().filter(of_owner).map(|(token, _)| *token).collect();
             tokens.into_iter().for_each(|token| self.ask_everywhere(token));

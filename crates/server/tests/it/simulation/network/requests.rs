@@ -274,6 +274,11 @@ pub enum About {
         client: u64,
         secret: u64,
     },
+    /// Whether this client may ask for the scope that it loses when it is narrowed.
+    Scope {
+        client: u64,
+        secret: u64,
+    },
     /// Whether an owner is in the group, by the one or by the other of what is remembered of that.
     Member {
         owner: u64,

@@ -4,7 +4,10 @@
 use super::Differs;
 
 /// Endpoints of ours that GitLab does not have, with the reason.
-pub const OURS: &[(&str, &str)] = &[("GET /openapi.json", "GitLab publishes its description elsewhere")];
+pub const OURS: &[(&str, &str)] = &[
+    ("GET /openapi.json", "GitLab publishes its description elsewhere"),
+    ("POST /admin/revocations", "GitLab revokes tokens one by one"),
+];
 
 /// An endpoint, how it differs, in which parameters, and why.
 pub const DIFFERENCES: &[(&str, Differs, &[&str], &str)] = &[
@@ -384,4 +387,8 @@ pub const KEYS: &[(&str, &str, &[&str])] = &[
     ("GET /applications", "APIEntitiesApplication", &[]),
     ("POST /applications", "APIEntitiesApplicationWithSecret", &[]),
     ("POST /applications/{id}/renew-secret", "APIEntitiesApplicationWithSecret", &[]),
+    ("GET /user/applications", "APIEntitiesApplication", &[]),
+    ("POST /user/applications", "APIEntitiesApplicationWithSecret", &[]),
+    ("GET /user/applications/{id}", "APIEntitiesApplication", &[]),
+    ("PUT /user/applications/{id}", "APIEntitiesApplication", &[]),
 ];

@@ -1,0 +1,3 @@
+//! `/admin`: what only administrators do.
+
+pub mod revocations;

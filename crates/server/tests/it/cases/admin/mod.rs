@@ -1,0 +1,3 @@
+//! What only administrators do (`/admin`).
+
+pub mod revocations;
