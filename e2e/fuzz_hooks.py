@@ -74,6 +74,15 @@ def before_call(context, case, kwargs):
                 case.headers["PRIVATE-TOKEN"] = made["token"]
             elif path.get("token_id") == plan["access_token_id"]:
                 case.path_parameters = {**path, "token_id": made["id"]}
+    # Each call has a service account, and a token of it, of its own.
+    path = case.path_parameters or {}
+    if path.get("user_id") == plan["service_account_id"]:
+        of = f"/api/v4/{plan['service_account_of'][operation]}/service_accounts"
+        account = post(of)["id"]
+        case.path_parameters = {**path, "user_id": account}
+        if "token_id" in path:
+            made = post(f"{of}/{account}/personal_access_tokens", name="to be ended", scopes=["api"])
+            case.path_parameters["token_id"] = made["id"]
     # Two projects of one name are refused.
     if operation == "post_projects" and isinstance(case.body, dict) and case.body.get("name") == plan["project_name"]:
         case.body = {**case.body, "name": f"made {secrets.token_hex(6)}"}

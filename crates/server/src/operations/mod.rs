@@ -26,6 +26,7 @@ pub mod refresh;
 pub mod resource_access_tokens;
 pub mod rotate;
 pub mod rotation;
+pub mod service_accounts;
 pub mod sign_in;
 pub mod standing;
 pub mod tokens;

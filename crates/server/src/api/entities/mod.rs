@@ -5,5 +5,6 @@ pub mod group;
 pub mod member;
 pub mod metadata;
 pub mod project;
+pub mod service_account;
 pub mod token;
 pub mod user;
