@@ -77,6 +77,15 @@ def before_call(context, case, kwargs):
     # Small numbers are those of the tokens that this check itself works with.
     if operation in plan["ends_token"] and (case.path_parameters or {}).get("id") in range(1000):
         case.path_parameters = {**case.path_parameters, "id": own_token()["id"]}
+    # Each call has a service account, and a token of it, of its own.
+    path = case.path_parameters or {}
+    if path.get("user_id") == plan["service_account_id"]:
+        of = f"/api/v4/{plan['service_account_of'][operation]}/service_accounts"
+        account = post(of)["id"]
+        case.path_parameters = {**path, "user_id": account}
+        if "token_id" in path:
+            made = post(f"{of}/{account}/personal_access_tokens", name="to be ended", scopes=["api"])
+            case.path_parameters["token_id"] = made["id"]
     # Two projects of one name are refused.
     if operation == "post_projects" and isinstance(case.body, dict) and case.body.get("name") == plan["project_name"]:
         case.body = {**case.body, "name": f"made {secrets.token_hex(6)}"}

@@ -64,8 +64,9 @@ scopes = ["api"]
 """
 
 PROJECT_NAME = "made by an example"
-# Stands for an access token that each call makes for itself.
+# Stand for an access token and a service account that each call makes for itself.
 ACCESS_TOKEN_ID = 999999
+SERVICE_ACCOUNT_ID = 999998
 
 
 def examples(facts):
@@ -84,8 +85,22 @@ def examples(facts):
             f"post_{name}_token_id_rotate": {**one, "body": {}},
             f"post_{name}_self_rotate": {"id": str(number), "body": {}},
         }
+    accounts = {"post_service_accounts": {"body": {}}}
+    for kind, number in ("projects", project), ("groups", group):
+        name, one = f"{kind}_id_service_accounts", {"id": str(number), "user_id": SERVICE_ACCOUNT_ID}
+        of_account = f"{name}_user_id_personal_access_tokens"
+        accounts |= {
+            f"get_{name}": {"id": str(number)},
+            f"post_{name}": {"id": str(number), "body": {}},
+            f"get_{name}_user_id": one,
+            f"delete_{name}_user_id": one,
+            f"post_{of_account}": {**one, "body": {"name": "made", "scopes": ["read_api"]}},
+            f"delete_{of_account}_token_id": {**one, "token_id": 1},
+            f"post_{of_account}_token_id_rotate": {**one, "token_id": 1, "body": {}},
+        }
     return {
         **tokens,
+        **accounts,
         "get_users": {"username": "ada"},
         "get_users_id": {"id": ada},
         "post_users_user_id_personal_access_tokens": {"user_id": ada, "body": {"name": "made", "scopes": ["read_api"]}},
@@ -169,6 +184,12 @@ def fuzz(cwd, facts, who, *more, url=None):
         "ends_token": ["delete_personal_access_tokens_id", "post_personal_access_tokens_id_rotate"],
         "ends_application": ["delete_applications_id"],
         "access_token_id": ACCESS_TOKEN_ID,
+        "service_account_id": SERVICE_ACCOUNT_ID,
+        "service_account_of": {
+            operation: f"{'projects' if '_projects_' in operation else 'groups'}/{example['id']}"
+            for operation, example in examples(facts).items()
+            if "user_id" in example and "service_accounts" in operation
+        },
         "ends_access_token": {
             f"{operation}_{kind}_id_access_tokens_{rest}": f"{kind}/{number}"
             for kind, number in (("projects", facts.projects["harbour/timetable"]), ("groups", facts.groups["harbour"]))

@@ -9,6 +9,10 @@ use crate::engine::query::query;
 use crate::engine::tx::Tx;
 use crate::error::{Error, Result};
 
+mod list;
+
+pub use list::{ServiceAccountOrder, ServiceAccounts, service_accounts, statements as lists};
+
 /// What a bot is for; stored as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BotKind {

@@ -2,6 +2,7 @@
 
 use tollhouse_domain::access::{Viewer, Visibility};
 use tollhouse_domain::id::{NamespaceId, UserId};
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::time::Timestamp;
 
 use crate::engine::conn::{Conn, Runs};
@@ -9,7 +10,9 @@ use crate::engine::query::query;
 use crate::engine::sqlite;
 use crate::error::{Error, Result};
 use crate::list::{Span, Start, Statement};
-use crate::{deploy_tokens, namespaces, oauth_applications, personal_access_tokens, projects, revocations, users};
+use crate::{
+    bots, deploy_tokens, namespaces, oauth_applications, personal_access_tokens, projects, revocations, users,
+};
 
 /// The statements that lists are made of, with what they bind: for each combination of conditions one, and for each order.
 pub fn every() -> Vec<(String, Statement)> {
@@ -125,6 +128,14 @@ pub fn every() -> Vec<(String, Statement)> {
     }
     add("deploy tokens".into(), deploy_tokens::lists().into_iter().map(|one| ("page", one)).collect());
     add("revocations".into(), revocations::statements().into_iter().map(|one| ("page", one)).collect());
+    let homes = [None, Some(MembershipSource::Group(NamespaceId(1)))];
+    let orders = [bots::ServiceAccountOrder::Id, bots::ServiceAccountOrder::Username];
+    for (home, order) in homes.into_iter().flat_map(|home| orders.map(|order| (home, order))) {
+        for descending in [false, true] {
+            let filter = bots::ServiceAccounts { home, order, descending };
+            add(format!("service accounts {filter:?}"), bots::lists(&filter, &spans[1]));
+        }
+    }
     add("applications".into(), oauth_applications::lists().into_iter().map(|one| ("page", one)).collect());
     all
 }

@@ -2,12 +2,13 @@
 //! ended; so ending a family is one row (`docs/protocols/rotation.md` section 2). Its generations stand in
 //! `personal_access_tokens` or in `oauth_access_tokens`, which have these columns alike.
 
-use tollhouse_domain::id::{FamilyId, GenerationId};
+use tollhouse_domain::id::{FamilyId, GenerationId, UserId};
 use tollhouse_domain::invalidation::Invalidation;
 use tollhouse_domain::rotation::{FamilyPosition, Presented};
 use tollhouse_domain::time::Timestamp;
 use tollhouse_domain::token::TokenStatus;
 
+use crate::engine::conn::Runs;
 use crate::engine::postgres::numbers::Sequence;
 use crate::engine::query::{both_changed, query};
 use crate::engine::tx::Tx;
@@ -194,6 +195,12 @@ pub async fn hold(tx: &mut Tx, id: FamilyId) -> Result<()> {
     query(HOLD).bind(id.0).changed(tx).await.map(drop)
 }
 
+/// The families of personal access tokens of a user that have not ended.
+pub async fn live_of_user(at: &mut impl Runs, user: UserId) -> Result<Vec<FamilyId>> {
+    let ids: Vec<i64> = query(LIVE_OF_USER).bind(user.0).all(at).await?;
+    Ok(ids.into_iter().map(FamilyId).collect())
+}
+
 /// Ends a family with everything in it. `false`: it had ended already.
 pub async fn end(tx: &mut Tx, id: FamilyId, why: EndReason, now: Timestamp) -> Result<bool> {
     let won = query(END).bind(id.0).bind(now.0).bind(why.as_str()).changed(tx).await? == 1;
@@ -259,6 +266,10 @@ macro_rules! set_handed {
 }
 
 statements! {
+    LIVE_OF_USER = "
+    SELECT f.id FROM personal_access_tokens t JOIN token_families f ON f.id = t.family_id
+     WHERE t.user_id = $1 AND f.head_id = t.id AND f.ended_at IS NULL ORDER BY f.id";
+
     INSERT = "INSERT INTO token_families (id, head_id) VALUES ($1, NULL) RETURNING id";
 
     BEGIN = "UPDATE token_families SET head_id = $2, head_used_at = $3 WHERE id = $1";

@@ -33,6 +33,8 @@ pub enum Ability {
     ManageAccessTokens,
     /// Create an access token of a group or project.
     CreateAccessTokens,
+    /// Create, list and delete service accounts of a group or project, and manage their tokens.
+    AdminServiceAccounts,
 }
 
 /// What the endpoint answers when the caller sees the target and lacks the ability.
@@ -58,24 +60,30 @@ struct Row {
 }
 
 /// One row for each ability.
-const TABLE: [(Ability, Row); 4] = [
+const TABLE: [(Ability, Row); 5] = [
     (Ability::AdminGroup, Row { group: Some(AccessLevel::Owner), project: None, unmet: Unmet::Forbidden }),
     (
         Ability::CreateProjects,
         Row { group: Some(AccessLevel::Developer), project: None, unmet: Unmet::InvalidField("namespace") },
     ),
-    (Ability::ManageAccessTokens, access_tokens(Unmet::Unauthorized)),
-    (Ability::CreateAccessTokens, access_tokens(Unmet::NoAccessTokens)),
+    (Ability::ManageAccessTokens, of_bots(Unmet::Unauthorized)),
+    (Ability::CreateAccessTokens, of_bots(Unmet::NoAccessTokens)),
+    (Ability::AdminServiceAccounts, of_bots(Unmet::Forbidden)),
 ];
 
-const fn access_tokens(unmet: Unmet) -> Row {
+const fn of_bots(unmet: Unmet) -> Row {
     Row { group: Some(AccessLevel::Owner), project: Some(AccessLevel::Maintainer), unmet }
 }
 
 impl Ability {
     /// Every ability, for tests and tables.
-    pub const ALL: [Self; 4] =
-        [Self::AdminGroup, Self::CreateProjects, Self::ManageAccessTokens, Self::CreateAccessTokens];
+    pub const ALL: [Self; 5] = [
+        Self::AdminGroup,
+        Self::CreateProjects,
+        Self::ManageAccessTokens,
+        Self::CreateAccessTokens,
+        Self::AdminServiceAccounts,
+    ];
 
     const fn row(self) -> &'static Row {
         &TABLE[self as usize].1
@@ -126,13 +134,14 @@ mod tests {
 
     #[test]
     fn the_least_levels_are_those_of_the_wire() {
-        // rest-api.md 2.10, 4.3 and 4.4
+        // rest-api.md 2.10, 2.15, 4.3 and 4.4
         let (owner, maintainer, developer) = (AccessLevel::Owner, AccessLevel::Maintainer, AccessLevel::Developer);
         for (ability, group, project, unmet) in [
             (Ability::AdminGroup, Some(owner), None, Unmet::Forbidden),
             (Ability::CreateProjects, Some(developer), None, Unmet::InvalidField("namespace")),
             (Ability::ManageAccessTokens, Some(owner), Some(maintainer), Unmet::Unauthorized),
             (Ability::CreateAccessTokens, Some(owner), Some(maintainer), Unmet::NoAccessTokens),
+            (Ability::AdminServiceAccounts, Some(owner), Some(maintainer), Unmet::Forbidden),
         ] {
             assert_eq!(KINDS.map(|on| ability.least(on)), [group, project], "{ability:?}");
             assert_eq!(ability.unmet(), unmet, "{ability:?}");

@@ -12,6 +12,7 @@ pub mod pages;
 pub mod personal_access_tokens;
 pub mod projects;
 pub mod resource_access_tokens;
+pub mod service_accounts;
 pub mod user;
 pub mod users;
 
@@ -28,6 +29,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         openapi::endpoints(),
         personal_access_tokens::endpoints(),
         resource_access_tokens::endpoints(),
+        service_accounts::endpoints(),
         applications::endpoints(),
         user::applications::endpoints(),
         admin::revocations::endpoints(),

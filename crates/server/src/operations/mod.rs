@@ -29,6 +29,7 @@ pub mod resource_access_tokens;
 pub mod revocations;
 pub mod rotate;
 pub mod rotation;
+pub mod service_accounts;
 pub mod sign_in;
 pub mod standing;
 pub mod tokens;

@@ -278,7 +278,7 @@ impl Operation for RotateOwnResourceToken {
 }
 
 /// Locks the tree of groups that it is in, before anything of it is read.
-async fn lock(tx: &mut Tx, resource: MembershipSource) -> Result<(), Failed> {
+pub(crate) async fn lock(tx: &mut Tx, resource: MembershipSource) -> Result<(), Failed> {
     let namespace = match resource {
         MembershipSource::Group(id) => id,
         MembershipSource::Project(id) => {

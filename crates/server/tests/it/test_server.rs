@@ -13,6 +13,7 @@ use tollhouse::config::Settings;
 use tollhouse::http_service::HttpService;
 use tollhouse::keys::Seal;
 use tollhouse::operations::resource_access_tokens::CreateResourceToken;
+use tollhouse::operations::service_accounts::{CreateServiceAccount, Home, Names};
 use tollhouse::operations::{Failed, Operation, groups, members, projects, tokens, users};
 use tollhouse::routes::table;
 use tollhouse::urls::Urls;
@@ -285,6 +286,13 @@ impl TestServer {
             host: self.app.urls.ssh_host().to_owned(),
         };
         self.does(operation).await
+    }
+
+    /// An account for a program, of this server or of a group or project.
+    pub async fn service_account(&self, of: Option<MembershipSource>) -> Person {
+        let (names, host) = (Names::default(), self.app.urls.ssh_host().to_owned());
+        let made = self.does(CreateServiceAccount { home: Home { of, caller: None }, names, host }).await;
+        Person { server: self.clone(), id: made.id, name: made.username }
     }
 
     pub async fn member(&self, of: MembershipSource, user: &Person, level: AccessLevel) {

@@ -6,5 +6,6 @@ pub mod member;
 pub mod metadata;
 pub mod project;
 pub mod revocations;
+pub mod service_account;
 pub mod token;
 pub mod user;

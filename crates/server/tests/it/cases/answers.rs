@@ -121,6 +121,13 @@ impl Scene {
             let made = ada.made_token([Scope::ReadUser]).await;
             format!("/api/v4/personal_access_tokens/{}", made.token.id)
         };
+        let service_account = async |endpoint: &str| {
+            let of = match endpoint.contains("/projects/") {
+                true => MembershipSource::Project(*app),
+                false => MembershipSource::Group(*group),
+            };
+            t.service_account(Some(of)).await
+        };
         match endpoint {
             "GET /api/v4/user" => read(false, &["/api/v4/user"]),
             "GET /api/v4/users" => {
@@ -250,6 +257,46 @@ impl Scene {
                 t.post("/api/v4/admin/revocations").token(by_warden).json(json!({"user": "ada", "dry_run": true})),
                 t.post("/api/v4/admin/revocations").token(by_warden).json(json!({"name_like": "called by nobody"})),
             ],
+            "GET /api/v4/service_accounts" => {
+                t.service_account(None).await;
+                vec![t.get("/api/v4/service_accounts").token(by_warden)]
+            }
+            "POST /api/v4/service_accounts" => vec![t.post("/api/v4/service_accounts").token(by_warden)],
+            "GET /api/v4/projects/{id}/service_accounts" | "GET /api/v4/groups/{id}/service_accounts" => {
+                service_account(endpoint).await;
+                vec![t.get(&format!("{}/service_accounts", resource(endpoint).0)).token(by_grace)]
+            }
+            "POST /api/v4/projects/{id}/service_accounts" | "POST /api/v4/groups/{id}/service_accounts" => {
+                vec![t.post(&format!("{}/service_accounts", resource(endpoint).0)).token(by_grace)]
+            }
+            "GET /api/v4/projects/{id}/service_accounts/{user_id}"
+            | "GET /api/v4/groups/{id}/service_accounts/{user_id}"
+            | "DELETE /api/v4/projects/{id}/service_accounts/{user_id}"
+            | "DELETE /api/v4/groups/{id}/service_accounts/{user_id}" => {
+                let account = service_account(endpoint).await.id;
+                let method = if endpoint.starts_with("GET") { Method::GET } else { Method::DELETE };
+                let target = format!("{}/service_accounts/{account}", resource(endpoint).0);
+                vec![t.ask(method, &target).token(by_grace)]
+            }
+            "POST /api/v4/projects/{id}/service_accounts/{user_id}/personal_access_tokens"
+            | "POST /api/v4/groups/{id}/service_accounts/{user_id}/personal_access_tokens" => {
+                let account = service_account(endpoint).await.id;
+                let target = format!("{}/service_accounts/{account}/personal_access_tokens", resource(endpoint).0);
+                vec![t.post(&target).token(by_grace).json(json!({"name": "ci", "scopes": ["api"], "description": "d"}))]
+            }
+            "DELETE /api/v4/projects/{id}/service_accounts/{user_id}/personal_access_tokens/{token_id}"
+            | "DELETE /api/v4/groups/{id}/service_accounts/{user_id}/personal_access_tokens/{token_id}"
+            | "POST /api/v4/projects/{id}/service_accounts/{user_id}/personal_access_tokens/{token_id}/rotate"
+            | "POST /api/v4/groups/{id}/service_accounts/{user_id}/personal_access_tokens/{token_id}/rotate" => {
+                let account = service_account(endpoint).await;
+                let token = account.made_token([Scope::Api]).await.token.id;
+                let of = format!("{}/service_accounts/{}", resource(endpoint).0, account.id);
+                let target = format!("{of}/personal_access_tokens/{token}");
+                match endpoint.starts_with("POST") {
+                    true => vec![t.post(&format!("{target}/rotate")).token(by_grace)],
+                    false => vec![t.delete(&target).token(by_grace)],
+                }
+            }
             // A new endpoint has an arm of its own: nothing is left out.
             _ => panic!("{endpoint} is asked for nothing here"),
         }

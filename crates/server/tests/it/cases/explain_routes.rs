@@ -39,7 +39,9 @@ const USES_UP: [&str; 2] =
     ["DELETE /api/v4/personal_access_tokens/self", "POST /api/v4/personal_access_tokens/self/rotate"];
 
 /// Parameters with which a route that needs some is reached at all.
-const FORMS: [(&str, &str); 7] = [
+const FORMS: [(&str, &str); 9] = [
+    ("POST /api/v4/projects/{id}/service_accounts/{user_id}/personal_access_tokens", "name=x&scopes[]=api"),
+    ("POST /api/v4/groups/{id}/service_accounts/{user_id}/personal_access_tokens", "name=x&scopes[]=api"),
     ("POST /api/v4/projects/{id}/access_tokens", "name=x&scopes[]=api"),
     ("POST /api/v4/groups/{id}/access_tokens", "name=x&scopes[]=api"),
     ("POST /api/v4/projects", "name=x"),

@@ -54,6 +54,7 @@ mod scopes;
 mod second_tab;
 mod seed;
 mod self_token;
+mod service_accounts;
 mod sessions;
 mod several_sessions;
 mod sign_in;
@@ -166,6 +167,7 @@ pub fn all() -> Vec<Case> {
         seed::mistakes::CASES,
         seed::starting::CASES,
         self_token::CASES,
+        service_accounts::CASES,
         sessions::CASES,
         several_sessions::CASES,
         sign_in::CASES,

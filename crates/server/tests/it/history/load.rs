@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
+use tollhouse::operations::resource_access_tokens::CreateResourceToken;
 use tollhouse::operations::{tokens, users};
+use tollhouse_domain::access::AccessLevel;
 use tollhouse_domain::audit::By;
 use tollhouse_domain::id::{ApplicationId, UserId};
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::CsrfSecret;
 
@@ -26,7 +29,7 @@ const SIGN_IN: &str = "/users/sign_in";
 /// A way to take a right away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taking {
-    /// By the credential itself: revocation, or sign-out.
+    /// By the credential itself: revocation, or sign-out. The token of a bot is revoked by whoever manages it.
     Itself,
     /// It is renewed, so the old one goes.
     Renewal,
@@ -39,7 +42,7 @@ pub enum Taking {
 }
 
 /// Every way that somebody's rights end here.
-pub const WAYS: [(Kind, Taking); 8] = [
+pub const WAYS: [(Kind, Taking); 9] = [
     (Kind::Personal, Taking::Itself),
     (Kind::Personal, Taking::Renewal),
     (Kind::Personal, Taking::Command),
@@ -48,6 +51,7 @@ pub const WAYS: [(Kind, Taking); 8] = [
     (Kind::Oauth, Taking::Renewal),
     (Kind::Oauth, Taking::Replay),
     (Kind::Session, Taking::Itself),
+    (Kind::Bot, Taking::Itself),
 ];
 
 /// After so long everybody may be asked for the same successor no more (`rotation.window`).
@@ -75,6 +79,7 @@ impl HistoryRun {
             Kind::Personal => self.make_token(owner).await,
             Kind::Oauth => self.authorize(owner).await,
             Kind::Session => self.sign_in(owner).await,
+            Kind::Bot => self.make_bot().await,
         };
         let outcome = if made.is_some() { "made" } else { "not made" };
         self.count(format!("operation: {kind:?} {outcome}"));
@@ -122,6 +127,29 @@ impl HistoryRun {
         Some(Rc::new(self.family(Kind::Personal, owner, started, secret, secret)))
     }
 
+    /// A bot of the project with its token. In the place of a secret that renews it stands the number of the token.
+    async fn make_bot(&self) -> Option<Rc<Family>> {
+        let create = CreateResourceToken {
+            resource: MembershipSource::Project(self.project),
+            caller: None,
+            name: "bot".into(),
+            description: None,
+            scopes: Scopes::from([Scope::Api]),
+            level: AccessLevel::Guest,
+            expires_at: None,
+            require_expiry: true,
+            host: "git.example.test".into(),
+        };
+        let started = self.now();
+        let made = self.command.perform(create, &By::system()).await.ok()?.into_inner();
+        let mut reader = self.command.db.read().await.ok()?;
+        let bot = tollhouse_store::users::find(&mut reader, made.token.user_id).await.ok()??;
+        let owner = Owner { id: bot.id, name: bot.username, status: Story::default(), ended: Story::default() };
+        owner.status.acknowledge(owner.status.begin("made", true, started), self.now());
+        let (secret, id) = (made.secret.reveal(), made.token.id.to_string());
+        Some(Rc::new(self.family(Kind::Bot, &Rc::new(owner), started, secret, &id)))
+    }
+
     async fn authorize(&self, owner: &Rc<Owner>) -> Option<Rc<Family>> {
         let allow = SignInAndAllow { user: owner.id, application: self.client.id };
         let code = self.command.perform(allow, &By::system()).await.ok()?.into_inner();
@@ -162,7 +190,7 @@ impl HistoryRun {
     pub async fn check(&self, line: &mut Line, node: usize, family: &Family, held: &Held) -> bool {
         let request = Request::new("GET", USER);
         let request = match family.kind {
-            Kind::Personal => request.with("PRIVATE-TOKEN", &held.access),
+            Kind::Personal | Kind::Bot => request.with("PRIVATE-TOKEN", &held.access),
             Kind::Oauth => request.with("Authorization", &format!("Bearer {}", held.access)),
             Kind::Session => request.with("Cookie", &format!("_gitlab_session={}", held.access)),
         };
@@ -225,6 +253,10 @@ impl HistoryRun {
                 let token = if self.throw(2) == 0 { &held.access } else { &held.refresh };
                 Request::new("POST", "/oauth/revoke").form(&[&[("token", token.as_str())][..], &self.own()].concat())
             }
+            Kind::Bot => {
+                let path = format!("/api/v4/projects/{}/access_tokens/{}", self.project, held.refresh);
+                Request::new("DELETE", &path).with("PRIVATE-TOKEN", &self.manager)
+            }
             Kind::Session => {
                 let cookie = format!("_gitlab_session={}", held.access);
                 Request::new("POST", "/users/sign_out").with("Cookie", &cookie).form(&[])
@@ -248,7 +280,8 @@ impl HistoryRun {
                 held.story.acknowledge(held.story.begin("revoked", false, started), ended);
                 return true;
             }
-            (Kind::Oauth, Some(200)) | (Kind::Session, Some(302)) => {
+            // 404: the bot has gone with an attempt whose answer was lost, and that is told when everybody knows (W4).
+            (Kind::Oauth, Some(200)) | (Kind::Session, Some(302)) | (Kind::Bot, Some(204 | 404)) => {
                 family.story.acknowledge(id, ended);
                 return true;
             }
@@ -277,7 +310,7 @@ impl HistoryRun {
                 let pairs = [("grant_type", "refresh_token"), ("refresh_token", held.refresh.as_str())];
                 Request::new("POST", "/oauth/token").form(&[&pairs[..], &self.own()].concat())
             }
-            Kind::Session => return false,
+            Kind::Session | Kind::Bot => return false,
         };
         let started = self.now();
         let what = format!("{:?} renews itself at node {node}", family.kind);
@@ -421,7 +454,7 @@ impl HistoryRun {
         while !self.over.get() {
             sleep(self.between(5, 60)).await;
             self.bury();
-            let lacking = [(Kind::Personal, 12), (Kind::Oauth, 8), (Kind::Session, 6)];
+            let lacking = [(Kind::Personal, 12), (Kind::Oauth, 8), (Kind::Session, 6), (Kind::Bot, 3)];
             let living = |kind| self.families.borrow().iter().filter(|family| family.kind == kind).count();
             let kind = lacking.iter().find(|(kind, wanted)| living(*kind) < *wanted).map(|(kind, _)| *kind);
             if let (Some(kind), Some(owner)) = (kind, self.one_of(&self.owners).cloned()) {
@@ -442,7 +475,7 @@ impl HistoryRun {
         let patience = (self.throw(5) == 0).then(|| self.between(1, 80));
         let node = self.node();
         match (self.throw(10), family.kind) {
-            (0, _) => {
+            (0, Kind::Personal | Kind::Oauth | Kind::Session) => {
                 let owner = family.owner.clone();
                 if !self.take(family, Taking::Block, node, patience).await {
                     self.take(family, Taking::Block, node, None).await;

@@ -128,6 +128,7 @@ async fn history_of_three_servers(t: TestServer) {
         ("operation: Oauth Renewal acknowledged", 1),
         ("operation: Oauth Replay acknowledged", 1),
         ("operation: Session Itself acknowledged", 1),
+        ("operation: Bot Itself acknowledged", 1),
         ("operation: Group private acknowledged", 1),
         ("use: group private", 1),
         ("operation: Together acknowledged", 1),

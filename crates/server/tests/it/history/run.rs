@@ -11,7 +11,9 @@ use futures_util::future::join_all;
 use tollhouse::app::App;
 use tollhouse::config::Settings;
 use tollhouse::urls::Urls;
-use tollhouse_domain::id::UserId;
+use tollhouse_domain::access::Visibility;
+use tollhouse_domain::id::{ProjectId, UserId};
+use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Clock;
 use tollhouse_store::db::Db;
 
@@ -39,6 +41,8 @@ pub enum Kind {
     Personal,
     Oauth,
     Session,
+    /// An access token of the project.
+    Bot,
 }
 
 pub struct Owner {
@@ -82,7 +86,7 @@ impl Family {
     pub fn dead(&self) -> Option<Moment> {
         let ended = match self.kind {
             Kind::Session => self.owner.ended.taken().filter(|at| *at > self.began),
-            Kind::Personal | Kind::Oauth => None,
+            Kind::Personal | Kind::Oauth | Kind::Bot => None,
         };
         self.story.taken().or(ended).or_else(|| self.newest().story.taken())
     }
@@ -95,6 +99,10 @@ pub struct HistoryRun {
     /// What the command line is: it writes, waits, and remembers nothing.
     pub command: App,
     pub client: Client,
+    /// Whose bots there are.
+    pub project: ProjectId,
+    /// Of somebody who manages their tokens.
+    pub manager: String,
     pub owners: Vec<Rc<Owner>>,
     pub families: RefCell<Vec<Rc<Family>>>,
     pub findings: RefCell<Vec<String>>,
@@ -117,6 +125,9 @@ impl HistoryRun {
             owner.status.acknowledge(owner.status.begin("made", true, 0), 0);
             owners.push(Rc::new(owner));
         }
+        let group = t.group("harbour", Visibility::Private).await;
+        let project = t.project(group, "app", Visibility::Private).await;
+        let manager = t.admin_named("harbour-master").await.token([Scope::Api]).await;
         t.leave().await;
         let mut servers = Vec::new();
         for _ in 0..3 {
@@ -127,6 +138,8 @@ impl HistoryRun {
             began: Instant::now(),
             command: command(&t).await,
             client,
+            project,
+            manager,
             owners,
             servers,
             families: RefCell::default(),

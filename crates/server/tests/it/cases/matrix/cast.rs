@@ -145,7 +145,13 @@ impl Cast {
             t.resource_token(MembershipSource::Group(crew), AccessLevel::Guest).await.token.id,
             t.resource_token(MembershipSource::Project(open), AccessLevel::Guest).await.token.id,
         );
+        let (group_account, project_account) = (
+            t.service_account(Some(MembershipSource::Group(crew))).await.id,
+            t.service_account(Some(MembershipSource::Project(open))).await.id,
+        );
         let names = HashMap::from([
+            ("group_account", group_account.to_string()),
+            ("project_account", project_account.to_string()),
             ("group_token", group_token.to_string()),
             ("project_token", project_token.to_string()),
             ("person", of(Owner::External).to_string()),

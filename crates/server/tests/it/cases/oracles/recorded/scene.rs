@@ -89,12 +89,15 @@ impl Scene {
     pub async fn ask(&self, line: &Recorded, caller: Caller, target: &str) -> Reply {
         let target = target.replace("{warden}", &self.warden.id.to_string());
         let mut target = target.replace("{noted}", &self.noted.id.to_string());
-        for (name, of) in
-            [("{team_token}", MembershipSource::Group(self.team)), ("{app_token}", MembershipSource::Project(self.app))]
-        {
-            if target.contains(name) {
+        for (what, of) in [("team", MembershipSource::Group(self.team)), ("app", MembershipSource::Project(self.app))] {
+            let (token, account) = (format!("{{{what}_token}}"), format!("{{{what}_account}}"));
+            if target.contains(&token) {
                 let made = self.t.resource_token(of, AccessLevel::Guest).await;
-                target = target.replace(name, &made.token.id.to_string());
+                target = target.replace(&token, &made.token.id.to_string());
+            }
+            if target.contains(&account) {
+                let made = self.t.service_account(Some(of)).await;
+                target = target.replace(&account, &made.id.to_string());
             }
         }
         if target.contains("{spare}") {
