@@ -63,6 +63,11 @@ def before_call(context, case, kwargs):
     # Small numbers are those of the tokens that this check itself works with.
     if operation in plan["ends_token"] and (case.path_parameters or {}).get("id") in range(1000):
         case.path_parameters = {**case.path_parameters, "id": own_token()["id"]}
+    numbers = case.path_parameters or {}
+    if operation in plan["of_impersonation"] and (numbers.get("user_id"), numbers.get("impersonation_token_id")) == (plan["ada"], 1):
+        path = f"/api/v4/users/{plan['ada']}/impersonation_tokens"
+        made = post(path, name="to be ended", scopes=["read_api"])["id"]
+        case.path_parameters = {**numbers, "impersonation_token_id": made}
     # Two projects of one name are refused.
     if operation == "post_projects" and isinstance(case.body, dict) and case.body.get("name") == plan["project_name"]:
         case.body = {**case.body, "name": f"made {secrets.token_hex(6)}"}

@@ -80,6 +80,11 @@ def examples(facts):
         "get_projects_id_members_all_user_id": {"id": str(project), "user_id": ada},
         "get_groups_id": {"id": str(group)},
         "put_groups_id": {"id": str(group), "body": {"description": "changed"}},
+        "post_user_personal_access_tokens": {"body": {"name": "own", "scopes": ["k8s_proxy"]}},
+        "get_users_user_id_impersonation_tokens": {"user_id": ada},
+        "post_users_user_id_impersonation_tokens": {"user_id": ada, "body": {"name": "debug", "scopes": ["read_api"]}},
+        "get_users_user_id_impersonation_tokens_impersonation_token_id": {"user_id": ada, "impersonation_token_id": 1},
+        "delete_users_user_id_impersonation_tokens_impersonation_token_id": {"user_id": ada, "impersonation_token_id": 1},
         "get_personal_access_tokens": {"user_id": ada, "state": "active", "sort": "expires_asc"},
         "get_personal_access_tokens_id": {"id": 1},
         "delete_personal_access_tokens_id": {"id": 1},
@@ -151,6 +156,11 @@ def fuzz(cwd, facts, who, *more, url=None):
         "project_name": PROJECT_NAME,
         "ends_credential": ["delete_personal_access_tokens_self", "post_personal_access_tokens_self_rotate"],
         "ends_token": ["delete_personal_access_tokens_id", "post_personal_access_tokens_id_rotate"],
+        "of_impersonation": [
+            "get_users_user_id_impersonation_tokens_impersonation_token_id",
+            "delete_users_user_id_impersonation_tokens_impersonation_token_id",
+        ],
+        "ada": facts.users["ada"]["id"],
         "ends_application": ["delete_applications_id"],
         "calls": str(cwd / f"{who}.calls"),
     }

@@ -178,6 +178,8 @@ pub struct Rules {
     pub accounts: AccountRules,
     /// `compat.rotation = "gitlab"`.
     pub gitlab_rotation: bool,
+    /// Whether impersonation tokens count.
+    pub impersonation: bool,
 }
 
 /// Only a personal access token is presented for rotation at a route of the API.
@@ -198,14 +200,18 @@ fn token_stands(
 ) -> Result<(), Denial> {
     // The window of a repeat counts from the rotation, not from the old token's own end (rotation.md rule 11).
     let repeats = requirement.rotates && !rules.gitlab_rotation && token.status == TokenStatus::Rotated;
+    let allowed = match token.impersonation && !rules.impersonation {
+        true => Err(Denial::ImpersonationDisabled),
+        false => Ok(()),
+    };
     if repeats {
-        return Ok(());
+        return allowed;
     }
     if token.dead_from.is_some_and(|at| at <= now) {
         return Err(Denial::Expired);
     }
     match token.status {
-        TokenStatus::Live { .. } => Ok(()),
+        TokenStatus::Live { .. } => allowed,
         TokenStatus::Rotated if requirement.detects_reuse && rules.gitlab_rotation => Err(Denial::Reused(token.family)),
         TokenStatus::Rotated | TokenStatus::Ended => Err(Denial::Revoked),
     }
@@ -253,7 +259,7 @@ mod tests {
         owner.state = state;
         let record =
             Record { credential: Credential::PersonalAccessToken(Arc::new(token)), owner: Some(Arc::new(owner)) };
-        let rules = Rules { accounts: ACCOUNTS, gitlab_rotation: gitlab };
+        let rules = Rules { accounts: ACCOUNTS, gitlab_rotation: gitlab, impersonation: true };
         Identity::resolve(record, requirement, rules, Date(100).start()).err()
     }
 
@@ -284,7 +290,7 @@ mod tests {
     }
 
     const LIVE: TokenStatus = TokenStatus::Live { used: true };
-    const RULES: Rules = Rules { accounts: ACCOUNTS, gitlab_rotation: true };
+    const RULES: Rules = Rules { accounts: ACCOUNTS, gitlab_rotation: true, impersonation: true };
 
     fn of_ada(credential: Credential) -> Record {
         Record { credential, owner: Some(Arc::new(ada())) }
@@ -321,6 +327,32 @@ mod tests {
         assert_eq!(caller.scopes(), None);
         let who = caller.person().expect("it is ada");
         assert_eq!(who.session().map(|session| session.digest), Some(Digest([9; 32])));
+    }
+
+    #[test]
+    fn an_impersonation_token_counts_while_these_are_allowed() {
+        // authentication.md 0.1: expired, revoked, impersonation, account
+        for (status, expires, refused) in [
+            (LIVE, 101, Some(Denial::ImpersonationDisabled)),
+            (LIVE, 100, Some(Denial::Expired)),
+            (TokenStatus::Ended, 101, Some(Denial::Revoked)),
+            (TokenStatus::Rotated, 101, Some(Denial::ImpersonationDisabled)),
+        ] {
+            let resolve = |impersonation: bool, allowed: bool| {
+                let token = TokenRecord { impersonation, ..token(status, expires) };
+                let mut owner = ada();
+                owner.state = AccountState::Blocked;
+                let credential = Credential::PersonalAccessToken(Arc::new(token));
+                let record = Record { credential, owner: Some(Arc::new(owner)) };
+                let rules = Rules { accounts: ACCOUNTS, gitlab_rotation: false, impersonation: allowed };
+                Identity::resolve(record, &ROTATE, rules, Date(100).start()).err()
+            };
+            assert_eq!(resolve(true, false), refused, "{status:?} {expires}");
+            for other in [resolve(true, true), resolve(false, false)] {
+                let otherwise = refused.clone().filter(|denial| *denial != Denial::ImpersonationDisabled);
+                assert_eq!(other, otherwise.or(Some(Denial::Account(AccountFault::Blocked))), "{status:?} {expires}");
+            }
+        }
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Lookup for BlockedMeanwhile {
 async fn a_3_noting_the_first_use_keeps_nothing_that_was_read_before() {
     let lookup = Arc::new(BlockedMeanwhile::default());
     let accounts = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
-    let rules = Rules { accounts, gitlab_rotation: false };
+    let rules = Rules { accounts, gitlab_rotation: false, impersonation: true };
     let use_rules = UseRules {
         session_lifetime: Duration::from_secs(60),
         from_sign_in: false,

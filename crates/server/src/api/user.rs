@@ -12,6 +12,8 @@ use crate::endpoint::answer::One;
 use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
 
+pub mod personal_access_tokens;
+
 /// `/user`, the caller's own account.
 pub fn endpoints() -> Vec<Endpoint> {
     vec![

@@ -68,6 +68,7 @@ pub(super) const fn not_found(kind: ResourceKind) -> &'static str {
         ResourceKind::User => "404 User Not Found",
         ResourceKind::Application => "404 Application Not Found",
         ResourceKind::Record => "404 Not found",
+        ResourceKind::ImpersonationToken => "404 Impersonation Token Not Found",
         ResourceKind::Unnamed => "404 Not Found",
     }
 }

@@ -109,6 +109,7 @@ fn noun(thing: ResourceKind) -> &'static str {
         ResourceKind::User => "user",
         ResourceKind::Application => "application",
         ResourceKind::Record | ResourceKind::Unnamed => "record",
+        ResourceKind::ImpersonationToken => "impersonation token",
     }
 }
 

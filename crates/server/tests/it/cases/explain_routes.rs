@@ -38,7 +38,9 @@ const USES_UP: [&str; 2] =
     ["DELETE /api/v4/personal_access_tokens/self", "POST /api/v4/personal_access_tokens/self/rotate"];
 
 /// Parameters with which a route that needs some is reached at all.
-const FORMS: [(&str, &str); 3] = [
+const FORMS: [(&str, &str); 5] = [
+    ("POST /api/v4/user/personal_access_tokens", "name=x&scopes[]=k8s_proxy"),
+    ("POST /api/v4/users/{user_id}/impersonation_tokens", "name=x&scopes[]=api"),
     ("POST /api/v4/projects", "name=x"),
     ("POST /api/v4/applications", "name=a&redirect_uri=https://a.test&scopes=api"),
     ("POST /api/v4/users/{user_id}/personal_access_tokens", "name=x&scopes[]=api"),

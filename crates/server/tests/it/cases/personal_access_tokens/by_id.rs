@@ -140,7 +140,7 @@ async fn auth_131_an_impersonation_token_does_not_revoke_itself(t: TestServer) {
 
 async fn a_number_that_is_none(t: TestServer) {
     let warden = t.admin().await.token([Scope::Api]).await;
-    for id in ["x", "-1", "1.5", "99999999999999999999", "%31x"] {
+    for id in ["x", "-1", "99999999999999999999", "%31x"] {
         let no_route = r#"{"error":"404 Not Found"}"#;
         t.get(&format!("{PATH}/{id}")).token(&warden).await.is(404, no_route);
         t.delete(&format!("{PATH}/{id}")).token(&warden).await.is(404, no_route);
