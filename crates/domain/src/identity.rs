@@ -222,6 +222,7 @@ mod tests {
     use super::*;
     use crate::denial::AccountFault;
     use crate::id::{ApplicationId, FamilyId, GenerationId};
+    use crate::lookup::LastAddresses;
     use crate::secret::Digest;
     use crate::time::Date;
     use crate::user::{AccountState, tests::ada};
@@ -243,6 +244,7 @@ mod tests {
             created_at: Timestamp(0),
             dead_from: Some(Date(expires).start()),
             last_used_at: None.into(),
+            last_used_ips: LastAddresses::from_words(""),
             status,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollhouse_domain::denial::AccountFault;
 use tollhouse_domain::id::{FamilyId, GenerationId};
 use tollhouse_domain::invalidation::Invalidation;
-use tollhouse_domain::lookup::{Answer, TokenRecord, UserName};
+use tollhouse_domain::lookup::{Answer, LastAddresses, TokenRecord, UserName};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::user::{AccountRules, AccountState, User, UserKind};
 
@@ -41,6 +41,7 @@ impl Lookup for BlockedMeanwhile {
                 created_at: Timestamp(0),
                 dead_from: None,
                 last_used_at: None.into(),
+                last_used_ips: LastAddresses::from_words(""),
                 status: TokenStatus::Live { used: self.used.load(Ordering::SeqCst) },
             };
             let credential = Credential::PersonalAccessToken(Arc::new(token));

@@ -11,7 +11,7 @@ use tollhouse_domain::application::Application;
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, NamespaceId, UserId};
 use tollhouse_domain::invalidation::Invalidation;
-use tollhouse_domain::lookup::{Credential, Key, Record, TokenRecord};
+use tollhouse_domain::lookup::{Credential, Key, LastAddresses, Record, TokenRecord};
 use tollhouse_domain::membership::{GroupMembership, Held, Memberships, UserMemberships};
 use tollhouse_domain::redirect::RedirectUris;
 use tollhouse_domain::scope::{Scope, Scopes};
@@ -289,6 +289,7 @@ impl Truth {
             created_at: Timestamp(0),
             dead_from: None,
             last_used_at: None.into(),
+            last_used_ips: LastAddresses::from_words(""),
             status,
         };
         let blocked = self.blocked.get(owner).copied().unwrap_or_default();
