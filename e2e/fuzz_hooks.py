@@ -86,6 +86,11 @@ def before_call(context, case, kwargs):
         if "token_id" in path:
             made = post(f"{of}/{account}/personal_access_tokens", name="to be ended", scopes=["api"])
             case.path_parameters["token_id"] = made["id"]
+    numbers = case.path_parameters or {}
+    if operation in plan["of_impersonation"] and (numbers.get("user_id"), numbers.get("impersonation_token_id")) == (plan["ada"], 1):
+        path = f"/api/v4/users/{plan['ada']}/impersonation_tokens"
+        made = post(path, name="to be ended", scopes=["read_api"])["id"]
+        case.path_parameters = {**numbers, "impersonation_token_id": made}
     # Two projects of one name are refused.
     if operation == "post_projects" and isinstance(case.body, dict) and case.body.get("name") == plan["project_name"]:
         case.body = {**case.body, "name": f"made {secrets.token_hex(6)}"}

@@ -210,7 +210,7 @@ impl Authenticator {
     /// The signed-in person of a live session, for pages: tokens do not count there (T10). It counts as used.
     pub fn person_of(&self, session: &Entry, now: Timestamp) -> Result<Identity, Denial> {
         let identity = Identity::resolve(session.record.clone(), &AccessRequirement::PLAIN, self.rules, now)?;
-        self.uses.note(session, self.use_rules, now);
+        self.uses.note(session, self.use_rules, None, now);
         Ok(identity)
     }
 
@@ -281,7 +281,7 @@ impl Authenticator {
     ) -> Result<Option<(Caller, CredentialPlace)>, Denial> {
         let Some((entry, place)) = self.credential(presented, requirement, now).await? else { return Ok(None) };
         let caller = Caller::resolve(entry.record.clone(), requirement, self.rules, now)?;
-        self.uses.note(&entry, self.use_rules, now);
+        self.uses.note(&entry, self.use_rules, presented.peer(), now);
         Ok(Some((caller, place)))
     }
 

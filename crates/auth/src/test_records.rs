@@ -3,7 +3,7 @@
 use tollhouse_domain::application::Application;
 use tollhouse_domain::deploy_token::DeployScope;
 use tollhouse_domain::id::{ApplicationId, DeployTokenId, FamilyId, GenerationId, JobTokenId, ProjectId, UserId};
-use tollhouse_domain::lookup::{DeployTokenRecord, JobTokenRecord, SessionRecord, TokenRecord};
+use tollhouse_domain::lookup::{DeployTokenRecord, JobTokenRecord, LastAddresses, SessionRecord, TokenRecord};
 use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::redirect::RedirectUris;
 use tollhouse_domain::scope::{Scope, Scopes};
@@ -26,6 +26,7 @@ pub(crate) fn token(id: i64, digest: Digest) -> TokenRecord {
         created_at: Timestamp(0),
         dead_from: None,
         last_used_at: None.into(),
+        last_used_ips: LastAddresses::from_words(""),
         status: TokenStatus::Live { used: true },
     }
 }

@@ -1,11 +1,12 @@
 //! Which credentials were used, gathered until somebody writes it down.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tollhouse_domain::id::GenerationId;
-use tollhouse_domain::lookup::{Credential, SessionRecord, TokenRecord};
+use tollhouse_domain::lookup::{Credential, MOST_ADDRESSES, SessionRecord, TokenRecord, network};
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
@@ -44,30 +45,59 @@ pub struct Uses(Mutex<Gathered>);
 #[derive(Debug, Default)]
 pub struct Gathered {
     /// Personal access tokens; of OAuth tokens nobody is shown the last use.
-    pub tokens: HashMap<GenerationId, (Timestamp, Arc<TokenRecord>)>,
+    pub tokens: HashMap<GenerationId, TokenUse>,
     /// When it was used, and until when it lasts now.
     pub sessions: HashMap<Digest, (Timestamp, Timestamp)>,
 }
 
+/// The uses of one token.
+#[derive(Debug)]
+pub struct TokenUse {
+    /// When it was last used. `None`: that was written less than an interval ago.
+    pub at: Option<Timestamp>,
+    /// From where, the oldest first, each once: at most [`MOST_ADDRESSES`].
+    pub addresses: Vec<IpAddr>,
+    /// The token that is remembered.
+    pub record: Arc<TokenRecord>,
+}
+
 impl Uses {
     /// Notes the use of a credential, at most once in an interval. OAuth, deploy and job tokens are left out, and so
-    /// are sessions that use does not extend (`from_sign_in`).
-    pub(crate) fn note(&self, entry: &Entry, rules: UseRules, now: Timestamp) {
+    /// are sessions that use does not extend (`from_sign_in`). An address from which a token was not used in this interval
+    /// is noted at once.
+    pub(crate) fn note(&self, entry: &Entry, rules: UseRules, peer: Option<IpAddr>, now: Timestamp) {
         // A short session must be extended before it ends.
         let session_interval = rules.interval.min(rules.session_lifetime / 4);
         match &entry.record.credential {
-            Credential::PersonalAccessToken(token) if token.last_used_at.note(now, rules.interval) => {
-                self.gathered().tokens.insert(token.id, (now, token.clone()));
+            Credential::PersonalAccessToken(token) => {
+                let due = token.last_used_at.note(now, rules.interval);
+                let address = peer.map(network).filter(|address| token.last_used_ips.note(*address, due));
+                if due || address.is_some() {
+                    self.note_token(token, due.then_some(now), address);
+                }
             }
             Credential::Session(session) if !rules.from_sign_in && session.extended_at.note(now, session_interval) => {
                 let end = (now + rules.session_lifetime).min(rules.last_of(session));
                 self.gathered().sessions.insert(session.digest, (now, end));
             }
-            Credential::PersonalAccessToken(_)
-            | Credential::OauthAccessToken(_)
+            Credential::OauthAccessToken(_)
             | Credential::Session(_)
             | Credential::DeployToken(_)
             | Credential::JobToken(_) => {}
+        }
+    }
+
+    fn note_token(&self, token: &Arc<TokenRecord>, at: Option<Timestamp>, address: Option<IpAddr>) {
+        let mut gathered = self.gathered();
+        let new = || TokenUse { at: None, addresses: Vec::new(), record: token.clone() };
+        let uses = gathered.tokens.entry(token.id).or_insert_with(new);
+        uses.at = at.or(uses.at);
+        uses.record = token.clone();
+        if let Some(address) = address {
+            uses.addresses.retain(|known| *known != address);
+            uses.addresses.push(address);
+            let surplus = uses.addresses.len().saturating_sub(MOST_ADDRESSES);
+            uses.addresses.drain(..surplus);
         }
     }
 
@@ -116,10 +146,10 @@ mod tests {
     fn a_use_of_a_personal_access_token_is_noted_once_in_an_interval() {
         let (uses, entry) = (Uses::default(), entry(Credential::PersonalAccessToken(token())));
         for (now, noted) in [(5, true), (5, false), (604, false), (605, true), (1_204, false), (1_205, true)] {
-            uses.note(&entry, RULES, Timestamp(now));
+            uses.note(&entry, RULES, None, Timestamp(now));
             let gathered = uses.take();
-            let at = gathered.tokens.get(&GenerationId(7)).map(|(at, token)| (*at, token.digest));
-            assert_eq!(at, noted.then_some((Timestamp(now), DIGEST)), "at {now}");
+            let at = gathered.tokens.get(&GenerationId(7)).map(|uses| (uses.at, uses.record.digest));
+            assert_eq!(at, noted.then_some((Some(Timestamp(now)), DIGEST)), "at {now}");
             assert!(gathered.sessions.is_empty());
         }
     }
@@ -127,7 +157,7 @@ mod tests {
     #[test]
     fn a_use_of_an_oauth_token_is_not_noted() {
         let uses = Uses::default();
-        uses.note(&entry(Credential::OauthAccessToken(token())), RULES, Timestamp(5));
+        uses.note(&entry(Credential::OauthAccessToken(token())), RULES, None, Timestamp(5));
         assert!(uses.take().tokens.is_empty());
     }
 
@@ -145,7 +175,7 @@ mod tests {
             ("from sign-in", UseRules { from_sign_in: true, ..RULES }, 250, None),
         ] {
             let uses = Uses::default();
-            uses.note(&entry(session()), rules, Timestamp(now));
+            uses.note(&entry(session()), rules, None, Timestamp(now));
             let gathered = uses.take();
             let expected = extended_to.map(|end| (Timestamp(now), Timestamp(end)));
             assert_eq!(gathered.sessions.get(&DIGEST).copied(), expected, "{name}");

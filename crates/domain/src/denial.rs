@@ -17,6 +17,8 @@ pub enum Denial {
     /// `compat.rotation = "gitlab"`: a revoked token was presented for rotation, so the guard ends its family
     /// before it answers as for [`Denial::Revoked`] (authentication.md 5.7).
     Reused(FamilyId),
+    /// An impersonation token, while a setting forbids these.
+    ImpersonationDisabled,
     /// The account of the owner may not use the API.
     Account(AccountFault),
     /// The token's scopes do not cover the endpoint; these would.
@@ -44,6 +46,7 @@ impl Denial {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Reused(_) => "reused",
+            Self::ImpersonationDisabled => "impersonation_disabled",
             Self::Account(fault) => fault.code(),
             Self::Scope(_) => "insufficient_scope",
             Self::NotAdministrator => "not_administrator",
@@ -110,6 +113,7 @@ mod tests {
             (Denial::Expired, "expired"),
             (Denial::Revoked, "revoked"),
             (Denial::Reused(FamilyId(1)), "reused"),
+            (Denial::ImpersonationDisabled, "impersonation_disabled"),
             (Denial::Account(AccountFault::Internal), "account_internal"),
             (Denial::Account(AccountFault::PendingApproval), "account_pending_approval"),
             (Denial::Account(AccountFault::Deactivated), "account_deactivated"),

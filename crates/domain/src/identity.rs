@@ -198,6 +198,8 @@ pub struct Rules {
     pub accounts: AccountRules,
     /// `compat.rotation = "gitlab"`.
     pub gitlab_rotation: bool,
+    /// Whether impersonation tokens count.
+    pub impersonation: bool,
 }
 
 /// Only a personal access token is presented for rotation at a route of the API.
@@ -218,14 +220,18 @@ fn token_stands(
 ) -> Result<(), Denial> {
     // The window of a repeat counts from the rotation, not from the old token's own end (rotation.md rule 11).
     let repeats = requirement.rotates && !rules.gitlab_rotation && token.status == TokenStatus::Rotated;
+    let allowed = match token.impersonation && !rules.impersonation {
+        true => Err(Denial::ImpersonationDisabled),
+        false => Ok(()),
+    };
     if repeats {
-        return Ok(());
+        return allowed;
     }
     if token.dead_from.is_some_and(|at| at <= now) {
         return Err(Denial::Expired);
     }
     match token.status {
-        TokenStatus::Live { .. } => Ok(()),
+        TokenStatus::Live { .. } => allowed,
         TokenStatus::Rotated if requirement.detects_reuse && rules.gitlab_rotation => Err(Denial::Reused(token.family)),
         TokenStatus::Rotated | TokenStatus::Ended => Err(Denial::Revoked),
     }
@@ -236,6 +242,7 @@ mod tests {
     use super::*;
     use crate::denial::AccountFault;
     use crate::id::{ApplicationId, FamilyId, GenerationId};
+    use crate::lookup::LastAddresses;
     use crate::secret::Digest;
     use crate::time::Date;
     use crate::user::{AccountState, tests::ada};
@@ -257,6 +264,7 @@ mod tests {
             created_at: Timestamp(0),
             dead_from: Some(Date(expires).start()),
             last_used_at: None.into(),
+            last_used_ips: LastAddresses::from_words(""),
             status,
         }
     }
@@ -273,7 +281,7 @@ mod tests {
         owner.state = state;
         let record =
             Record { credential: Credential::PersonalAccessToken(Arc::new(token)), owner: Some(Arc::new(owner)) };
-        let rules = Rules { accounts: ACCOUNTS, gitlab_rotation: gitlab };
+        let rules = Rules { accounts: ACCOUNTS, gitlab_rotation: gitlab, impersonation: true };
         Identity::resolve(record, requirement, rules, Date(100).start()).err()
     }
 
@@ -304,7 +312,7 @@ mod tests {
     }
 
     const LIVE: TokenStatus = TokenStatus::Live { used: true };
-    const RULES: Rules = Rules { accounts: ACCOUNTS, gitlab_rotation: true };
+    const RULES: Rules = Rules { accounts: ACCOUNTS, gitlab_rotation: true, impersonation: true };
 
     fn of_ada(credential: Credential) -> Record {
         Record { credential, owner: Some(Arc::new(ada())) }
@@ -341,6 +349,32 @@ mod tests {
         assert_eq!(caller.scopes(), None);
         let who = caller.person().expect("it is ada");
         assert_eq!(who.session().map(|session| session.digest), Some(Digest([9; 32])));
+    }
+
+    #[test]
+    fn an_impersonation_token_counts_while_these_are_allowed() {
+        // authentication.md 0.1: expired, revoked, impersonation, account
+        for (status, expires, refused) in [
+            (LIVE, 101, Some(Denial::ImpersonationDisabled)),
+            (LIVE, 100, Some(Denial::Expired)),
+            (TokenStatus::Ended, 101, Some(Denial::Revoked)),
+            (TokenStatus::Rotated, 101, Some(Denial::ImpersonationDisabled)),
+        ] {
+            let resolve = |impersonation: bool, allowed: bool| {
+                let token = TokenRecord { impersonation, ..token(status, expires) };
+                let mut owner = ada();
+                owner.state = AccountState::Blocked;
+                let credential = Credential::PersonalAccessToken(Arc::new(token));
+                let record = Record { credential, owner: Some(Arc::new(owner)) };
+                let rules = Rules { accounts: ACCOUNTS, gitlab_rotation: false, impersonation: allowed };
+                Identity::resolve(record, &ROTATE, rules, Date(100).start()).err()
+            };
+            assert_eq!(resolve(true, false), refused, "{status:?} {expires}");
+            for other in [resolve(true, true), resolve(false, false)] {
+                let otherwise = refused.clone().filter(|denial| *denial != Denial::ImpersonationDisabled);
+                assert_eq!(other, otherwise.or(Some(Denial::Account(AccountFault::Blocked))), "{status:?} {expires}");
+            }
+        }
     }
 
     #[test]
@@ -394,27 +428,6 @@ mod tests {
             let record = of_ada(Credential::OauthAccessToken(Arc::new(token(TokenStatus::Rotated, 101))));
             let resolved = Identity::resolve(record, &ROTATE, rules, Timestamp(0));
             assert_eq!(resolved.err(), Some(Denial::Revoked));
-        }
-    }
-
-    #[test]
-    fn nobody_hands_on_a_scope_that_their_credential_could_not_use() {
-        // authentication.md 3.3
-        for scope in Scope::ALL.iter().copied() {
-            for (held, sudo, includes) in [
-                (None, false, true),
-                (Some("api"), false, scope.holder() == Holder::Anyone),
-                (Some("read_api"), false, scope == Scope::ReadApi),
-                (Some("api sudo"), false, scope.holder() == Holder::Anyone || scope == Scope::Sudo),
-                (Some("sudo"), true, scope.holder() == Holder::Anyone || scope == Scope::Sudo),
-                (Some(""), false, false),
-            ] {
-                let grantable = GrantableScopes { held: held.map(Scopes::from_words), sudo };
-                assert_eq!(grantable.includes(scope), includes, "{held:?} {sudo} {scope}");
-                let (one, two) = (Scopes::from([scope]), Scopes::from([scope, Scope::Openid]));
-                assert_eq!(grantable.include(&one), includes, "{held:?} {sudo} {scope}");
-                assert_eq!(grantable.include(&two), includes && held.is_none(), "{held:?} {sudo} {scope}");
-            }
         }
     }
 

@@ -1,9 +1,11 @@
 //! The one seam between recognising a caller and keeping things.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::application::Application;
@@ -189,6 +191,8 @@ pub struct TokenRecord {
     pub dead_from: Option<Timestamp>,
     /// Written in batches; see [`LastUse`].
     pub last_used_at: LastUse,
+    /// From where it was used; written in the same batches.
+    pub last_used_ips: LastAddresses,
     /// Whether it is live, rotated or ended.
     pub status: TokenStatus,
 }
@@ -235,6 +239,84 @@ impl From<Option<Timestamp>> for LastUse {
     }
 }
 
+/// From where a token was last used. The newest five are kept; IPv6 addresses of one /64 are one.
+pub struct LastAddresses {
+    /// Hashes of those noted since the last interval began. 0: free.
+    noted: [AtomicU64; MOST_ADDRESSES],
+    next: AtomicUsize,
+    written: Mutex<Vec<String>>,
+}
+
+/// How many addresses are kept of a token (rest-api.md 2.1).
+pub const MOST_ADDRESSES: usize = 5;
+
+impl LastAddresses {
+    /// As the database has them, separated by spaces, the newest first.
+    pub fn from_words(text: &str) -> Self {
+        let written = Mutex::new(text.split_ascii_whitespace().map(str::to_owned).collect());
+        Self { noted: Default::default(), next: AtomicUsize::new(0), written }
+    }
+
+    /// What the database has, as far as this node knows it, the newest first.
+    pub fn get(&self) -> Vec<String> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The database has these now.
+    pub fn wrote(&self, newest_first: Vec<String>) {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = newest_first;
+    }
+
+    /// Whether the use from this address is to be noted: once in an interval, which begins where `anew` is set.
+    pub fn note(&self, network: IpAddr, anew: bool) -> bool {
+        let mut hasher = DefaultHasher::new();
+        network.hash(&mut hasher);
+        let hash = hasher.finish() | 1;
+        if !anew && self.noted.iter().any(|known| known.load(Ordering::Relaxed) == hash) {
+            return false;
+        }
+        if anew {
+            self.noted.iter().for_each(|known| known.store(0, Ordering::Relaxed));
+        }
+        let at = self.next.fetch_add(1, Ordering::Relaxed) % MOST_ADDRESSES;
+        self.noted[at].store(hash, Ordering::Relaxed);
+        true
+    }
+}
+
+impl fmt::Debug for LastAddresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+/// What is kept of an address: IPv4 whole, of IPv6 the first 64 bits.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
+    }
+}
+
+/// As an answer shows it: `192.0.2.1`, `2001:db8:1:2::/64`.
+pub fn network_text(network: IpAddr) -> String {
+    match network {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("{v6}/64"),
+    }
+}
+
+/// The newest addresses before those that were known, each once, at most [`MOST_ADDRESSES`].
+pub fn newest_addresses<'a>(newest: impl Iterator<Item = String>, known: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::with_capacity(MOST_ADDRESSES);
+    for address in newest.chain(known.map(str::to_owned)) {
+        if all.len() < MOST_ADDRESSES && !all.contains(&address) {
+            all.push(address);
+        }
+    }
+    all
+}
+
 impl fmt::Debug for LastUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.get().fmt(f)
@@ -277,6 +359,31 @@ mod tests {
             assert_eq!(last.note(Timestamp(now), INTERVAL), noted, "{now}");
         }
         assert_eq!(last.get(), Some(Timestamp(0)), "what is noted is not written yet");
+    }
+
+    #[test]
+    fn an_address_is_noted_once_in_an_interval() {
+        let last = LastAddresses::from_words("");
+        let address = |n: u8| IpAddr::from([192, 0, 2, n]);
+        assert!(last.note(address(1), true) && !last.note(address(1), false));
+        assert!(last.note(address(2), false) && !last.note(address(1), false));
+        assert!(last.note(address(1), true) && last.note(address(2), false), "a new interval");
+        assert!((3..=9).all(|n| last.note(address(n), false)), "more than five");
+    }
+
+    #[test]
+    fn five_addresses_are_kept_and_a_network_of_ipv6_is_one() {
+        let text = |address: &str| network_text(network(address.parse().expect("an address")));
+        assert_eq!(text("192.0.2.1"), "192.0.2.1");
+        assert_eq!(text("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(text("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(text("2001:db8:1:2:ffff::9"), "2001:db8:1:2::/64");
+        let newest = |new: &[&str], known: &str| {
+            newest_addresses(new.iter().map(|&one| one.to_owned()), known.split_ascii_whitespace()).join(" ")
+        };
+        assert_eq!(newest(&["b", "a"], "a c"), "b a c");
+        assert_eq!(newest(&["f", "e"], "a b c d e"), "f e a b c");
+        assert_eq!(newest(&[], ""), "");
     }
 
     #[test]

@@ -381,7 +381,11 @@ fn authenticator(
     uptime: Uptime,
     settings: &Settings,
 ) -> Authenticator {
-    let rules = Rules { accounts: account_rules(settings), gitlab_rotation: settings.compat.rotation.is_gitlab() };
+    let rules = Rules {
+        accounts: account_rules(settings),
+        gitlab_rotation: settings.compat.rotation.is_gitlab(),
+        impersonation: settings.tokens.impersonation,
+    };
     let use_rules = UseRules {
         session_lifetime: settings.sessions.lifetime.0,
         from_sign_in: settings.sessions.from_sign_in,

@@ -113,7 +113,7 @@ sections! {
     Accounts { confirmation_required: bool }
     Sessions { lifetime: Span, longest: Span, from_sign_in: bool, per_user: u32 }
     Passwords { attempts: u32, lock_for: Span }
-    Tokens { require_expiry: bool, use_interval: Span }
+    Tokens { require_expiry: bool, use_interval: Span, self_service: SelfService, impersonation: bool }
     Oauth {
         access_token_lifetime: Span, refresh_idle: Span, id_token_lifetime: Span, password_grant: bool,
         ropc_without_client_credentials: bool, disable_admin_oauth_scopes: bool,
@@ -181,6 +181,16 @@ pub enum AtRest {
     Sealed,
     /// As they are: whoever has a copy of the database can sign in this server's name.
     Open,
+}
+
+/// Which scopes everybody may put into a token of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SelfService {
+    /// `k8s_proxy` and `self_rotate`.
+    Gitlab,
+    /// Those that the presented credential could use itself.
+    OwnScopes,
 }
 
 /// Whether we behave as ourselves or as GitLab.

@@ -322,6 +322,9 @@ fn denied(denial: &Denial, urls: &Urls) -> Wire {
         Denial::Revoked | Denial::Reused(_) => {
             invalid_token("Token was revoked. You have to re-authorize from the user.")
         }
+        Denial::ImpersonationDisabled => {
+            invalid_token("Token is an impersonation token but impersonation was disabled.")
+        }
         Denial::Account(fault) => message(403, &format!("403 Forbidden - {}", account(*fault, urls))),
         Denial::Scope(accepted) => insufficient_scope(accepted),
         Denial::NotAdministrator => message(403, "403 Forbidden"),

@@ -71,6 +71,8 @@ pub enum ResourceKind {
     AccessToken(TargetKind),
     /// `404 Not found`: a look-up of a record that GitLab does not name.
     Record,
+    /// `404 Impersonation Token Not Found`
+    ImpersonationToken,
     /// `404 Not Found`: an endpoint that says so itself, without a name.
     Unnamed,
 }
@@ -116,6 +118,8 @@ pub enum FieldFault {
     ScopesNotAvailable,
     /// The server has no such scope.
     ScopesUnknown,
+    /// The day on which a token is to end is not allowed.
+    Expiry(ExpiryFault),
     /// A redirect URI that cannot be registered.
     RedirectUri(redirect::Fault),
     /// A new password breaks a rule.
@@ -201,6 +205,7 @@ impl FieldFault {
                 let sentence = "is not allowed since this group contains projects with higher visibility.";
                 return Cow::Owned(format!("{to} {sentence}"));
             }
+            Self::Expiry(fault) => return Cow::Owned(fault.text()),
             Self::Blank => "can't be blank",
             Self::ControlCharacters => "can't hold control characters",
             Self::Taken => "has already been taken",
@@ -242,9 +247,14 @@ impl From<NameFault> for FieldFault {
 impl ExpiryFault {
     /// As the wire tells it (rest-api.md 2.5); others put it into their own answers.
     pub fn sentence(self) -> String {
+        format!("Expires at {}", self.text())
+    }
+
+    /// After the name of the field.
+    fn text(self) -> String {
         match self {
-            Self::NotAfterToday => "Expires at must be after today".to_owned(),
-            Self::After(last) => format!("Expires at must be before {last}"),
+            Self::NotAfterToday => "must be after today".to_owned(),
+            Self::After(last) => format!("must be before {last}"),
         }
     }
 }

@@ -6,7 +6,8 @@ use tollhouse_domain::application::Application;
 use tollhouse_domain::grant::dead_from;
 use tollhouse_domain::id::{ApplicationId, FamilyId, GenerationId, JobTokenId, ProjectId, UserId};
 use tollhouse_domain::lookup::{
-    Answer, Credential, JobTokenRecord, Key, Label, Lookup, Record, SessionRecord, TokenRecord, Unavailable, UserName,
+    Answer, Credential, JobTokenRecord, Key, Label, LastAddresses, Lookup, Record, SessionRecord, TokenRecord,
+    Unavailable, UserName,
 };
 use tollhouse_domain::membership::{MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::scope::Scopes;
@@ -97,6 +98,7 @@ row! {
         expires_on: Option<i64>,
         expires_at: Option<i64>,
         last_used_at: Option<i64>,
+        last_used_ips: String,
         head_id: Option<i64>,
         head_used_at: Option<i64>,
         ended_at: Option<i64>,
@@ -156,6 +158,7 @@ impl Db {
             created_at: Timestamp(token.token_created_at),
             dead_from,
             last_used_at: token.last_used_at.map(Timestamp).into(),
+            last_used_ips: LastAddresses::from_words(&token.last_used_ips),
             status: token_families::status(token.token_id, token.head_id, token.head_used_at, token.ended_at),
         });
         let credential = match token.oauth {
@@ -206,7 +209,7 @@ macro_rules! oauth {
         concat!(
             "SELECT TRUE AS oauth, t.id AS token_id, t.family_id, t.scopes, FALSE AS impersonation, t.application_id, a.uid AS client_id,
                     CAST(NULL AS TEXT) AS token_name, CAST(NULL AS TEXT) AS token_description, t.created_at AS token_created_at,
-                    CAST(NULL AS BIGINT) AS expires_on, t.expires_at, CAST(NULL AS BIGINT) AS last_used_at,
+                    CAST(NULL AS BIGINT) AS expires_on, t.expires_at, CAST(NULL AS BIGINT) AS last_used_at, '' AS last_used_ips,
                     f.head_id, f.head_used_at, f.ended_at, ", users::columns!(),
             " FROM oauth_access_tokens t
               JOIN token_families f ON f.id = t.family_id
@@ -221,7 +224,7 @@ statements! {
     TOKEN = concat!(
         "SELECT FALSE AS oauth, t.id AS token_id, t.family_id, t.scopes, t.impersonation, CAST(NULL AS BIGINT) AS application_id,
                 CAST(NULL AS TEXT) AS client_id, t.name AS token_name, t.description AS token_description, t.created_at AS token_created_at,
-                t.expires_on, CAST(NULL AS BIGINT) AS expires_at, t.last_used_at,
+                t.expires_on, CAST(NULL AS BIGINT) AS expires_at, t.last_used_at, t.last_used_ips,
                 f.head_id, f.head_used_at, f.ended_at, ", users::columns!(),
         " FROM personal_access_tokens t
           JOIN token_families f ON f.id = t.family_id

@@ -2,6 +2,7 @@
 
 use tollhouse_domain::id::{FamilyId, GenerationId, PersonalAccessTokenId, UserId};
 use tollhouse_domain::invalidation::Invalidation;
+use tollhouse_domain::lookup::newest_addresses;
 use tollhouse_domain::scope::Scopes;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::{Date, Timestamp};
@@ -154,6 +155,20 @@ pub(crate) async fn set_used(tx: &mut Tx, id: GenerationId, at: Timestamp, not_s
     query(SET_USED).bind(id.0).bind(at.0).bind(not_since.0).changed(tx).await.map(drop)
 }
 
+/// From where it was used, the newest first; returns what is known now. The row is locked first, so that no server
+/// overwrites what another one adds.
+pub(crate) async fn add_ips(tx: &mut Tx, id: GenerationId, newest_first: Vec<String>) -> Result<Vec<String>> {
+    query(LOCK).bind(id.0).changed(tx).await?;
+    let known: Option<String> = query(IPS).bind(id.0).optional(tx).await?;
+    let Some(known) = known else { return Ok(Vec::new()) };
+    let all = newest_addresses(newest_first.into_iter(), known.split_ascii_whitespace());
+    let text = all.join(" ");
+    if text != known {
+        query(SET_IPS).bind(id.0).bind(text).changed(tx).await?;
+    }
+    Ok(all)
+}
+
 statements! {
     FIND = concat!(selected!(), "WHERE t.id = $1");
 
@@ -163,6 +178,12 @@ statements! {
     INSERT INTO personal_access_tokens (id, family_id, previous_id, digest, user_id, name, description, scopes, impersonation,
                                         created_at, expires_on, lower_name)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id";
+
+    LOCK = "UPDATE personal_access_tokens SET last_used_ips = last_used_ips WHERE id = $1";
+
+    IPS = "SELECT last_used_ips FROM personal_access_tokens WHERE id = $1";
+
+    SET_IPS = "UPDATE personal_access_tokens SET last_used_ips = $2 WHERE id = $1";
 
     SET_USED = "
     UPDATE personal_access_tokens SET last_used_at = $2

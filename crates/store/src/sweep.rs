@@ -17,28 +17,37 @@ use crate::{personal_access_tokens, sessions};
 /// What was used since the last flush.
 #[derive(Debug, Default)]
 pub struct Used {
-    /// Personal access tokens.
-    pub tokens: Vec<(GenerationId, Timestamp)>,
+    /// Personal access tokens: when, unless that was written less than an interval ago, and from where, the newest first.
+    pub tokens: Vec<(GenerationId, Option<Timestamp>, Vec<String>)>,
     /// Session, when it was used, and until when it lasts now.
     pub sessions: Vec<(Digest, Timestamp, Timestamp)>,
 }
 
 /// Rows in the order of their keys, so that two of these cannot block each other; a few at a time, so that nobody else
 /// waits long to write.
-pub async fn flush(db: &Db, mut used: Used, interval: Duration) -> Result<()> {
-    used.tokens.sort_by_key(|(id, _)| *id);
+/// Returns from where the tokens were used, as it is written now, the newest first.
+pub async fn flush(db: &Db, mut used: Used, interval: Duration) -> Result<Vec<(GenerationId, Vec<String>)>> {
+    let mut written = Vec::with_capacity(used.tokens.len());
+    used.tokens.sort_by_key(|(id, ..)| *id);
     used.sessions.sort_by_key(|(digest, ..)| *digest);
     for some in used.tokens.chunks(TOGETHER) {
         let some = some.to_vec();
-        db.chore(move |tx| {
+        let known = db.chore(move |tx| {
+            let some = some.clone();
             Box::pin(async move {
-                for (id, at) in some {
-                    personal_access_tokens::set_used(tx, id, at, at - interval).await?;
+                let mut known = Vec::with_capacity(some.len());
+                for (id, at, addresses) in some {
+                    if let Some(at) = at {
+                        personal_access_tokens::set_used(tx, id, at, at - interval).await?;
+                    }
+                    if !addresses.is_empty() {
+                        known.push((id, personal_access_tokens::add_ips(tx, id, addresses).await?));
+                    }
                 }
-                Ok(())
+                Ok(known)
             })
-        })
-        .await?;
+        });
+        written.extend(known.await?);
     }
     for some in used.sessions.chunks(TOGETHER) {
         let some = some.to_vec();
@@ -52,7 +61,7 @@ pub async fn flush(db: &Db, mut used: Used, interval: Duration) -> Result<()> {
         })
         .await?;
     }
-    Ok(())
+    Ok(written)
 }
 
 const TOGETHER: usize = 200;

@@ -40,7 +40,7 @@ impl Setup {
     /// With other rules.
     fn with(change: impl FnOnce(&mut Rules, &mut UseRules)) -> Self {
         let accounts = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
-        let mut rules = Rules { accounts, gitlab_rotation: false };
+        let mut rules = Rules { accounts, gitlab_rotation: false, impersonation: true };
         let mut use_rules = UseRules {
             session_lifetime: Duration::from_secs(60),
             from_sign_in: false,

@@ -20,7 +20,9 @@ pub mod users;
 pub fn endpoints() -> Vec<Endpoint> {
     let resources = [
         user::endpoints(),
+        user::personal_access_tokens::endpoints(),
         users::endpoints(),
+        users::impersonation_tokens::endpoints(),
         users::personal_access_tokens::endpoints(),
         projects::endpoints(),
         projects::members::endpoints(),

@@ -13,6 +13,7 @@ use crate::endpoint::permission::{Boundary, Permission};
 use crate::error::Error;
 
 pub mod applications;
+pub mod personal_access_tokens;
 
 /// `/user`, the caller's own account.
 pub fn endpoints() -> Vec<Endpoint> {

@@ -25,6 +25,7 @@ use crate::params::{Params, Search, params};
 use crate::refusal::ResourceKind;
 use crate::request::ParsedRequest;
 
+pub mod impersonation_tokens;
 pub mod personal_access_tokens;
 
 /// Scopes that open reading of users besides `api` and `read_api`.

@@ -85,6 +85,7 @@ pub(super) const fn not_found(kind: ResourceKind) -> &'static str {
         ResourceKind::AccessToken(TargetKind::Group) => "404 group Access Token Not Found",
         ResourceKind::AccessToken(TargetKind::Project) => "404 project Access Token Not Found",
         ResourceKind::Record => "404 Not found",
+        ResourceKind::ImpersonationToken => "404 Impersonation Token Not Found",
         ResourceKind::Unnamed => "404 Not Found",
     }
 }

@@ -144,6 +144,10 @@ impl Case<'_> {
                 ),
                 _ => ("the token was revoked, or its token family was revoked".to_owned(), self.fresh("a valid token")),
             },
+            Denial::ImpersonationDisabled => (
+                "it is an impersonation token, and tokens.impersonation is off".to_owned(),
+                self.fresh("a token that is not an impersonation token"),
+            ),
             Denial::Account(fault) => {
                 let state = self.trial.record().and_then(|record| record.owner.as_ref()).map(|owner| owner.state);
                 account(*fault, &name(), state)

@@ -71,6 +71,7 @@ impl Refusal {
                 Denial::Revoked | Denial::Reused(_) => "revoked",
                 Denial::NotAdministrator => "forbidden",
                 Denial::Expired
+                | Denial::ImpersonationDisabled
                 | Denial::Account(_)
                 | Denial::Scope(_)
                 | Denial::SudoNotAdministrator
@@ -122,6 +123,7 @@ mod tests {
             Denial::Expired,
             Denial::Revoked,
             Denial::Reused(tollhouse_domain::id::FamilyId(1)),
+            Denial::ImpersonationDisabled,
             Denial::Scope(Vec::new()),
             Denial::NotAdministrator,
             Denial::Unavailable,

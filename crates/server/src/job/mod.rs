@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tollhouse_domain::lookup::network_text;
 use tollhouse_store::error::Error as StoreError;
 use tollhouse_store::oauth_access_grants;
 use tollhouse_store::sweep::{self, Keep, Used};
@@ -33,15 +34,29 @@ pub async fn housekeeping(app: App, stop: CancellationToken) {
 pub async fn flush(app: &App) {
     let gathered = app.auth.uses().take();
     let used = Used {
-        tokens: gathered.tokens.iter().map(|(id, (at, _))| (*id, *at)).collect(),
+        tokens: gathered
+            .tokens
+            .iter()
+            .map(|(id, uses)| (*id, uses.at, uses.addresses.iter().rev().map(|one| network_text(*one)).collect()))
+            .collect(),
         sessions: gathered.sessions.into_iter().map(|(digest, (at, until))| (digest, at, until)).collect(),
     };
-    if let Err(error) = sweep::flush(&app.db, used, app.auth.use_rules().interval).await {
-        tracing::warn!(%error, "last-use times could not be written");
-        return;
+    let written = match sweep::flush(&app.db, used, app.auth.use_rules().interval).await {
+        Ok(written) => written,
+        Err(error) => {
+            tracing::warn!(%error, "last-use times could not be written");
+            return;
+        }
+    };
+    for uses in gathered.tokens.values() {
+        if let Some(at) = uses.at {
+            uses.record.last_used_at.wrote(at);
+        }
     }
-    for (at, token) in gathered.tokens.values() {
-        token.last_used_at.wrote(*at);
+    for (id, addresses) in written {
+        if let Some(uses) = gathered.tokens.get(&id) {
+            uses.record.last_used_ips.wrote(addresses);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// Every code there is, in the order of the alphabet. A series stands there from the start with a zero, so that the
 /// first refusal of its kind shows as a change.
-pub const REASONS: [&str; 82] = [
+pub const REASONS: [&str; 83] = [
     "access_denied",
     "account_blocked",
     "account_deactivated",
@@ -26,6 +26,7 @@ pub const REASONS: [&str; 82] = [
     "format",
     "head_too_large",
     "identity_header",
+    "impersonation_disabled",
     "insufficient_scope",
     "interaction_required",
     "internal",

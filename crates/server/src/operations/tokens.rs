@@ -105,7 +105,9 @@ impl Operation for CreateToken {
         if self.secret.is_some() {
             personal_access_tokens::note_chosen_secret(tx, secret.digest()).await?;
         }
-        let audit = Audit::new("token.created", target(id)).with(format!("{} for user {}", self.scopes, self.user));
+        let kind = if self.impersonation { ", impersonation" } else { "" };
+        let detail = format!("{} for user {}{kind}", self.scopes, self.user);
+        let audit = Audit::new("token.created", target(id)).with(detail);
         let token = PersonalAccessToken {
             id,
             family_id: family,

@@ -101,6 +101,22 @@ entity! {
 }
 
 entity! {
+    /// `/users/:user_id/impersonation_tokens`
+    pub ImpersonationToken(it: Shown<'_>) {
+        ..Token = it,
+        impersonation: Boolean = true,
+    }
+}
+
+entity! {
+    /// On create.
+    pub ImpersonationTokenWithSecret(it: WithSecret<'_>) {
+        ..ImpersonationToken = &it.token,
+        token: Text = it.secret,
+    }
+}
+
+entity! {
     /// On create, and for the successor on rotation.
     pub TokenWithSecret(it: WithSecret<'_>) {
         ..Token = &it.token,

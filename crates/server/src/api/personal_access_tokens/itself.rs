@@ -5,7 +5,7 @@ use tollhouse_domain::access_requirement::Extra;
 use tollhouse_domain::denial::Denial;
 use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
 use tollhouse_domain::identity::{Identity, Via};
-use tollhouse_domain::lookup::TokenRecord;
+use tollhouse_domain::lookup::{TokenRecord, network, network_text, newest_addresses};
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time::Date;
 
@@ -47,8 +47,12 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 /// `GET /personal_access_tokens/self`, by any scope. 400 for a credential that is no personal access token.
 pub async fn show_self(app: App, caller: Identity, (): ()) -> Result<One<TokenWithIps>, Error> {
-    let token = Shown::of_record(presented(&caller)?, owner(&caller), app.now());
-    let ips: Vec<String> = app.peer().map(|address| address.to_string()).into_iter().collect();
+    let record = presented(&caller)?;
+    let token = Shown::of_record(record, owner(&caller), app.now());
+    // This request is a use too, and is not written yet.
+    let here = app.peer().map(|address| network_text(network(address)));
+    let known = record.last_used_ips.get();
+    let ips = newest_addresses(here.into_iter(), known.iter().map(String::as_str));
     Ok(One::of(&app, &WithIps { token, ips: &ips }))
 }
 

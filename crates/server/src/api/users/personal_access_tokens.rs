@@ -1,6 +1,7 @@
 //! `POST /users/:user_id/personal_access_tokens` (rest-api.md 2.5): an administrator makes a token for somebody.
 
 use axum::http::Method;
+use serde_json::Value as Json;
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::identity::Administrator;
 use tollhouse_domain::scope::{Scope, Scopes};
@@ -16,7 +17,9 @@ use crate::endpoint::refusals::OwnRefusal;
 use crate::error::Error;
 use crate::error::as_sentence;
 use crate::operations::tokens::CreateToken;
-use crate::params::{CommaList, params};
+use crate::params::{CommaList, Group, Param, Params, params};
+use crate::refusal::ResourceKind;
+use crate::request::ParsedRequest;
 
 /// `/users/:user_id/personal_access_tokens`, for administrators alone.
 pub fn endpoints() -> Vec<Endpoint> {
@@ -40,9 +43,30 @@ params! {
     }
 }
 
+/// Parameters of a new token. `granular_scopes` is 404, as while fine-grained tokens are switched off.
+#[derive(Debug)]
+pub struct WithoutGranular<P>(pub P);
+
+impl<P: Params> Params for WithoutGranular<P> {
+    const DECLARED: &'static [Param] = P::DECLARED;
+    const GROUPS: &'static [Group] = P::GROUPS;
+
+    fn parse(parsed: &ParsedRequest) -> Result<Self, Error> {
+        match parsed.parameters()?.get("granular_scopes") {
+            None | Some(Json::Null) => P::parse(parsed).map(Self),
+            Some(_) => Err(Error::NotFound(ResourceKind::Unnamed)),
+        }
+    }
+}
+
 /// 201 with the secret, which is shown this once. 404 without such a user, 422 with a sentence for a field that breaks
 /// a rule.
-pub async fn create(app: App, caller: Administrator, new: NewTokenParams) -> Result<Created<TokenWithSecret>, Error> {
+pub async fn create(
+    app: App,
+    caller: Administrator,
+    new: WithoutGranular<NewTokenParams>,
+) -> Result<Created<TokenWithSecret>, Error> {
+    let WithoutGranular(new) = new;
     let create = CreateToken {
         user: UserId(new.user_id),
         administrator: Some(caller.identity().user.id),

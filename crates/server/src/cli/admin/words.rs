@@ -126,6 +126,7 @@ fn noun(thing: ResourceKind) -> &'static str {
         ResourceKind::Application => "application",
         ResourceKind::AccessToken(_) => "access token",
         ResourceKind::Record | ResourceKind::Unnamed => "record",
+        ResourceKind::ImpersonationToken => "impersonation token",
     }
 }
 

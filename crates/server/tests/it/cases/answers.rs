@@ -117,6 +117,11 @@ impl Scene {
             };
             t.resource_token(of, AccessLevel::Guest).await
         };
+        let impersonations = format!("/api/v4/users/{}/impersonation_tokens", ada.id);
+        let impersonation = async || {
+            let new = json!({"name": "debug", "scopes": ["read_api"]});
+            t.post(&impersonations).token(by_warden).json(new)
+        };
         let token_of_ada = async || {
             let made = ada.made_token([Scope::ReadUser]).await;
             format!("/api/v4/personal_access_tokens/{}", made.token.id)
@@ -142,6 +147,23 @@ impl Scene {
                 let path = format!("/api/v4/users/{}/personal_access_tokens", ada.id);
                 let new = json!({"name": "ci", "scopes": ["read_api", "read_user"], "description": "d"});
                 vec![t.post(&path).token(by_warden).json(new)]
+            }
+            "POST /api/v4/user/personal_access_tokens" => {
+                let new = json!({"name": "own", "scopes": ["k8s_proxy"]});
+                vec![t.post("/api/v4/user/personal_access_tokens").token(by_ada).json(new)]
+            }
+            "GET /api/v4/users/{user_id}/impersonation_tokens" => {
+                impersonation().await.await.has(201);
+                vec![t.get(&impersonations).token(by_warden)]
+            }
+            "POST /api/v4/users/{user_id}/impersonation_tokens" => vec![impersonation().await],
+            "GET /api/v4/users/{user_id}/impersonation_tokens/{impersonation_token_id}" => {
+                let id = impersonation().await.await.has(201).json()["id"].to_string();
+                vec![t.get(&format!("{impersonations}/{id}")).token(by_warden)]
+            }
+            "DELETE /api/v4/users/{user_id}/impersonation_tokens/{impersonation_token_id}" => {
+                let id = impersonation().await.await.has(201).json()["id"].to_string();
+                vec![t.delete(&format!("{impersonations}/{id}")).token(by_warden)]
             }
             "GET /api/v4/projects" => read(
                 true,

@@ -39,11 +39,13 @@ const USES_UP: [&str; 2] =
     ["DELETE /api/v4/personal_access_tokens/self", "POST /api/v4/personal_access_tokens/self/rotate"];
 
 /// Parameters with which a route that needs some is reached at all.
-const FORMS: [(&str, &str); 9] = [
+const FORMS: [(&str, &str); 11] = [
     ("POST /api/v4/projects/{id}/service_accounts/{user_id}/personal_access_tokens", "name=x&scopes[]=api"),
     ("POST /api/v4/groups/{id}/service_accounts/{user_id}/personal_access_tokens", "name=x&scopes[]=api"),
     ("POST /api/v4/projects/{id}/access_tokens", "name=x&scopes[]=api"),
     ("POST /api/v4/groups/{id}/access_tokens", "name=x&scopes[]=api"),
+    ("POST /api/v4/user/personal_access_tokens", "name=x&scopes[]=k8s_proxy"),
+    ("POST /api/v4/users/{user_id}/impersonation_tokens", "name=x&scopes[]=api"),
     ("POST /api/v4/projects", "name=x"),
     ("POST /api/v4/applications", "name=a&redirect_uri=https://a.test&scopes=api"),
     ("POST /api/v4/user/applications", "name=a&redirect_uri=https://a.test&scopes=api"),

@@ -62,6 +62,7 @@ mod store;
 mod sudo;
 mod threats;
 mod upgrade;
+mod user;
 mod users;
 mod writer;
 
@@ -176,7 +177,9 @@ pub fn all() -> Vec<Case> {
         sudo::CASES,
         threats::CASES,
         upgrade::CASES,
+        user::personal_access_tokens::CASES,
         users::CASES,
+        users::impersonation_tokens::CASES,
         users::personal_access_tokens::CASES,
         writer::CASES,
     ]

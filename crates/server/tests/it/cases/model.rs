@@ -338,7 +338,7 @@ impl ModelRun<'_> {
             None => None,
         };
         let lookup = Meanwhile { db: node.db.clone(), happens: Mutex::new(happens) };
-        let rules = Rules { accounts: node.accounts(), gitlab_rotation: false };
+        let rules = Rules { accounts: node.accounts(), gitlab_rotation: false, impersonation: true };
         let minute = Duration::from_secs(60);
         let uses = UseRules { session_lifetime: minute, from_sign_in: false, session_longest: None, interval: minute };
         let authenticator =

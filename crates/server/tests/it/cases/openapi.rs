@@ -142,7 +142,7 @@ async fn every_refusal_that_an_endpoint_declares_can_occur(t: TestServer) {
     let (token, session) = (ada.token([Scope::Api]).await, ada.session().await);
     let by_admin = admin.token([Scope::Api]).await;
     t.does(SetLimit { user: ada.id, limit: 0 }).await;
-    let far = json!({ "name": "x", "scopes": ["api"], "expires_at": "2999-01-01" });
+    let far = json!({ "name": "x", "scopes": ["k8s_proxy"], "expires_at": "2999-01-01" });
     let mut seen = 0;
     for endpoint in table() {
         let name = format!("{} {}", endpoint.method, endpoint.path);

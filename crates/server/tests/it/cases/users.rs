@@ -8,6 +8,7 @@ use tollhouse_store::users::Profile;
 
 use crate::test_server::{M401, Reply, TestServer};
 
+pub mod impersonation_tokens;
 pub mod personal_access_tokens;
 
 cases![

@@ -14,7 +14,9 @@ use tollhouse_domain::id::{
     ApplicationId, DeployTokenId, FamilyId, GenerationId, JobTokenId, NamespaceId, ProjectId, UserId,
 };
 use tollhouse_domain::invalidation::Invalidation;
-use tollhouse_domain::lookup::{Credential, DeployTokenRecord, JobTokenRecord, Key, Record, TokenRecord};
+use tollhouse_domain::lookup::{
+    Credential, DeployTokenRecord, JobTokenRecord, Key, LastAddresses, Record, TokenRecord,
+};
 use tollhouse_domain::membership::{GroupMembership, Held, MembershipSource, Memberships, UserMemberships};
 use tollhouse_domain::redirect::RedirectUris;
 use tollhouse_domain::scope::{Scope, Scopes};
@@ -394,6 +396,7 @@ impl Truth {
             created_at: Timestamp(0),
             dead_from: None,
             last_used_at: None.into(),
+            last_used_ips: LastAddresses::from_words(""),
             status,
         };
         let blocked = self.blocked.get(owner).copied().unwrap_or_default();

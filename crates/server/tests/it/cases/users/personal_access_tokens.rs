@@ -14,8 +14,8 @@ cases![
     pat_077_an_administrator_makes_a_token_for_somebody,
     pat_078_an_expiry_beyond_the_limit,
     pat_094_a_scope_that_its_owner_may_not_have,
-    a_scope_that_the_credential_could_not_use,
-    a_scope_as_the_original with "compat.admin_scopes = 'gitlab'",
+    a_scope_beyond_those_of_the_administrators_token,
+    any_scope_as_the_original with "compat.admin_scopes = 'gitlab'",
     who_may_not_make_a_token_for_somebody,
     a_token_that_is_asked_for_badly_is_not_made,
     many_tokens_at_once,
@@ -88,7 +88,7 @@ async fn pat_094_a_scope_that_its_owner_may_not_have(t: TestServer) {
 }
 
 /// authentication.md 3.3: whoever holds the credential would hold more than was given to them.
-async fn a_scope_that_the_credential_could_not_use(t: TestServer) {
+async fn a_scope_beyond_those_of_the_administrators_token(t: TestServer) {
     let root = t.admin().await;
     let tokens = [root.token([Scope::Api]).await, root.token([Scope::Api, Scope::AdminMode]).await];
     let refusal = r#"{"message":"Scopes can only contain available scopes"}"#;
@@ -112,7 +112,7 @@ async fn a_scope_that_the_credential_could_not_use(t: TestServer) {
     as_second(["api", "admin_mode"]).await.is(422, refusal);
 }
 
-async fn a_scope_as_the_original(t: TestServer) {
+async fn any_scope_as_the_original(t: TestServer) {
     let root = t.admin().await;
     let body = json!({"name": "x", "scopes": ["sudo"]});
     ask(&t, &root, &body).token(&root.token([Scope::Api]).await).await.has(201);

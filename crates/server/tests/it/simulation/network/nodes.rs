@@ -90,7 +90,7 @@ impl SimulatedNetwork {
         let mut randomness = Randomness::of(self.randomness.next());
         let mut process = Process::new(CredentialCache::new(ROOM), &mut randomness, &self.mutants);
         let accounts = AccountRules { confirmation_required: false, lockout_stops_tokens: false };
-        let rules = Rules { accounts, gitlab_rotation: false };
+        let rules = Rules { accounts, gitlab_rotation: false, impersonation: true };
         let hour = Duration::from_secs(3_600);
         let uses = UseRules { session_lifetime: hour, from_sign_in: false, session_longest: None, interval: hour };
         let uptime = Uptime::by_hand(process.hand.clone());

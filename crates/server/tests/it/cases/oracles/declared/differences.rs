@@ -70,6 +70,30 @@ pub const DIFFERENCES: &[(&str, Differs, &[&str], &str)] = &[
     ("GET /users", Differs::Missing, &["two_factor"], "there are no second factors yet"),
     ("GET /users", Differs::Missing, &["auditors", "skip_ldap"], "of the Enterprise edition"),
     (
+        "POST /user/personal_access_tokens",
+        Differs::Missing,
+        &["granular_scopes"],
+        "fine-grained tokens come later; a request with it is 404, as while they are switched off",
+    ),
+    (
+        "POST /users/{user_id}/impersonation_tokens",
+        Differs::Missing,
+        &["granular_scopes"],
+        "fine-grained tokens come later; a request with it is 404, as while they are switched off",
+    ),
+    (
+        "POST /user/personal_access_tokens",
+        Differs::Values,
+        &["scopes"],
+        "a setting opens it to the other scopes; without that setting they are refused as if they were not in the list",
+    ),
+    (
+        "POST /user/personal_access_tokens",
+        Differs::Required,
+        &["scopes"],
+        "`granular_scopes` could stand in its place, and comes later",
+    ),
+    (
         "POST /users/{user_id}/personal_access_tokens",
         Differs::Values,
         &["scopes"],
@@ -443,6 +467,10 @@ pub const KEYS: &[(&str, &str, &[&str])] = &[
     ("PUT /groups/{id}", "APIEntitiesGroupDetail", &[]),
     ("GET /version", "APIEntitiesMetadata", &[]),
     ("GET /metadata", "APIEntitiesMetadata", &[]),
+    ("POST /user/personal_access_tokens", "APIEntitiesPersonalAccessTokenWithToken", &[]),
+    ("GET /users/{user_id}/impersonation_tokens", "APIEntitiesImpersonationToken", &[]),
+    ("POST /users/{user_id}/impersonation_tokens", "APIEntitiesImpersonationTokenWithToken", &[]),
+    ("GET /users/{user_id}/impersonation_tokens/{impersonation_token_id}", "APIEntitiesImpersonationToken", &[]),
     ("GET /personal_access_tokens", "APIEntitiesPersonalAccessToken", &[]),
     // Recorded at the end in every version of ours; 19.5 declares it further up.
     ("GET /personal_access_tokens/{id}", "APIEntitiesPersonalAccessToken", &["last_used_ips"]),

@@ -1,0 +1,3 @@
+//! `/user` and what is below it.
+
+pub mod personal_access_tokens;
