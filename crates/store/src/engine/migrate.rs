@@ -192,6 +192,7 @@ const STEPS: &[(&str, &str)] = &[
     ("idle refresh tokens", include_str!("../../migrations/0006_idle_refresh_tokens.sql")),
     ("when servers were seen", include_str!("../../migrations/0007_when_servers_were_seen.sql")),
     ("orders of lists", include_str!("../../migrations/0008_orders_of_lists.sql")),
+    ("orders of audit events", include_str!("../../migrations/0011_orders_of_audit_events.sql")),
 ];
 
 #[cfg(test)]

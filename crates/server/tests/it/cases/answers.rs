@@ -197,6 +197,10 @@ impl Scene {
                 t.post("/api/v4/admin/revocations").token(by_warden).json(json!({"user": "ada", "dry_run": true})),
                 t.post("/api/v4/admin/revocations").token(by_warden).json(json!({"name_like": "called by nobody"})),
             ],
+            "GET /api/v4/audit_events" => ["", "?pagination=keyset&per_page=1", "?entity_type=Project"]
+                .map(|query| t.get(&format!("/api/v4/audit_events{query}")).token(by_warden))
+                .into(),
+            "GET /api/v4/audit_events/{id}" => vec![t.get("/api/v4/audit_events/1").token(by_warden)],
             // A new endpoint has an arm of its own: nothing is left out.
             _ => panic!("{endpoint} is asked for nothing here"),
         }
