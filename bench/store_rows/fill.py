@@ -33,6 +33,19 @@ def oauth_tokens(site, count, user_id, client_id, scopes):
     )
 
 
+def audit_events(site, count):
+    """Lines of the audit log; one in a hundred is about one of 500 projects."""
+    at = now() - count
+    yield (
+        "audit_events",
+        "id at event credential target_kind target_id detail",
+        (
+            (FIRST + n, at + n, "token.created", "system", "project" if n % 100 == 1 else "personal_access_token", n % 500, "api")
+            for n in range(count)
+        ),
+    )
+
+
 def sessions(site, count, user_ids):
     """Sessions of 32 digits, N in decimal."""
     at = now()

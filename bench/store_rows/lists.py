@@ -17,6 +17,23 @@ def next_page(server, path, token):
     return links and "/" + links[0].split(">")[0].split("/", 3)[3] or None
 
 
+def audit(bench, engine):
+    """The time of a page among 1,000,000 lines, to that of the same page among 10,000."""
+    many, few = bench.audit_events(engine, 1_000_000), bench.audit_events(engine, 10_000)
+    path = "/api/v4/audit_events"
+    pages = {
+        "first page": f"{path}?pagination=keyset",
+        "one project": f"{path}?entity_type=Project&entity_id=1&pagination=keyset",
+        "with its count": path,
+    }
+    with many.serve() as large, few.serve() as small:
+        for what, path in pages.items():
+            request = get(path, "token-of-warden")
+            ours, theirs = bench.rounds(lambda: bench.rate(large, request, 1), lambda: bench.rate(small, request, 1))
+            note = f"{1000 / median(ours):.2f} to {1000 / median(theirs):.2f} ms"
+            yield Line(f"{what}, to that of 10,000", each(ours, theirs), note)
+
+
 def lists(bench, engine):
     site = bench.projects(engine)
     many, one = bench.users(site)[:2]

@@ -147,6 +147,14 @@ class Bench:
         members = lambda site: dict(zip(self.users(site), [1000, 1]))
         return self.seeded("projects", engine, lambda site: fill.projects(site, 2000, 100_000, members(site)))
 
+    def audit_events(self, engine, count):
+        """An administrator with the token `token-of-warden`, and an audit log."""
+        plan = (
+            '[[user]]\nusername = "warden"\nadmin = true\n'
+            '[[token]]\nuser = "warden"\nname = "ci"\nscopes = ["api"]\ntoken = "token-of-warden"\n'
+        )
+        return self.site(f"audit-{count}", engine, plan, lambda site: fill.audit_events(site, count))
+
     def fresh(self, site, secret, count):
         """A file of OAuth tokens, or refresh tokens, that nobody has refreshed or revoked yet."""
         first = self.taken.get(site.url, 0)

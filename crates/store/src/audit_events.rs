@@ -53,10 +53,44 @@ fn appending(lines: usize) -> String {
     format!("{APPEND}{}", rows.join(", "))
 }
 
+macro_rules! columns {
+    ($of:literal) => {
+        concat!(
+            $of,
+            "id, ",
+            $of,
+            "at, ",
+            $of,
+            "event, ",
+            $of,
+            "actor_id, ",
+            $of,
+            "subject_id, ",
+            $of,
+            "credential, ",
+            $of,
+            "address, ",
+            $of,
+            "target_kind, ",
+            $of,
+            "target_id, ",
+            $of,
+            "detail"
+        )
+    };
+}
+use columns;
+
+mod list;
+
+pub use list::{Entity, Filter, INSTANCE, following, list, lists};
+
 row! {
     /// One line of the audit log, as it was written.
     #[derive(Debug)]
     pub struct AuditEvent {
+        /// The number of the row.
+        pub id: i64,
         /// When it was written, in ms since 1970.
         pub at: i64,
         /// What happened, as `<resource>.<past participle>`: `project.created`.
@@ -85,6 +119,11 @@ pub async fn last_address(at: &mut impl Runs, kind: &str, id: i64) -> Result<Opt
     Ok(found.flatten())
 }
 
+/// By number.
+pub async fn find(at: &mut impl Runs, id: i64) -> Result<Option<AuditEvent>> {
+    query(FIND).bind(id).optional(at).await
+}
+
 /// The newest lines first.
 pub async fn newest(at: &mut impl Runs, limit: i64) -> Result<Vec<AuditEvent>> {
     query(NEWEST).bind(limit).all(at).await
@@ -95,9 +134,9 @@ const APPEND: &str = "
 
 statements! {
     LAST_ADDRESS = "
-    SELECT address FROM audit_events WHERE target_kind = $1 AND target_id = $2 ORDER BY id DESC LIMIT 1";
+    SELECT address FROM audit_events WHERE target_kind = $1 AND target_id = $2 ORDER BY at DESC, id DESC LIMIT 1";
 
-    NEWEST = "
-    SELECT at, event, actor_id, subject_id, credential, address, target_kind, target_id, detail
-      FROM audit_events ORDER BY id DESC LIMIT $1";
+    FIND = concat!("SELECT ", columns!(""), " FROM audit_events WHERE id = $1");
+
+    NEWEST = concat!("SELECT ", columns!(""), " FROM audit_events ORDER BY id DESC LIMIT $1");
 }

@@ -5,6 +5,7 @@ use tollhouse_domain::id::{NamespaceId, UserId};
 use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::time::Timestamp;
 
+use crate::audit_events::{self, Entity};
 use crate::engine::conn::{Conn, Runs};
 use crate::engine::query::query;
 use crate::engine::sqlite;
@@ -127,6 +128,17 @@ pub fn every() -> Vec<(String, Statement)> {
         }
     }
     add("deploy tokens".into(), deploy_tokens::lists().into_iter().map(|one| ("page", one)).collect());
+    for entity in [None, Some((Entity::Instance, None))].into_iter().chain(
+        [Entity::Project, Entity::Group, Entity::User]
+            .into_iter()
+            .flat_map(|of| [Some((of, None)), Some((of, Some(1)))]),
+    ) {
+        for (bits, newest_first) in (0..4).flat_map(|bits| [(bits, true), (bits, false)]) {
+            let [after, before] = [0, 1].map(|bit| flags(bits, bit).then_some(Timestamp(40_000)));
+            let filter = audit_events::Filter { entity, after, before };
+            add(format!("audit events {filter:?} {newest_first}"), audit_events::lists(&filter, newest_first));
+        }
+    }
     add("revocations".into(), revocations::statements().into_iter().map(|one| ("page", one)).collect());
     let homes = [None, Some(MembershipSource::Group(NamespaceId(1)))];
     let orders = [bots::ServiceAccountOrder::Id, bots::ServiceAccountOrder::Username];

@@ -92,6 +92,12 @@ pub async fn by_uid(at: &mut impl Runs, uid: &str) -> Result<Option<Application>
     row.map(Row::application).transpose()
 }
 
+/// By its secret, for whoever found one: nobody authenticates so.
+pub async fn by_secret(at: &mut impl Runs, secret: Digest) -> Result<Option<Application>> {
+    let row: Option<Row> = query(BY_SECRET).bind(&secret.0[..]).optional(at).await?;
+    row.map(Row::application).transpose()
+}
+
 /// Those that belong to the instance, oldest first.
 pub async fn list(at: &mut impl Runs) -> Result<Vec<Application>> {
     let rows: Vec<Row> = query(LIST).all(at).await?;
@@ -222,6 +228,8 @@ pub async fn remove(tx: &mut Tx, id: ApplicationId) -> Result<bool> {
 
 statements! {
     FIND = find!();
+
+    BY_SECRET = concat!("SELECT ", columns!(), " FROM oauth_applications a WHERE a.secret_digest = $1");
 
     BY_UID = concat!("SELECT ", columns!(), " FROM oauth_applications a WHERE a.uid = $1");
 

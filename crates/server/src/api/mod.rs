@@ -4,6 +4,7 @@ use crate::endpoint::Endpoint;
 
 pub mod admin;
 pub mod applications;
+pub mod audit_events;
 pub mod entities;
 pub mod groups;
 pub mod metadata;
@@ -35,6 +36,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         applications::endpoints(),
         user::applications::endpoints(),
         admin::revocations::endpoints(),
+        audit_events::endpoints(),
     ];
     resources.into_iter().flatten().collect()
 }

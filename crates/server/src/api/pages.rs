@@ -143,11 +143,11 @@ pub fn answer<P: Params, E: WrittenFrom<S>, S>(
     answer
 }
 
-/// One page of a list that goes on after the number of a row. `next`: that number, and the parameter that has it.
+/// One page of a list that goes on after a row. `next`: what names that row, and the parameter that has it.
 pub fn keyset_answer<P: Params, E: WrittenFrom<S>, S>(
     app: &App,
     list: &Listed<P>,
-    next: Option<(&'static str, i64)>,
+    next: Option<(&'static str, impl Into<Json>)>,
     rows: impl ExactSizeIterator<Item = S>,
 ) -> Page<E> {
     let mut answer = Page::of(app, rows);
@@ -160,13 +160,13 @@ pub fn keyset_answer<P: Params, E: WrittenFrom<S>, S>(
 
 impl<P: Params> Listed<P> {
     /// It carries what the endpoint declares, and `sudo`, without which the next page would be somebody else's.
-    fn link(&self, app: &App, name: &'static str, number: i64, rel: &str) -> String {
+    fn link(&self, app: &App, name: &'static str, value: impl Into<Json>, rel: &str) -> String {
         let carries = |name: &str| {
             app.settings.compat.links.is_gitlab() || name == SUDO || P::DECLARED.iter().any(|param| param.name == name)
         };
         let mut all = self.all.clone();
         all.remove("page");
-        all.insert(name.to_owned(), number.into());
+        all.insert(name.to_owned(), value.into());
         let mut query = Vec::new();
         for (name, value) in all.iter().filter(|(name, _)| carries(name)) {
             spell(name, value, &mut query);

@@ -195,6 +195,7 @@ const STEPS: &[(&str, &str)] = &[
     ("deploy and job tokens", include_str!("../../migrations/0009_deploy_and_job_tokens.sql")),
     ("bots", include_str!("../../migrations/0010_bots.sql")),
     ("lists of tokens", include_str!("../../migrations/0011_lists_of_tokens.sql")),
+    ("orders of audit events", include_str!("../../migrations/0012_orders_of_audit_events.sql")),
 ];
 
 #[cfg(test)]

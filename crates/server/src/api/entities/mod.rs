@@ -1,6 +1,7 @@
 //! What the API answers with: each entity is declared once, and its lines stand in the order of the wire.
 
 pub mod application;
+pub mod audit_event;
 pub mod group;
 pub mod member;
 pub mod metadata;

@@ -10,6 +10,7 @@ use operator::Operator;
 pub(super) use words::sentence;
 
 mod application;
+mod audit;
 mod described;
 mod group;
 mod listing;
@@ -36,6 +37,8 @@ pub(super) enum Command {
     Group(Of<group::Command>),
     /// Manage members of groups and projects
     Member(Of<member::Command>),
+    /// List the audit log
+    Audit(Of<audit::Command>),
     /// List the servers that use the database, or empty their caches
     Node(Of<node::Command>),
 }
@@ -68,6 +71,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Project(of) => perform!(of, project::run),
         Command::Group(of) => perform!(of, group::run),
         Command::Member(of) => perform!(of, member::run),
+        Command::Audit(of) => perform!(of, audit::run),
         Command::Node(of) => perform!(of, node::run),
     }
 }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
+use tollhouse_domain::application::Application;
 use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
+use tollhouse_domain::lookup::{Credential, Key, Lookup, Record};
 use tollhouse_domain::scope::{Holder, Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::text::{name_fault, printable};
@@ -13,10 +15,10 @@ use tollhouse_domain::token::{PersonalAccessToken, TokenStatus, expired};
 use tollhouse_domain::user::User;
 use tollhouse_store::personal_access_tokens::{Filter, TokenState};
 use tollhouse_store::revocations::Selection;
-use tollhouse_store::{personal_access_tokens, users};
+use tollhouse_store::{oauth_access_grants, oauth_applications, personal_access_tokens, users};
 
 use super::described::{Described, state};
-use super::listing::{Listing, list};
+use super::listing::{Listing, facts, list};
 use super::operator::{Operator, absent, called};
 use super::values;
 use super::words::refusal;
@@ -310,8 +312,66 @@ async fn revoke_all(operator: &Operator, Selected { which, dry_run }: Selected) 
 }
 
 async fn identify(operator: &Operator, shown: Plaintext) -> Result<(), Failure> {
-    let known = Described::of(operator, operator.look_up(&shown).await?).await?;
+    let found = named::token(&mut operator.reader().await?, shown.digest()).await?;
+    let Some(found) = found else { return identify_other(operator, &shown).await };
+    let known = Described::of(operator, found).await?;
     operator.tell(&known.facts(operator.now()), || known.object(operator))
+}
+
+/// What is no token, and leaks like one: a session cookie, an authorization code, the secret of an application.
+async fn identify_other(operator: &Operator, shown: &Plaintext) -> Result<(), Failure> {
+    let (digest, now) = (shown.digest(), operator.now());
+    let mut reader = operator.reader().await?;
+    let (kind, user, application, state) = if let Some(code) = oauth_access_grants::find(&mut reader, digest).await? {
+        let state = match &code.redeemed {
+            Some(_) => "redeemed",
+            None if code.expires_at <= now => "expired",
+            None => "live",
+        };
+        (Kind::Code, Some(code.user), oauth_applications::find(&mut reader, code.application).await?, state)
+    } else if let Some(application) = oauth_applications::by_secret(&mut reader, digest).await? {
+        (Kind::ClientSecret, application.owner, Some(application), "live")
+    } else {
+        let session = operator.app.db.find(Key::Session(digest)).await.map_err(|_| anyhow!("no database"))?;
+        let Some(Record { credential: Credential::Session(session), owner }) = session else {
+            return Err(anyhow!("this token is unknown").into());
+        };
+        let state = if session.expires_at <= now { "expired" } else { "live" };
+        (Kind::Session, owner.map(|owner| owner.id), None, state)
+    };
+    let user = match user {
+        Some(id) => users::find(&mut reader, id).await?,
+        None => None,
+    };
+    let mut lines = vec![("kind", kind.words().to_owned())];
+    lines.extend(user.as_ref().map(|user| ("user", format!("{}, {}", called(user), user.state.as_str()))));
+    let named = |application: &Application| format!("{} ({})", printable(&application.name), application.id);
+    lines.extend(application.as_ref().map(|application| ("application", named(application))));
+    lines.push(("state", state.to_owned()));
+    operator.tell(&facts(&lines), || {
+        Object::default()
+            .field("kind", kind.words())
+            .field("user_id", user.map(|user| user.id))
+            .field("application_id", application.map(|application| application.uid))
+            .field("active", state == "live")
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Session,
+    Code,
+    ClientSecret,
+}
+
+impl Kind {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Code => "authorization code",
+            Self::ClientSecret => "secret of an application",
+        }
+    }
 }
 
 impl Operator {

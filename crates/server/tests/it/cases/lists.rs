@@ -7,6 +7,7 @@ use tollhouse::operations::{Failed, Operation};
 use tollhouse_domain::access::{AccessLevel, Viewer, Visibility};
 use tollhouse_domain::id::UserId;
 use tollhouse_domain::time::Timestamp;
+use tollhouse_store::audit_events::{self, Entity};
 use tollhouse_store::every_list::{Cost, cost, every};
 use tollhouse_store::list::{Span, Start, Statement};
 use tollhouse_store::namespaces::GroupOrder;
@@ -160,6 +161,16 @@ impl Operation for Fill {
         .changed(tx)
         .await?;
         query(
+            "INSERT INTO audit_events (id, at, event, credential, target_kind, target_id, detail)
+             WITH RECURSIVE s(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM s WHERE i < $1)
+             SELECT $2 + i, i / 2 * 14, 'e', 'system', CASE WHEN i % 100 = 1 THEN 'project' ELSE 'token' END, i % 500, ''
+               FROM s",
+        )
+        .bind(self.rows - 1)
+        .bind(FIRST)
+        .changed(tx)
+        .await?;
+        query(
             "INSERT INTO personal_access_tokens (id, family_id, digest, user_id, name, lower_name, scopes, impersonation, created_at,
                                                  expires_on, last_used_at)
              WITH RECURSIVE s(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM s WHERE i < $1)
@@ -272,6 +283,17 @@ async fn no_list_reads_more_than_it_shows(t: TestServer) {
                 let memberships = if which == "count" { families } else { sorted / 5 };
                 see(format!("tokens {filter:?}"), memberships, vec![(which, statement)]);
             }
+        }
+    }
+    for entity in
+        [None, Some((Entity::Project, None)), Some((Entity::Project, Some(1))), Some((Entity::Instance, None))]
+    {
+        for (bits, newest_first) in (0..4).flat_map(|bits| [(bits, true), (bits, false)]) {
+            let [after, before] =
+                [(1, 30_000), (2, 90_000)].map(|(bit, at)| (bits & bit != 0).then_some(Timestamp(at)));
+            let filter = audit_events::Filter { entity, after, before };
+            // Of a hundred lines one is not of the instance, and is passed over.
+            see(format!("audit events {filter:?} {newest_first}"), 80, audit_events::lists(&filter, newest_first));
         }
     }
     let mut most = std::collections::BTreeMap::<String, (i64, String)>::new();

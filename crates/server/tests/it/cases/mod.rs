@@ -18,6 +18,7 @@ mod admin;
 mod agreement;
 mod answers;
 mod applications;
+mod audit_events;
 mod authorize;
 mod bad_input;
 mod bodies;
@@ -81,6 +82,7 @@ pub fn all() -> Vec<Case> {
         applications::making::CASES,
         applications::own::CASES,
         admin::revocations::CASES,
+        audit_events::CASES,
         authorize::answers::CASES,
         authorize::bad_faith::CASES,
         authorize::mistakes::CASES,

@@ -8,6 +8,7 @@ use crate::process::{Process, ask};
 use crate::test_server::{M401, REVOKED, TestServer};
 
 cases![
+    identify_knows_what_is_no_token,
     a_token_is_made_and_nothing_else_printed,
     a_token_is_identified_without_being_used,
     a_token_is_revoked_by_what_it_is,
@@ -260,4 +261,26 @@ async fn a_change_is_seen_by_every_server_before_the_command_ends(t: TestServer)
     for server in servers {
         assert_eq!(server.terminate().await, Some(0));
     }
+}
+
+/// A session, a code and the secret of an application leak like tokens.
+async fn identify_knows_what_is_no_token(t: TestServer) {
+    let ada = t.user("ada").await;
+    let client = t.client("api").await;
+    let (session, code) = (ada.session().await.cookie, client.code(&ada, "api").await);
+    let user = format!("ada ({}), active", ada.id);
+    for (secret, kind, whose) in [
+        (&session, "session", &user),
+        (&code, "authorization code", &user),
+        (&client.secret, "secret of an application", &"Ferry board".to_owned()),
+    ] {
+        let said = t.shell_with(&["token", "identify"], secret).await;
+        let text = said.done();
+        assert!(text.contains(kind) && text.contains(whose.as_str()) && text.contains("\nstate "), "{text}");
+        assert!(!text.contains(secret.as_str()), "{text}");
+        let json = t.shell_with(&["token", "identify", "--json"], secret).await.json();
+        assert_eq!(json["kind"], kind);
+    }
+    client.redeem(&code).await.has(200);
+    assert!(t.shell_with(&["token", "identify"], &code).await.done().contains("redeemed"));
 }
