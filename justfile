@@ -40,7 +40,7 @@ mutants shard="0/1":
 mutants-server shard="0/1":
     CARGO_TARGET_DIR=target/mutants cargo mutants --package tollhouse --features faults --shard {{shard}} --output target/mutants \
         --file crates/server/src/gateway/answer.rs --file crates/server/src/gateway/matching.rs --file crates/server/src/endpoint/access.rs \
-        --re ' in (judge|readable|Rules::decide|Rule::is_about|Rule::requirement)$|Rule::(is_about|takes) ->|readable ->|struct AccessRequirement|admit|from_caller .*None' \
+        --re ' in (judge|readable|Rules::decide|Rule::is_about|Rule::requirement)$|Rule::(is_about|takes) ->|readable ->|struct AccessRequirement|admit ->|from_caller .*None' \
         -- --test it -- every_route_answers_every_credential
 
 # Everything that must be green before a change is merged

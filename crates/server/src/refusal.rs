@@ -69,6 +69,8 @@ pub enum ResourceKind {
     Application,
     /// `404 project Access Token Not Found`, with the kind of what the token is of.
     AccessToken(TargetKind),
+    /// `404 Job Not Found`
+    Job,
     /// `404 Not found`: a look-up of a record that GitLab does not name.
     Record,
     /// `404 Impersonation Token Not Found`

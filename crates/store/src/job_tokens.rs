@@ -4,6 +4,7 @@
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::id::{JobTokenId, ProjectId, UserId};
 use tollhouse_domain::invalidation::Invalidation;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::secret::Digest;
 use tollhouse_domain::time::Timestamp;
 
@@ -11,6 +12,7 @@ use crate::engine::conn::Runs;
 use crate::engine::query::query;
 use crate::engine::tx::Tx;
 use crate::error::Result;
+use crate::members::source;
 
 /// The token of a CI job, whatever its state.
 #[derive(Clone, Debug)]
@@ -96,7 +98,40 @@ pub async fn admitted(at: &mut impl Runs, from: ProjectId, to: ProjectId) -> Res
     query(ADMITTED).bind(from.0).bind(to.0).optional(at).await
 }
 
+/// Whether `of` admits only jobs of its own and of its allowlist. Nothing is remembered of it, so it needs no
+/// invalidation.
+pub async fn set_limited(tx: &mut Tx, of: ProjectId, limited: bool) -> Result<()> {
+    query(SET_LIMITED).bind(of.0).bind(limited).changed(tx).await.map(drop)
+}
+
+/// Adds a project, or a group with everything inside, to the allowlist of `of`. `false`: it is there already.
+pub async fn admit(
+    tx: &mut Tx,
+    of: ProjectId,
+    from: MembershipSource,
+    by: Option<UserId>,
+    now: Timestamp,
+) -> Result<bool> {
+    let (kind, id) = source(from);
+    let by = by.map(|id| id.0);
+    Ok(query(ADMIT).bind(of.0).bind(kind).bind(id).bind(by).bind(now.0).changed(tx).await? == 1)
+}
+
+/// Takes a project or group out of the allowlist of `of`. `false`: it was not there.
+pub async fn dismiss(tx: &mut Tx, of: ProjectId, from: MembershipSource) -> Result<bool> {
+    let (kind, id) = source(from);
+    Ok(query(DISMISS).bind(of.0).bind(kind).bind(id).changed(tx).await? == 1)
+}
+
 statements! {
+    SET_LIMITED = "UPDATE projects SET job_tokens_limited = $2 WHERE id = $1";
+
+    ADMIT = "
+    INSERT INTO job_token_allowlist (project_id, source_kind, source_id, created_by_id, created_at)
+    VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+
+    DISMISS = "DELETE FROM job_token_allowlist WHERE project_id = $1 AND source_kind = $2 AND source_id = $3";
+
     FIND = "SELECT id, project_id, user_id, created_at, expires_at, revoked_at FROM job_tokens WHERE id = $1";
 
     BY_DIGEST = "SELECT id, project_id, user_id, created_at, expires_at, revoked_at FROM job_tokens WHERE digest = $1";

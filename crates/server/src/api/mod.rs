@@ -7,6 +7,7 @@ pub mod applications;
 pub mod audit_events;
 pub mod entities;
 pub mod groups;
+pub mod job;
 pub mod metadata;
 pub mod openapi;
 pub mod pages;
@@ -28,6 +29,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         projects::endpoints(),
         projects::members::endpoints(),
         groups::endpoints(),
+        job::endpoints(),
         metadata::endpoints(),
         openapi::endpoints(),
         personal_access_tokens::endpoints(),

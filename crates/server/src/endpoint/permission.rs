@@ -48,7 +48,8 @@ mod tests {
     use crate::surface::Surface;
 
     /// Endpoints of the API for which GitLab names no permission, each with the reason.
-    const WITHOUT: &[(&str, &str)] = &[("GET /openapi.json", "an endpoint of ours")];
+    const WITHOUT: &[(&str, &str)] =
+        &[("GET /openapi.json", "an endpoint of ours"), ("GET /job", "only job tokens are admitted")];
 
     const FACTS: &str = include_str!("../../../../docs/wire/authentication.md");
 

@@ -5,7 +5,10 @@ use std::marker::PhantomData;
 
 use tollhouse_domain::access::ability::TargetKind;
 use tollhouse_domain::access::{AccessLevel, Visibility};
-use tollhouse_domain::id::{ApplicationId, NamespaceId, PersonalAccessTokenId, ProjectId, UserId};
+use tollhouse_domain::deploy_token::DeployScope;
+use tollhouse_domain::id::{
+    ApplicationId, DeployTokenId, JobTokenId, NamespaceId, PersonalAccessTokenId, ProjectId, UserId,
+};
 use tollhouse_domain::namespace::NamespaceKind;
 use tollhouse_domain::scope::Scope;
 use tollhouse_domain::time;
@@ -99,6 +102,7 @@ words! {
     AccountState: AccountState::ALL;
     NamespaceKind: [NamespaceKind::User, NamespaceKind::Group];
     Scope: Scope::ALL;
+    DeployScope: DeployScope::ALL;
     TargetKind: [TargetKind::Project, TargetKind::Group];
     Visibility: Visibility::ALL;
 }
@@ -123,7 +127,7 @@ macro_rules! written {
     )+};
 }
 
-written!(Integer: i32, i64, ApplicationId, NamespaceId, PersonalAccessTokenId, ProjectId, UserId);
+written!(Integer: i32, i64, ApplicationId, DeployTokenId, JobTokenId, NamespaceId, PersonalAccessTokenId, ProjectId, UserId);
 written!(Boolean: bool);
 written!(Text: &str, &String, String, Arguments<'_>);
 written!(Url: &str, &String, String, Arguments<'_>);

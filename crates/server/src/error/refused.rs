@@ -84,6 +84,7 @@ pub(super) const fn not_found(kind: ResourceKind) -> &'static str {
         ResourceKind::Application => "404 Application Not Found",
         ResourceKind::AccessToken(TargetKind::Group) => "404 group Access Token Not Found",
         ResourceKind::AccessToken(TargetKind::Project) => "404 project Access Token Not Found",
+        ResourceKind::Job => "404 Job Not Found",
         ResourceKind::Record => "404 Not found",
         ResourceKind::ImpersonationToken => "404 Impersonation Token Not Found",
         ResourceKind::Unnamed => "404 Not Found",

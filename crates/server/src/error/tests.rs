@@ -74,6 +74,7 @@ fn the_whole_table() {
         Error::NotFound(ResourceKind::Application),
         Error::NotFound(ResourceKind::AccessToken(TargetKind::Group)),
         Error::NotFound(ResourceKind::AccessToken(TargetKind::Project)),
+        Error::NotFound(ResourceKind::Job),
         Error::NotFound(ResourceKind::Record),
         Error::NotFound(ResourceKind::ImpersonationToken),
         Error::NotFound(ResourceKind::Unnamed),

@@ -17,6 +17,7 @@ pub mod applications;
 pub mod deploy_tokens;
 pub mod grants;
 pub mod groups;
+pub mod job_token_scope;
 pub mod job_tokens;
 pub mod keys;
 pub mod members;

@@ -14,12 +14,13 @@ use tollhouse::http_service::HttpService;
 use tollhouse::keys::Seal;
 use tollhouse::operations::resource_access_tokens::CreateResourceToken;
 use tollhouse::operations::service_accounts::{CreateServiceAccount, Home, Names};
-use tollhouse::operations::{Failed, Operation, groups, members, projects, tokens, users};
+use tollhouse::operations::{Failed, Operation, deploy_tokens, groups, members, projects, tokens, users};
 use tollhouse::routes::table;
 use tollhouse::urls::Urls;
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::agreement::NodeId;
 use tollhouse_domain::audit::By;
+use tollhouse_domain::deploy_token::DeployScope;
 use tollhouse_domain::faults::Mutant;
 use tollhouse_domain::id::{NamespaceId, ProjectId, UserId};
 use tollhouse_domain::invalidation::Invalidation;
@@ -297,6 +298,19 @@ impl TestServer {
 
     pub async fn member(&self, of: MembershipSource, user: &Person, level: AccessLevel) {
         self.does(members::Add { of, user: user.id, level, expires_at: None }).await;
+    }
+
+    /// A deploy token with the scope `read_registry`.
+    pub async fn deploy_token(&self, of: MembershipSource) -> String {
+        let create = deploy_tokens::CreateDeployToken {
+            of,
+            caller: None,
+            name: "deploy".to_owned(),
+            username: None,
+            scopes: [DeployScope::ReadRegistry].into_iter().collect(),
+            expires_at: None,
+        };
+        self.does(create).await.secret.reveal().to_owned()
     }
 
     /// The newest lines of the audit log, the newest first.

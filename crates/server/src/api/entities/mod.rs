@@ -2,7 +2,9 @@
 
 pub mod application;
 pub mod audit_event;
+pub mod deploy_token;
 pub mod group;
+pub mod job;
 pub mod member;
 pub mod metadata;
 pub mod project;

@@ -54,10 +54,10 @@ pub(crate) struct One {
 pub(crate) struct What {
     /// The group: full path or number
     #[arg(long)]
-    group: Option<String>,
+    pub(super) group: Option<String>,
     /// The project: full path or number
     #[arg(long)]
-    project: Option<String>,
+    pub(super) project: Option<String>,
 }
 
 pub(super) async fn run(operator: &Operator, command: Command) -> Result<(), Failure> {
@@ -101,7 +101,7 @@ async fn remove(operator: &Operator, one: One) -> Result<(), Failure> {
 
 impl Operator {
     /// What was named, and its full path.
-    async fn of(&self, what: &What) -> Result<(MembershipSource, String), Failure> {
+    pub(super) async fn of(&self, what: &What) -> Result<(MembershipSource, String), Failure> {
         match what {
             What { group: Some(named), .. } => {
                 let group = self.group(named).await?;

@@ -15,6 +15,7 @@ mod described;
 mod group;
 mod listing;
 mod member;
+mod narrow_token;
 mod node;
 mod operator;
 mod project;

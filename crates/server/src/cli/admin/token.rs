@@ -1,9 +1,10 @@
 //! `tollhouse token`: personal access tokens; those of OAuth are recognised and revoked too.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use anyhow::anyhow;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use tollhouse_domain::application::Application;
 use tollhouse_domain::id::{PersonalAccessTokenId, UserId};
 use tollhouse_domain::lookup::{Credential, Key, Lookup, Record};
@@ -19,6 +20,8 @@ use tollhouse_store::{oauth_access_grants, oauth_applications, personal_access_t
 
 use super::described::{Described, state};
 use super::listing::{Listing, facts, list};
+use super::member::What;
+use super::narrow_token::{self, NewDeployToken};
 use super::operator::{Operator, absent, called};
 use super::values;
 use super::words::refusal;
@@ -36,7 +39,7 @@ use crate::refusal::{FieldFault, Refusal};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Create a personal access token and print it; it is not shown again
+    /// Create a personal access token, a deploy token or a job token and print it; it is not shown again
     Create(NewToken),
     /// List personal access tokens
     List(Which),
@@ -52,18 +55,45 @@ pub(crate) enum Command {
 
 #[derive(Args)]
 pub(crate) struct NewToken {
-    /// Its owner: user name or number
-    #[arg(long)]
-    user: String,
+    /// What it is
+    #[arg(long, value_enum, default_value_t)]
+    kind: NewKind,
+    /// Its owner: user name or number; of a job, the user whose job it is
+    #[arg(long, required_if_eq_any([("kind", "personal"), ("kind", "job")]))]
+    user: Option<String>,
     /// Its name
-    #[arg(long)]
-    name: String,
-    /// Its scopes, separated by commas: api, read_api, read_user, self_rotate, ... (docs/oauth.md explains them)
-    #[arg(long, value_parser = values::scopes)]
-    scopes: Scopes,
-    /// It expires at the start of this day, in UTC [default: as late as the settings allow]
+    #[arg(long, required_if_eq_any([("kind", "personal"), ("kind", "deploy")]))]
+    name: Option<String>,
+    /// Its scopes, such as api,read_user; of a deploy token, such as read_registry
+    #[arg(long, required_if_eq_any([("kind", "personal"), ("kind", "deploy")]))]
+    scopes: Option<String>,
+    /// It expires at the start of this day, in UTC [default: as late as the settings allow; a deploy token: never]
     #[arg(long, value_name = "DAY", value_parser = values::date)]
     expires_at: Option<Date>,
+    /// The project of a job or deploy token: full path or number
+    #[arg(long, required_if_eq("kind", "job"))]
+    project: Option<String>,
+    /// The group of a deploy token: full path or number
+    #[arg(long, conflicts_with = "project")]
+    group: Option<String>,
+    /// The user name of a deploy token in Basic authentication [default: gitlab+deploy-token-NUMBER]
+    #[arg(long)]
+    username: Option<String>,
+    /// How long the job may run, such as 1h, at most 30d
+    #[arg(long, value_parser = values::duration, required_if_eq("kind", "job"))]
+    lifetime: Option<Duration>,
+}
+
+/// What `token create` creates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum NewKind {
+    /// A personal access token
+    #[default]
+    Personal,
+    /// A deploy token of a project or group
+    Deploy,
+    /// The token of a CI job
+    Job,
 }
 
 #[derive(Args)]
@@ -165,12 +195,37 @@ fn never_an_argument() -> Failure {
 }
 
 async fn make(operator: &Operator, new: NewToken) -> Result<(), Failure> {
-    // The wire takes any; whoever types one here means a word.
-    if let Some(fault) = name_fault(&new.name).map(FieldFault::from) {
-        return Err(anyhow!("name \"{}\" {fault}", printable(&new.name)).into());
+    let of = What { project: new.project, group: new.group };
+    // The flags that a kind needs are there: clap has looked.
+    let (user, name) = (new.user.unwrap_or_default(), new.name.unwrap_or_default());
+    let scopes = new.scopes.unwrap_or_default();
+    match new.kind {
+        NewKind::Personal => personal(operator, &user, name, &scopes, new.expires_at).await,
+        NewKind::Deploy if of.project.is_none() && of.group.is_none() => {
+            Err(Failure::Unusable("a deploy token is of a project or a group: give --project or --group".into()))
+        }
+        NewKind::Deploy => {
+            let (username, expires_at) = (new.username, new.expires_at);
+            narrow_token::deploy(operator, NewDeployToken { of, name, scopes, username, expires_at }).await
+        }
+        NewKind::Job => narrow_token::job(operator, of, &user, new.lifetime.unwrap_or_default()).await,
     }
-    let user = operator.user(&new.user).await?;
-    if let Some(fault) = not_available(&new.scopes, &user) {
+}
+
+async fn personal(
+    operator: &Operator,
+    user: &str,
+    name: String,
+    scopes: &str,
+    expires_at: Option<Date>,
+) -> Result<(), Failure> {
+    let scopes = values::scopes(scopes).map_err(|why| Failure::Unusable(format!("--scopes: {why}")))?;
+    // The wire takes any; whoever types one here means a word.
+    if let Some(fault) = name_fault(&name).map(FieldFault::from) {
+        return Err(anyhow!("name \"{}\" {fault}", printable(&name)).into());
+    }
+    let user = operator.user(user).await?;
+    if let Some(fault) = not_available(&scopes, &user) {
         return Err(anyhow!(fault).into());
     }
     let operation = tokens::CreateToken {
@@ -179,14 +234,14 @@ async fn make(operator: &Operator, new: NewToken) -> Result<(), Failure> {
         self_service: false,
         grantable: None,
         impersonation: false,
-        name: new.name,
-        scopes: new.scopes,
-        expires_at: new.expires_at,
+        name,
+        scopes,
+        expires_at,
         description: None,
         require_expiry: operator.app.settings.tokens.require_expiry,
         secret: None,
     };
-    let day = new.expires_at.map(|day| day.to_string()).unwrap_or_default();
+    let day = expires_at.map(|day| day.to_string()).unwrap_or_default();
     let made = operator.perform_given(operation, &[("expires_at", &day)]).await?;
     let token = operator.token(made.token.id).await?;
     hand_over(operator, &token, &made.secret)

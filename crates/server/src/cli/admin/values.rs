@@ -1,9 +1,15 @@
 //! Values of flags, and what is wrong with one.
 
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
 use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::text::printable;
 use tollhouse_domain::time::{Date, Timestamp};
+
+use crate::config::Span;
 
 /// `api,read_user`; spaces do as well.
 pub(super) fn scopes(text: &str) -> Result<Scopes, String> {
@@ -24,6 +30,12 @@ pub(super) fn date(text: &str) -> Result<Date, String> {
 /// `2026-01-31T10:20:30Z`; without an offset it is UTC.
 pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).ok_or_else(|| "a time must be written as 2027-01-31T10:20:30Z, or as a date".into())
+}
+
+/// `120s`, `10m`, `12h`, `7d`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let read: Result<Span, serde::de::value::Error> = Span::deserialize(text.into_deserializer());
+    read.map(|span| span.0).map_err(|error| error.to_string())
 }
 
 /// `private`, `internal` or `public`.

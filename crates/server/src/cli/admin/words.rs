@@ -127,6 +127,7 @@ fn noun(thing: ResourceKind) -> &'static str {
         ResourceKind::AccessToken(_) => "access token",
         ResourceKind::Record | ResourceKind::Unnamed => "record",
         ResourceKind::ImpersonationToken => "impersonation token",
+        ResourceKind::Job => "job",
     }
 }
 

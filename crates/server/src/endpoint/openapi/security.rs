@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::http::Method;
 use serde_json::{Value, json};
 use tollhouse_auth::session_cookies::SESSION_COOKIE;
+use tollhouse_domain::access_requirement::JobTokens;
 use tollhouse_domain::scope::Scope;
 
 use crate::endpoint::Endpoint;
@@ -39,6 +40,8 @@ pub(super) fn schemes(base: &str) -> Value {
                 },
             },
         },
+        "job_token_header": key("header", "Job-Token", "The token of a CI job."),
+        "job_token_parameter": key("query", "job_token", "The token of a CI job."),
         "session": key("cookie", SESSION_COOKIE, "The session of a browser."),
         "csrf_token": key("header", "X-CSRF-Token", "The CSRF token of the session, which every write needs."),
     })
@@ -51,6 +54,9 @@ pub(super) fn requirement(endpoint: &Endpoint) -> Vec<Value> {
     let mut ways: Vec<Value> = Vec::new();
     if access.requirement.anonymous {
         ways.push(json!({}));
+    }
+    if access.requirement.job_tokens != JobTokens::None {
+        ways.extend(["job_token_header", "job_token_parameter"].map(|scheme| json!({ scheme: nothing })));
     }
     ways.extend(TOKEN.map(|scheme| json!({ scheme: nothing })));
     if endpoint.refusals.iter().any(|refusal| matches!(refusal, OwnRefusal::NotPersonalAccessToken(_))) {

@@ -323,6 +323,12 @@ impl Scene {
                 .map(|query| t.get(&format!("/api/v4/audit_events{query}")).token(by_warden))
                 .into(),
             "GET /api/v4/audit_events/{id}" => vec![t.get("/api/v4/audit_events/1").token(by_warden)],
+            "GET /api/v4/job" => {
+                let (project, user) = (*app, grace.id);
+                let lifetime = std::time::Duration::from_secs(60);
+                let made = t.does(tollhouse::operations::job_tokens::CreateJobToken { project, user, lifetime }).await;
+                vec![t.get("/api/v4/job").with("job-token", made.secret.reveal())]
+            }
             // A new endpoint has an arm of its own: nothing is left out.
             _ => panic!("{endpoint} is asked for nothing here"),
         }

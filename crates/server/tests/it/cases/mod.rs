@@ -33,6 +33,7 @@ mod grants;
 mod groups;
 mod guessing;
 mod http_service;
+mod job_tokens;
 mod lists;
 mod logging;
 mod looks_first;
@@ -116,6 +117,7 @@ pub fn all() -> Vec<Case> {
         gateway::hostile::CASES,
         gateway::identities::CASES,
         gateway::members::CASES,
+        gateway::other_credentials::CASES,
         gateway::paths::CASES,
         gateway::refusals::CASES,
         gateway::rules::CASES,
@@ -131,6 +133,7 @@ pub fn all() -> Vec<Case> {
         grants::refreshes::CASES,
         groups::CASES,
         groups::update::CASES,
+        job_tokens::CASES,
         lists::CASES,
         logging::CASES,
         crate::history::CASES,

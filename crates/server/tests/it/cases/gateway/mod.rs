@@ -22,6 +22,7 @@ pub mod credentials;
 pub mod hostile;
 pub mod identities;
 pub mod members;
+pub mod other_credentials;
 pub mod paths;
 pub mod refusals;
 pub mod rules;
