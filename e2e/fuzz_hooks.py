@@ -23,6 +23,14 @@ def post(path, **body):
     return json.loads(answer.text)
 
 
+def own(path, **body):
+    """Made by the user who is fuzzed as."""
+    headers = {"Content-Type": "application/json", **with_token(plan["token"])}
+    answer = call(plan["base_url"], path, "POST", headers, json.dumps(body))
+    expect(f"status of {path}", answer.status, 201)
+    return json.loads(answer.text)
+
+
 def own_token():
     path = f"/api/v4/users/{plan['user_id']}/personal_access_tokens"
     return post(path, name="to be ended", scopes=["api", "sudo"] if plan["admin"] else ["api"])
@@ -62,6 +70,14 @@ def before_call(context, case, kwargs):
     if count % SUDO_EVERY:
         case.headers.pop("Sudo", None)
         case.query = {name: value for name, value in (case.query or {}).items() if name != "sudo"}
+    if operation == "get_job":
+        # A personal access token would come first.
+        case.headers = {"Job-Token": plan["job_token"]}
+    if operation.endswith("_user_applications_id"):
+        path = case.path_parameters or {}
+        if path.get("id") == plan["own_application_id"]:
+            made = own("/api/v4/user/applications", name="own", redirect_uri="https://a.test/", scopes="api")
+            case.path_parameters = {**path, "id": made["id"]}
     # The example stands for an application that is there.
     if operation in plan["ends_application"] and (case.path_parameters or {}).get("id") == plan["application_id"]:
         case.path_parameters = {**case.path_parameters, "id": own_application()}

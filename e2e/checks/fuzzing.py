@@ -12,7 +12,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from house import Demo, call, check, expect, folder, with_token
+from house import Demo, call, check, expect, folder, run, with_token
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 SEED = os.environ.get("E2E_FUZZ_SEED", "18511")
@@ -64,9 +64,10 @@ scopes = ["api"]
 """
 
 PROJECT_NAME = "made by an example"
-# Stand for an access token and a service account that each call makes for itself.
+# Stand for an access token, a service account and an application that each call makes for itself.
 ACCESS_TOKEN_ID = 999999
 SERVICE_ACCOUNT_ID = 999998
+OWN_APPLICATION_ID = 999997
 
 
 def examples(facts):
@@ -123,6 +124,10 @@ def examples(facts):
         "delete_applications_id": {"id": application},
         "post_applications_id_renew_secret": {"id": application},
         "post_user_applications": {"body": new_application},
+        "get_user_applications_id": {"id": OWN_APPLICATION_ID},
+        "put_user_applications_id": {"id": OWN_APPLICATION_ID, "body": {"name": "renamed"}},
+        "delete_user_applications_id": {"id": OWN_APPLICATION_ID},
+        "get_audit_events_id": {"id": 1},
         "post_admin_revocations": {"body": {"name_like": "called by nobody", "dry_run": True}},
     }
 
@@ -172,7 +177,15 @@ class Altering(BaseHTTPRequestHandler):
         pass
 
 
-def fuzz(cwd, facts, who, *more, url=None):
+def job_token(cwd, database):
+    """No endpoint makes one."""
+    where = ["--project", "harbour/timetable", "--user", "ada", "--lifetime", "1h", "--database", f"sqlite:{database}"]
+    made = run("token", "create", "--kind", "job", *where, cwd=cwd)
+    expect(f"exit code of token create ({made.stderr})", made.returncode, 0)
+    return made.stdout.strip()
+
+
+def fuzz(cwd, facts, who, *more, job, url=None):
     """Runs schemathesis as one user; gives its output and how often each operation was answered with each status."""
     [token] = [token["token"] for token in facts.tokens if token["user"] == who]
     [maker] = [token["token"] for token in facts.tokens if token["user"] == "maker"]
@@ -193,6 +206,8 @@ def fuzz(cwd, facts, who, *more, url=None):
         ],
         "ada": facts.users["ada"]["id"],
         "ends_application": ["delete_applications_id"],
+        "own_application_id": OWN_APPLICATION_ID,
+        "job_token": job,
         "access_token_id": ACCESS_TOKEN_ID,
         "service_account_id": SERVICE_ACCOUNT_ID,
         "service_account_of": {
@@ -235,7 +250,9 @@ def successes(statuses):
 began = time.monotonic()
 with folder() as cwd:
     (cwd / "seed.toml").write_text(SEED_FILE)
-    with Demo(cwd, "--seed", "seed.toml") as demo:
+    database = cwd / "fuzzed.db"
+    with Demo(cwd, "--seed", "seed.toml", "--database", f"sqlite:{database}") as demo:
+        job = job_token(cwd, database)
         text = call(demo.base_url, "/api/v4/openapi.json").text
         (cwd / "openapi.json").write_text(text)
         document = json.loads(text)
@@ -243,7 +260,7 @@ with folder() as cwd:
         tallies = {}
         for who in "scratch", "stranger":
             with check(f"fuzzing: as {who}, every answer is one that the document has"):
-                done, tallies[who] = fuzz(cwd, demo.facts, who)
+                done, tallies[who] = fuzz(cwd, demo.facts, who, job=job)
                 findings = re.sub(r"glpat-[\w.-]+", "glpat-...", done.stdout)
                 if done.returncode != 0:
                     print(findings[-20000:], done.stderr[-2000:], file=sys.stderr, flush=True)
@@ -272,7 +289,7 @@ with folder() as cwd:
             report = cwd / "altered.json"
             url = f"http://127.0.0.1:{proxy.server_port}"
             more = [*chosen, "--report", "json", "--report-json-path", report, "--max-examples", "2"]
-            fuzz(cwd, demo.facts, "scratch", *more, url=url)
+            fuzz(cwd, demo.facts, "scratch", *more, job=job, url=url)
             proxy.shutdown()
             failures = json.loads(report.read_text())["failures"]
             noticed = {(operation, failure["type"]) for failure in failures for operation in failure["operations"]}

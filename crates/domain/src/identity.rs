@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::access::Viewer;
 use crate::access_requirement::AccessRequirement;
 use crate::denial::Denial;
+use crate::grantor::GrantableScopes;
 use crate::lookup::{Credential, DeployTokenRecord, JobTokenRecord, Record, SessionRecord, TokenRecord};
-use crate::scope::{Holder, Scope, Scopes};
+use crate::scope::Scopes;
 use crate::time::Timestamp;
 use crate::token::TokenStatus;
 use crate::user::{AccountRules, User};
@@ -76,9 +77,9 @@ impl Identity {
         }
     }
 
-    /// The scopes that it may put into a token.
+    /// The scopes that it may hand on.
     pub fn grantable(&self) -> GrantableScopes {
-        GrantableScopes { held: self.scopes().cloned(), sudo: self.sudo_by.is_some() }
+        GrantableScopes::new(self.scopes().cloned(), self.sudo_by.is_some())
     }
 
     /// The session through which it came, if it came through one.
@@ -97,29 +98,6 @@ impl Identity {
     /// Fails with [`Denial::NotAdministrator`]. Under sudo it is the assumed user who counts.
     pub fn administrator(self) -> Result<Administrator, Denial> {
         if self.user.administrator { Ok(Administrator(self)) } else { Err(Denial::NotAdministrator) }
-    }
-}
-
-/// The scopes that a caller may put into a token it makes: none that its own credential could not use (authentication.md
-/// 3.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GrantableScopes {
-    /// `None`: a session, which has all rights of its user.
-    held: Option<Scopes>,
-    /// It acts as another user, where no scope but `sudo` is asked for (section 4).
-    sudo: bool,
-}
-
-impl GrantableScopes {
-    /// `api` opens whatever the other scopes do, but for those that only administrators may hold.
-    pub fn includes(&self, scope: Scope) -> bool {
-        let Some(held) = &self.held else { return true };
-        held.contains(scope) || (scope.holder() == Holder::Anyone && (self.sudo || held.contains(Scope::Api)))
-    }
-
-    /// Whether all of them are included.
-    pub fn include(&self, scopes: &Scopes) -> bool {
-        scopes.iter().all(|scope| self.includes(scope))
     }
 }
 
@@ -243,6 +221,7 @@ mod tests {
     use crate::denial::AccountFault;
     use crate::id::{ApplicationId, FamilyId, GenerationId};
     use crate::lookup::LastAddresses;
+    use crate::scope::Scope;
     use crate::secret::Digest;
     use crate::time::Date;
     use crate::user::{AccountState, tests::ada};
@@ -373,27 +352,6 @@ mod tests {
             for other in [resolve(true, true), resolve(false, false)] {
                 let otherwise = refused.clone().filter(|denial| *denial != Denial::ImpersonationDisabled);
                 assert_eq!(other, otherwise.or(Some(Denial::Account(AccountFault::Blocked))), "{status:?} {expires}");
-            }
-        }
-    }
-
-    #[test]
-    fn nobody_hands_on_a_scope_that_their_credential_could_not_use() {
-        // authentication.md 3.3
-        for scope in Scope::ALL.iter().copied() {
-            for (held, sudo, includes) in [
-                (None, false, true),
-                (Some("api"), false, scope.holder() == Holder::Anyone),
-                (Some("read_api"), false, scope == Scope::ReadApi),
-                (Some("api sudo"), false, scope.holder() == Holder::Anyone || scope == Scope::Sudo),
-                (Some("sudo"), true, scope.holder() == Holder::Anyone || scope == Scope::Sudo),
-                (Some(""), false, false),
-            ] {
-                let grantable = GrantableScopes { held: held.map(Scopes::from_words), sudo };
-                assert_eq!(grantable.includes(scope), includes, "{held:?} {sudo} {scope}");
-                let (one, two) = (Scopes::from([scope]), Scopes::from([scope, Scope::Openid]));
-                assert_eq!(grantable.include(&one), includes, "{held:?} {sudo} {scope}");
-                assert_eq!(grantable.include(&two), includes && held.is_none(), "{held:?} {sudo} {scope}");
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Personal access tokens: made and revoked.
 
 use tollhouse_domain::audit::{Audit, Target};
+use tollhouse_domain::grantor::GrantableScopes;
 use tollhouse_domain::id::{FamilyId, PersonalAccessTokenId, UserId};
-use tollhouse_domain::identity::GrantableScopes;
 use tollhouse_domain::rotation::{FamilyPosition, Presented};
 use tollhouse_domain::scope::{Scope, Scopes};
 use tollhouse_domain::secret::Plaintext;

@@ -16,7 +16,9 @@ use tollhouse_domain::token::{PersonalAccessToken, TokenStatus, expired};
 use tollhouse_domain::user::User;
 use tollhouse_store::personal_access_tokens::{Filter, TokenState};
 use tollhouse_store::revocations::Selection;
-use tollhouse_store::{oauth_access_grants, oauth_applications, personal_access_tokens, users};
+use tollhouse_store::{
+    deploy_tokens, job_tokens, oauth_access_grants, oauth_applications, personal_access_tokens, users,
+};
 
 use super::described::{Described, state};
 use super::listing::{Listing, facts, list};
@@ -373,7 +375,8 @@ async fn identify(operator: &Operator, shown: Plaintext) -> Result<(), Failure> 
     operator.tell(&known.facts(operator.now()), || known.object(operator))
 }
 
-/// What is no token, and leaks like one: a session cookie, an authorization code, the secret of an application.
+/// What is no access token, and leaks like one: a deploy or job token, a session cookie, an authorization code, the secret of
+/// an application.
 async fn identify_other(operator: &Operator, shown: &Plaintext) -> Result<(), Failure> {
     let (digest, now) = (shown.digest(), operator.now());
     let mut reader = operator.reader().await?;
@@ -386,10 +389,24 @@ async fn identify_other(operator: &Operator, shown: &Plaintext) -> Result<(), Fa
         (Kind::Code, Some(code.user), oauth_applications::find(&mut reader, code.application).await?, state)
     } else if let Some(application) = oauth_applications::by_secret(&mut reader, digest).await? {
         (Kind::ClientSecret, application.owner, Some(application), "live")
+    } else if let Some(token) = deploy_tokens::by_digest(&mut reader, digest).await? {
+        let state = match token.revoked {
+            true => "revoked",
+            false if token.expired(now) => "expired",
+            false => "live",
+        };
+        (Kind::DeployToken, None, None, state)
+    } else if let Some(token) = job_tokens::by_digest(&mut reader, digest).await? {
+        let state = match token.revoked_at {
+            Some(_) => "revoked",
+            None if token.expires_at <= now => "expired",
+            None => "live",
+        };
+        (Kind::JobToken, Some(token.user), None, state)
     } else {
         let session = operator.app.db.find(Key::Session(digest)).await.map_err(|_| anyhow!("no database"))?;
         let Some(Record { credential: Credential::Session(session), owner }) = session else {
-            return Err(anyhow!("this token is unknown").into());
+            return Err(operator.unknown()?);
         };
         let state = if session.expires_at <= now { "expired" } else { "live" };
         (Kind::Session, owner.map(|owner| owner.id), None, state)
@@ -417,6 +434,8 @@ enum Kind {
     Session,
     Code,
     ClientSecret,
+    DeployToken,
+    JobToken,
 }
 
 impl Kind {
@@ -425,6 +444,8 @@ impl Kind {
             Self::Session => "session",
             Self::Code => "authorization code",
             Self::ClientSecret => "secret of an application",
+            Self::DeployToken => "deploy token",
+            Self::JobToken => "job token",
         }
     }
 }
@@ -435,8 +456,13 @@ impl Operator {
         let found = named::token(&mut self.reader().await?, shown.digest()).await?;
         match found {
             Some(found) => Ok(found),
-            None => Err(anyhow!("this token is unknown in {}", open::url(&self.app.settings)?).into()),
+            None => Err(self.unknown()?),
         }
+    }
+
+    /// Nothing that anybody was given here has this secret.
+    fn unknown(&self) -> Result<Failure, Failure> {
+        Ok(anyhow!("this token is unknown in {}", open::url(&self.app.settings)?).into())
     }
 
     /// One that was there a moment ago.

@@ -169,6 +169,7 @@ async fn a_narrowing_parameter_that_cannot_be_read_is_refused_on_every_endpoint(
         }
     }
     let expected = [
+        "access_level",
         "application",
         "before",
         "confidential",

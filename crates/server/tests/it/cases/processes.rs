@@ -540,13 +540,13 @@ async fn a_log_that_nobody_asked_for_is_refused(t: TestServer) {
         for value in ["warning", "Information", "", "info,tollhouse=verbose", "trace2"] {
             let (code, text) = run(words, "TOLLHOUSE_LOG_LEVEL", value).await;
             assert_eq!(code, Some(2), "{words:?} {value}: {text}");
-            let told = format!("tollhouse: log.level: `{value}` ");
+            let told = format!("tollhouse: TOLLHOUSE_LOG_LEVEL: `{value}` ");
             assert!(text.starts_with(&told) && text.contains("use error, warn, info, debug, trace or off"), "{text}");
         }
         for value in ["xml", "JSON", ""] {
             let (code, text) = run(words, "TOLLHOUSE_LOG_FORMAT", value).await;
             assert_eq!(code, Some(2), "{words:?} {value}: {text}");
-            for word in ["log.format", value, "text", "json"] {
+            for word in ["TOLLHOUSE_LOG_FORMAT", value, "text", "json"] {
                 assert!(text.contains(word), "{word}: {text}");
             }
         }

@@ -15,7 +15,7 @@ use tollhouse_domain::agreement::{Behind, NodeId, Page};
 use tollhouse_domain::audit::By;
 use tollhouse_domain::deploy_token::DeployScope;
 use tollhouse_domain::faults::Mutant;
-use tollhouse_domain::grantor::Grantor;
+use tollhouse_domain::grantor::{GrantableScopes, Grantor};
 use tollhouse_domain::id::{
     ApplicationId, DeployTokenId, JobTokenId, NamespaceId, PersonalAccessTokenId, ProjectId, UserId,
 };
@@ -298,7 +298,11 @@ impl Store {
             Change::NarrowClient { client, .. } => {
                 let client = self.clients.get_mut(&client).filter(|client| client.stands)?;
                 client.narrowed = true;
-                let by = Grantor { user: self.registrar, actor: self.registrar, scopes: None };
+                let by = Grantor {
+                    user: self.registrar,
+                    actor: self.registrar,
+                    grantable: GrantableScopes::new(None, false),
+                };
                 let (name, scopes) = (None, Some("read_user".to_owned()));
                 let change = applications::ChangeOwn { id: client.id, by, name, scopes };
                 Some(self.runtime.block_on(perform(&self.db, change)).until)

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tollhouse::operations::applications;
 use tollhouse::operations::users::SetState;
 use tollhouse_domain::audit::By;
-use tollhouse_domain::grantor::Grantor;
+use tollhouse_domain::grantor::{GrantableScopes, Grantor};
 use tollhouse_domain::scope::Scope;
 
 use super::{FORBIDDEN, PATH as OF_THE_INSTANCE, asked, client, enters};
@@ -232,7 +232,7 @@ async fn more_scopes_take_nothing_away(t: TestServer) {
 /// The endpoint has let her in; the operation looks again.
 async fn an_owner_who_was_blocked_meanwhile_registers_nothing(t: TestServer) {
     let (ada, _) = ada(&t).await;
-    let by = Grantor { user: ada.id, actor: ada.id, scopes: None };
+    let by = Grantor { user: ada.id, actor: ada.id, grantable: GrantableScopes::new(None, false) };
     let create =
         || applications::CreateApplication { owner: Some(ada.id), by: Some(by.clone()), ..crate::oauth::create("api") };
     let own = t.client_with(create()).await;
@@ -244,7 +244,7 @@ async fn an_owner_who_was_blocked_meanwhile_registers_nothing(t: TestServer) {
     // For somebody else, and for the instance.
     let grace = t.user("grace").await;
     for owner in [Some(ada.id), None] {
-        let by = Some(Grantor { user: grace.id, actor: grace.id, scopes: None });
+        let by = Some(Grantor { user: grace.id, actor: grace.id, grantable: GrantableScopes::new(None, false) });
         let create = applications::CreateApplication { owner, by, ..crate::oauth::create("api") };
         assert!(t.app.perform(create, &By::system()).await.is_err(), "{owner:?}");
     }

@@ -144,7 +144,7 @@ async fn a_command_that_is_none_suggests_no_other_one(t: TestServer) {
     for (words, there_are) in [
         (&["project", "rename", "1", "x"][..], "there are create, list"),
         (&["group", "rename"], "there are create, list"),
-        (&["token", "remove", "1"], "there are create, list, revoke, rotate, identify"),
+        (&["token", "remove", "1"], "there are create, list, revoke, revoke-all, rotate, identify"),
         (&["--json", "user", "delete", "ada"], "--json"),
         (&["user", "--json", "delete", "ada"], "there are create, list, block, unblock, unlock, password"),
         (

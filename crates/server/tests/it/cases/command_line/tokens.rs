@@ -1,6 +1,8 @@
 //! `tollhouse token`.
 
+use tollhouse_domain::access::{AccessLevel, Visibility};
 use tollhouse_domain::id::PersonalAccessTokenId;
+use tollhouse_domain::membership::MembershipSource;
 use tollhouse_store::personal_access_tokens;
 
 use crate::oauth;
@@ -9,6 +11,7 @@ use crate::test_server::{M401, REVOKED, TestServer};
 
 cases![
     identify_knows_what_is_no_token,
+    deploy_and_job_tokens_are_made_and_identified,
     a_token_is_made_and_nothing_else_printed,
     a_token_is_identified_without_being_used,
     a_token_is_revoked_by_what_it_is,
@@ -283,4 +286,45 @@ async fn identify_knows_what_is_no_token(t: TestServer) {
     }
     client.redeem(&code).await.has(200);
     assert!(t.shell_with(&["token", "identify"], &code).await.done().contains("redeemed"));
+}
+
+async fn deploy_and_job_tokens_are_made_and_identified(t: TestServer) {
+    let group = t.group("harbour", Visibility::Private).await;
+    let project = t.project(group, "pilots", Visibility::Private).await;
+    let ada = t.user("ada").await;
+    t.member(MembershipSource::Project(project), &ada, AccessLevel::Developer).await;
+    let job = ["token", "create", "--kind", "job", "--project", "harbour/pilots", "--user", "ada", "--lifetime", "1h"];
+    let made = t.shell(&job).await.done().to_owned();
+    assert!(made.starts_with("glcbt-1_"), "{made}");
+    assert_eq!(t.shell_json(&job).await["project_id"], project.0);
+    let deploy =
+        ["token", "create", "--kind", "deploy", "--group", "harbour", "--name", "d", "--scopes", "read_registry"];
+    let secret = t.shell(&deploy).await.done().to_owned();
+    assert!(secret.starts_with("gldt-") && secret.len() == 25, "{secret}");
+    let json = t.shell_json(&deploy).await;
+    assert_eq!((&json["username"], &json["expired"]), (&"gitlab+deploy-token-2".into(), &false.into()));
+    for (secret, kind) in [(&made, "job token"), (&secret, "deploy token")] {
+        let said = t.shell_with(&["token", "identify"], secret).await;
+        assert!(said.done().contains(kind) && said.done().contains("live"), "{}", said.done());
+        assert!(!said.done().contains(secret.as_str()));
+    }
+    for (words, code, why) in [
+        (&["--kind", "job", "--project", "harbour/pilots", "--user", "ada"][..], 2, "--lifetime"),
+        (
+            &["--kind", "job", "--project", "nowhere", "--user", "ada", "--lifetime", "1h"],
+            1,
+            "there is no project nowhere",
+        ),
+        (&["--kind", "job", "--project", "harbour/pilots", "--user", "ada", "--lifetime", "31d"], 1, "30 days"),
+        (&["--kind", "job", "--project", "harbour/pilots", "--user", "ada", "--lifetime", "soon"], 2, "is not a time"),
+        (&["--kind", "deploy", "--name", "d", "--scopes", "read_registry"], 2, "give --project or --group"),
+        (&["--kind", "deploy", "--group", "harbour", "--name", "d", "--scopes", "api"], 1, "has no scope api"),
+        (&["--kind", "deploy", "--group", "harbour", "--name", "d", "--scopes", ","], 1, "scopes"),
+        (&["--name", "n", "--scopes", "api"], 2, "--user"),
+        (&["--kind", "toll"], 2, "toll"),
+    ] {
+        let said = t.shell(&[&["token", "create"], words].concat()).await;
+        assert_eq!(said.code, Some(code), "{words:?}: {}", said.err);
+        assert!(said.err.contains(why), "{words:?}: {}", said.err);
+    }
 }

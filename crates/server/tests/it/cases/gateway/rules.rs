@@ -307,7 +307,6 @@ async fn a_server_does_not_start_with_rules_it_cannot_use(t: TestServer) {
         ("TOLLHOUSE_GATEWAY_PREFIX", "X_User"),
     ] {
         let text = refused(std::path::Path::new(""), name, value).await;
-        let setting = name.trim_start_matches("TOLLHOUSE_GATEWAY_").to_ascii_lowercase();
-        assert!(text.contains(&setting), "{text}");
+        assert!(text.contains(name), "{text}");
     }
 }

@@ -477,6 +477,7 @@ pub const KEYS: &[(&str, &str, &[&str])] = &[
     ("GET /groups", "APIEntitiesGroup", &[]),
     ("GET /groups/{id}", "APIEntitiesGroupDetail", &[]),
     ("PUT /groups/{id}", "APIEntitiesGroupDetail", &[]),
+    ("GET /job", "APIEntitiesCiJob", &[]),
     ("GET /version", "APIEntitiesMetadata", &[]),
     ("GET /metadata", "APIEntitiesMetadata", &[]),
     ("POST /user/personal_access_tokens", "APIEntitiesPersonalAccessTokenWithToken", &[]),
