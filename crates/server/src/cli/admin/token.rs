@@ -61,19 +61,19 @@ pub(crate) struct NewToken {
     #[arg(long, value_enum, default_value_t)]
     kind: NewKind,
     /// Its owner: user name or number; of a job, the user whose job it is
-    #[arg(long, required_if_eq_any([("kind", "personal"), ("kind", "job")]))]
+    #[arg(long)]
     user: Option<String>,
     /// Its name
-    #[arg(long, required_if_eq_any([("kind", "personal"), ("kind", "deploy")]))]
+    #[arg(long)]
     name: Option<String>,
     /// Its scopes, such as api,read_user; of a deploy token, such as read_registry
-    #[arg(long, required_if_eq_any([("kind", "personal"), ("kind", "deploy")]))]
+    #[arg(long)]
     scopes: Option<String>,
     /// It expires at the start of this day, in UTC [default: as late as the settings allow; a deploy token: never]
     #[arg(long, value_name = "DAY", value_parser = values::date)]
     expires_at: Option<Date>,
     /// The project of a job or deploy token: full path or number
-    #[arg(long, required_if_eq("kind", "job"))]
+    #[arg(long)]
     project: Option<String>,
     /// The group of a deploy token: full path or number
     #[arg(long, conflicts_with = "project")]
@@ -82,7 +82,7 @@ pub(crate) struct NewToken {
     #[arg(long)]
     username: Option<String>,
     /// How long the job may run, such as 1h, at most 30d
-    #[arg(long, value_parser = values::duration, required_if_eq("kind", "job"))]
+    #[arg(long, value_parser = values::duration)]
     lifetime: Option<Duration>,
 }
 
@@ -198,19 +198,29 @@ fn never_an_argument() -> Failure {
 
 async fn make(operator: &Operator, new: NewToken) -> Result<(), Failure> {
     let of = What { project: new.project, group: new.group };
-    // The flags that a kind needs are there: clap has looked.
-    let (user, name) = (new.user.unwrap_or_default(), new.name.unwrap_or_default());
-    let scopes = new.scopes.unwrap_or_default();
+    let needed = |value: Option<String>, flag: &str| {
+        value.ok_or_else(|| {
+            Failure::Unusable(format!("{flag} is missing; tollhouse token create --help shows how to use it"))
+        })
+    };
     match new.kind {
-        NewKind::Personal => personal(operator, &user, name, &scopes, new.expires_at).await,
+        NewKind::Personal => {
+            let (user, name) = (needed(new.user, "--user")?, needed(new.name, "--name")?);
+            personal(operator, &user, name, &needed(new.scopes, "--scopes")?, new.expires_at).await
+        }
         NewKind::Deploy if of.project.is_none() && of.group.is_none() => {
             Err(Failure::Unusable("a deploy token is of a project or a group: give --project or --group".into()))
         }
         NewKind::Deploy => {
+            let (name, scopes) = (needed(new.name, "--name")?, needed(new.scopes, "--scopes")?);
             let (username, expires_at) = (new.username, new.expires_at);
             narrow_token::deploy(operator, NewDeployToken { of, name, scopes, username, expires_at }).await
         }
-        NewKind::Job => narrow_token::job(operator, of, &user, new.lifetime.unwrap_or_default()).await,
+        NewKind::Job => {
+            let lifetime = new.lifetime.ok_or_else(|| Failure::Unusable("--lifetime is missing, such as 1h".into()))?;
+            needed(of.project.clone(), "--project")?;
+            narrow_token::job(operator, of, &needed(new.user, "--user")?, lifetime).await
+        }
     }
 }
 

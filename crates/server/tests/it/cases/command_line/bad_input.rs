@@ -149,7 +149,7 @@ async fn a_command_that_is_none_suggests_no_other_one(t: TestServer) {
         (&["user", "--json", "delete", "ada"], "there are create, list, block, unblock, unlock, password"),
         (
             &["frobnicate"],
-            "there are serve, demo, explain, backup, config, user, token, application, project, group, member, node",
+            "there are serve, demo, explain, backup, config, user, token, application, project, group, member, audit, node",
         ),
         (&["usr"], "'user'"),
         (&["project", "craete"], "'create'"),
