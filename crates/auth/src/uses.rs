@@ -155,6 +155,23 @@ mod tests {
     }
 
     #[test]
+    fn addresses_are_gathered_once_each_and_the_newest_last() {
+        let (uses, entry) = (Uses::default(), entry(Credential::PersonalAccessToken(token())));
+        let address = |n: u8| IpAddr::from([192, 0, 2, n]);
+        // The first is there again: it was used once more in the next interval.
+        for (now, n) in [(0, 1), (1, 2), (600, 1)] {
+            uses.note(&entry, RULES, Some(address(n)), Timestamp(now));
+        }
+        let gathered = uses.take();
+        assert_eq!(gathered.tokens[&GenerationId(7)].addresses, [address(2), address(1)]);
+        for n in 1..=9 {
+            uses.note(&entry, RULES, Some(address(n)), Timestamp(1_200));
+        }
+        let newest: Vec<IpAddr> = (5..=9).map(address).collect();
+        assert_eq!(uses.take().tokens[&GenerationId(7)].addresses, newest);
+    }
+
+    #[test]
     fn a_use_of_an_oauth_token_is_not_noted() {
         let uses = Uses::default();
         uses.note(&entry(Credential::OauthAccessToken(token())), RULES, None, Timestamp(5));

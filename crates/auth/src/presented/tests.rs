@@ -1,5 +1,7 @@
 //! Where credentials stand, and what counts as one.
 
+use tollhouse_domain::deploy_token::DeployScope;
+
 use super::*;
 
 fn head(uri: &str, headers: &[(&str, &str)]) -> Parts {
@@ -109,6 +111,32 @@ fn every_place_is_listed_blank_or_not() {
         ]
     );
     assert_eq!(PresentedCredentials::in_head(&head("/", &[]), None).places(&AccessRequirement::PLAIN).count(), 0);
+}
+
+#[test]
+fn places_of_deploy_and_job_tokens_and_passwords_are_listed_where_they_count() {
+    use CredentialPlace::{
+        BasicPassword, DeployTokenHeader, JobTokenHeader, JobTokenParameter, PrivateTokenHeader, TokenParameter,
+    };
+    let plain = AccessRequirement::PLAIN;
+    let deploy = AccessRequirement { deploy_tokens: &[DeployScope::ReadRegistry], ..plain };
+    let request = AccessRequirement { job_tokens: JobTokens::Request, ..plain };
+    let any = AccessRequirement { job_tokens: JobTokens::AnyPlace, ..plain };
+    let password = AccessRequirement { token_as_password: true, ..plain };
+    let headers = [("authorization", "Basic dTpw"), ("private-token", "h"), ("job-token", "j"), ("deploy-token", "d")];
+    let parts = head("/?job_token=a&token=b", &headers);
+    let presented = PresentedCredentials::in_head(&parts, None);
+    let jobs = [JobTokenParameter, TokenParameter, JobTokenHeader];
+    for (requirement, more) in [
+        (plain, vec![]),
+        (deploy, vec![DeployTokenHeader, BasicPassword]),
+        (request, jobs.to_vec()),
+        (any, [jobs.as_slice(), &[BasicPassword]].concat()),
+        (password, vec![BasicPassword]),
+    ] {
+        let places: Vec<_> = presented.places(&requirement).map(|(place, _)| place).collect();
+        assert_eq!(places, [vec![PrivateTokenHeader], more].concat(), "{requirement:?}");
+    }
 }
 
 #[test]

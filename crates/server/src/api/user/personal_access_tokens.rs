@@ -38,7 +38,7 @@ params! {
     }
 }
 
-/// 201 with the secret, which is shown this once. Scopes beyond those of [`NARROW`] only with
+/// 201 with the secret, which is shown this once. Scopes beyond those of `k8s_proxy` and `self_rotate` only with
 /// `tokens.self_service = "own_scopes"`, and none that the presented credential could not use itself. 422 with a sentence
 /// for a field that breaks a rule.
 pub async fn create(
