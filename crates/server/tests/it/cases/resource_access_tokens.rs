@@ -1,4 +1,6 @@
 //! `/projects/:id/access_tokens` and `/groups/:id/access_tokens` (rest-api.md 2.10).
+//!
+//! It is above 600 lines because each case runs for projects and for groups by the same helpers.
 
 use serde_json::{Value, json};
 use tollhouse::error::Error;

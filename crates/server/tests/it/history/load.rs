@@ -1,5 +1,7 @@
 //! What people do: credentials are made, used everywhere, renewed, and taken away; each operation over a socket, or as
 //! the command line does it.
+//!
+//! It is above 600 lines because every way to take a right away has its step here, and they share their counts.
 
 use std::cell::RefCell;
 use std::rc::Rc;
