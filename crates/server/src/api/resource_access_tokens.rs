@@ -90,7 +90,7 @@ params! {
     }
 }
 
-/// `POST .../access_tokens`: 201 with the secret, which is shown this once. 400 with a sentence to whoever may not create
+/// `POST .../access_tokens`: 201 with the secret, which is shown this once. 400 with a sentence for a caller who may not create
 /// such a token.
 pub async fn create(app: App, on: OnResource, new: NewToken) -> Result<Created<ResourceAccessTokenWithSecret>, Error> {
     let OnResource { identity, resource } = on;

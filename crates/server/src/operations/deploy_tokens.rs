@@ -2,7 +2,7 @@
 
 use tollhouse_domain::audit::{Audit, Target};
 use tollhouse_domain::deploy_token::{DeployScopes, DeployToken};
-use tollhouse_domain::id::{DeployTokenId, UserId};
+use tollhouse_domain::id::DeployTokenId;
 use tollhouse_domain::membership::MembershipSource;
 use tollhouse_domain::secret::Plaintext;
 use tollhouse_domain::time::Timestamp;
@@ -12,13 +12,11 @@ use tollhouse_store::tx::{Change, Tx};
 use crate::operations::{Failed, Operation};
 use crate::refusal::{FieldFault, Refusal, ResourceKind};
 
-/// Makes a deploy token of a project or group.
+/// Makes a deploy token of a project or group, for the operator.
 #[derive(Clone, Debug)]
 pub struct CreateDeployToken {
     /// The project or group that it belongs to.
     pub of: MembershipSource,
-    /// Who makes it. `None`: the operator.
-    pub caller: Option<UserId>,
     /// At most 255 characters.
     pub name: String,
     /// At most 255 letters, digits, `.`, `+`, `_` and `-`. `None`: [`DeployToken::default_username`].
@@ -65,7 +63,7 @@ impl Operation for CreateDeployToken {
             name: &self.name,
             username,
             scopes: &self.scopes,
-            by: self.caller,
+            by: None,
             expires_at: self.expires_at,
         };
         let id = deploy_tokens::insert(tx, &new, now).await?;
@@ -83,13 +81,11 @@ fn is_username(name: &str) -> bool {
 /// Of a name, in characters.
 const LONGEST: usize = 255;
 
-/// Revokes a deploy token for good.
+/// Revokes a deploy token for good, for the operator.
 #[derive(Clone, Copy, Debug)]
 pub struct RevokeDeployToken {
     /// The token. [`ResourceKind::Record`] is told if there is none.
     pub id: DeployTokenId,
-    /// Who revokes it. `None`: the operator.
-    pub caller: Option<UserId>,
 }
 
 impl Operation for RevokeDeployToken {

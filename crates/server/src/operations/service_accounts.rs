@@ -56,7 +56,7 @@ impl Home {
         {
             return Err(Refusal::NotAllowed.into());
         }
-        // An account of a program that makes others would outlive whoever made it.
+        // A bot could create accounts that remain when the bot itself is removed.
         if user.kind != UserKind::Human {
             return Err(Refusal::NotAllowed.into());
         }

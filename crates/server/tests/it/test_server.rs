@@ -304,7 +304,6 @@ impl TestServer {
     pub async fn deploy_token(&self, of: MembershipSource) -> String {
         let create = deploy_tokens::CreateDeployToken {
             of,
-            caller: None,
             name: "deploy".to_owned(),
             username: None,
             scopes: [DeployScope::ReadRegistry].into_iter().collect(),

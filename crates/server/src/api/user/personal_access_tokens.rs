@@ -1,4 +1,4 @@
-//! `POST /user/personal_access_tokens` (rest-api.md 2.5): a token of one's own.
+//! `POST /user/personal_access_tokens` (rest-api.md 2.5): a user creates a token for themselves.
 
 use axum::http::Method;
 use tollhouse_domain::identity::Identity;

@@ -29,7 +29,6 @@ pub(super) async fn deploy(operator: &Operator, new: NewDeployToken) -> Result<(
     let (of, _) = operator.of(&new.of).await?;
     let create = CreateDeployToken {
         of,
-        caller: None,
         name: new.name,
         username: new.username,
         scopes: scopes(&new.scopes)?,

@@ -107,7 +107,7 @@ impl Scene {
         };
         let own_application_id = async || own_application().await.await.has(201).json()["id"].to_string();
         let application_id = async || application().await.await.has(201).json()["id"].to_string();
-        // Where access tokens are of, and whoever may manage them there.
+        // The project or group, and the token of a user who manages its access tokens.
         let resource = |endpoint: &str| match endpoint.contains("/projects/") {
             true => ("/api/v4/projects/team%2Fapp", by_grace),
             false => ("/api/v4/groups/team", by_grace),

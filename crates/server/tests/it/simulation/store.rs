@@ -216,7 +216,6 @@ impl Store {
             Change::CreateNarrow { kind: Narrow::Deploy, token } => {
                 let create = deploy_tokens::CreateDeployToken {
                     of: MembershipSource::Project(self.project),
-                    caller: None,
                     name: "simulated".into(),
                     username: None,
                     scopes: DeployScope::ALL.iter().copied().collect(),
@@ -241,7 +240,7 @@ impl Store {
                 let id = token.id;
                 Some(match kind {
                     Narrow::Deploy => {
-                        let revoke = deploy_tokens::RevokeDeployToken { id: DeployTokenId(id), caller: None };
+                        let revoke = deploy_tokens::RevokeDeployToken { id: DeployTokenId(id) };
                         self.runtime.block_on(perform(&self.db, revoke)).until
                     }
                     Narrow::Job => {

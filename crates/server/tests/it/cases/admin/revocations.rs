@@ -69,7 +69,7 @@ async fn each_selection_and_several_at_once(t: TestServer) {
     t.later(3600);
     let noon = t.now().iso();
     let late = named(&t, &grace, "late").await;
-    // Rotated since: whoever had the old one may have done so.
+    // It was rotated after that time, perhaps by somebody who had stolen it.
     let next = t.post("/api/v4/personal_access_tokens/self/rotate").token(&hers.0).await.has(200).json()["id"].as_i64();
     let hers = next.expect("a number");
     let all = |ids: &[i64]| ids.iter().map(|id| personal(*id)).collect::<Vec<_>>();

@@ -229,7 +229,7 @@ async fn gate_054_a_deploy_token_opens_what_is_its_own(t: TestServer) {
     here(&t).with("deploy-token", &tokens[0]).await.passes("all");
     // It was the first that was made.
     let id = DeployTokenId(1);
-    let revoke = RevokeDeployToken { id, caller: None };
+    let revoke = RevokeDeployToken { id };
     assert_eq!([t.does(revoke).await, t.does(revoke).await], [true, false]);
     here(&t).with("deploy-token", &tokens[0]).await.is_kept_out(401);
 }
